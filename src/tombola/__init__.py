@@ -1,0 +1,42 @@
+"""Lottery tickets for pre-trained transformers.
+
+>>> import tombola
+>>> found = tombola.find(task="sentiment", sparsity=0.5, seeds=[0])
+>>> model = tombola.Ticket.load(found.ticket).apply(model)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tombola.api import (
+        Evaluated,
+        Found,
+        Ticket,
+        evaluate,
+        find,
+        inspect,
+        model_path,
+        one_shot,
+    )
+
+__version__ = "0.1.0"
+__all__ = [
+    "Evaluated",
+    "Found",
+    "Ticket",
+    "__version__",
+    "evaluate",
+    "find",
+    "inspect",
+    "model_path",
+    "one_shot",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load torch only when a name that needs it is used."""
+    if name in __all__:
+        from tombola import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'tombola' has no attribute {name!r}")

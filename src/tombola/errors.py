@@ -1,0 +1,38 @@
+"""What can go wrong, in one tree.
+
+TombolaError                 everything a user can mend; the command line prints it in one line
+├── SpecError                a knob has a value that makes no sense, or knobs contradict each other
+├── ModelError               a network can't be loaded, or has nothing to prune
+├── DataError                a task's data are missing or malformed
+├── TicketError              a ticket is damaged, too new, or belongs to another network
+└── OutputError              a folder can't be used for results
+
+Each message says what was expected, what came, and what to do. Any other exception is a bug
+and keeps its traceback.
+"""
+
+__all__ = ["DataError", "ModelError", "OutputError", "SpecError", "TicketError", "TombolaError"]
+
+
+class TombolaError(Exception):
+    """Base of all errors that a user can mend."""
+
+
+class SpecError(TombolaError):
+    """A knob has a value that makes no sense, or two knobs contradict each other."""
+
+
+class ModelError(TombolaError):
+    """A network can't be loaded, or has nothing to prune."""
+
+
+class DataError(TombolaError):
+    """A task's data are missing or malformed."""
+
+
+class TicketError(TombolaError):
+    """A ticket is damaged, too new, or belongs to another network."""
+
+
+class OutputError(TombolaError):
+    """A folder can't be used for results."""

@@ -1,0 +1,165 @@
+"""Command-line flags from specs: name, type, default and help stand there and nowhere else."""
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from tombola.errors import SpecError
+from tombola.registry import unknown
+
+__all__ = ["Parser", "add_flags", "field_help"]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser without abbreviations, whose errors are one line with the nearest name.
+
+    A YAML file named by `--config` gives flags too; those on the command line win wherever they
+    stand.
+    """
+
+    def __init__(self, prog: str, description: str) -> None:
+        super().__init__(prog, None, description, allow_abbrev=False, formatter_class=_Formatter)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print with its usage."""
+        raise SpecError(f"{message}. See `{self.prog} --help`.")
+
+    def read(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse the arguments, those of a configuration file first.
+
+        Raises: SpecError, for an unknown flag or a value of the wrong type.
+        """
+        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        finder.add_argument("--config", type=Path)
+        config = finder.parse_known_args(self._with_known_config(argv))[0].config
+        given = [*(self._from_file(config) if config else ()), *argv]
+        options, rest = self.parse_known_args(given)
+        if rest:
+            name = rest[0].split("=")[0]
+            if name.startswith("-"):
+                raise unknown("flag", name, self.flags())
+            raise SpecError(f"expected flags, got {name!r}. See `{self.prog} --help`.")
+        return options
+
+    def _with_known_config(self, argv: Sequence[str]) -> Sequence[str]:
+        return argv if "--config" in self.flags() else ()
+
+    def flags(self) -> list[str]:
+        """Every flag that there is."""
+        return [name for name in self._option_string_actions if name.startswith("--")]
+
+    def _from_file(self, path: Path) -> Iterable[str]:
+        """A configuration file as arguments."""
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpecError(
+                f"expected a YAML file as --config, got {str(path)!r}: {error}."
+            ) from None
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise SpecError(f"{path} is no YAML: {reason}.") from None
+        if not isinstance(content, dict):
+            raise SpecError(f"{path}: expected `flag: value` lines, got {content!r}.")
+        for name, value in content.items():
+            flag = f"--{str(name).replace('_', '-')}"
+            if flag not in self.flags() or flag == "--config":
+                raise SpecError(f"{path}: {unknown('flag', flag, self.flags())}")
+            listed = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            yield f"{flag}={listed}"
+
+
+class _Formatter(argparse.HelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28, width=100)
+
+
+def add_flags(
+    parser: argparse._ActionsContainer,
+    spec: type,
+    *,
+    leave_out: Iterable[str] = (),
+    default: str | None = None,
+) -> None:
+    """One flag for each field of a spec.
+
+    Args:
+        parser: gets the flags.
+        spec: a dataclass whose fields have a string under them.
+        leave_out: fields without a flag.
+        default: what the help says of the default instead of the field's own; flags that are
+            not given are left out of the result either way.
+    """
+    about = field_help(spec)
+    for field in dataclasses.fields(spec):
+        if field.name not in leave_out:
+            said = default or _shown(field.default)
+            parser.add_argument(
+                f"--{field.name.replace('_', '-')}",
+                type=_reader(field.name, field.type),
+                default=argparse.SUPPRESS,
+                metavar=_metavar(field.type),
+                help=(about[field.name].rstrip(".") + f" (default: {said})").replace("%", "%%"),
+            )
+
+
+def field_help(spec: type) -> dict[str, str]:
+    """Field -> the string under it in the source of a dataclass."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(spec))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    about = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):
+        match field, text:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=help)):
+                about[name] = inspect.cleandoc(str(help))
+    return about
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ",".join(map(str, default))
+    return str(default)
+
+
+def _metavar(kind: Any) -> str:
+    names = {int: "N", float: "X", Decimal: "X", str: "NAME", tuple[int, ...]: "N,N,..."}
+    return names.get(kind, "NAME,NAME,...")
+
+
+def _reader(name: str, kind: Any) -> Callable[[str], Any]:
+    """How a flag's text becomes a value."""
+    if kind == tuple[int, ...]:
+        return _ints
+    if kind == tuple[str, ...]:
+        return lambda text: () if text == "none" else tuple(text.split(","))
+    if kind is Decimal:
+        return str
+    return _number(kind) if kind in (int, float) else str
+
+
+def _ints(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected whole numbers with commas between, like 0,1,2, got {text!r}"
+        ) from None
+
+
+def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}") from None
+
+    return read

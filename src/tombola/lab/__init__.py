@@ -1,0 +1,1 @@
+"""Experiments: what is run, in which order, and where it is kept."""

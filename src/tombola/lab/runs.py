@@ -1,0 +1,89 @@
+"""Finished trainings, each in a folder that is complete or absent."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import load_file, save
+from safetensors.torch import load_file as load_tensors
+
+from tombola.errors import OutputError
+from tombola.task.metrics import Outcome
+from tombola.ticket.folder import write_file, write_folder
+from tombola.ticket.mask import Mask, Shapes, pack, unpack
+
+__all__ = ["Run", "Runs"]
+
+FILES = ("run.json", "outcome.safetensors", "mask.safetensors")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training and what came of it."""
+
+    score: float
+    """Of the test split at the last step, in points."""
+    outcome: Outcome
+    """What the network made of each test example, see `tombola.task.train.evaluate`."""
+    facts: dict[str, Any]
+    """Steps, tokens, summed learning rate, seconds, numerics."""
+    mask: Mask
+    """For the next round: pruned from the trained weights, or the run's own where none follows."""
+
+
+class Runs:
+    """The finished trainings of one experiment, by name.
+
+    A folder belongs to one experiment: its description is written first, and the same one is
+    required ever after.
+    """
+
+    def __init__(self, folder: Path, description: dict[str, Any]) -> None:
+        self.folder = folder
+        place = folder / "experiment.json"
+        if place.is_file():
+            found = json.loads(place.read_text(encoding="utf-8"))
+            if found != description:
+                raise OutputError(
+                    f"{str(folder)!r} holds another experiment: {_difference(found, description)}. "
+                    "Name another --output, or leave it out."
+                )
+            return
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise OutputError(
+                f"{str(folder)!r} holds something else. Name an empty or a new folder as --output."
+            )
+        write_file(place, json.dumps(description, indent=1, sort_keys=True) + "\n")
+
+    def load(self, name: str, shapes: Shapes) -> Run | None:
+        """The run of that name, or None if it is still to be done."""
+        place = self.folder / "runs" / name
+        if not place.is_dir():
+            return None
+        facts = json.loads((place / "run.json").read_text(encoding="utf-8"))
+        return Run(
+            score=facts.pop("score"),
+            outcome=load_file(place / "outcome.safetensors")["outcome"],
+            facts=facts,
+            mask=unpack(load_tensors(place / "mask.safetensors"), shapes),
+        )
+
+    def save(self, name: str, run: Run) -> None:
+        """Keep a run."""
+        bits = {tensor: packed.numpy() for tensor, packed in pack(run.mask).items()}
+        text = json.dumps({"score": run.score, **run.facts}, indent=1) + "\n"
+        files = {
+            "run.json": text.encode(),
+            "outcome.safetensors": save({"outcome": run.outcome}),
+            "mask.safetensors": save(bits),
+        }
+        write_folder(self.folder / "runs" / name, files, replaces=FILES)
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """The first knob in which two experiments differ."""
+    for name in sorted({*found, *wanted}):
+        if found.get(name) != wanted.get(name):
+            return f"its {name} is {found.get(name)!r}, asked for {wanted.get(name)!r}"
+    return "no difference"

@@ -1,0 +1,1 @@
+"""What leaves the house: checkpoints, tickets for others, pictures, reports."""

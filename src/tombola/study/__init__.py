@@ -1,0 +1,1 @@
+"""Reads the store and runs nothing: rows, verdicts, transfer, anatomy, claims."""

@@ -1,0 +1,473 @@
+"""Is a subnetwork matching? Intervals against a margin that was fixed before the runs.
+
+A score is in percentage points (0 to 100) everywhere in this file, and so are differences,
+margins, intervals and standard deviations. A seed is one complete search, paired with the dense
+run of the same seed.
+"""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil, isfinite, sqrt
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from tombola.errors import SpecError
+
+__all__ = [
+    "FIXED_TICKET",
+    "SEARCH",
+    "THIS_RUN",
+    "Verdict",
+    "bootstrap",
+    "bootstrap_mean",
+    "highest_winning",
+    "margin",
+    "matching_power",
+    "paired_t",
+    "refuse_mixed",
+    "seeds_needed",
+    "within_one_dense_sd",
+    "within_one_pooled_sd",
+]
+
+FloatArray: TypeAlias = NDArray[np.float64]
+IntArray: TypeAlias = NDArray[np.int64]
+Statistic: TypeAlias = Callable[[IntArray], float]
+Status: TypeAlias = Literal["matching", "not matching", "undecided"]
+
+SEARCH = "mean over seeds of (ticket - dense), each seed one complete search"
+FIXED_TICKET = "mean over fresh seeds of (ticket - dense), one fixed ticket"
+THIS_RUN = "this run only: (ticket - dense) over test examples like these, one seed"
+
+RESAMPLES = 10_000
+CHUNK = 2**22
+COUNTS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the scores say about one ticket, and about what they say it."""
+
+    status: Status
+    """Matching, not matching, or undecided."""
+
+    sparsity: Decimal | None
+    """Fraction of the scope that is zero, in [0, 1), or None where there is no single one."""
+
+    difference: float
+    """Ticket minus dense, in points: the mean over seeds, or that of the one run."""
+
+    interval: tuple[float, float]
+    """Lower and upper end for the difference, in points."""
+
+    margin: float
+    """How far below dense still counts as matching, in points."""
+
+    level: float
+    """Nominal coverage of the interval."""
+
+    estimand: str
+    """What the interval is about: SEARCH, FIXED_TICKET or THIS_RUN."""
+
+    seeds: int
+    """Number of seeds behind it."""
+
+    seeds_needed: int | None = None
+    """Seeds that would settle an undecided one at 80 % power, if the spread of dense is known."""
+
+    def sentence(self) -> str:
+        """One plain line that claims what the data can bear and no more."""
+        digits = self._digits()
+        low, high = (f"{end:+z.{digits}f}" for end in self.interval)
+        at = "" if self.sparsity is None else f" at {_percent(self.sparsity)}"
+        over = " over test examples" if self.estimand == THIS_RUN else ""
+        return (
+            f"{'this run only: ' if self.estimand == THIS_RUN else ''}{self.status}{at}: "
+            f"ticket minus dense is {self.difference:+z.{digits}f} points "
+            f"({self.level * 100:g} % interval {low} to {high}{over}), "
+            f"{self._against(f'{self.margin:.{digits}f}')}; {self._reach()}."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields and the sentence, as JSON has them; the sparsity is a string."""
+        return {
+            "status": self.status,
+            "sparsity": None if self.sparsity is None else str(self.sparsity),
+            "difference": self.difference,
+            "interval": list(self.interval),
+            "margin": self.margin,
+            "level": self.level,
+            "estimand": self.estimand,
+            "seeds": self.seeds,
+            "seeds_needed": self.seeds_needed,
+            "sentence": self.sentence(),
+        }
+
+    def _digits(self) -> int:
+        """Decimals with which no end looks like zero or like the margin's limit unless it is."""
+        pairs = list(itertools.product(self.interval, (0.0, -self.margin)))
+        for digits in (1, 2, 3):
+            told = all((round(a, digits) == round(b, digits)) == (a == b) for a, b in pairs)
+            if told and round(self.margin, digits) == round(self.margin, 4):
+                return digits
+        return 4
+
+    def _against(self, margin: str) -> str:
+        if self.status == "not matching":
+            return f"worse than the margin of {margin} allows"
+        if self.status == "undecided":
+            return f"which may or may not be within the margin of {margin}"
+        return "better than dense" if self.interval[0] > 0 else f"within the margin of {margin}"
+
+    def _reach(self) -> str:
+        if self.estimand == THIS_RUN:
+            return "it says nothing about other seeds"
+        count = COUNTS[self.seeds] if self.seeds < len(COUNTS) else str(self.seeds)
+        reach = f"{count} seeds"
+        if self.estimand == FIXED_TICKET:
+            reach = f"one fixed ticket on {count} fresh seeds"
+        if self.interval[0] == self.interval[1]:
+            reach += ", all with the same difference"
+        if self.seeds_needed is not None:
+            reach += (
+                f"; n = {self.seeds_needed} seeds would settle this, if the ticket equals dense"
+            )
+        return reach
+
+
+def margin(
+    dense_score: float, trivial_score: float, *, point: float = 1.0, share: float = 0.05
+) -> float:
+    """The default margin: one point, or a share of what dense gains over the trivial baseline.
+
+    Args:
+        dense_score: of the whole network, in points.
+        trivial_score: of the majority class or its like, in points.
+        point: the least margin, in points.
+        share: fraction of the gain.
+
+    Returns: the larger of the two, in points.
+    """
+    _finite("a score", [dense_score, trivial_score])
+    return max(point, share * (dense_score - trivial_score))
+
+
+def paired_t(
+    dense: Sequence[float],
+    ticket: Sequence[float],
+    *,
+    margin: float,
+    sparsity: Decimal | None,
+    level: float = 0.90,
+    estimand: str = SEARCH,
+    dense_sd: float | None = None,
+) -> Verdict:
+    """The primary test: the paired-t interval of ticket minus dense, against the margin.
+
+    Args:
+        dense: score of the dense run of each seed, in points; two seeds or more.
+        ticket: score of the ticket of the same seeds, in the same order.
+        margin: how far below dense still counts as matching, in points.
+        sparsity: of the ticket.
+        level: coverage of the interval.
+        estimand: SEARCH, or FIXED_TICKET for one ticket on fresh seeds.
+        dense_sd: standard deviation of ten or more dense runs, in points, from which an
+            undecided verdict says how many seeds would settle it. None: that of `dense`,
+            if these are ten or more, since that of fewer is too rough to plan with.
+
+    Returns: a verdict whose interval has no width if all differences are equal. Its
+        `seeds_needed` is for 80 % power, and None where the runs already were that many.
+    Raises: SpecError, for fewer than two seeds, unequal lengths, or a score that is no number.
+    """
+    _check(margin, level)
+    pairs = _paired(dense, ticket, "seed", least=2)
+    # 1e-9 points is far below any score's resolution, and makes equal differences equal.
+    differences = np.round(pairs[1] - pairs[0], 9)
+    seeds = differences.size
+    half = 0.0
+    if np.ptp(differences) > 0:
+        quantile = stats.t.ppf((1 + level) / 2, seeds - 1)
+        half = float(quantile * np.std(differences, ddof=1) / sqrt(seeds))
+    mean = float(np.mean(differences)) if half else float(differences[0])
+    interval = (mean - half, mean + half)
+    status = _status(interval, margin)
+    if dense_sd is None and seeds >= 10:
+        dense_sd = _sd(pairs[0])
+    needed = None
+    if status == "undecided" and dense_sd is not None and margin > 0:
+        needed = seeds_needed(dense_sd, margin, level=level)
+    return Verdict(
+        status=status,
+        sparsity=sparsity,
+        difference=mean,
+        interval=interval,
+        margin=margin,
+        level=level,
+        estimand=estimand,
+        seeds=seeds,
+        seeds_needed=needed if needed is not None and needed > seeds else None,
+    )
+
+
+def bootstrap(
+    dense: Statistic,
+    ticket: Statistic,
+    *,
+    examples: int,
+    margin: float,
+    sparsity: Decimal | None,
+    generator: np.random.Generator,
+    level: float = 0.90,
+) -> Verdict:
+    """One seed, any metric: a paired percentile bootstrap over the test examples.
+
+    Args:
+        dense: int64 indices [examples] of test examples -> the dense network's score on
+            them, in points; an index may come several times.
+        ticket: the same for the ticket.
+        examples: number of test examples.
+        margin: how far below dense still counts as matching, in points.
+        sparsity: of the ticket.
+        generator: draws the resamples.
+        level: coverage of the interval.
+
+    Returns: a verdict about this run only.
+    Raises: SpecError, if the metric is undefined on the test split or on a resample of it.
+    """
+    _check(margin, level)
+    if examples < 2:
+        raise SpecError(f"a bootstrap needs at least 2 test examples, got {examples}.")
+    whole = np.arange(examples)
+    resampled = np.empty(RESAMPLES)
+    for at in range(RESAMPLES):
+        index = generator.integers(examples, size=examples)
+        resampled[at] = ticket(index) - dense(index)
+    return _this_run(ticket(whole) - dense(whole), resampled, margin, sparsity, level)
+
+
+def bootstrap_mean(
+    dense: ArrayLike,
+    ticket: ArrayLike,
+    *,
+    margin: float,
+    sparsity: Decimal | None,
+    generator: np.random.Generator,
+    level: float = 0.90,
+) -> Verdict:
+    """One seed, a metric that is a mean over examples: the same bootstrap, much faster.
+
+    Examples with equal differences are interchangeable, so each resample is one multinomial
+    draw over the distinct differences: three of them for accuracy.
+
+    Args:
+        dense: score of each test example, as a fraction: 0 or 1, or the example's F1.
+        ticket: the same for the ticket, in the same order.
+        margin, sparsity, generator, level: as for bootstrap().
+
+    Raises: SpecError, for fewer than two examples, unequal lengths, or a score that is no number.
+    """
+    _check(margin, level)
+    pairs = _paired(dense, ticket, "test example", least=2)
+    differences = np.round(100 * (pairs[1] - pairs[0]), 9)
+    distinct, counts = np.unique(differences, return_counts=True)
+    examples = differences.size
+    rows = max(1, CHUNK // distinct.size)
+    resampled = np.concatenate(
+        [
+            generator.multinomial(examples, counts / examples, size=min(rows, RESAMPLES - start))
+            @ distinct
+            / examples
+            for start in range(0, RESAMPLES, rows)
+        ]
+    )
+    return _this_run(float(np.mean(differences)), resampled, margin, sparsity, level)
+
+
+def matching_power(seeds: int, dense_sd: float, margin: float, *, level: float = 0.90) -> float:
+    """Chance that a ticket truly equal to dense comes out as matching.
+
+    The margin is a fixed number. Where it is instead the standard deviation that the same runs
+    happen to show, power is a few hundredths lower, most for few seeds.
+
+    Args:
+        seeds: number of seeds, two or more.
+        dense_sd: true standard deviation of dense runs, in points. The ticket's is taken to be
+            the same, and the two independent, so that a difference has sqrt(2) times it;
+            pairs that go up and down together need fewer seeds.
+        margin: in points.
+        level: coverage of the interval; the test is one-sided at (1 - level) / 2.
+
+    Source: the noncentral t distribution of the paired t statistic.
+    """
+    if dense_sd == 0:
+        return 1.0
+    # From 40 on the power is 1 to nine digits, and the distribution's tail loses precision.
+    shift = min(margin * sqrt(seeds) / (sqrt(2) * dense_sd), 40.0)
+    return float(stats.nct.sf(stats.t.ppf((1 + level) / 2, seeds - 1), seeds - 1, shift))
+
+
+def seeds_needed(
+    dense_sd: float, margin: float, *, power: float = 0.80, level: float = 0.90
+) -> int:
+    """Fewest seeds with which a ticket truly equal to dense comes out as matching, mostly.
+
+    Args:
+        dense_sd: standard deviation of ten or more dense runs, in points.
+        margin: in points.
+        power: the chance wanted.
+        level: coverage of the interval.
+
+    Raises: SpecError, if the spread is no number or the margin is zero: no n is enough then.
+    """
+    _check(margin, level)
+    _finite("the standard deviation of dense", [dense_sd])
+    if margin == 0 or dense_sd < 0 or not 0 < power < 1:
+        raise SpecError(
+            "seeds_needed takes a margin above 0, a standard deviation of 0 or more and a power "
+            f"between 0 and 1, got {margin}, {dense_sd} and {power}."
+        )
+    quantiles = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(power))
+    # The normal distribution asks for too few, and never for many too few.
+    seeds = max(2, ceil(2 * (max(quantiles, 0.0) * dense_sd / margin) ** 2))
+    while matching_power(seeds, dense_sd, margin, level=level) < power:
+        seeds += 1
+    return seeds
+
+
+def within_one_dense_sd(dense: Sequence[float], ticket: Sequence[float]) -> bool:
+    """Descriptive, the paper's rule read literally: mean within one sd of dense runs.
+
+    It rewards noisy training: with five runs, a ticket truly a full standard deviation worse
+    passes about 46 % of the time.
+
+    Args:
+        dense: scores of two or more dense runs, in points.
+        ticket: scores of the ticket's runs, of the same seeds.
+    """
+    pairs = _paired(dense, ticket, "seed", least=2)
+    return bool(np.mean(pairs[1]) >= np.mean(pairs[0]) - _sd(pairs[0]))
+
+
+def within_one_pooled_sd(dense: Sequence[float], ticket: Sequence[float]) -> bool:
+    """Descriptive, the reading with which the paper's table agrees: one pooled sd.
+
+    Args: as for within_one_dense_sd(); the pooled variance is the mean of the two.
+    """
+    pairs = _paired(dense, ticket, "seed", least=2)
+    pooled = sqrt((_sd(pairs[0]) ** 2 + _sd(pairs[1]) ** 2) / 2)
+    return bool(np.mean(pairs[1]) >= np.mean(pairs[0]) - pooled)
+
+
+def highest_winning(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The sparsest matching ticket below which every tested one is matching too.
+
+    Fixed-sequence testing: each verdict at full level, stop at the first that is not matching or
+    undecided. A ticket matching above a failure does not count.
+
+    Args:
+        verdicts: of one task, from the lowest sparsity upward.
+
+    Returns: None, if the first one fails.
+    Raises: SpecError, if the sparsities do not rise.
+    """
+    sparsities = [verdict.sparsity for verdict in verdicts]
+    known = [sparsity for sparsity in sparsities if sparsity is not None]
+    if len(known) < len(sparsities) or any(b <= a for a, b in itertools.pairwise(known)):
+        raise SpecError(
+            "fixed-sequence testing takes one verdict per sparsity, lowest first, "
+            f"got sparsities {', '.join(map(str, sparsities))}."
+        )
+    passed = list(itertools.takewhile(lambda verdict: verdict.status == "matching", verdicts))
+    return passed[-1] if passed else None
+
+
+def refuse_mixed(numerics: Sequence[Mapping[str, object]]) -> None:
+    """Refuse to pool runs whose arithmetic differs: their difference is not the ticket's.
+
+    Args:
+        numerics: of each run, such as threads, precision, kernel path and library versions.
+
+    Raises: SpecError, naming the first run that differs from run 1, the field and both values.
+    """
+    for number, record in enumerate(numerics[1:], start=2):
+        for field in sorted({*numerics[0], *record}):
+            values = [one.get(field, "not recorded") for one in (numerics[0], record)]
+            if values[0] != values[1]:
+                raise SpecError(
+                    f"runs to compare share their numerics, but {field} is {values[0]} in run 1 "
+                    f"and {values[1]} in run {number}. Rerun one of them like the other."
+                )
+
+
+def _this_run(
+    difference: float,
+    resampled: FloatArray,
+    margin: float,
+    sparsity: Decimal | None,
+    level: float,
+) -> Verdict:
+    """The verdict from the differences [resamples] of one seed's bootstrap, in points."""
+    if not isfinite(difference) or not np.isfinite(resampled).all():
+        raise SpecError(
+            "the metric is undefined on the test split or on a resample of it, as a correlation "
+            "is where all predictions are equal. Use more test examples or several seeds."
+        )
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    interval = (float(low), float(high))
+    return Verdict(
+        status=_status(interval, margin),
+        sparsity=sparsity,
+        difference=float(difference),
+        interval=interval,
+        margin=margin,
+        level=level,
+        estimand=THIS_RUN,
+        seeds=1,
+    )
+
+
+def _status(interval: tuple[float, float], margin: float) -> Status:
+    """Where the interval lies; one that ends at the limit, or spans it, decides nothing."""
+    if interval[0] > -margin:
+        return "matching"
+    return "not matching" if interval[1] < -margin else "undecided"
+
+
+def _paired(dense: ArrayLike, ticket: ArrayLike, unit: str, *, least: int) -> FloatArray:
+    """Scores [2, n], dense first, checked."""
+    pair = [np.asarray(scores, dtype=np.float64) for scores in (dense, ticket)]
+    shapes = [scores.shape for scores in pair]
+    if shapes[0] != shapes[1] or len(shapes[0]) != 1 or shapes[0][0] < least:
+        raise SpecError(
+            f"dense and ticket need one score for each of the same {unit}s, {least} or more, "
+            f"got {pair[0].size} and {pair[1].size}."
+        )
+    both = np.stack(pair)
+    _finite("a score", both.ravel())
+    return both
+
+
+def _finite(what: str, values: Sequence[float] | FloatArray) -> None:
+    bad = [value for value in values if not isfinite(value)]
+    if bad:
+        raise SpecError(f"{what} is a finite number, got {bad[0]}. Leave out the run that failed.")
+
+
+def _check(margin: float, level: float) -> None:
+    if not (isfinite(margin) and margin >= 0):
+        raise SpecError(f"margin is a number of points, 0 or more, got {margin}.")
+    if not 0 < level < 1:
+        raise SpecError(f"level is a fraction between 0 and 1, got {level}. For 90 % write 0.9.")
+
+
+def _sd(scores: FloatArray) -> float:
+    return float(np.std(scores, ddof=1))
+
+
+def _percent(sparsity: Decimal) -> str:
+    return f"{(100 * sparsity).normalize():f} %"

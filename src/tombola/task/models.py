@@ -1,0 +1,242 @@
+"""Encoder + head: loading, and the way back to the pre-trained weights.
+
+A network is loaded once. `Network.rewind` puts it back to its pre-trained weights with the fresh
+head of a seed, as often as needed, without touching the disk again.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoModel,
+    AutoModelForMaskedLM,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from tombola.errors import ModelError
+from tombola.registry import Registry, unknown
+from tombola.ticket.init import INITS
+from tombola.ticket.mask import Tensors
+from tombola.ticket.scope import scope_parameters
+from tombola.ticket.ticket import fingerprint
+
+__all__ = [
+    "EMBEDDED",
+    "HEADS",
+    "Network",
+    "about",
+    "load_backbone",
+    "load_network",
+    "model_path",
+    "stream",
+]
+
+EMBEDDED = {"mini": Path(__file__).parents[1] / "suite" / "mini"}
+"""Models that the package carries."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a kind of task puts on top of the encoder."""
+
+    load: Callable[..., Any]
+    """The `from_pretrained` of the class with that head."""
+    settings: Mapping[str, Any]
+    """Configuration that the class needs, apart from the number of classes."""
+
+
+def _heads() -> Registry[Head]:
+    heads: Registry[Head] = Registry("kind of task")
+    sequence = AutoModelForSequenceClassification.from_pretrained
+    heads.register("classification")(
+        Head(sequence, {"problem_type": "single_label_classification"})
+    )
+    heads.register("regression")(Head(sequence, {"problem_type": "regression"}))
+    heads.register("span")(Head(AutoModelForQuestionAnswering.from_pretrained, {}))
+    heads.register("mlm")(Head(AutoModelForMaskedLM.from_pretrained, {}))
+    return heads
+
+
+HEADS = _heads()
+
+
+def model_path(model: str) -> str:
+    """Where a model's files are: those of an embedded name, a folder, or a hub id as it is.
+
+    Raises: ModelError, if it is a folder without a model; SpecError, for a mistyped name.
+    """
+    if model in EMBEDDED:
+        return str(EMBEDDED[model])
+    if Path(model).is_dir():
+        if not (Path(model) / "config.json").is_file():
+            raise ModelError(
+                f"expected a model folder with config.json, got {model!r} without one. Name a "
+                f"folder that save_pretrained() wrote, or an embedded model: {_embedded()}."
+            )
+        return model
+    mistyped = unknown("model", model, EMBEDDED)
+    if "Did you mean" in str(mistyped):
+        raise mistyped
+    return model
+
+
+def about(model: str) -> tuple[str, str, str, str]:
+    """Name, architecture, size and source of an embedded model, from its own files."""
+    config = json.loads((EMBEDDED[model] / "config.json").read_text(encoding="utf-8"))
+    kind = (
+        f"{config['num_hidden_layers']} layers of {config['hidden_size']}, {config['model_type']}"
+    )
+    megabytes = (EMBEDDED[model] / "model.safetensors").stat().st_size / 1e6
+    source = "MiniLM-L6, trimmed and adapted to masked language modelling"
+    return model, kind, f"{megabytes:.0f} MB", source
+
+
+def _embedded() -> str:
+    return ", ".join(EMBEDDED)
+
+
+@dataclass
+class Network:
+    """A pre-trained encoder with a task head, and its pre-trained weights to return to."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    """What the user called the model."""
+    fingerprint: str
+    """Of the pre-trained backbone, as float32."""
+    fresh: frozenset[str]
+    """Parameters that the pre-trained files lack: the head, drawn anew from each seed."""
+    pretrained: Tensors
+    """Name -> pre-trained value of every parameter of the model."""
+
+    def scope(self, name: str) -> dict[str, nn.Parameter]:
+        """The parameters that may be pruned, named relative to the backbone.
+
+        Raises: ModelError, if the scope asks for a pooler that was not pre-trained.
+        """
+        parameters = scope_parameters(self.model, name)
+        inside = {id(parameter) for parameter in parameters.values()}
+        for full, parameter in self.model.named_parameters():
+            if full in self.fresh and id(parameter) in inside:
+                raise ModelError(
+                    f"scope {name!r} needs pre-trained weights, but {self.name!r} has none for "
+                    f"{full!r}. Use the scope 'encoder'."
+                )
+        return parameters
+
+    def rewind(self, seed: int, *, init: str = "pretrained", scope: str = "encoder") -> None:
+        """Go back to the pre-trained weights with the fresh head of that seed.
+
+        Args:
+            seed: of the head, and of `init` where that draws.
+            init: what the weights in scope start from: pretrained, reinit or shuffle.
+            scope: the weights that `init` concerns.
+        """
+        head = torch.Generator().manual_seed(stream(seed, "head"))
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(self.pretrained[name])
+            for prefix, module in self.model.named_modules():
+                _draw(module, prefix, self.fresh, head, self._std)
+            parameters = self.scope(scope)
+            weights = {name: parameter.detach().cpu() for name, parameter in parameters.items()}
+            drawn = torch.Generator().manual_seed(stream(seed, "init"))
+            for name, value in INITS[init](weights, drawn, std=self._std).items():
+                parameters[name].copy_(value)
+
+    @property
+    def pad(self) -> int:
+        """Number of the token that fills up a batch."""
+        return int(self.tokenizer.pad_token_id or 0)
+
+    @property
+    def _std(self) -> float:
+        return float(getattr(self.model.config, "initializer_range", 0.02))
+
+
+def stream(seed: int, purpose: str) -> int:
+    """A seed of its own for each purpose, so that no two draws of a run are linked."""
+    digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
+    return int.from_bytes(digest[:7], "big")
+
+
+def _draw(
+    module: nn.Module, prefix: str, fresh: frozenset[str], head: torch.Generator, std: float
+) -> None:
+    """Draw a module's own fresh parameters: matrices normal, biases 0, scales of norms 1."""
+    for name, parameter in module.named_parameters(recurse=False):
+        if f"{prefix}.{name}".removeprefix(".") in fresh:
+            if parameter.ndim > 1:
+                value = torch.empty(parameter.shape).normal_(0.0, std, generator=head)
+                parameter.copy_(value)
+            else:
+                parameter.fill_(1.0 if name == "weight" else 0.0)
+
+
+def load_backbone(model: str) -> PreTrainedModel:
+    """The pre-trained encoder without a head, as float32 on the CPU.
+
+    Raises: ModelError, if there is no such model.
+    """
+    network: PreTrainedModel = _load(AutoModel.from_pretrained, model, dtype=torch.float32)
+    return network
+
+
+def load_network(model: str, kind: str, classes: int = 2) -> Network:
+    """Load an encoder with the head of a kind of task, as float32 on the CPU.
+
+    Args:
+        model: an embedded name, a folder that `save_pretrained` wrote, or a hub id.
+        kind: a kind of task, see `HEADS`.
+        classes: number of classes; only classification has more than one output.
+
+    Raises: ModelError, if there is no such model, or it can't carry such a head.
+    """
+    head = HEADS[kind]
+    settings = dict(head.settings)
+    if settings:
+        settings["num_labels"] = classes if kind == "classification" else 1
+    tokenizer = _load(AutoTokenizer.from_pretrained, model)
+    settings |= {"dtype": torch.float32, "output_loading_info": True}
+    network, report = _load(head.load, model, **settings)
+    return Network(
+        model=network,
+        tokenizer=tokenizer,
+        name=model,
+        fingerprint=fingerprint(network),
+        fresh=frozenset(report["missing_keys"]),
+        pretrained={name: p.detach().clone() for name, p in network.named_parameters()},
+    )
+
+
+def _load(load: Callable[..., Any], model: str, **settings: Any) -> Any:
+    """Load something of a model; whatever fails becomes one line."""
+    place = model_path(model)
+    try:
+        return load(place, trust_remote_code=False, **settings)
+    except Exception as error:
+        raise _unloadable(model, place, error) from error
+
+
+def _unloadable(model: str, place: str, error: Exception) -> ModelError:
+    """One line for the many ways in which loading fails."""
+    reason = str(error).strip().split("\n")[0]
+    if Path(place).is_dir():
+        return ModelError(
+            f"expected a transformers model in {model!r}, but loading failed: {reason}"
+        )
+    return ModelError(
+        f"{model!r} is neither embedded ({_embedded()}) nor a folder, and the hub gave no such "
+        f"model: {reason} Without a network, download it elsewhere and give its folder."
+    )

@@ -1,0 +1,157 @@
+"""What a person sees in a terminal: progress while it runs, tables when it is done."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tombola.lab.bench import Watch
+from tombola.ticket.folder import directory_size
+
+__all__ = ["Live", "show_evaluated", "show_found", "show_rows", "show_ticket"]
+
+
+class Live(Watch):
+    """A progress bar over all steps, and a line for each training that ends."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = Progress(
+            TextColumn("{task.description:28}"),
+            BarColumn(bar_width=30),
+            TaskProgressColumn(),
+            TextColumn("training {task.fields[number]} of {task.fields[trainings]}, left:"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+        )
+        self.steps = self.number = 0
+
+    def __enter__(self) -> "Live":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def plan(self, trainings: int, steps: int) -> None:
+        """Open the bar."""
+        self.steps = steps
+        self.task = self.bar.add_task("", total=trainings * steps, trainings=trainings, number=1)
+        self.bar.start()
+
+    def start(self, name: str) -> None:
+        """Name the training that runs."""
+        self.bar.update(self.task, description=name, number=self.number + 1)
+
+    def step(self) -> None:
+        """Move the bar."""
+        self.bar.advance(self.task)
+
+    def finish(self, name: str, score: float, *, kept: bool) -> None:
+        """Say how a training ended."""
+        self.number += 1
+        self.bar.update(self.task, completed=self.number * self.steps)
+        self.console.print(f"  {name:26} {score:6.2f}{'  (kept from before)' if kept else ''}")
+
+
+def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> None:
+    """The table of a search, its verdict, and what to do next."""
+    dense, last = found["dense"], found["rounds"][-1]
+    seeds = len(dense["values"])
+    table = Table(
+        title=f"{found['task']}, {found['model']}: {found['metric']} on the {found['split']} "
+        f"split, {seeds} seed{'s' * (seeds > 1)}",
+        title_justify="left",
+    )
+    table.add_column("network")
+    for column in ("sparsity", "score", "minus dense", "overlap with one-shot"):
+        table.add_column(column, justify="right")
+    table.add_row("dense", "0 %", _score(dense), "", "", end_section=True)
+    for entry in found["rounds"]:
+        table.add_row(
+            "IMP ticket",
+            _percent(entry["sparsity"]),
+            _score(entry),
+            f"{entry['mean'] - dense['mean']:+.2f}",
+            f"{entry['jaccard_one_shot']:.3f}",
+            end_section=entry is last,
+        )
+    for name, entry in found["controls"].items():
+        change = f"{entry['mean'] - dense['mean']:+.2f}"
+        table.add_row(name, _percent(last["sparsity"]), _score(entry), change, "")
+    console.print()
+    console.print(table)
+    console.print(f"[bold]{escape(found['verdict']['sentence'])}[/bold]", soft_wrap=True)
+    for note in found["notes"]:
+        console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
+    _print_places(found, console)
+    console.print(f"\n[dim]use it:[/dim]\n{escape(example)}", highlight=False)
+
+
+def _print_places(found: Mapping[str, Any], console: Console) -> None:
+    size = directory_size(found["ticket"]) / 1000
+    last = found["rounds"][-1]["sparsity"]
+    rows = {
+        "ticket": f"{found['ticket']} ({size:,.0f} kB)",
+        "picture": f"{Path(found['output']) / 'scores.png'}, .svg",
+        "sparsity": f"{_percent(last)} of the scope, "
+        f"{found['whole_model_sparsity']:.1%} of the whole encoder with its embeddings",
+        "training": f"{found['seconds']:,.0f} s in all; the learning rate of one sums to "
+        f"{found['summed_learning_rate']:.3g}",
+    }
+    for name, text in rows.items():
+        console.print(f"{name:9} {escape(text)}", soft_wrap=True, highlight=False)
+
+
+def show_evaluated(result: Mapping[str, Any], console: Console) -> None:
+    """The dense network and the ticket, side by side."""
+    table = Table(
+        title=f"{result['task']}, {result['model']}: {result['metric']} on the "
+        f"{result['split']} split",
+        title_justify="left",
+    )
+    table.add_column("network")
+    for column in ("sparsity", "score", "minus dense"):
+        table.add_column(column, justify="right")
+    change = result["scores"]["mean"] - result["dense"]["mean"]
+    table.add_row("dense", "0 %", _score(result["dense"]), "")
+    sparsity = _percent(result["sparsity"])
+    table.add_row(f"ticket, {result['init']}", sparsity, _score(result["scores"]), f"{change:+.2f}")
+    console.print()
+    console.print(table)
+    console.print(f"[bold]{escape(result['verdict']['sentence'])}[/bold]", soft_wrap=True)
+
+
+def show_ticket(facts: Mapping[str, Any], console: Console) -> None:
+    """Provenance and sparsity per matrix."""
+    for name, value in facts.items():
+        if name not in ("layers", "shapes"):
+            console.print(f"{name:12} {escape(str(value))}", soft_wrap=True, highlight=False)
+    rows = (
+        (name, "x".join(map(str, facts["shapes"][name])), f"{sparsity:.1%}")
+        for name, sparsity in facts["layers"].items()
+    )
+    show_rows(("matrix", "shape", "sparsity"), rows, console)
+
+
+def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], console: Console) -> None:
+    """A plain table."""
+    table = Table()
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def _score(entry: Mapping[str, Any]) -> str:
+    spread = "" if entry["std"] is None else f" ± {entry['std']:.2f}"
+    return f"{entry['mean']:.2f}{spread}"
+
+
+def _percent(sparsity: str) -> str:
+    return f"{100 * float(sparsity):g} %"

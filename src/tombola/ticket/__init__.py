@@ -1,0 +1,1 @@
+"""Masks and tickets: torch, numpy and safetensors; no Hugging Face and no experiment."""

@@ -1,0 +1,179 @@
+"""Folders that are complete or absent, and files that are read with a limit."""
+
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tombola.errors import OutputError, TicketError
+
+__all__ = ["directory_size", "parse_object", "read_limited", "write_file", "write_folder"]
+
+
+def directory_size(path: str | Path) -> int:
+    """Bytes of all files in a folder."""
+    return sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
+
+
+def write_folder(path: str | Path, files: Mapping[str, bytes], *, replaces: Iterable[str]) -> Path:
+    """Write a folder beside its final place, sync it, and rename it last.
+
+    Whoever is killed on the way leaves at most a hidden folder beside; under the final name
+    there is the old folder, nothing, or the new one, and never a part of one.
+
+    Args:
+        path: the final place; a link is followed.
+        files: name -> content.
+        replaces: the only names that a folder already there may hold.
+
+    Raises: OutputError, if something else is there or the disk refuses.
+    """
+    target = Path(os.path.realpath(path))
+    _refuse_foreign(target, set(replaces))
+    beside = target.parent / f".{target.name}.{secrets.token_hex(6)}"
+    try:
+        beside.mkdir(parents=True)
+        for name, content in files.items():
+            _write_synced(beside / name, content)
+        _sync(beside)
+        _swap(beside, target)
+        _sync(target.parent)
+    except OSError as error:
+        raise OutputError(
+            f"expected to write {path}, got: {error.strerror or error}. "
+            f"Free some space or choose another folder."
+        ) from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return target
+
+
+def write_file(path: str | Path, text: str) -> Path:
+    """Write a text file beside its final place, sync it, and rename it last.
+
+    Raises: OutputError, if the disk refuses.
+    """
+    target = Path(path)
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write_synced(beside, text.encode())
+        beside.replace(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise OutputError(
+            f"expected to write {path}, got: {error.strerror or error}. "
+            f"Free some space or choose another folder."
+        ) from None
+    finally:
+        beside.unlink(missing_ok=True)
+    return target
+
+
+def _refuse_foreign(target: Path, ours: set[str]) -> None:
+    """Refuse a place that holds anything but what this program writes."""
+    if not target.exists():
+        return
+    found = {entry.name for entry in target.iterdir()} if target.is_dir() else {target.name}
+    if not target.is_dir() or not found <= ours:
+        kind = f"a folder with {min(found - ours)}" if target.is_dir() else "a file"
+        raise OutputError(
+            f"expected no {target}, an empty folder or an older ticket, got {kind}. "
+            f"Choose another folder or move this one away."
+        )
+
+
+def _swap(beside: Path, target: Path) -> None:
+    """Put `beside` under the final name; what was there comes back if that fails."""
+    if not target.exists():
+        beside.rename(target)
+        return
+    old = beside.with_name(beside.name + ".old")
+    target.rename(old)
+    try:
+        beside.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Make renames in a folder durable, where the system can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """The content of a plain file of at most `limit` bytes; its size is asked before reading.
+
+    Raises: TicketError, if it is missing, no plain file, too large or changes meanwhile.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise TicketError(
+                f"expected a plain file {path}, got something else. Fetch the ticket again."
+            )
+        if status.st_size > limit:
+            raise TicketError(
+                f"{path} has at most {limit} bytes, got {status.st_size}. Fetch the ticket again."
+            )
+        with path.open("rb") as file:
+            content = file.read(status.st_size + 1)
+    except OSError as error:
+        raise TicketError(
+            f"expected a ticket with {path.name} in {path.parent}, got: "
+            f"{error.strerror or error}. Check the path or fetch the ticket again."
+        ) from None
+    if len(content) != status.st_size:
+        raise TicketError(
+            f"expected {status.st_size} bytes in {path}, got another number. "
+            f"Try again when nobody is writing it."
+        )
+    return content
+
+
+def parse_object(content: bytes, where: Path) -> dict[str, Any]:
+    """The JSON object in UTF-8 that `content` is.
+
+    Raises: TicketError, for anything else, a repeated key, or a number that JSON doesn't know.
+    """
+    try:
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise TicketError(
+            f"expected JSON in {where}, got: {str(error) or 'nonsense'}. Fetch the ticket again."
+        ) from None
+    if not isinstance(value, dict):
+        raise TicketError(
+            f"expected a JSON object in {where}, got a {type(value).__name__}. "
+            f"Fetch the ticket again."
+        )
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        raise ValueError("a key comes twice")
+    return result
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON number")

@@ -1,0 +1,161 @@
+"""A ticket: a mask, and where it comes from; kept as a folder of two files without code."""
+
+import json
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors.numpy import save
+from torch import nn
+
+from tombola.errors import TicketError
+from tombola.specs import exact
+from tombola.ticket.folder import directory_size, write_folder
+from tombola.ticket.format import (
+    FORMAT,
+    FORMAT_VERSION,
+    JSON_NAME,
+    MASK_NAME,
+    check_shapes,
+    read_bits,
+    read_document,
+)
+from tombola.ticket.mask import Mask, pack, unpack
+from tombola.ticket.provenance import fingerprint, versions
+from tombola.ticket.schedule import dead_count
+from tombola.ticket.scope import scope_parameters
+
+__all__ = ["FORMAT_VERSION", "Ticket", "directory_size", "fingerprint", "versions"]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ticket:
+    """A mask and its provenance."""
+
+    mask: Mask
+    """Which weights live."""
+
+    model: str
+    """Name of the pre-trained network."""
+
+    fingerprint: str
+    """What `fingerprint` says of that network: 64 hexadecimal digits."""
+
+    scope: str
+    """Which parameters could be pruned: a name in SCOPES."""
+
+    sparsity: Decimal
+    """Fraction of the scope that is dead, as an exact decimal."""
+
+    schedule: str | None = None
+    """How the sparsity rose from round to round: a name in SCHEDULES."""
+
+    step: Decimal | None = None
+    """Fraction that one round removed."""
+
+    task: str | None = None
+    """Task whose training chose the mask."""
+
+    seed: int | None = None
+    """Seed of that training."""
+
+    scores: str | None = None
+    """What ranked the weights: a name in SCORERS."""
+
+    versions: dict[str, str] = field(default_factory=versions)
+    """Versions of what made it."""
+
+    created_by: str = ""
+    """Program and version that wrote it."""
+
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Anything else that JSON can hold."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sparsity", exact(self.sparsity))
+        wanted = dead_count(self.sparsity, self.mask.size)
+        if self.mask.dead != wanted:
+            raise TicketError(
+                f"a ticket of sparsity {self.sparsity} has {wanted} of {self.mask.size} weights "
+                f"dead, got {self.mask.dead}. Give the mask's own sparsity."
+            )
+        if not self.created_by:
+            maker = f"tombola {self.versions.get('tombola', 'unknown')}"
+            object.__setattr__(self, "created_by", maker)
+
+    def apply(self, model: M) -> M:
+        """Make the ticket's dead weights +0.0 in a network, in place, and return it.
+
+        Raises: TicketError, if the network has other tensors, naming the first that differs.
+        """
+        parameters = scope_parameters(model, self.scope)
+        self.mask.check(parameters)
+        self.mask.fill(parameters)
+        return model
+
+    def save(self, path: str | Path) -> Path:
+        """Write the ticket as a folder, complete or not at all; an older ticket is replaced.
+
+        Raises: OutputError, if the folder holds anything else or can't be written.
+        """
+        check_shapes(self.mask.shapes)
+        bits = {name: packed.numpy() for name, packed in pack(self.mask).items()}
+        files = {JSON_NAME: self._text(), MASK_NAME: save(bits)}
+        return write_folder(path, files, replaces=[*files, "README.md"])
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Ticket":
+        """Read a ticket; every size is checked before anything of that size is allocated.
+
+        Raises: TicketError, if it is missing, damaged, or of a newer format.
+        """
+        folder = Path(path)
+        if not folder.is_dir():
+            kind = "a file" if folder.exists() else "nothing"
+            raise TicketError(f"a ticket is a folder, got {kind} at {folder}. Check the path.")
+        document = read_document(folder / JSON_NAME)
+        shapes = document.pop("shapes")
+        digest = document.pop("digest")
+        mask = unpack(read_bits(folder / MASK_NAME, shapes), shapes)
+        if mask.digest() != digest:
+            raise TicketError(
+                f"expected a mask with digest {digest[:12]}... in {folder}, "
+                f"got {mask.digest()[:12]}.... Fetch the ticket again."
+            )
+        return cls(mask=mask, **document)
+
+    def _text(self) -> bytes:
+        """The content of ticket.json."""
+        try:
+            return (json.dumps(self.describe(), indent=2, allow_nan=False) + "\n").encode()
+        except (TypeError, ValueError) as error:
+            raise TicketError(
+                f"expected a provenance that JSON can hold, got: {error}. "
+                f"Use strings, finite numbers, lists and dicts."
+            ) from None
+
+    def describe(self) -> dict[str, Any]:
+        """What ticket.json holds."""
+        return {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "model": self.model,
+            "fingerprint": self.fingerprint,
+            "scope": self.scope,
+            "sparsity": format(self.sparsity, "f"),
+            "size": self.mask.size,
+            "dead": self.mask.dead,
+            "digest": self.mask.digest(),
+            "schedule": self.schedule,
+            "step": None if self.step is None else format(self.step, "f"),
+            "task": self.task,
+            "seed": self.seed,
+            "scores": self.scores,
+            "created_by": self.created_by,
+            "versions": self.versions,
+            "provenance": self.provenance,
+            "shapes": {name: list(shape) for name, shape in self.mask.shapes.items()},
+        }

@@ -1,0 +1,74 @@
+"""The path to a sparsity: exact, rising, and ending where it should."""
+
+import subprocess
+import sys
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tombola.errors import SpecError
+from tombola.ticket.schedule import SCHEDULES, dead_count, path
+
+D = Decimal
+
+
+@pytest.mark.parametrize(
+    ("schedule", "sparsity", "step", "expected"),
+    [
+        ("linear", "0.3", "0.1", ["0.1", "0.2", "0.3"]),
+        ("linear", "0.25", "0.1", ["0.1", "0.2", "0.25"]),
+        ("linear", "0.3000000001", "0.1", ["0.1", "0.2", "0.3000000001"]),
+        ("linear", "0.05", "0.1", ["0.05"]),
+        ("geometric", "0.271", "0.1", ["0.1", "0.19", "0.271"]),
+        ("geometric", "0.3", "0.1", ["0.1", "0.19", "0.271", "0.3"]),
+        ("linear", "0", "0.1", []),
+    ],
+)
+def test_path_is_exact(schedule: str, sparsity: str, step: str, expected: list[str]) -> None:
+    points = path(schedule, sparsity=D(sparsity), step=D(step))
+    assert [str(point) for point in points] == expected
+
+
+fractions = st.decimals("0.01", "0.99", places=3)
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.sampled_from(sorted(SCHEDULES)), fractions, fractions)
+def test_path_rises_strictly_to_the_target(schedule: str, sparsity: D, step: D) -> None:
+    points = path(schedule, sparsity=sparsity, step=step)
+    assert points[-1] == sparsity
+    assert list(points) == sorted(set(points))
+    first = min(sparsity, step)
+    assert points[0] == first
+
+
+@pytest.mark.parametrize("step", ["0", "1", "-0.1", "1E-9"])
+def test_a_senseless_step_is_refused(step: str) -> None:
+    with pytest.raises(SpecError, match="step"):
+        path("linear", sparsity=D("0.7"), step=D(step))
+
+
+def test_a_mistyped_schedule_is_met_with_the_nearest() -> None:
+    with pytest.raises(SpecError, match="linear"):
+        path("linaer", sparsity=D("0.7"), step=D("0.1"))
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "size", "dead"),
+    [("0.5", 1, 0), ("0.5", 3, 2), ("0.5", 5, 2), ("0.7", 85_054_464, 59_538_125), ("0", 9, 0)],
+)
+def test_dead_count_rounds_half_to_even(sparsity: str, size: int, dead: int) -> None:
+    assert dead_count(D(sparsity), size) == dead
+
+
+def test_dead_count_never_passes_through_a_float() -> None:
+    size = 10**18 + 7
+    assert dead_count(D("0.7"), size) == round(Fraction(7, 10) * size)
+
+
+def test_planning_loads_no_torch() -> None:
+    code = "import sys, tombola.ticket.schedule; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
