@@ -52,6 +52,8 @@ class Found:
     """sparsity, values, mean, std, jaccard_one_shot after each round of pruning."""
     controls: dict[str, dict[str, Any]]
     """Control -> values, mean, std at the final sparsity."""
+    trivial: float
+    """Score of a baseline that learns nothing from the texts, such as the commonest class."""
     verdict: dict[str, Any]
     """status, sparsity, interval, margin, estimand, and a sentence that says it all."""
     ticket: str
@@ -226,26 +228,34 @@ def _found(
         dense=summary(dense),
         rounds=rounds,
         controls={c: summary([s.controls[c] for s in searches]) for c in spec.controls},
+        trivial=bench.trivial,
         verdict=verdict(bench, dense, last, spec.sparsity, fixed=False).to_json(),
         ticket=next(iter(tickets.values())),
         tickets=tickets,
         seconds=_seconds([run for search in searches for run in search.all()]),
         summed_learning_rate=summed,
         whole_model_sparsity=bench.whole_model_sparsity(searches[0].masks[spec.sparsity]),
-        notes=_notes(rounds[-1]["jaccard_one_shot"], summed),
+        notes=_notes(bench, dense, rounds[-1]["jaccard_one_shot"], summed),
         output=str(folder),
         key=name,
     )
 
 
-def _notes(jaccard: float, summed: float) -> list[str]:
-    if jaccard < SAME_MASK:
-        return []
-    return [
-        f"IMP can't be told from one-shot pruning here: the learning rates sum to {summed:.3g}, "
-        f"and the two masks' dead weights have a Jaccard index of {jaccard:.3f}. "
-        "A longer or faster recipe would move the weights further."
-    ]
+def _notes(bench: Bench, dense: Sequence[Run], jaccard: float, summed: float) -> list[str]:
+    notes = []
+    worst = min(run.score for run in dense)
+    if worst - bench.trivial < bench.task.margin:
+        notes.append(
+            f"the dense network scores {worst:.2f}, a trivial baseline {bench.trivial:.2f}: it has "
+            "hardly learned the task, so the verdict says little. Train longer."
+        )
+    if jaccard >= SAME_MASK:
+        notes.append(
+            "IMP can't be told from one-shot pruning here: the learning rates sum to "
+            f"{summed:.3g}, and the two masks' dead weights have a Jaccard index of {jaccard:.3f}. "
+            "A longer or faster recipe would move the weights further."
+        )
+    return notes
 
 
 def _seconds(runs: Sequence[Run]) -> float:

@@ -11,6 +11,7 @@ import torch
 
 from tombola.lab.runs import Run, Runs
 from tombola.specs import TrainSpec
+from tombola.task.baselines import trivial_score
 from tombola.task.data import Examples, data_fingerprint, encode, read_split
 from tombola.task.metrics import METRICS
 from tombola.task.models import Network, load_network
@@ -110,6 +111,11 @@ class Bench:
     def full(self) -> Mask:
         """The mask of the dense network."""
         return Mask.full(self.network.scope(self.scope))
+
+    @property
+    def trivial(self) -> float:
+        """Score of the trivial baseline on the test split, in points."""
+        return trivial_score(self.network, self.task, self.training, self.test)
 
     def whole_model_sparsity(self, mask: Mask) -> float:
         """Dead weights as a fraction of the whole backbone, embeddings included."""

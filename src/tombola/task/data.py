@@ -23,6 +23,7 @@ from tombola.task.tasks import Task
 __all__ = [
     "Batch",
     "Examples",
+    "Numbers",
     "batches",
     "chosen",
     "collate",
@@ -35,6 +36,8 @@ __all__ = [
 
 Batch = dict[str, Tensor]
 Rows = list[dict[str, Any]]
+Numbers = NDArray[np.int64]
+"""Which examples: their places in the split."""
 IGNORED = -100
 """Label of a token that is not to be predicted (torch's cross-entropy skips it)."""
 
@@ -158,7 +161,7 @@ def _span(answers: dict[str, Any], offsets: Sequence[tuple[int, int]]) -> tuple[
     return (first[0], last[0]) if first and last else (0, 0)
 
 
-def chosen(size: int, limit: int) -> NDArray[np.int64]:
+def chosen(size: int, limit: int) -> Numbers:
     """Which training examples are used: all, or the first of a shuffle that all seeds share."""
     if not 0 < limit < size:
         return np.arange(size)
@@ -168,7 +171,7 @@ def chosen(size: int, limit: int) -> NDArray[np.int64]:
 
 def batches(
     lengths: NDArray[np.int64], batch_size: int, generator: torch.Generator
-) -> Iterator[NDArray[np.int64]]:
+) -> Iterator[Numbers]:
     """One pass over the examples: numbers of those in each batch, of like length, shuffled.
 
     Examples are shuffled, sorted by length within stretches of fifty batches, cut into batches,
@@ -185,7 +188,7 @@ def batches(
         yield groups[number]
 
 
-def collate(examples: Examples, numbers: NDArray[np.int64], task: Task, pad: int) -> Batch:
+def collate(examples: Examples, numbers: Numbers, task: Task, pad: int) -> Batch:
     """Pad the chosen examples to the longest of them.
 
     Returns: the inputs, each (batch, length), and the labels as the head wants them: `labels`

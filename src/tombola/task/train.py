@@ -5,8 +5,9 @@ and they are filled with zero again after each step of the optimizer.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,15 @@ from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from tombola.specs import TrainSpec
-from tombola.task.data import Batch, Examples, batches, chosen, collate, mask_tokens
+from tombola.task.data import Batch, Examples, Numbers, batches, chosen, collate, mask_tokens
 from tombola.task.metrics import Outcome, answer_f1, exact_match
 from tombola.task.models import Network, stream
 from tombola.task.tasks import Task
 from tombola.ticket.mask import Mask, hold
 
-__all__ = ["Fit", "evaluate", "fit", "numerics", "steps_of"]
+__all__ = ["Fit", "evaluate", "evaluation_batches", "fit", "numerics", "steps_of"]
 
-EVALUATION_TOKENS = 8192
+EVALUATION_TOKENS = 4096
 """Tokens in an evaluation batch, padding included."""
 LABELS = {"labels", "start_positions", "end_positions"}
 LONGEST_ANSWER = 30
@@ -117,7 +118,7 @@ def fit(
 
 def _training_batches(
     network: Network, task: Task, examples: Examples, spec: TrainSpec, steps: int
-) -> Any:
+) -> Iterator[Batch]:
     """The batches of a training: order and masked tokens each from a generator of their own."""
     order = torch.Generator().manual_seed(stream(spec.seed, "order"))
     masks = torch.Generator().manual_seed(stream(spec.seed, "masks"))
@@ -153,45 +154,48 @@ def evaluate(network: Network, task: Task, examples: Examples) -> Outcome:
     masked language modelling tokens restored and tokens masked.
     """
     device = next(network.model.parameters()).device
-    masks = torch.Generator().manual_seed(stream(0, "evaluation"))
     outcome = np.zeros((len(examples), 2))
     network.model.eval()
     with torch.inference_mode(), torch.random.fork_rng():
-        for numbers in _evaluation_batches(examples):
-            batch = collate(examples, numbers, task, network.pad)
-            if task.kind == "mlm":
-                batch = mask_tokens(batch, network.tokenizer, masks)
-            labels = {name: batch.pop(name) for name in LABELS & batch.keys()}
+        for numbers, batch, labels in evaluation_batches(network, task, examples):
             output = network.model(**_to(batch, device))
             outcome[numbers] = OUTCOMES[task.kind](output, labels, examples, numbers)
     return outcome
 
 
-def _evaluation_batches(examples: Examples) -> Any:
-    """Examples sorted by length, in batches of about as many tokens."""
+def evaluation_batches(
+    network: Network, task: Task, examples: Examples
+) -> Iterator[tuple[Numbers, Batch, Batch]]:
+    """Examples sorted by length, in batches of about as many tokens: numbers, inputs, labels."""
+    masks = torch.Generator().manual_seed(stream(0, "evaluation"))
     order = np.argsort(-examples.lengths, kind="stable")
     start = 0
     while start < len(order):
         count = max(1, EVALUATION_TOKENS // int(examples.lengths[order[start]]))
-        yield order[start : start + count]
+        numbers = order[start : start + count]
+        batch = collate(examples, numbers, task, network.pad)
+        if task.kind == "mlm":
+            batch = mask_tokens(batch, network.tokenizer, masks)
+        labels = {name: batch.pop(name) for name in LABELS & batch.keys()}
+        yield numbers, batch, labels
         start += count
 
 
-def _classes(output: Any, labels: Batch, examples: Examples, numbers: Any) -> Any:
-    return torch.stack([output.logits.argmax(-1).cpu(), labels["labels"]], dim=1).numpy()
+def _classes(output: Any, labels: Batch, examples: Examples, numbers: Numbers) -> Outcome:
+    return torch.stack([output.logits.argmax(-1).cpu(), labels["labels"]], dim=1).double().numpy()
 
 
-def _values(output: Any, labels: Batch, examples: Examples, numbers: Any) -> Any:
-    return torch.stack([output.logits[:, 0].cpu(), labels["labels"]], dim=1).numpy()
+def _values(output: Any, labels: Batch, examples: Examples, numbers: Numbers) -> Outcome:
+    return torch.stack([output.logits[:, 0].cpu(), labels["labels"]], dim=1).double().numpy()
 
 
-def _restored(output: Any, labels: Batch, examples: Examples, numbers: Any) -> Any:
+def _restored(output: Any, labels: Batch, examples: Examples, numbers: Numbers) -> Outcome:
     masked = labels["labels"] >= 0
     hits = (output.logits.argmax(-1).cpu() == labels["labels"]) & masked
-    return torch.stack([hits.sum(1), masked.sum(1)], dim=1).numpy()
+    return torch.stack([hits.sum(1), masked.sum(1)], dim=1).double().numpy()
 
 
-def _answers(output: Any, labels: Batch, examples: Examples, numbers: Any) -> Any:
+def _answers(output: Any, labels: Batch, examples: Examples, numbers: Numbers) -> Outcome:
     starts, ends = output.start_logits.cpu().numpy(), output.end_logits.cpu().numpy()
     rows = []
     for row, n in enumerate(numbers):
@@ -215,7 +219,7 @@ def _best_answer(start: Any, end: Any, examples: Examples, number: int) -> str:
     return str(examples.rows[number]["context"][offsets[a, 0] : offsets[b, 1]])
 
 
-OUTCOMES: Mapping[str, Callable[[Any, Batch, Examples, Any], Any]] = {
+OUTCOMES: Mapping[str, Callable[[Any, Batch, Examples, Numbers], Outcome]] = {
     "classification": _classes,
     "regression": _values,
     "mlm": _restored,
@@ -225,8 +229,6 @@ OUTCOMES: Mapping[str, Callable[[Any, Batch, Examples, Any], Any]] = {
 
 def numerics(spec: TrainSpec) -> dict[str, Any]:
     """What the bits of a result depend on besides its spec."""
-    from importlib.metadata import version
-
     return {
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "instruction_set": torch.backends.cpu.get_cpu_capability(),

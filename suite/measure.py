@@ -1,0 +1,136 @@
+"""Measure every embedded task: `python suite/measure.py [TASK ...]` (about half an hour).
+
+For each task the score of the trivial baseline, of the shortcuts that a task could be solved by,
+and of dense `mini` at the task's recipe, on the test split. The numbers go to docs/suite.json and
+into the table of docs/suite.md; trainings that were done before are taken from runs/suite.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+
+from tombola.lab.bench import Bench, Silent
+from tombola.lab.runs import Runs
+from tombola.task.data import read_split
+from tombola.task.metrics import METRICS, answer_f1
+from tombola.task.tasks import Task, load_task, task_names
+
+DOCS = Path(__file__).parents[1] / "docs"
+START, END = "<!-- measured: start -->", "<!-- measured: end -->"
+
+Rows = list[dict[str, Any]]
+Shortcut = Callable[[Task, Rows, Rows], float]
+
+
+def _vectors() -> TfidfVectorizer:
+    return TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True)
+
+
+def _learned(model: Any, column: str) -> Shortcut:
+    """The score of a classical model that sees one column as a bag of words."""
+
+    def score(task: Task, train: Rows, test: Rows) -> float:
+        fitted = make_pipeline(_vectors(), model)
+        fitted.fit([row[column] for row in train], [row["label"] for row in train])
+        predicted = fitted.predict([row[column] for row in test])
+        labels = np.array([row["label"] for row in test], float)
+        return METRICS[task.metric](np.column_stack([predicted, labels]))
+
+    return score
+
+
+def _longest_word(task: Task, train: Rows, test: Rows) -> float:
+    guesses = [max(row["context"].split(), key=len).strip('.,;:?!"') for row in test]
+    scores = [answer_f1(g, row["answers"]["text"][0]) for g, row in zip(guesses, test, strict=True)]
+    return 100 * float(np.mean(scores))
+
+
+def _shared_example(task: Task, train: Rows, test: Rows) -> float:
+    """The longest word of the example that shares most words with the definition."""
+    scores = []
+    for row in test:
+        asked = set(row["question"].lower().split())
+        examples = row["context"].split(". ")
+        best = max(examples, key=lambda text: len(asked & set(text.lower().split())))
+        guess = max(best.split(), key=len).strip('.,;:?!"')
+        scores.append(answer_f1(guess, row["answers"]["text"][0]))
+    return 100 * float(np.mean(scores))
+
+
+SHORTCUTS: Mapping[str, Mapping[str, Shortcut]] = {
+    "sentiment": {"bag of words": _learned(LogisticRegression(C=4, max_iter=1000), "sentence")},
+    "valence": {"bag of words": _learned(Ridge(), "sentence")},
+    "supersense": {
+        "nearest neighbour": _learned(KNeighborsClassifier(1, metric="cosine"), "sentence"),
+        "bag of words": _learned(LogisticRegression(C=4, max_iter=1000), "sentence"),
+    },
+    "gloss-match": {
+        "definition alone": _learned(LogisticRegression(max_iter=1000), "sentence2"),
+        "example alone": _learned(LogisticRegression(max_iter=1000), "sentence1"),
+    },
+    "gloss-span": {"longest word": _longest_word, "longest of best": _shared_example},
+    "mlm": {},
+}
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Trivial, shortcut and dense scores of a task, in points."""
+    task = load_task(name)
+    bench = Bench.open("mini", task, task.recipe, scope="encoder")
+    made_of = {"model": bench.network.fingerprint, "data": bench.data, "recipe": str(task.recipe)}
+    runs = Runs(DOCS.parent / "runs" / "suite" / f"{name}-{bench.network.fingerprint[:8]}", made_of)
+    dense = bench.train(runs, "dense", bench.full, seed=0, watch=Silent())
+    train, test = read_split(task, "train"), read_split(task, task.test_split)
+    shortcuts = {k: score(task, train, test) for k, score in SHORTCUTS[name].items()}
+    return {
+        "metric": task.metric,
+        "train": len(train),
+        "test": len(test),
+        "trivial": bench.trivial,
+        "shortcuts": shortcuts,
+        "dense": dense.score,
+        "default_margin": max(1.0, 0.05 * (dense.score - bench.trivial)),
+        "summed_learning_rate": dense.facts["summed_learning_rate"],
+        "seconds": dense.facts["seconds"],
+    }
+
+
+def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """The measurements as Markdown."""
+    lines = [
+        "| task | metric | trivial | shortcuts | dense `mini` | summed rate | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in scores.items():
+        shortcuts = ", ".join(f"{k} {score:.1f}" for k, score in row["shortcuts"].items())
+        lines.append(
+            f"| `{name}` | {row['metric']} | {row['trivial']:.1f} | {shortcuts or 'none'} | "
+            f"**{row['dense']:.1f}** | {row['summed_learning_rate']:.3f} | {row['seconds']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure the tasks that are named, or all."""
+    kept = DOCS / "suite.json"
+    scores = json.loads(kept.read_text()) if kept.exists() else {}
+    for name in sys.argv[1:] or task_names():
+        scores[name] = measure(name)
+        print(name, json.dumps(scores[name]), flush=True)
+        kept.write_text(json.dumps(scores, indent=1, sort_keys=True) + "\n")
+    page = (DOCS / "suite.md").read_text(encoding="utf-8")
+    before, after = page.split(START)[0], page.split(END)[1]
+    text = f"{before}{START}\n{table(dict(sorted(scores.items())))}\n{END}{after}"
+    (DOCS / "suite.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
