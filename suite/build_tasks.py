@@ -185,8 +185,7 @@ def gloss_match(synsets: Sequence[sources.Synset], split: dict[str, str]) -> Row
         pool = [synset for synset in synsets if split[synset.id] == name]
         taken: set[str] = set()
         for (_, lemma), uses in shuffled(senses(pool).items(), "match", key=lambda item: item[0]):
-            ring = shuffled(uses, "ring", key=lambda use: use.synset.id)
-            ring = [use for use in ring if use.synset.id not in taken]
+            ring = _distinct(use for use in uses if use.synset.id not in taken)
             if len(ring) < 2 or len(rows[name]) + 2 * len(ring) > size[name]:
                 continue
             taken |= {use.synset.id for use in ring}
@@ -204,6 +203,18 @@ def gloss_match(synsets: Sequence[sources.Synset], split: dict[str, str]) -> Row
     return rows
 
 
+def _distinct(uses: Iterable[Usage]) -> list[Usage]:
+    """Senses in a fixed shuffled order, each synset, example and definition once."""
+    ring: list[Usage] = []
+    seen: set[str] = set()
+    for use in shuffled(uses, "ring", key=lambda use: use.synset.id):
+        mine = {use.synset.id, use.example.lower(), use.synset.definition.lower()}
+        if not mine & seen:
+            ring.append(use)
+            seen |= mine
+    return ring
+
+
 def gloss_span(synsets: Sequence[sources.Synset], split: dict[str, str]) -> Rows:
     """Definition as question, shuffled usage examples as context, the word defined as answer.
 
@@ -216,8 +227,9 @@ def gloss_span(synsets: Sequence[sources.Synset], split: dict[str, str]) -> Rows
         pool = []
         for synset in synsets:
             if split[synset.id] == name and len(synset.definition.split()) >= 3:
+                question = synset.definition.lower()
                 found = (usage(synset, lemma) for lemma in synset.lemmas)
-                pool += [use for use in found if use is not None][:1]
+                pool += [u for u in found if u and u.word.lower() not in question][:1]
         pool = shuffled(pool, "span", key=lambda use: use.synset.id)
         for number, use in enumerate(pool[: size[name]]):
             rows[name].append(_question(use, pool, number))

@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from tombola.lab.bench import Bench, Silent
+from tombola.lab.bench import Bench, Watch
 from tombola.lab.runs import Runs
 from tombola.task.data import read_split
 from tombola.task.metrics import METRICS, answer_f1
@@ -87,7 +87,7 @@ def measure(name: str) -> dict[str, Any]:
     bench = Bench.open("mini", task, task.recipe, scope="encoder")
     made_of = {"model": bench.network.fingerprint, "data": bench.data, "recipe": str(task.recipe)}
     runs = Runs(DOCS.parent / "runs" / "suite" / f"{name}-{bench.network.fingerprint[:8]}", made_of)
-    dense = bench.train(runs, "dense", bench.full, seed=0, watch=Silent())
+    dense = bench.train(runs, "dense", bench.full, seed=0, watch=Watch())
     train, test = read_split(task, "train"), read_split(task, task.test_split)
     shortcuts = {k: score(task, train, test) for k, score in SHORTCUTS[name].items()}
     return {

@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from tombola.errors import SpecError, TicketError
-from tombola.lab.bench import Bench, Silent, Watch
+from tombola.lab.bench import Bench, Watch
+from tombola.lab.options import evaluate_options, find_options
 from tombola.lab.runs import Run, Runs
 from tombola.lab.search import Search, overlap, summary, verdict
 from tombola.lab.search import evaluate as run_evaluation
 from tombola.lab.search import find as run_search
-from tombola.registry import unknown
 from tombola.ship import picture
-from tombola.specs import EvaluateSpec, FindSpec, TrainSpec, exact, key, knobs
-from tombola.task.models import load_backbone, model_path
-from tombola.task.tasks import Task, load_task
+from tombola.specs import FindSpec, exact, key, knobs
+from tombola.task.embedded import model_path
+from tombola.task.models import load_backbone
 from tombola.ticket.folder import directory_size, write_file
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
-from tombola.ticket.schedule import path
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.score import SCORERS, Evidence
 from tombola.ticket.ticket import Ticket, fingerprint
@@ -121,8 +120,7 @@ def find(
 
     Raises: TombolaError, if an option, the model or the data are not usable.
     """
-    spec, recipe, task = _specify(options)
-    path(spec.schedule, sparsity=spec.sparsity, step=spec.step)
+    spec, task, recipe = find_options(options)
     bench = Bench.open(spec.model, task, recipe, scope=spec.scope, folder=_folder(data))
     made_of = _made_of(
         bench, **{k: v for k, v in knobs(spec).items() if k not in ("model", "task")}
@@ -130,31 +128,11 @@ def find(
     name = key("find", FIND_VERSION, **made_of)
     folder = Path(output) if output else Path("runs") / f"{task.name}-{spec.sparsity:f}-{name[:8]}"
     runs = Runs(folder, made_of)
-    searches = run_search(bench, spec, runs, watch or Silent())
+    searches = run_search(bench, spec, runs, watch or Watch())
     found = _found(bench, spec, searches, folder=folder, name=name)
     picture.save(found.to_json(), folder)
     write_file(folder / "result.json", json.dumps(found.to_json(), indent=1) + "\n")
     return found
-
-
-def _specify(options: dict[str, Any]) -> tuple[FindSpec, TrainSpec, Task]:
-    """Sort options into the search's and the recipe's, over the task's own recipe."""
-    search = {field.name for field in dataclasses.fields(FindSpec)}
-    chosen = {k: v for k, v in options.items() if k in search}
-    for name in ("seeds", "controls"):
-        if name in chosen:
-            chosen[name] = tuple(chosen[name])
-    spec = FindSpec(**chosen)
-    task = load_task(spec.task)
-    return spec, _recipe(task, {k: v for k, v in options.items() if k not in search}, search), task
-
-
-def _recipe(task: Task, changes: dict[str, Any], others: set[str]) -> TrainSpec:
-    fields = {field.name for field in dataclasses.fields(TrainSpec)} - {"seed"}
-    for name in changes:
-        if name not in fields:
-            raise unknown("option", name, {*fields, *others})
-    return dataclasses.replace(task.recipe, **changes)
 
 
 def _folder(data: str | Path | None) -> Path | None:
@@ -191,13 +169,16 @@ def _ticket(bench: Bench, spec: FindSpec, search: Search, folder: Path) -> str:
         scores="magnitude",
         provenance={
             "metric": bench.task.metric,
+            "whole_model_sparsity": bench.whole_model_sparsity(search.masks[spec.sparsity]),
             "dense": search.dense.score,
             "ticket": run.score,
             "recipe": dataclasses.asdict(bench.spec),
             "numerics": run.facts["numerics"],
         },
     )
-    return str(ticket.save(folder / f"ticket-seed-{search.seed}"))
+    place = folder / f"ticket-seed-{search.seed}"
+    ticket.save(place)
+    return str(place)
 
 
 def _found(
@@ -284,17 +265,12 @@ def evaluate(
     Raises: TombolaError, if an option, the ticket, the model or the data are not usable.
     """
     loaded = Ticket.load(ticket)
-    fields = {field.name for field in dataclasses.fields(EvaluateSpec)}
-    chosen = {k: v for k, v in options.items() if k in fields}
-    chosen["task"] = chosen.get("task") or loaded.task or "sentiment"
-    spec = EvaluateSpec(**{**chosen, "seeds": tuple(chosen.get("seeds", EvaluateSpec.seeds))})
+    spec, task, recipe = evaluate_options(options, loaded.task or FindSpec.task)
     if loaded.seed in spec.seeds:
         raise SpecError(
             f"a ticket is evaluated on seeds other than that of its search, got {loaded.seed}. "
             "Name fresh --seeds."
         )
-    task = load_task(spec.task)
-    recipe = _recipe(task, {k: v for k, v in options.items() if k not in fields}, fields)
     place = model or loaded.model
     bench = Bench.open(place, task, recipe, scope=loaded.scope, folder=_folder(data))
     _belongs(loaded, bench)
@@ -302,7 +278,7 @@ def evaluate(
     name = key("evaluate", EVALUATE_VERSION, **made_of)
     folder = Path(output) if output else Path("runs") / f"evaluate-{task.name}-{name[:8]}"
     dense, masked = run_evaluation(
-        bench, loaded.mask, spec, Runs(folder, made_of), watch or Silent()
+        bench, loaded.mask, spec, Runs(folder, made_of), watch or Watch()
     )
     evaluated = Evaluated(
         task=task.name,

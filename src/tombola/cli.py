@@ -27,7 +27,7 @@ tombola.Ticket.load({ticket!r}).apply(model)"""
 def _experiment_flags(parser: Parser) -> None:
     """The flags that every experiment has besides its own."""
     recipe = parser.add_argument_group("training (by default the task's recipe)")
-    add_flags(recipe, TrainSpec, leave_out={"seed"}, default="the task's recipe")
+    add_flags(recipe, TrainSpec, leave_out={"seed"}, default="")
     places = parser.add_argument_group("files")
     places.add_argument("--data", metavar="DIR", default=SUPPRESS, help="the task's files")
     places.add_argument(
@@ -48,13 +48,18 @@ def _find_parser(parser: Parser) -> None:
 
 
 def _find(options: Namespace) -> None:
+    from tombola.lab.options import find_options
+
+    knobs = _knobs(options)
+    find_options({k: v for k, v in knobs.items() if k not in ("data", "output")})
+
     from rich.console import Console
 
     from tombola import api
     from tombola.terminal import Live, show_found
 
     _quiet()
-    console, knobs = Console(), _knobs(options)
+    console = Console()
     with Live(console) as live:
         found = api.find(watch=live, **knobs)
     _write_json(options.json, found.to_json())
@@ -119,7 +124,7 @@ def _tasks(options: Namespace) -> None:
 def _models(options: Namespace) -> None:
     from rich.console import Console
 
-    from tombola.task.models import EMBEDDED, about
+    from tombola.task.embedded import EMBEDDED, about
     from tombola.terminal import show_rows
 
     rows = [about(name) for name in EMBEDDED]
@@ -160,8 +165,10 @@ def _overview() -> str:
 
 def _quiet() -> None:
     """Keep the libraries' own progress bars and reports out of ours."""
+    import huggingface_hub
     from transformers.utils import logging
 
+    huggingface_hub.logging.set_verbosity_error()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 

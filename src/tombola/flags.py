@@ -37,9 +37,12 @@ class Parser(argparse.ArgumentParser):
 
         Raises: SpecError, for an unknown flag or a value of the wrong type.
         """
-        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         finder.add_argument("--config", type=Path)
-        config = finder.parse_known_args(self._with_known_config(argv))[0].config
+        try:
+            config = finder.parse_known_args(self._with_known_config(argv))[0].config
+        except argparse.ArgumentError as error:
+            self.error(str(error))
         given = [*(self._from_file(config) if config else ()), *argv]
         options, rest = self.parse_known_args(given)
         if rest:
@@ -74,7 +77,7 @@ class Parser(argparse.ArgumentParser):
             if flag not in self.flags() or flag == "--config":
                 raise SpecError(f"{path}: {unknown('flag', flag, self.flags())}")
             listed = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            yield f"{flag}={listed}"
+            yield f"{flag}={listed or 'none'}"
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -101,13 +104,15 @@ def add_flags(
     about = field_help(spec)
     for field in dataclasses.fields(spec):
         if field.name not in leave_out:
-            said = default or _shown(field.default)
+            said = _shown(field.default) if default is None else default
             parser.add_argument(
                 f"--{field.name.replace('_', '-')}",
                 type=_reader(field.name, field.type),
                 default=argparse.SUPPRESS,
                 metavar=_metavar(field.type),
-                help=(about[field.name].rstrip(".") + f" (default: {said})").replace("%", "%%"),
+                help=(
+                    about[field.name].rstrip(".") + (f" (default: {said})" if said else "")
+                ).replace("%", "%%"),
             )
 
 

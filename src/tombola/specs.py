@@ -7,17 +7,31 @@ place: it is part of what names a result. Bump the version of the job kind inste
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from math import inf
 from typing import Any
 
 from tombola.errors import SpecError
 from tombola.registry import unknown
 
-__all__ = ["CONTROLS", "EvaluateSpec", "FindSpec", "TrainSpec", "exact", "key", "knobs"]
+__all__ = [
+    "CONTROLS",
+    "INITS",
+    "EvaluateSpec",
+    "FindSpec",
+    "TrainSpec",
+    "exact",
+    "key",
+    "knobs",
+]
 
 CONTROLS = ("random", "layer-random", "one-shot", "reinit", "shuffle")
 """What a ticket is compared with at its own sparsity, besides the dense network."""
+
+INITS = ("pretrained", "reinit", "shuffle")
+"""What the living weights of a ticket can start from."""
 
 
 def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
@@ -30,9 +44,11 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
     Raises: SpecError, if it is no number in [0, 1).
     """
     try:
-        decimal = Decimal(str(value)).normalize()
+        decimal = Decimal(str(value)).normalize() + 0  # which turns -0 into 0
     except InvalidOperation:
-        raise SpecError(f"{what} is a fraction in [0, 1), got {value!r}.") from None
+        decimal = Decimal("NaN")
+    if decimal.is_nan():
+        raise SpecError(f"{what} is a fraction in [0, 1), got {value!r}.")
     if not 0 <= decimal < 1:
         hint = f" For {value} % write {decimal / 100}." if 1 < decimal < 100 else ""
         raise SpecError(f"{what} is a fraction in [0, 1), got {value}.{hint}")
@@ -74,11 +90,14 @@ class TrainSpec:
     """Arithmetic of the forward and backward pass: fp32 or bf16."""
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            if field.type is float:  # so that 4 and 4.0 have the same key
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))
         for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "max_length"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < inf:
                 raise SpecError(f"{name} is a positive number, got {getattr(self, name)}.")
         for name in ("seed", "weight_decay", "train_limit"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < inf:
                 raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")
         if not 0 <= self.warmup <= 1:
             raise SpecError(f"warmup is a fraction in [0, 1], got {self.warmup}.")
@@ -119,7 +138,8 @@ class FindSpec:
         object.__setattr__(self, "step", exact(self.step, "step"))
         if not self.sparsity:
             raise SpecError("sparsity is above 0 in a search, got 0. For 70 % write 0.7.")
-        _distinct("seeds", self.seeds)
+        object.__setattr__(self, "seeds", _distinct(self.seeds))
+        object.__setattr__(self, "controls", tuple(self.controls))
         for control in self.controls:
             if control not in CONTROLS:
                 raise unknown("control", control, (*CONTROLS, "none"))
@@ -139,12 +159,16 @@ class EvaluateSpec:
     """Seeds of the trainings, none of them the seed of the search."""
 
     def __post_init__(self) -> None:
-        _distinct("seeds", self.seeds)
+        object.__setattr__(self, "seeds", _distinct(self.seeds))
+        if self.init not in INITS:
+            raise unknown("initialisation", self.init, INITS)
 
 
-def _distinct(what: str, seeds: tuple[int, ...]) -> None:
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise SpecError(f"{what} are different whole numbers from 0, got {seeds}.")
+def _distinct(seeds: Iterable[int]) -> tuple[int, ...]:
+    listed = tuple(seeds) if isinstance(seeds, Iterable) else ()
+    if not listed or len(set(listed)) < len(listed) or min(listed) < 0:
+        raise SpecError(f"seeds are a list of different whole numbers from 0, got {seeds}.")
+    return listed
 
 
 def knobs(spec: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -30,17 +31,20 @@ class Live(Watch):
             transient=True,
         )
         self.steps = self.number = 0
+        self.task = self.bar.add_task("", start=False, visible=False, trainings=0, number=0)
 
     def __enter__(self) -> "Live":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        if self.steps:
+            self.bar.stop()
 
     def plan(self, trainings: int, steps: int) -> None:
         """Open the bar."""
         self.steps = steps
-        self.task = self.bar.add_task("", total=trainings * steps, trainings=trainings, number=1)
+        self.bar.update(self.task, total=trainings * steps, trainings=trainings, visible=True)
+        self.bar.start_task(self.task)
         self.bar.start()
 
     def start(self, name: str) -> None:
@@ -89,7 +93,7 @@ def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> N
     for note in found["notes"]:
         console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
     _print_places(found, console)
-    console.print(f"\n[dim]use it:[/dim]\n{escape(example)}", highlight=False)
+    console.print(f"\n[dim]use it:[/dim]\n{escape(example)}", highlight=False, soft_wrap=True)
 
 
 def _print_places(found: Mapping[str, Any], console: Console) -> None:
@@ -140,9 +144,9 @@ def show_ticket(facts: Mapping[str, Any], console: Console) -> None:
 
 def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], console: Console) -> None:
     """A plain table."""
-    table = Table()
+    table = Table(box=box.SIMPLE)
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, no_wrap=column != columns[-1])
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
 from tombola.lab.runs import Run, Runs
 from tombola.specs import TrainSpec
+from tombola.study.matching import refuse_mixed
 from tombola.task.baselines import trivial_score
 from tombola.task.data import Examples, data_fingerprint, encode, read_split
 from tombola.task.metrics import METRICS
@@ -22,11 +22,11 @@ from tombola.ticket.prune import keep_top
 from tombola.ticket.scope import whole_model_size
 from tombola.ticket.score import SCORERS, Evidence
 
-__all__ = ["Bench", "Silent", "Watch"]
+__all__ = ["Bench", "Watch"]
 
 
-class Watch(Protocol):
-    """Somebody who is told how an experiment goes."""
+class Watch:
+    """Somebody who is told how an experiment goes; this one keeps it to himself."""
 
     def plan(self, trainings: int, steps: int) -> None:
         """So many trainings are coming, of so many steps each."""
@@ -39,22 +39,6 @@ class Watch(Protocol):
 
     def finish(self, name: str, score: float, *, kept: bool) -> None:
         """A training has ended with that score, or was kept from an earlier sitting."""
-
-
-class Silent(Watch):
-    """Nobody watches."""
-
-    def plan(self, trainings: int, steps: int) -> None:
-        """Say nothing."""
-
-    def start(self, name: str) -> None:
-        """Say nothing."""
-
-    def step(self) -> None:
-        """Say nothing."""
-
-    def finish(self, name: str, score: float, *, kept: bool) -> None:
-        """Say nothing."""
 
 
 @dataclass
@@ -86,17 +70,19 @@ class Bench:
 
         Raises: ModelError, DataError, SpecError.
         """
-        rows, held_out = (
-            read_split(task, "train", folder),
-            read_split(task, task.test_split, folder),
-        )
+        rows, held_out = (read_split(task, name, folder) for name in ("train", task.test_split))
         network = load_network(model, task.kind, len(task.labels))
         network.scope(scope)
+        training, test = (
+            encode(split, task, network.tokenizer, max_length=spec.max_length)
+            for split in (rows, held_out)
+        )
+        network.check_length(max(*training.lengths, *test.lengths))
         return cls(
             network=network,
             task=task,
-            training=encode(rows, task, network.tokenizer, max_length=spec.max_length),
-            test=encode(held_out, task, network.tokenizer, max_length=spec.max_length),
+            training=training,
+            test=test,
             scope=scope,
             spec=spec,
             data=data_fingerprint(rows, held_out),
@@ -147,9 +133,12 @@ class Bench:
             init: what the living weights start from.
             prune_to: sparsity of the mask taken from the trained magnitudes; None to take none.
             watch: told how it goes.
+
+        Raises: SpecError, if runs kept from before were made with other numerics.
         """
         run = runs.load(name, mask.shapes)
         if run is None:
+            refuse_mixed([*runs.numerics, numerics(self.spec)])
             watch.start(name)
             run = self._train(mask, seed, init, prune_to, watch)
             runs.save(name, run)

@@ -41,9 +41,11 @@ class Runs:
 
     def __init__(self, folder: Path, description: dict[str, Any]) -> None:
         self.folder = folder
+        self.numerics: list[dict[str, Any]] = []
+        """Those of the runs loaded or saved so far, in that order."""
         place = folder / "experiment.json"
         if place.is_file():
-            found = json.loads(place.read_text(encoding="utf-8"))
+            found = _description(place)
             if found != description:
                 raise OutputError(
                     f"{str(folder)!r} holds another experiment: {_difference(found, description)}. "
@@ -62,6 +64,7 @@ class Runs:
         if not place.is_dir():
             return None
         facts = json.loads((place / "run.json").read_text(encoding="utf-8"))
+        self.numerics.append(facts["numerics"])
         return Run(
             score=facts.pop("score"),
             outcome=load_file(place / "outcome.safetensors")["outcome"],
@@ -79,11 +82,30 @@ class Runs:
             "mask.safetensors": save(bits),
         }
         write_folder(self.folder / "runs" / name, files, replaces=FILES)
+        self.numerics.append(run.facts["numerics"])
+
+
+def _description(place: Path) -> dict[str, Any]:
+    """What an experiment.json says."""
+    try:
+        found = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise OutputError(
+            f"expected an experiment in {str(place)!r}, got no JSON object. "
+            "Name another --output, or leave it out."
+        )
+    return found
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """The first knob in which two experiments differ."""
+    """The first knob in which two experiments differ; a knob that is left out is at its default."""
     for name in sorted({*found, *wanted}):
-        if found.get(name) != wanted.get(name):
-            return f"its {name} is {found.get(name)!r}, asked for {wanted.get(name)!r}"
+        ours, theirs = found.get(name), wanted.get(name)
+        if isinstance(ours, dict) and isinstance(theirs, dict) and ours != theirs:
+            return _difference(ours, theirs)
+        if ours != theirs:
+            said = ["the default" if value is None else repr(value) for value in (ours, theirs)]
+            return f"its {name} is {said[0]}, asked for {said[1]}"
     return "no difference"

@@ -101,7 +101,7 @@ def find(bench: Bench, spec: FindSpec, runs: Runs, watch: Watch) -> list[Search]
                 runs, f"seed-{seed}/{name}", mask, seed=seed, init=init, watch=watch
             )
         searches.append(search)
-    refuse_mixed([run.facts["numerics"] for search in searches for run in search.all()])
+    refuse_mixed(runs.numerics)
     return searches
 
 
@@ -129,7 +129,7 @@ def evaluate(
         dense.append(bench.train(runs, f"seed-{seed}/dense", bench.full, seed=seed, watch=watch))
         name = f"seed-{seed}/ticket"
         masked.append(bench.train(runs, name, mask, seed=seed, init=spec.init, watch=watch))
-    refuse_mixed([run.facts["numerics"] for run in (*dense, *masked)])
+    refuse_mixed(runs.numerics)
     return dense, masked
 
 

@@ -60,8 +60,9 @@ def read_split(task: Task, split: str, folder: Path | None = None) -> Rows:
         raise DataError(f"expected {split}-*.parquet in {str(folder)!r}, found {found}.")
     try:
         table = pa.concat_tables([pq.read_table(path) for path in files])
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{str(folder)!r}: can't read the {split} split: {error}") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{str(folder)!r}: can't read the {split} split: {reason}.") from None
     missing = [name for name in task.columns if name not in table.column_names]
     if missing:
         raise DataError(
@@ -117,7 +118,7 @@ def encode(
     rows: Rows, task: Task, tokenizer: PreTrainedTokenizerBase, *, max_length: int
 ) -> Examples:
     """Tokenise the rows of a split; the second text of a pair is cut first in a span task."""
-    columns = [[str(row[name]) for row in rows] for name in task.texts]
+    columns = [[_text(row, name) for row in rows] for name in task.texts]
     encoded = tokenizer(
         *columns,
         truncation="only_second" if task.kind == "span" else True,
@@ -138,6 +139,13 @@ def encode(
     return Examples(rows=rows, inputs=inputs, targets=targets, offsets=offsets)
 
 
+def _text(row: dict[str, Any], column: str) -> str:
+    text = row[column]
+    if not isinstance(text, str):
+        raise DataError(f"the column {column!r} has text in every row, got {text!r}.")
+    return text
+
+
 def _target(row: dict[str, Any], task: Task, offsets: Sequence[tuple[int, int]]) -> Any:
     if task.kind == "classification":
         label = row["label"]
@@ -146,9 +154,14 @@ def _target(row: dict[str, Any], task: Task, offsets: Sequence[tuple[int, int]])
             raise DataError(f"task {task.name!r} has labels 0 to {last}, got {label!r}.")
         return label
     if task.kind == "regression":
+        if not isinstance(row["label"], int | float):
+            raise DataError(f"task {task.name!r} has numbers as labels, got {row['label']!r}.")
         return float(row["label"])
     if task.kind == "span":
-        return _span(row["answers"], offsets)
+        answers = row["answers"]
+        if not answers or not answers["text"] or not answers["answer_start"]:
+            raise DataError(f"task {task.name!r} has an answer in every row, got {answers!r}.")
+        return _span(answers, offsets)
     return None
 
 

@@ -5,13 +5,16 @@ head of a seed, as often as needed, without touching the disk again.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import torch
+from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from torch import nn
 from transformers import (
     AutoModel,
@@ -23,26 +26,15 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from tombola.errors import ModelError
-from tombola.registry import Registry, unknown
+from tombola.errors import ModelError, SpecError
+from tombola.registry import Registry
+from tombola.task.embedded import EMBEDDED, model_path
 from tombola.ticket.init import INITS
 from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import fingerprint
 
-__all__ = [
-    "EMBEDDED",
-    "HEADS",
-    "Network",
-    "about",
-    "load_backbone",
-    "load_network",
-    "model_path",
-    "stream",
-]
-
-EMBEDDED = {"mini": Path(__file__).parents[1] / "suite" / "mini"}
-"""Models that the package carries."""
+__all__ = ["HEADS", "Network", "load_backbone", "load_network", "stream"]
 
 
 @dataclass(frozen=True)
@@ -68,41 +60,6 @@ def _heads() -> Registry[Head]:
 
 
 HEADS = _heads()
-
-
-def model_path(model: str) -> str:
-    """Where a model's files are: those of an embedded name, a folder, or a hub id as it is.
-
-    Raises: ModelError, if it is a folder without a model; SpecError, for a mistyped name.
-    """
-    if model in EMBEDDED:
-        return str(EMBEDDED[model])
-    if Path(model).is_dir():
-        if not (Path(model) / "config.json").is_file():
-            raise ModelError(
-                f"expected a model folder with config.json, got {model!r} without one. Name a "
-                f"folder that save_pretrained() wrote, or an embedded model: {_embedded()}."
-            )
-        return model
-    mistyped = unknown("model", model, EMBEDDED)
-    if "Did you mean" in str(mistyped):
-        raise mistyped
-    return model
-
-
-def about(model: str) -> tuple[str, str, str, str]:
-    """Name, architecture, size and source of an embedded model, from its own files."""
-    config = json.loads((EMBEDDED[model] / "config.json").read_text(encoding="utf-8"))
-    kind = (
-        f"{config['num_hidden_layers']} layers of {config['hidden_size']}, {config['model_type']}"
-    )
-    megabytes = (EMBEDDED[model] / "model.safetensors").stat().st_size / 1e6
-    source = "MiniLM-L6, trimmed and adapted to masked language modelling"
-    return model, kind, f"{megabytes:.0f} MB", source
-
-
-def _embedded() -> str:
-    return ", ".join(EMBEDDED)
 
 
 @dataclass
@@ -154,6 +111,18 @@ class Network:
             drawn = torch.Generator().manual_seed(stream(seed, "init"))
             for name, value in INITS[init](weights, drawn, std=self._std).items():
                 parameters[name].copy_(value)
+
+    def check_length(self, tokens: int) -> None:
+        """Refuse examples of more tokens than the network has positions.
+
+        Raises: SpecError, if the longest has too many.
+        """
+        positions = getattr(self.model.config, "max_position_embeddings", None) or tokens
+        if tokens > positions:
+            raise SpecError(
+                f"{self.name!r} reads at most {positions} tokens at once, got an example of "
+                f"{tokens}. Take a max_length of {positions} or less."
+            )
 
     @property
     def pad(self) -> int:
@@ -208,6 +177,11 @@ def load_network(model: str, kind: str, classes: int = 2) -> Network:
     if settings:
         settings["num_labels"] = classes if kind == "classification" else 1
     tokenizer = _load(AutoTokenizer.from_pretrained, model)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes up an empty one
+        raise ModelError(
+            f"expected a tokenizer beside the model {model!r}, got none with any words. "
+            "Save it into the same folder."
+        )
     settings |= {"dtype": torch.float32, "output_loading_info": True}
     network, report = _load(head.load, model, **settings)
     return Network(
@@ -223,10 +197,25 @@ def load_network(model: str, kind: str, classes: int = 2) -> Network:
 def _load(load: Callable[..., Any], model: str, **settings: Any) -> Any:
     """Load something of a model; whatever fails becomes one line."""
     place = model_path(model)
+    cached = not Path(place).is_dir() and not _hub_answers()
     try:
-        return load(place, trust_remote_code=False, **settings)
+        return load(place, trust_remote_code=False, local_files_only=cached, **settings)
     except Exception as error:
         raise _unloadable(model, place, error) from error
+
+
+@cache
+def _hub_answers() -> bool:
+    """Whether the hub can be reached; asked once, instead of a minute of retries for each file."""
+    if HF_HUB_OFFLINE:
+        return False
+    try:
+        with urlopen(Request(ENDPOINT, method="HEAD"), timeout=10):
+            return True
+    except HTTPError:
+        return True
+    except OSError:
+        return False
 
 
 def _unloadable(model: str, place: str, error: Exception) -> ModelError:
@@ -237,6 +226,6 @@ def _unloadable(model: str, place: str, error: Exception) -> ModelError:
             f"expected a transformers model in {model!r}, but loading failed: {reason}"
         )
     return ModelError(
-        f"{model!r} is neither embedded ({_embedded()}) nor a folder, and the hub gave no such "
-        f"model: {reason} Without a network, download it elsewhere and give its folder."
+        f"{model!r} is neither embedded ({', '.join(EMBEDDED)}) nor a folder, and the hub gave no "
+        f"such model: {reason} Without a network, download it elsewhere and give its folder."
     )

@@ -1,0 +1,68 @@
+"""A two-layer random BERT, its tokenizer, and generated reviews; nothing is downloaded."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported by whichever test comes first
+
+import gc
+import random
+import string
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+GOOD = "good great lovely bright warm funny".split()
+BAD = "bad poor dull cold awful boring".split()
+PLAIN = "the a film plot actor scene with and of it was very long short story end music".split()
+
+
+def review(chance: random.Random) -> dict[str, Any]:
+    """A sentence of 4 to 13 words, one or two of them telling its label."""
+    label = chance.randrange(2)
+    words = chance.choices(PLAIN, k=chance.randint(3, 11))
+    for word in chance.choices((BAD, GOOD)[label], k=chance.randint(1, 2)):
+        words.insert(chance.randrange(len(words) + 1), word)
+    return {"sentence": " ".join(words), "label": label}
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parquet files as `--data` takes them for the task `sentiment`: 48 to train, 24 to test."""
+    chance = random.Random(0)
+    folder = tmp_path_factory.mktemp("reviews")
+    for split, size in (("train", 48), ("test", 24)):
+        rows = [review(chance) for _ in range(size)]
+        pq.write_table(pa.Table.from_pylist(rows), folder / f"{split}-00000-of-00001.parquet")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of two layers of 32 with a pooler, as save_pretrained() writes it."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    gc.freeze()  # each training collects garbage, and the libraries' objects are none
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    words = [*SPECIAL, *GOOD, *BAD, *PLAIN, *string.punctuation]
+    letters = [*string.ascii_lowercase, *string.digits]
+    vocab = {word: n for n, word in enumerate(dict.fromkeys([*words, *letters]))}
+    vocab |= {f"##{letter}": len(vocab) + n for n, letter in enumerate(letters)}
+    config = BertConfig(
+        vocab_size=len(vocab),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=128,
+        initializer_range=0.2,  # so that so narrow a network passes on what it reads
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        BertModel(config).save_pretrained(folder)
+    BertTokenizer(vocab=vocab).save_pretrained(folder)
+    return folder

@@ -1,0 +1,323 @@
+"""Every example comes once a pass, in an order that the seed alone decides."""
+
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from tombola.errors import DataError
+from tombola.task.data import (
+    IGNORED,
+    batches,
+    chosen,
+    collate,
+    data_fingerprint,
+    encode,
+    mask_tokens,
+    read_split,
+)
+from tombola.task.tasks import load_task
+
+LENGTHS = np.random.default_rng(0).integers(4, 60, size=1037)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny: Path) -> Any:
+    return AutoTokenizer.from_pretrained(tiny)
+
+
+def one_pass(seed: int, batch_size: int = 8) -> list[list[int]]:
+    chance = torch.Generator().manual_seed(seed)
+    return [batch.tolist() for batch in batches(LENGTHS, batch_size, chance)]
+
+
+# batches
+
+
+@pytest.mark.parametrize("batch_size", [1, 8, 32, 5000])
+def test_each_example_comes_exactly_once_a_pass(batch_size: int) -> None:
+    groups = one_pass(0, batch_size)
+    assert sorted(chain.from_iterable(groups)) == list(range(len(LENGTHS)))
+    sizes = sorted(map(len, groups))
+    assert sizes[1:] == [batch_size] * (len(sizes) - 1)
+    assert len(groups) == -(-len(LENGTHS) // batch_size)
+
+
+def test_the_order_is_the_same_for_the_same_seed_and_another_for_others() -> None:
+    assert one_pass(3) == one_pass(3)
+    assert one_pass(3) != one_pass(4)
+    assert {frozenset(group) for group in one_pass(3)} != {frozenset(g) for g in one_pass(4)}
+
+
+def test_each_pass_has_an_order_of_its_own() -> None:
+    chance = torch.Generator().manual_seed(0)
+    first, second = ([b.tolist() for b in batches(LENGTHS, 8, chance)] for _ in range(2))
+    assert first != second
+
+
+def test_examples_of_like_length_stand_together_in_batches_that_do_not() -> None:
+    groups = [LENGTHS[group] for group in one_pass(0)]
+    within = np.mean([group.max() - group.min() for group in groups])
+    assert within < 4 < np.ptp(LENGTHS) / 4
+    means = [group.mean() for group in groups]
+    assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.3
+
+
+def test_a_limit_chooses_the_same_examples_for_all_seeds() -> None:
+    some = chosen(1000, 100)
+    assert some.tolist() == chosen(1000, 100).tolist() == sorted(set(some.tolist()))
+    assert len(some) == 100
+    assert some.min() >= 0
+    assert some.max() < 1000
+    assert some.tolist() != list(range(100))
+    assert set(chosen(1000, 50).tolist()) < set(some.tolist())
+
+
+@pytest.mark.parametrize("limit", [0, 1000, 1001])
+def test_no_limit_chooses_all(limit: int) -> None:
+    assert chosen(1000, limit).tolist() == list(range(1000))
+
+
+# encoding and padding
+
+
+def test_a_pair_is_padded_to_the_longest_of_the_batch(tokenizer: Any) -> None:
+    task = load_task("gloss-match")
+    rows = [
+        {"sentence1": "a film", "sentence2": "plot", "label": 1},
+        {"sentence1": "a " * 9, "sentence2": "the film", "label": 0},
+        {"sentence1": "a " * 40, "sentence2": "the film", "label": 0},
+    ]
+    examples = encode(rows, task, tokenizer, max_length=20)
+    assert examples.lengths.tolist() == [6, 14, 20]
+    batch = collate(examples, np.array([1, 0]), task, pad=77)
+    assert {name: tuple(t.shape) for name, t in batch.items()} == {
+        "input_ids": (2, 14),
+        "token_type_ids": (2, 14),
+        "attention_mask": (2, 14),
+        "labels": (2,),
+    }
+    assert batch["labels"].tolist() == [0, 1]
+    assert batch["attention_mask"].sum(1).tolist() == [14, 6]
+    assert batch["input_ids"][1, 6:].tolist() == [77] * 8
+    assert batch["token_type_ids"][1].tolist() == [0, 0, 0, 0, 1, 1, *[0] * 8]
+    text = tokenizer.decode(batch["input_ids"][1, :6])
+    assert text == "[CLS] a film [SEP] plot [SEP]"
+
+
+def test_labels_have_the_shape_and_type_that_the_head_wants(tokenizer: Any) -> None:
+    rows = [{"sentence": "a film", "label": 0.5}, {"sentence": "a plot", "label": -2}]
+    task = load_task("valence")
+    examples = encode(rows, task, tokenizer, max_length=20)
+    labels = collate(examples, np.array([0, 1]), task, pad=0)["labels"]
+    assert labels.dtype == torch.float32
+    assert labels.tolist() == [0.5, -2.0]
+    mlm = load_task("mlm")
+    texts = encode([{"text": "a film"}], mlm, tokenizer, max_length=20)
+    assert "labels" not in collate(texts, np.array([0]), mlm, pad=0)
+
+
+@pytest.mark.parametrize("label", [2, -1, 0.5, "1", None])
+def test_a_label_that_is_no_class_is_told(tokenizer: Any, label: Any) -> None:
+    rows = [{"sentence": "a film", "label": label}]
+    with pytest.raises(DataError, match=r"'sentiment' has labels 0 to 1, got "):
+        encode(rows, load_task("sentiment"), tokenizer, max_length=20)
+
+
+@pytest.mark.parametrize("label", ["good", None])
+def test_a_value_that_is_no_number_is_told(tokenizer: Any, label: Any) -> None:
+    rows = [{"sentence": "a film", "label": label}]
+    with pytest.raises(DataError, match="'valence' has numbers as labels, got "):
+        encode(rows, load_task("valence"), tokenizer, max_length=20)
+
+
+# spans
+
+
+def question(context: str, answer: str, start: int | None = None) -> dict[str, Any]:
+    at = context.index(answer) if start is None else start
+    return {
+        "question": "a short story",
+        "context": context,
+        "answers": {"text": [answer], "answer_start": [at]},
+    }
+
+
+SPANS = [
+    question("the plot was a music story.", "plot"),
+    question("The PLOT (of it), was 'bad'!", "bad"),
+    question("a  story\twith\nspaces   and ends", "spaces   and ends"),
+    question("very very very long", "very", start=5),
+    question("Zoë's naïve café", "naïve"),
+    question("unbreakable", "unbreakable"),
+]
+
+
+@pytest.mark.parametrize("row", SPANS, ids=lambda row: row["answers"]["text"][0])
+def test_the_tokens_of_an_answer_stand_over_the_answer(tokenizer: Any, row: dict[str, Any]) -> None:
+    task = load_task("gloss-span")
+    examples = encode([row], task, tokenizer, max_length=60)
+    batch = collate(examples, np.array([0]), task, pad=0)
+    assert batch.keys() >= {"start_positions", "end_positions"}
+    first, last = int(batch["start_positions"][0]), int(batch["end_positions"][0])
+    offsets = examples.offsets[0]
+    answer, start = row["answers"]["text"][0], row["answers"]["answer_start"][0]
+    assert row["context"][offsets[first][0] : offsets[last][1]] == answer
+    assert offsets[first][0] == start
+    ids = batch["input_ids"][0, first : last + 1]
+    assert tokenizer.decode(ids) == tokenizer.decode(
+        tokenizer(answer, add_special_tokens=False)["input_ids"]
+    )
+
+
+def test_only_tokens_of_the_context_have_offsets(tokenizer: Any) -> None:
+    task = load_task("gloss-span")
+    examples = encode([question("the plot", "plot")], task, tokenizer, max_length=60)
+    assert examples.offsets[0] == [(0, 0)] * 5 + [(0, 3), (4, 8), (0, 0)]
+
+
+def test_an_answer_that_was_cut_off_is_at_zero_and_the_question_is_kept(tokenizer: Any) -> None:
+    task = load_task("gloss-span")
+    rows = [question("the plot " * 20 + "end", "end"), question("the plot " * 20 + "end", "plot")]
+    examples = encode(rows, task, tokenizer, max_length=12)
+    assert examples.targets == [(0, 0), (6, 6)]
+    assert examples.lengths.tolist() == [12, 12]
+    assert tokenizer.decode(examples.inputs["input_ids"][0][:5]) == "[CLS] a short story [SEP]"
+
+
+@pytest.mark.parametrize("answers", [None, {"text": [], "answer_start": []}])
+def test_a_question_without_an_answer_is_told(tokenizer: Any, answers: Any) -> None:
+    row = question("the plot", "plot") | {"answers": answers}
+    with pytest.raises(DataError, match="an answer in every row"):
+        encode([row], load_task("gloss-span"), tokenizer, max_length=60)
+
+
+# masked tokens
+
+
+@pytest.fixture(scope="module")
+def many(tokenizer: Any) -> dict[str, torch.Tensor]:
+    chance = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, len(tokenizer), (200, 100), generator=chance)
+    ids[:, 0], ids[:, 60] = tokenizer.cls_token_id, tokenizer.sep_token_id
+    ids[:, 61:] = tokenizer.pad_token_id
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def masked(batch: dict[str, torch.Tensor], tokenizer: Any, seed: int) -> dict[str, torch.Tensor]:
+    return mask_tokens(batch, tokenizer, torch.Generator().manual_seed(seed))
+
+
+def test_fifteen_percent_are_chosen_and_eighty_ten_ten_treated(tokenizer: Any, many: Any) -> None:
+    before = many["input_ids"].clone()
+    batch = masked(many, tokenizer, 0)
+    assert torch.equal(many["input_ids"], before)
+    ids, labels = batch["input_ids"], batch["labels"]
+    picked = labels != IGNORED
+    words = before >= 5
+    assert not (picked & ~words).any()
+    assert picked.sum() / words.sum() == pytest.approx(0.15, abs=0.01)
+    assert torch.equal(labels[picked], before[picked])
+    assert torch.equal(ids[~picked], before[~picked])
+    to_mask = (ids == tokenizer.mask_token_id) & picked
+    kept = (ids == before) & picked
+    shares = [float(kind.sum() / picked.sum()) for kind in (to_mask, kept)]
+    assert shares == pytest.approx([0.8, 0.1], abs=0.03)
+    replaced = ids[picked & ~to_mask & ~kept]
+    assert replaced.unique().numel() > 30
+    assert replaced.max() < len(tokenizer)
+
+
+def test_masked_tokens_depend_on_the_generator_alone(tokenizer: Any, many: Any) -> None:
+    first = masked(many, tokenizer, 1)
+    torch.manual_seed(5)
+    again, other = masked(many, tokenizer, 1), masked(many, tokenizer, 2)
+    for name in ("input_ids", "labels"):
+        assert torch.equal(first[name], again[name])
+        assert not torch.equal(first[name], other[name])
+
+
+# files
+
+
+def write(folder: Path, split: str, rows: list[dict[str, Any]], part: int = 0) -> Path:
+    path = folder / f"{split}-{part:05}-of-00002.parquet"
+    schema = None if rows else pa.schema({"sentence": pa.string(), "label": pa.int64()})
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+    return path
+
+
+ROW = {"sentence": "a film", "label": 1, "more": 3}
+
+
+def refusal(folder: Path, split: str = "train") -> str:
+    with pytest.raises(DataError) as caught:
+        read_split(load_task("sentiment"), split, folder)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+    return str(caught.value)
+
+
+def test_the_files_of_a_split_are_read_in_order_and_without_other_columns(tmp_path: Path) -> None:
+    write(tmp_path, "train", [ROW | {"label": 0}], part=1)
+    write(tmp_path, "train", [ROW], part=0)
+    assert read_split(load_task("sentiment"), "train", tmp_path) == [
+        {"sentence": "a film", "label": 1},
+        {"sentence": "a film", "label": 0},
+    ]
+
+
+def test_a_missing_split_is_told_with_those_that_are_there(tmp_path: Path) -> None:
+    assert "found no parquet file" in refusal(tmp_path)
+    assert "found no parquet file" in refusal(tmp_path / "nowhere")
+    write(tmp_path, "train", [ROW])
+    write(tmp_path, "validation", [ROW])
+    said = refusal(tmp_path, "test")
+    assert said.startswith("expected test-*.parquet in ")
+    assert said.endswith("found splits train, validation.")
+
+
+def test_a_missing_column_is_told_with_those_that_are_there(tmp_path: Path) -> None:
+    write(tmp_path, "train", [{"text": "a film", "label": 1}])
+    assert refusal(tmp_path) == (
+        "task 'sentiment' needs the column 'sentence' in the train split, found text, label."
+    )
+
+
+def test_an_empty_split_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "train", [])
+    assert "has no rows" in refusal(tmp_path)
+
+
+def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, "train", [ROW] * 50)
+    whole = path.read_bytes()
+    damages = [b"", b"no parquet at all", whole[: len(whole) // 2], b"X" * 40 + whole[40:]]
+    for damaged in damages:
+        path.write_bytes(damaged)
+        assert "can't read the train split" in refusal(tmp_path)
+
+
+def test_files_that_do_not_fit_together_are_told_in_one_line(tmp_path: Path) -> None:
+    write(tmp_path, "train", [ROW], part=0)
+    write(tmp_path, "train", [{"sentence": "a film", "label": "good"}], part=1)
+    assert "can't read the train split" in refusal(tmp_path)
+
+
+def test_the_fingerprint_of_data_sees_rows_and_not_files(tmp_path: Path) -> None:
+    rows = [{"sentence": f"film {n}", "label": n % 2} for n in range(4)]
+    expected = data_fingerprint(rows, rows[:1])
+    assert data_fingerprint([dict(reversed(row.items())) for row in rows], rows[:1]) == expected
+    others = [
+        data_fingerprint(rows[:3], rows[:1]),
+        data_fingerprint(rows[::-1], rows[:1]),
+        data_fingerprint(rows + rows[:1], []),
+        data_fingerprint([rows[0] | {"label": 1}, *rows[1:]], rows[:1]),
+    ]
+    assert len({expected, *others}) == 5

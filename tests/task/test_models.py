@@ -1,0 +1,293 @@
+"""Going back to the pre-trained weights is exact, and chance comes from the seed alone."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer, BertForMaskedLM, BertModel
+
+from tombola.errors import ModelError, SpecError, TombolaError
+from tombola.task import embedded, models
+from tombola.task.embedded import EMBEDDED, about, model_path
+from tombola.task.models import HEADS, Network, load_backbone, load_network, stream
+from tombola.ticket.mask import Tensors
+from tombola.ticket.ticket import fingerprint
+
+KINDS = {"classification": 3, "regression": 1, "span": 2, "mlm": 2}
+
+
+@pytest.fixture(scope="module")
+def networks(tiny: Path) -> dict[str, Network]:
+    return {kind: load_network(str(tiny), kind, classes) for kind, classes in KINDS.items()}
+
+
+@pytest.fixture(scope="module")
+def pretrained(tiny: Path) -> Tensors:
+    """What stands in the files, read without our code."""
+    return {name: p.detach().clone() for name, p in read(tiny).named_parameters()}
+
+
+def read(folder: Path) -> BertModel:
+    model = BertModel.from_pretrained(folder)
+    assert isinstance(model, BertModel)
+    return model
+
+
+def weights(network: Network) -> Tensors:
+    return {name: p.detach().clone() for name, p in network.model.named_parameters()}
+
+
+def backbone(network: Network) -> Tensors:
+    own = dict(network.model.base_model.named_parameters())
+    return {name: parameter.detach().clone() for name, parameter in own.items()}
+
+
+def head(network: Network) -> Tensors:
+    return {name: weight for name, weight in weights(network).items() if name in network.fresh}
+
+
+def same(a: Tensors, b: Tensors) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def spoil(network: Network) -> None:
+    with torch.no_grad():
+        for parameter in network.model.parameters():
+            parameter.add_(torch.randn_like(parameter))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rewinding_returns_every_bit_of_the_pretrained_weights(
+    kind: str, networks: dict[str, Network], pretrained: Tensors
+) -> None:
+    network = networks[kind]
+    network.rewind(0)
+    before = weights(network)
+    spoil(network)
+    network.rewind(0)
+    assert same(weights(network), before)
+    mine = backbone(network)
+    assert mine.keys() <= pretrained.keys()
+    assert all("pooler" in name for name in pretrained.keys() - mine.keys())
+    assert same(mine, {name: pretrained[name] for name in mine})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_head_and_nothing_else_is_fresh(kind: str, networks: dict[str, Network]) -> None:
+    network = networks[kind]
+    parameters = dict(network.model.named_parameters())
+    inside = {id(parameter) for parameter in network.model.base_model.parameters()}
+    outside = {name for name, parameter in parameters.items() if id(parameter) not in inside}
+    assert outside
+    assert network.fresh & parameters.keys() == outside
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_decides_the_head_whatever_was_drawn_before(
+    kind: str, networks: dict[str, Network], tiny: Path
+) -> None:
+    network, again = networks[kind], load_network(str(tiny), kind, KINDS[kind])
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    network.rewind(7)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    again.rewind(3)
+    again.rewind(7)
+    assert same(head(network), head(again))
+    again.rewind(8)
+    matrices = [name for name, weight in head(network).items() if weight.ndim > 1]
+    assert matrices
+    for name in matrices:
+        assert not torch.equal(head(network)[name], head(again)[name])
+        assert head(network)[name].std() == pytest.approx(0.2, rel=0.4)
+    for name in head(network).keys() - matrices:
+        expected = 1.0 if "LayerNorm.weight" in name else 0.0
+        assert (head(network)[name] == expected).all()
+
+
+@pytest.mark.parametrize("scope", ["encoder", "encoder+pooler"])
+@pytest.mark.parametrize("init", ["reinit", "shuffle"])
+def test_an_initialisation_changes_the_scope_and_nothing_else(
+    init: str, scope: str, networks: dict[str, Network]
+) -> None:
+    network = networks["classification"]
+    network.rewind(5)
+    before = weights(network)
+    spoil(network)
+    network.rewind(5, init=init, scope=scope)
+    after = weights(network)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {f"bert.{name}" for name in network.scope(scope)}
+    for name in changed:
+        values = [tensors[name].flatten().sort().values for tensors in (before, after)]
+        assert torch.equal(*values) == (init == "shuffle")
+
+
+def test_an_initialisation_is_drawn_from_the_seed(networks: dict[str, Network]) -> None:
+    network, drawn = networks["classification"], []
+    for seed in (0, 0, 1):
+        network.rewind(seed, init="reinit")
+        drawn.append(backbone(network))
+    assert same(drawn[0], drawn[1])
+    assert not same(drawn[0], drawn[2])
+
+
+def test_every_purpose_and_seed_has_a_stream_of_its_own_for_ever() -> None:
+    purposes = ("head", "init", "order", "masks", "dropout", "evaluation", "bootstrap")
+    streams = {stream(seed, purpose) for seed in range(20) for purpose in purposes}
+    assert len(streams) == 20 * len(purposes)
+    assert stream(0, "head") == 59729345685573200
+    assert stream(11, "order") == 12568597276312997
+
+
+# precision
+
+
+@pytest.fixture(scope="module")
+def half(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "half"
+    model: Any = read(tiny)
+    model.half().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(folder)
+    return folder
+
+
+def test_half_precision_files_are_trained_in_single_precision(half: Path, tiny: Path) -> None:
+    loaded = {kind: load_network(str(half), kind, n) for kind, n in KINDS.items()}
+    for network in loaded.values():
+        assert {tensor.dtype for tensor in weights(network).values()} == {torch.float32}
+        assert {tensor.dtype for tensor in network.pretrained.values()} == {torch.float32}
+    backbone_alone = load_backbone(str(half))
+    assert backbone_alone.dtype == torch.float32
+    rounded: Any = read(tiny)
+    expected = fingerprint(rounded.half())
+    assert {network.fingerprint for network in loaded.values()} == {expected}
+    assert fingerprint(backbone_alone) == expected != fingerprint(load_backbone(str(tiny)))
+
+
+def test_the_fingerprint_is_the_same_under_every_head(
+    networks: dict[str, Network], tiny: Path
+) -> None:
+    expected = fingerprint(load_backbone(str(tiny)))
+    assert {network.fingerprint for network in networks.values()} == {expected}
+
+
+# heads and limits
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_head_has_the_outputs_of_its_task(kind: str, networks: dict[str, Network]) -> None:
+    network = networks[kind]
+    ids = torch.tensor([[2, 5, 6, 3]])
+    with torch.inference_mode():
+        output: Any = network.model.eval()(input_ids=ids)
+    if kind == "span":
+        assert output.start_logits.shape == output.end_logits.shape == (1, 4)
+    else:
+        words = len(network.tokenizer)
+        shapes = {"classification": (1, 3), "regression": (1, 1), "mlm": (1, 4, words)}
+        assert output.logits.shape == shapes[kind]
+    assert set(HEADS) == set(KINDS)
+
+
+def test_a_pooler_that_was_not_pretrained_is_not_pruned(tiny: Path, tmp_path: Path) -> None:
+    config: Any = read(tiny).config
+    BertForMaskedLM(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path)
+    network = load_network(str(tmp_path), "classification")
+    with pytest.raises(ModelError, match=r"bert\.pooler\.dense\.weight.*Use the scope 'encoder'"):
+        network.scope("encoder+pooler")
+    assert len(network.scope("encoder")) == 12
+    assert network.fresh >= {"bert.pooler.dense.weight", "classifier.weight"}
+
+
+def test_an_example_longer_than_the_network_is_refused(networks: dict[str, Network]) -> None:
+    network = networks["mlm"]
+    network.check_length(128)
+    with pytest.raises(SpecError, match=r"at most 128 tokens .* got an example of 129"):
+        network.check_length(129)
+
+
+# what can't be loaded
+
+
+def broken(folder: Path, tiny: Path, damage: str) -> str:
+    shutil.copytree(tiny, folder)
+    if damage == "weights":
+        (folder / "model.safetensors").write_bytes(b"no weights")
+    elif damage == "config":
+        (folder / "config.json").write_text("{")
+    else:
+        for name in (folder / "model.safetensors", *folder.glob("tokenizer*")):
+            if damage in name.name:
+                name.unlink()
+    return str(folder)
+
+
+@pytest.mark.parametrize("damage", ["weights", "config", "model", "tokenizer"])
+def test_a_damaged_folder_is_told_in_one_line(tiny: Path, tmp_path: Path, damage: str) -> None:
+    name = broken(tmp_path / "model", tiny, damage)
+    what = "tokenizer beside the" if damage == "tokenizer" else "transformers model in"
+    with pytest.raises(ModelError, match=f"expected a {what}") as caught:
+        load_network(name, "classification")
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_head_of_another_size_in_the_files_is_told_in_one_line(
+    networks: dict[str, Network], tmp_path: Path
+) -> None:
+    network = networks["classification"]
+    network.model.save_pretrained(tmp_path)
+    network.tokenizer.save_pretrained(tmp_path)
+    assert load_network(str(tmp_path), "classification", 3).fresh == frozenset()
+    with pytest.raises(ModelError, match="expected a transformers model in ") as caught:
+        load_network(str(tmp_path), "classification", 2)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("minni", "there is no model 'minni'. Did you mean 'mini'?"),
+        ("{tmp}", "expected a model folder with config.json, got "),
+        ("{tmp}/nowhere", "expected a model folder, got nothing at "),
+        ("{tmp}/file", "expected a model folder, got a file at "),
+        ("./nowhere", "expected a model folder, got nothing at "),
+        ("some-one/some-model", "neither embedded (mini) nor a folder"),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_in_one_line(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "_hub_answers", lambda: False)
+    (tmp_path / "file").touch()
+    with pytest.raises(TombolaError) as caught:
+        load_backbone(name.format(tmp=tmp_path))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_hub_is_not_asked_where_the_user_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr(models, "urlopen", asked)
+    models._hub_answers.cache_clear()
+    assert models._hub_answers() is False
+
+
+def test_an_embedded_name_stands_for_its_folder(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(embedded.EMBEDDED, "mini", tiny)
+    assert model_path("mini") == str(tiny) == model_path(str(tiny))
+    assert model_path("some-one/some-model") == "some-one/some-model"
+    name, kind, size, source = about("mini")
+    assert (name, kind) == ("mini", "2 layers of 32, bert")
+    assert size.endswith(" MB")
+    assert source
+    assert list(EMBEDDED) == ["mini"]

@@ -1,0 +1,210 @@
+"""Every shipped task can be read, and what it holds out is nowhere in training."""
+
+import dataclasses
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tombola.errors import DataError, SpecError
+from tombola.specs import TrainSpec
+from tombola.task import tasks
+from tombola.task.data import read_split, split_sizes
+from tombola.task.metrics import METRICS
+from tombola.task.models import HEADS
+from tombola.task.tasks import CATALOG, Task, load_task, task_names
+
+SPLITS = ("train", "dev", "test")
+NAMES = task_names()
+METRIC = {
+    "classification": "accuracy",
+    "regression": "pearson",
+    "span": "f1",
+    "mlm": "masked-accuracy",
+}
+
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def data() -> dict[tuple[str, str], Rows]:
+    """Every row of the package, all columns."""
+    return {
+        (name, split): pq.read_table(sorted(load_task(name).folder.glob(f"{split}-*"))).to_pylist()
+        for name in NAMES
+        for split in SPLITS
+    }
+
+
+# the catalog
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_shipped_task_is_whole(name: str) -> None:
+    task = load_task(name)
+    assert task.name == name
+    assert task.version >= 1
+    assert task.about.endswith("?")
+    assert task.source
+    assert task.kind in HEADS
+    assert task.metric in METRICS
+    assert task.metric == METRIC[task.kind]
+    assert 0 < task.margin < 10
+    assert task.test_split in SPLITS
+    assert isinstance(task.recipe, TrainSpec)
+    assert task.recipe.seed == 0
+    assert len(set(task.labels)) == len(task.labels)
+
+
+def test_every_file_of_the_catalog_is_a_task_with_data() -> None:
+    assert set(NAMES) == {"sentiment", "valence", "supersense", "gloss-match", "gloss-span", "mlm"}
+    assert {path.stem for path in CATALOG.iterdir()} == set(NAMES)
+    assert {path.name for path in tasks.SUITE.iterdir()} == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_package_holds_the_splits_that_it_counts(name: str) -> None:
+    task = load_task(name)
+    read = [read_split(task, split) for split in SPLITS]
+    assert split_sizes(task) == tuple(map(len, read))
+    assert min(map(len, read)) > 300
+    assert all(set(row) == set(task.columns) for rows in read for row in rows)
+
+
+def test_a_mistyped_task_is_met_with_the_nearest() -> None:
+    with pytest.raises(SpecError, match=r"there is no task 'sentimnt'. Did you mean 'sentiment'\?"):
+        load_task("sentimnt")
+    with pytest.raises(SpecError, match="There are: gloss-match, gloss-span, mlm, sentiment"):
+        load_task("../tasks/mlm")
+
+
+def parse(**changes: Any) -> Task:
+    fields = yaml.safe_load((CATALOG / "sentiment.yaml").read_text(encoding="utf-8")) | changes
+    return tasks._parse({k: v for k, v in fields.items() if v is not None}, "mine.yaml")
+
+
+def test_a_field_that_does_not_exist_is_told_with_the_nearest() -> None:
+    with pytest.raises(SpecError, match=r"mine.yaml: .*'metrics'. Did you mean 'metric'\?"):
+        parse(metrics="accuracy")
+
+
+@pytest.mark.parametrize("field", ["metric", "margin", "kind", "texts"])
+def test_a_field_that_is_missing_is_told(field: str) -> None:
+    with pytest.raises((DataError, SpecError), match=f"mine.yaml: .*'{field}'"):
+        parse(**{field: None})
+
+
+def test_a_kind_of_task_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"'clasification'. Did you mean 'classification'\?"):
+        parse(kind="clasification")
+    with pytest.raises(SpecError, match="two labels or more"):
+        parse(labels=["only"])
+
+
+def test_a_task_is_never_changed_in_place() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        load_task("mlm").margin = 9.0  # type: ignore[misc]
+    assert load_task("mlm") is load_task("mlm")
+
+
+# the data
+
+
+def words(text: str) -> str:
+    """A text without case, marks and spaces."""
+    return " ".join(re.findall(r"\w+", text.lower()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_text_stands_in_two_splits(name: str, data: dict[tuple[str, str], Rows]) -> None:
+    for column in load_task(name).texts:
+        texts = [{words(row[column]) for row in data[name, split]} for split in SPLITS]
+        assert "" not in set().union(*texts)
+        assert len(set().union(*texts)) == sum(map(len, texts))
+
+
+@pytest.mark.parametrize("name", ["sentiment", "supersense", "gloss-match"])
+def test_every_class_is_there_and_no_other(name: str, data: dict[tuple[str, str], Rows]) -> None:
+    for split in SPLITS:
+        counts = Counter(row["label"] for row in data[name, split])
+        assert set(counts) == set(range(len(load_task(name).labels)))
+        assert max(counts.values()) < 1.5 * min(counts.values())
+
+
+def test_valences_are_in_the_range_of_the_question(data: dict[tuple[str, str], Rows]) -> None:
+    for split in SPLITS:
+        values = [row["label"] for row in data["valence", split]]
+        assert min(values) >= -4
+        assert max(values) <= 4
+        assert len(set(values)) > 50
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("column", ["sentence1", "sentence2"])
+def test_each_example_and_definition_is_as_often_right_as_wrong(
+    column: str, split: str, data: dict[tuple[str, str], Rows]
+) -> None:
+    balance: Counter[str] = Counter()
+    for row in data["gloss-match", split]:
+        balance[row[column]] += 1 if row["label"] else -1
+    assert set(balance.values()) == {0}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_no_example_is_in_a_sense_and_not_in_it(
+    split: str, data: dict[tuple[str, str], Rows]
+) -> None:
+    pairs = [(row["sentence1"], row["sentence2"]) for row in data["gloss-match", split]]
+    assert len(set(pairs)) == len(pairs)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_answers_stand_where_they_are_said_to(
+    split: str, data: dict[tuple[str, str], Rows]
+) -> None:
+    for row in data["gloss-span", split]:
+        (answer,), (start,) = row["answers"]["text"], row["answers"]["answer_start"]
+        assert answer
+        assert row["context"][start : start + len(answer)] == answer
+
+
+def synsets(rows: Rows) -> set[str]:
+    return {row[column] for row in rows for column in ("synset", "synset2", "id") if column in row}
+
+
+def test_a_synset_held_out_by_one_task_trains_none(data: dict[tuple[str, str], Rows]) -> None:
+    used = {split: set().union(*(synsets(data[name, split]) for name in NAMES)) for split in SPLITS}
+    assert all(len(ids) > 1000 for ids in used.values())
+    assert not used["train"] & (used["dev"] | used["test"])
+    assert not used["dev"] & used["test"]
+
+
+def test_no_gloss_held_out_by_a_task_is_read_in_language_modelling(
+    data: dict[tuple[str, str], Rows],
+) -> None:
+    glosses: set[str] = set()
+    examples: set[str] = set()
+    for split in ("dev", "test"):
+        match = data["gloss-match", split]
+        glosses |= {words(row["sentence"]) for row in data["supersense", split]}
+        glosses |= {words(row["question"]) for row in data["gloss-span", split]}
+        glosses |= {words(row["sentence2"].partition(": ")[2]) for row in match}
+        examples |= {words(row["sentence1"]) for row in match}
+    assert min(len(glosses), len(examples)) > 1000
+    for row in data["mlm", "train"]:
+        parts = row["text"].partition(": ")[2].split("; ")
+        starts = {words("; ".join(parts[:end])) for end in range(1, len(parts) + 1)}
+        assert not glosses & starts
+        assert not examples & set(map(words, parts[1:]))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_files_hold_nothing_but_the_task(name: str) -> None:
+    files = sorted(load_task(name).folder.iterdir())
+    assert [path.name for path in files] == [f"{s}-00000-of-00001.parquet" for s in sorted(SPLITS)]
+    assert sum(path.stat().st_size for path in files) < 3 << 20
+    assert all(b"/home/" not in Path(path).read_bytes() for path in files)

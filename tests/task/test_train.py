@@ -1,0 +1,360 @@
+"""Dead weights stay zero, the same spec gives the same bits, and scoring disturbs nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+
+from tombola.specs import TrainSpec
+from tombola.task import train
+from tombola.task.baselines import trivial_score
+from tombola.task.data import Examples, chosen, collate, encode, mask_tokens, read_split
+from tombola.task.metrics import METRICS
+from tombola.task.models import Network, load_network, stream
+from tombola.task.tasks import load_task
+from tombola.task.train import Fit, evaluate, fit, numerics, steps_of
+from tombola.ticket.mask import Mask, Tensors
+
+TASK = load_task("sentiment")
+SPEC = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, weight_decay=0.1, seed=3)
+
+
+@pytest.fixture(scope="module")
+def network(tiny: Path) -> Network:
+    return load_network(str(tiny), "classification")
+
+
+@pytest.fixture(scope="module")
+def examples(network: Network, reviews: Path) -> Examples:
+    return encode(read_split(TASK, "train", reviews), TASK, network.tokenizer, max_length=30)
+
+
+@pytest.fixture(scope="module")
+def test(network: Network, reviews: Path) -> Examples:
+    return encode(read_split(TASK, "test", reviews), TASK, network.tokenizer, max_length=30)
+
+
+@pytest.fixture(scope="module")
+def mask(network: Network) -> Mask:
+    """Half of the scope is alive."""
+    chance = torch.Generator().manual_seed(0)
+    shapes = {name: weight.shape for name, weight in network.scope("encoder").items()}
+    return Mask({name: torch.rand(s, generator=chance) < 0.5 for name, s in shapes.items()})
+
+
+def weights(network: Network) -> Tensors:
+    return {name: p.detach().clone() for name, p in network.model.named_parameters()}
+
+
+def same(a: Tensors, b: Tensors) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def trained(
+    network: Network, examples: Examples, mask: Mask, spec: TrainSpec, **more: Any
+) -> tuple[Fit, Tensors]:
+    network.rewind(spec.seed)
+    done = fit(network, TASK, examples, mask, spec, scope="encoder", **more)
+    return done, weights(network)
+
+
+# dead weights
+
+
+@pytest.mark.parametrize("spec", [SPEC, replace(SPEC, precision="bf16", warmup=0.5)])
+def test_dead_weights_are_positive_zero_after_every_step(
+    network: Network, examples: Examples, mask: Mask, spec: TrainSpec
+) -> None:
+    seen = []
+
+    def look(done: int, steps: int) -> None:
+        seen.append((done, steps))
+        for name, weight in network.scope("encoder").items():
+            assert not weight.detach()[~mask[name]].view(torch.int32).any()
+            assert weight.dtype == torch.float32
+
+    done, after = trained(network, examples, mask, spec, watch=look)
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert done.steps == 3
+    for name, alive in mask.items():
+        moved = after[f"bert.{name}"] != network.pretrained[f"bert.{name}"]
+        assert moved[alive].float().mean() > 0.99
+
+
+def test_the_clip_norm_counts_living_weights_only(
+    network: Network, examples: Examples, mask: Mask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms = []
+    clip = Accelerator.clip_grad_norm_
+
+    def spy(self: Accelerator, *parameters: Any) -> Any:
+        norms.append(float(clip(self, *parameters)))
+        return norms[-1]
+
+    monkeypatch.setattr(Accelerator, "clip_grad_norm_", spy)
+    trained(network, examples, mask, SPEC)
+    assert len(norms) == 3
+    whole, living = first_gradient(network, examples, mask)
+    assert norms[0] == pytest.approx(living, rel=1e-5)
+    assert whole > 1.02 * living
+
+
+def first_gradient(network: Network, examples: Examples, mask: Mask) -> tuple[float, float]:
+    """Norm of the first step's gradient: of all weights, and without the dead ones."""
+    network.rewind(SPEC.seed)
+    parameters = network.scope("encoder")
+    mask.fill(parameters)
+    torch.manual_seed(stream(SPEC.seed, "dropout"))
+    network.model.train()
+    network.model.zero_grad()
+    batch = next(train._training_batches(network, TASK, examples, SPEC, 3))
+    network.model(**batch).loss.backward()
+    squares = [
+        float(p.grad.square().sum()) for p in network.model.parameters() if p.grad is not None
+    ]
+    dead = [
+        float(parameter.grad[~mask[name]].square().sum())
+        for name, parameter in parameters.items()
+        if parameter.grad is not None
+    ]
+    network.model.zero_grad()
+    return sum(squares) ** 0.5, (sum(squares) - sum(dead)) ** 0.5
+
+
+# the same bits
+
+
+def test_the_same_spec_gives_the_same_bits_whatever_came_before(
+    network: Network, examples: Examples, test: Examples, mask: Mask, tiny: Path
+) -> None:
+    torch.manual_seed(1)
+    first, one = trained(network, examples, mask, SPEC)
+    score = evaluate(network, TASK, test)
+    trained(network, examples, mask, replace(SPEC, seed=9))
+    torch.manual_seed(2)
+    second, two = trained(network, examples, mask, SPEC)
+    assert same(one, two)
+    assert np.array_equal(evaluate(network, TASK, test), score)
+    other = load_network(str(tiny), "classification")
+    third, three = trained(other, examples, mask, SPEC)
+    assert same(one, three)
+    losses = {done.loss for done in (first, second, third)}
+    assert len(losses) == 1
+
+
+def test_another_seed_gives_other_bits(network: Network, examples: Examples, mask: Mask) -> None:
+    _, one = trained(network, examples, mask, SPEC)
+    _, two = trained(network, examples, mask, replace(SPEC, seed=4))
+    assert not same(one, two)
+
+
+def test_a_training_learns_what_there_is_to_learn(
+    network: Network, examples: Examples, test: Examples
+) -> None:
+    spec = TrainSpec(epochs=8, batch_size=4, learning_rate=3e-3)
+    done, _ = trained(network, examples, Mask.full(network.scope("encoder")), spec)
+    assert done.loss < 0.5
+    assert METRICS["accuracy"](evaluate(network, TASK, test)) > 75
+
+
+# what a training did
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "steps"),
+    [
+        (48, {"epochs": 1, "batch_size": 16}, 3),
+        (49, {"epochs": 1, "batch_size": 16}, 4),
+        (49, {"epochs": 0.5, "batch_size": 16}, 2),
+        (49, {"epochs": 0.01, "batch_size": 16}, 1),
+        (48, {"epochs": 3, "batch_size": 100}, 3),
+        (48, {"epochs": 2, "batch_size": 16, "train_limit": 20}, 4),
+        (48, {"epochs": 2, "batch_size": 16, "train_limit": 4800}, 6),
+    ],
+)
+def test_steps_are_passes_times_batches(size: int, options: dict[str, Any], steps: int) -> None:
+    assert steps_of(size, TrainSpec(**options)) == steps
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.5, 0.9])
+def test_the_summed_learning_rate_is_that_of_a_triangle(
+    network: Network, examples: Examples, mask: Mask, warmup: float
+) -> None:
+    spec = replace(SPEC, batch_size=8, warmup=warmup)
+    done, _ = trained(network, examples, mask, spec)
+    assert done.steps == 6
+    peak, rising = spec.learning_rate, round(warmup * 6)
+    up = [peak * step / rising for step in range(rising)]
+    down = [peak * (6 - step) / (6 - rising) for step in range(rising, 6)]
+    assert done.summed_learning_rate == pytest.approx(sum(up + down), rel=1e-12)
+    closed = peak * 6 / 2 if rising else peak * 7 / 2
+    assert done.summed_learning_rate == pytest.approx(closed, rel=1e-12)
+
+
+def test_tokens_are_counted_without_padding(
+    network: Network, examples: Examples, mask: Mask
+) -> None:
+    done, _ = trained(network, examples, mask, SPEC)
+    assert done.tokens == examples.lengths.sum()
+    limited, _ = trained(network, examples, mask, replace(SPEC, train_limit=20))
+    assert limited.tokens == examples.lengths[chosen(48, 20)].sum()
+    assert limited.steps == 2
+
+
+def test_numerics_tell_everything_that_decides_the_bits() -> None:
+    told = numerics(TrainSpec(precision="bf16"))
+    libraries = {"torch", "transformers", "accelerate"}
+    assert told.keys() == libraries | {
+        *("device", "instruction_set", "threads", "processes", "precision"),
+    }
+    assert told["precision"] == "bf16"
+    assert told["threads"] == torch.get_num_threads()
+    assert told["torch"] == torch.__version__
+
+
+# scoring
+
+
+def test_scoring_leaves_the_generator_and_the_weights_as_they_were(
+    network: Network, test: Examples
+) -> None:
+    network.rewind(0)
+    before = weights(network)
+    network.model.train()
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = evaluate(network, TASK, test)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(6)
+    assert np.array_equal(evaluate(network, TASK, test), first)
+    assert same(weights(network), before)
+    assert all(parameter.grad is None for parameter in network.model.parameters())
+
+
+def test_rows_are_in_the_order_of_the_examples(network: Network, test: Examples) -> None:
+    network.rewind(1)
+    outcome = evaluate(network, TASK, test)
+    assert outcome.dtype == np.float64
+    assert outcome[:, 1].tolist() == [row["label"] for row in test.rows]
+    with torch.inference_mode():
+        for number in range(len(test)):
+            batch = collate(test, np.array([number]), TASK, network.pad)
+            del batch["labels"]
+            assert network.model(**batch).logits.argmax().item() == outcome[number, 0]
+
+
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "valence": [{"sentence": "good film " * n, "label": n - 1.5} for n in range(1, 5)],
+    "mlm": [{"text": "a very good film and a bad plot of an actor " * n} for n in range(1, 5)],
+    "gloss-span": [
+        {
+            "question": "short story",
+            "context": "the " * n + "plot was long",
+            "answers": {"text": ["plot"], "answer_start": [4 * n]},
+        }
+        for n in range(1, 5)
+    ],
+    "sentiment": [{"sentence": "good film " * n, "label": n % 2} for n in range(1, 5)],
+}
+
+
+@pytest.fixture(params=ROWS)
+def kind(request: pytest.FixtureRequest, tiny: Path) -> tuple[Any, Network, Examples]:
+    """Each kind of task with its network and four examples."""
+    task = load_task(request.param)
+    network = load_network(str(tiny), task.kind, len(task.labels))
+    return task, network, encode(ROWS[request.param], task, network.tokenizer, max_length=60)
+
+
+def test_every_kind_of_task_is_trained_and_scored(kind: tuple[Any, Network, Examples]) -> None:
+    task, network, examples = kind
+    full = Mask.full(network.scope("encoder"))
+    outcomes = []
+    for _ in range(2):
+        network.rewind(0)
+        before = evaluate(network, task, examples)
+        spec = TrainSpec(epochs=2, batch_size=2, learning_rate=5e-3)
+        done = fit(network, task, examples, full, spec, scope="encoder")
+        assert done.steps == 4
+        assert np.isfinite(done.loss)
+        outcomes.append(evaluate(network, task, examples))
+        assert outcomes[-1].shape == (4, 2)
+    assert np.array_equal(outcomes[0], outcomes[1])
+    assert 0 <= abs(METRICS[task.metric](outcomes[0])) <= 100
+    if task.kind == "mlm":
+        assert np.array_equal(before[:, 1], outcomes[0][:, 1])
+        assert before[:, 1].sum() > 0
+    if task.kind == "regression":
+        assert outcomes[0][:, 1].tolist() == [-0.5, 0.5, 1.5, 2.5]
+
+
+def test_the_trivial_baseline_learns_nothing_from_the_texts(
+    kind: tuple[Any, Network, Examples],
+) -> None:
+    task, network, examples = kind
+    expected = {"sentiment": 50.0, "valence": 0.0, "gloss-span": 0.0}
+    score = trivial_score(network, task, examples, examples)
+    if task.name == "mlm":
+        assert 0 <= score < 60
+    else:
+        assert score == expected[task.name]
+
+
+def test_restored_tokens_are_those_that_were_masked(tiny: Path) -> None:
+    task, network = load_task("mlm"), load_network(str(tiny), "mlm")
+    examples = encode(ROWS["mlm"], task, network.tokenizer, max_length=60)
+    chance = torch.Generator().manual_seed(stream(0, "evaluation"))
+    order = np.argsort(-examples.lengths, kind="stable")
+    batch = mask_tokens(collate(examples, order, task, 0), network.tokenizer, chance)
+    labels = batch.pop("labels")
+    network.rewind(0)
+    with torch.inference_mode():
+        hits = network.model.eval()(**batch).logits.argmax(-1) == labels
+    outcome = evaluate(network, task, examples)
+    assert outcome[order, 0].tolist() == hits.sum(1).tolist()
+    assert outcome[order, 1].tolist() == (labels >= 0).sum(1).tolist()
+
+
+# spans
+
+
+CONTEXT = "ab cd ef gh"
+OFFSETS = [(0, 0), (0, 0), (0, 2), (3, 5), (6, 8), (9, 11), (0, 0)]
+
+
+def best(start: list[float], end: list[float], offsets: Any = None, context: str = CONTEXT) -> str:
+    offsets = OFFSETS if offsets is None else offsets
+    examples = Examples(rows=[{"context": context}], inputs={}, targets=[], offsets=[offsets])
+    return train._best_answer(np.array(start), np.array(end), examples, 0)
+
+
+def test_the_best_span_has_the_largest_sum() -> None:
+    assert best([9, 9, 0, 5, 0, 0, 9], [9, 9, 0, 0, 4, 0, 9]) == "cd ef"
+    assert best([0, 0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 1, 0]) == "gh"
+
+
+def test_a_span_never_ends_before_it_starts() -> None:
+    assert best([0, 0, 0, 0, 9, 0, 0], [0, 0, 9, 0, 0, 1, 0]) == "ef gh"
+    assert best([0, 0, 1, 0, 9, 0, 0], [0, 0, 9, 0, -9, -9, 0]) == "ab"
+
+
+def test_a_span_is_no_longer_than_the_limit() -> None:
+    limit = train.LONGEST_ANSWER
+    count = limit + 5
+    offsets = [(2 * n, 2 * n + 1) for n in range(count)]
+    context = " ".join("x" * count)
+    start, end = [0.0] * count, [0.0] * count
+    start[0], end[limit - 1], end[limit] = 5, 1, 4
+    assert best(start, end, offsets, context) == " ".join("x" * limit)
+
+
+def test_scores_beyond_the_tokens_are_padding() -> None:
+    assert best([0, 0, 2, 1, 0, 0, 0, 99], [0, 0, 0, 3, 0, 0, 0, 99]) == "ab cd"
+
+
+def test_a_context_that_was_cut_away_has_no_answer() -> None:
+    assert best([1, 2], [3, 4], [(0, 0), (0, 0)]) == ""

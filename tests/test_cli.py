@@ -1,0 +1,286 @@
+"""Every mistake is one line on stderr and exit status 2, and leaves nothing behind."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tombola import __version__, api, terminal
+from tombola.cli import VERBS, main
+from tombola.specs import FindSpec, TrainSpec
+from tombola.task import embedded
+from tombola.ticket.ticket import Ticket
+
+RECIPE = "--epochs 1 --batch-size 16 --learning-rate 1e-2".split()
+SEARCH = "--sparsity 0.25 --step 0.25 --controls none".split()
+
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run `tombola` in an empty folder: exit status, stdout, stderr."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = main([str(argument) for argument in argv])
+        return (status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def find(tiny: Path, reviews: Path) -> list[object]:
+    return ["find", "--model", tiny, "--data", reviews, *RECIPE, *SEARCH]
+
+
+@pytest.fixture(scope="module")
+def ticket(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    one_shot = api.one_shot(str(tiny), sparsity="0.5")
+    return one_shot.save(tmp_path_factory.mktemp("tickets") / "mine")
+
+
+def refusal(answer: tuple[int, str, str]) -> str:
+    """The one line of an error."""
+    status, _, line = answer
+    assert status == 2
+    assert line.startswith("tombola: ")
+    assert line.count("\n") == 1
+    assert line.endswith("\n")
+    return line.removeprefix("tombola: ").rstrip("\n")
+
+
+def left() -> list[str]:
+    return sorted(str(path) for path in Path().rglob("*"))
+
+
+# what works
+
+
+def test_a_ticket_is_found_evaluated_and_inspected(
+    cli: Cli, find: list[object], reviews: Path
+) -> None:
+    status, shown, errors = cli(*find, "--output", "out", "--json", "found.json")
+    assert (status, errors) == (0, "")
+    result = json.loads(Path("found.json").read_text())
+    assert result == json.loads(Path("out/result.json").read_text())
+    assert result["verdict"]["sentence"] in shown
+    assert "seed-0/imp-0.25" in shown
+    assert "IMP ticket" in shown
+    for note in result["notes"]:
+        assert note in shown
+    example = shown[shown.index("import tombola\n") :]
+    compile(example, "example", "exec")
+    assert f"tombola.Ticket.load({result['ticket']!r}).apply(model)" in example
+
+    seeds = ["--seeds", "7,8", "--data", reviews, *RECIPE]
+    status, shown, errors = cli("evaluate", result["ticket"], *seeds, "--json", "evaluated.json")
+    assert (status, errors) == (0, "")
+    evaluated = json.loads(Path("evaluated.json").read_text())
+    assert evaluated["verdict"]["sentence"] in shown
+    assert evaluated["output"] == f"runs/evaluate-sentiment-{evaluated['key'][:8]}"
+    assert len(evaluated["scores"]["values"]) == 2
+
+    status, shown, errors = cli("inspect", result["ticket"])
+    assert (status, errors) == (0, "")
+    assert Ticket.load(result["ticket"]).fingerprint in shown
+    assert "encoder.layer.1.output.dense.weight" in shown
+    status, shown, _ = cli("inspect", result["ticket"], "--json")
+    assert status == 0
+    assert json.loads(shown) == api.inspect(result["ticket"])
+
+
+def test_a_configuration_file_is_a_command(cli: Cli, find: list[object], tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    names = [str(flag).removeprefix("--") for flag in find[1::2]]
+    lines = [f"{name}: {value}" for name, value in zip(names, find[2::2], strict=True)]
+    file.write_text("\n".join([*lines, "epochs: 2"]).replace("epochs: 1\n", ""))
+    status, _, errors = cli("find", "--config", file, "--epochs", "1", "--output", "out")
+    assert (status, errors) == (0, "")
+    status, shown, _ = cli(*find, "--output", "out")
+    assert status == 0
+    assert shown.count("(kept from before)") == 2
+
+
+def test_who_presses_control_c_goes_on_with_the_same_command(
+    cli: Cli, find: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, done = terminal.Live.step, []
+
+    def stop(self: terminal.Live) -> None:
+        step(self)
+        done.append(1)
+        if len(done) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(terminal.Live, "step", stop)
+    status, shown, errors = cli(*find, "--output", "out")
+    assert status == 130
+    assert errors == ("tombola: stopped. What was finished is kept; the same command goes on.\n")
+    assert "seed-0/dense" in shown
+    assert not Path("out/result.json").exists()
+    assert sorted(path.name for path in Path("out/runs/seed-0").iterdir()) == ["dense"]
+    status, shown, errors = cli(*find, "--output", "out")
+    assert (status, errors) == (0, "")
+    assert shown.count("(kept from before)") == 1
+    assert len(done) == 5 + 3
+    assert Path("out/result.json").exists()
+
+
+def test_tasks_and_models_are_listed(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status, shown, errors = cli("tasks")
+    assert (status, errors) == (0, "")
+    for name in ("sentiment", "valence", "supersense", "gloss-match", "gloss-span", "mlm"):
+        assert name in shown
+    assert "7477/592/1992" in shown
+    monkeypatch.setitem(embedded.EMBEDDED, "mini", tiny)
+    status, shown, errors = cli("models")
+    assert (status, errors) == (0, "")
+    assert "2 layers of 32, bert" in shown
+
+
+@pytest.mark.parametrize("argv", [(), ("--help",), ("-h",)])
+def test_without_a_verb_the_verbs_are_told(argv: tuple[str, ...], cli: Cli) -> None:
+    status, shown, errors = cli(*argv)
+    assert (status, errors) == (0, "")
+    for verb, (about, _, _) in VERBS.items():
+        assert f"{verb:10}{about}" in shown
+
+
+def test_the_version_is_told(cli: Cli) -> None:
+    assert cli("--version") == (0, f"tombola {__version__}\n", "")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        main([verb, "--help"])
+    shown, errors = capsys.readouterr()
+    assert (done.value.code, errors) == (0, "")
+    assert f"usage: tombola {verb}" in shown
+    if verb == "find":
+        for name in {*FindSpec.__dataclass_fields__, *TrainSpec.__dataclass_fields__} - {"seed"}:
+            assert f"--{name.replace('_', '-')} " in shown
+
+
+def test_a_bug_keeps_its_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(api, "inspect", fail)
+    with pytest.raises(RuntimeError, match="a bug"):
+        cli("inspect", "ticket")
+
+
+# mistakes
+
+
+MISTAKES: list[tuple[list[str], str]] = [
+    (["--sparsity", "70"], "sparsity is a fraction in [0, 1), got 70. For 70 % write 0.7."),
+    (["--sparsity", "1.0"], "sparsity is a fraction in [0, 1), got 1.0."),
+    (["--sparsity", "-0.1"], "sparsity is a fraction in [0, 1), got -0.1."),
+    (["--sparsity", "nan"], "sparsity is a fraction in [0, 1), got 'nan'."),
+    (["--sparsity", "0"], "sparsity is above 0 in a search, got 0. For 70 % write 0.7."),
+    (["--step", "0.0001"], "a path has at most 1000 rounds"),
+    (["--epochs", "inf"], "epochs is a positive number, got inf."),
+    (["--task", "sentimnt"], "there is no task 'sentimnt'. Did you mean 'sentiment'?"),
+    (["--model", "minni"], "there is no model 'minni'. Did you mean 'mini'?"),
+    (["--model", "nowhere/at/all"], "'nowhere/at/all' is neither embedded (mini) nor a folder"),
+    (["--model", "/nowhere"], "expected a model folder, got nothing at '/nowhere'."),
+    (["--model", "."], "expected a model folder with config.json, got '.' without one."),
+    (["--controls", "radnom"], "there is no control 'radnom'. Did you mean 'random'?"),
+    (["--schedule", "liner"], "there is no schedule 'liner'. Did you mean 'linear'?"),
+    (["--scope", "encodre"], "there is no scope 'encodre'. Did you mean 'encoder'?"),
+    (["--precision", "fp16"], "precision is fp32 or bf16, got 'fp16'."),
+    (["--seeds", "1,1"], "seeds are different whole numbers from 0, got (1, 1)."),
+    (["--seeds", "one"], "expected whole numbers with commas between"),
+    (["--sparsty", "0.5"], "there is no flag '--sparsty'. Did you mean '--sparsity'?"),
+    (["--spars", "0.5"], "there is no flag '--spars'. Did you mean '--sparsity'?"),
+    (["--data", "nowhere"], "expected train-*.parquet in 'nowhere', found no parquet file."),
+    (["--config", "nowhere"], "expected a YAML file as --config, got 'nowhere'"),
+    (["--config"], "expected one argument"),
+    (["more"], "expected flags, got 'more'."),
+]
+
+
+@pytest.mark.parametrize(("flags", "message"), MISTAKES, ids=lambda value: "".join(value)[:25])
+def test_a_mistake_is_one_line_and_leaves_nothing(
+    flags: list[str], message: str, cli: Cli, find: list[object]
+) -> None:
+    assert message in refusal(cli(*find, *flags))
+    assert left() == []
+
+
+def test_a_mistyped_verb_is_met_with_the_nearest(cli: Cli) -> None:
+    assert refusal(cli("fnid")) == "there is no verb 'fnid'. Did you mean 'find'?"
+    assert refusal(cli("xyz")).startswith("there is no verb 'xyz'. There are: evaluate, find")
+    assert "the following arguments are required: TICKET" in refusal(cli("inspect"))
+
+
+def test_an_output_that_holds_something_else_is_left_alone(cli: Cli, find: list[object]) -> None:
+    Path("out").mkdir()
+    Path("out/notes.txt").write_text("mine")
+    said = refusal(cli(*find, "--output", "out"))
+    assert said == "'out' holds something else. Name an empty or a new folder as --output."
+    assert refusal(cli(*find, "--output", "out/notes.txt")).startswith("'out/notes.txt' holds")
+    assert left() == ["out", "out/notes.txt"]
+    assert Path("out/notes.txt").read_text() == "mine"
+
+
+def newer(folder: Path) -> None:
+    document = json.loads((folder / "ticket.json").read_text())
+    (folder / "ticket.json").write_text(json.dumps(document | {"version": 99}))
+
+
+def truncated(folder: Path) -> None:
+    content = (folder / "mask.safetensors").read_bytes()
+    (folder / "mask.safetensors").write_bytes(content[:-7])
+
+
+def damaged(folder: Path) -> None:
+    content = bytearray((folder / "mask.safetensors").read_bytes())
+    content[-3] ^= 1
+    (folder / "mask.safetensors").write_bytes(content)
+
+
+def cut(folder: Path) -> None:
+    content = (folder / "ticket.json").read_bytes()
+    (folder / "ticket.json").write_bytes(content[: len(content) // 2])
+
+
+ATTACKS: list[tuple[Callable[[Path], Any], str]] = [
+    (newer, "expected a ticket of format version 1, got 99. Upgrade tombola."),
+    (truncated, "bytes that don't add up to it. Fetch the ticket again."),
+    (damaged, "expected a mask with digest"),
+    (cut, "expected JSON in"),
+    (lambda folder: (folder / "ticket.json").unlink(), "expected a ticket with ticket.json"),
+    (shutil.rmtree, "a ticket is a folder, got nothing at"),
+]
+
+
+@pytest.mark.parametrize(("attack", "message"), ATTACKS, ids=[m[:20] for _, m in ATTACKS])
+def test_a_ticket_that_is_damaged_is_one_line_and_leaves_nothing(
+    attack: Callable[[Path], Any], message: str, cli: Cli, ticket: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(ticket, tmp_path / "ticket")
+    attack(tmp_path / "ticket")
+    for verb in ("inspect", "evaluate"):
+        assert message in refusal(cli(verb, tmp_path / "ticket"))
+    assert left() == []
+
+
+def test_a_ticket_whose_network_is_gone_is_told(
+    cli: Cli, ticket: Path, tmp_path: Path, reviews: Path
+) -> None:
+    shutil.copytree(ticket, tmp_path / "ticket")
+    file = tmp_path / "ticket" / "ticket.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"model": str(tmp_path / "gone")}))
+    said = refusal(cli("evaluate", tmp_path / "ticket", "--data", reviews))
+    assert said.startswith("expected a model folder, got nothing at ")
+    assert left() == []

@@ -1,0 +1,172 @@
+"""A spec refuses nonsense in one line, and a result is named by what made it."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tombola.errors import SpecError
+from tombola.specs import CONTROLS, EvaluateSpec, FindSpec, TrainSpec, exact, key, knobs
+
+D = Decimal
+
+
+@pytest.mark.parametrize("value", ["0.70", "0.7", 0.7, D("0.7"), D("0.70"), "7e-1", " 0.7 "])
+def test_a_fraction_is_the_decimal_that_was_written(value: Any) -> None:
+    assert exact(value) == D(7) / D(10)
+    assert str(exact(value)) == "0.7"
+
+
+def test_zero_has_no_sign() -> None:
+    assert {str(exact(zero)) for zero in (0, 0.0, -0.0, "-0", "0.00")} == {"0"}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (70, r"sparsity is a fraction in [0, 1), got 70. For 70 % write 0.7."),
+        ("12.5", r"sparsity is a fraction in [0, 1), got 12.5. For 12.5 % write 0.125."),
+        (1.0, "sparsity is a fraction in [0, 1), got 1.0."),
+        (100, "sparsity is a fraction in [0, 1), got 100."),
+        (-0.1, "sparsity is a fraction in [0, 1), got -0.1."),
+        ("70%", "sparsity is a fraction in [0, 1), got '70%'."),
+        ("nan", "sparsity is a fraction in [0, 1), got 'nan'."),
+        ("sNaN", "sparsity is a fraction in [0, 1), got 'sNaN'."),
+        ("inf", "sparsity is a fraction in [0, 1), got inf."),
+        (None, "sparsity is a fraction in [0, 1), got None."),
+    ],
+)
+def test_a_bad_fraction_is_told_what_to_write(value: Any, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        exact(value)
+    assert str(caught.value) == message
+
+
+BAD: list[tuple[type, dict[str, Any], str]] = [
+    *((TrainSpec, {name: 0}, f"{name} is a positive number") for name in ("epochs", "clip_norm")),
+    *((TrainSpec, {name: -1}, f"{name} is zero or more") for name in ("seed", "train_limit")),
+    (TrainSpec, {"batch_size": 0}, "batch_size is a positive number, got 0"),
+    (TrainSpec, {"max_length": -3}, "max_length is a positive number, got -3"),
+    (TrainSpec, {"learning_rate": float("nan")}, "learning_rate is a positive number, got nan"),
+    (TrainSpec, {"epochs": float("inf")}, "epochs is a positive number, got inf"),
+    (TrainSpec, {"weight_decay": float("inf")}, "weight_decay is zero or more, got inf"),
+    (TrainSpec, {"warmup": 1.5}, r"warmup is a fraction in \[0, 1\], got 1.5"),
+    (TrainSpec, {"precision": "fp16"}, "precision is fp32 or bf16, got 'fp16'"),
+    (FindSpec, {"sparsity": D(0)}, "sparsity is above 0 in a search"),
+    (FindSpec, {"sparsity": D(70)}, "For 70 % write 0.7"),
+    (FindSpec, {"step": D(10)}, r"step is a fraction .* For 10 % write 0\.1"),
+    (FindSpec, {"controls": ("radnom",)}, "no control 'radnom'. Did you mean 'random'?"),
+    (FindSpec, {"seeds": ()}, "seeds are different whole numbers"),
+    (FindSpec, {"seeds": (1, 1)}, "seeds are different whole numbers"),
+    (EvaluateSpec, {"seeds": (-1,)}, "seeds are different whole numbers"),
+    (EvaluateSpec, {"init": "shufle"}, "no initialisation 'shufle'. Did you mean 'shuffle'?"),
+]
+
+
+@pytest.mark.parametrize(("spec", "options", "message"), BAD)
+def test_a_spec_refuses_nonsense(spec: type, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        spec(**options)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith((".", "?"))
+
+
+def test_only_changed_knobs_are_named() -> None:
+    assert knobs(FindSpec()) == knobs(TrainSpec()) == knobs(EvaluateSpec()) == {}
+    assert knobs(FindSpec(sparsity=D("0.70"), controls=CONTROLS)) == {}
+    changed = FindSpec(sparsity=D("0.50"), step=D("0.25"), seeds=(0, 1), controls=())
+    assert knobs(changed) == {"sparsity": "0.5", "step": "0.25", "seeds": (0, 1), "controls": ()}
+    assert knobs(FindSpec(step=D("0.0000001")))["step"] == "0.0000001"
+
+
+def test_a_whole_number_and_its_float_are_one_knob() -> None:
+    whole: Any = {"epochs": 4, "clip_norm": 2, "weight_decay": 1, "warmup": 1}
+    floats: Any = {name: float(value) for name, value in whole.items()}
+    assert repr(TrainSpec(**whole)) == repr(TrainSpec(**floats))
+    assert key("find", 1, **knobs(TrainSpec(**whole))) == key("find", 1, **floats)
+
+
+def test_a_key_does_not_depend_on_the_order_of_its_parts() -> None:
+    parts = {"model": "m", "train": {"epochs": 1.0, "batch_size": 8}, "seeds": [0, 1]}
+    mixed = {"seeds": [0, 1], "train": {"batch_size": 8, "epochs": 1.0}, "model": "m"}
+    assert key("find", 1, **parts) == key("find", 1, **mixed)
+
+
+def test_every_part_of_a_key_counts() -> None:
+    parts: dict[str, Any] = {"a": 1, "b": [0, 1]}
+    keys = [
+        key("find", 1, **parts),
+        key("find", 2, **parts),
+        key("evaluate", 1, **parts),
+        key("find", 1, **{**parts, "a": "1"}),
+        key("find", 1, **{**parts, "b": [1, 0]}),
+        key("find", 1, **{**parts, "c": None}),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+PINNED: dict[str, tuple[dict[str, Any], str]] = {
+    "defaults": (
+        {**knobs(FindSpec()), **knobs(TrainSpec()), **knobs(EvaluateSpec())},
+        "dd4da93d624c2667f6a298d231e0c72517bababd63c2cd3cb2d11ce4df914210",
+    ),
+    "search": (
+        knobs(FindSpec(sparsity=D("0.50"), schedule="geometric", seeds=(0, 1), controls=())),
+        "e91d67b68c74c5199d388d3dba4bfb61b590c3700fec533ff94f9ae880161506",
+    ),
+    "recipe": (
+        knobs(TrainSpec(epochs=1, learning_rate=4e-4, max_length=96, precision="bf16")),
+        "3e0c68a0d638f43f8d01cee2b719ef8c7ae40059367f8da9ee1e14929053746a",
+    ),
+    "test": (
+        knobs(EvaluateSpec(task="mlm", init="reinit", seeds=(7,))),
+        "d12d966b30b6936f21566d9fbdffb978f62ed3e39ebbfc8e8639aafbe9156493",
+    ),
+}
+"""Parts of a result's name, and the name: people have results of these names for ever."""
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_old_results_keep_their_names(name: str) -> None:
+    parts, expected = PINNED[name]
+    assert key("find", 1, **parts) == expected
+
+
+DEFAULTS: list[tuple[type, dict[str, Any]]] = [
+    (
+        TrainSpec,
+        {
+            "seed": 0,
+            "epochs": 3.0,
+            "batch_size": 32,
+            "learning_rate": 2e-5,
+            "warmup": 0.0,
+            "weight_decay": 0.0,
+            "clip_norm": 1.0,
+            "max_length": 128,
+            "train_limit": 0,
+            "precision": "fp32",
+        },
+    ),
+    (
+        FindSpec,
+        {
+            "model": "mini",
+            "task": "sentiment",
+            "sparsity": D("0.7"),
+            "schedule": "linear",
+            "step": D("0.1"),
+            "scope": "encoder",
+            "seeds": (0,),
+            "controls": ("random", "layer-random", "one-shot", "reinit", "shuffle"),
+        },
+    ),
+    (EvaluateSpec, {"task": "", "init": "pretrained", "seeds": (100,)}),
+]
+
+
+@pytest.mark.parametrize(("spec", "pinned"), DEFAULTS)
+def test_no_default_changes_in_place(spec: type, pinned: dict[str, Any]) -> None:
+    """A default is left out of a name, so another value under it would be another result."""
+    made = spec()
+    assert {name: getattr(made, name) for name in pinned} == pinned
