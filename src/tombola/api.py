@@ -232,7 +232,7 @@ def _notes(bench: Bench, dense: Sequence[Run], jaccard: float, summed: float) ->
         )
     if jaccard >= SAME_MASK:
         notes.append(
-            "IMP can't be told from one-shot pruning here: the learning rates sum to "
+            "IMP's mask can't be told from one-shot pruning's here: the learning rates sum to "
             f"{summed:.3g}, and the two masks' dead weights have a Jaccard index of {jaccard:.3f}. "
             "A longer or faster recipe would move the weights further."
         )

@@ -165,9 +165,11 @@ class EvaluateSpec:
 
 
 def _distinct(seeds: Iterable[int]) -> tuple[int, ...]:
-    listed = tuple(seeds) if isinstance(seeds, Iterable) else ()
+    if not isinstance(seeds, Iterable):
+        raise SpecError(f"seeds are a list, got {seeds!r}. Write [{seeds}].")
+    listed = tuple(seeds)
     if not listed or len(set(listed)) < len(listed) or min(listed) < 0:
-        raise SpecError(f"seeds are a list of different whole numbers from 0, got {seeds}.")
+        raise SpecError(f"seeds are different whole numbers from 0, got {seeds}.")
     return listed
 
 
