@@ -40,10 +40,11 @@ class Parser(argparse.ArgumentParser):
         finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         finder.add_argument("--config", type=Path)
         try:
-            config = finder.parse_known_args(self._with_known_config(argv))[0].config
+            config = finder.parse_known_args(argv)[0].config
         except argparse.ArgumentError as error:
             self.error(str(error))
-        given = [*(self._from_file(config) if config else ()), *argv]
+        known = config and "--config" in self.flags()
+        given = [*(self._from_file(config) if known else ()), *argv]
         options, rest = self.parse_known_args(given)
         if rest:
             name = rest[0].split("=")[0]
@@ -51,9 +52,6 @@ class Parser(argparse.ArgumentParser):
                 raise unknown("flag", name, self.flags())
             raise SpecError(f"expected flags, got {name!r}. See `{self.prog} --help`.")
         return options
-
-    def _with_known_config(self, argv: Sequence[str]) -> Sequence[str]:
-        return argv if "--config" in self.flags() else ()
 
     def flags(self) -> list[str]:
         """Every flag that there is."""
@@ -107,7 +105,7 @@ def add_flags(
             said = _shown(field.default) if default is None else default
             parser.add_argument(
                 f"--{field.name.replace('_', '-')}",
-                type=_reader(field.name, field.type),
+                type=_reader(field.type),
                 default=argparse.SUPPRESS,
                 metavar=_metavar(field.type),
                 help=(
@@ -139,7 +137,7 @@ def _metavar(kind: Any) -> str:
     return names.get(kind, "NAME,NAME,...")
 
 
-def _reader(name: str, kind: Any) -> Callable[[str], Any]:
+def _reader(kind: Any) -> Callable[[str], Any]:
     """How a flag's text becomes a value."""
     if kind == tuple[int, ...]:
         return _ints

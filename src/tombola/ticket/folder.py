@@ -43,10 +43,7 @@ def write_folder(path: str | Path, files: Mapping[str, bytes], *, replaces: Iter
         _swap(beside, target)
         _sync(target.parent)
     except OSError as error:
-        raise OutputError(
-            f"expected to write {path}, got: {error.strerror or error}. "
-            f"Free some space or choose another folder."
-        ) from None
+        raise _unwritten(path, error) from None
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return target
@@ -65,13 +62,18 @@ def write_file(path: str | Path, text: str) -> Path:
         beside.replace(target)
         _sync(target.parent)
     except OSError as error:
-        raise OutputError(
-            f"expected to write {path}, got: {error.strerror or error}. "
-            f"Free some space or choose another folder."
-        ) from None
+        raise _unwritten(path, error) from None
     finally:
         beside.unlink(missing_ok=True)
     return target
+
+
+def _unwritten(path: str | Path, error: OSError) -> OutputError:
+    """What to say when the disk refuses."""
+    return OutputError(
+        f"expected to write {path}, got: {error.strerror or error}. "
+        f"Free some space or choose another folder."
+    )
 
 
 def _refuse_foreign(target: Path, ours: set[str]) -> None:
