@@ -1,9 +1,9 @@
 """Build the embedded model `mini`: `python suite/build_model.py` (about an hour on two cores).
 
-MiniLM's six layers with a vocabulary of 10,000 tokens and a masked-language-modelling head of its
+MiniLM's six layers with a vocabulary of 17,000 tokens and a masked-language-modelling head of its
 own. A killed run goes on from its last checkpoint in `suite/.build/mini/`. The embeddings, which
-the decoder shares, and the two lowest layers stay the parent's; the other four learn gently, the
-head faster. Needs the tasks of `build_tasks.py`, whose dev and test texts are kept out of the
+the decoder shares, and the three lowest layers stay the parent's; the other three learn gently,
+the head faster. Needs the tasks of `build_tasks.py`, whose dev and test texts are kept out of the
 corpus.
 """
 
@@ -37,11 +37,13 @@ import sources
 
 MINI = Path(__file__).parents[1] / "src/tombola/suite/mini"
 WORK = sources.BUILD / "mini"
-VOCABULARY = 10_000
+VOCABULARY = 17_000
+TASK_WEIGHT = 10
+"""How often a training text of the tasks counts when the tokens to keep are chosen."""
 BLOCK, BATCH, STEPS = 64, 64, 2_500
 """64 x 64 tokens a step: 10.2 million in all."""
-RATES = {"encoder": 2e-4, "head": 1e-3}
-FROZEN = ("bert.embeddings.", "bert.encoder.layer.0.", "bert.encoder.layer.1.")
+RATES = {"encoder": 1e-4, "head": 1e-3}
+FROZEN = ("bert.embeddings.", *(f"bert.encoder.layer.{n}." for n in range(3)))
 SEED = 0
 
 
@@ -59,15 +61,18 @@ def shingles(text: str) -> set[tuple[str, ...]]:
     return {tuple(mine[i : i + 8]) for i in range(max(1, len(mine) - 7))}
 
 
+def task_texts(*splits: str) -> Iterator[str]:
+    """Every text of those splits of every task, contexts cut into their sentences."""
+    for path in sorted(build_tasks.DATA.glob("*/*.parquet")):
+        if path.name.startswith(splits):
+            for row in pq.read_table(path).to_pylist():
+                yield from build_tasks.texts(row)
+                yield from row.get("context", "").split(". ")
+
+
 def held_out() -> set[tuple[str, ...]]:
     """The runs of eight words of every dev and test text of every task."""
-    found: set[tuple[str, ...]] = set()
-    for path in sorted(build_tasks.DATA.glob("*/*.parquet")):
-        if not path.name.startswith("train"):
-            for row in pq.read_table(path).to_pylist():
-                for text in [*build_tasks.texts(row), *row.get("context", "").split(". ")]:
-                    found |= shingles(text)
-    return found
+    return set().union(*(shingles(text) for text in task_texts("dev", "test")))
 
 
 def candidates() -> Iterator[str]:
@@ -102,13 +107,15 @@ def trim(texts: list[str]) -> tuple[PreTrainedTokenizerFast, list[int]]:
     """The parent's tokenizer with fewer tokens, and the parent's number of each that is kept."""
     parent = PreTrainedTokenizerFast.from_pretrained(sources.minilm())
     counts: Counter[int] = Counter()
-    for start in range(0, len(texts), 5000):
-        for ids in parent(texts[start : start + 5000], add_special_tokens=False)["input_ids"]:
-            counts.update(ids)
+    for weight, group in ((1, texts), (TASK_WEIGHT, list(task_texts("train")))):
+        for start in range(0, len(group), 5000):
+            for ids in parent(group[start : start + 5000], add_special_tokens=False)["input_ids"]:
+                counts.update({i: weight * n for i, n in Counter(ids).items()})
     spelled = json.loads((sources.minilm() / "tokenizer.json").read_text())
     vocabulary: dict[str, int] = spelled["model"]["vocab"]
     special = [vocabulary[t] for t in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")]
-    single = [i for token, i in vocabulary.items() if len(token.removeprefix("##")) == 1]
+    bare = {token: token.removeprefix("##") for token in vocabulary}
+    single = [vocabulary[t] for t, text in bare.items() if len(text) == 1 and text.isascii()]
     frequent = sorted(counts, key=lambda i: (-counts[i], i))
     keep = list(dict.fromkeys([*special, *single, *frequent]))[:VOCABULARY]
     names = {i: token for token, i in vocabulary.items()}

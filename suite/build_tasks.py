@@ -34,9 +34,6 @@ CATEGORIES = (
 ).split()
 ENDINGS = ("", "s", "es", "d", "ed", "ing", "'s")
 
-SHARED = ("v02039562", "n09467417")
-"""Held-out synsets of which eight words in a row stand in the corpus that `mini` was trained on."""
-
 Rows = dict[str, list[dict[str, Any]]]
 T = TypeVar("T")
 
@@ -368,11 +365,6 @@ def drop_crossing(rows: Rows) -> Rows:
     }
 
 
-def drop_shared(rows: Rows) -> Rows:
-    """Leave out the questions whose texts share eight words in a row with the model's corpus."""
-    return {name: [row for row in rows[name] if row.get("id") not in SHARED] for name in SPLITS}
-
-
 def write(task: str, rows: Rows) -> None:
     """One parquet file a split, named as on the hub."""
     folder = DATA / task
@@ -397,7 +389,7 @@ def main() -> None:
         "mlm": masked_lm(synsets, split),
     }
     for task, rows in tasks.items():
-        kept = drop_shared(drop_crossing(rows))
+        kept = drop_crossing(rows)
         check(task, kept)
         write(task, kept)
 
