@@ -17,13 +17,20 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from tombola.lab.bench import Bench, Watch
-from tombola.lab.runs import Runs
+from tombola.lab.engine import Watch
+from tombola.lab.plan import Plan, dense
+from tombola.lab.run import run
+from tombola.lab.subjects import Subjects
+from tombola.specs import LabSpec
+from tombola.study.evidence import results, summary
+from tombola.study.matching import margin
 from tombola.task.data import read_split
 from tombola.task.metrics import METRICS, answer_f1
 from tombola.task.tasks import Task, load_task, task_names
 
 DOCS = Path(__file__).parents[1] / "docs"
+STORE = DOCS.parent / "runs" / "store"
+SEEDS = (0,)
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
 
 Rows = list[dict[str, Any]]
@@ -84,22 +91,26 @@ SHORTCUTS: Mapping[str, Mapping[str, Shortcut]] = {
 def measure(name: str) -> dict[str, Any]:
     """Trivial, shortcut and dense scores of a task, in points."""
     task = load_task(name)
-    bench = Bench.open("mini", task, task.recipe, scope="encoder")
-    made_of = {"model": bench.network.fingerprint, "data": bench.data, "recipe": str(task.recipe)}
-    runs = Runs(DOCS.parent / "runs" / "suite" / f"{name}-{bench.network.fingerprint[:8]}", made_of)
-    dense = bench.train(runs, "dense", bench.full, seed=0, watch=Watch())
+    subject = Subjects(STORE).subject("mini", task, task.recipe, scope="encoder", folder=None)
+    jobs = [dense(subject, seed) for seed in SEEDS]
+    store, report = run(Plan.of(jobs), LabSpec(store=str(STORE)), Watch())
+    for error in report.failed.values():
+        raise error
+    runs = results(store, jobs)
+    facts = runs[0].facts
+    scores = summary(runs)
     train, test = read_split(task, "train"), read_split(task, task.test_split)
     shortcuts = {k: score(task, train, test) for k, score in SHORTCUTS[name].items()}
     return {
         "metric": task.metric,
         "train": len(train),
         "test": len(test),
-        "trivial": bench.trivial,
+        "trivial": facts["trivial"],
         "shortcuts": shortcuts,
-        "dense": dense.score,
-        "default_margin": max(1.0, 0.05 * (dense.score - bench.trivial)),
-        "summed_learning_rate": dense.facts["summed_learning_rate"],
-        "seconds": dense.facts["seconds"],
+        "dense": scores,
+        "default_margin": margin(scores["mean"], facts["trivial"]),
+        "summed_learning_rate": facts["summed_learning_rate"],
+        "seconds": runs[0].seconds,
     }
 
 
@@ -111,9 +122,10 @@ def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     for name, row in scores.items():
         shortcuts = ", ".join(f"{k} {score:.1f}" for k, score in row["shortcuts"].items())
+        dense, rate = row["dense"]["mean"], row["summed_learning_rate"]
         lines.append(
             f"| `{name}` | {row['metric']} | {row['trivial']:.1f} | {shortcuts or 'none'} | "
-            f"**{row['dense']:.1f}** | {row['summed_learning_rate']:.3f} | {row['seconds']:.0f} |"
+            f"**{dense:.1f}** | {rate:.3f} | {row['seconds']:.0f} |"
         )
     return "\n".join(lines)
 

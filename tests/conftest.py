@@ -2,7 +2,10 @@
 
 import os
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before transformers is imported by whichever test comes first
+from tombola.cli import QUIET
+
+# before transformers is imported by whichever test comes first
+os.environ |= {"HF_HUB_OFFLINE": "1", **QUIET}
 
 import gc
 import random

@@ -16,7 +16,9 @@ from transformers import AutoModel, BertConfig, BertModel
 import tombola
 from tombola import api
 from tombola.errors import DataError, OutputError, SpecError, TicketError
-from tombola.lab.bench import Watch
+from tombola.lab.engine import Watch
+from tombola.lab.store import Result, Store
+from tombola.lab.work import Job
 from tombola.ship import picture
 from tombola.specs import CONTROLS
 from tombola.study.matching import FIXED_TICKET, SEARCH, THIS_RUN
@@ -31,19 +33,36 @@ RECIPE: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-2}
 
 
 class Recorder(Watch):
-    """Remembers which trainings were kept from before."""
+    """Remembers which trainings were done and which were kept from before."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, bool] = {}
+        self.done: list[str] = []
+        self.kept: list[str] = []
 
-    def finish(self, name: str, score: float, *, kept: bool) -> None:
-        self.kept[name] = kept
+    def plan(self, todo: list[Job], kept: list[Job]) -> None:
+        self.kept = [job.label for job in kept if job.kind == "train"]
+
+    def finish(self, job: Job, result: Result) -> None:
+        if job.kind == "train":
+            self.done.append(job.label)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default store is in the current folder."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
 
 
 @pytest.fixture(scope="module")
-def find(tiny: Path, reviews: Path) -> Find:
-    """`tombola.find` with a small recipe."""
-    small = {"model": str(tiny), "data": reviews, "sparsity": 0.5, "step": 0.25, **RECIPE}
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("store") / "store")
+
+
+@pytest.fixture(scope="module")
+def find(tiny: Path, reviews: Path, store: str) -> Find:
+    """`tombola.find` with a small recipe and a store that all share."""
+    small = {"model": str(tiny), "data": reviews, "sparsity": 0.5, "step": 0.25, "store": store}
+    small |= RECIPE
     return lambda **options: api.find(**{**small, **options})
 
 
@@ -154,7 +173,7 @@ def test_the_picture_stands_beside_the_result(found: api.Found) -> None:
     assert "accuracy" in (folder / "scores.svg").read_text(encoding="utf-8")
     assert picture.draw(found.to_json()).to_dict()
     assert {path.name for path in folder.iterdir()} == {
-        *("experiment.json", "result.json", "runs", "scores.png", "scores.svg", "ticket-seed-0"),
+        *("experiment.json", "result.json", "scores.png", "scores.svg", "ticket-seed-0"),
     }
 
 
@@ -162,28 +181,32 @@ def test_the_picture_stands_beside_the_result(found: api.Found) -> None:
 
 
 def test_the_same_call_gives_the_same_bytes_in_another_folder(
-    found: api.Found, find: Find, tmp_path: Path
+    found: api.Found, find: Find, tmp_path: Path, store: str
 ) -> None:
-    again = find(output=tmp_path / "again")
+    watch = Recorder()
+    again = find(output=tmp_path / "again", store=tmp_path / "store", watch=watch)
+    assert len(watch.done) == 8
     assert files(again.ticket) == files(found.ticket)
     places = ("ticket", "tickets", "output", "seconds")
-    results = [{k: v for k, v in f.to_json().items() if k not in places} for f in (found, again)]
-    assert results[0] == results[1]
-    outcomes = [
-        {name: content for name, content in files(f.output).items() if "safetensors" in name}
-        for f in (found, again)
-    ]
-    assert len(outcomes[0]) == 2 * 8 + 1
-    assert outcomes[0] == outcomes[1]
+    told = [{k: v for k, v in f.to_json().items() if k not in places} for f in (found, again)]
+    assert told[0] == told[1]
+    fresh, first = Store(tmp_path / "store"), Store(store)
+    for row in fresh.rows():
+        ours, theirs = fresh.read(row["key"]), first.read(row["key"])
+        assert ours is not None
+        assert theirs is not None
+        assert ours.files == theirs.files
 
 
-def test_the_same_call_in_the_same_folder_does_nothing(found: api.Found, find: Find) -> None:
+def test_the_same_call_does_nothing(found: api.Found, find: Find, tmp_path: Path) -> None:
     watch, before = Recorder(), files(found.output)
     again = find(output=found.output, watch=watch)
     assert again == found
-    assert len(watch.kept) == 8
-    assert all(watch.kept.values())
+    assert (len(watch.kept), watch.done) == (8, [])
     assert files(found.output) == before
+    elsewhere = find(output=tmp_path / "out", watch=watch)
+    assert (len(watch.kept), watch.done) == (8, [])
+    assert files(elsewhere.ticket) == files(found.ticket)
 
 
 def test_a_place_of_its_own_is_named_by_the_experiment(
@@ -196,7 +219,8 @@ def test_a_place_of_its_own_is_named_by_the_experiment(
     watch = Recorder()
     again = find(**options | {"sparsity": 0.25, "seeds": [1, 2], "epochs": 1.0}, watch=watch)
     assert again == found
-    assert all(watch.kept.values())
+    assert watch.kept
+    assert not watch.done
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [
         f"sentiment-0.25-{again.key[:8]}"
     ]
@@ -301,8 +325,6 @@ def test_a_ticket_is_evaluated_with_fresh_seeds(
     assert (told.task, told.init, told.sparsity, told.split) == ("sentiment", init, "0.5", "test")
     assert len(told.dense["values"]) == len(told.scores["values"]) == 2
     assert (told.verdict["estimand"], told.verdict["sparsity"]) == (FIXED_TICKET, "0.5")
-    runs = {path.parent.name for path in (tmp_path / "out").rglob("run.json")}
-    assert runs == {"dense", "ticket"}
 
 
 def test_a_ticket_goes_to_another_task(two: api.Found, reviews: Path, tmp_path: Path) -> None:
@@ -321,8 +343,8 @@ def test_evaluating_twice_trains_once(two: api.Found, reviews: Path, tmp_path: P
     ]
     assert told[0] == told[1]
     assert told[0].verdict["estimand"] == THIS_RUN
-    assert [list(watch.kept.values()) for watch in watches] == [[False] * 2, [True] * 2]
-    assert list(watches[0].kept) == ["seed-100/dense", "seed-100/ticket"]
+    names = ["sentiment, seed 100, dense", "sentiment, seed 100, ticket at 0.5"]
+    assert [(watch.done, watch.kept) for watch in watches] == [(names, []), ([], names)]
 
 
 def test_the_seed_of_the_search_is_refused(two: api.Found, reviews: Path, tmp_path: Path) -> None:
@@ -382,6 +404,7 @@ def test_a_bad_option_of_an_evaluation_is_told_before_any_training(
         tombola.evaluate(two.ticket, data=reviews, output=tmp_path / "o", watch=watch, **options)
     assert message in str(caught.value)
     assert not watch.kept
+    assert not watch.done
     assert not list(tmp_path.iterdir())
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from tombola import __version__, api, terminal
 from tombola.cli import VERBS, main
+from tombola.lab.store import Store
+from tombola.lab.work import Job
 from tombola.specs import FindSpec, TrainSpec
 from tombola.task import embedded
 from tombola.ticket.ticket import Ticket
@@ -71,7 +73,7 @@ def test_a_ticket_is_found_evaluated_and_inspected(
     result = json.loads(Path("found.json").read_text())
     assert result == json.loads(Path("out/result.json").read_text())
     assert result["verdict"]["sentence"] in shown
-    assert "seed-0/imp-0.25" in shown
+    assert "sentiment, seed 0, IMP at 0.25" in shown
     assert "IMP ticket" in shown
     for note in result["notes"]:
         assert note in shown
@@ -105,7 +107,7 @@ def test_a_configuration_file_is_a_command(cli: Cli, find: list[object], tmp_pat
     assert (status, errors) == (0, "")
     status, shown, _ = cli(*find, "--output", "out")
     assert status == 0
-    assert shown.count("(kept from before)") == 2
+    assert "trainings kept from before: 2" in shown
 
 
 def test_who_presses_control_c_goes_on_with_the_same_command(
@@ -113,8 +115,8 @@ def test_who_presses_control_c_goes_on_with_the_same_command(
 ) -> None:
     step, done = terminal.Live.step, []
 
-    def stop(self: terminal.Live) -> None:
-        step(self)
+    def stop(self: terminal.Live, job: Job, count: int, steps: int) -> None:
+        step(self, job, count, steps)
         done.append(1)
         if len(done) == 5:
             raise KeyboardInterrupt
@@ -123,12 +125,12 @@ def test_who_presses_control_c_goes_on_with_the_same_command(
     status, shown, errors = cli(*find, "--output", "out")
     assert status == 130
     assert errors == ("tombola: stopped. What was finished is kept; the same command goes on.\n")
-    assert "seed-0/dense" in shown
-    assert not Path("out/result.json").exists()
-    assert sorted(path.name for path in Path("out/runs/seed-0").iterdir()) == ["dense"]
+    assert "sentiment, seed 0, dense" in shown
+    assert not Path("out").exists()
+    assert [row["kind"] for row in Store("runs/store").rows()].count("train") == 1
     status, shown, errors = cli(*find, "--output", "out")
     assert (status, errors) == (0, "")
-    assert shown.count("(kept from before)") == 1
+    assert "trainings kept from before: 1" in shown
     assert len(done) == 5 + 3
     assert Path("out/result.json").exists()
 

@@ -9,7 +9,7 @@ import pytest
 
 from tombola.errors import SpecError
 from tombola.flags import Parser, add_flags, field_help
-from tombola.specs import EvaluateSpec, FindSpec, TrainSpec
+from tombola.specs import EvaluateSpec, FindSpec, ImpSpec, LabSpec, TrainSpec
 
 
 def parser() -> Parser:
@@ -39,7 +39,7 @@ def config(tmp_path: Path, text: str) -> str:
     return f"--config={file}"
 
 
-@pytest.mark.parametrize("spec", [FindSpec, TrainSpec, EvaluateSpec])
+@pytest.mark.parametrize("spec", [FindSpec, ImpSpec, TrainSpec, EvaluateSpec, LabSpec])
 def test_every_field_has_a_flag_with_its_help(spec: type) -> None:
     made = Parser("tombola", "")
     add_flags(made, spec)
@@ -56,8 +56,28 @@ def test_the_help_says_the_default_or_where_it_comes_from() -> None:
     text = " ".join(parser().format_help().split())
     assert "in [0, 1) (default: 0.7)" in text
     assert "mask (default: 0)" in text
-    assert "shuffle (default: random,layer-random,one-shot,reinit,shuffle)" in text
+    assert "(default: random,layer-random,one-shot,reinit,shuffle)" in text
     assert "linearly to zero (default: the task's recipe)" in text
+
+
+def test_inherited_fields_have_flags_after_a_spec_s_own() -> None:
+    about = list(field_help(FindSpec))
+    assert sorted(about) == sorted(field.name for field in dataclasses.fields(FindSpec))
+    assert about[0] == "model"
+    assert about[-len(field_help(ImpSpec)) :] == list(field_help(ImpSpec))
+
+
+def test_a_knob_that_is_on_or_off_has_a_flag_without_a_value() -> None:
+    assert read("--no-rewind", "--prune-first") == {"no_rewind": True, "prune_first": True}
+    assert "--no-rewind Never rewind" in " ".join(parser().format_help().split())
+    assert "(standard pruning) --keep-head" in " ".join(parser().format_help().split())
+    assert "ignored explicit argument 'yes'" in refusal("--no-rewind=yes")
+
+
+def test_a_configuration_file_turns_such_a_knob_on_or_leaves_it_off(tmp_path: Path) -> None:
+    assert read(config(tmp_path, "no-rewind: true\nkeep_head: no")) == {"no_rewind": True}
+    said = refusal(config(tmp_path, "no-rewind: 3"))
+    assert said.endswith("config.yaml: --no-rewind is true or false, got 3.")
 
 
 def test_flags_that_are_not_given_are_left_out() -> None:

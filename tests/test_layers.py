@@ -21,17 +21,22 @@ ALLOWED = {
     "task": (
         {"base", "ticket", "task"},
         {
-            *("torch", "numpy", "scipy", "yaml", "pyarrow"),
+            *("torch", "numpy", "scipy", "yaml", "pyarrow", "safetensors"),
             *("huggingface_hub", "transformers", "accelerate"),
         },
     ),
-    "study": ({"base", "ticket", "study"}, {"numpy", "scipy"}),
-    "lab": ({"base", "ticket", "task", "study", "lab"}, {"torch", "numpy", "safetensors"}),
+    "lab": (
+        {"base", "ticket", "task", "lab"},
+        {"torch", "numpy", "safetensors", "accelerate", "ray", "yaml"},
+    ),
+    "study": ({"base", "ticket", "task", "lab", "study"}, {"numpy", "scipy"}),
     "ship": ({"base", "ticket", "ship"}, {"numpy", "scipy", "altair", "vl_convert"}),
     "api": (BELOW_API | {"api"}, set()),
     "root": ({"api"}, set()),
-    "terminal": (BELOW_API | {"api"}, {"rich"}),
-    "cli": (BELOW_API | {"api", "root", "terminal"}, {"rich", "huggingface_hub", "transformers"}),
+    "terminal": (BELOW_API, {"rich"}),
+    "terminal_lab": (BELOW_API, {"rich"}),
+    "lab_cli": (BELOW_API | {"terminal", "terminal_lab"}, {"rich"}),
+    "cli": (BELOW_API | {"api", "root", "terminal", "lab_cli"}, {"rich"}),
 }
 """Layer -> the layers, and the packages besides the standard library, that it may import."""
 

@@ -6,7 +6,20 @@ from typing import Any
 import pytest
 
 from tombola.errors import SpecError
-from tombola.specs import CONTROLS, EvaluateSpec, FindSpec, TrainSpec, exact, key, knobs
+from tombola.specs import (
+    CONTROLS,
+    INITS,
+    OPTIONAL_CONTROLS,
+    CourseSpec,
+    EvaluateSpec,
+    FindSpec,
+    ImpSpec,
+    LabSpec,
+    TrainSpec,
+    exact,
+    key,
+    knobs,
+)
 
 D = Decimal
 
@@ -44,7 +57,10 @@ def test_a_bad_fraction_is_told_what_to_write(value: Any, message: str) -> None:
 
 BAD: list[tuple[type, dict[str, Any], str]] = [
     *((TrainSpec, {name: 0}, f"{name} is a positive number") for name in ("epochs", "clip_norm")),
-    *((TrainSpec, {name: -1}, f"{name} is zero or more") for name in ("seed", "train_limit")),
+    *(
+        (TrainSpec, {name: -1}, f"{name} is zero or more")
+        for name in ("seed", "train_limit", "test_limit")
+    ),
     (TrainSpec, {"batch_size": 0}, "batch_size is a positive number, got 0"),
     (TrainSpec, {"max_length": -3}, "max_length is a positive number, got -3"),
     (TrainSpec, {"learning_rate": float("nan")}, "learning_rate is a positive number, got nan"),
@@ -56,6 +72,29 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (FindSpec, {"sparsity": D(70)}, "For 70 % write 0.7"),
     (FindSpec, {"step": D(10)}, r"step is a fraction .* For 10 % write 0\.1"),
     (FindSpec, {"controls": ("radnom",)}, "no control 'radnom'. Did you mean 'random'?"),
+    (
+        FindSpec,
+        {"controls": ("small-dens",)},
+        "no control 'small-dens'. Did you mean 'small-dense'?",
+    ),
+    *(
+        (spec, {"rewind_step": -1}, "rewind_step is zero or more, got -1")
+        for spec in (ImpSpec, FindSpec)
+    ),
+    (FindSpec, {"scope": "encodr"}, "no scope 'encodr'. Did you mean 'encoder'?"),
+    (LabSpec, {"engine": "rey"}, "no engine 'rey'. Did you mean 'ray'?"),
+    *((LabSpec, {name: -1}, f"{name} is zero or more, got -1") for name in ("workers", "threads")),
+    (LabSpec, {"processes": 0}, "processes is one or more, got 0"),
+    (ImpSpec, {"sparsity": D(0)}, "sparsity is above 0 in a search"),
+    (ImpSpec, {"rewind_fraction": D(5)}, r"rewind_fraction is a .* For 5 % write 0\.05"),
+    (ImpSpec, {"rewind_step": 3, "rewind_fraction": D("0.1")}, "got 3 and 0.1. Leave one out"),
+    *(
+        (ImpSpec, {"no_rewind": True, **more}, f"{next(iter(more))} says what to rewind, got both")
+        for more in ({"rewind_step": 1}, {"rewind_fraction": D("0.1")}, {"keep_head": True})
+    ),
+    *((CourseSpec, {name: -1}, f"{name} is a whole number from 0") for name in ("first", "last")),
+    (CourseSpec, {"horizon": 0}, "horizon is a whole number from 1, got 0"),
+    (CourseSpec, {"first": 4, "last": 4}, "last is a step after first, got last 4 and first 4"),
     (FindSpec, {"seeds": ()}, "seeds are different whole numbers"),
     (FindSpec, {"seeds": (1, 1)}, "seeds are different whole numbers"),
     (EvaluateSpec, {"seeds": (-1,)}, "seeds are different whole numbers"),
@@ -73,10 +112,38 @@ def test_a_spec_refuses_nonsense(spec: type, options: dict[str, Any], message: s
 
 def test_only_changed_knobs_are_named() -> None:
     assert knobs(FindSpec()) == knobs(TrainSpec()) == knobs(EvaluateSpec()) == {}
+    assert knobs(ImpSpec()) == knobs(CourseSpec()) == knobs(ImpSpec(rewind_fraction=D("0.0"))) == {}
+    assert knobs(CourseSpec(last=7)) == {"last": 7}
+    assert knobs(ImpSpec(keep_head=True, rewind_step=3)) == {"keep_head": True, "rewind_step": 3}
     assert knobs(FindSpec(sparsity=D("0.70"), controls=CONTROLS)) == {}
     changed = FindSpec(sparsity=D("0.50"), step=D("0.25"), seeds=(0, 1), controls=())
     assert knobs(changed) == {"sparsity": "0.5", "step": "0.25", "seeds": (0, 1), "controls": ()}
     assert knobs(FindSpec(step=D("0.0000001")))["step"] == "0.0000001"
+
+
+@pytest.mark.parametrize(
+    ("examples", "options", "steps"),
+    [
+        (64, {}, 6),
+        (65, {}, 9),
+        (65, {"train_limit": 64}, 6),
+        (10, {"train_limit": 64}, 3),
+        (64, {"epochs": 0.5}, 1),
+        (64, {"epochs": 0.01}, 1),
+        (1000, {"epochs": 2.5, "batch_size": 7}, 358),
+    ],
+)
+def test_steps_are_whole_batches_of_what_is_used_and_never_none(
+    examples: int, options: dict[str, Any], steps: int
+) -> None:
+    assert TrainSpec(**options).steps(examples) == steps
+
+
+def test_controls_that_are_not_the_default_are_taken_by_name() -> None:
+    assert FindSpec().controls == CONTROLS
+    assert not {*CONTROLS} & {*OPTIONAL_CONTROLS}
+    assert FindSpec(controls=OPTIONAL_CONTROLS).controls == OPTIONAL_CONTROLS
+    assert {EvaluateSpec(init=init).init for init in INITS} == {*INITS}
 
 
 def test_a_whole_number_and_its_float_are_one_knob() -> None:
@@ -145,9 +212,11 @@ DEFAULTS: list[tuple[type, dict[str, Any]]] = [
             "clip_norm": 1.0,
             "max_length": 128,
             "train_limit": 0,
+            "test_limit": 0,
             "precision": "fp32",
         },
     ),
+    (CourseSpec, {"first": 0, "last": 0, "horizon": 1}),
     (
         FindSpec,
         {
@@ -156,6 +225,12 @@ DEFAULTS: list[tuple[type, dict[str, Any]]] = [
             "sparsity": D("0.7"),
             "schedule": "linear",
             "step": D("0.1"),
+            "rewind_step": 0,
+            "rewind_fraction": D(0),
+            "no_rewind": False,
+            "keep_head": False,
+            "long_horizon": False,
+            "prune_first": False,
             "scope": "encoder",
             "seeds": (0,),
             "controls": ("random", "layer-random", "one-shot", "reinit", "shuffle"),

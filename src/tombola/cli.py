@@ -1,9 +1,12 @@
 """The command line: one verb each, its flags taken from the specs.
 
-Exit status: 0 done, 2 for anything that the user can mend, 130 after Ctrl-C.
+Exit status: 0 done, 1 if a job of a plan has failed or a store is damaged, 2 for anything that the
+user can mend, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 import json
+import os
+import signal
 import sys
 from argparse import SUPPRESS, Namespace
 from collections.abc import Callable, Sequence
@@ -12,8 +15,9 @@ from typing import Any
 from tombola import __version__
 from tombola.errors import TombolaError
 from tombola.flags import Parser, add_flags
+from tombola.lab_cli import run, run_parser, status, status_parser, store, store_parser
 from tombola.registry import unknown
-from tombola.specs import EvaluateSpec, FindSpec, TrainSpec
+from tombola.specs import EvaluateSpec, FindSpec, LabSpec, TrainSpec
 
 __all__ = ["main"]
 
@@ -28,6 +32,7 @@ def _experiment_flags(parser: Parser) -> None:
     """The flags that every experiment has besides its own."""
     recipe = parser.add_argument_group("training (by default the task's recipe)")
     add_flags(recipe, TrainSpec, leave_out={"seed"}, default="")
+    add_flags(parser.add_argument_group("laboratory"), LabSpec)
     places = parser.add_argument_group("files")
     places.add_argument("--data", metavar="DIR", default=SUPPRESS, help="the task's files")
     places.add_argument(
@@ -58,7 +63,6 @@ def _find(options: Namespace) -> None:
     from tombola import api
     from tombola.terminal import Live, show_found
 
-    _quiet()
     console = Console()
     with Live(console) as live:
         found = api.find(watch=live, **knobs)
@@ -80,7 +84,6 @@ def _evaluate(options: Namespace) -> None:
     from tombola import api
     from tombola.terminal import Live, show_evaluated
 
-    _quiet()
     console, knobs = Console(), _knobs(options)
     with Live(console) as live:
         evaluated = api.evaluate(watch=live, **knobs)
@@ -132,10 +135,13 @@ def _models(options: Namespace) -> None:
     Console().print("or any folder that save_pretrained() wrote, or a hub id")
 
 
-VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], None]]] = {
+VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], int | None]]] = {
     "find": ("find a ticket, and compare it with dense and controls", _find_parser, _find),
     "evaluate": ("train a ticket on a task with fresh seeds", _evaluate_parser, _evaluate),
     "inspect": ("sparsity per matrix, provenance and size of a ticket", _inspect_parser, _inspect),
+    "run": ("do what is left of a plan: a table or a figure", run_parser, run),
+    "status": ("how far a plan is", status_parser, status),
+    "store": ("list, show, verify or tidy finished results", store_parser, store),
     "tasks": ("the tasks that can be named", lambda parser: None, _tasks),
     "models": ("the models that the package carries", lambda parser: None, _models),
 }
@@ -163,46 +169,52 @@ def _overview() -> str:
     )
 
 
-def _quiet() -> None:
-    """Keep the libraries' own progress bars and reports out of ours."""
-    import huggingface_hub
-    from transformers.utils import logging
-
-    huggingface_hub.logging.set_verbosity_error()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-
-
-def _run(argv: Sequence[str]) -> None:
+def _run(argv: Sequence[str]) -> int:
     verb = argv[0] if argv else "--help"
     if verb in ("-h", "--help"):
         print(_overview())
-    elif verb == "--version":
+        return 0
+    if verb == "--version":
         print(f"tombola {__version__}")
-    elif verb not in VERBS:
+        return 0
+    if verb not in VERBS:
         raise unknown("verb", verb, VERBS)
-    else:
-        about, describe, do = VERBS[verb]
-        parser = Parser(prog=f"tombola {verb}", description=f"{about[0].upper()}{about[1:]}.")
-        describe(parser)
-        options = parser.read(argv[1:])
-        do(options)
+    about, describe, do = VERBS[verb]
+    parser = Parser(prog=f"tombola {verb}", description=f"{about[0].upper()}{about[1:]}.")
+    describe(parser)
+    return do(parser.read(argv[1:])) or 0
+
+
+QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+"""Keeps the libraries' own reports and progress bars out of ours, here and in every worker."""
+
+
+class _Terminated(KeyboardInterrupt):
+    """A batch system wants its machine back."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; the console script `tombola`."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        _run(sys.argv[1:] if argv is None else argv)
+        return _run(sys.argv[1:] if argv is None else argv)
     except TombolaError as error:
         print(f"tombola: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print(
             "tombola: stopped. What was finished is kept; the same command goes on.",
             file=sys.stderr,
         )
-        return 130
-    return 0
+        return 143 if isinstance(stopped, _Terminated) else 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 if __name__ == "__main__":

@@ -74,8 +74,13 @@ class Parser(argparse.ArgumentParser):
             flag = f"--{str(name).replace('_', '-')}"
             if flag not in self.flags() or flag == "--config":
                 raise SpecError(f"{path}: {unknown('flag', flag, self.flags())}")
-            listed = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            yield f"{flag}={listed or 'none'}"
+            if self._option_string_actions[flag].nargs == 0:
+                if not isinstance(value, bool):
+                    raise SpecError(f"{path}: {flag} is true or false, got {value!r}.")
+                yield from [flag] * value
+            else:
+                listed = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+                yield f"{flag}={listed or 'none'}"
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -99,30 +104,35 @@ def add_flags(
         default: what the help says of the default instead of the field's own; flags that are
             not given are left out of the result either way.
     """
-    about = field_help(spec)
-    for field in dataclasses.fields(spec):
-        if field.name not in leave_out:
+    fields = {field.name: field for field in dataclasses.fields(spec)}
+    for name, text in field_help(spec).items():
+        if name not in leave_out:
+            field, flag = fields[name], f"--{name.replace('_', '-')}"
             said = _shown(field.default) if default is None else default
+            if field.type is bool:
+                what: dict[str, Any] = {"action": "store_true"}
+                said = ""
+            else:
+                what = {"type": _reader(field.type), "metavar": _metavar(field.type)}
+            about = text.rstrip(".") + (f" (default: {said})" if said else "")
             parser.add_argument(
-                f"--{field.name.replace('_', '-')}",
-                type=_reader(field.type),
-                default=argparse.SUPPRESS,
-                metavar=_metavar(field.type),
-                help=(
-                    about[field.name].rstrip(".") + (f" (default: {said})" if said else "")
-                ).replace("%", "%%"),
+                flag, default=argparse.SUPPRESS, help=about.replace("%", "%%"), **what
             )
 
 
 def field_help(spec: type) -> dict[str, str]:
-    """Field -> the string under it in the source of a dataclass."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(spec))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    about = {}
-    for field, text in zip(body.body, body.body[1:], strict=False):
-        match field, text:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=help)):
-                about[name] = inspect.cleandoc(str(help))
+    """Field -> the string under it in the source of a dataclass, its own before inherited ones."""
+    about: dict[str, str] = {}
+    for kind in filter(dataclasses.is_dataclass, spec.__mro__):
+        body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for pair in zip(body.body, body.body[1:], strict=False):
+            match pair:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str(text))),
+                ):
+                    about.setdefault(name, " ".join(text.split()))
     return about
 
 

@@ -18,9 +18,15 @@ from tombola.registry import unknown
 
 __all__ = [
     "CONTROLS",
+    "ENGINES",
     "INITS",
+    "OPTIONAL_CONTROLS",
+    "SCOPES",
+    "CourseSpec",
     "EvaluateSpec",
     "FindSpec",
+    "ImpSpec",
+    "LabSpec",
     "TrainSpec",
     "exact",
     "key",
@@ -30,8 +36,18 @@ __all__ = [
 CONTROLS = ("random", "layer-random", "one-shot", "reinit", "shuffle")
 """What a ticket is compared with at its own sparsity, besides the dense network."""
 
-INITS = ("pretrained", "reinit", "shuffle")
+OPTIONAL_CONTROLS = ("random-init", "shuffle-layers", "small-dense")
+"""What it is compared with besides where it is asked for by name."""
+
+INITS = ("pretrained", "reinit", "shuffle", "shuffle-layers")
 """What the living weights of a ticket can start from."""
+
+
+SCOPES = ("encoder", "encoder+pooler")
+"""Which weights may be pruned: the matrices of the repeated blocks, and the pooler's."""
+
+ENGINES = ("local", "ray")
+"""Who does the jobs of a plan."""
 
 
 def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
@@ -86,6 +102,9 @@ class TrainSpec:
     train_limit: int = 0
     """Train on so many examples, the first of a seeded shuffle that all seeds share; 0 is all."""
 
+    test_limit: int = 0
+    """Score on so many test examples, the first; 0 is all."""
+
     precision: str = "fp32"
     """Arithmetic of the forward and backward pass: fp32 or bf16."""
 
@@ -96,7 +115,7 @@ class TrainSpec:
         for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "max_length"):
             if not 0 < getattr(self, name) < inf:
                 raise SpecError(f"{name} is a positive number, got {getattr(self, name)}.")
-        for name in ("seed", "weight_decay", "train_limit"):
+        for name in ("seed", "weight_decay", "train_limit", "test_limit"):
             if not 0 <= getattr(self, name) < inf:
                 raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")
         if not 0 <= self.warmup <= 1:
@@ -104,16 +123,39 @@ class TrainSpec:
         if self.precision not in ("fp32", "bf16"):
             raise SpecError(f"precision is fp32 or bf16, got {self.precision!r}.")
 
+    def steps(self, examples: int) -> int:
+        """Optimizer steps of a training on a split of so many examples."""
+        used = min(examples, self.train_limit or examples)
+        return max(1, round(self.epochs * -(-used // self.batch_size)))
+
 
 @dataclass(frozen=True, kw_only=True)
-class FindSpec:
-    """A search: iterative magnitude pruning of one network on one task, and its controls."""
+class CourseSpec:
+    """Which part of a training is done, and over what length its learning rate decays."""
 
-    model: str = "mini"
-    """The embedded model, a folder that save_pretrained() wrote, or a hub id."""
+    first: int = 0
+    """Optimizer step to begin at: learning rate and data order are those of that step."""
 
-    task: str = "sentiment"
-    """The task that the ticket is found on; `tombola tasks` lists them."""
+    last: int = 0
+    """Stop after so many optimizer steps, counted from the training's first; 0 is the end."""
+
+    horizon: int = 1
+    """Decay the learning rate over so many lengths of the training."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("first", 0), ("last", 0), ("horizon", 1)):
+            value = getattr(self, name)
+            if value < least:
+                raise SpecError(f"{name} is a whole number from {least}, got {value}.")
+        if self.last and self.last <= self.first:
+            raise SpecError(
+                f"last is a step after first, got last {self.last} and first {self.first}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImpSpec:
+    """Iterative magnitude pruning: how fast weights go, and what the others go back to."""
 
     sparsity: Decimal = Decimal("0.7")
     """Fraction of the scope that is zero in the end, in [0, 1)."""
@@ -124,6 +166,54 @@ class FindSpec:
     step: Decimal = Decimal("0.1")
     """The share that each round removes, in (0, 1)."""
 
+    rewind_step: int = 0
+    """Rewind weights, head and learning rate to this optimizer step; 0 is before training."""
+
+    rewind_fraction: Decimal = Decimal(0)
+    """Rewind to the step after this fraction of a training, in [0, 1), instead of a number."""
+
+    no_rewind: bool = False
+    """Never rewind: each round trains the weights of the last one further (standard pruning)."""
+
+    keep_head: bool = False
+    """Rewind the encoder only: the task head is trained further from round to round."""
+
+    long_horizon: bool = False
+    """Decay the learning rate over all rounds together, beginning at its peak in each of them."""
+
+    prune_first: bool = False
+    """Take the first mask from the pre-trained magnitudes, before any training."""
+
+    def __post_init__(self) -> None:
+        for name in ("sparsity", "step", "rewind_fraction"):
+            object.__setattr__(self, name, exact(getattr(self, name), name))
+        if not self.sparsity:
+            raise SpecError("sparsity is above 0 in a search, got 0. For 70 % write 0.7.")
+        if self.rewind_step < 0:
+            raise SpecError(f"rewind_step is zero or more, got {self.rewind_step}.")
+        if self.rewind_step and self.rewind_fraction:
+            raise SpecError(
+                f"rewind_step and rewind_fraction are two ways to name one step, got "
+                f"{self.rewind_step} and {self.rewind_fraction}. Leave one out."
+            )
+        for name in ("rewind_step", "rewind_fraction", "keep_head"):
+            if self.no_rewind and getattr(self, name):
+                raise SpecError(
+                    f"no_rewind trains all weights further, and {name} says what to rewind, "
+                    f"got both. Leave one out."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindSpec(ImpSpec):
+    """A search: iterative magnitude pruning of one network on one task, and its controls."""
+
+    model: str = "mini"
+    """The embedded model, a folder that save_pretrained() wrote, or a hub id."""
+
+    task: str = "sentiment"
+    """The task that the ticket is found on; `tombola tasks` lists them."""
+
     scope: str = "encoder"
     """The weights that may be pruned: encoder, or encoder+pooler."""
 
@@ -131,18 +221,18 @@ class FindSpec:
     """One complete search each, with its own head, data order and mask."""
 
     controls: tuple[str, ...] = CONTROLS
-    """Networks compared at the final sparsity: random, layer-random, one-shot, reinit, shuffle."""
+    """Networks compared at the final sparsity: random, layer-random, one-shot, reinit, shuffle;
+    and where named random-init, shuffle-layers, small-dense."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sparsity", exact(self.sparsity))
-        object.__setattr__(self, "step", exact(self.step, "step"))
-        if not self.sparsity:
-            raise SpecError("sparsity is above 0 in a search, got 0. For 70 % write 0.7.")
+        super().__post_init__()
+        if self.scope not in SCOPES:
+            raise unknown("scope", self.scope, SCOPES)
         object.__setattr__(self, "seeds", _distinct(self.seeds))
         object.__setattr__(self, "controls", tuple(self.controls))
         for control in self.controls:
-            if control not in CONTROLS:
-                raise unknown("control", control, (*CONTROLS, "none"))
+            if control not in CONTROLS + OPTIONAL_CONTROLS:
+                raise unknown("control", control, (*CONTROLS, *OPTIONAL_CONTROLS, "none"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +243,7 @@ class EvaluateSpec:
     """The task to train on; by default the one that the ticket was found on."""
 
     init: str = "pretrained"
-    """What the living weights start from: pretrained, reinit or shuffle."""
+    """What the living weights start from: pretrained, reinit, shuffle or shuffle-layers."""
 
     seeds: tuple[int, ...] = (100,)
     """Seeds of the trainings, none of them the seed of the search."""
@@ -162,6 +252,38 @@ class EvaluateSpec:
         object.__setattr__(self, "seeds", _distinct(self.seeds))
         if self.init not in INITS:
             raise unknown("initialisation", self.init, INITS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabSpec:
+    """Where results are kept, and who does the work; nothing of it names a result."""
+
+    store: str = "runs/store"
+    """Folder that keeps every finished training and mask; what is there is not done again."""
+
+    engine: str = "local"
+    """Who does the jobs: local, or ray for a Ray cluster."""
+
+    workers: int = 0
+    """Jobs done at once; 0 is one on this machine, and as many as a Ray cluster has room for."""
+
+    threads: int = 0
+    """Threads of each process; 0 shares this machine's cores among the workers."""
+
+    processes: int = 1
+    """Processes that share the batches of one training (data parallel)."""
+
+    ray_address: str = ""
+    """Address of a Ray cluster that is there already; without it one is started here."""
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise unknown("engine", self.engine, ENGINES)
+        for name in ("workers", "threads"):
+            if getattr(self, name) < 0:
+                raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")
+        if self.processes < 1:
+            raise SpecError(f"processes is one or more, got {self.processes}.")
 
 
 def _distinct(seeds: Iterable[int]) -> tuple[int, ...]:

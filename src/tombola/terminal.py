@@ -10,7 +10,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tombola.lab.bench import Watch
+from tombola.lab.engine import Watch
+from tombola.lab.plan import Job
+from tombola.lab.store import Result
+from tombola.specs import CourseSpec, TrainSpec
 from tombola.ticket.folder import directory_size
 
 __all__ = ["Live", "show_evaluated", "show_found", "show_rows", "show_ticket"]
@@ -22,44 +25,66 @@ class Live(Watch):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bar = Progress(
-            TextColumn("{task.description:28}"),
-            BarColumn(bar_width=30),
+            TextColumn("{task.description:36}"),
+            BarColumn(bar_width=26),
             TaskProgressColumn(),
-            TextColumn("training {task.fields[number]} of {task.fields[trainings]}, left:"),
+            TextColumn("job {task.fields[number]} of {task.fields[jobs]}, left:"),
             TimeRemainingColumn(compact=True),
             console=console,
             transient=True,
         )
-        self.steps = self.number = 0
-        self.task = self.bar.add_task("", start=False, visible=False, trainings=0, number=0)
+        self.done: dict[str, int] = {}
+        """Key -> steps done of each job that has begun."""
+        self.task = self.bar.add_task("", start=False, visible=False, jobs=0, number=0)
 
     def __enter__(self) -> "Live":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.steps:
-            self.bar.stop()
+        self.bar.stop()
 
-    def plan(self, trainings: int, steps: int) -> None:
+    def plan(self, todo: list[Job], kept: list[Job]) -> None:
         """Open the bar."""
-        self.steps = steps
-        self.bar.update(self.task, total=trainings * steps, trainings=trainings, visible=True)
-        self.bar.start_task(self.task)
-        self.bar.start()
+        if kept:
+            trainings = sum(job.kind == "train" for job in kept)
+            self.console.print(f"  trainings kept from before: {trainings}", highlight=False)
+        if todo:
+            steps = sum(_steps(job) for job in todo)
+            self.bar.update(self.task, total=steps, jobs=len(todo), visible=True)
+            self.bar.start_task(self.task)
+            self.bar.start()
 
-    def start(self, name: str) -> None:
-        """Name the training that runs."""
-        self.bar.update(self.task, description=name, number=self.number + 1)
+    def start(self, job: Job) -> None:
+        """Name the job that runs."""
+        self.done.setdefault(job.key, 0)
+        self.bar.update(self.task, description=job.label, number=len(self.done))
 
-    def step(self) -> None:
+    def step(self, job: Job, done: int, steps: int) -> None:
         """Move the bar."""
-        self.bar.advance(self.task)
+        self._move(job, done)
 
-    def finish(self, name: str, score: float, *, kept: bool) -> None:
+    def _move(self, job: Job, done: int) -> None:
+        self.bar.advance(self.task, done - self.done.get(job.key, 0))
+        self.done[job.key] = done
+
+    def finish(self, job: Job, result: Result) -> None:
         """Say how a training ended."""
-        self.number += 1
-        self.bar.update(self.task, completed=self.number * self.steps)
-        self.console.print(f"  {name:26} {score:6.2f}{'  (kept from before)' if kept else ''}")
+        self._move(job, _steps(job))
+        if job.kind == "train":
+            self.console.print(f"  {job.label:44} {result.facts['score']:6.2f}", highlight=False)
+
+    def fail(self, job: Job, reason: str) -> None:
+        """Say what has failed."""
+        self.console.print(f"  [red]{escape(job.label)}: {escape(reason)}[/red]", soft_wrap=True)
+
+
+def _steps(job: Job) -> int:
+    """How much of the bar a job takes: its optimizer steps, or one."""
+    if job.kind != "train":
+        return 1
+    course = CourseSpec(**job.spec.get("course", {}))
+    whole = TrainSpec(**job.spec["train"]).steps(job.subject.examples)
+    return max(1, (course.last or whole) - course.first)
 
 
 def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> None:

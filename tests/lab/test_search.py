@@ -1,5 +1,6 @@
 """Masks only shrink, equal work is done once, and who is stopped goes on to the same bits."""
 
+import dataclasses
 import json
 from dataclasses import replace
 from decimal import Decimal
@@ -12,11 +13,21 @@ import pytest
 import torch
 
 from tombola import specs
-from tombola.errors import OutputError, SpecError
-from tombola.lab.bench import Bench, Watch
-from tombola.lab.runs import FILES, Run, Runs
-from tombola.lab.search import CONTROLS, Search, evaluate, find, overlap, summary, verdict
-from tombola.specs import EvaluateSpec, FindSpec, TrainSpec
+from tombola.errors import ModelError, OutputError, SpecError
+from tombola.lab.artefacts import keep_mask, read_mask, read_outcome
+from tombola.lab.bench import Bench
+from tombola.lab.controls import CONTROLS
+from tombola.lab.engine import Watch, missing
+from tombola.lab.order import order_of
+from tombola.lab.output import Output
+from tombola.lab.plan import Plan, given, imp
+from tombola.lab.run import run
+from tombola.lab.search import Finding, evaluation, finding
+from tombola.lab.store import Result, Store
+from tombola.lab.subjects import Subjects
+from tombola.lab.work import Job, Subject
+from tombola.specs import EvaluateSpec, FindSpec, ImpSpec, LabSpec, TrainSpec
+from tombola.study.evidence import overlap, results, summary, verdict
 from tombola.study.matching import FIXED_TICKET, SEARCH, THIS_RUN
 from tombola.task.tasks import load_task
 from tombola.task.train import fit
@@ -26,9 +37,11 @@ from tombola.ticket.prune import keep_top
 from tombola.ticket.schedule import dead_count
 
 D = Decimal
-SPEC = FindSpec(sparsity=D("0.63"), step=D("0.3"), seeds=(5,))
+EVERY = (*specs.CONTROLS, *specs.OPTIONAL_CONTROLS)
+SPEC = FindSpec(sparsity=D("0.63"), step=D("0.3"), seeds=(5,), controls=EVERY)
 SHORT = replace(SPEC, sparsity=D("0.6"), controls=("random", "shuffle"))
 PATH = (D("0.3"), D("0.6"), D("0.63"))
+RECIPE = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, max_length=30)
 
 
 class Recorder(Watch):
@@ -36,29 +49,33 @@ class Recorder(Watch):
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at, self.steps = stop_at, 0
-        self.planned: list[tuple[int, int]] = []
-        self.started: list[str] = []
-        self.kept: dict[str, bool] = {}
+        self.kept: list[str] = []
+        self.trained: list[str] = []
 
-    def plan(self, trainings: int, steps: int) -> None:
-        self.planned.append((trainings, steps))
+    def plan(self, todo: list[Job], kept: list[Job]) -> None:
+        self.kept = [job.label for job in kept if job.kind == "train"]
 
-    def start(self, name: str) -> None:
-        self.started.append(name)
-
-    def step(self) -> None:
+    def step(self, job: Job, done: int, steps: int) -> None:
         self.steps += 1
         if self.steps == self.stop_at:
             raise KeyboardInterrupt
 
-    def finish(self, name: str, score: float, *, kept: bool) -> None:
-        self.kept[name] = kept
+    def finish(self, job: Job, result: Result) -> None:
+        if job.kind == "train":
+            self.trained.append(job.label)
 
 
 @pytest.fixture(scope="module")
-def bench(tiny: Path, reviews: Path) -> Bench:
-    recipe = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, max_length=30)
-    return Bench.open(str(tiny), load_task("sentiment"), recipe, scope="encoder", folder=reviews)
+def subject(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    known = Subjects(tmp_path_factory.mktemp("known"))
+    return known.subject(
+        str(tiny), load_task("sentiment"), RECIPE, scope="encoder", folder=str(reviews)
+    )
+
+
+@pytest.fixture(scope="module")
+def jobs(subject: Subject) -> Finding:
+    return finding(subject, SPEC)
 
 
 @pytest.fixture(scope="module")
@@ -67,142 +84,200 @@ def watch() -> Recorder:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    return Runs(tmp_path_factory.mktemp("search") / "all", {"kind": "test"})
+def store(jobs: Finding, watch: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store in which the search is done."""
+    return done(jobs.plan, tmp_path_factory.mktemp("search") / "store", watch)
+
+
+def done(plan: Plan, folder: Path, watch: Watch | None = None) -> Store:
+    store, report = run(plan, LabSpec(store=str(folder)), watch or Watch())
+    for error in report.failed.values():
+        raise error
+    return store
 
 
 @pytest.fixture(scope="module")
-def search(bench: Bench, runs: Runs, watch: Recorder) -> Search:
-    (found,) = find(bench, SPEC, runs, watch)
-    return found
+def bench(jobs: Finding) -> Bench:
+    dense = jobs.searches[5].dense
+    return Bench.open(order_of(dense, keep_weights=False, threads=1, processes=1))
 
 
-def trained(bench: Bench, mask: Mask, seed: int) -> dict[str, torch.Tensor]:
-    """Magnitudes of the scope after a training that goes round everything in lab."""
+def magnitudes(bench: Bench, mask: Mask, seed: int) -> dict[str, torch.Tensor]:
+    """Of the scope after a training that goes round everything in lab."""
     bench.network.rewind(seed)
-    spec = replace(bench.spec, seed=seed)
-    fit(bench.network, bench.task, bench.training, mask, spec, scope="encoder")
+    spec = replace(RECIPE, seed=seed)
+    fit(bench.network, bench.task, bench.training(spec), mask, spec, scope="encoder")
     return {name: p.detach().abs() for name, p in bench.network.scope("encoder").items()}
+
+
+def masks(jobs: Finding, store: Store) -> dict[Decimal, Mask]:
+    return {s: read_mask(store, job.key) for s, job in jobs.searches[5].masks.items()}
 
 
 # the search
 
 
-def test_every_training_is_done_once_and_in_order(search: Search, watch: Recorder) -> None:
-    names = ["dense", "imp-0.3", "imp-0.6", "imp-0.63", *SPEC.controls]
-    assert watch.started == list(watch.kept) == [f"seed-5/{name}" for name in names]
-    assert not any(watch.kept.values())
-    assert watch.planned == [(9, 3)]
-    assert watch.steps == 9 * 3
-    assert len(search.all()) == 9
+def test_every_training_is_done_once(store: Store, jobs: Finding, watch: Recorder) -> None:
+    assert len(watch.trained) == len(set(watch.trained)) == 4 + len(EVERY)
+    assert not watch.kept
+    assert watch.steps == 3 * len(watch.trained)
+    assert watch.trained[:4] == [
+        f"sentiment, seed 5, {what}"
+        for what in ("dense", "IMP at 0.3", "IMP at 0.6", "IMP at 0.63")
+    ]
+    assert missing(jobs.plan, store) == set()
 
 
-def test_masks_are_nested_and_have_exactly_the_dead_weights_asked_for(search: Search) -> None:
-    assert list(search.masks) == [D(0), *PATH]
-    assert tuple(search.rounds) == PATH
-    for sparsity, mask in search.masks.items():
+def test_masks_are_nested_and_have_exactly_the_dead_weights_asked_for(
+    store: Store, jobs: Finding
+) -> None:
+    found = masks(jobs, store)
+    assert tuple(found) == PATH
+    for sparsity, mask in found.items():
         assert mask.dead == dead_count(sparsity, mask.size)
-    for before, after in pairwise(search.masks.values()):
+    for before, after in pairwise(found.values()):
         assert not any(bool((after[name] & ~before[name]).any()) for name in after)
 
 
-def test_the_dense_training_is_the_first_round(search: Search, bench: Bench) -> None:
-    magnitudes = trained(bench, bench.full, 5)
-    assert search.masks[D("0.3")] == keep_top(magnitudes, bench.full, sparsity=D("0.3"))
-    assert search.dense.mask == search.masks[D("0.3")]
+def test_each_round_prunes_what_the_round_before_trained(
+    store: Store, jobs: Finding, bench: Bench
+) -> None:
+    found, full = masks(jobs, store), bench.full("encoder")
+    first = keep_top(magnitudes(bench, full, 5), full, sparsity=D("0.3"))
+    assert found[D("0.3")] == first
+    assert found[D("0.6")] == keep_top(magnitudes(bench, first, 5), first, sparsity=D("0.6"))
 
 
-def test_each_round_prunes_what_the_round_before_trained(search: Search, bench: Bench) -> None:
-    magnitudes = trained(bench, search.masks[D("0.3")], 5)
-    expected = keep_top(magnitudes, search.masks[D("0.3")], sparsity=D("0.6"))
-    assert search.masks[D("0.6")] == expected
+def test_a_seed_has_a_search_of_its_own(
+    store: Store, jobs: Finding, subject: Subject, tmp_path: Path
+) -> None:
+    others = finding(subject, replace(SPEC, sparsity=D("0.3"), seeds=(6, 5), controls=()))
+    place = done(others.plan, tmp_path / "store")
+    mine = masks(jobs, store)[D("0.3")]
+    assert read_mask(place, others.searches[5].masks[D("0.3")].key) == mine
+    assert read_mask(place, others.searches[6].masks[D("0.3")].key) != mine
+    dense = jobs.searches[5].dense.key
+    assert np.array_equal(read_outcome(place, dense), read_outcome(store, dense))
 
 
-def test_a_seed_has_a_search_of_its_own(search: Search, bench: Bench, tmp_path: Path) -> None:
-    spec = replace(SPEC, sparsity=D("0.3"), seeds=(6, 5), controls=())
-    others = find(bench, spec, Runs(tmp_path / "out", {}), Watch())
-    assert [other.seed for other in others] == [6, 5]
-    assert others[1].masks[D("0.3")] == search.masks[D("0.3")]
-    assert others[0].masks[D("0.3")] != search.masks[D("0.3")]
-    assert np.array_equal(others[1].dense.outcome, search.dense.outcome)
+# options of the search
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"rewind_step": 1},
+        {"rewind_fraction": D("0.5")},
+        {"no_rewind": True},
+        {"keep_head": True},
+        {"long_horizon": True},
+        {"prune_first": True},
+    ],
+    ids="".join,
+)
+def test_each_option_makes_another_ticket(
+    options: dict[str, Any], store: Store, jobs: Finding, subject: Subject, tmp_path: Path
+) -> None:
+    spec = ImpSpec(sparsity=D("0.6"), step=D("0.3"), **options)
+    search = imp(subject, spec, 5)
+    place = done(Plan.of(search.trainings.values()), tmp_path / "store")
+    found = read_mask(place, search.masks[D("0.6")].key)
+    assert found.dead == dead_count(D("0.6"), found.size)
+    assert found != masks(jobs, store)[D("0.6")]
+    last = place.read(search.trainings[D("0.6")].key)
+    assert last is not None
+    first = jobs.searches[5].trainings[D("0.6")]
+    assert last.facts["weights"] != results(store, [first])[0].facts["weights"]
 
 
 # controls
 
 
-def control(name: str, search: Search, bench: Bench, seed: int = 5) -> tuple[Mask, str]:
-    return CONTROLS[name](bench, search.masks[D("0.63")], D("0.63"), seed)
+def control_mask(name: str, jobs: Finding, store: Store, seed: int = 5) -> tuple[Mask, str]:
+    ticket = jobs.searches[5].masks[D("0.63")]
+    mask, init = CONTROLS[name](ticket.subject, ticket, D("0.63"), seed)
+    if seed != 5:
+        done(Plan.of([mask]), store.folder)
+    return read_mask(store, mask.key), init
 
 
-@pytest.mark.parametrize("name", specs.CONTROLS)
-def test_a_control_is_as_sparse_as_the_ticket(name: str, search: Search, bench: Bench) -> None:
-    mask, init = control(name, search, bench)
-    assert mask.dead == search.masks[D("0.63")].dead
-    assert mask == control(name, search, bench)[0] == search.controls[name].mask
-    assert init == (name if name in ("reinit", "shuffle") else "pretrained")
+@pytest.mark.parametrize("name", EVERY)
+def test_a_control_is_as_sparse_as_the_ticket(name: str, jobs: Finding, store: Store) -> None:
+    mask, init = control_mask(name, jobs, store)
+    assert mask.dead == masks(jobs, store)[D("0.63")].dead
+    assert init == (name if name in INITS else "pretrained")
+    assert results(store, jobs.controls[name])[0].facts["dead"] == mask.dead
 
 
-def test_controls_differ_in_what_they_say(search: Search, bench: Bench) -> None:
-    ticket = search.masks[D("0.63")]
-    masks = {name: control(name, search, bench)[0] for name in specs.CONTROLS}
-    assert masks["reinit"] == masks["shuffle"] == ticket
-    assert masks["layer-random"].layer_sparsities() == ticket.layer_sparsities()
-    assert masks["random"].layer_sparsities() != ticket.layer_sparsities()
-    for name in ("random", "layer-random"):
-        assert jaccard(masks[name], ticket) < 0.6
-        assert masks[name] != control(name, search, bench, seed=6)[0]
-    own = {name: w.abs() for name, w in pretrained(bench).items()}
-    assert masks["one-shot"] == keep_top(own, bench.full, sparsity=D("0.63"))
-    assert masks["one-shot"] != ticket
-
-
-def pretrained(bench: Bench) -> dict[str, torch.Tensor]:
-    return {name: bench.network.pretrained[f"bert.{name}"] for name in bench.full}
+def test_controls_differ_in_what_they_say(jobs: Finding, store: Store, bench: Bench) -> None:
+    ticket = masks(jobs, store)[D("0.63")]
+    found = {name: control_mask(name, jobs, store)[0] for name in EVERY}
+    assert found["reinit"] == found["shuffle"] == found["shuffle-layers"] == ticket
+    assert found["layer-random"].layer_sparsities() == ticket.layer_sparsities()
+    assert found["random"].layer_sparsities() != ticket.layer_sparsities()
+    for name in ("random", "layer-random", "random-init"):
+        assert jaccard(found[name], ticket) < 0.6
+        assert found[name] != control_mask(name, jobs, store, seed=6)[0]
+    full = bench.full("encoder")
+    own = {name: bench.network.pretrained[f"bert.{name}"].abs() for name in full}
+    assert found["one-shot"] == keep_top(own, full, sparsity=D("0.63"))
+    assert found["one-shot"] != ticket
+    scores = {r.facts["weights"] for jobs_ in jobs.controls.values() for r in results(store, jobs_)}
+    assert len(scores) == len(EVERY)
 
 
 def test_the_names_in_the_specs_are_those_that_are_registered() -> None:
-    assert set(specs.CONTROLS) == set(CONTROLS)
+    assert set(EVERY) == set(CONTROLS)
     assert set(specs.INITS) == set(INITS)
 
 
 def test_overlap_is_with_the_one_shot_mask_of_the_same_sparsity(
-    search: Search, bench: Bench
+    store: Store, jobs: Finding
 ) -> None:
-    (shared,) = overlap(bench, [search], D("0.3"))
-    assert shared == jaccard(search.masks[D("0.3")], bench.one_shot(D("0.3")))
+    mine, plain = jobs.searches[5].masks[D("0.3")], jobs.one_shot[D("0.3")]
+    shared = overlap(store, [mine], [plain])
+    assert shared == jaccard(read_mask(store, mine.key), read_mask(store, plain.key))
     assert 0.2 < shared < 1
 
 
 # verdicts
 
 
-def copy(run: Run, outcome: np.ndarray[Any, Any]) -> Run:
-    return replace(run, outcome=outcome, score=100 * float(np.mean(outcome[:, 0] == outcome[:, 1])))
+def scored(run: Result, score: float) -> Result:
+    return dataclasses.replace(run, facts={**run.facts, "score": score})
 
 
-def test_one_seed_says_something_of_this_run_only(search: Search, bench: Bench) -> None:
-    right = search.dense.outcome[:, [1, 1]]
-    wrong = np.stack([1 - right[:, 0], right[:, 1]], axis=1)
-    good, bad = copy(search.dense, right), copy(search.dense, wrong)
-    for dense, ticket, status in ((good, bad, "not matching"), (bad, good, "matching")):
-        said = verdict(bench, [dense], [ticket], D("0.63"), fixed=False)
-        assert (said.status, said.estimand, said.seeds) == (status, THIS_RUN, 1)
-        assert said.sparsity == D("0.63")
-        assert said.margin == bench.task.margin
-        assert said == verdict(bench, [dense], [ticket], D("0.63"), fixed=True)
+@pytest.fixture(scope="module")
+def dense(store: Store, jobs: Finding) -> Result:
+    return results(store, [jobs.searches[5].dense])[0]
+
+
+def test_one_seed_says_something_of_this_run_only(
+    store: Store, jobs: Finding, dense: Result, subject: Subject
+) -> None:
+    ticket = results(store, [jobs.searches[5].trainings[D("0.63")]])[0]
+    said = verdict(store, subject.task, [dense], [ticket], D("0.63"), fixed=False)
+    assert (said.estimand, said.seeds, said.sparsity) == (THIS_RUN, 1, D("0.63"))
+    assert said.margin == subject.task.margin
+    assert said.difference == pytest.approx(ticket.facts["score"] - dense.facts["score"])
+    same = verdict(store, subject.task, [dense], [dense], D("0.63"), fixed=False)
+    assert (same.status, same.interval) == ("matching", (0.0, 0.0))
 
 
 @pytest.mark.parametrize(("fixed", "estimand"), [(False, SEARCH), (True, FIXED_TICKET)])
-def test_several_seeds_are_paired(search: Search, bench: Bench, fixed: bool, estimand: str) -> None:
-    dense = [replace(search.dense, score=score) for score in (60.0, 80.0)]
-    ticket = [replace(search.dense, score=score) for score in (61.0, 81.0)]
-    said = verdict(bench, dense, ticket, D("0.63"), fixed=fixed)
+def test_several_seeds_are_paired(
+    store: Store, dense: Result, subject: Subject, fixed: bool, estimand: str
+) -> None:
+    whole, ticket = (
+        [scored(dense, score) for score in two] for two in ((60.0, 80.0), (61.0, 81.0))
+    )
+    said = verdict(store, subject.task, whole, ticket, D("0.63"), fixed=fixed)
     assert (said.status, said.estimand, said.seeds) == ("matching", estimand, 2)
     assert said.interval == (1.0, 1.0)
 
 
-def test_a_spread_takes_two_runs(search: Search) -> None:
-    runs = [replace(search.dense, score=score) for score in (60.0, 62.0)]
+def test_a_spread_takes_two_runs(dense: Result) -> None:
+    runs = [scored(dense, score) for score in (60.0, 62.0)]
     assert summary(runs[:1]) == {"values": [60.0], "mean": 60.0, "std": None}
     assert summary(runs) == {"values": [60.0, 62.0], "mean": 61.0, "std": 2**0.5}
 
@@ -210,112 +285,112 @@ def test_a_spread_takes_two_runs(search: Search) -> None:
 # evaluation
 
 
-def test_a_ticket_is_evaluated_beside_dense_with_each_seed(
-    search: Search, bench: Bench, tmp_path: Path
+@pytest.mark.parametrize("init", ["pretrained", "reinit", "shuffle"])
+def test_a_given_mask_is_trained_like_the_one_that_was_found(
+    init: str, store: Store, jobs: Finding, subject: Subject, tmp_path: Path
 ) -> None:
-    mask, watch = search.masks[D("0.63")], Recorder()
-    spec = EvaluateSpec(seeds=(5, 6))
-    dense, masked = evaluate(bench, mask, spec, Runs(tmp_path / "out", {}), watch)
-    assert watch.started == [
-        f"seed-{seed}/{what}" for seed in (5, 6) for what in ("dense", "ticket")
-    ]
-    assert watch.planned == [(4, 3)]
-    assert np.array_equal(dense[0].outcome, search.dense.outcome)
-    assert np.array_equal(masked[0].outcome, search.rounds[D("0.63")].outcome)
-    assert len(dense) == len(masked) == 2
-
-
-def test_an_evaluation_starts_from_what_it_is_told(
-    search: Search, bench: Bench, tmp_path: Path
-) -> None:
-    mask = search.masks[D("0.63")]
-    for init in ("reinit", "shuffle"):
-        spec = EvaluateSpec(seeds=(5,), init=init)
-        _, (masked,) = evaluate(bench, mask, spec, Runs(tmp_path / init, {}), Watch())
-        assert np.array_equal(masked.outcome, search.controls[init].outcome)
+    mask = masks(jobs, store)[D("0.63")]
+    job = given(subject, mask.digest(), D("0.63"))
+    found = evaluation(subject, job, EvaluateSpec(seeds=(5,), init=init))
+    place = Store(tmp_path / "store")
+    keep_mask(place, job, mask)
+    done(found.plan, place.folder)
+    same = jobs.searches[5].trainings[D("0.63")] if init == "pretrained" else jobs.controls[init][0]
+    ours, theirs = results(place, found.masked)[0], results(store, [same])[0]
+    assert ours.facts["weights"] == theirs.facts["weights"]
+    assert np.array_equal(read_outcome(place, ours.key), read_outcome(store, theirs.key))
 
 
 # what is kept
 
 
-def test_a_run_survives_its_folder(search: Search, runs: Runs) -> None:
-    kept = runs.load("seed-5/imp-0.3", search.dense.mask.shapes)
-    assert kept is not None
-    mine = search.rounds[D("0.3")]
-    assert np.array_equal(kept.outcome, mine.outcome)
-    assert kept.mask == mine.mask == search.masks[D("0.6")]
-    assert (kept.score, kept.facts) == (mine.score, mine.facts)
-    assert runs.load("seed-6/imp-0.3", search.dense.mask.shapes) is None
-    assert kept.facts.keys() >= {"steps", "tokens", "summed_learning_rate", "seconds", "numerics"}
-
-
-def test_a_resample_of_a_run_is_scored_like_the_whole(search: Search, bench: Bench) -> None:
-    score = bench.score(search.dense)
-    assert score(np.arange(24)) == search.dense.score
-    hits = search.dense.outcome[:, 0] == search.dense.outcome[:, 1]
-    numbers = np.array([3, 3, int(np.argmax(hits)), int(np.argmin(hits))])
-    assert score(numbers) == 100 * hits[numbers].mean()
-
-
-def content(folder: Path) -> dict[str, Any]:
-    """File -> bytes; of run.json everything but the times."""
-    found: dict[str, Any] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            name = str(path.relative_to(folder))
-            found[name] = path.read_bytes()
-            if path.name == "run.json":
-                facts = json.loads(path.read_text())
-                found[name] = {k: v for k, v in facts.items() if "seconds" not in k}
-    return found
+def content(store: Store, plan: Plan) -> dict[str, Any]:
+    """What each job left, but for times."""
+    return {
+        r.key: ({k: v for k, v in r.facts.items() if "seconds" not in k}, r.files)
+        for r in results(store, plan.jobs)
+    }
 
 
 @pytest.fixture(scope="module")
-def undisturbed(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("search") / "undisturbed"
-    find(bench, SHORT, Runs(folder, {"kind": "test"}), Watch())
-    return content(folder)
+def undisturbed(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    plan = finding(subject, SHORT).plan
+    return content(done(plan, tmp_path_factory.mktemp("search") / "undisturbed"), plan)
 
 
 @pytest.mark.parametrize(("stop_at", "finished"), [(2, 0), (4, 1), (14, 4)])
 def test_who_is_stopped_goes_on_to_the_same_bits(
-    stop_at: int, finished: int, bench: Bench, undisturbed: dict[str, Any], tmp_path: Path
+    stop_at: int, finished: int, subject: Subject, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "out"
+    plan = finding(subject, SHORT).plan
     with pytest.raises(KeyboardInterrupt):
-        find(bench, SHORT, Runs(folder, {"kind": "test"}), Recorder(stop_at))
-    left = content(folder)
-    assert len(left) == 1 + finished * len(FILES)
-    assert left.items() <= undisturbed.items()
-    bench.network.rewind(99)
+        done(plan, tmp_path / "store", Recorder(stop_at))
     torch.manual_seed(99)
     again = Recorder()
-    find(bench, SHORT, Runs(folder, {"kind": "test"}), again)
-    assert list(again.kept.values()) == [True] * finished + [False] * (5 - finished)
-    assert again.steps == (5 - finished) * 3
-    assert content(folder) == undisturbed
+    place = done(plan, tmp_path / "store", again)
+    assert len(again.kept) == finished
+    assert len(again.trained) == 5 - finished
+    assert content(place, plan) == undisturbed
 
 
-def test_what_is_finished_is_not_done_again(search: Search, bench: Bench, runs: Runs) -> None:
-    before, again = content(runs.folder), Recorder()
-    (found,) = find(bench, SPEC, Runs(runs.folder, {"kind": "test"}), again)
-    assert again.started == []
-    assert all(again.kept.values())
-    assert len(again.kept) == 9
-    assert content(runs.folder) == before
-    assert found.masks == search.masks
+def test_what_is_finished_is_not_done_again(store: Store, jobs: Finding) -> None:
+    again = Recorder()
+    before = content(store, jobs.plan)
+    done(jobs.plan, store.folder, again)
+    assert again.trained == []
+    assert len(again.kept) == 4 + len(EVERY)
+    assert content(store, jobs.plan) == before
 
 
-def test_runs_of_different_arithmetic_are_not_compared(bench: Bench, tmp_path: Path) -> None:
-    spec = replace(SPEC, sparsity=D("0.3"), controls=())
-    find(bench, spec, Runs(tmp_path / "out", {}), Watch())
-    file = tmp_path / "out" / "runs" / "seed-5" / "dense" / "run.json"
-    facts = json.loads(file.read_text())
-    facts["numerics"]["threads"] = 77
-    file.write_text(json.dumps(facts))
-    with pytest.raises(SpecError, match="but threads is 77 in run 1"):
-        find(bench, spec, Runs(tmp_path / "out", {}), Watch())
+def test_rebuilt_weights_must_be_those_that_were_recorded(subject: Subject, tmp_path: Path) -> None:
+    short = imp(subject, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5)
+    store = done(Plan.of(short.trainings.values()), tmp_path / "store")
+    kept = results(store, [short.trainings[D("0.3")]])[0]
+    store.remove(kept.key)
+    forged = dataclasses.replace(kept, facts={**kept.facts, "weights": "0" * 64})
+    outcome = {"outcome.safetensors": b"no matter"}
+    store.save(forged, outcome)
+    longer = imp(subject, ImpSpec(sparsity=D("0.6"), step=D("0.3")), 5)
+    with pytest.raises(OutputError, match=r"come out as before, with weights 000000000000, got"):
+        done(Plan.of(longer.trainings.values()), tmp_path / "store")
 
+
+def test_runs_of_different_arithmetic_are_not_mixed(subject: Subject, tmp_path: Path) -> None:
+    search = imp(subject, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5)
+    store = done(Plan.of([search.dense]), tmp_path / "store")
+    with pytest.raises(SpecError, match=r"made otherwise: .*threads.* Take the same --threads"):
+        run(
+            Plan.of(search.trainings.values()),
+            LabSpec(store=str(store.folder), threads=3),
+            Watch(),
+        )
+
+
+def test_a_network_that_has_changed_since_is_refused(subject: Subject, tmp_path: Path) -> None:
+    other = replace(subject, fingerprint="9" * 64)
+    search = imp(other, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5)
+    with pytest.raises(ModelError, match=r"it has changed\. Run the same command again"):
+        done(Plan.of([search.dense]), tmp_path / "store")
+
+
+def test_fingerprints_are_taken_once(
+    subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Subjects(tmp_path)
+
+    def again(known: Subjects) -> Subject:
+        where: dict[str, Any] = {"scope": subject.scope, "folder": subject.folder}
+        return known.subject(subject.model, subject.task, subject.recipe, **where)
+
+    assert again(known) == subject
+    assert not list(tmp_path.iterdir())
+    known.save()
+    monkeypatch.setattr("tombola.lab.subjects._network", lambda model: 1 / 0)
+    monkeypatch.setattr("tombola.lab.subjects._data", lambda task, folder: 1 / 0)
+    assert again(Subjects(tmp_path)) == subject
+
+
+# the folder that a user names
 
 OTHERS: list[tuple[dict[str, Any], str]] = [
     ({"train": {"epochs": 2.0}, "seeds": [0]}, "its epochs is 1.0, asked for 2.0"),
@@ -330,36 +405,31 @@ def test_a_folder_belongs_to_one_experiment(
     wanted: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     mine = {"train": {"epochs": 1.0}, "seeds": [0]}
-    Runs(tmp_path / "out", mine)
-    before = content(tmp_path)
-    with pytest.raises(OutputError, match=f"holds another experiment: {message}") as caught:
-        Runs(tmp_path / "out", wanted)
-    assert "\n" not in str(caught.value)
-    assert content(tmp_path) == before
-    assert Runs(tmp_path / "out", mine).load("seed-0/dense", {}) is None
+    Output(tmp_path / "out", mine).open()
+    assert Output(tmp_path / "out", mine).open() == tmp_path / "out"
+    with pytest.raises(OutputError, match=message):
+        Output(tmp_path / "out", wanted)
+    assert json.loads((tmp_path / "out" / "experiment.json").read_text()) == mine
 
 
 @pytest.mark.parametrize("name", ["notes.txt", ".hidden", "runs/seed-0/notes.txt"])
 def test_a_folder_with_something_else_is_refused_and_left_alone(name: str, tmp_path: Path) -> None:
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("mine")
-    before = content(tmp_path)
     with pytest.raises(OutputError, match="holds something else"):
-        Runs(tmp_path, {})
-    assert content(tmp_path) == before
+        Output(tmp_path, {})
+    assert (tmp_path / name).read_text() == "mine"
 
 
 def test_a_file_is_no_place_for_results(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("mine")
     with pytest.raises(OutputError, match="holds something else"):
-        Runs(tmp_path / "out", {})
+        Output(tmp_path / "out", {})
     assert (tmp_path / "out").read_text() == "mine"
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff"])
-def test_a_damaged_description_is_told_in_one_line(text: bytes, tmp_path: Path) -> None:
-    (tmp_path / "experiment.json").write_bytes(text)
-    with pytest.raises(OutputError, match=r"experiment\.json.*got no JSON object") as caught:
-        Runs(tmp_path, {})
-    assert "\n" not in str(caught.value)
-    assert (tmp_path / "experiment.json").read_bytes() == text
+@pytest.mark.parametrize("text", ["", "[1]", "{"])
+def test_a_damaged_description_is_told(text: str, tmp_path: Path) -> None:
+    (tmp_path / "experiment.json").write_text(text)
+    with pytest.raises(OutputError, match=r"expected an experiment in .*, got no JSON object"):
+        Output(tmp_path, {})

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tombola.errors import SpecError
+from tombola.lab.numerics import refuse_mixed
 from tombola.study.matching import (
     FIXED_TICKET,
     SEARCH,
@@ -22,7 +23,6 @@ from tombola.study.matching import (
     margin,
     matching_power,
     paired_t,
-    refuse_mixed,
     seeds_needed,
     within_one_dense_sd,
     within_one_pooled_sd,

@@ -1,6 +1,8 @@
 """Going back to the pre-trained weights is exact, and chance comes from the seed alone."""
 
+import hashlib
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,14 @@ from transformers import AutoTokenizer, BertForMaskedLM, BertModel
 from tombola.errors import ModelError, SpecError, TombolaError
 from tombola.task import embedded, models
 from tombola.task.embedded import EMBEDDED, about, model_path
-from tombola.task.models import HEADS, Network, load_backbone, load_network, stream
+from tombola.task.models import (
+    HEADS,
+    Network,
+    load_backbone,
+    load_network,
+    stream,
+    weights_digest,
+)
 from tombola.ticket.mask import Tensors
 from tombola.ticket.ticket import fingerprint
 
@@ -124,6 +133,78 @@ def test_an_initialisation_changes_the_scope_and_nothing_else(
     for name in changed:
         values = [tensors[name].flatten().sort().values for tensors in (before, after)]
         assert torch.equal(*values) == (init == "shuffle")
+
+
+def test_weights_are_a_copy_that_brings_every_bit_back(networks: dict[str, Network]) -> None:
+    for network in networks.values():
+        spoil(network)
+        before, copy = weights(network), network.weights()
+        assert same(copy, before)
+        assert all(tensor.is_contiguous() and not tensor.requires_grad for tensor in copy.values())
+        spoil(network)
+        assert same(copy, before)
+        assert not same(weights(network), before)
+        network.load(copy)
+        assert same(weights(network), before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_head_is_loaded_where_only_it_is_asked_for(
+    kind: str, networks: dict[str, Network]
+) -> None:
+    network = networks[kind]
+    network.rewind(0)
+    spoil(network)
+    trained = network.weights()
+    network.rewind(0)
+    body = backbone(network)
+    network.load({**trained, "whatever": torch.zeros(1)}, only_head=True)
+    assert same(backbone(network), body)
+    assert head(network)
+    assert all(torch.equal(trained[name], weight) for name, weight in head(network).items())
+
+
+def test_a_pretrained_head_is_a_head_too(networks: dict[str, Network], tmp_path: Path) -> None:
+    networks["mlm"].model.save_pretrained(tmp_path)
+    networks["mlm"].tokenizer.save_pretrained(tmp_path)
+    network = load_network(str(tmp_path), "mlm")
+    assert not network.fresh
+    assert network.head == networks["mlm"].head
+    trained = {name: weight + 1 for name, weight in network.weights().items()}
+    network.load(trained, only_head=True)
+    moved = {n for n, w in weights(network).items() if not torch.equal(w, network.pretrained[n])}
+    assert moved == network.head
+
+
+@pytest.mark.parametrize("only_head", [False, True])
+def test_weights_of_another_network_are_refused_and_nothing_is_loaded(
+    networks: dict[str, Network], only_head: bool
+) -> None:
+    network = networks["classification"]
+    before = weights(network)
+    for change, message in (
+        ({"classifier.bias": torch.zeros(2)}, r"classifier.bias has \(2,\) and the network \(3,\)"),
+        ({"classifier.bias": None}, r"classifier.bias has no such weight and the network \(3,\)"),
+    ):
+        others = {name: weight + 1 for name, weight in before.items()} | change
+        others = {name: weight for name, weight in others.items() if weight is not None}
+        with pytest.raises(ModelError, match=message) as refused:
+            network.load(others, only_head=only_head)
+        assert "\n" not in str(refused.value)
+        assert same(weights(network), before)
+    if not only_head:
+        with pytest.raises(ModelError, match=r"whatever has .* and the network no such weight"):
+            network.load({**before, "whatever": torch.zeros(1)})
+
+
+def test_the_digest_of_weights_is_that_of_names_shapes_and_bits() -> None:
+    given = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.tensor([-0.0])}
+    digest = weights_digest(given)
+    expected = hashlib.sha256(b"a 1\n" + struct.pack("<f", -0.0))
+    expected.update(b"b 2x3\n" + struct.pack("<6f", *range(6)))
+    assert digest == weights_digest(dict(reversed(given.items()))) == expected.hexdigest()
+    assert weights_digest({**given, "a": torch.tensor([0.0])}) != digest
+    assert weights_digest({**given, "b": given["b"].reshape(3, 2)}) != digest
 
 
 def test_an_initialisation_is_drawn_from_the_seed(networks: dict[str, Network]) -> None:

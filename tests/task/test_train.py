@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
+from torch import nn
 
-from tombola.specs import TrainSpec
+from tombola.errors import SpecError
+from tombola.specs import CourseSpec, TrainSpec
 from tombola.task import train
 from tombola.task.baselines import trivial_score
 from tombola.task.data import Examples, chosen, collate, encode, mask_tokens, read_split
 from tombola.task.metrics import METRICS
 from tombola.task.models import Network, load_network, stream
+from tombola.task.outcomes import LONGEST_ANSWER, best_answer
 from tombola.task.tasks import load_task
-from tombola.task.train import Fit, evaluate, fit, numerics, steps_of
+from tombola.task.train import Fit, evaluate, fit, numerics
 from tombola.ticket.mask import Mask, Tensors
 
 TASK = load_task("sentiment")
@@ -89,13 +91,13 @@ def test_the_clip_norm_counts_living_weights_only(
     network: Network, examples: Examples, mask: Mask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     norms = []
-    clip = Accelerator.clip_grad_norm_
+    clip = nn.utils.clip_grad_norm_
 
-    def spy(self: Accelerator, *parameters: Any) -> Any:
-        norms.append(float(clip(self, *parameters)))
+    def spy(*parameters: Any) -> Any:
+        norms.append(float(clip(*parameters)))
         return norms[-1]
 
-    monkeypatch.setattr(Accelerator, "clip_grad_norm_", spy)
+    monkeypatch.setattr(nn.utils, "clip_grad_norm_", spy)
     trained(network, examples, mask, SPEC)
     assert len(norms) == 3
     whole, living = first_gradient(network, examples, mask)
@@ -111,7 +113,7 @@ def first_gradient(network: Network, examples: Examples, mask: Mask) -> tuple[fl
     torch.manual_seed(stream(SPEC.seed, "dropout"))
     network.model.train()
     network.model.zero_grad()
-    batch = next(train._training_batches(network, TASK, examples, SPEC, 3))
+    batch = next(train._training_batches(network, TASK, examples, SPEC, first=0, last=3))
     network.model(**batch).loss.backward()
     squares = [
         float(p.grad.square().sum()) for p in network.model.parameters() if p.grad is not None
@@ -146,6 +148,16 @@ def test_the_same_spec_gives_the_same_bits_whatever_came_before(
     assert len(losses) == 1
 
 
+def test_gradients_left_by_an_interrupted_training_are_forgotten(
+    network: Network, examples: Examples, mask: Mask
+) -> None:
+    _, one = trained(network, examples, mask, SPEC)
+    for parameter in network.model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    _, two = trained(network, examples, mask, SPEC)
+    assert same(one, two)
+
+
 def test_another_seed_gives_other_bits(network: Network, examples: Examples, mask: Mask) -> None:
     _, one = trained(network, examples, mask, SPEC)
     _, two = trained(network, examples, mask, replace(SPEC, seed=4))
@@ -159,6 +171,137 @@ def test_a_training_learns_what_there_is_to_learn(
     done, _ = trained(network, examples, Mask.full(network.scope("encoder")), spec)
     assert done.loss < 0.5
     assert METRICS["accuracy"](evaluate(network, TASK, test)) > 75
+
+
+# a part of a training
+
+
+@pytest.mark.parametrize("last", [1, 2, 3])
+def test_a_training_stopped_early_is_the_beginning_of_the_whole_one(
+    network: Network, examples: Examples, mask: Mask, last: int
+) -> None:
+    along = {}
+
+    def look(done: int, steps: int) -> None:
+        along[done] = weights(network)
+
+    whole, _ = trained(network, examples, mask, SPEC, watch=look)
+    seen = []
+    part, stopped = trained(
+        *(network, examples, mask, SPEC),
+        course=CourseSpec(last=last),
+        watch=lambda done, steps: seen.append((done, steps)),
+    )
+    assert same(stopped, along[last])
+    assert seen == [(step, last) for step in range(1, last + 1)]
+    assert part.steps == last
+    assert (part.tokens == whole.tokens) == (last == 3)
+
+
+@pytest.mark.parametrize("task_name", ["sentiment", "mlm"])
+def test_a_step_has_the_same_batch_wherever_the_training_begins(tiny: Path, task_name: str) -> None:
+    task = load_task(task_name)
+    network = load_network(str(tiny), task.kind)
+    examples = encode(ROWS[task_name] * 3, task, network.tokenizer, max_length=60)
+    spec = TrainSpec(epochs=3, batch_size=5, train_limit=11, seed=3)
+
+    def steps(first: int, last: int) -> list[dict[str, torch.Tensor]]:
+        every = train._training_batches(network, task, examples, spec, first=first, last=last)
+        return list(every)
+
+    whole = steps(0, 9)
+    assert len(whole) == 9
+    for first in (1, 3, 4, 8):
+        part = steps(first, 9)
+        assert len(part) == 9 - first
+        for one, two in zip(part, whole[first:], strict=True):
+            assert one.keys() == two.keys()
+            assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_training_begun_later_counts_and_learns_as_the_whole_one_does_there(
+    network: Network, examples: Examples, mask: Mask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = replace(SPEC, batch_size=8, warmup=0.4)
+    rates: list[float] = []
+    step = torch.optim.AdamW.step
+
+    def spy(self: torch.optim.AdamW, *more: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *more)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    whole, _ = trained(network, examples, mask, spec)
+    along, rates = rates, []
+    parts = [
+        trained(network, examples, mask, spec, course=CourseSpec(**course))[0]
+        for course in ({"last": 2}, {"first": 2, "last": 5}, {"first": 5})
+    ]
+    assert rates == along
+    assert len(along) == 6
+    assert [part.steps for part in parts] == [2, 3, 1]
+    assert sum(part.tokens for part in parts) == whole.tokens
+    sums = [part.summed_learning_rate for part in parts]
+    assert sum(sums) == pytest.approx(whole.summed_learning_rate)
+    assert sums[2] == along[5]
+
+
+def test_moments_are_fresh_and_dropout_is_drawn_anew_where_a_training_begins_later(
+    network: Network, examples: Examples, mask: Mask
+) -> None:
+    course = CourseSpec(first=1, last=2)
+    spec = replace(SPEC, weight_decay=0.0, clip_norm=1e9)
+    _, after = trained(network, examples, mask, spec, course=course)
+    network.rewind(spec.seed)
+    parameters = network.scope("encoder")
+    mask.fill(parameters)
+    before = weights(network)
+    every = train._training_batches(network, TASK, examples, spec, first=1, last=2)
+    torch.manual_seed(stream(spec.seed, "dropout:1"))
+    network.model.train()(**next(every)).loss.backward()
+    for name, parameter in network.model.named_parameters():
+        # the first step of Adam moves each weight by the learning rate against its gradient
+        gradient = parameter.grad
+        assert gradient is not None
+        alive = mask.get(name.removeprefix("bert."), torch.tensor(True))
+        clear = (gradient.abs() > 1e-5) & alive
+        moved = (before[name] - after[name])[clear]
+        expected = spec.learning_rate * 2 / 3 * gradient[clear].sign()
+        assert torch.allclose(moved, expected, rtol=1e-2)
+    network.model.zero_grad()
+
+
+@pytest.mark.parametrize(("horizon", "warmup"), [(1, 0.0), (10, 0.0), (2, 0.5)])
+def test_the_learning_rate_decays_over_the_whole_horizon(
+    network: Network, examples: Examples, mask: Mask, horizon: int, warmup: float
+) -> None:
+    spec = replace(SPEC, batch_size=8, warmup=warmup)
+    done, _ = trained(network, examples, mask, spec, course=CourseSpec(horizon=horizon))
+    rising, length = round(warmup * 6), 6 * horizon
+    rates = [
+        step / rising if step < rising else (length - step) / (length - rising) for step in range(6)
+    ]
+    assert done.summed_learning_rate == pytest.approx(spec.learning_rate * sum(rates))
+
+
+@pytest.mark.parametrize("course", [{"first": 3}, {"last": 4}, {"first": 7, "last": 8}])
+def test_a_course_beyond_the_training_is_refused(
+    network: Network, examples: Examples, mask: Mask, course: dict[str, int]
+) -> None:
+    with pytest.raises(SpecError, match="within the 3 steps of the training"):
+        trained(network, examples, mask, SPEC, course=CourseSpec(**course))
+
+
+def test_a_batch_without_a_masked_token_changes_nothing(tiny: Path) -> None:
+    task, network = load_task("mlm"), load_network(str(tiny), "mlm")
+    examples = encode([{"text": ""}] * 4, task, network.tokenizer, max_length=9)
+    network.rewind(0)
+    before = weights(network)
+    spec = TrainSpec(epochs=1, batch_size=2, learning_rate=1.0)
+    full = Mask.full(network.scope("encoder"))
+    done = fit(network, task, examples, full, spec, scope="encoder")
+    assert done.loss == 0
+    assert same(weights(network), before)
 
 
 # what a training did
@@ -177,7 +320,7 @@ def test_a_training_learns_what_there_is_to_learn(
     ],
 )
 def test_steps_are_passes_times_batches(size: int, options: dict[str, Any], steps: int) -> None:
-    assert steps_of(size, TrainSpec(**options)) == steps
+    assert TrainSpec(**options).steps(size) == steps
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.5, 0.9])
@@ -329,7 +472,7 @@ OFFSETS = [(0, 0), (0, 0), (0, 2), (3, 5), (6, 8), (9, 11), (0, 0)]
 def best(start: list[float], end: list[float], offsets: Any = None, context: str = CONTEXT) -> str:
     offsets = OFFSETS if offsets is None else offsets
     examples = Examples(rows=[{"context": context}], inputs={}, targets=[], offsets=[offsets])
-    return train._best_answer(np.array(start), np.array(end), examples, 0)
+    return best_answer(np.array(start), np.array(end), examples, 0)
 
 
 def test_the_best_span_has_the_largest_sum() -> None:
@@ -343,7 +486,7 @@ def test_a_span_never_ends_before_it_starts() -> None:
 
 
 def test_a_span_is_no_longer_than_the_limit() -> None:
-    limit = train.LONGEST_ANSWER
+    limit = LONGEST_ANSWER
     count = limit + 5
     offsets = [(2 * n, 2 * n + 1) for n in range(count)]
     context = " ".join("x" * count)

@@ -6,7 +6,7 @@ run of the same seed.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import ceil, isfinite, sqrt
@@ -29,7 +29,6 @@ __all__ = [
     "margin",
     "matching_power",
     "paired_t",
-    "refuse_mixed",
     "seeds_needed",
     "within_one_dense_sd",
     "within_one_pooled_sd",
@@ -384,24 +383,6 @@ def highest_winning(verdicts: Sequence[Verdict]) -> Verdict | None:
         )
     passed = list(itertools.takewhile(lambda verdict: verdict.status == "matching", verdicts))
     return passed[-1] if passed else None
-
-
-def refuse_mixed(numerics: Sequence[Mapping[str, object]]) -> None:
-    """Refuse to pool runs whose arithmetic differs: their difference is not the ticket's.
-
-    Args:
-        numerics: of each run, such as threads, precision, kernel path and library versions.
-
-    Raises: SpecError, naming the first run that differs from run 1, the field and both values.
-    """
-    for number, record in enumerate(numerics[1:], start=2):
-        for field in sorted({*numerics[0], *record}):
-            values = [one.get(field, "not recorded") for one in (numerics[0], record)]
-            if values[0] != values[1]:
-                raise SpecError(
-                    f"runs to compare share their numerics, but {field} is {values[0]} in run 1 "
-                    f"and {values[1]} in run {number}. Rerun one of them like the other."
-                )
 
 
 def _this_run(

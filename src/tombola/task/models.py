@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import torch
 from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoModel,
     AutoModelForMaskedLM,
@@ -31,10 +31,10 @@ from tombola.registry import Registry
 from tombola.task.embedded import EMBEDDED, model_path
 from tombola.ticket.init import INITS
 from tombola.ticket.mask import Tensors
-from tombola.ticket.scope import scope_parameters
-from tombola.ticket.ticket import fingerprint
+from tombola.ticket.provenance import fingerprint, weights_digest
+from tombola.ticket.scope import backbone, scope_parameters
 
-__all__ = ["HEADS", "Network", "load_backbone", "load_network", "stream"]
+__all__ = ["HEADS", "Network", "load_backbone", "load_network", "stream", "weights_digest"]
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Network:
 
         Args:
             seed: of the head, and of `init` where that draws.
-            init: what the weights in scope start from: pretrained, reinit or shuffle.
+            init: what the weights in scope start from: a name in INITS.
             scope: the weights that `init` concerns.
         """
         head = torch.Generator().manual_seed(stream(seed, "head"))
@@ -111,6 +111,47 @@ class Network:
             drawn = torch.Generator().manual_seed(stream(seed, "init"))
             for name, value in INITS[init](weights, drawn, std=self._std).items():
                 parameters[name].copy_(value)
+
+    @property
+    def head(self) -> frozenset[str]:
+        """Parameters outside of the backbone, pre-trained or not, and all fresh ones."""
+        inside = {id(parameter) for parameter in backbone(self.model).parameters()}
+        own = self.model.named_parameters()
+        return frozenset(n for n, p in own if n in self.fresh or id(p) not in inside)
+
+    def weights(self) -> Tensors:
+        """A copy of every parameter as it stands, on the CPU."""
+        return {
+            name: parameter.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+            for name, parameter in self.model.named_parameters()
+        }
+
+    @torch.no_grad()
+    def load(self, tensors: Mapping[str, Tensor], *, only_head: bool = False) -> None:
+        """Copy trained weights into the network, all or only those of the head.
+
+        Args:
+            tensors: what `weights` gave; with `only_head` others than the head's are passed over.
+            only_head: whether the encoder stays as it is.
+
+        Raises: ModelError, if names or shapes differ; then nothing was copied.
+        """
+        own = dict(self.model.named_parameters())
+        wanted = {name: own[name] for name in (self.head if only_head else own)}
+        if only_head:
+            tensors = {name: tensor for name, tensor in tensors.items() if name in wanted}
+        for name in sorted({*wanted, *tensors}):
+            ours, theirs = (
+                str(tuple(side[name].shape)) if name in side else "no such weight"
+                for side in (wanted, tensors)
+            )
+            if ours != theirs:
+                raise ModelError(
+                    f"expected trained weights of {self.name!r}, got others: {name} has {theirs} "
+                    f"and the network {ours}. Train the same network on the same kind of task."
+                )
+        for name, parameter in wanted.items():
+            parameter.copy_(tensors[name])
 
     def check_length(self, tokens: int) -> None:
         """Refuse examples of more tokens than the network has positions.

@@ -1,13 +1,15 @@
 """fit() and evaluate(): the only training loop.
 
 The dead weights of a mask stay zero: their gradients are zeroed before the clip norm is taken,
-and they are filled with zero again after each step of the optimizer.
+and they are filled with zero again after each step of the optimizer. Ranks that share a training
+draw the same batches, take a part of each, and add up their gradients before the clip norm.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,20 +18,32 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
-from tombola.specs import TrainSpec
+from tombola.errors import SpecError
+from tombola.specs import CourseSpec, TrainSpec
+from tombola.task.checkpoint import Checkpoint, Training
 from tombola.task.data import Batch, Examples, Numbers, batches, chosen, collate, mask_tokens
-from tombola.task.metrics import Outcome, answer_f1, exact_match
+from tombola.task.metrics import Outcome
 from tombola.task.models import Network, stream
+from tombola.task.outcomes import OUTCOMES
+from tombola.task.ranks import (
+    accelerator,
+    add_gradients,
+    add_outcomes,
+    agree,
+    agree_on_weights,
+    part,
+    world_size,
+)
 from tombola.task.tasks import Task
 from tombola.ticket.mask import Mask, hold
 
-__all__ = ["Fit", "evaluate", "evaluation_batches", "fit", "numerics", "steps_of"]
+__all__ = ["Fit", "evaluate", "evaluation_batches", "fit", "numerics"]
 
 EVALUATION_TOKENS = 4096
 """Tokens in an evaluation batch, padding included."""
+WHOLE = CourseSpec()
+"""A training from its first step to its last."""
 LABELS = {"labels", "start_positions", "end_positions"}
-LONGEST_ANSWER = 30
-"""Tokens of the longest answer that is considered in a span task."""
 
 Watch = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""
@@ -49,12 +63,6 @@ class Fit:
     training_seconds: float
 
 
-def steps_of(size: int, spec: TrainSpec) -> int:
-    """Optimizer steps of a training on so many examples."""
-    used = min(size, spec.train_limit or size)
-    return max(1, round(spec.epochs * -(-used // spec.batch_size)))
-
-
 def fit(
     network: Network,
     task: Task,
@@ -63,6 +71,8 @@ def fit(
     spec: TrainSpec,
     *,
     scope: str,
+    course: CourseSpec = WHOLE,
+    checkpoint: Checkpoint | None = None,
     watch: Watch = lambda done, steps: None,
 ) -> Fit:
     """Train the masked network as it stands, in place.
@@ -74,62 +84,124 @@ def fit(
         mask: which weights of the scope live.
         spec: recipe and seed.
         scope: the scope that the mask is for.
-        watch: told of every step.
+        course: which steps of the training are done; batches and learning rates are those that
+            the whole training has at these steps, and the optimizer's moments start from zero.
+        checkpoint: where the training is kept meanwhile, and taken up again.
+        watch: told of every step, counted from the course's first.
 
+    Raises: SpecError, if the training has no such steps; OutputError, if the checkpoint can't be
+        written; TombolaError, if the ranks of one training differ.
     Source: AdamW with linear decay and clipping as in Chen et al. 2020, section 3.
     """
-    began = time.monotonic()
+    here, steps = accelerator(), spec.steps(len(examples))
+    first, last = _stretch(course, steps)
+    digest = mask.digest()
+    agree("mask", digest)
+    training = _start(network, spec, here, tail=(last - first) // 10)
+    torch.manual_seed(stream(spec.seed, _dropout(first, here.process_index)))
+    facts = {
+        "network": network.fingerprint,
+        "task": [task.name, task.version, len(examples)],
+        "mask": [scope, digest],
+        "spec": asdict(spec),
+        "course": asdict(course),
+        "numerics": numerics(spec),
+    }
+    if checkpoint is not None:
+        checkpoint.resume(training, facts)
+    schedule = get_linear_schedule_with_warmup(
+        training.optimizer,
+        round(spec.warmup * steps),
+        steps * course.horizon,
+        last_epoch=first + training.steps - 1,
+    )
     parameters = network.scope(scope)
-    accelerator = Accelerator()
+    with hold(parameters, mask) as held:
+        agree_on_weights("weights before the training", network.model, parameters, mask)
+        for batch in _training_batches(
+            network, task, examples, spec, first=first + training.steps, last=last
+        ):
+            save = checkpoint is not None and checkpoint.due()
+            loss, save = _backward(training.model, batch, task, spec, here, save=save)
+            nn.utils.clip_grad_norm_(training.model.parameters(), spec.clip_norm)
+            training.count(loss, schedule.get_last_lr()[0], int(batch["attention_mask"].sum()))
+            training.optimizer.step()
+            schedule.step()
+            training.optimizer.zero_grad()
+            held.fill(parameters)
+            if checkpoint is not None and save:
+                checkpoint.save(training, facts)
+            watch(training.steps, last - first)
+    agree_on_weights("trained weights", network.model, parameters, mask)
+    here.free_memory()
+    return Fit(
+        steps=training.steps,
+        tokens=training.tokens,
+        summed_learning_rate=training.summed_learning_rate,
+        loss=float(torch.stack([*training.losses]).mean()),
+        training_seconds=training.seconds,
+    )
+
+
+def _stretch(course: CourseSpec, steps: int) -> tuple[int, int]:
+    """The first step of a course, and the one that it stops before."""
+    last = course.last or steps
+    if not course.first < last <= steps:
+        raise SpecError(
+            f"a course is within the {steps} steps of the training, got first {course.first} and "
+            f"last {last}. Take earlier steps, or train for more epochs."
+        )
+    return course.first, last
+
+
+def _start(network: Network, spec: TrainSpec, here: Accelerator, *, tail: int) -> Training:
+    """A training before its first step, which keeps the losses of its last `tail` steps."""
+    network.model.to(here.device).train()
+    network.model.zero_grad()  # of a training that was interrupted
     optimizer = torch.optim.AdamW(
         network.model.parameters(),
         lr=spec.learning_rate,
         weight_decay=spec.weight_decay,
         fused=True,
     )
-    steps = steps_of(len(examples), spec)
-    schedule = get_linear_schedule_with_warmup(optimizer, round(spec.warmup * steps), steps)
-    model, optimizer = accelerator.prepare(network.model, optimizer)
-    torch.manual_seed(stream(spec.seed, "dropout"))
-    model.train()
-    losses, tokens, summed = [], 0, 0.0
-    with hold(parameters, mask) as held:
-        for batch in _training_batches(network, task, examples, spec, steps):
-            tokens += int(batch["attention_mask"].sum())
-            summed += schedule.get_last_lr()[0]
-            loss = _loss(model, _to(batch, accelerator.device), spec)
-            accelerator.backward(loss)
-            accelerator.clip_grad_norm_(model.parameters(), spec.clip_norm)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-            held.fill(parameters)
-            losses.append(loss.detach())
-            watch(len(losses), steps)
-    accelerator.free_memory()
-    return Fit(
-        steps=steps,
-        tokens=tokens,
-        summed_learning_rate=summed,
-        loss=float(torch.stack(losses[-max(1, steps // 10) :]).mean()),
-        training_seconds=time.monotonic() - began,
-    )
+    for group in optimizer.param_groups:
+        group["initial_lr"] = spec.learning_rate  # where a schedule begins later than at its start
+    return Training(network.model, optimizer, deque(maxlen=max(1, tail)))
+
+
+def _dropout(first: int, rank: int) -> str:
+    """Purpose of the stream that dropout draws from: one for each rank and each first step."""
+    if rank:
+        return f"dropout:{first}:{rank}"
+    return f"dropout:{first}" if first else "dropout"
 
 
 def _training_batches(
-    network: Network, task: Task, examples: Examples, spec: TrainSpec, steps: int
+    network: Network, task: Task, examples: Examples, spec: TrainSpec, *, first: int, last: int
 ) -> Iterator[Batch]:
-    """The batches of a training: order and masked tokens each from a generator of their own."""
+    """The batches of some steps of a training, whole on every rank.
+
+    Order and masked tokens each come from a generator of their own. The steps before the first
+    draw from them as well, so that a step has the same batch wherever a training begins.
+    """
     order = torch.Generator().manual_seed(stream(spec.seed, "order"))
     masks = torch.Generator().manual_seed(stream(spec.seed, "masks"))
     used = chosen(len(examples), spec.train_limit)
     done = 0
     while True:
-        for numbers in batches(examples.lengths[used], spec.batch_size, order):
-            if done == steps:
+        for places in batches(examples.lengths[used], spec.batch_size, order):
+            if done == last:
                 return
-            batch = collate(examples, used[numbers], task, network.pad)
-            yield mask_tokens(batch, network.tokenizer, masks) if task.kind == "mlm" else batch
+            numbers, wanted = used[places], done >= first
+            if wanted:
+                batch = collate(examples, numbers, task, network.pad)
+            else:
+                size = len(numbers), int(examples.lengths[numbers].max())
+                batch = {"input_ids": torch.zeros(size, dtype=torch.int64)}
+            if task.kind == "mlm":
+                batch = mask_tokens(batch, network.tokenizer, masks)
+            if wanted:
+                yield batch
             done += 1
 
 
@@ -137,30 +209,62 @@ def _to(batch: Batch, device: torch.device) -> Batch:
     return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
-def _loss(model: nn.Module, batch: Batch, spec: TrainSpec) -> Tensor:
+def _backward(
+    model: nn.Module, batch: Batch, task: Task, spec: TrainSpec, here: Accelerator, *, save: bool
+) -> tuple[Tensor, bool]:
+    """Take the gradient of the mean loss over the whole batch, to which each rank gives a part.
+
+    Returns: that loss, and `save` as the first rank has it.
+    """
+    mine = part(batch, here)
+    weight = _targets(mine, task) / max(1, _targets(batch, task))
+    if not len(mine["input_ids"]):
+        mine = {name: tensor[:1] for name, tensor in batch.items()}
+    loss = _loss(model, _to(mine, here.device), spec, weight)
+    loss.backward()
+    if here.num_processes == 1:
+        return loss.detach(), save
+    wish = torch.tensor(float(save and here.is_main_process), device=here.device)
+    total, wishes = add_gradients(model.parameters(), torch.stack([loss.detach(), wish]))
+    return total, bool(wishes)
+
+
+def _targets(batch: Batch, task: Task) -> int:
+    """What a loss is the mean over: masked tokens or examples."""
+    return int((batch["labels"] >= 0).sum()) if task.kind == "mlm" else len(batch["input_ids"])
+
+
+def _loss(model: nn.Module, batch: Batch, spec: TrainSpec, weight: float) -> Tensor:
+    """The mean loss over a batch times a weight; where that is 0, zero of the same parameters."""
     bf16 = spec.precision == "bf16"
     with torch.autocast(batch["input_ids"].device.type, dtype=torch.bfloat16, enabled=bf16):
-        loss: Tensor = model(**batch).loss
-    return loss
+        if weight:
+            loss: Tensor = model(**batch).loss
+            return loss * weight
+        inputs = {name: tensor for name, tensor in batch.items() if name not in LABELS}
+        outputs = [out for out in model(**inputs).to_tuple() if isinstance(out, Tensor)]
+        return torch.stack([0.0 * output.float().sum() for output in outputs]).sum()
 
 
 def evaluate(network: Network, task: Task, examples: Examples) -> Outcome:
     """What the network makes of each example, in their order.
 
     The network predicts without dropout, in float32; the global generator is left as it was. The
-    tokens masked for masked language modelling are the same for every network.
+    tokens masked for masked language modelling are the same for every network. Ranks take turns
+    with the batches, and each has the whole outcome in the end.
 
     Returns: (examples, 2): prediction and label; for spans F1 and exact match, in [0, 1]; for
     masked language modelling tokens restored and tokens masked.
     """
-    device = next(network.model.parameters()).device
+    here, device = accelerator(), next(network.model.parameters()).device
     outcome = np.zeros((len(examples), 2))
     network.model.eval()
     with torch.inference_mode(), torch.random.fork_rng():
-        for numbers, batch, labels in evaluation_batches(network, task, examples):
+        every = evaluation_batches(network, task, examples)
+        for numbers, batch, labels in islice(every, here.process_index, None, here.num_processes):
             output = network.model(**_to(batch, device))
             outcome[numbers] = OUTCOMES[task.kind](output, labels, examples, numbers)
-    return outcome
+    return add_outcomes(outcome, here)
 
 
 def evaluation_batches(
@@ -181,59 +285,13 @@ def evaluation_batches(
         start += count
 
 
-def _classes(output: Any, labels: Batch, examples: Examples, numbers: Numbers) -> Outcome:
-    return torch.stack([output.logits.argmax(-1).cpu(), labels["labels"]], dim=1).double().numpy()
-
-
-def _values(output: Any, labels: Batch, examples: Examples, numbers: Numbers) -> Outcome:
-    return torch.stack([output.logits[:, 0].cpu(), labels["labels"]], dim=1).double().numpy()
-
-
-def _restored(output: Any, labels: Batch, examples: Examples, numbers: Numbers) -> Outcome:
-    masked = labels["labels"] >= 0
-    hits = (output.logits.argmax(-1).cpu() == labels["labels"]) & masked
-    return torch.stack([hits.sum(1), masked.sum(1)], dim=1).double().numpy()
-
-
-def _answers(output: Any, labels: Batch, examples: Examples, numbers: Numbers) -> Outcome:
-    starts, ends = output.start_logits.cpu().numpy(), output.end_logits.cpu().numpy()
-    rows = []
-    for row, n in enumerate(numbers):
-        answer = _best_answer(starts[row], ends[row], examples, int(n))
-        golds = examples.rows[n]["answers"]["text"]
-        f1 = max(answer_f1(answer, gold) for gold in golds)
-        rows.append((f1, max(exact_match(answer, gold) for gold in golds)))
-    return np.array(rows)
-
-
-def _best_answer(start: Any, end: Any, examples: Examples, number: int) -> str:
-    """Text of the span in the context with the largest sum of start and end scores."""
-    offsets = np.array(examples.offsets[number])
-    inside = offsets[:, 1] > offsets[:, 0]
-    first = np.where(inside, start[: len(offsets)], -np.inf)
-    last = np.where(inside, end[: len(offsets)], -np.inf)
-    total = first[:, None] + last[None, :]
-    reach = np.tri(len(offsets), k=LONGEST_ANSWER - 1) - np.tri(len(offsets), k=-1)
-    total[reach == 0] = -np.inf
-    a, b = np.unravel_index(int(np.argmax(total)), total.shape)
-    return str(examples.rows[number]["context"][offsets[a, 0] : offsets[b, 1]])
-
-
-OUTCOMES: Mapping[str, Callable[[Any, Batch, Examples, Numbers], Outcome]] = {
-    "classification": _classes,
-    "regression": _values,
-    "mlm": _restored,
-    "span": _answers,
-}
-
-
 def numerics(spec: TrainSpec) -> dict[str, Any]:
     """What the bits of a result depend on besides its spec."""
     return {
         "device": "cuda" if torch.cuda.is_available() else "cpu",
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "processes": 1,
+        "processes": world_size(),
         "precision": spec.precision,
         **{name: version(name) for name in ("torch", "transformers", "accelerate")},
     }

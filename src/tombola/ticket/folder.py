@@ -11,7 +11,7 @@ from typing import Any
 
 from tombola.errors import OutputError, TicketError
 
-__all__ = ["directory_size", "parse_object", "read_limited", "write_file", "write_folder"]
+__all__ = ["directory_size", "parse_object", "read_limited", "sync", "write_file", "write_folder"]
 
 
 def directory_size(path: str | Path) -> int:
@@ -39,9 +39,9 @@ def write_folder(path: str | Path, files: Mapping[str, bytes], *, replaces: Iter
         beside.mkdir(parents=True)
         for name, content in files.items():
             _write_synced(beside / name, content)
-        _sync(beside)
+        sync(beside)
         _swap(beside, target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise _unwritten(path, error) from None
     finally:
@@ -60,7 +60,7 @@ def write_file(path: str | Path, text: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         _write_synced(beside, text.encode())
         beside.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise _unwritten(path, error) from None
     finally:
@@ -111,10 +111,10 @@ def _write_synced(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
-    """Make renames in a folder durable, where the system can."""
+def sync(path: Path) -> None:
+    """Make renames in a folder, or the content of a file, durable, where the system can."""
     if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:

@@ -9,7 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from tombola.errors import SpecError
 from tombola.registry import Registry
+from tombola.ticket.blocks import blocks_of
 from tombola.ticket.mask import Tensors
 
 __all__ = ["INITS", "Init"]
@@ -59,3 +61,49 @@ def shuffle(weights: Tensors, generator: torch.Generator, *, std: float) -> Tens
         return weight.detach().reshape(-1)[order.to(weight.device)].reshape(weight.shape)
 
     return {name: permute(weights[name]) for name in sorted(weights)}
+
+
+@INITS.register("shuffle-layers")
+def shuffle_layers(weights: Tensors, generator: torch.Generator, *, std: float) -> Tensors:
+    """The pre-trained matrices of each block in another block, all matrices of one together.
+
+    One permutation of the blocks is drawn for each list of blocks; it may leave some in place.
+    Weights outside of the blocks stay where they are.
+
+    Raises: SpecError, with one block only, or blocks of different matrices.
+    Source: the research code of Chen et al. 2020, where biases and normalisation stay.
+    """
+    del std
+    moved = pretrained(weights, generator, std=0.0)
+    lists = blocks_of(sorted(weights))
+    if not lists:
+        raise SpecError("shuffle-layers needs numbered blocks of weights, got none. Use shuffle.")
+    for place, blocks in lists.items():
+        numbers = _interchangeable(place, blocks, weights)
+        order = torch.randperm(len(numbers), generator=generator, device=generator.device)
+        for number, source in zip(numbers, order.tolist(), strict=True):
+            for within, name in blocks[number].items():
+                moved[name] = weights[blocks[numbers[source]][within]].detach()
+    return moved
+
+
+def _interchangeable(
+    place: str, blocks: dict[int, dict[str, str]], weights: Tensors
+) -> tuple[int, ...]:
+    """The numbers of blocks that can change places; SpecError, if they can't."""
+    numbers = tuple(blocks)
+    if len(numbers) == 1:
+        raise SpecError(
+            f"shuffle-layers needs two blocks or more in {place!r}, got one. Use shuffle."
+        )
+    first = {within: weights[name].shape for within, name in blocks[numbers[0]].items()}
+    for number in numbers[1:]:
+        shapes = {within: weights[name].shape for within, name in blocks[number].items()}
+        for within in sorted({*first, *shapes}):
+            if first.get(within) != shapes.get(within):
+                ours, theirs = (tuple(s.get(within, ())) or "none" for s in (first, shapes))
+                raise SpecError(
+                    f"shuffle-layers needs blocks of the same matrices in {place!r}, got {within} "
+                    f"of shape {ours} in block {numbers[0]} and {theirs} in {number}. Use shuffle."
+                )
+    return numbers

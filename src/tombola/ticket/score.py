@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from tombola.errors import SpecError
 from tombola.registry import Registry
 from tombola.ticket.mask import Tensors
+from tombola.ticket.units import ROWS, Units, units_of
 
 __all__ = ["SCORERS", "Evidence", "Scorer"]
 
@@ -21,6 +24,9 @@ class Evidence:
 
     generator: torch.Generator | None = None
     """Source of chance, for scorers that need it."""
+
+    heads: int = 0
+    """Attention heads in each block, for scorers that need it; 0 if unknown."""
 
 
 Scorer = Callable[[Evidence], Tensors]
@@ -48,3 +54,44 @@ def uniform(evidence: Evidence) -> Tensors:
         name: torch.rand(weights[name].shape, generator=chance, device=chance.device)
         for name in sorted(weights)
     }
+
+
+@SCORERS.register("units")
+def units(evidence: Evidence) -> Tensors:
+    """Root mean square of the weights of each attention head and each intermediate neuron.
+
+    All weights of a unit have the same score and no two units share one, so that units die
+    whole, except that the last one may die in part to keep the count exact. What is left alive
+    is a smaller dense network.
+
+    Raises: SpecError, without the number of heads, or for blocks built in another way.
+    """
+    weights = evidence.weights
+    found = units_of(weights, evidence.heads)
+    means = [_means(kind, weights) for kind in found]
+    values = _distinct(torch.cat(means)).split([kind.count for kind in found])
+    scores = {}
+    for kind, value in zip(found, values, strict=True):
+        for name, axis in kind.matrices:
+            lines = value.repeat_interleave(weights[name].shape[axis] // kind.count)
+            lines = lines.unsqueeze(1) if axis == ROWS else lines.unsqueeze(0)
+            scores[name] = lines.expand(weights[name].shape).contiguous()
+    return scores
+
+
+def _means(kind: Units, weights: Tensors) -> Tensor:
+    """Root of the mean square of each unit's weights, as float64."""
+    total, size = torch.zeros(kind.count, dtype=torch.float64), 0
+    for name, axis in kind.matrices:
+        lines = weights[name].detach().cpu().double().square().sum(1 - axis)
+        total += lines.reshape(kind.count, -1).sum(1)
+        size += weights[name].numel()
+    return (total / (size / kind.count)).sqrt()
+
+
+def _distinct(values: Tensor) -> Tensor:
+    """As float32, in the same order, and none like another: a tie rises to the next number."""
+    rounded, last = values.numpy().astype(np.float32), np.float32(-1)
+    for place in np.argsort(values.numpy(), kind="stable"):
+        last = rounded[place] = max(rounded[place], np.nextafter(last, np.float32(np.inf)))
+    return torch.from_numpy(rounded)

@@ -1,0 +1,74 @@
+"""How long it takes to plan ten thousand jobs, and what they hold: `python benchmarks/plan.py`.
+
+Table 2 on the embedded tasks with so many seeds that it comes to ten thousand jobs: reading the
+file, making the jobs with their keys, and asking which of them are ready. Nothing is trained.
+"""
+
+import dataclasses
+import json
+import statistics
+import sys
+import time
+import tracemalloc
+from platform import machine, processor, python_version
+
+from tombola.lab.plan import Plan, Subject
+from tombola.lab.planfile import expand, read_plan
+from tombola.specs import TrainSpec
+from tombola.task.tasks import Task
+
+JOBS = 10_000
+
+
+def subject(task: Task, recipe: TrainSpec) -> Subject:
+    """A network and a task that nobody looks at."""
+    return Subject(
+        model="mini",
+        fingerprint="0" * 64,
+        task=task,
+        recipe=recipe,
+        data=task.name,
+        examples=2000,
+        folder=None,
+    )
+
+
+def planned(seeds: int) -> Plan:
+    """Table 2 with so many seeds."""
+    file = dataclasses.replace(read_plan("table2"), seeds=tuple(range(seeds)))
+    return expand(file, subject)
+
+
+def main() -> None:
+    """Measure five times, and report medians."""
+    seeds = -(-JOBS * 10 // len(planned(10).jobs))
+    times: dict[str, list[float]] = {"planning_s": [], "first_index_s": [], "ready_s": []}
+    for _ in range(5):
+        began = time.perf_counter()
+        plan = planned(seeds)
+        made = time.perf_counter()
+        plan.readers(plan.jobs[0])
+        indexed = time.perf_counter()
+        ready = plan.ready({job.key for job in plan.jobs[: JOBS // 2]})
+        times["planning_s"].append(made - began)
+        times["first_index_s"].append(indexed - made)
+        times["ready_s"].append(time.perf_counter() - indexed)
+    tracemalloc.start()
+    kept = planned(seeds)
+    current, peak = tracemalloc.get_traced_memory()
+    assert "torch" not in sys.modules
+    report = {
+        "jobs": len(kept.jobs),
+        "cells": len(kept.cells),
+        "ready": len(ready),
+        **{name: round(statistics.median(each), 3) for name, each in times.items()},
+        "kept_mb": round(current / 1e6, 1),
+        "peak_mb": round(peak / 1e6, 1),
+        "python": python_version(),
+        "processor": processor() or machine(),
+    }
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What jobs leave in the store, as files, and read back."""
+
+import json
+from typing import Any
+
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save
+from safetensors.torch import load_file
+
+from tombola.errors import OutputError
+from tombola.lab.store import Result, Store
+from tombola.lab.work import VERSIONS, Job
+from tombola.task.metrics import Outcome
+from tombola.ticket.mask import Mask, Shapes, pack, unpack
+
+__all__ = [
+    "OUTCOME",
+    "keep_mask",
+    "mask_files",
+    "outcome_files",
+    "read_mask",
+    "read_outcome",
+    "result_of",
+]
+
+MASK, SHAPES, OUTCOME = "mask.safetensors", "shapes.json", "outcome.safetensors"
+
+
+def mask_files(mask: Mask) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """A mask as the store keeps it: facts and files."""
+    bits = {name: packed.numpy() for name, packed in pack(mask).items()}
+    shapes = {name: list(shape) for name, shape in mask.shapes.items()}
+    facts = {"digest": mask.digest(), "dead": mask.dead, "size": mask.size}
+    return facts, {MASK: save(bits), SHAPES: json.dumps(shapes).encode()}
+
+
+def keep_mask(store: Store, job: Job, mask: Mask) -> None:
+    """Put a mask that is there already into the store, as if its job had been done."""
+    facts, files = mask_files(mask)
+    result = Result(
+        key=job.key,
+        kind=job.kind,
+        job_version=VERSIONS[job.kind],
+        spec=dict(job.spec),
+        parents={},
+        label=job.label,
+        facts=facts,
+        numerics={},
+        seconds=0.0,
+        peak_memory=0,
+    )
+    store.save(result, files)
+
+
+def read_mask(store: Store, key: str) -> Mask:
+    """The mask that a prune job made.
+
+    Raises: OutputError, if the store has none, or another than was recorded.
+    """
+    made = result_of(store, key)
+    listed = json.loads(store.file(key, SHAPES).read_text(encoding="utf-8"))
+    shapes: Shapes = {name: tuple(shape) for name, shape in listed.items()}
+    mask = unpack(load_file(store.file(key, MASK)), shapes)
+    if mask.digest() != made.facts["digest"]:
+        raise OutputError(
+            f"expected the mask {made.facts['digest'][:12]} in {store.file(key, MASK)}, got "
+            f"{mask.digest()[:12]}. Remove its folder and run the same command again."
+        )
+    return mask
+
+
+def read_outcome(store: Store, key: str) -> Outcome:
+    """What a trained network made of each test example."""
+    outcome: Outcome = load_arrays(store.file(key, OUTCOME))["outcome"]
+    return outcome
+
+
+def result_of(store: Store, key: str) -> Result:
+    """What a job has left.
+
+    Raises: OutputError, if it isn't there.
+    """
+    result = store.read(key)
+    if result is None:
+        raise OutputError(f"expected the result {key[:12]} in the store, got none. Run it again.")
+    return result
+
+
+def outcome_files(outcome: Outcome) -> dict[str, bytes]:
+    """What a network made of each test example, as the store keeps it."""
+    return {OUTCOME: save({"outcome": outcome})}

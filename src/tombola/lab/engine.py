@@ -1,0 +1,233 @@
+"""Runs what the store lacks of a plan: each job once, parents first, whoever else is at it."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tombola.errors import OutputError, TombolaError
+from tombola.lab.lease import Lease
+from tombola.lab.order import Order, order_of
+from tombola.lab.plan import Plan
+from tombola.lab.store import Result, Store
+from tombola.lab.work import Job
+
+__all__ = ["Crew", "News", "Report", "Watch", "execute", "missing"]
+
+PAUSE = 0.2
+"""Seconds between two looks at jobs that another process holds."""
+
+
+class Watch:
+    """Somebody who is told how a plan goes; this one keeps it to himself."""
+
+    def plan(self, todo: list[Job], kept: list[Job]) -> None:
+        """These jobs are coming, those are in the store."""
+
+    def start(self, job: Job) -> None:
+        """A job begins."""
+
+    def step(self, job: Job, done: int, steps: int) -> None:
+        """An optimizer step of it is done."""
+
+    def finish(self, job: Job, result: Result) -> None:
+        """A job has ended."""
+
+    def fail(self, job: Job, reason: str) -> None:
+        """A job has failed; what depends on it won't be done."""
+
+
+class News(Protocol):
+    """What a crew calls while it works."""
+
+    def step(self, key: str, done: int, steps: int) -> None:
+        """An optimizer step of a job is done."""
+
+    def done(self, key: str) -> None:
+        """A job's result is in the store."""
+
+    def failed(self, key: str, error: Exception) -> None:
+        """A job has failed."""
+
+
+class Crew(Protocol):
+    """Those who do the jobs: this process, some beside it, or a cluster."""
+
+    @property
+    def room(self) -> int:
+        """How many more orders they take now."""
+
+    def give(self, order: Order, news: News) -> None:
+        """Hand over an order; it may be done when this returns, or later."""
+
+    def wait(self, seconds: float, news: News) -> None:
+        """Wait until something is done, at most so long."""
+
+    def close(self) -> None:
+        """Send everybody home, whatever they are doing."""
+
+
+@dataclass
+class Report:
+    """How a plan ended."""
+
+    done: list[Job] = field(default_factory=list)
+    failed: dict[str, Exception] = field(default_factory=dict)
+    """Key -> why."""
+    blocked: list[Job] = field(default_factory=list)
+    """Jobs that were not tried, because one that they depend on has failed."""
+
+
+def missing(plan: Plan, store: Store) -> set[str]:
+    """Keys of the jobs to be done: results that the store lacks or that are damaged, and trainings
+    whose weights are needed again."""
+    todo = {job.key for job in plan.jobs if not store.intact(job.key)}
+    for job in reversed(plan.jobs):
+        if job.key in todo:
+            todo |= {p.key for p in job.reads_weights if store.weights(p.key) is None}
+    return todo
+
+
+def execute(
+    plan: Plan, store: Store, crew: Crew, watch: Watch, *, threads: int, processes: int = 1
+) -> Report:
+    """Do every job of a plan that the store lacks.
+
+    Args:
+        plan: what is wanted.
+        store: what is there, and where results go.
+        crew: who does the jobs.
+        watch: told how it goes.
+        threads: of each process of a job.
+        processes: that share the batches of one training.
+
+    Returns: what was done and what has failed; a failure stops only what depends on it.
+    Raises: OutputError, if the disk refuses: then nothing more can be kept.
+    """
+    run = _Run(plan, store, watch, missing(plan, store), threads, processes)
+    watch.plan([j for j in plan.jobs if j.key in run.todo], run.kept())
+    try:
+        while run.todo:
+            run.hand_out(crew)
+            if run.leases:
+                crew.wait(PAUSE, run)
+            elif run.todo:
+                time.sleep(PAUSE)
+    finally:
+        crew.close()
+        run.release()
+    return run.report
+
+
+@dataclass
+class _Run:
+    """The state of one execution; a `News` for the crew."""
+
+    plan: Plan
+    store: Store
+    watch: Watch
+    todo: set[str]
+    """Keys of the jobs that are to be done or in work."""
+    threads: int
+    processes: int
+    leases: dict[str, Lease] = field(default_factory=dict)
+    """Of the jobs in work."""
+    report: Report = field(default_factory=Report)
+
+    def __post_init__(self) -> None:
+        self.by_key = {job.key: job for job in self.plan.jobs}
+
+    def kept(self) -> list[Job]:
+        """The jobs whose results are there."""
+        return [job for job in self.plan.jobs if job.key not in self.todo]
+
+    def hand_out(self, crew: Crew) -> None:
+        """Give the crew as many orders as it takes, as far as they are ready."""
+        for job in self.plan.jobs:
+            if not crew.room:
+                return
+            if job.key in self.todo and job.key not in self.leases and self._ready(job):
+                self._hand_out(job, crew)
+
+    def _ready(self, job: Job) -> bool:
+        return not any(parent.key in self.todo for parent in job.parents.values())
+
+    def _hand_out(self, job: Job, crew: Crew) -> None:
+        if self._complete(job):  # another process was faster
+            self._finish(job)
+            return
+        lost = [p for p in job.reads_weights if self.store.weights(p.key) is None]
+        if lost:  # another process has dropped what this job reads
+            self.todo |= {parent.key for parent in lost}
+            return
+        lease = self.store.claim(job.key)
+        if lease is None:
+            return
+        self.leases[job.key] = lease
+        if self._complete(job):
+            self.done(job.key)
+            return
+        if self.store.has(job.key) and not self.store.intact(job.key):
+            self.store.remove(job.key)
+        self.watch.start(job)
+        order = order_of(
+            job,
+            keep_weights=bool(self._readers(job)),
+            threads=self.threads,
+            processes=self.processes,
+        )
+        crew.give(order, self)
+
+    def _readers(self, job: Job) -> list[Job]:
+        """The jobs to come that read the weights of this one."""
+        return [c for c in self.plan.readers(job) if c.key in self.todo and c.key != job.key]
+
+    def _complete(self, job: Job) -> bool:
+        lost = bool(self._readers(job)) and self.store.weights(job.key) is None
+        return self.store.intact(job.key) and not lost
+
+    def step(self, key: str, done: int, steps: int) -> None:
+        self.leases[key].beat({"done": done, "steps": steps})
+        self.watch.step(self.by_key[key], done, steps)
+
+    def done(self, key: str) -> None:
+        self.leases.pop(key).release()
+        self._finish(self.by_key[key])
+
+    def _finish(self, job: Job) -> None:
+        result = self.store.read(job.key)
+        if result is None:
+            raise OutputError(f"expected the result of {job.label} in the store, got none.")
+        self.todo.discard(job.key)
+        self.report.done.append(job)
+        for parent in (*job.reads_weights, job):
+            if parent.kind == "train" and not self._readers(parent):
+                self.store.drop_weights(parent.key)
+        self.watch.finish(job, result)
+
+    def failed(self, key: str, error: Exception) -> None:
+        self.leases.pop(key).release()
+        if isinstance(error, OutputError):
+            raise error
+        job = self.by_key[key]
+        self.report.failed[key] = error
+        blocked = self._descendants(key)
+        self.report.blocked += [j for j in self.plan.jobs if j.key in blocked & self.todo]
+        self.todo -= {key, *blocked}
+        self.watch.fail(job, _reason(error))
+
+    def _descendants(self, key: str) -> set[str]:
+        found = {key}
+        for job in self.plan.jobs:
+            if any(parent.key in found for parent in job.parents.values()):
+                found.add(job.key)
+        return found - {key}
+
+    def release(self) -> None:
+        """Let go of what is in work, so that somebody else can take it up."""
+        for lease in self.leases.values():
+            lease.release()
+        self.leases.clear()
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, TombolaError) else f"{type(error).__name__}: {error}"

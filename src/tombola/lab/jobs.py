@@ -1,0 +1,197 @@
+"""A job and what its parents left in the store -> files in the store; the bridge to training."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from tombola.errors import OutputError
+from tombola.lab.artefacts import mask_files, outcome_files, read_mask, result_of
+from tombola.lab.bench import Bench, Benches
+from tombola.lab.order import Order
+from tombola.lab.store import Result, Store
+from tombola.specs import CourseSpec, TrainSpec
+from tombola.task.checkpoint import Checkpoint
+from tombola.task.metrics import METRICS
+from tombola.task.models import stream, weights_digest
+from tombola.task.train import evaluate, fit, numerics
+from tombola.ticket.mask import Mask, Tensors
+from tombola.ticket.prune import random_like
+
+__all__ = ["Step", "perform"]
+
+Step = Callable[[int, int], None]
+"""Called with the steps done and the steps in all."""
+Made = tuple[dict[str, Any], dict[str, bytes]]
+"""What a job found out, and its files."""
+
+
+def perform(order: Order, store: Store, benches: Benches, step: Step, *, main: bool = True) -> None:
+    """Do a job and keep what came of it.
+
+    Args:
+        order: what to do; its parents are in the store.
+        store: where everything is kept.
+        benches: the networks at hand.
+        step: told of every optimizer step.
+        main: whether this process keeps the result; the other ranks of a training do not.
+
+    Raises: TombolaError, if the model, the data or the disk can't be used.
+    """
+    torch.set_num_threads(order.threads)
+    began = time.monotonic()
+    with _peak_memory() as memory:
+        facts, files = KINDS[order.kind](order, store, benches.of(order), step, main)
+    if main:
+        store.save(
+            Result(
+                key=order.key,
+                kind=order.kind,
+                job_version=order.job_version,
+                spec=order.spec,
+                parents=order.parents,
+                label=order.label,
+                facts=facts,
+                numerics=numerics(TrainSpec(**order.spec.get("train", {}))),
+                seconds=time.monotonic() - began,
+                peak_memory=memory[0],
+            ),
+            files,
+        )
+
+
+# --- the two kinds -----------------------------------------------------------
+
+
+def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
+    bench.check(order.spec["model"])
+    spec = TrainSpec(**order.spec["train"])
+    course = CourseSpec(**order.spec.get("course", {}))
+    network, scope = bench.network, order.spec.get("scope", order.scope)
+    mask = _mask(order, store, bench, scope)
+    network.rewind(spec.seed, init=order.spec.get("init", "pretrained"), scope=scope)
+    for role in ("start", "head"):
+        if role in order.parents:
+            network.load(_weights(store, order.parents[role]), only_head=role == "head")
+    done = fit(
+        network,
+        bench.task,
+        bench.training(spec),
+        mask,
+        spec,
+        scope=scope,
+        course=course,
+        checkpoint=Checkpoint(store.partial(order.key), identity=order.key),
+        watch=step,
+    )
+    outcome = evaluate(network, bench.task, bench.test(spec))
+    weights = network.weights()
+    digest = weights_digest(weights)
+    if main:
+        _keep_weights(order, store, weights, digest)
+    facts = {
+        "task": bench.task.name,
+        "metric": bench.task.metric,
+        "seed": spec.seed,
+        "score": METRICS[bench.task.metric](outcome),
+        "trivial": bench.trivial(spec),
+        "sparsity": mask.sparsity,
+        "dead": mask.dead,
+        "scope_size": mask.size,
+        "backbone_size": bench.backbone_size,
+        **asdict(done),
+        "weights": digest,
+    }
+    return facts, outcome_files(outcome)
+
+
+def _prune(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
+    spec, network = order.spec, bench.network
+    scope = spec.get("scope", order.scope)
+    if "like" in order.parents:
+        like = read_mask(store, order.parents["like"])
+        drawn = torch.Generator().manual_seed(stream(spec.get("seed", 0), "layer-random mask"))
+        mask = random_like(like, drawn)
+    elif "trained" in order.parents:
+        trained = result_of(store, order.parents["trained"])
+        base = trained.parents.get("mask")
+        network.load(_weights(store, trained.key))
+        mask = bench.prune(spec, read_mask(store, base) if base else bench.full(scope), scope)
+    else:
+        bench.check(spec["model"])
+        random = spec["of"] == "random-init"
+        network.rewind(spec.get("seed", 0), init="reinit" if random else "pretrained", scope=scope)
+        mask = bench.prune(spec, bench.full(scope), scope)
+    return mask_files(mask)
+
+
+KINDS: Mapping[str, Callable[[Order, Store, Bench, Step, bool], Made]] = {
+    "train": _train,
+    "prune": _prune,
+}
+
+
+def _mask(order: Order, store: Store, bench: Bench, scope: str) -> Mask:
+    return read_mask(store, order.parents["mask"]) if "mask" in order.parents else bench.full(scope)
+
+
+def _weights(store: Store, key: str) -> Tensors:
+    """The weights that a training left.
+
+    Raises: OutputError, if they are gone, or others than were recorded.
+    """
+    path, recorded = store.weights(key), result_of(store, key).facts["weights"]
+    weights: Tensors = load_file(path) if path else {}
+    if weights_digest(weights) != recorded:
+        raise OutputError(
+            f"expected the weights {recorded[:12]} of the training {key[:12]} in the store, got "
+            f"{'others' if path else 'none'}. Run the same command again: it trains them again."
+        )
+    return weights
+
+
+def _keep_weights(order: Order, store: Store, weights: Tensors, digest: str) -> None:
+    """Write the weights if a later job reads them, once they are known to be the right ones."""
+    before = store.read(order.key)
+    if before is not None and before.facts["weights"] != digest:
+        raise OutputError(
+            f"expected {order.label} to come out as before, with weights "
+            f"{before.facts['weights'][:12]}, got {digest[:12]}. Train with the threads and "
+            f"versions of the first time, {_changed(before, order)}, or use another store."
+        )
+    if order.keep_weights:
+        store.save_weights(order.key, lambda path: save_file(weights, path))
+
+
+def _changed(before: Result, order: Order) -> str:
+    """What the bits depended on the first time, where it differs from now."""
+    now = numerics(TrainSpec(**order.spec["train"]))
+    changed = {name: value for name, value in before.numerics.items() if now.get(name) != value}
+    return ", ".join(f"{name} {value}" for name, value in changed.items()) or "which are the same"
+
+
+# --- memory ------------------------------------------------------------------
+
+
+@contextmanager
+def _peak_memory() -> Iterator[list[int]]:
+    """Largest resident memory of this process meanwhile, in bytes, where Linux tells it."""
+    peak = [0]
+    clear = Path("/proc/self/clear_refs")
+    try:
+        clear.write_text("5")
+    except OSError:
+        clear = Path()
+    yield peak
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak[0] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if clear.name:
+        status = Path("/proc/self/status").read_text()
+        peak[0] = int(status.split("VmHWM:")[1].split()[0]) * 1024

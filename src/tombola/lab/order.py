@@ -1,0 +1,65 @@
+"""A job as a worker gets it: plain data that goes through a pipe, a file or a cluster."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tombola.lab.work import VERSIONS, Job
+
+__all__ = ["Order", "order_of"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is to be done, and with how much of the machine; parents are names in the store."""
+
+    key: str
+    kind: str
+    job_version: int
+    spec: dict[str, Any]
+    parents: dict[str, str]
+    """Role -> key."""
+    label: str
+    model: str
+    """Where the network is."""
+    task: str
+    folder: str | None
+    """Where the task's data are; None for the package's own."""
+    scope: str
+    keep_weights: bool
+    """Whether a later job of the plan reads the weights."""
+    threads: int
+    """Of each process."""
+    processes: int
+    """That share the batches of one training."""
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Order":
+        """What `to_json` wrote."""
+        return cls(**json.loads(text))
+
+
+def order_of(job: Job, *, keep_weights: bool, threads: int, processes: int) -> Order:
+    """The order for a job of a plan."""
+    spec: Mapping[str, Any] = json.loads(json.dumps(job.spec))
+    return Order(
+        key=job.key,
+        kind=job.kind,
+        job_version=VERSIONS[job.kind],
+        spec=dict(spec),
+        parents={role: parent.key for role, parent in job.parents.items()},
+        label=job.label,
+        model=job.subject.model,
+        task=job.subject.task.name,
+        folder=job.subject.folder,
+        scope=job.subject.scope,
+        keep_weights=keep_weights,
+        threads=threads,
+        processes=processes if job.kind == "train" else 1,
+    )

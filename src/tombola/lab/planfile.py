@@ -1,0 +1,240 @@
+"""Experiments as YAML: reads a plan file, says what is wrong with it, and makes it a plan."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from yaml.nodes import MappingNode, Node
+
+from tombola.errors import SpecError
+from tombola.lab.arm import Arm, ArmName, ControlName, Ground, TaskName
+from tombola.lab.arms import ARMS
+from tombola.lab.fields import Fields, compose
+from tombola.lab.plan import Cell, Plan, Subject
+from tombola.registry import unknown
+from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, FindSpec, TrainSpec
+from tombola.task.tasks import Task, load_task
+
+__all__ = ["PlanFile", "expand", "plan_names", "read_plan"]
+
+VERSION = 1
+"""Of the format of plan files."""
+
+CATALOG = Path(__file__).parents[1] / "catalog" / "plans"
+
+Changes = Mapping[str, Any]
+"""Knob -> value where a recipe is changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanFile:
+    """What stands in a plan file."""
+
+    tasks: Mapping[str, Changes]
+    """The tasks; a list of names, or a name and what is changed of its recipe."""
+
+    arms: Mapping[str, Arm]
+    """What is compared: name -> kind and knobs."""
+
+    about: str = ""
+    """What the plan is to find out, in a line."""
+
+    model: str = FindSpec.model
+    """The network: an embedded model, a folder that save_pretrained() wrote, or a hub id."""
+
+    scope: str = FindSpec.scope
+    """The weights that may be pruned: encoder, or encoder+pooler."""
+
+    seeds: tuple[int, ...] = FindSpec.seeds
+    """Of the searches and trainings of every arm that names no others."""
+
+    where: str
+    """Name of the file."""
+
+    lines: Mapping[tuple[str, str], int]
+    """(tasks or arms, name) -> its line."""
+
+    @contextmanager
+    def at(self, part: str, name: str) -> Iterator[None]:
+        """Put file and line of a task or an arm before the message of a SpecError."""
+        try:
+            yield
+        except SpecError as error:
+            raise SpecError(f"{self.where}:{self.lines[part, name]}: {error}") from None
+
+
+def plan_names() -> list[str]:
+    """The plans of the catalog."""
+    return sorted(path.stem for path in CATALOG.glob("*.yaml"))
+
+
+def read_plan(plan: str | Path) -> PlanFile:
+    """Read a plan of the catalog, or a YAML file.
+
+    Args:
+        plan: a name, or a path; what ends in .yaml or has a folder before it is a path.
+
+    Raises: SpecError, with file, line and the nearest name, for whatever is wrong.
+    """
+    path = Path(plan)
+    if isinstance(plan, str) and path.suffix not in (".yaml", ".yml") and len(path.parts) < 2:
+        if plan not in plan_names():
+            raise unknown("plan", plan, plan_names())
+        path = CATALOG / f"{plan}.yaml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"expected a plan file, got {str(plan)!r}: {error}.") from None
+    return _parse(text, path.name if path.parent == CATALOG else str(plan))
+
+
+def expand(plan: PlanFile, subject: Callable[[Task, TrainSpec], Subject]) -> Plan:
+    """The jobs and cells of a plan file.
+
+    Args:
+        plan: what stands in the file.
+        subject: finds out the fingerprints of the plan's network, and of a task with its recipe.
+
+    Raises: SpecError, if a task does not exist or an arm asks for what another hasn't got.
+    """
+    subjects = {}
+    for name, changes in plan.tasks.items():
+        with plan.at("tasks", name):
+            task = load_task(name)
+            subjects[name] = subject(task, replace(task.recipe, **changes))
+    cells: dict[str, list[Cell]] = {}
+    ground = Ground(subjects, plan.seeds, cells)
+    for name in sorted(plan.arms, key=lambda name: len(_chain(name, plan.arms))):
+        with plan.at("arms", name):
+            cells[name] = plan.arms[name].cells(name, ground)
+    return Plan.of(cell for name in plan.arms for cell in cells[name])
+
+
+# --- reading -----------------------------------------------------------------
+
+SIMPLE = {
+    field.name: field
+    for field in dataclasses.fields(PlanFile)
+    if field.name in ("about", "model", "scope", "seeds")
+}
+RECIPE = {field.name: field for field in dataclasses.fields(TrainSpec) if field.name != "seed"}
+
+
+def _parse(text: str, where: str) -> PlanFile:
+    root = compose(text, where)
+    fields = Fields(where, {ControlName: ("control", [*CONTROLS, *OPTIONAL_CONTROLS])})
+    entries = fields.entries(root, "the plan")
+    _check_version(fields, root, entries)
+    known = ("version", *SIMPLE, "tasks", "train", "arms")
+    for name, (key, _) in entries.items():
+        with fields.at(fields.line(key)):
+            if name not in known:
+                raise unknown("field of a plan", name, known)
+    for name in ("tasks", "arms"):
+        if name not in entries or not entries[name][1].value:
+            raise SpecError(f"{where}: a plan needs `{name}`, got none. Add some.")
+    lines: dict[tuple[str, str], int] = {}
+    train = _recipe(fields, entries["train"][1], "train") if "train" in entries else {}
+    tasks = _tasks(fields, entries["tasks"][1], train, lines)
+    fields.names[TaskName] = ("task of the plan", list(tasks))
+    arms = _arms(fields, entries["arms"][1], lines)
+    simple = {name: entries[name] for name in SIMPLE if name in entries}
+    given = fields.read(simple, SIMPLE, "a plan")
+    for name in given.keys() - {"about"}:
+        with fields.at(fields.line(entries[name][0])):
+            FindSpec(**{name: given[name]})
+    return PlanFile(tasks=tasks, arms=arms, where=where, lines=lines, **given)
+
+
+def _check_version(
+    fields: Fields, root: MappingNode, entries: Mapping[str, tuple[Node, Node]]
+) -> None:
+    """Refuse a plan of another version before its fields are read."""
+    if "version" not in entries:
+        raise SpecError(f"{fields.where}: a plan needs `version: {VERSION}`, got none. Add it.")
+    node = entries["version"][1]
+    version = fields.one(node, int, "version")
+    with fields.at(fields.line(node)):
+        if version > VERSION:
+            raise SpecError(
+                f"this tombola reads plans of version {VERSION}, got version {version}. "
+                "Update tombola."
+            )
+        if version < 1:
+            raise SpecError(f"version is {VERSION}, got {version}.")
+
+
+def _recipe(fields: Fields, node: Node, what: str) -> Changes:
+    """What is changed of a recipe."""
+    changes = fields.read(fields.entries(node, what), RECIPE, "a recipe")
+    with fields.at(fields.line(node)):
+        TrainSpec(**changes)
+    return changes
+
+
+def _tasks(
+    fields: Fields, node: Node, train: Changes, lines: dict[tuple[str, str], int]
+) -> dict[str, Changes]:
+    """Task -> what is changed of its recipe: by the plan, and by the task's own field."""
+    if not isinstance(node, MappingNode):
+        names = fields.several(node, str, "tasks")
+        lines |= {
+            ("tasks", name): fields.line(each) for name, each in zip(names, node.value, strict=True)
+        }
+        return dict.fromkeys(names, train)
+    tasks: dict[str, Changes] = {}
+    for name, (key, settings) in fields.entries(node, "tasks").items():
+        lines["tasks", name] = fields.line(key)
+        tasks[name] = train
+        if settings.value != "":
+            for setting, (inner, changes) in fields.entries(settings, f"task {name!r}").items():
+                with fields.at(fields.line(inner)):
+                    if setting != "train":
+                        raise unknown("field of a task", setting, ["train"])
+                tasks[name] = {**train, **_recipe(fields, changes, "train")}
+    return tasks
+
+
+def _arms(fields: Fields, node: Node, lines: dict[tuple[str, str], int]) -> dict[str, Arm]:
+    """Name -> arm."""
+    entries = fields.entries(node, "arms")
+    lines |= {("arms", name): fields.line(key) for name, (key, _) in entries.items()}
+    fields.names[ArmName] = ("arm", list(entries))
+    arms: dict[str, Arm] = {}
+    kinds: dict[str, str] = {}
+    for name, (key, settings) in entries.items():
+        what = f"arm {name!r}"
+        inside = fields.entries(settings, what)
+        with fields.at(fields.line(key)):
+            if "kind" not in inside:
+                raise SpecError(f"{what} needs a `kind`, got none. There are: {', '.join(ARMS)}.")
+        kinds[name] = fields.one(inside["kind"][1], str, "kind")
+        with fields.at(fields.line(inside["kind"][0])):
+            kind = ARMS[kinds[name]]
+        told = f"arm {name!r} of kind {kinds[name]}"
+        arms[name] = fields.build(kind, settings, told, leave_out={"kind"})
+    for name, arm in arms.items():
+        with fields.at(lines["arms", name]):
+            chain = _chain(name, arms)
+            if chain[-1] in chain[:-1]:
+                circle = " -> ".join(chain[chain.index(chain[-1]) :])
+                raise SpecError(f"arms are of each other: {circle}. Let one be of an imp arm.")
+            if len(chain) > 1 and kinds[chain[1]] not in arm.after:
+                raise SpecError(
+                    f"arm {name!r} is of an arm of kind {' or '.join(arm.after)}, got "
+                    f"{chain[1]!r} of kind {kinds[chain[1]]}. Name another."
+                )
+    return arms
+
+
+def _chain(name: str, arms: Mapping[str, Arm]) -> list[str]:
+    """An arm, the one that it is of, and so on, until the last or one that was there before."""
+    chain = [name]
+    while (of := getattr(arms[chain[-1]], "of", None)) is not None:
+        chain.append(of)
+        if of in chain[:-1]:
+            break
+    return chain

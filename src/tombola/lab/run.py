@@ -1,0 +1,81 @@
+"""A plan, a store and the machine -> a crew at work."""
+
+from functools import cache
+from pathlib import Path
+
+from tombola.errors import SpecError
+from tombola.lab.engine import Crew, Report, Watch, execute, missing
+from tombola.lab.numerics import refuse_mixed
+from tombola.lab.plan import Plan
+from tombola.lab.store import Store
+from tombola.lab.workers import Alone, Pool
+from tombola.specs import LabSpec, TrainSpec
+
+__all__ = ["cores", "run"]
+
+
+def run(plan: Plan, spec: LabSpec, watch: Watch) -> tuple[Store, Report]:
+    """Do what the store lacks of a plan.
+
+    Args:
+        plan: what is wanted.
+        spec: where results are kept, and who does the jobs.
+        watch: told how it goes.
+
+    Returns: the store, and how it ended.
+    Raises: SpecError, if what is kept was made with other numerics; OutputError, if the store
+        can't be used.
+    """
+    store = Store(Path(spec.store))
+    if not missing(plan, store):
+        watch.plan([], list(plan.jobs))
+        return store, Report()
+    threads = spec.threads or max(1, cores() // (max(spec.workers, 1) * spec.processes))
+    _refuse_mixed(plan, store, threads, spec.processes)
+    crew = _crew(spec, store, threads)
+    report = execute(plan, store, crew, watch, threads=threads, processes=spec.processes)
+    return store, report
+
+
+@cache
+def cores() -> int:
+    """Threads that torch takes when nobody has told it otherwise."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _crew(spec: LabSpec, store: Store, threads: int) -> Crew:
+    if spec.engine == "ray":
+        import torch
+
+        from tombola.lab.cluster import Cluster
+
+        return Cluster(
+            store,
+            address=spec.ray_address,
+            workers=spec.workers,
+            cores=threads * spec.processes,
+            gpus=spec.processes if torch.cuda.is_available() else 0,
+        )
+    return Pool(store, spec.workers) if spec.workers > 1 else Alone(store)
+
+
+def _refuse_mixed(plan: Plan, store: Store, threads: int, processes: int) -> None:
+    """Refuse to add to results that were made with other numerics, before anything is done."""
+    import torch
+
+    from tombola.task.train import numerics
+
+    torch.set_num_threads(threads)
+    kept = [store.read(job.key) for job in plan.jobs if job.kind == "train"]
+    for result in kept:
+        if result is not None:
+            now = numerics(TrainSpec(**result.spec["train"])) | {"processes": processes}
+            try:
+                refuse_mixed([result.numerics, now])
+            except SpecError as error:
+                raise SpecError(
+                    f"{str(store.folder)!r} holds results of this plan made otherwise: {error} "
+                    "Take the same --threads and --processes, or another --store."
+                ) from None

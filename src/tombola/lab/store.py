@@ -1,0 +1,281 @@
+"""Finished jobs by what made them, in a folder that many processes share (docs/store-format.md)."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tombola.errors import OutputError
+from tombola.lab import lease
+from tombola.lab.disk import KEY, Disk
+from tombola.lab.index import bring_up_to_date, listed
+from tombola.lab.lease import Lease
+from tombola.lab.result import Result, decode, encode, sha256
+from tombola.ticket.folder import sync
+
+__all__ = ["Result", "Store"]
+
+ABOUT, WEIGHTS = "result.json", "weights.safetensors"
+
+
+class Store:
+    """Results, the weights of trainings, checkpoints of unfinished ones, and who is at what."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Open a store, or create it where nothing is.
+
+        Raises: OutputError, if something else is there, a newer store, or it can't be created.
+        """
+        self.folder = Path(folder)
+        self._disk = Disk(self.folder)
+
+    # --- reading -------------------------------------------------------------
+
+    def has(self, key: str) -> bool:
+        """Whether a job is finished; costs one look."""
+        return (self._disk.at("results", key) / ABOUT).exists()
+
+    def read(self, key: str) -> Result | None:
+        """What a job has left, or None if it isn't finished.
+
+        Raises: OutputError, if that is damaged, or was written by a newer program.
+        """
+        try:
+            return self._read(key)
+        except ValueError as error:
+            raise self._damaged(key, str(error)) from None
+
+    def _read(self, key: str) -> Result | None:
+        """The same, with a ValueError that says what is damaged."""
+        try:
+            result = decode((self._disk.at("results", key) / ABOUT).read_bytes())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ValueError(f"{ABOUT} can't be read: {error.strerror}") from None
+        if result.key != key:
+            raise ValueError(f"it is the result {result.key[:12]}")
+        return result
+
+    def _damaged(self, key: str, what: str) -> OutputError:
+        return OutputError(
+            f"expected the result {key[:12]} in {str(self.folder)!r} as it was written, got: "
+            f"{what}. `tombola store verify` lists all that is damaged."
+        )
+
+    def intact(self, key: str) -> bool:
+        """Whether a result is there and its files have their sizes; `verify` reads them, too."""
+        try:
+            result = self._read(key)
+        except ValueError:
+            return False
+        return result is not None and not any(self._missing(result))
+
+    def _missing(self, result: Result) -> Iterator[str]:
+        for name, size in result.sizes.items():
+            file = self.file(result.key, name)
+            if not file.is_file():
+                yield f"{name} is missing"
+            elif file.stat().st_size != size:
+                yield f"{name} has {file.stat().st_size} bytes, expected {size}"
+
+    def file(self, key: str, name: str) -> Path:
+        """Where a file of a result is."""
+        return self._disk.at("results", key) / name
+
+    def export(self, key: str) -> dict[str, bytes]:
+        """A result as bytes, for a machine that doesn't see this folder.
+
+        Raises: OutputError, if it is damaged or not there.
+        """
+        result = self.read(key)
+        if result is None:
+            raise self._damaged(key, "nothing")
+        try:
+            return {name: self.file(key, name).read_bytes() for name in (ABOUT, *result.files)}
+        except OSError as error:
+            raise self._damaged(key, f"{error.filename}: {error.strerror}") from None
+
+    def rows(self, **wanted: Any) -> list[dict[str, Any]]:
+        """One flat row a result, by key; damaged results are left out.
+
+        Args:
+            wanted: columns and what they must hold: `kind="train", task="sentiment"`.
+        """
+
+        def read(key: str) -> Result | None:
+            with suppress(ValueError, OutputError):
+                return self._read(key)
+            return None
+
+        index = self.folder / "index.jsonl"
+        rows, text = bring_up_to_date(index, self.folder / "results", read)
+        if text is not None:
+            with suppress(OutputError), self._disk.aside(index) as beside:  # it is only a cache
+                (beside / index.name).write_text(text, encoding="utf-8")
+                (beside / index.name).replace(index)
+        return [row for row in rows if all(row.get(name) == wanted[name] for name in wanted)]
+
+    def verify(self) -> Iterator[tuple[str, str]]:
+        """What is damaged or doesn't belong here: the key, or the name, and what is wrong."""
+        results = self.folder / "results"
+        for shelf in sorted(results.iterdir()) if results.is_dir() else ():
+            if len(shelf.name) != 2 or not shelf.is_dir():
+                yield shelf.name, "is no part of a store"
+        for entry in listed(results):
+            if not KEY.fullmatch(entry.name) or Path(entry.path).parent.name != entry.name[:2]:
+                yield entry.name, "is no result"
+                continue
+            for what in self._wrong(entry.name):
+                yield entry.name, what
+
+    def _wrong(self, key: str) -> Iterator[str]:
+        try:
+            result = self._read(key)
+            found = {path.name for path in self._disk.at("results", key).iterdir()}
+        except (ValueError, OutputError, OSError) as error:
+            yield str(error)
+            return
+        if result is None:
+            yield f"{ABOUT} is missing"
+            return
+        yield from (f"{name} is unknown" for name in sorted(found - {ABOUT, *result.files}))
+        missing = list(self._missing(result))
+        yield from missing
+        for name, digest in result.files.items() if not missing else ():
+            if sha256(self.file(key, name).read_bytes()) != digest:
+                yield f"{name} is not what was written"
+
+    # --- writing -------------------------------------------------------------
+
+    def save(self, result: Result, files: Mapping[str, bytes]) -> Result:
+        """Keep a result; if it is there already, that one stays.
+
+        Args:
+            result: what came of a job; `files` and `sizes` are filled in.
+            files: name -> content.
+
+        Returns: the result as it is kept.
+        Raises: OutputError, if the disk refuses; ValueError, if the key is a wrong one.
+        """
+        result, about = encode(
+            replace(
+                result,
+                files={name: sha256(content) for name, content in files.items()},
+                sizes={name: len(content) for name, content in files.items()},
+            )
+        )
+        self._keep(result.key, {**files, ABOUT: about})
+        return self.read(result.key) or result
+
+    def adopt(self, files: Mapping[str, bytes]) -> str:
+        """Keep a result that another store has exported; its key.
+
+        Raises: OutputError, if it was damaged on the way, or the disk refuses.
+        """
+        try:
+            result = decode(files.get(ABOUT, b""))
+            sums = {name: sha256(content) for name, content in files.items() if name != ABOUT}
+            if sums != result.files:
+                raise ValueError("files that are not those it names")
+        except ValueError as error:
+            raise OutputError(
+                f"expected a result as it was written, got: {error}. Send it again."
+            ) from None
+        self._keep(result.key, files)
+        return result.key
+
+    def _keep(self, key: str, files: Mapping[str, bytes]) -> None:
+        target = self._disk.at("results", key)
+        with self._disk.aside(target) as beside:
+            for name, content in files.items():
+                (beside / name).write_bytes(content)
+            for name in files:  # all are written first: the disk then syncs them together
+                sync(beside / name)
+            self._disk.settle(beside, target, ABOUT)
+        if self.partial(key).exists():
+            with suppress(OutputError):  # the result is safe, and `collect` tries again
+                self._disk.discard(self.partial(key))
+
+    def remove(self, key: str) -> None:
+        """Take out a damaged result, so that its job is done again."""
+        self._disk.discard(self._disk.at("results", key))
+
+    # --- weights and checkpoints ---------------------------------------------
+
+    def weights(self, key: str) -> Path | None:
+        """The weights of a training, if they are kept."""
+        path = self._disk.at("weights", key) / WEIGHTS
+        return path if path.exists() else None
+
+    def save_weights(self, key: str, write: Callable[[Path], None]) -> Path:
+        """Keep the weights of a training; if some are there already, those stay.
+
+        Args:
+            key: of the training.
+            write: writes them as safetensors to the path it is given.
+
+        Raises: OutputError, if the disk refuses.
+        """
+        target = self._disk.at("weights", key)
+        with self._disk.aside(target) as beside:
+            write(beside / WEIGHTS)
+            sync(beside / WEIGHTS)
+            self._disk.settle(beside, target, WEIGHTS)
+        return target / WEIGHTS
+
+    def drop_weights(self, key: str) -> None:
+        """Remove the weights of a training, if they are kept."""
+        path = self._disk.at("weights", key) / WEIGHTS
+        with self._disk.refusals(path), suppress(FileNotFoundError):
+            path.unlink()
+            path.parent.rmdir()
+
+    def partial(self, key: str) -> Path:
+        """Where an unfinished training keeps its checkpoint; `save` removes it."""
+        return self.folder / "partial" / self._disk.at("results", key).name
+
+    # --- who is at what ------------------------------------------------------
+
+    def _lease(self, key: str) -> Path:
+        return self.folder / "leases" / f"{self._disk.at('results', key).name}.json"
+
+    def claim(self, key: str) -> Lease | None:
+        """The right to do a job, or None if a living process has it; look at `has` once more then.
+
+        Raises: OutputError, if the disk refuses.
+        """
+        path = self._lease(key)
+        with self._disk.refusals(path):
+            path.parent.mkdir(exist_ok=True)
+            return lease.claim(path)
+
+    def holder(self, key: str) -> dict[str, Any] | None:
+        """Who is at a job: host, pid, since, beat (both in seconds since 1970) and progress."""
+        return lease.holder(self._lease(key))
+
+    # --- tidying -------------------------------------------------------------
+
+    def collect(self, *, everything: bool = False) -> dict[str, int]:
+        """Remove what can be made again: weights, checkpoints, and what dead processes left.
+
+        Args:
+            everything: checkpoints of jobs that are not finished and that nobody is at, too.
+
+        Returns: how many weights, tmp, partial and leases are gone, and how many bytes.
+        """
+        freed = dict.fromkeys(("weights", "tmp", "partial", "leases", "bytes"), 0)
+        found = [("weights", path) for path in self.folder.glob("weights/*/*")]
+        found += [("tmp", path) for path in self._disk.litter()]
+        for what, path in found:
+            freed["bytes"] += self._disk.delete(path)
+            freed[what] += 1
+        for path in self.folder.glob("partial/*"):
+            useless = KEY.fullmatch(path.name) and (everything or self.has(path.name))
+            if useless and (free := self.claim(path.name)):
+                with free:
+                    freed["bytes"] += self._disk.delete(path)
+                    freed["partial"] += 1
+        freed["leases"] = lease.sweep(self.folder / "leases")
+        return freed

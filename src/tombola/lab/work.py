@@ -1,0 +1,204 @@
+"""What is to be done, as data: trainings and prunings, each named by what makes it; no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from tombola.errors import SpecError
+from tombola.registry import unknown
+from tombola.specs import INITS, CourseSpec, TrainSpec, exact, key, knobs
+from tombola.task.tasks import Task
+
+__all__ = ["VERSIONS", "Job", "Subject", "dense", "given", "one_shot", "prune", "train"]
+
+VERSIONS = {"train": 1, "prune": 1}
+"""Kind of job -> its version; raised when the same spec comes to mean something else."""
+
+READ = ("trained", "start", "head")
+"""Roles of the parents whose trained weights a job reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A network, a task and its data, as far as the names of results need them."""
+
+    model: str
+    """Name, folder or hub id: where the network is; never in a key."""
+    fingerprint: str
+    """Of the pre-trained backbone."""
+    task: Task
+    recipe: TrainSpec
+    """Its seed is replaced by that of each training."""
+    data: str
+    """Fingerprint of the rows."""
+    examples: int
+    """Rows of the training split."""
+    folder: str | None
+    """Where the data are, None for the package's own; never in a key."""
+    scope: str = "encoder"
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of one training."""
+        return self.recipe.steps(self.examples)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """Something to be done once: its key is the same wherever it is asked for."""
+
+    kind: str
+    """train or prune."""
+    spec: Mapping[str, Any]
+    """As JSON: all that names it besides its parents; knobs only where not at their default."""
+    parents: Mapping[str, "Job"]
+    """Role -> the job whose result it reads."""
+    subject: Subject
+    """Where network and data are."""
+    label: str
+    """For people; not in the key."""
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        # here and not on demand, because a chain of parents may be longer than the stack is deep
+        parents = {role: parent.key for role, parent in self.parents.items()}
+        name = key(self.kind, VERSIONS[self.kind], **self.spec, parents=parents)
+        object.__setattr__(self, "key", name)
+
+    @property
+    def reads_weights(self) -> tuple["Job", ...]:
+        """The parents whose trained weights it reads, not their scores or masks only."""
+        return tuple(parent for role, parent in self.parents.items() if role in READ)
+
+
+def train(
+    subject: Subject,
+    seed: int,
+    what: str,
+    *,
+    mask: Job | None = None,
+    init: str = "pretrained",
+    start: Job | None = None,
+    head: Job | None = None,
+    course: CourseSpec | None = None,
+) -> Job:
+    """The training of a network on a task.
+
+    Args:
+        subject: which network, on what, and how.
+        seed: of head, data order and dropout.
+        what: which network it is, for people.
+        mask: the pruning that says which weights live; None for the dense network.
+        init: what the living weights start from.
+        start: the training whose trained weights, head included, it starts from instead.
+        head: the training whose trained head it starts from.
+        course: which part of the training is done, if not all of it.
+
+    Raises: SpecError, if the mask is of another network or scope, or there is no such init.
+    """
+    if init not in INITS:
+        raise unknown("initialisation", init, INITS)
+    spec: dict[str, Any] = {
+        "model": subject.fingerprint,
+        "data": subject.data,
+        "task": [subject.task.name, subject.task.version],
+        "train": knobs(replace(subject.recipe, seed=seed)),
+    }
+    if init != "pretrained":
+        spec["init"] = init
+    if course is not None and (changed := knobs(course)):
+        spec["course"] = changed
+    if mask is not None:
+        _check_fits(subject, mask)
+    if mask is not None or init != "pretrained":
+        spec |= _scope(subject)
+    parents = {"mask": mask, "start": start, "head": head}
+    return Job(
+        kind="train",
+        spec=spec,
+        parents={role: parent for role, parent in parents.items() if parent is not None},
+        subject=subject,
+        label=f"{subject.task.name}, seed {seed}, {what}",
+    )
+
+
+def dense(subject: Subject, seed: int) -> Job:
+    """The training of the whole network."""
+    return train(subject, seed, "dense")
+
+
+def prune(
+    subject: Subject,
+    sparsity: Decimal,
+    what: str,
+    *,
+    scores: str = "magnitude",
+    of: str = "pretrained",
+    seed: int = 0,
+    trained: Job | None = None,
+    like: Job | None = None,
+) -> Job:
+    """A mask.
+
+    Args:
+        subject: which network, and which of its weights may die.
+        sparsity: fraction of the scope that is dead afterwards.
+        what: which mask it is, for people.
+        scores: by what weights are ranked: magnitude, random or units.
+        of: whose weights they are: of the pretrained network or of one of random-init.
+        seed: of whatever draws.
+        trained: the training whose weights they are instead; what is dead in it stays dead.
+        like: the mask that has as many dead in each matrix, which are drawn by chance.
+    """
+    spec: dict[str, Any] = {"scores": scores, "sparsity": f"{exact(sparsity):f}"}
+    if trained is None:
+        spec["model"] = subject.fingerprint
+    if trained is None and like is None:
+        spec["of"] = of
+    if seed:
+        spec["seed"] = seed
+    parents = {"trained": trained, "like": like}
+    return Job(
+        kind="prune",
+        spec=spec | _scope(subject),
+        parents={role: parent for role, parent in parents.items() if parent is not None},
+        subject=subject,
+        label=f"{what} at {sparsity:f}",
+    )
+
+
+def one_shot(subject: Subject, sparsity: Decimal) -> Job:
+    """The mask of the largest pre-trained weights (OMP of Chen et al. 2020)."""
+    return prune(subject, sparsity, "one-shot mask")
+
+
+def given(subject: Subject, digest: str, sparsity: Decimal) -> Job:
+    """A mask that is there already, by its digest."""
+    made_of = {"of": "given", "digest": digest, "model": subject.fingerprint}
+    return Job(
+        kind="prune",
+        spec={**made_of, "sparsity": f"{exact(sparsity):f}", **_scope(subject)},
+        parents={},
+        subject=subject,
+        label=f"mask {digest[:12]} at {sparsity:f}",
+    )
+
+
+def _scope(subject: Subject) -> dict[str, str]:
+    return {} if subject.scope == "encoder" else {"scope": subject.scope}
+
+
+def _check_fits(subject: Subject, mask: Job) -> None:
+    """Refuse a mask of another network, or of other weights of it."""
+    theirs = mask.subject
+    if theirs.fingerprint != subject.fingerprint:
+        raise SpecError(
+            f"expected a mask of the network {subject.fingerprint[:12]} ({subject.model}), got one "
+            f"of {theirs.fingerprint[:12]} ({theirs.model}). Train the network it was found in."
+        )
+    if theirs.scope != subject.scope:
+        raise SpecError(
+            f"expected a mask of the scope {subject.scope!r}, got one of {theirs.scope!r}. "
+            f"Take one scope throughout."
+        )

@@ -1,0 +1,114 @@
+"""What a person sees of a plan and of a store."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tombola.lab.engine import Report
+from tombola.lab.estimate import Estimate
+from tombola.lab.plan import Plan
+from tombola.lab.store import Store
+from tombola.study.table import groups, rows
+
+__all__ = ["show_cells", "show_estimate", "show_listing", "show_report", "show_status"]
+
+
+def show_estimate(found: Estimate, console: Console) -> None:
+    """What a plan consists of and what it will take."""
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.kinds.items()))
+    lines = {
+        "jobs": kinds,
+        "stored": f"{found.stored:,}",
+        "shared": f"{found.shared:,} jobs stand for more than one cell, and are done once",
+        "time": _duration(found.seconds),
+        "disk": f"{found.disk / 1e6:,.0f} MB stay, {found.weights / 1e6:,.0f} MB come and go",
+    }
+    for name, text in lines.items():
+        console.print(f"{name:9}{text}", highlight=False, soft_wrap=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"about {seconds:.0f} s"
+    if seconds < 7200:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h"
+
+
+def show_cells(plan: Plan, store: Store, console: Console) -> None:
+    """Scores of every cell, seeds together."""
+    table = Table(box=box.SIMPLE)
+    for column in ("arm", "network", "task"):
+        table.add_column(column)
+    for column in ("sparsity", "seeds", "score", "minus dense"):
+        table.add_column(column, justify="right")
+    for group in groups(rows(plan, store)):
+        moved = group["source"] and group["source"] != group["target"]
+        task = f"{group['source']} → {group['target']}" if moved else group["target"]
+        table.add_row(
+            *(group["arm"], group["name"], task),
+            *(_percent(group["sparsity"]), f"{group['done']}/{group['cells']}"),
+            *(_score(group), _signed(group["minus_dense"])),
+        )
+    console.print(table)
+
+
+def _percent(sparsity: str | None) -> str:
+    return "" if sparsity is None else f"{100 * float(sparsity):.4g} %"
+
+
+def _score(group: Mapping[str, Any]) -> str:
+    if group["mean"] is None:
+        return ""
+    spread = "" if group["std"] is None else f" ± {group['std']:.2f}"
+    return f"{group['mean']:.2f}{spread}"
+
+
+def _signed(change: float | None) -> str:
+    return "" if change is None else f"{change:+z.2f}"
+
+
+def show_report(report: Report, console: Console, *, command: str) -> None:
+    """What has failed and why, what wasn't tried for that, and how to try again."""
+    console.print(f"{len(report.done)} jobs done", highlight=False)
+    for label, error in report.failed.items():
+        reason = escape(f"{label}: {error}")
+        console.print(f"[red]failed[/red] {reason}", highlight=False, soft_wrap=True)
+    if report.failed:
+        console.print(
+            f"{len(report.blocked)} jobs that depend on them were not tried. What is done is kept: "
+            f"`{command}` tries the rest again.",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def show_status(plan: Plan, store: Store, console: Console) -> None:
+    """How many jobs are done, which are running, and what came last."""
+    done = sum(store.intact(job.key) for job in plan.jobs)
+    running = {job.key: holder for job in plan.jobs if (holder := store.holder(job.key))}
+    console.print(
+        f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running",
+        highlight=False,
+    )
+    for job in plan.jobs:
+        if job.key in running:
+            holder = running[job.key]
+            progress = holder.get("progress") or {}
+            steps = f"{progress['done']} of {progress['steps']} steps" if progress else "begun"
+            place = f"{holder['host']}, process {holder['pid']}"
+            console.print(f"  {job.label}: {steps} ({place})", highlight=False, soft_wrap=True)
+    show_cells(plan, store, console)
+
+
+def show_listing(results: Iterable[Mapping[str, Any]], console: Console) -> None:
+    """One line a result."""
+    for row in results:
+        score = row.get("score")
+        told = "" if score is None else f"{score:.2f}"
+        line = f"{row['key'][:12]}  {row['kind']:6} {told:>7}  {row['label']}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

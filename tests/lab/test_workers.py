@@ -1,0 +1,234 @@
+"""Who does the work changes nothing: the same bits from one process, several, two ranks, or Ray."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tombola.lab.engine import Watch
+from tombola.lab.plan import Plan
+from tombola.lab.planfile import expand, read_plan
+from tombola.lab.run import run
+from tombola.lab.store import Store
+from tombola.lab.subjects import Subjects
+from tombola.lab.work import Job
+from tombola.lab.workers import Pool
+from tombola.specs import LabSpec
+
+PLAN = """\
+version: 1
+model: {model}
+tasks: [sentiment]
+seeds: [0]
+train: {{epochs: 2, train_limit: 96, test_limit: 48, max_length: 24, batch_size: 16}}
+arms:
+  tickets: {{kind: imp, sparsity: 0.6, step: 0.3}}
+  controls: {{kind: control, of: tickets, names: [random, reinit, one-shot], sparsity: 0.6}}
+"""
+
+
+@pytest.fixture(scope="module")
+def plan_file(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("plan") / "small.yaml"
+    place.write_text(PLAN.format(model=tiny))
+    return place
+
+
+@pytest.fixture(scope="module")
+def plan(plan_file: Path) -> Plan:
+    file, known = read_plan(str(plan_file)), Subjects(plan_file.parent)
+    return expand(
+        file,
+        lambda task, recipe: known.subject(file.model, task, recipe, scope=file.scope, folder=None),
+    )
+
+
+def done(plan: Plan, folder: Path, watch: Watch | None = None, **options: Any) -> Store:
+    lab = LabSpec(store=str(folder), **{"threads": 1, **options})
+    store, report = run(plan, lab, watch or Watch())
+    for error in report.failed.values():
+        raise error
+    return store
+
+
+def bits(plan: Plan, store: Store) -> dict[str, Any]:
+    """What each job left: digests of masks, weights and outcomes."""
+    found = {}
+    for job in plan.jobs:
+        result = store.read(job.key)
+        assert result is not None, job.label
+        found[job.label] = (result.files, result.facts.get("weights"), result.facts.get("digest"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The bits that this process makes by itself."""
+    return bits(plan, done(plan, tmp_path_factory.mktemp("alone") / "store"))
+
+
+class Killer(Watch):
+    """Kills each worker that it meets at the second step of some job, once."""
+
+    def __init__(self) -> None:
+        self.killed: list[str] = []
+
+    def step(self, job: Job, done: int, steps: int) -> None:
+        if done == 2 and len(self.killed) < 2:
+            mine = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _ours(p)]
+            if mine:
+                os.kill(mine[0], signal.SIGKILL)
+                self.killed.append(job.label)
+
+
+def _ours(process: Path) -> bool:
+    """Whether a process is a worker that this one has started."""
+    try:
+        parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        return parent == os.getpid() and b"spawn_main" in (process / "cmdline").read_bytes()
+    except (OSError, ValueError):
+        return False
+
+
+def test_workers_beside_this_process_make_the_same_bits_though_they_are_killed(
+    plan: Plan, alone: dict[str, Any], tmp_path: Path
+) -> None:
+    killer = Killer()
+    store = done(plan, tmp_path / "store", killer, workers=2)
+    assert len(killer.killed) == 2
+    assert bits(plan, store) == alone
+    assert not any((tmp_path / "store" / "partial").glob("*"))
+
+
+def test_a_job_that_kills_every_worker_fails_with_a_reason(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tombola.lab.workers.work", _die)
+    one = Plan.of([plan.jobs[0]])
+    store = Store(tmp_path / "store")
+    from tombola.lab.engine import execute
+
+    report = execute(one, store, Pool(store, 2), Watch(), threads=1)
+    (error,) = report.failed.values()
+    assert "got 3 that died of exit status 7" in str(error)
+
+
+def _die(*_: object) -> None:
+    os._exit(7)
+
+
+def test_two_ranks_share_a_training(plan: Plan, alone: dict[str, Any], tmp_path: Path) -> None:
+    short = Plan.of(plan.jobs[:2])
+    assert [job.kind for job in short.jobs] == ["train", "prune"]
+    store = done(short, tmp_path / "store", processes=2)
+    result = store.read(short.jobs[0].key)
+    assert result is not None
+    assert result.numerics["processes"] == 2
+    assert result.facts["steps"] == 12
+    mask = store.read(short.jobs[1].key)
+    assert mask is not None
+    assert mask.facts["dead"] == round(0.3 * mask.facts["size"])
+
+
+# --- as a user types it --------------------------------------------------------
+
+
+def tombola(*words: object, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tombola.cli", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        **options,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    shown, errors = process.communicate(timeout=500)
+    return process.returncode, shown, errors
+
+
+def killed_again_and_again(
+    plan: Plan, plan_file: Path, folder: Path, *, kills: int, seconds: Callable[[], float]
+) -> None:
+    """Run a plan, kill it with signal 9 after a while, again and again, then let it end."""
+    for _ in range(kills):
+        process = tombola("run", plan_file, "--store", folder, "--threads", 1)
+        time.sleep(seconds())
+        process.kill()
+        process.communicate()
+    before = {row["key"] for row in Store(folder).rows()}
+    status, shown, errors = ended(tombola("run", plan_file, "--store", folder, "--threads", 1))
+    assert (status, errors) == (0, "")
+    assert f"{len(plan.jobs) - len(before)} jobs done" in shown
+    assert not list(Store(folder).verify())
+
+
+def test_who_is_killed_goes_on_to_the_same_bits(
+    plan: Plan, plan_file: Path, alone: dict[str, Any], tmp_path: Path
+) -> None:
+    chance = random.Random(0)
+    killed_again_and_again(
+        plan, plan_file, tmp_path / "s", kills=2, seconds=lambda: 5 + 4 * chance.random()
+    )
+    assert bits(plan, Store(tmp_path / "s")) == alone
+
+
+@pytest.mark.slow
+def test_twenty_kills_change_nothing(
+    plan: Plan, plan_file: Path, alone: dict[str, Any], tmp_path: Path
+) -> None:
+    chance = random.Random(1)
+    killed_again_and_again(
+        plan, plan_file, tmp_path / "s", kills=20, seconds=lambda: 1 + 7 * chance.random()
+    )
+    assert bits(plan, Store(tmp_path / "s")) == alone
+
+
+def test_two_runs_at_once_share_the_work(
+    plan: Plan, plan_file: Path, alone: dict[str, Any], tmp_path: Path
+) -> None:
+    words = ("run", plan_file, "--store", tmp_path / "s", "--threads", 1)
+    both = [tombola(*words), tombola(*words)]
+    told = [ended(process) for process in both]
+    assert [(status, errors) for status, _, errors in told] == [(0, ""), (0, "")]
+    assert bits(plan, Store(tmp_path / "s")) == alone
+
+
+def test_sigterm_ends_cleanly(plan: Plan, plan_file: Path, tmp_path: Path) -> None:
+    process = tombola("run", plan_file, "--store", tmp_path / "s", "--threads", 1)
+    deadline = time.monotonic() + 60
+    while not any(Path(tmp_path / "s").glob("results/*/*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.terminate()
+    status, _, errors = ended(process)
+    assert status == 143
+    assert errors == "tombola: stopped. What was finished is kept; the same command goes on.\n"
+    store = Store(tmp_path / "s")
+    assert not any(store.holder(job.key) for job in plan.jobs)
+
+
+def test_status_and_listing_tell_what_is_there(
+    plan: Plan, plan_file: Path, alone: dict[str, Any], tmp_path: Path
+) -> None:
+    del alone
+    done(Plan.of(plan.jobs[:3]), tmp_path / "s")
+    status, shown, errors = ended(tombola("status", plan_file, "--store", tmp_path / "s"))
+    assert (status, errors) == (0, "")
+    assert f"3 of {len(plan.jobs)} jobs are done, 0 running" in shown
+    status, shown, _ = ended(tombola("store", "list", "--json", "--store", tmp_path / "s"))
+    rows = json.loads(shown)
+    assert {row["key"] for row in rows} == {job.key for job in plan.jobs[:3]}
+    status, shown, _ = ended(
+        tombola("store", "show", plan.jobs[0].key[:9], "--store", tmp_path / "s")
+    )
+    assert json.loads(shown)["label"] == plan.jobs[0].label
