@@ -241,8 +241,15 @@ def train(model: BertForPreTraining, tokenizer: PreTrainedTokenizerFast, data: T
         optimizers=(optimizer, get_linear_schedule_with_warmup(optimizer, STEPS // 20, STEPS)),
         compute_metrics=lambda result: {"masked_accuracy": float(np.mean(result.predictions))},
     )
-    done = any((WORK / "checkpoints").glob("checkpoint-*"))
-    trainer.train(resume_from_checkpoint=done)
+    places = (WORK / "checkpoints").glob("checkpoint-*")
+    last = max(places, key=lambda place: int(place.name.split("-")[1]), default=None)
+    if last is not None and last.name == f"checkpoint-{STEPS}":  # the Trainer would do a step more
+        model.load_state_dict(load_file(last / "model.safetensors"), strict=False)
+        model.tie_weights()
+        state = json.loads((last / "trainer_state.json").read_text())
+        trainer.state.log_history = state["log_history"]
+    else:
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     return trainer
 
 

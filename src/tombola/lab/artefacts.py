@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from tombola.errors import OutputError
 from tombola.lab.store import Result, Store
-from tombola.lab.work import VERSIONS, Job
+from tombola.lab.work import Job
 from tombola.task.metrics import Outcome
 from tombola.ticket.mask import Mask, Shapes, pack, unpack
 
@@ -37,19 +37,7 @@ def mask_files(mask: Mask) -> tuple[dict[str, Any], dict[str, bytes]]:
 def keep_mask(store: Store, job: Job, mask: Mask) -> None:
     """Put a mask that is there already into the store, as if its job had been done."""
     facts, files = mask_files(mask)
-    result = Result(
-        key=job.key,
-        kind=job.kind,
-        job_version=VERSIONS[job.kind],
-        spec=dict(job.spec),
-        parents={},
-        label=job.label,
-        facts=facts,
-        numerics={},
-        seconds=0.0,
-        peak_memory=0,
-    )
-    store.save(result, files)
+    store.save(Result.of(job, facts), files)
 
 
 def read_mask(store: Store, key: str) -> Mask:

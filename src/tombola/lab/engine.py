@@ -162,7 +162,7 @@ class _Run:
         lease = self.store.claim(job.key)
         if lease is None:
             return
-        self.leases[job.key] = lease
+        self.leases[job.key] = lease.hold()
         if self._complete(job):
             self.done(job.key)
             return

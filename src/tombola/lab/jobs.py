@@ -150,6 +150,7 @@ def _weights(store: Store, key: str) -> Tensors:
     path, recorded = store.weights(key), result_of(store, key).facts["weights"]
     weights: Tensors = load_file(path) if path else {}
     if weights_digest(weights) != recorded:
+        store.drop_weights(key)
         raise OutputError(
             f"expected the weights {recorded[:12]} of the training {key[:12]} in the store, got "
             f"{'others' if path else 'none'}. Run the same command again: it trains them again."
