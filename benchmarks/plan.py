@@ -42,17 +42,15 @@ def planned(seeds: int) -> Plan:
 def main() -> None:
     """Measure five times, and report medians."""
     seeds = -(-JOBS * 10 // len(planned(10).jobs))
-    times: dict[str, list[float]] = {"planning_s": [], "first_index_s": [], "ready_s": []}
+    times: dict[str, list[float]] = {"planning_s": [], "first_index_s": []}
     for _ in range(5):
         began = time.perf_counter()
         plan = planned(seeds)
         made = time.perf_counter()
         plan.readers(plan.jobs[0])
         indexed = time.perf_counter()
-        ready = plan.ready({job.key for job in plan.jobs[: JOBS // 2]})
         times["planning_s"].append(made - began)
         times["first_index_s"].append(indexed - made)
-        times["ready_s"].append(time.perf_counter() - indexed)
     tracemalloc.start()
     kept = planned(seeds)
     current, peak = tracemalloc.get_traced_memory()
@@ -60,7 +58,6 @@ def main() -> None:
     report = {
         "jobs": len(kept.jobs),
         "cells": len(kept.cells),
-        "ready": len(ready),
         **{name: round(statistics.median(each), 3) for name, each in times.items()},
         "kept_mb": round(current / 1e6, 1),
         "peak_mb": round(peak / 1e6, 1),

@@ -17,12 +17,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
+from tombola.lab.artefacts import results
 from tombola.lab.engine import Watch
 from tombola.lab.plan import Plan, dense
 from tombola.lab.run import run
 from tombola.lab.subjects import Subjects
 from tombola.specs import LabSpec
-from tombola.study.evidence import results, summary
+from tombola.study.evidence import summary
 from tombola.study.matching import margin
 from tombola.task.data import read_split
 from tombola.task.metrics import METRICS, answer_f1
@@ -94,7 +95,7 @@ def measure(name: str) -> dict[str, Any]:
     subject = Subjects(STORE).subject("mini", task, task.recipe, scope="encoder", folder=None)
     jobs = [dense(subject, seed) for seed in SEEDS]
     store, report = run(Plan.of(jobs), LabSpec(store=str(STORE)), Watch())
-    for error in report.failed.values():
+    for _, error in report.failed:
         raise error
     runs = results(store, jobs)
     facts = runs[0].facts

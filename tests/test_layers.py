@@ -34,7 +34,7 @@ ALLOWED = {
     "api": (BELOW_API | {"api"}, set()),
     "root": ({"api"}, set()),
     "terminal": (BELOW_API, {"rich"}),
-    "terminal_lab": (BELOW_API, {"rich"}),
+    "terminal_lab": (BELOW_API | {"terminal"}, {"rich"}),
     "lab_cli": (BELOW_API | {"terminal", "terminal_lab"}, {"rich"}),
     "cli": (BELOW_API | {"api", "root", "terminal", "lab_cli"}, {"rich"}),
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 from tombola.errors import SpecError, TicketError
 from tombola.lab import plan as plans
-from tombola.lab.artefacts import keep_mask, read_mask
+from tombola.lab.artefacts import keep_mask, read_mask, results
 from tombola.lab.engine import Report, Watch
 from tombola.lab.numerics import refuse_mixed
 from tombola.lab.options import evaluate_options, find_options
@@ -22,7 +22,7 @@ from tombola.lab.store import Result, Store
 from tombola.lab.subjects import Subjects
 from tombola.ship import picture
 from tombola.specs import FindSpec, exact, key, knobs
-from tombola.study.evidence import overlap, results, summary, verdict
+from tombola.study.evidence import overlap, summary, verdict
 from tombola.task.embedded import model_path
 from tombola.ticket.folder import directory_size, write_file
 from tombola.ticket.mask import Mask
@@ -146,7 +146,7 @@ def _folder(data: str | Path | None) -> str | None:
 
 def _done(store: Store, report: Report) -> Store:
     """The store, unless a job has failed."""
-    for error in report.failed.values():
+    for _, error in report.failed:
         raise error
     return store
 

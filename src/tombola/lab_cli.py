@@ -31,10 +31,9 @@ def _plan(options: Namespace) -> "Plan":
 
     file = read_plan(options.plan)
     known = Subjects(Path(lab_of(options).store))
-    folder = getattr(options, "data", None)
 
     def subject(task: Any, recipe: Any) -> Any:
-        return known.subject(file.model, task, recipe, scope=file.scope, folder=folder)
+        return known.subject(file.model, task, recipe, scope=file.scope, folder=None)
 
     plan = expand(file, subject)
     known.save()
@@ -64,10 +63,9 @@ def run(options: Namespace) -> int:
     plan = _plan(options)
     if options.dry_run:
         from tombola.lab.estimate import estimate
-        from tombola.lab.run import cores
+        from tombola.lab.run import threads_of
 
-        workers = max(lab.workers, 1)
-        threads = lab.threads or max(1, cores() // workers)
+        workers, threads = max(lab.workers, 1), threads_of(lab)
         show_estimate(estimate(plan, Store(lab.store), workers=workers, threads=threads), console)
         return 0
 

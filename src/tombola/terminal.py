@@ -11,12 +11,19 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from tombola.lab.engine import Watch
-from tombola.lab.plan import Job
 from tombola.lab.store import Result
-from tombola.specs import CourseSpec, TrainSpec
+from tombola.lab.work import Job
 from tombola.ticket.folder import directory_size
 
-__all__ = ["Live", "show_evaluated", "show_found", "show_rows", "show_ticket"]
+__all__ = [
+    "Live",
+    "percent",
+    "score",
+    "show_evaluated",
+    "show_found",
+    "show_rows",
+    "show_ticket",
+]
 
 
 class Live(Watch):
@@ -49,7 +56,7 @@ class Live(Watch):
             trainings = sum(job.kind == "train" for job in kept)
             self.console.print(f"  trainings kept from before: {trainings}", highlight=False)
         if todo:
-            steps = sum(_steps(job) for job in todo)
+            steps = sum(_share(job) for job in todo)
             self.bar.update(self.task, total=steps, jobs=len(todo), visible=True)
             self.bar.start_task(self.task)
             self.bar.start()
@@ -69,7 +76,7 @@ class Live(Watch):
 
     def finish(self, job: Job, result: Result) -> None:
         """Say how a training ended."""
-        self._move(job, _steps(job))
+        self._move(job, _share(job))
         if job.kind == "train":
             self.console.print(f"  {job.label:44} {result.facts['score']:6.2f}", highlight=False)
 
@@ -78,13 +85,9 @@ class Live(Watch):
         self.console.print(f"  [red]{escape(job.label)}: {escape(reason)}[/red]", soft_wrap=True)
 
 
-def _steps(job: Job) -> int:
+def _share(job: Job) -> int:
     """How much of the bar a job takes: its optimizer steps, or one."""
-    if job.kind != "train":
-        return 1
-    course = CourseSpec(**job.spec.get("course", {}))
-    whole = TrainSpec(**job.spec["train"]).steps(job.subject.examples)
-    return max(1, (course.last or whole) - course.first)
+    return max(1, job.steps)
 
 
 def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> None:
@@ -99,19 +102,19 @@ def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> N
     table.add_column("network")
     for column in ("sparsity", "score", "minus dense", "overlap with one-shot"):
         table.add_column(column, justify="right")
-    table.add_row("dense", "0 %", _score(dense), "", "", end_section=True)
+    table.add_row("dense", "0 %", score(dense), "", "", end_section=True)
     for entry in found["rounds"]:
         table.add_row(
             "IMP ticket",
-            _percent(entry["sparsity"]),
-            _score(entry),
+            percent(entry["sparsity"]),
+            score(entry),
             f"{entry['mean'] - dense['mean']:+.2f}",
             f"{entry['jaccard_one_shot']:.3f}",
             end_section=entry is last,
         )
     for name, entry in found["controls"].items():
         change = f"{entry['mean'] - dense['mean']:+.2f}"
-        table.add_row(name, _percent(last["sparsity"]), _score(entry), change, "")
+        table.add_row(name, percent(last["sparsity"]), score(entry), change, "")
     console.print()
     console.print(table)
     console.print(f"[bold]{escape(found['verdict']['sentence'])}[/bold]", soft_wrap=True)
@@ -127,7 +130,7 @@ def _print_places(found: Mapping[str, Any], console: Console) -> None:
     rows = {
         "ticket": f"{found['ticket']} ({size:,.0f} kB)",
         "picture": f"{Path(found['output']) / 'scores.png'}, .svg",
-        "sparsity": f"{_percent(last)} of the scope, "
+        "sparsity": f"{percent(last)} of the scope, "
         f"{found['whole_model_sparsity']:.1%} of the whole encoder with its embeddings",
         "training": f"{found['seconds']:,.0f} s in all; the learning rate of one sums to "
         f"{found['summed_learning_rate']:.3g}",
@@ -147,9 +150,9 @@ def show_evaluated(result: Mapping[str, Any], console: Console) -> None:
     for column in ("sparsity", "score", "minus dense"):
         table.add_column(column, justify="right")
     change = result["scores"]["mean"] - result["dense"]["mean"]
-    table.add_row("dense", "0 %", _score(result["dense"]), "")
-    sparsity = _percent(result["sparsity"])
-    table.add_row(f"ticket, {result['init']}", sparsity, _score(result["scores"]), f"{change:+.2f}")
+    table.add_row("dense", "0 %", score(result["dense"]), "")
+    sparsity = percent(result["sparsity"])
+    table.add_row(f"ticket, {result['init']}", sparsity, score(result["scores"]), f"{change:+.2f}")
     console.print()
     console.print(table)
     console.print(f"[bold]{escape(result['verdict']['sentence'])}[/bold]", soft_wrap=True)
@@ -177,10 +180,14 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], console: Co
     console.print(table)
 
 
-def _score(entry: Mapping[str, Any]) -> str:
+def score(entry: Mapping[str, Any]) -> str:
+    """Mean and standard deviation, as far as there are any."""
+    if entry["mean"] is None:
+        return ""
     spread = "" if entry["std"] is None else f" ± {entry['std']:.2f}"
     return f"{entry['mean']:.2f}{spread}"
 
 
-def _percent(sparsity: str) -> str:
-    return f"{100 * float(sparsity):g} %"
+def percent(sparsity: str | None) -> str:
+    """A fraction in percent; nothing for None."""
+    return "" if sparsity is None else f"{100 * float(sparsity):g} %"

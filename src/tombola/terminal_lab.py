@@ -13,6 +13,7 @@ from tombola.lab.estimate import Estimate
 from tombola.lab.plan import Plan
 from tombola.lab.store import Store
 from tombola.study.table import groups, rows
+from tombola.terminal import percent, score
 
 __all__ = ["show_cells", "show_estimate", "show_listing", "show_report", "show_status"]
 
@@ -51,21 +52,10 @@ def show_cells(plan: Plan, store: Store, console: Console) -> None:
         task = f"{group['source']} → {group['target']}" if moved else group["target"]
         table.add_row(
             *(group["arm"], group["name"], task),
-            *(_percent(group["sparsity"]), f"{group['done']}/{group['cells']}"),
-            *(_score(group), _signed(group["minus_dense"])),
+            *(percent(group["sparsity"]), f"{group['done']}/{group['cells']}"),
+            *(score(group), _signed(group["minus_dense"])),
         )
     console.print(table)
-
-
-def _percent(sparsity: str | None) -> str:
-    return "" if sparsity is None else f"{100 * float(sparsity):.4g} %"
-
-
-def _score(group: Mapping[str, Any]) -> str:
-    if group["mean"] is None:
-        return ""
-    spread = "" if group["std"] is None else f" ± {group['std']:.2f}"
-    return f"{group['mean']:.2f}{spread}"
 
 
 def _signed(change: float | None) -> str:
@@ -75,8 +65,8 @@ def _signed(change: float | None) -> str:
 def show_report(report: Report, console: Console, *, command: str) -> None:
     """What has failed and why, what wasn't tried for that, and how to try again."""
     console.print(f"{len(report.done)} jobs done", highlight=False)
-    for label, error in report.failed.items():
-        reason = escape(f"{label}: {error}")
+    for job, error in report.failed:
+        reason = escape(f"{job.label}: {error}")
         console.print(f"[red]failed[/red] {reason}", highlight=False, soft_wrap=True)
     if report.failed:
         console.print(
@@ -108,7 +98,7 @@ def show_status(plan: Plan, store: Store, console: Console) -> None:
 def show_listing(results: Iterable[Mapping[str, Any]], console: Console) -> None:
     """One line a result."""
     for row in results:
-        score = row.get("score")
-        told = "" if score is None else f"{score:.2f}"
+        points = row.get("score")
+        told = "" if points is None else f"{points:.2f}"
         line = f"{row['key'][:12]}  {row['kind']:6} {told:>7}  {row['label']}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)

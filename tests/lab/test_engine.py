@@ -90,18 +90,7 @@ def write(path: Path) -> None:
 
 
 def result(order: Order) -> Result:
-    return Result(
-        key=order.key,
-        kind=order.kind,
-        job_version=order.job_version,
-        spec=order.spec,
-        parents=order.parents,
-        label=order.label,
-        facts={"score": 50.0},
-        numerics={},
-        seconds=1.0,
-        peak_memory=1,
-    )
+    return Result(**order.named(), facts={"score": 50.0}, numerics={}, seconds=1.0, peak_memory=1)
 
 
 class Recorder(Watch):
@@ -192,7 +181,7 @@ def test_a_failure_stops_only_what_depends_on_it(store: Store) -> None:
     plan, watch, crew = plan_of((0, 1)), Recorder(), FakeCrew(store)
     crew.bad["sentiment, seed 0, IMP at 0.25"] = SpecError("too bad")
     report = run(plan, store, crew, watch)
-    assert [str(error) for error in report.failed.values()] == ["too bad"]
+    assert [str(error) for _, error in report.failed] == ["too bad"]
     assert watch.failed == {"sentiment, seed 0, IMP at 0.25": "too bad"}
     blocked = {job.label for job in report.blocked}
     assert blocked == {

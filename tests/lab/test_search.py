@@ -14,7 +14,7 @@ import torch
 
 from tombola import specs
 from tombola.errors import ModelError, OutputError, SpecError
-from tombola.lab.artefacts import keep_mask, read_mask, read_outcome
+from tombola.lab.artefacts import keep_mask, read_mask, read_outcome, results
 from tombola.lab.bench import Bench
 from tombola.lab.controls import CONTROLS
 from tombola.lab.engine import Watch, missing
@@ -27,7 +27,7 @@ from tombola.lab.store import Result, Store
 from tombola.lab.subjects import Subjects
 from tombola.lab.work import Job, Subject
 from tombola.specs import EvaluateSpec, FindSpec, ImpSpec, LabSpec, TrainSpec
-from tombola.study.evidence import overlap, results, summary, verdict
+from tombola.study.evidence import overlap, summary, verdict
 from tombola.study.matching import FIXED_TICKET, SEARCH, THIS_RUN
 from tombola.task.tasks import load_task
 from tombola.task.train import fit
@@ -91,7 +91,7 @@ def store(jobs: Finding, watch: Recorder, tmp_path_factory: pytest.TempPathFacto
 
 def done(plan: Plan, folder: Path, watch: Watch | None = None) -> Store:
     store, report = run(plan, LabSpec(store=str(folder)), watch or Watch())
-    for error in report.failed.values():
+    for _, error in report.failed:
         raise error
     return store
 
@@ -340,6 +340,20 @@ def test_what_is_finished_is_not_done_again(store: Store, jobs: Finding) -> None
     assert again.trained == []
     assert len(again.kept) == 4 + len(EVERY)
     assert content(store, jobs.plan) == before
+
+
+@pytest.mark.parametrize("name", ["result.json", "outcome.safetensors"])
+def test_a_training_that_was_damaged_by_hand_is_done_again(
+    name: str, subject: Subject, tmp_path: Path
+) -> None:
+    plan = Plan.of([imp(subject, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5).dense])
+    store = done(plan, tmp_path / "store")
+    before = content(store, plan)
+    store.file(plan.jobs[0].key, name).write_text("{")
+    again = Recorder()
+    done(plan, tmp_path / "store", again)
+    assert len(again.trained) == 1
+    assert content(store, plan) == before
 
 
 def test_rebuilt_weights_must_be_those_that_were_recorded(subject: Subject, tmp_path: Path) -> None:

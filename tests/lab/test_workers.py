@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def plan(plan_file: Path) -> Plan:
 def done(plan: Plan, folder: Path, watch: Watch | None = None, **options: Any) -> Store:
     lab = LabSpec(store=str(folder), **{"threads": 1, **options})
     store, report = run(plan, lab, watch or Watch())
-    for error in report.failed.values():
+    for _, error in report.failed:
         raise error
     return store
 
@@ -117,7 +116,7 @@ def test_a_job_that_kills_every_worker_fails_with_a_reason(
     from tombola.lab.engine import execute
 
     report = execute(one, store, Pool(store, 2), Watch(), threads=1)
-    (error,) = report.failed.values()
+    ((_, error),) = report.failed
     assert "got 3 that died of exit status 7" in str(error)
 
 
@@ -157,40 +156,31 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, shown, errors
 
 
-def killed_again_and_again(
-    plan: Plan, plan_file: Path, folder: Path, *, kills: int, seconds: Callable[[], float]
+@pytest.mark.parametrize(
+    ("kills", "least", "most"),
+    [(2, 5.0, 9.0), pytest.param(20, 1.0, 8.0, marks=pytest.mark.slow)],
+)
+def test_who_is_killed_again_and_again_goes_on_to_the_same_bits(
+    *,
+    kills: int,
+    least: float,
+    most: float,
+    plan: Plan,
+    plan_file: Path,
+    alone: dict[str, Any],
+    tmp_path: Path,
 ) -> None:
-    """Run a plan, kill it with signal 9 after a while, again and again, then let it end."""
+    words, chance = ("run", plan_file, "--store", tmp_path / "s", "--threads", 1), random.Random(0)
     for _ in range(kills):
-        process = tombola("run", plan_file, "--store", folder, "--threads", 1)
-        time.sleep(seconds())
+        process = tombola(*words)
+        time.sleep(chance.uniform(least, most))
         process.kill()
         process.communicate()
-    before = {row["key"] for row in Store(folder).rows()}
-    status, shown, errors = ended(tombola("run", plan_file, "--store", folder, "--threads", 1))
+    before = {row["key"] for row in Store(tmp_path / "s").rows()}
+    status, shown, errors = ended(tombola(*words))
     assert (status, errors) == (0, "")
     assert f"{len(plan.jobs) - len(before)} jobs done" in shown
-    assert not list(Store(folder).verify())
-
-
-def test_who_is_killed_goes_on_to_the_same_bits(
-    plan: Plan, plan_file: Path, alone: dict[str, Any], tmp_path: Path
-) -> None:
-    chance = random.Random(0)
-    killed_again_and_again(
-        plan, plan_file, tmp_path / "s", kills=2, seconds=lambda: 5 + 4 * chance.random()
-    )
-    assert bits(plan, Store(tmp_path / "s")) == alone
-
-
-@pytest.mark.slow
-def test_twenty_kills_change_nothing(
-    plan: Plan, plan_file: Path, alone: dict[str, Any], tmp_path: Path
-) -> None:
-    chance = random.Random(1)
-    killed_again_and_again(
-        plan, plan_file, tmp_path / "s", kills=20, seconds=lambda: 1 + 7 * chance.random()
-    )
+    assert not list(Store(tmp_path / "s").verify())
     assert bits(plan, Store(tmp_path / "s")) == alone
 
 

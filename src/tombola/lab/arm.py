@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import product
 from typing import Any, ClassVar, NewType, Protocol
 
 from tombola.errors import SpecError
@@ -20,7 +19,6 @@ __all__ = [
     "Sparsities",
     "TaskName",
     "check_seeds",
-    "places",
     "tickets",
 ]
 
@@ -70,13 +68,6 @@ def check_seeds(seeds: tuple[int, ...]) -> None:
     """Refuse seeds that are no list of different whole numbers; none at all are the plan's."""
     if seeds:
         EvaluateSpec(seeds=seeds)
-
-
-def places(
-    ground: Ground, tasks: tuple[TaskName, ...], seeds: tuple[int, ...]
-) -> Iterator[tuple[str, int]]:
-    """Every task with every seed."""
-    return product(tasks or ground.subjects, seeds or ground.seeds)
 
 
 def tickets(

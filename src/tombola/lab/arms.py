@@ -3,6 +3,7 @@
 The string under a knob is its documentation.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import product
@@ -18,7 +19,6 @@ from tombola.lab.arm import (
     Sparsities,
     TaskName,
     check_seeds,
-    places,
     tickets,
 )
 from tombola.lab.plan import Cell, Job, Subject
@@ -32,10 +32,9 @@ SEVENTY = Sparsities((ROUNDS.sparsity,))
 LAST = Sparsities()
 
 
-@ARMS.register("dense")
 @dataclass(frozen=True, kw_only=True)
-class Dense:
-    """The whole network."""
+class Placed:
+    """An arm that needs no other: it stands on tasks and seeds of the plan."""
 
     after: ClassVar[tuple[str, ...]] = ()
 
@@ -48,10 +47,20 @@ class Dense:
     def __post_init__(self) -> None:
         check_seeds(self.seeds)
 
+    def places(self, ground: Ground) -> Iterator[tuple[str, int]]:
+        """Every task with every seed."""
+        return product(self.tasks or ground.subjects, self.seeds or ground.seeds)
+
+
+@ARMS.register("dense")
+@dataclass(frozen=True, kw_only=True)
+class Dense(Placed):
+    """The whole network."""
+
     def cells(self, name: str, ground: Ground) -> list[Cell]:
         """A training for each task and seed."""
         made = []
-        for task, seed in places(ground, self.tasks, self.seeds):
+        for task, seed in self.places(ground):
             job = plans.dense(ground.subjects[task], seed)
             made.append(
                 Cell(arm=name, name="dense", target=task, seed=seed, training=job, yardstick=job)
@@ -61,10 +70,8 @@ class Dense:
 
 @ARMS.register("imp")
 @dataclass(frozen=True, kw_only=True)
-class Imp:
+class Imp(Placed):
     """Iterative magnitude pruning: a search for each task and seed, a cell for each round."""
-
-    after: ClassVar[tuple[str, ...]] = ()
 
     sparsity: Sparsities = SEVENTY
     """Fraction of the scope that is zero in the end; one number, or one for each task."""
@@ -72,14 +79,8 @@ class Imp:
     search: ImpSpec = ROUNDS
     """How weights are removed and rewound."""
 
-    tasks: tuple[TaskName, ...] = ()
-    """Only these tasks of the plan."""
-
-    seeds: tuple[int, ...] = ()
-    """Other seeds than the plan's."""
-
     def __post_init__(self) -> None:
-        check_seeds(self.seeds)
+        super().__post_init__()
         for sparsities in (self.sparsity.every, *self.sparsity.by_task.values()):
             if len(sparsities) != 1:
                 raise SpecError(
@@ -92,7 +93,7 @@ class Imp:
     def cells(self, name: str, ground: Ground) -> list[Cell]:
         """The trainings of each search."""
         made = []
-        for task, seed in places(ground, self.tasks, self.seeds):
+        for task, seed in self.places(ground):
             spec = replace(self.search, sparsity=self.sparsity.of(task)[0])
             found = plans.imp(ground.subjects[task], spec, seed)
             for sparsity, training in found.trainings.items():
@@ -114,27 +115,16 @@ class Imp:
 
 @ARMS.register("one-shot")
 @dataclass(frozen=True, kw_only=True)
-class OneShot:
+class OneShot(Placed):
     """The masks of the largest pre-trained weights, trained on each task."""
-
-    after: ClassVar[tuple[str, ...]] = ()
 
     sparsity: Sparsities = SEVENTY
     """Sparsities of the masks; some for all tasks, or some for each."""
 
-    tasks: tuple[TaskName, ...] = ()
-    """Only these tasks of the plan."""
-
-    seeds: tuple[int, ...] = ()
-    """Other seeds than the plan's."""
-
-    def __post_init__(self) -> None:
-        check_seeds(self.seeds)
-
     def cells(self, name: str, ground: Ground) -> list[Cell]:
         """A training for each task, seed and sparsity."""
         made = []
-        for task, seed in places(ground, self.tasks, self.seeds):
+        for task, seed in self.places(ground):
             subject = ground.subjects[task]
             for sparsity in self.sparsity.of(task):
                 mask = plans.one_shot(subject, sparsity)

@@ -1,6 +1,7 @@
 """What jobs leave in the store, as files, and read back."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from safetensors.numpy import load_file as load_arrays
@@ -21,6 +22,7 @@ __all__ = [
     "read_mask",
     "read_outcome",
     "result_of",
+    "results",
 ]
 
 MASK, SHAPES, OUTCOME = "mask.safetensors", "shapes.json", "outcome.safetensors"
@@ -77,3 +79,11 @@ def result_of(store: Store, key: str) -> Result:
 def outcome_files(outcome: Outcome) -> dict[str, bytes]:
     """What a network made of each test example, as the store keeps it."""
     return {OUTCOME: save({"outcome": outcome})}
+
+
+def results(store: Store, jobs: Iterable[Job]) -> list[Result]:
+    """What came of jobs, in their order.
+
+    Raises: OutputError, if one has not been done.
+    """
+    return [result_of(store, job.key) for job in jobs]

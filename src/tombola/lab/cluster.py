@@ -13,6 +13,7 @@ from tombola.errors import SpecError, TombolaError
 from tombola.lab.engine import News
 from tombola.lab.order import Order
 from tombola.lab.store import Store
+from tombola.lab.work import READS_WEIGHTS
 from tombola.lab.workers import Worker, revive
 
 __all__ = ["Cluster", "far_work"]
@@ -23,7 +24,6 @@ Cargo = dict[str, Any]
 
 LOSSES = 5
 """How often Ray begins a job again whose worker or node is lost."""
-READS_WEIGHTS = ("trained", "start", "head")
 
 
 class Cluster:

@@ -71,8 +71,8 @@ class Report:
     """How a plan ended."""
 
     done: list[Job] = field(default_factory=list)
-    failed: dict[str, Exception] = field(default_factory=dict)
-    """Key -> why."""
+    failed: list[tuple[Job, Exception]] = field(default_factory=list)
+    """Jobs that came to nothing, and why."""
     blocked: list[Job] = field(default_factory=list)
     """Jobs that were not tried, because one that they depend on has failed."""
 
@@ -209,7 +209,7 @@ class _Run:
         if isinstance(error, OutputError):
             raise error
         job = self.by_key[key]
-        self.report.failed[key] = error
+        self.report.failed.append((job, error))
         blocked = self._descendants(key)
         self.report.blocked += [j for j in self.plan.jobs if j.key in blocked & self.todo]
         self.todo -= {key, *blocked}

@@ -14,7 +14,7 @@ from tombola.lab.order import order_of
 from tombola.lab.plan import Plan
 from tombola.lab.store import Result, Store
 from tombola.lab.work import Job
-from tombola.specs import CourseSpec, TrainSpec, key
+from tombola.specs import TrainSpec, key
 
 __all__ = ["Estimate", "Pace", "estimate"]
 
@@ -59,7 +59,7 @@ def estimate(plan: Plan, store: Store, *, workers: int, threads: int) -> Estimat
     A pace comes from results in the store, else from a few steps that are trained now.
     """
     todo = missing(plan, store)
-    known = {job.key: result for job in plan.jobs if (result := store.read(job.key))}
+    known = {r.key: r for job in plan.jobs if job.key not in todo and (r := store.read(job.key))}
     paces: dict[tuple[Any, ...], Pace] = {}
     for job in plan.jobs:
         if job.kind == "train" and _sort(job.spec) not in paces:
@@ -107,17 +107,11 @@ def _sort(made_of: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _steps(job: Job) -> int:
-    course = CourseSpec(**job.spec.get("course", {}))
-    steps = course.last or TrainSpec(**job.spec["train"]).steps(job.subject.examples)
-    return steps - course.first
-
-
 def _seconds(job: Job, paces: Mapping[tuple[Any, ...], Pace]) -> float:
     if job.kind == "prune":
         return max((pace.scope_size for pace in paces.values()), default=0) * 1e-8
     pace = paces[_sort(job.spec)]
-    return _steps(job) * pace.step + pace.around
+    return job.steps * pace.step + pace.around
 
 
 def _pace(

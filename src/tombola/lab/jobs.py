@@ -52,12 +52,7 @@ def perform(order: Order, store: Store, benches: Benches, step: Step, *, main: b
     if main:
         store.save(
             Result(
-                key=order.key,
-                kind=order.kind,
-                job_version=order.job_version,
-                spec=order.spec,
-                parents=order.parents,
-                label=order.label,
+                **order.named(),
                 facts=facts,
                 numerics=numerics(TrainSpec(**order.spec.get("train", {}))),
                 seconds=time.monotonic() - began,

@@ -2,26 +2,17 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from tombola.lab.work import VERSIONS, Job
+from tombola.lab.work import Job, Named
 
 __all__ = ["Order", "order_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class Order(Named):
     """What is to be done, and with how much of the machine; parents are names in the store."""
 
-    key: str
-    kind: str
-    job_version: int
-    spec: dict[str, Any]
-    parents: dict[str, str]
-    """Role -> key."""
-    label: str
     model: str
     """Where the network is."""
     task: str
@@ -47,14 +38,8 @@ class Order:
 
 def order_of(job: Job, *, keep_weights: bool, threads: int, processes: int) -> Order:
     """The order for a job of a plan."""
-    spec: Mapping[str, Any] = json.loads(json.dumps(job.spec))
     return Order(
-        key=job.key,
-        kind=job.kind,
-        job_version=VERSIONS[job.kind],
-        spec=dict(spec),
-        parents={role: parent.key for role, parent in job.parents.items()},
-        label=job.label,
+        **job.named(),
         model=job.subject.model,
         task=job.subject.task.name,
         folder=job.subject.folder,

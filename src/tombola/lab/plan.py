@@ -4,7 +4,7 @@ Two experiments that want the same thing make jobs of the same key, so it is don
 run of a task and a seed is round one of every search, and the yardstick of every comparison.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
@@ -96,18 +96,6 @@ class Plan:
             else:
                 _collect(each, jobs)
         return cls(tuple(jobs.values()), tuple(cells))
-
-    def ready(self, done: Collection[str]) -> list[Job]:
-        """The jobs that are not done, and whose parents are.
-
-        Args:
-            done: keys; a set.
-        """
-        return [
-            job
-            for job in self.jobs
-            if job.key not in done and all(p.key in done for p in job.parents.values())
-        ]
 
     def needed_by(self, job: Job) -> tuple[Job, ...]:
         """The jobs that read anything of this one."""

@@ -9,7 +9,7 @@ from typing import Any, get_origin
 
 from tombola import specs
 from tombola.errors import OutputError
-from tombola.lab.work import VERSIONS, Job
+from tombola.lab.work import Job, Named
 
 __all__ = ["Result", "decode", "encode", "sha256"]
 
@@ -19,19 +19,9 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class Result(Named):
     """A finished job: what made it, and what came of it."""
 
-    key: str
-    """`specs.key` of kind, job_version, spec and parents."""
-    kind: str
-    job_version: int
-    """Of the kind; raised when the same spec comes to mean something else."""
-    spec: dict[str, Any]
-    parents: dict[str, str]
-    """Role -> key."""
-    label: str
-    """For people."""
     facts: dict[str, Any]
     """What came of it, as JSON has it; a number that is not finite is kept as None."""
     numerics: dict[str, Any]
@@ -47,18 +37,7 @@ class Result:
     @classmethod
     def of(cls, job: Job, facts: dict[str, Any]) -> "Result":
         """The result of a job that nobody had to do, because what came of it is known."""
-        return cls(
-            key=job.key,
-            kind=job.kind,
-            job_version=VERSIONS[job.kind],
-            spec=dict(job.spec),
-            parents={role: parent.key for role, parent in job.parents.items()},
-            label=job.label,
-            facts=facts,
-            numerics={},
-            seconds=0.0,
-            peak_memory=0,
-        )
+        return cls(**job.named(), facts=facts, numerics={}, seconds=0.0, peak_memory=0)
 
 
 def encode(result: Result) -> tuple[Result, bytes]:

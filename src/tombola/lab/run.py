@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from tombola.errors import SpecError
+from tombola.lab.artefacts import results
 from tombola.lab.engine import Crew, Report, Watch, execute, missing
 from tombola.lab.numerics import refuse_mixed
 from tombola.lab.plan import Plan
@@ -11,7 +12,7 @@ from tombola.lab.store import Store
 from tombola.lab.workers import Alone, Pool
 from tombola.specs import LabSpec, TrainSpec
 
-__all__ = ["cores", "run"]
+__all__ = ["run", "threads_of"]
 
 
 def run(plan: Plan, spec: LabSpec, watch: Watch) -> tuple[Store, Report]:
@@ -30,15 +31,20 @@ def run(plan: Plan, spec: LabSpec, watch: Watch) -> tuple[Store, Report]:
     if not missing(plan, store):
         watch.plan([], list(plan.jobs))
         return store, Report()
-    threads = spec.threads or max(1, cores() // (max(spec.workers, 1) * spec.processes))
+    threads = threads_of(spec)
     _refuse_mixed(plan, store, threads, spec.processes)
     crew = _crew(spec, store, threads)
     report = execute(plan, store, crew, watch, threads=threads, processes=spec.processes)
     return store, report
 
 
+def threads_of(spec: LabSpec) -> int:
+    """Threads of each process: as many as are asked for, or a share of this machine's cores."""
+    return spec.threads or max(1, _cores() // (max(spec.workers, 1) * spec.processes))
+
+
 @cache
-def cores() -> int:
+def _cores() -> int:
     """Threads that torch takes when nobody has told it otherwise."""
     import torch
 
@@ -68,14 +74,13 @@ def _refuse_mixed(plan: Plan, store: Store, threads: int, processes: int) -> Non
     from tombola.task.train import numerics
 
     torch.set_num_threads(threads)
-    kept = [store.read(job.key) for job in plan.jobs if job.kind == "train"]
-    for result in kept:
-        if result is not None:
-            now = numerics(TrainSpec(**result.spec["train"])) | {"processes": processes}
-            try:
-                refuse_mixed([result.numerics, now])
-            except SpecError as error:
-                raise SpecError(
-                    f"{str(store.folder)!r} holds results of this plan made otherwise: {error} "
-                    "Take the same --threads and --processes, or another --store."
-                ) from None
+    trainings = [job for job in plan.jobs if job.kind == "train" and store.intact(job.key)]
+    for result in results(store, trainings):
+        now = numerics(TrainSpec(**result.spec["train"])) | {"processes": processes}
+        try:
+            refuse_mixed([result.numerics, now])
+        except SpecError as error:
+            raise SpecError(
+                f"{str(store.folder)!r} holds results of this plan made otherwise: {error} "
+                "Take the same --threads and --processes, or another --store."
+            ) from None

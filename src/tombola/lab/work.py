@@ -1,7 +1,8 @@
 """What is to be done, as data: trainings and prunings, each named by what makes it; no torch."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
 
@@ -10,12 +11,23 @@ from tombola.registry import unknown
 from tombola.specs import INITS, CourseSpec, TrainSpec, exact, key, knobs
 from tombola.task.tasks import Task
 
-__all__ = ["VERSIONS", "Job", "Subject", "dense", "given", "one_shot", "prune", "train"]
+__all__ = [
+    "READS_WEIGHTS",
+    "VERSIONS",
+    "Job",
+    "Named",
+    "Subject",
+    "dense",
+    "given",
+    "one_shot",
+    "prune",
+    "train",
+]
 
 VERSIONS = {"train": 1, "prune": 1}
 """Kind of job -> its version; raised when the same spec comes to mean something else."""
 
-READ = ("trained", "start", "head")
+READS_WEIGHTS = ("trained", "start", "head")
 """Roles of the parents whose trained weights a job reads."""
 
 
@@ -44,6 +56,26 @@ class Subject:
         return self.recipe.steps(self.examples)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """A job by what made it, as plain data; its parents are keys."""
+
+    key: str
+    """`specs.key` of kind, job_version, spec and parents."""
+    kind: str
+    job_version: int
+    """Of the kind; raised when the same spec comes to mean something else."""
+    spec: dict[str, Any]
+    parents: dict[str, str]
+    """Role -> key."""
+    label: str
+    """For people."""
+
+    def named(self) -> dict[str, Any]:
+        """These fields, for something else that has them."""
+        return {field.name: getattr(self, field.name) for field in fields(Named)}
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
     """Something to be done once: its key is the same wherever it is asked for."""
@@ -66,10 +98,30 @@ class Job:
         name = key(self.kind, VERSIONS[self.kind], **self.spec, parents=parents)
         object.__setattr__(self, "key", name)
 
+    def named(self) -> dict[str, Any]:
+        """Its description as plain data: the fields of `Named`."""
+        return {
+            "key": self.key,
+            "kind": self.kind,
+            "job_version": VERSIONS[self.kind],
+            "spec": json.loads(json.dumps(self.spec)),
+            "parents": {role: parent.key for role, parent in self.parents.items()},
+            "label": self.label,
+        }
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps that it does; 0 for a pruning."""
+        if self.kind != "train":
+            return 0
+        course = CourseSpec(**self.spec.get("course", {}))
+        whole = TrainSpec(**self.spec["train"]).steps(self.subject.examples)
+        return (course.last or whole) - course.first
+
     @property
     def reads_weights(self) -> tuple["Job", ...]:
         """The parents whose trained weights it reads, not their scores or masks only."""
-        return tuple(parent for role, parent in self.parents.items() if role in READ)
+        return tuple(parent for role, parent in self.parents.items() if role in READS_WEIGHTS)
 
 
 def train(

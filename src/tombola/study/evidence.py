@@ -16,13 +16,7 @@ from tombola.task.models import stream
 from tombola.task.tasks import Task
 from tombola.ticket.mask import jaccard
 
-__all__ = ["overlap", "results", "summary", "verdict"]
-
-
-def results(store: Store, jobs: Sequence[Job]) -> list[Result]:
-    """What came of jobs that have been done."""
-    found = [store.read(job.key) for job in jobs]
-    return [result for result in found if result is not None]
+__all__ = ["overlap", "summary", "verdict"]
 
 
 def summary(runs: Sequence[Result]) -> dict[str, Any]:
