@@ -21,7 +21,8 @@ from tombola.lab.store import Result, Store
 from tombola.lab.work import Job
 from tombola.ship import picture
 from tombola.specs import CONTROLS
-from tombola.study.matching import FIXED_TICKET, SEARCH, THIS_RUN
+from tombola.study.findings import SAME_MASK
+from tombola.study.verdict import FIXED_TICKET, SEARCH, THIS_RUN
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.schedule import dead_count
@@ -143,7 +144,7 @@ def test_two_seeds_are_paired(two: api.Found) -> None:
 def test_a_network_that_learned_nothing_is_noted(found: api.Found) -> None:
     hardly = found.dense["mean"] - found.trivial < 1.5
     assert any("hardly learned" in note for note in found.notes) == hardly
-    same = found.rounds[-1]["jaccard_one_shot"] >= api.SAME_MASK
+    same = found.rounds[-1]["jaccard_one_shot"] >= SAME_MASK
     assert any("one-shot pruning's here" in note for note in found.notes) == same
 
 

@@ -219,6 +219,12 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert left() == []
 
 
+def test_a_file_in_the_place_of_a_folder_is_told(cli: Cli, find: list[object]) -> None:
+    Path("taken").touch()
+    said = refusal(cli(*find, "--json", "taken/found.json"))
+    assert said.startswith("expected to write taken/found.json, got: ")
+
+
 def test_a_mistyped_verb_is_met_with_the_nearest(cli: Cli) -> None:
     assert refusal(cli("fnid")) == "there is no verb 'fnid'. Did you mean 'find'?"
     assert refusal(cli("xyz")).startswith("there is no verb 'xyz'. There are: evaluate, find")

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,17 +10,22 @@ from tombola.errors import SpecError, TicketError
 from tombola.lab import plan as plans
 from tombola.lab.artefacts import keep_mask, read_mask, results
 from tombola.lab.engine import Report, Watch
-from tombola.lab.numerics import refuse_mixed
 from tombola.lab.options import evaluate_options, find_options
 from tombola.lab.output import Output
-from tombola.lab.plan import Subject
+from tombola.lab.plan import Search, Subject
 from tombola.lab.run import run
-from tombola.lab.search import Finding, evaluation, finding
-from tombola.lab.store import Result, Store
+from tombola.lab.search import evaluation, finding
+from tombola.lab.store import Store
 from tombola.lab.subjects import Subjects
 from tombola.ship import picture
 from tombola.specs import FindSpec, exact, key, knobs
-from tombola.study.evidence import overlap, summary, verdict
+from tombola.study.findings import (
+    Evaluated,
+    Found,
+    evaluated_in,
+    found_in,
+    whole_model_sparsity,
+)
 from tombola.task.embedded import model_path
 from tombola.ticket.folder import directory_size, write_file
 from tombola.ticket.mask import Mask
@@ -33,73 +36,6 @@ __all__ = ["Evaluated", "Found", "Ticket", "evaluate", "find", "inspect", "model
 FIND_VERSION = 1
 EVALUATE_VERSION = 1
 """Raised when the same knobs come to mean something else."""
-
-SAME_MASK = 0.95
-"""Jaccard index of dead weights from which IMP can't be told from one-shot pruning."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What a search found; scores are in points of the metric, from the test split."""
-
-    task: str
-    model: str
-    metric: str
-    split: str
-    dense: dict[str, Any]
-    """values, mean, std of the dense network, one value a seed."""
-    rounds: list[dict[str, Any]]
-    """sparsity, values, mean, std, jaccard_one_shot after each round of pruning."""
-    controls: dict[str, dict[str, Any]]
-    """Control -> values, mean, std at the final sparsity."""
-    trivial: float
-    """Score of a baseline that learns nothing from the texts, such as the commonest class."""
-    verdict: dict[str, Any]
-    """status, sparsity, interval, margin, estimand, and a sentence that says it all."""
-    ticket: str
-    """Folder of the ticket: the first seed's, never the best."""
-    tickets: dict[str, str]
-    """Seed -> folder of its ticket."""
-    seconds: float
-    """Time of all trainings and evaluations, whenever they were done."""
-    summed_learning_rate: float
-    """Sum of the learning rate over the steps of one training."""
-    whole_model_sparsity: float
-    """Zero weights as a fraction of the backbone, embeddings included."""
-    notes: list[str]
-    """What a reader must know to read the scores rightly."""
-    output: str
-    """Folder with everything."""
-    key: str
-    """Name of this experiment, from all that made it."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields, as `--json` writes them."""
-        return dataclasses.asdict(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluated:
-    """How one fixed ticket does on a task, with fresh seeds."""
-
-    task: str
-    model: str
-    metric: str
-    split: str
-    init: str
-    sparsity: str
-    dense: dict[str, Any]
-    scores: dict[str, Any]
-    """values, mean, std of the masked network."""
-    verdict: dict[str, Any]
-    ticket: str
-    seconds: float
-    output: str
-    key: str
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields, as `--json` writes them."""
-        return dataclasses.asdict(self)
 
 
 def find(
@@ -134,7 +70,12 @@ def find(
     jobs = finding(subject, spec)
     store = _done(*run(jobs.plan, lab, watch or Watch()))
     known.save()
-    found = _Telling(store, subject, spec, jobs).found(place.open(), name)
+    folder = place.open()
+    tickets = {
+        str(seed): _ticket(store, subject, spec, search, folder)
+        for seed, search in jobs.searches.items()
+    }
+    found = found_in(store, subject, spec, jobs, tickets=tickets, output=str(folder), key=name)
     picture.save(found.to_json(), place.folder)
     write_file(place.folder / "result.json", json.dumps(found.to_json(), indent=1) + "\n")
     return found
@@ -164,119 +105,34 @@ def _made_of(subject: Subject, **more: Any) -> dict[str, Any]:
     return made_of
 
 
-@dataclass(frozen=True)
-class _Telling:
-    """Turns what the store holds of a search into what a user is told."""
-
-    store: Store
-    subject: Subject
-    spec: FindSpec
-    jobs: Finding
-
-    def found(self, folder: Path, name: str) -> Found:
-        """The result of the search; the tickets are written on the way."""
-        task, last = self.subject.task, self.spec.sparsity
-        searches = self.jobs.searches
-        dense = results(self.store, [search.dense for search in searches.values()])
-        trained = {s: self._trained(s) for s in self.jobs.one_shot}
-        controls = {c: results(self.store, jobs) for c, jobs in self.jobs.controls.items()}
-        runs = [*dense, *_joined(trained.values()), *_joined(controls.values())]
-        refuse_mixed([one.numerics for one in runs])
-        rounds = [
-            {"sparsity": f"{s:f}", **summary(trained[s]), "jaccard_one_shot": self._overlap(s)}
-            for s in trained
-        ]
-        tickets = {
-            str(seed): self._ticket(seed, dense[n], trained[last][n], folder)
-            for n, seed in enumerate(searches)
-        }
-        first = dense[0].facts
-        return Found(
-            task=task.name,
-            model=self.spec.model,
-            metric=task.metric,
-            split=task.test_split,
-            dense=summary(dense),
-            rounds=rounds,
-            controls={name: summary(runs) for name, runs in controls.items()},
-            trivial=first["trivial"],
-            verdict=verdict(self.store, task, dense, trained[last], last, fixed=False).to_json(),
-            ticket=next(iter(tickets.values())),
-            tickets=tickets,
-            seconds=_seconds(runs),
-            summed_learning_rate=first["summed_learning_rate"],
-            whole_model_sparsity=_whole_model_sparsity(trained[last][0]),
-            notes=self._notes(dense, rounds[-1]["jaccard_one_shot"]),
-            output=str(folder),
-            key=name,
-        )
-
-    def _trained(self, sparsity: Decimal) -> list[Result]:
-        searches = self.jobs.searches.values()
-        return results(self.store, [search.trainings[sparsity] for search in searches])
-
-    def _overlap(self, sparsity: Decimal) -> float:
-        masks = [search.masks[sparsity] for search in self.jobs.searches.values()]
-        return overlap(self.store, masks, [self.jobs.one_shot[sparsity]] * len(masks))
-
-    def _ticket(self, seed: int, dense: Result, run: Result, folder: Path) -> str:
-        """Keep a seed's ticket."""
-        spec, subject = self.spec, self.subject
-        ticket = Ticket(
-            mask=read_mask(self.store, self.jobs.searches[seed].masks[spec.sparsity].key),
-            model=spec.model,
-            fingerprint=subject.fingerprint,
-            scope=spec.scope,
-            sparsity=spec.sparsity,
-            schedule=spec.schedule,
-            step=spec.step,
-            task=subject.task.name,
-            seed=seed,
-            scores="magnitude",
-            provenance={
-                "metric": subject.task.metric,
-                "whole_model_sparsity": _whole_model_sparsity(run),
-                "dense": dense.facts["score"],
-                "ticket": run.facts["score"],
-                "recipe": dataclasses.asdict(subject.recipe),
-                "numerics": run.numerics,
-                "key": run.key,
-            },
-        )
-        place = folder / f"ticket-seed-{seed}"
-        ticket.save(place)
-        return str(place)
-
-    def _notes(self, dense: Sequence[Result], jaccard: float) -> list[str]:
-        notes, facts = [], dense[0].facts
-        worst = min(run.facts["score"] for run in dense)
-        if worst - facts["trivial"] < self.subject.task.margin:
-            notes.append(
-                f"the dense network scores {worst:.2f}, a trivial baseline {facts['trivial']:.2f}: "
-                "it has hardly learned the task, so the verdict says little. Train longer."
-            )
-        if jaccard >= SAME_MASK:
-            notes.append(
-                "IMP's mask can't be told from one-shot pruning's here: the learning rates sum to "
-                f"{facts['summed_learning_rate']:.3g}, and the two masks' dead weights have a "
-                f"Jaccard index of {jaccard:.3f}. A longer or faster recipe would move the weights "
-                "further."
-            )
-        return notes
-
-
-def _joined(groups: Iterable[Sequence[Result]]) -> list[Result]:
-    return [one for group in groups for one in group]
-
-
-def _whole_model_sparsity(run: Result) -> float:
-    """Dead weights as a fraction of the whole backbone, embeddings included."""
-    dead: float = run.facts["dead"] / run.facts["backbone_size"]
-    return dead
-
-
-def _seconds(runs: Sequence[Result]) -> float:
-    return float(sum(run.seconds for run in runs))
+def _ticket(store: Store, subject: Subject, spec: FindSpec, search: Search, folder: Path) -> str:
+    """Write the ticket of one seed's search."""
+    mask, training = search.masks[spec.sparsity], search.trainings[spec.sparsity]
+    dense, run = results(store, [search.dense, training])
+    ticket = Ticket(
+        mask=read_mask(store, mask.key),
+        model=spec.model,
+        fingerprint=subject.fingerprint,
+        scope=spec.scope,
+        sparsity=spec.sparsity,
+        schedule=spec.schedule,
+        step=spec.step,
+        task=subject.task.name,
+        seed=run.facts["seed"],
+        scores="magnitude",
+        provenance={
+            "metric": subject.task.metric,
+            "whole_model_sparsity": whole_model_sparsity(run),
+            "dense": dense.facts["score"],
+            "ticket": run.facts["score"],
+            "recipe": dataclasses.asdict(subject.recipe),
+            "numerics": run.numerics,
+            "key": run.key,
+        },
+    )
+    place = folder / f"ticket-seed-{ticket.seed}"
+    ticket.save(place)
+    return str(place)
 
 
 def evaluate(
@@ -321,20 +177,13 @@ def evaluate(
     jobs = evaluation(subject, mask, spec)
     store = _done(*run(jobs.plan, lab, watch or Watch()))
     known.save()
-    dense, masked = results(store, jobs.dense), results(store, jobs.masked)
-    refuse_mixed([one.numerics for one in (*dense, *masked)])
-    evaluated = Evaluated(
-        task=task.name,
-        model=place,
-        metric=task.metric,
-        split=task.test_split,
+    evaluated = evaluated_in(
+        store,
+        subject,
+        jobs,
         init=spec.init,
-        sparsity=f"{loaded.sparsity:f}",
-        dense=summary(dense),
-        scores=summary(masked),
-        verdict=verdict(store, task, dense, masked, loaded.sparsity, fixed=True).to_json(),
+        sparsity=loaded.sparsity,
         ticket=str(ticket),
-        seconds=_seconds([*dense, *masked]),
         output=str(folder.folder),
         key=name,
     )

@@ -28,7 +28,7 @@ from tombola.lab.subjects import Subjects
 from tombola.lab.work import Job, Subject
 from tombola.specs import EvaluateSpec, FindSpec, ImpSpec, LabSpec, TrainSpec
 from tombola.study.evidence import overlap, summary, verdict
-from tombola.study.matching import FIXED_TICKET, SEARCH, THIS_RUN
+from tombola.study.verdict import FIXED_TICKET, SEARCH, THIS_RUN
 from tombola.task.tasks import load_task
 from tombola.task.train import fit
 from tombola.ticket.init import INITS

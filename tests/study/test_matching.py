@@ -12,11 +12,6 @@ from scipy import stats
 from tombola.errors import SpecError
 from tombola.lab.numerics import refuse_mixed
 from tombola.study.matching import (
-    FIXED_TICKET,
-    SEARCH,
-    THIS_RUN,
-    Status,
-    Verdict,
     bootstrap,
     bootstrap_mean,
     highest_winning,
@@ -27,6 +22,7 @@ from tombola.study.matching import (
     within_one_dense_sd,
     within_one_pooled_sd,
 )
+from tombola.study.verdict import FIXED_TICKET, SEARCH, THIS_RUN, Status, Verdict
 
 HALF = Decimal("0.5")
 PUBLISHED_POWER = {3: 0.17, 5: 0.33, 10: 0.64, 15: 0.81}

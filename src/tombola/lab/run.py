@@ -4,7 +4,6 @@ from functools import cache
 from pathlib import Path
 
 from tombola.errors import SpecError
-from tombola.lab.artefacts import results
 from tombola.lab.engine import Crew, Report, Watch, execute, missing
 from tombola.lab.numerics import refuse_mixed
 from tombola.lab.plan import Plan
@@ -71,6 +70,7 @@ def _refuse_mixed(plan: Plan, store: Store, threads: int, processes: int) -> Non
     """Refuse to add to results that were made with other numerics, before anything is done."""
     import torch
 
+    from tombola.lab.artefacts import results
     from tombola.task.train import numerics
 
     torch.set_num_threads(threads)

@@ -5,12 +5,10 @@ side by side in a strip to the right, so that none hides another; every name sta
 edge, level with its score or joined to it by a thin line.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import floor, isfinite
+from math import floor
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import altair as alt
@@ -18,7 +16,8 @@ import numpy as np
 import vl_convert
 from scipy.optimize import isotonic_regression
 
-from tombola.errors import OutputError, SpecError
+from tombola.ship.series import Content, Series, read
+from tombola.ticket.folder import write_bytes
 
 __all__ = ["draw", "save"]
 
@@ -46,50 +45,6 @@ LOOKS = {
     "shuffle": ("#56B4E9", "cross"),
 }
 OTHER = ("#000000", "triangle-right")
-
-
-@dataclass(frozen=True)
-class Series:
-    """The scores of one network at one sparsity."""
-
-    name: str
-    sparsity: float
-    """In percent."""
-
-    scores: tuple[float, ...]
-    """One per seed that did not fail, in points."""
-
-    runs: int
-    """Seeds, the failed ones too."""
-
-    @property
-    def mean(self) -> float:
-        return fmean(self.scores)
-
-    @property
-    def sd(self) -> float:
-        return stdev(self.scores) if len(self.scores) > 1 else 0.0
-
-    @property
-    def label(self) -> str:
-        """Name, mean and spread, and how many runs these are of if some failed."""
-        spread = f" ± {self.sd:.1f}" if len(self.scores) > 1 else ""
-        some = f" ({len(self.scores)} of {self.runs})" if len(self.scores) < self.runs else ""
-        return f"{self.name} {self.mean:.1f}{spread}{some}"
-
-
-@dataclass(frozen=True)
-class Content:
-    """What there is to draw, failed runs left out."""
-
-    dense: Series | None
-    tickets: list[Series]
-    controls: list[Series]
-    margin: float | None
-    """How far below dense still counts as matching, in points."""
-
-    trivial: float | None
-    """Score of the trivial baseline, in points."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +109,7 @@ def draw(result: Mapping[str, Any]) -> alt.LayerChart:
 
     Raises: SpecError, if there is no score at all.
     """
-    content = _read(result)
+    content = read(result)
     frame = _frame(content, str(result["metric"]))
     layers = [
         *_strip(content, frame),
@@ -194,47 +149,7 @@ def save(result: Mapping[str, Any], folder: Path) -> list[Path]:
     """
     svg = vl_convert.vegalite_to_svg(draw(result).to_dict(), allowed_base_urls=[])
     files = {"scores.svg": svg.encode(), "scores.png": vl_convert.svg_to_png(svg, scale=2)}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return [_write(folder / name, content) for name, content in files.items()]
-    except OSError as error:
-        raise OutputError(f"the picture can't be written to {folder}: {error.strerror}.") from error
-
-
-def _write(path: Path, content: bytes) -> Path:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with aside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    return aside.replace(path)
-
-
-def _read(result: Mapping[str, Any]) -> Content:
-    """The series of a result, without the runs that failed."""
-    rounds = [
-        series
-        for each in result["rounds"]
-        if (series := _series("IMP", each, 100 * float(each["sparsity"])))
-    ]
-    final = max((100 * float(each["sparsity"]) for each in result["rounds"]), default=0.0)
-    controls = [
-        series
-        for name, each in (result.get("controls") or {}).items()
-        if (series := _series(name, each, final))
-    ]
-    dense = _series("dense", result["dense"], 0.0)
-    if not (dense or rounds or controls):
-        raise SpecError("a picture needs at least one score, and this result has none.")
-    margin = (result.get("verdict") or {}).get("margin") if dense else None
-    tickets = sorted(rounds, key=lambda series: series.sparsity)
-    return Content(dense, tickets, controls, margin, result.get("trivial"))
-
-
-def _series(name: str, scores: Mapping[str, Any], sparsity: float) -> Series | None:
-    """None, if every run failed."""
-    known = [float(x) for x in scores["values"] if x is not None and isfinite(x)]
-    return Series(name, sparsity, tuple(known), len(scores["values"])) if known else None
+    return [write_bytes(folder / name, content) for name, content in files.items()]
 
 
 def _frame(content: Content, metric: str) -> Frame:

@@ -10,7 +10,8 @@ import numpy as np
 from tombola.lab.artefacts import read_mask, read_outcome
 from tombola.lab.plan import Job
 from tombola.lab.store import Result, Store
-from tombola.study.matching import FIXED_TICKET, SEARCH, Verdict, bootstrap, paired_t
+from tombola.study.matching import bootstrap, paired_t
+from tombola.study.verdict import FIXED_TICKET, SEARCH, Verdict
 from tombola.task.metrics import METRICS
 from tombola.task.models import stream
 from tombola.task.tasks import Task

@@ -6,12 +6,21 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tombola.errors import OutputError, TicketError
 
-__all__ = ["directory_size", "parse_object", "read_limited", "sync", "write_file", "write_folder"]
+__all__ = [
+    "directory_size",
+    "parse_object",
+    "read_limited",
+    "sync",
+    "write_bytes",
+    "write_file",
+    "write_folder",
+]
 
 
 def directory_size(path: str | Path) -> int:
@@ -50,7 +59,15 @@ def write_folder(path: str | Path, files: Mapping[str, bytes], *, replaces: Iter
 
 
 def write_file(path: str | Path, text: str) -> Path:
-    """Write a text file beside its final place, sync it, and rename it last.
+    """Write a text file, complete or not at all.
+
+    Raises: OutputError, if the disk refuses.
+    """
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | Path, content: bytes) -> Path:
+    """Write a file beside its final place, sync it, and rename it last.
 
     Raises: OutputError, if the disk refuses.
     """
@@ -58,13 +75,14 @@ def write_file(path: str | Path, text: str) -> Path:
     beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _write_synced(beside, text.encode())
+        _write_synced(beside, content)
         beside.replace(target)
         sync(target.parent)
     except OSError as error:
         raise _unwritten(path, error) from None
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink()
     return target
 
 
