@@ -225,6 +225,28 @@ def test_a_file_in_the_place_of_a_folder_is_told(cli: Cli, find: list[object]) -
     assert said.startswith("expected to write taken/found.json, got: ")
 
 
+LAB_MISTAKES: list[tuple[list[str], str]] = [
+    (["run", "tabel2"], "there is no plan 'tabel2'. Did you mean 'table2'?"),
+    (["run", "nowhere/plan.yaml"], "expected a plan file, got 'nowhere/plan.yaml'"),
+    (["run", "quick", "--engine", "rya"], "there is no engine 'rya'. Did you mean 'ray'?"),
+    (["run", "quick", "--workers", "-1"], "workers is zero or more, got -1."),
+    (["run", "glue-table2"], "there is no task 'glue/mnli'."),
+    (["status", "quick"], "expected a store at 'runs/store', got nothing. Name one with --store."),
+    (["store", "list"], "expected a store at 'runs/store', got nothing. Name one with --store."),
+    (["store", "lsit"], "there is no chore of a store 'lsit'. Did you mean 'list'?"),
+]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"), LAB_MISTAKES, ids=[" ".join(a) for a, _ in LAB_MISTAKES]
+)
+def test_a_mistake_in_the_laboratory_is_one_line_and_leaves_nothing(
+    argv: list[str], message: str, cli: Cli
+) -> None:
+    assert message in refusal(cli(*argv))
+    assert left() == []
+
+
 def test_a_mistyped_verb_is_met_with_the_nearest(cli: Cli) -> None:
     assert refusal(cli("fnid")) == "there is no verb 'fnid'. Did you mean 'find'?"
     assert refusal(cli("xyz")).startswith("there is no verb 'xyz'. There are: evaluate, find")

@@ -12,6 +12,8 @@ from tombola.specs import LabSpec
 
 if TYPE_CHECKING:
     from tombola.lab.plan import Plan
+    from tombola.lab.store import Store
+    from tombola.lab.subjects import Subjects
 
 __all__ = ["lab_of", "run", "run_parser", "status", "status_parser", "store", "store_parser"]
 
@@ -24,8 +26,8 @@ def lab_of(options: Namespace) -> LabSpec:
     return LabSpec(**{name: value for name, value in vars(options).items() if name in names})
 
 
-def _plan(options: Namespace) -> "Plan":
-    """The plan that is named, with the fingerprints of its networks and data."""
+def _plan(options: Namespace) -> tuple["Plan", "Subjects"]:
+    """The plan that is named, and the fingerprints of its networks and data."""
     from tombola.lab.planfile import expand, read_plan
     from tombola.lab.subjects import Subjects
 
@@ -35,9 +37,17 @@ def _plan(options: Namespace) -> "Plan":
     def subject(task: Any, recipe: Any) -> Any:
         return known.subject(file.model, task, recipe, scope=file.scope, folder=None)
 
-    plan = expand(file, subject)
-    known.save()
-    return plan
+    return expand(file, subject), known
+
+
+def _store_there(options: Namespace) -> "Store":
+    """The store that is named, which must be there."""
+    from tombola.lab.store import Store
+
+    folder = Path(lab_of(options).store)
+    if not folder.is_dir():
+        raise SpecError(f"expected a store at {str(folder)!r}, got nothing. Name one with --store.")
+    return Store(folder)
 
 
 # --- run ---------------------------------------------------------------------
@@ -59,21 +69,22 @@ def run(options: Namespace) -> int:
     from tombola.terminal_lab import show_cells, show_estimate, show_report
 
     console, lab = Console(), lab_of(options)
-    Store(lab.store)
-    plan = _plan(options)
+    plan, known = _plan(options)
+    kept = Store(lab.store)
+    known.save()
     if options.dry_run:
         from tombola.lab.estimate import estimate
         from tombola.lab.run import threads_of
 
         workers, threads = max(lab.workers, 1), threads_of(lab)
-        show_estimate(estimate(plan, Store(lab.store), workers=workers, threads=threads), console)
+        show_estimate(estimate(plan, kept, workers=workers, threads=threads), console)
         return 0
 
     from tombola.lab.run import run as run_plan
     from tombola.terminal import Live
 
     with Live(console) as live:
-        kept, report = run_plan(plan, lab, live)
+        _, report = run_plan(plan, lab, live)
     if options.json:
         from tombola.study.table import rows
         from tombola.ticket.folder import write_file
@@ -97,10 +108,12 @@ def status(options: Namespace) -> int:
     """How far a plan is, whoever works on it."""
     from rich.console import Console
 
-    from tombola.lab.store import Store
     from tombola.terminal_lab import show_status
 
-    show_status(_plan(options), Store(lab_of(options).store), Console())
+    kept = _store_there(options)
+    plan, known = _plan(options)
+    known.save()
+    show_status(plan, kept, Console())
     return 0
 
 
@@ -121,15 +134,11 @@ def store(options: Namespace) -> int:
     """List, show, check or tidy a store; 1 if something is damaged."""
     from rich.console import Console
 
-    from tombola.lab.store import Store
     from tombola.terminal_lab import show_listing
 
     if options.chore not in CHORES:
         raise unknown("chore of a store", options.chore, CHORES)
-    console, folder = Console(), Path(lab_of(options).store)
-    if not folder.is_dir():
-        raise SpecError(f"expected a store at {str(folder)!r}, got nothing. Name one with --store.")
-    kept = Store(folder)
+    console, kept = Console(), _store_there(options)
     if options.chore == "list":
         wanted = {k: v for k in ("kind", "task") if (v := getattr(options, k)) is not None}
         rows = [row for row in kept.rows() if all(row.get(k) == v for k, v in wanted.items())]
