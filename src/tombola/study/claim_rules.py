@@ -1,6 +1,6 @@
 """How the claims of a paper are decided, read from `catalog/claims/`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -16,7 +16,7 @@ __all__ = ["QUANTIFIERS", "Part", "Rule", "Rules", "Trend", "read_rules"]
 
 CATALOG = Path(__file__).parents[1] / "catalog" / "claims"
 
-QUANTIFIERS = {
+QUANTIFIERS: Mapping[str, Callable[[int], int]] = {
     "some": lambda number: 1,
     "most": lambda number: number // 2 + 1,
     "nearly every": lambda number: ceil(0.9 * number),
@@ -99,18 +99,21 @@ def _part(fields: Mapping[str, Any]) -> Part:
 
 def _pairs(fields: Mapping[str, Any]) -> dict[str, Any]:
     """What is said, and which networks are compared at which sparsities."""
-    span = dict(fields["sparsity"])
-    ends = {end: Decimal(str(span.pop(word))) for end, word in ENDS.items() if word in span}
+    span = fields["sparsity"]
     return {
         "says": fields["says"],
         "first": _which(fields["first"]),
         "minus": _which(fields["minus"]),
-        "span": Span(**ends, **span),
+        "span": Span(
+            least=Decimal(str(span.get("from", Span.least))),
+            most=Decimal(str(span.get("to", Span.most))),
+            take=span.get("take", Span.take),
+        ),
     }
 
 
-ENDS = {"least": "from", "most": "to"}
-
-
 def _which(fields: Mapping[str, Any]) -> Which:
-    return Which(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    lists: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    return Which(**lists)

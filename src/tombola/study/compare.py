@@ -90,6 +90,11 @@ class Comparison:
         """Of the task."""
         return self.first[0].margin
 
+    @property
+    def sparsity(self) -> Decimal:
+        """Of the first; 0 if nothing is dead in it."""
+        return self.first[0].sparsity or Decimal(0)
+
     @cached_property
     def _scores(self) -> list[tuple[float | None, float | None]]:
         return [
@@ -190,6 +195,5 @@ def _search(pair: Comparison) -> tuple[str, ...]:
 
 
 def _at(several: Sequence[Comparison], span: Span) -> Iterator[Comparison]:
-    sparsity = [pair.first[0].sparsity or Decimal(0) for pair in several]
-    chosen = span.of(sparsity)
-    return (pair for pair, at in zip(several, sparsity, strict=True) if at in chosen)
+    chosen = span.of(pair.sparsity for pair in several)
+    return (pair for pair in several if pair.sparsity in chosen)

@@ -30,10 +30,14 @@ def ends(
     """
     values = np.round(np.asarray(differences, dtype=np.float64), 9)
     if np.ptp(values) == 0:
-        return (float(values[0]),) * 3
+        same = float(values[0])
+        return same, same, same
     mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / sqrt(values.size)
-    low, high = stats.t.isf([below, below if above is None else above], values.size - 1) * error
-    return mean, mean - float(low), mean + float(high)
+    low, high = (
+        error * float(stats.t.isf(chance, values.size - 1))
+        for chance in (below, below if above is None else above)
+    )
+    return mean, mean - low, mean + high
 
 
 def p_above(differences: ArrayLike, bound: float) -> float:
