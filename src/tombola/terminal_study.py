@@ -1,6 +1,7 @@
 """What a person sees of a study: verdicts, a matrix, claims."""
 
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 
 from rich import box
 from rich.console import Console
@@ -11,8 +12,8 @@ from tombola.study.claims import Claim, Finding
 from tombola.study.row import Row
 from tombola.study.spread import Spread
 from tombola.study.transfer import Estimate, Matrix, Source
+from tombola.study.verdict import in_percent
 from tombola.study.winning import Judged, Matching
-from tombola.terminal import percent
 
 __all__ = ["show_claims", "show_matching", "show_transfer", "show_unfinished"]
 
@@ -22,23 +23,28 @@ MOST_MISSING = 3
 
 def show_matching(found: Matching, console: Console) -> None:
     """A line for each network, then what they say together."""
-    table = Table(box=box.SIMPLE)
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
     for column in ("network", "task"):
-        table.add_column(column)
-    for column in ("sparsity", "seeds", "minus dense", "90 % interval"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for column in ("verdict", "one sd"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
+    for column in ("sparsity", "seeds", "minus dense, 90 % interval"):
+        table.add_column(column, justify="right", no_wrap=column == "seeds")
+    for column in ("verdict", "sd"):
+        table.add_column(column, no_wrap=True)
     for each in found.judged:
         table.add_row(*map(escape, _judged(each)))
     console.print(table)
-    _say(console, "one sd: the paper's rules, descriptive: of dense / pooled. They are no tests.")
+    _say(console, "sd: within one standard deviation of dense / pooled, as the paper; no test.")
+    if any(each.verdict and each.verdict.seeds == 1 for each in found.judged):
+        _say(console, "*: this run only, over test examples; it says nothing about other seeds.")
+    for each in found.judged:
+        if each.why and each.pair.keys:
+            _say(console, f"no verdict on {each.pair.about()}: {each.why}.")
     for first, sparsity in found.highest:
         if first.row.kind == "imp":
             _say(console, f"{_name(first.row)} on {first.row.target}: {_highest(sparsity)}")
     for family in found.families:
         source = f" from {family.source}" * bool(family.source)
-        at = ", ".join(percent(f"{each:f}") for each in family.sparsities)
+        at = ", ".join(map(in_percent, family.sparsities))
         _say(console, f"{family.arm}, {family.name}{source} at {at}: {family.answer.sentence()}")
     for spread in found.spreads:
         _say(console, _spread(spread))
@@ -48,29 +54,34 @@ def _judged(each: Judged) -> tuple[str, ...]:
     row, verdict = each.row, each.verdict
     there, wanted = len(each.pair.first) - len(each.pair.gaps), len(each.pair.first)
     task = f"{row.source} → {row.target}" if row.moved else row.target
-    what = (_name(row), task, percent(f"{row.sparsity:f}"), f"{there}/{wanted}")
+    what = (_name(row), task, in_percent(each.pair.sparsity), f"{there}/{wanted}")
     if verdict is None:
-        return (*what, "", "", each.why, "")
-    status = f"{verdict.status} (this run only)" if verdict.seeds == 1 else verdict.status
+        return (*what, "", "none" if each.pair.keys else "missing", "")
+    status = f"{verdict.status}{'*' * (verdict.seeds == 1)}"
     if verdict.seeds_needed:
-        status += f"; n = {verdict.seeds_needed} would settle this"
+        status += f", n = {verdict.seeds_needed}"
     rules = (each.within_dense_sd, each.within_pooled_sd)
-    told = "" if None in rules else " / ".join("yes" if rule else "no" for rule in rules)
-    return (*what, f"{verdict.difference:+z.2f}", _interval(verdict.interval), status, told)
+    told = "" if None in rules else "/".join("yes" if rule else "no" for rule in rules)
+    change = f"{verdict.difference:+z.2f} ({_interval(verdict.interval)})"
+    return (*what, change, status, told)
 
 
 def _name(row: Row) -> str:
-    return f"{row.arm}: {row.name}" + "".join(f", {habit}" for habit in row.habits)
+    return row.arm if row.kind in TICKETS else f"{row.arm}: {row.name}"
+
+
+TICKETS = ("imp", "one-shot", "transfer", "evaluate")
+"""Kinds whose arm says enough."""
 
 
 def _interval(ends: tuple[float, float] | None) -> str:
     return "" if ends is None else f"{ends[0]:+z.2f} to {ends[1]:+z.2f}"
 
 
-def _highest(sparsity: object) -> str:
+def _highest(sparsity: Decimal | None) -> str:
     if sparsity is None:
         return "no winning ticket shown, tested from the lowest sparsity upward"
-    return f"highest winning sparsity {percent(f'{sparsity:f}')}"
+    return f"highest winning sparsity {in_percent(sparsity)}"
 
 
 def _spread(found: Spread) -> str:
@@ -85,7 +96,7 @@ def _spread(found: Spread) -> str:
 def show_transfer(matrices: Iterable[Matrix], console: Console) -> None:
     """Two matrices each: minus dense, and minus the target's own tickets."""
     for matrix in matrices:
-        at = percent(f"{matrix.sparsity:f}")
+        at = in_percent(matrix.sparsity)
         for title, own in (("minus dense", False), ("minus the target's own ticket", True)):
             heading = f"{matrix.arm}, tickets at {at}: score {title}, 90 % interval"
             table = Table(title=heading, title_justify="left", box=box.SIMPLE)
@@ -109,12 +120,16 @@ def _places(row: Source, targets: Sequence[str], *, own: bool) -> list[str]:
     cells = []
     for target in targets:
         place = found.get(target)
-        estimate = place and (place.minus_same_task if own else place.minus_dense)
-        cells.append("" if estimate is None else _estimate(estimate))
+        if place is None:
+            cells.append("")
+        else:
+            cells.append(_estimate(place.minus_same_task if own else place.minus_dense))
     return cells
 
 
-def _estimate(found: Estimate) -> str:
+def _estimate(found: Estimate | None) -> str:
+    if found is None:
+        return ""
     if found.mean is None:
         return "missing"
     lines = [f"{found.mean:+z.2f}", _interval(found.interval) or "one seed"]

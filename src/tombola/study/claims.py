@@ -197,7 +197,8 @@ def _gaps(pairs: Iterable[Comparison]) -> list[str]:
     missing = []
     for pair in pairs:
         if pair.gaps:
-            missing.append(f"{pair.about()}: seed {', '.join(map(str, pair.gaps))}")
+            plural = "s" * (len(pair.gaps) > 1)
+            missing.append(f"{pair.about()}: seed{plural} {', '.join(map(str, pair.gaps))}")
         elif len(pair.first) < 2:
             missing.append(f"{pair.about()}: a second seed")
     return missing

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 from tombola.study.row import Row
+from tombola.study.verdict import in_percent
 
 __all__ = ["Comparison", "Span", "Which", "compare", "comparisons", "group"]
 
@@ -67,9 +68,9 @@ class Span:
     def __str__(self) -> str:
         """In percent, for people."""
         if self.least == self.most:
-            return f" at {100 * self.least.normalize():f} %"
+            return f" at {in_percent(self.least)}"
         inside = self.least > 0 or self.most < 1
-        return f" from {100 * self.least:f} to {100 * self.most:f} %" if inside else ""
+        return f" from {in_percent(self.least)} to {in_percent(self.most)}" if inside else ""
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Comparison:
         """Which networks, on which task, for people."""
         row = self.first[0]
         names = f"{_named(row)} - {'dense' if self.with_dense else _named(self.second[0])}"
-        at = "" if row.sparsity is None else f" at {100 * row.sparsity.normalize():f} %"
+        at = "" if row.sparsity is None else f" at {in_percent(row.sparsity)}"
         return f"{names} on {row.target}{at}"
 
 
