@@ -98,8 +98,8 @@ def show_transfer(matrices: Iterable[Matrix], console: Console) -> None:
     for matrix in matrices:
         at = in_percent(matrix.sparsity)
         for title, own in (("minus dense", False), ("minus the target's own ticket", True)):
-            heading = f"{matrix.arm}, tickets at {at}: score {title}, 90 % interval"
-            table = Table(title=heading, title_justify="left", box=box.SIMPLE)
+            _say(console, f"{matrix.arm}, tickets at {at}: score {title}, 90 % interval")
+            table = Table(box=box.SIMPLE)
             table.add_column("from \\ to")
             for target in matrix.targets:
                 table.add_column(target, justify="right")

@@ -148,7 +148,7 @@ def test_numerics_that_differ_are_refused_with_both_runs() -> None:
 @pytest.mark.parametrize("quantifier", QUANTIFIERS)
 def test_errors_of_a_rule_are_as_rare_as_its_level(quantifier: str) -> None:
     """At the bound in as many comparisons as make the claim just false, beyond it in the rest."""
-    number, runs = 5, 400
+    number, runs = 4, 250
     part = Part(
         says="",
         first=Which(kinds=("imp",)),

@@ -78,13 +78,8 @@ class Comparison:
     """One network minus another on one task, seed by seed; differences are in points."""
 
     first: Group
-    second: Group
-    """Of the same seeds; the first itself, where it is compared with its dense networks."""
-
-    @property
-    def with_dense(self) -> bool:
-        """Whether the second is the dense network."""
-        return self.first is self.second
+    second: Group | None = None
+    """Of the same seeds; None for the dense network, whose scores stand in the first's rows."""
 
     @property
     def margin(self) -> float:
@@ -98,10 +93,9 @@ class Comparison:
 
     @cached_property
     def _scores(self) -> list[tuple[float | None, float | None]]:
-        return [
-            (a.score, b.dense if self.with_dense else b.score)
-            for a, b in zip(self.first, self.second, strict=True)
-        ]
+        if self.second is None:
+            return [(row.score, row.dense) for row in self.first]
+        return [(a.score, b.score) for a, b in zip(self.first, self.second, strict=True)]
 
     @cached_property
     def differences(self) -> list[float]:
@@ -120,11 +114,18 @@ class Comparison:
         """Whether every seed is there, and there are two or more: a test can be made."""
         return not self.gaps and len(self.first) > 1
 
+    @property
+    def runs(self) -> list[tuple[str, str]]:
+        """Keys of both runs of each seed, done or not."""
+        if self.second is None:
+            return [(row.key, row.dense_key) for row in self.first]
+        return [(a.key, b.key) for a, b in zip(self.first, self.second, strict=True)]
+
     @cached_property
     def keys(self) -> list[str]:
         """Of all runs that have a score, each once."""
         keys = [row.key for row in self.first if row.score is not None]
-        if self.with_dense:
+        if self.second is None:
             keys += [row.dense_key for row in self.first if row.dense is not None]
         else:
             keys += [row.key for row in self.second if row.score is not None]
@@ -133,9 +134,9 @@ class Comparison:
     def about(self) -> str:
         """Which networks, on which task, for people."""
         row = self.first[0]
-        names = f"{_named(row)} - {'dense' if self.with_dense else _named(self.second[0])}"
+        minus = "dense" if self.second is None else _named(self.second[0])
         at = "" if row.sparsity is None else f" at {in_percent(row.sparsity)}"
-        return f"{names} on {row.target}{at}"
+        return f"{_named(row)} - {minus} on {row.target}{at}"
 
 
 def _named(row: Row) -> str:
@@ -167,7 +168,7 @@ def comparisons(table: Sequence[Row], first: Which, minus: Which, span: Span) ->
     """
     firsts = group(filter(first.admits, table))
     if minus.kinds == ("dense",):
-        pairs = [Comparison(mine, mine) for mine in firsts]
+        pairs = [Comparison(mine) for mine in firsts]
     else:
         seconds = group(filter(minus.admits, table))
         pairs = [compare(a, b) for a in firsts for b in seconds if _belong(a[0], b[0])]
@@ -175,11 +176,7 @@ def comparisons(table: Sequence[Row], first: Which, minus: Which, span: Span) ->
     for pair in pairs:
         if pair.first:
             wanted.setdefault(_search(pair), []).append(pair)
-    chosen = {
-        tuple((a.key, b.key) for a, b in zip(pair.first, pair.second, strict=True)): pair
-        for several in wanted.values()
-        for pair in _at(several, span)
-    }
+    chosen = {tuple(pair.runs): pair for several in wanted.values() for pair in _at(several, span)}
     return list(chosen.values())
 
 
@@ -191,8 +188,8 @@ def _belong(a: Row, b: Row) -> bool:
 
 def _search(pair: Comparison) -> tuple[str, ...]:
     """What a comparison is about besides the sparsity."""
-    a, b = pair.first[0], pair.second[0]
-    return a.arm, a.name, a.source, a.target, b.arm, b.name, b.source
+    both = pair.first[0], (pair.second or pair.first)[0]
+    return tuple(name for row in both for name in (row.arm, row.name, row.source, row.target))
 
 
 def _at(several: Sequence[Comparison], span: Span) -> Iterator[Comparison]:

@@ -21,20 +21,17 @@ def ends(
     """Mean, lower and upper end of a t interval, each end with an error rate of its own.
 
     Args:
-        differences: [seeds], two or more; 1e-9 points is far below any score's resolution, and
-            rounding to it makes equal differences equal.
+        differences: [seeds], two or more.
         below: chance that the true mean is below the lower end.
         above: chance that it is above the upper end; the same by default.
 
     Returns: three equal numbers if all differences are equal.
     """
-    values = np.round(np.asarray(differences, dtype=np.float64), 9)
-    if np.ptp(values) == 0:
-        same = float(values[0])
-        return same, same, same
-    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / sqrt(values.size)
+    mean, error, freedom = _mean_and_error(differences)
+    if not error:
+        return mean, mean, mean
     low, high = (
-        error * float(stats.t.isf(chance, values.size - 1))
+        error * float(stats.t.isf(chance, freedom))
         for chance in (below, below if above is None else above)
     )
     return mean, mean - low, mean + high
@@ -49,10 +46,20 @@ def p_above(differences: ArrayLike, bound: float) -> float:
         differences: [seeds], two or more.
         bound: in points.
     """
+    mean, error, freedom = _mean_and_error(differences)
+    if not error:
+        return 0.0 if mean > bound else 1.0
+    return float(stats.t.sf((mean - bound) / error, freedom))
+
+
+def _mean_and_error(differences: ArrayLike) -> tuple[float, float, int]:
+    """Mean, its standard error, 0 if all differences are equal, and the degrees of freedom."""
+    # 1e-9 points is far below any score's resolution, and makes equal differences equal.
     values = np.round(np.asarray(differences, dtype=np.float64), 9)
     if np.ptp(values) == 0:
-        return 0.0 if values[0] > bound else 1.0
-    return float(stats.ttest_1samp(values, bound, alternative="greater").pvalue)
+        return float(values[0]), 0.0, values.size - 1
+    error = float(np.std(values, ddof=1)) / sqrt(values.size)
+    return float(np.mean(values)), error, values.size - 1
 
 
 def p_below(differences: ArrayLike, bound: float) -> float:

@@ -44,7 +44,7 @@ def published_difference(pair: Comparison) -> float | None:
 
     A task whose texts the package carries is none of the paper's, whatever its name.
     """
-    first, second = pair.first[0], None if pair.with_dense else pair.second[0]
+    first, second = pair.first[0], pair.second[0] if pair.second else None
     if (SUITE / first.target).is_dir():
         return None
     for minus_dense in (_in_table2, _in_figure2):

@@ -176,7 +176,7 @@ def _source(
         places=tuple(
             Place(
                 target=rows[0].target,
-                minus_dense=Estimate.of(Comparison(rows, rows)),
+                minus_dense=Estimate.of(Comparison(rows)),
                 minus_same_task=Estimate.of(against_own[rows[0].target])
                 if rows[0].target in against_own
                 else None,
@@ -191,5 +191,5 @@ def _source(
             target for target, p in zip(against_own, p_values, strict=True) if p < ERROR
         ),
         compared=len(against_own),
-        universality=everywhere([Comparison(rows, rows) for rows in networks]),
+        universality=everywhere([Comparison(rows) for rows in networks]),
     )

@@ -149,7 +149,7 @@ def _searches(table: Iterable[Row]) -> list[list[Comparison]]:
     for rows in group(row for row in table if row.sparsity is not None):
         row = rows[0]
         search = (row.arm, row.name, row.source, row.target)
-        found.setdefault(search, []).append(Comparison(rows, rows))
+        found.setdefault(search, []).append(Comparison(rows))
     return [sorted(search, key=lambda pair: pair.sparsity) for search in found.values()]
 
 
