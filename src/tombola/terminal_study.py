@@ -23,21 +23,24 @@ MOST_MISSING = 3
 
 def show_matching(found: Matching, console: Console) -> None:
     """A line for each network, then what they say together."""
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for column in ("network", "task"):
         table.add_column(column, overflow="fold")
-    for column in ("sparsity", "seeds", "minus dense, 90 % interval"):
-        table.add_column(column, justify="right", no_wrap=column == "seeds")
+    for column in ("sparsity", "seeds", "minus dense", "90 % interval"):
+        table.add_column(column, justify="right", no_wrap=column != "minus dense")
     for column in ("verdict", "sd"):
         table.add_column(column, no_wrap=True)
     for each in found.judged:
         table.add_row(*map(escape, _judged(each)))
     console.print(table)
-    _say(console, "sd: within one standard deviation of dense / pooled, as the paper; no test.")
+    _say(
+        console,
+        "sd: within one standard deviation of dense / pooled, the paper's two rules; no tests.",
+    )
     if any(each.verdict and each.verdict.seeds == 1 for each in found.judged):
         _say(console, "*: this run only, over test examples; it says nothing about other seeds.")
     for each in found.judged:
-        if each.why and each.pair.keys:
+        if each.why and not _missing(each):
             _say(console, f"no verdict on {each.pair.about()}: {each.why}.")
     for first, sparsity in found.highest:
         if first.row.kind == "imp":
@@ -56,14 +59,18 @@ def _judged(each: Judged) -> tuple[str, ...]:
     task = f"{row.source} → {row.target}" if row.moved else row.target
     what = (_name(row), task, in_percent(each.pair.sparsity), f"{there}/{wanted}")
     if verdict is None:
-        return (*what, "", "none" if each.pair.keys else "missing", "")
+        return (*what, "", "", "missing" if _missing(each) else "none", "")
     status = f"{verdict.status}{'*' * (verdict.seeds == 1)}"
     if verdict.seeds_needed:
         status += f", n = {verdict.seeds_needed}"
     rules = (each.within_dense_sd, each.within_pooled_sd)
-    told = "" if None in rules else "/".join("yes" if rule else "no" for rule in rules)
-    change = f"{verdict.difference:+z.2f} ({_interval(verdict.interval)})"
-    return (*what, change, status, told)
+    told = "" if None in rules else "/".join("yn"[not rule] for rule in rules)
+    return (*what, f"{verdict.difference:+z.2f}", _interval(verdict.interval), status, told)
+
+
+def _missing(each: Judged) -> bool:
+    """Whether no run of it has been made."""
+    return all(row.state == "missing" for row in each.pair.first)
 
 
 def _name(row: Row) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hand import NUMERICS, network, plan, search
+from hand import NUMERICS, TASKS, network, plan, search
 
 from tombola.errors import SpecError
 from tombola.study.claim_rules import QUANTIFIERS, Part, Rule, read_rules
@@ -18,6 +18,10 @@ from tombola.study.row import Row
 
 Edit = Callable[[Row], float]
 """Row -> points that are added to its score."""
+
+
+EARLY = [row for task in TASKS for row in search(task, 0.0, arm="early", sparsity=Decimal("0.4"))]
+"""Rounds at the sparsity where the first claim can be contradicted."""
 
 
 def by_id(table: list[Row]) -> dict[int, Claim]:
@@ -48,7 +52,7 @@ def test_rows_as_in_the_paper_reproduce_every_claim() -> None:
 @pytest.mark.parametrize(
     ("number", "edit"),
     [
-        (1, lambda row: -9.0 if (row.arm, row.target) == ("tickets", "a") else 0.0),
+        (1, lambda row: -9.0 if (row.arm, row.target) == ("early", "a") else 0.0),
         (2, lambda row: 25.0 if (row.kind, row.target) == ("shuffle", "b") else 0.0),
         (3, lambda row: 9.0 if (row.arm, row.target) == ("late", "c") else 0.0),
         (4, lambda row: 9.0 if row.arm == "standard" else 0.0),
@@ -59,7 +63,7 @@ def test_rows_as_in_the_paper_reproduce_every_claim() -> None:
     ],
 )
 def test_a_claim_is_contradicted_when_its_rows_are_edited(number: int, edit: Edit) -> None:
-    assert by_id(edited(plan(), edit))[number].status == "contradicted"
+    assert by_id(edited(plan() + EARLY, edit))[number].status == "contradicted"
 
 
 def test_noise_leaves_every_claim_undecided() -> None:
@@ -103,16 +107,22 @@ def test_one_seed_and_one_task_decide_no_claim() -> None:
 
 
 def test_an_existence_claim_reads_the_lowest_sparsity_of_its_range() -> None:
-    def rounds(change: float) -> list[Row]:
+    def rounds(change: float, lowest: str = "0.4") -> list[Row]:
         return [
             row
             for task in ("a", "b")
-            for sparsity, points in (("0.3", -9.0), ("0.5", change), ("0.8", -9.0))
+            for sparsity, points in (("0.3", -9.0), (lowest, change), ("0.8", -9.0))
             for row in search(task, points, sparsity=Decimal(sparsity))
         ]
 
     assert by_id(rounds(0.0))[1].status == "reproduced"
+    assert by_id(rounds(0.0, "0.6"))[1].status == "reproduced"
     assert by_id(rounds(-5.0))[1].status == "contradicted"
+    sparse = by_id(rounds(-5.0, "0.6"))[1]
+    assert sparse.status == "undecided"
+    assert sparse.to_json()["missing"][0] == (
+        "imp - dense on a at 60 %: 40 % to 45 %, without which a failure contradicts nothing"
+    )
 
 
 def test_no_control_loses_for_one_of_its_learning_rates() -> None:

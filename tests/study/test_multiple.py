@@ -88,7 +88,7 @@ def test_a_trend_has_the_exact_p_value_of_kendall() -> None:
     values = np.array([1.0, 3.0, 2.0, 4.0, 6.0, 5.0])
     found = kendall([1, 2, 3, 4, 5, 6], np.stack([values, values]), 0.05)
     for side, mine in (("greater", found.rising_p_value), ("less", found.falling_p_value)):
-        exact = stats.kendalltau(range(6), values, method="exact", alternative=side)
+        exact = stats.kendalltau(np.arange(6.0), values, method="exact", alternative=side)
         assert mine == pytest.approx(exact.pvalue)
         assert found.interval == pytest.approx((exact.statistic,) * 3)
 

@@ -38,6 +38,8 @@ class Part:
     """Whether the difference is above the bound, or below it."""
     margins: float
     """The bound, in margins of the task."""
+    denied_at_most: Decimal = Decimal(1)
+    """A comparison at a higher sparsity is no evidence for the opposite."""
     quantifier: str
     """In how many of the comparisons: one of QUANTIFIERS."""
 
@@ -93,6 +95,7 @@ def _part(fields: Mapping[str, Any]) -> Part:
         **_pairs(fields),
         above=direction == "above",
         margins=fields[direction],
+        denied_at_most=Decimal(str(fields.get("denied_at_most", Part.denied_at_most))),
         quantifier=fields["in"],
     )
 

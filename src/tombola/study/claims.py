@@ -20,6 +20,7 @@ from tombola.study.published import published_difference
 from tombola.study.row import Row
 from tombola.study.table import refuse_mixed_rows
 from tombola.study.trend import TAU, kendall
+from tombola.study.verdict import in_percent
 
 __all__ = ["Claim", "Finding", "claims", "decide"]
 
@@ -136,10 +137,13 @@ def _weigh(part: Part, table: Sequence[Row], error: float, opposite: float) -> F
         return _nothing(part, table, "points")
     needed = QUANTIFIERS[part.quantifier](len(pairs))
     shown = [_p_value(part, pair, above=part.above) for pair in pairs]
-    denied = [_p_value(part, pair, above=not part.above) for pair in pairs]
+    denied = [
+        _p_value(part, pair, above=not part.above) if pair.sparsity <= part.denied_at_most else 1.0
+        for pair in pairs
+    ]
     p_value = at_least(shown, needed)
     opposite_p_value = at_least(denied, len(pairs) - needed + 1)
-    missing = [*_gaps(pairs), *_too_few(part, pairs)]
+    missing = [*_gaps(pairs), *_too_few(part, pairs), *_too_sparse(part, pairs)]
     status: Decision = "undecided"
     if opposite_p_value < opposite:
         status = "contradicted"
@@ -191,6 +195,16 @@ def _too_few(part: Part, pairs: Sequence[Comparison]) -> list[str]:
     """One task is not every task."""
     one = part.quantifier != "some" and len({pair.first[0].target for pair in pairs}) < 2
     return ["a second task"] * one
+
+
+def _too_sparse(part: Part, pairs: Iterable[Comparison]) -> list[str]:
+    """Where not even a failure would tell."""
+    return [
+        f"{pair.about()}: {in_percent(part.span.least)} to {in_percent(part.denied_at_most)}, "
+        "without which a failure contradicts nothing"
+        for pair in pairs
+        if pair.sparsity > part.denied_at_most and not _holds(part, pair)
+    ]
 
 
 def _gaps(pairs: Iterable[Comparison]) -> list[str]:
