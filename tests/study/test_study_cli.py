@@ -49,8 +49,14 @@ def finish(plan: Plan, *, seeds: tuple[int, ...] = (0, 1, 2), **numerics: Any) -
             change = {"dense": 0.0, "random": -20.0}.get(cell.name, -0.2)
             for job, score in ((cell.yardstick, 80.0), (cell.training, 80.0 + change)):
                 facts = {"score": score + cell.seed / 10}
-                made = {"numerics": {**NUMERICS, **numerics}, "seconds": 1.0, "peak_memory": 1}
-                store.save(Result(**job.named(), facts=facts, **made), {})
+                done = Result(
+                    **job.named(),
+                    facts=facts,
+                    numerics={**NUMERICS, **numerics},
+                    seconds=1.0,
+                    peak_memory=1,
+                )
+                store.save(done, {})
 
 
 @pytest.fixture

@@ -68,8 +68,10 @@ def plan(tmp_path: Path) -> Plan:
 def finish(store: Store, job: Job, score: float | None, **numerics: Any) -> None:
     """Keep a training as if it had been done."""
     facts = {"score": score, "trivial": 50.0, "summed_learning_rate": 0.01, "metric": "accuracy"}
-    made = {"numerics": {**NUMERICS, **numerics}, "seconds": 2.0, "peak_memory": 1}
-    store.save(Result(**job.named(), facts=facts, **made), {})
+    done = Result(
+        **job.named(), facts=facts, numerics={**NUMERICS, **numerics}, seconds=2.0, peak_memory=1
+    )
+    store.save(done, {})
 
 
 @pytest.fixture

@@ -120,11 +120,8 @@ def test_published_differences_stand_beside_tasks_of_the_paper_only() -> None:
     rte = search("glue/rte", 0.0), network("transfer", "glue/rte", 0.0, source="mlm")
     assert published_difference(Comparison(tuple(rte[0]))) == -7.79
     assert published_difference(Comparison(tuple(rte[1]), tuple(rte[0]))) == 1.44
-    at = {"sparsity": Decimal("0.6")}
-    own, random = (
-        tuple(rows)
-        for rows in (search("glue/rte", 0.0, **at), network("random", "glue/rte", 0.0, **at))
-    )
+    own = tuple(search("glue/rte", 0.0, sparsity=Decimal("0.6")))
+    random = tuple(network("random", "glue/rte", 0.0, sparsity=Decimal("0.6")))
     assert published_difference(Comparison(own)) == -0.2
     assert published_difference(Comparison(own, random)) == 10.0
     assert table2()["glue/rte"]["sparsity_pct"] == "60"
