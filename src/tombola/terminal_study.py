@@ -152,24 +152,22 @@ def show_claims(found: Iterable[Claim], console: Console) -> None:
     colours = {"reproduced": "green", "contradicted": "red", "undecided": "yellow"}
     for claim in found:
         status = f"[{colours[claim.status]}]{claim.status}[/{colours[claim.status]}]"
-        console.print(f"[bold]{claim.id}[/bold] {escape(claim.claim)}", soft_wrap=True)
-        console.print(f"  {status}", soft_wrap=True)
+        console.print(f"[bold]{claim.id}[/bold] {status}: {escape(claim.claim)}", soft_wrap=True)
         for part in claim.findings:
-            for line in _finding(part):
+            told = f"{part.status}: {part.says}" if len(claim.findings) > 1 else part.says
+            for line in (told, *_evidence(part)):
                 _say(console, f"  {line}")
 
 
-def _finding(part: Finding) -> list[str]:
-    lines = [f"{part.status}: {part.says}"]
+def _evidence(part: Finding) -> list[str]:
+    """What a part of a claim rests on, and what is missing of it."""
+    lines = []
     if part.effect is not None:
-        bound = f"{part.bound:+z.2f}"
-        lines.append(
-            f"  {part.about}: {part.effect:+z.2f} {part.unit} ({_interval(part.interval)}) "
-            f"against {bound}; on the right side in {part.holds} of {part.of}, "
-            f"{part.needed} needed"
-            if part.needed
-            else f"  {part.about}: {part.effect:+z.2f} {part.unit} ({_interval(part.interval)})"
-        )
+        told = f"  {part.about}: {part.effect:+z.2f} {part.unit} ({_interval(part.interval)})"
+        if part.needed:
+            told += f" against {part.bound:+z.2f}; {part.holds} of {part.of} on the right side"
+            told += f", {part.needed} needed"
+        lines.append(told)
     if part.published is not None:
         lines.append(f"  the paper's BERT-base: {part.published:+z.2f}")
     if part.missing:

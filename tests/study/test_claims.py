@@ -120,9 +120,8 @@ def test_an_existence_claim_reads_the_lowest_sparsity_of_its_range() -> None:
     assert by_id(rounds(-5.0))[1].status == "contradicted"
     sparse = by_id(rounds(-5.0, "0.6"))[1]
     assert sparse.status == "undecided"
-    assert sparse.to_json()["missing"][0] == (
-        "imp - dense on a at 60 %: 40 % to 45 %, without which a failure contradicts nothing"
-    )
+    told = "imp from 40 % to 45 % on a, b: failing above contradicts nothing"
+    assert sparse.to_json()["missing"] == [told]
 
 
 def test_no_control_loses_for_one_of_its_learning_rates() -> None:

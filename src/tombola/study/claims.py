@@ -199,12 +199,14 @@ def _too_few(part: Part, pairs: Sequence[Comparison]) -> list[str]:
 
 def _too_sparse(part: Part, pairs: Iterable[Comparison]) -> list[str]:
     """Where not even a failure would tell."""
-    return [
-        f"{pair.about()}: {in_percent(part.span.least)} to {in_percent(part.denied_at_most)}, "
-        "without which a failure contradicts nothing"
+    tasks = [
+        pair.first[0].target
         for pair in pairs
         if pair.sparsity > part.denied_at_most and not _holds(part, pair)
     ]
+    span = f"{in_percent(part.span.least)} to {in_percent(part.denied_at_most)}"
+    told = f"{part.first} from {span} on {', '.join(tasks)}: failing above contradicts nothing"
+    return [told] * bool(tasks)
 
 
 def _gaps(pairs: Iterable[Comparison]) -> list[str]:
