@@ -159,6 +159,15 @@ def test_one_seed_is_judged_for_this_run_only() -> None:
     assert silent.p_value == 1.0
 
 
+def test_a_metric_that_is_undefined_on_one_network_spares_the_verdicts_on_others() -> None:
+    def undefined(row: Row) -> Verdict:
+        raise SpecError("the metric is undefined. Use more test examples.")
+
+    found = matching(search("a", 0.0)[:1] + search("b", 0.0), one_run=undefined)
+    assert [each.verdict is None for each in found.judged] == [True, False]
+    assert found.judged[0].why == "the metric is undefined. Use more test examples"
+
+
 def test_an_unfinished_network_is_judged_by_its_seeds_and_settles_no_every_task() -> None:
     half = search("a", 0.0, wobble=(0.0, 0.1, -0.1, 0.0), dense=(80.0, None, 80.1, 80.2))
     found = matching(half + search("b", 0.0) + search("c", None))

@@ -6,6 +6,7 @@ from decimal import Decimal
 from itertools import takewhile
 from typing import Any, TypeAlias
 
+from tombola.errors import SpecError
 from tombola.study.compare import Comparison, group
 from tombola.study.everywhere import ERROR, Everywhere, everywhere, p_matching
 from tombola.study.matching import (
@@ -186,7 +187,12 @@ def _judge(
     if not there:
         return None, "no seed is there yet"
     if len(there) == 1:
-        return (one_run(there[0]), "") if one_run else (None, "one seed says nothing about others")
+        if one_run is None:
+            return None, "one seed says nothing about others"
+        try:
+            return one_run(there[0]), ""
+        except SpecError as error:  # about this network alone; the others have their verdicts
+            return None, str(error).rstrip(".")
     one_mask = len({row.mask_key for row in pair.first}) == 1
     dense, ticket = _scores(pair)
     verdict = paired_t(
