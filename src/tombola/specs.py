@@ -106,13 +106,29 @@ class TrainSpec:
     """Score on so many test examples, the first; 0 is all."""
 
     precision: str = "fp32"
-    """Arithmetic of the forward and backward pass: fp32 or bf16."""
+    """Arithmetic of the forward and backward pass: fp32, bf16, or fp16 (CUDA, loss scaling)."""
+
+    accumulation: int = 1
+    """Take the gradient of a batch in so many parts, one after another, to save memory."""
+
+    gradient_checkpointing: bool = False
+    """Compute each block again in the backward pass instead of keeping what it made."""
+
+    compile: bool = False
+    """Compile the network with torch.compile, which takes a minute and a C++ compiler."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             if field.type is float:  # so that 4 and 4.0 have the same key
                 object.__setattr__(self, field.name, float(getattr(self, field.name)))
-        for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "max_length"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "clip_norm",
+            "max_length",
+            "accumulation",
+        ):
             if not 0 < getattr(self, name) < inf:
                 raise SpecError(f"{name} is a positive number, got {getattr(self, name)}.")
         for name in ("seed", "weight_decay", "train_limit", "test_limit"):
@@ -120,8 +136,8 @@ class TrainSpec:
                 raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")
         if not 0 <= self.warmup <= 1:
             raise SpecError(f"warmup is a fraction in [0, 1], got {self.warmup}.")
-        if self.precision not in ("fp32", "bf16"):
-            raise SpecError(f"precision is fp32 or bf16, got {self.precision!r}.")
+        if self.precision not in ("fp32", "bf16", "fp16"):
+            raise SpecError(f"precision is fp32, bf16 or fp16, got {self.precision!r}.")
 
     def steps(self, examples: int) -> int:
         """Optimizer steps of a training on a split of so many examples."""

@@ -17,6 +17,7 @@ from tombola.task.data import Examples, chosen, collate, encode, mask_tokens, re
 from tombola.task.metrics import METRICS
 from tombola.task.models import Network, load_network, stream
 from tombola.task.outcomes import LONGEST_ANSWER, best_answer
+from tombola.task.packed import packed
 from tombola.task.tasks import load_task
 from tombola.task.train import Fit, evaluate, fit, numerics
 from tombola.ticket.mask import Mask, Tensors
@@ -114,7 +115,8 @@ def first_gradient(network: Network, examples: Examples, mask: Mask) -> tuple[fl
     network.model.train()
     network.model.zero_grad()
     batch = next(train._training_batches(network, TASK, examples, SPEC, first=0, last=3))
-    network.model(**batch).loss.backward()
+    with packed(network.model, batch, "classification") as inputs:
+        network.model(**inputs).loss.backward()
     squares = [
         float(p.grad.square().sum()) for p in network.model.parameters() if p.grad is not None
     ]
@@ -167,7 +169,7 @@ def test_another_seed_gives_other_bits(network: Network, examples: Examples, mas
 def test_a_training_learns_what_there_is_to_learn(
     network: Network, examples: Examples, test: Examples
 ) -> None:
-    spec = TrainSpec(epochs=8, batch_size=4, learning_rate=3e-3)
+    spec = TrainSpec(epochs=8, batch_size=4, learning_rate=3e-3, seed=1)
     done, _ = trained(network, examples, Mask.full(network.scope("encoder")), spec)
     assert done.loss < 0.5
     assert METRICS["accuracy"](evaluate(network, TASK, test)) > 75
@@ -258,7 +260,8 @@ def test_moments_are_fresh_and_dropout_is_drawn_anew_where_a_training_begins_lat
     before = weights(network)
     every = train._training_batches(network, TASK, examples, spec, first=1, last=2)
     torch.manual_seed(stream(spec.seed, "dropout:1"))
-    network.model.train()(**next(every)).loss.backward()
+    with packed(network.model, next(every), "classification") as inputs:
+        network.model.train()(**inputs).loss.backward()
     for name, parameter in network.model.named_parameters():
         # the first step of Adam moves each weight by the learning rate against its gradient
         gradient = parameter.grad
@@ -352,7 +355,7 @@ def test_numerics_tell_everything_that_decides_the_bits() -> None:
     told = numerics(TrainSpec(precision="bf16"))
     libraries = {"torch", "transformers", "accelerate"}
     assert told.keys() == libraries | {
-        *("device", "instruction_set", "threads", "processes", "precision"),
+        *("device", "instruction_set", "threads", "processes", "precision", "kernel"),
     }
     assert told["precision"] == "bf16"
     assert told["threads"] == torch.get_num_threads()
