@@ -23,12 +23,12 @@ from tombola.lab.arm import (
 )
 from tombola.lab.plan import Cell, Job, Subject
 from tombola.specs import CONTROLS, EvaluateSpec, ImpSpec, TrainSpec
-from tombola.ticket.schedule import path
+from tombola.ticket.schedule import rounds
 
 __all__ = ["ARMS", "Control", "Dense", "Evaluate", "Imp", "OneShot", "Transfer"]
 
-ROUNDS = ImpSpec()
-SEVENTY = Sparsities((ROUNDS.sparsity,))
+SEARCH = ImpSpec()
+SEVENTY = Sparsities((SEARCH.sparsity,))
 LAST = Sparsities()
 
 
@@ -73,28 +73,32 @@ class Dense(Placed):
 class Imp(Placed):
     """Iterative magnitude pruning: a search for each task and seed, a cell for each round."""
 
-    sparsity: Sparsities = SEVENTY
-    """Fraction of the scope that is zero in the end; one number, or one for each task."""
+    sparsity: Sparsities = LAST
+    """Fraction of the scope that is zero in the end; one number, or one for each task. By default
+    the last of the rounds, or 0.7."""
 
-    search: ImpSpec = ROUNDS
+    search: ImpSpec = SEARCH
     """How weights are removed and rewound."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for sparsities in (self.sparsity.every, *self.sparsity.by_task.values()):
-            if len(sparsities) != 1:
+            if len(sparsities) > 1:
                 raise SpecError(
                     f"sparsity is one number in an imp arm, got {len(sparsities)}. Name the last: "
                     "every round has a cell."
                 )
-            spec = replace(self.search, sparsity=sparsities[0])
-            path(spec.schedule, sparsity=spec.sparsity, step=spec.step)
+            rounds(self._to(sparsities))
+
+    def _to(self, sparsities: tuple[Decimal, ...]) -> ImpSpec:
+        """The search to the one sparsity that there is, or to its own."""
+        return replace(self.search, sparsity=sparsities[0]) if sparsities else self.search
 
     def cells(self, name: str, ground: Ground) -> list[Cell]:
         """The trainings of each search."""
         made = []
         for task, seed in self.places(ground):
-            spec = replace(self.search, sparsity=self.sparsity.of(task)[0])
+            spec = self._to(self.sparsity.of(task))
             found = plans.imp(ground.subjects[task], spec, seed)
             for sparsity, training in found.trainings.items():
                 made.append(

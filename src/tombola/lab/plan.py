@@ -14,7 +14,7 @@ from tombola.errors import SpecError
 from tombola.lab.controls import control
 from tombola.lab.work import VERSIONS, Job, Subject, dense, given, one_shot, prune, train
 from tombola.specs import CourseSpec, ImpSpec
-from tombola.ticket.schedule import path
+from tombola.ticket.schedule import rounds
 
 __all__ = [
     "VERSIONS",
@@ -149,10 +149,10 @@ def imp(subject: Subject, spec: ImpSpec, seed: int) -> Search:
     Raises: SpecError, if the schedule makes no sense or the training has no such step.
     Source: Chen et al. 2020, Algorithm 1; the options are what their research code does besides.
     """
-    sparsities = path(spec.schedule, sparsity=spec.sparsity, step=spec.step)
+    sparsities = rounds(spec)
     point = _rewinding_point(subject, spec)
-    rounds = len(sparsities) + (not spec.prune_first)
-    whole = CourseSpec(horizon=rounds if spec.long_horizon else 1)
+    trained = len(sparsities) + (not spec.prune_first)
+    whole = CourseSpec(horizon=trained if spec.long_horizon else 1)
     early = last = None
     if point:
         what = f"dense until step {point}"
