@@ -15,7 +15,7 @@ from tombola.lab import plan as plans
 from tombola.lab.arm import Sparsities
 from tombola.lab.arms import ARMS, Imp
 from tombola.lab.plan import Cell, Plan, Subject
-from tombola.lab.planfile import PlanFile, expand, plan_names, read_plan
+from tombola.lab.planfile import PlanFile, data_in, expand, plan_names, read_plan
 from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, ImpSpec, TrainSpec
 from tombola.task.tasks import Task, load_task
 
@@ -165,7 +165,7 @@ def test_quick_has_every_kind_of_arm_and_control_and_few_trainings() -> None:
     assert {cell.name.split(",")[0] for cell in plan.cells} >= {*CONTROLS, *OPTIONAL_CONTROLS}
     assert sum(job.kind == "train" for job in plan.jobs) <= 40
     roles = {role for job in plan.jobs for role in job.parents}
-    assert roles == {"mask", "start", "head", "trained", "like"}
+    assert roles == {"mask", "start", "head", "body", "trained", "like"}
     specs = [TrainSpec(**job.spec["train"]) for job in plan.jobs if job.kind == "train"]
     assert all(spec.train_limit <= 64 and 0 < spec.test_limit <= 64 for spec in specs)
 
@@ -189,7 +189,7 @@ def test_the_page_names_every_kind_and_knob() -> None:
         knobs = set(about) - {"search"} | ({*field_help(ImpSpec)} if kind == "imp" else set())
         assert set(re.findall(r"`([a-z_]+)`", row.rsplit("|", 2)[1])) == knobs
     shown = {name for line in lines for name in re.findall(r"^\| `(\w+)` \|", line)}
-    inner = {"where", "lines"}
+    inner = {"where", "lines", "data"}
     fields = {field.name for field in dataclasses.fields(PlanFile)} - inner
     assert shown - set(ARMS) == fields | {"version", "train"}
 
@@ -363,6 +363,10 @@ LATER = f"{TICKETS}\nmoved: {{kind: transfer, of: tickets}}\nx: "
         ("a: {of: b}", "5: arm 'a' needs a `kind`, got none. There are: dense, imp, one-shot, "),
         ("a: {kind: imp, sparsty: 0.5}", "5: there is no field of arm 'a' of kind imp 'sparsty'"),
         ("a: {kind: dense, of: a}", "5: there is no field of arm 'a' of kind dense 'of'"),
+        (
+            "a: {kind: transfer, of: a, start: rewund}",
+            "5: there is no start of a transfer 'rewund'",
+        ),
         ("a: {kind: imp, search: 1}", "5: there is no field of arm 'a' of kind imp 'search'"),
         ("a: {kind: control}", "5: arm 'a' of kind control needs `of`, got none. Add it."),
         ("a: {kind: control,\n\n of: tikets}\n" + TICKETS, "7: there is no arm 'tikets'. Did you"),
@@ -435,6 +439,7 @@ ARMS_LINE = "arms: {a: {kind: dense}}\n"
         ),
         ("version: 1\ntasks: [mlm,\n sentimnt]\n", "3: there is no task 'sentimnt'. Did you mean"),
         ("version: 1\ntasks: {mlm: {trian: {}}}\n", "2: there is no field of a task 'trian'. Did"),
+        ("version: 1\ntasks: {mlm: {data: [x]}}\n", "2: data is a name, got a list."),
         ("version: 1\ntasks: {mlm: 3}\n", "2: task 'mlm' is `field: value` lines, got '3'."),
         ("version: 1\ntasks: mlm\n", "2: tasks is a list, got 'mlm'. Write [mlm]."),
         ("version: 1\ntasks: {}\n", " a plan needs `tasks`, got none. Add some."),
@@ -480,6 +485,63 @@ def test_a_plan_that_is_not_there_is_told(tmp_path: Path) -> None:
             read_plan(place)
     with pytest.raises(SpecError, match="expected a plan file, got '"):
         read_plan(tmp_path / "bits.yaml")
+
+
+MOVED = """\
+early: {kind: imp, rounds: [0.3, 0.5], rewind_step: 7, tasks: [mlm]}
+moved: {kind: transfer, of: early, start: rewound}
+beside: {kind: transfer, of: early}"""
+
+
+def test_a_ticket_moves_with_the_weights_that_its_search_rewinds_to(read: Any) -> None:
+    moved, beside = cells(read, MOVED, "moved"), cells(read, MOVED, "beside")
+    assert moves(moved) == {("mlm", "sentiment"): 2, ("mlm", "mlm"): 2}
+    for cell, plain in zip(moved, beside, strict=True):
+        body = cell.training.parents["body"]
+        assert body.subject.task.name == "mlm"
+        assert body.spec["course"] == {"last": 7}
+        assert body.spec["train"].get("seed", 0) == cell.seed
+        assert "start" not in cell.training.parents
+        assert (cell.mask, cell.dense) == (plain.mask, plain.dense)
+        assert plain.training.parents.keys() == {"mask"}
+        assert body in cell.training.reads_weights
+
+
+@pytest.mark.parametrize("search", ["", ", no_rewind: true", ", keep_head: true"])
+def test_only_a_search_that_rewinds_later_has_weights_to_move_with(
+    refusal: Any, search: str
+) -> None:
+    text = f"a: {{kind: transfer, of: b, start: rewound}}\nb: {{kind: imp, step: 0.5{search}}}"
+    assert refusal(grown(text)).startswith("5: start: rewound needs a search that rewinds to a ")
+
+
+OWN_DATA = """\
+version: 1
+tasks:
+  sentiment: {data: rows/mine, train: {epochs: 2}}
+  mlm: {data: /far/away}
+  valence:
+arms: {dense: {kind: dense}}
+"""
+
+
+def test_a_task_may_name_the_folder_of_its_data_beside_the_plan(read: Any, tmp_path: Path) -> None:
+    plan = read(OWN_DATA)
+    assert plan.data == {"sentiment": tmp_path / "rows" / "mine", "mlm": Path("/far/away")}
+    assert plan.tasks["sentiment"] == {"epochs": 2}
+
+
+def test_a_folder_of_data_has_one_for_each_task_that_it_concerns(read: Any, tmp_path: Path) -> None:
+    plan, data = read(OWN_DATA), tmp_path / "data"
+    (data / "mlm").mkdir(parents=True)
+    (data / "else").mkdir()
+    assert data_in(data, plan).data == {**plan.data, "mlm": data / "mlm"}
+    for place in (data / "else", data / "none"):
+        with pytest.raises(SpecError, match=r"for each task in '.*' \(sentiment, mlm, valence\)"):
+            data_in(place, plan)
+    one = read("version: 1\ntasks: [mlm]\n" + ARMS_LINE)
+    assert data_in(data / "else", one).data == {"mlm": data / "else"}
+    assert data_in(data, one).data == {"mlm": data / "mlm"}
 
 
 def test_an_error_that_is_not_the_plan_s_stays_as_it_is(read: Any) -> None:

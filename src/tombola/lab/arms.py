@@ -22,6 +22,7 @@ from tombola.lab.arm import (
     tickets,
 )
 from tombola.lab.plan import Cell, Job, Subject
+from tombola.registry import unknown
 from tombola.specs import CONTROLS, EvaluateSpec, ImpSpec, TrainSpec
 from tombola.ticket.schedule import rounds
 
@@ -30,6 +31,7 @@ __all__ = ["ARMS", "Control", "Dense", "Evaluate", "Imp", "OneShot", "Transfer"]
 SEARCH = ImpSpec()
 SEVENTY = Sparsities((SEARCH.sparsity,))
 LAST = Sparsities()
+STARTS = ("pretrained", "rewound")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +114,7 @@ class Imp(Placed):
                         training=training,
                         yardstick=found.dense,
                         ticket=found.masks[sparsity],
+                        early=found.early,
                     )
                 )
         return made
@@ -281,22 +284,41 @@ class Transfer:
     seeds: tuple[int, ...] = ()
     """Only tickets of these seeds."""
 
+    start: str = "pretrained"
+    """What the backbone starts from: pretrained, or rewound for the weights that the search rewinds
+    to, trained on the source until then. The head is fresh either way."""
+
     def __post_init__(self) -> None:
         check_seeds(self.seeds)
+        if self.start not in STARTS:
+            raise unknown("start of a transfer", self.start, STARTS)
 
     def cells(self, name: str, ground: Ground) -> list[Cell]:
         """A training for each source, target, sparsity and seed."""
         found: dict[str, dict[int, dict[Decimal, Job]]] = {}
         chosen: dict[str, dict[Decimal, None]] = {}
+        early: dict[tuple[str, int], Job] = {}
         for ticket in tickets(self.of, ground, self.sparsity, self.sources, self.seeds):
             assert ticket.ticket is not None
             assert ticket.sparsity is not None
             masks = found.setdefault(ticket.source, {}).setdefault(ticket.seed, {})
             masks[ticket.sparsity] = ticket.ticket
             chosen.setdefault(ticket.source, {})[ticket.sparsity] = None
+            if self.start == "rewound":
+                early[ticket.source, ticket.seed] = self._early(ticket)
         targets = {task: ground.subjects[task] for task in self.targets or ground.subjects}
         return [
             cell
             for source, masks in found.items()
-            for cell in plans.transfer({source: masks}, targets, chosen[source], masks, arm=name)
+            for cell in plans.transfer(
+                {source: masks}, targets, chosen[source], masks, early=early, arm=name
+            )
         ]
+
+    def _early(self, ticket: Cell) -> Job:
+        if ticket.early is None:
+            raise SpecError(
+                f"start: rewound needs a search that rewinds to a later step, got {self.of!r}, "
+                "which doesn't. Give that a rewind_step or a rewind_fraction, or leave start out."
+            )
+        return ticket.early
