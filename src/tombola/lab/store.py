@@ -1,6 +1,7 @@
 """Finished jobs by what made them, in a folder that many processes share (docs/store-format.md)."""
 
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from tombola.ticket.folder import sync
 __all__ = ["Result", "Store"]
 
 ABOUT, WEIGHTS = "result.json", "weights.safetensors"
+RUN = "run-"
+"""How the lease of a whole run begins."""
 
 
 class Store:
@@ -255,10 +258,34 @@ class Store:
         """Who is at a job: host, pid, since, beat (both in seconds since 1970) and progress."""
         return lease.holder(self._lease(key))
 
+    def announce(self, weights: Iterable[str]) -> Lease:
+        """Say that a run will read the weights of these trainings, until the lease is released.
+
+        Raises: OutputError, if the disk refuses.
+        """
+        path = self.folder / "leases" / f"{RUN}{secrets.token_hex(8)}.json"
+        with self._disk.refusals(path):
+            path.parent.mkdir(exist_ok=True)
+            own = lease.claim(path)
+        assert own is not None, "a name that nobody else has"
+        own.beat({"weights": list(weights)})
+        return own.hold()
+
+    def wanted(self, own: Lease | None = None) -> set[str]:
+        """The trainings whose weights somebody alive reads, besides the run that has `own`."""
+        found: set[str] = set()
+        for path in (self.folder / "leases").glob(f"{RUN}*.json"):
+            if own is None or path != own.path:
+                about = lease.holder(path) or {}
+                found.update((about.get("progress") or {}).get("weights", ()))
+        return found
+
     # --- tidying -------------------------------------------------------------
 
     def collect(self, *, everything: bool = False) -> dict[str, int]:
         """Remove what can be made again: weights, checkpoints, and what dead processes left.
+
+        Weights that a run reads which is at work now stay.
 
         Args:
             everything: checkpoints of jobs that are not finished and that nobody is at, too.
@@ -266,7 +293,9 @@ class Store:
         Returns: how many weights, tmp, partial and leases are gone, and how many bytes.
         """
         freed = dict.fromkeys(("weights", "tmp", "partial", "leases", "bytes"), 0)
-        found = [("weights", path) for path in self.folder.glob("weights/*/*")]
+        wanted = self.wanted()
+        weights = (path for path in self.folder.glob("weights/*/*") if path.name not in wanted)
+        found = [("weights", path) for path in weights]
         found += [("tmp", path) for path in self._disk.litter()]
         for what, path in found:
             freed["bytes"] += self._disk.delete(path)
