@@ -311,8 +311,8 @@ def test_weights_that_another_run_reads_stay_until_it_has_ended(store: Store) ->
 
 def test_tidying_leaves_a_running_plan_the_weights_that_it_reads(store: Store) -> None:
     search = imp(SUBJECT, ImpSpec(sparsity=D("0.5"), step=D("0.25"), rewind_step=3), 0)
+    assert search.early is not None
     plan, early = Plan.of(search.trainings.values()), search.early
-    assert early is not None
     there = []
 
     class Tidy(FakeCrew):

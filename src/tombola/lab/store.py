@@ -13,7 +13,6 @@ from tombola.lab.disk import KEY, Disk
 from tombola.lab.index import bring_up_to_date, listed
 from tombola.lab.lease import Lease
 from tombola.lab.result import Result, decode, encode, sha256
-from tombola.ticket.folder import sync
 
 __all__ = ["Result", "Store"]
 
@@ -194,8 +193,6 @@ class Store:
         with self._disk.aside(target) as beside:
             for name, content in files.items():
                 (beside / name).write_bytes(content)
-            for name in files:  # all are written first: the disk then syncs them together
-                sync(beside / name)
             self._disk.settle(beside, target, ABOUT)
         if self.partial(key).exists():
             with suppress(OutputError):  # the result is safe, and `collect` tries again
@@ -224,7 +221,6 @@ class Store:
         target = self._disk.at("weights", key)
         with self._disk.aside(target) as beside:
             write(beside / WEIGHTS)
-            sync(beside / WEIGHTS)
             self._disk.settle(beside, target, WEIGHTS)
         return target / WEIGHTS
 
