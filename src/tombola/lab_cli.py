@@ -28,16 +28,26 @@ def lab_of(options: Namespace) -> LabSpec:
 
 def _plan(options: Namespace) -> tuple["Plan", "Subjects"]:
     """The plan that is named, and the fingerprints of its networks and data."""
-    from tombola.lab.planfile import expand, read_plan
+    from tombola.lab.planfile import data_in, expand, read_plan
     from tombola.lab.subjects import Subjects
 
     file = read_plan(options.plan)
+    if options.data is not None:
+        file = data_in(options.data, file)
     known = Subjects(Path(lab_of(options).store))
 
     def subject(task: Any, recipe: Any) -> Any:
-        return known.subject(file.model, task, recipe, scope=file.scope, folder=None)
+        place = file.data.get(task.name)
+        folder = None if place is None else str(place)
+        return known.subject(file.model, task, recipe, scope=file.scope, folder=folder)
 
     return expand(file, subject), known
+
+
+def _plan_flags(parser: Parser) -> None:
+    """Which plan, and where its data are."""
+    parser.add_argument("plan", metavar="PLAN", help="a plan of the catalog, or a YAML file")
+    parser.add_argument("--data", metavar="DIR", help="folder with a folder of files for each task")
 
 
 def _store_there(options: Namespace) -> "Store":
@@ -55,7 +65,7 @@ def _store_there(options: Namespace) -> "Store":
 
 def run_parser(parser: Parser) -> None:
     """The flags of `tombola run`."""
-    parser.add_argument("plan", metavar="PLAN", help="a plan of the catalog, or a YAML file")
+    _plan_flags(parser)
     add_flags(parser, LabSpec)
     parser.add_argument("--dry-run", action="store_true", help="tell what it would take, and end")
     parser.add_argument("--json", metavar="FILE", help="also write the scores of every cell there")
@@ -100,7 +110,7 @@ def run(options: Namespace) -> int:
 
 def status_parser(parser: Parser) -> None:
     """The flags of `tombola status`."""
-    parser.add_argument("plan", metavar="PLAN", help="a plan of the catalog, or a YAML file")
+    _plan_flags(parser)
     add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -182,6 +183,9 @@ class ImpSpec:
     step: Decimal = Decimal("0.1")
     """The share that each round removes, in (0, 1)."""
 
+    rounds: tuple[Decimal, ...] = ()
+    """Sparsity after each round, the last one final, outright instead of schedule and step."""
+
     rewind_step: int = 0
     """Rewind weights, head and learning rate to this optimizer step; 0 is before training."""
 
@@ -201,8 +205,11 @@ class ImpSpec:
     """Take the first mask from the pre-trained magnitudes, before any training."""
 
     def __post_init__(self) -> None:
+        asked = self.sparsity is not ImpSpec.sparsity  # 0.7 may be asked for, too
         for name in ("sparsity", "step", "rewind_fraction"):
             object.__setattr__(self, name, exact(getattr(self, name), name))
+        if self.rounds:
+            self._follow_rounds(asked)
         if not self.sparsity:
             raise SpecError("sparsity is above 0 in a search, got 0. For 70 % write 0.7.")
         if self.rewind_step < 0:
@@ -218,6 +225,26 @@ class ImpSpec:
                     f"no_rewind trains all weights further, and {name} says what to rewind, "
                     f"got both. Leave one out."
                 )
+
+    def _follow_rounds(self, asked: bool) -> None:
+        """Refuse rounds that don't rise or that another knob contradicts; the last is the end."""
+        rounds = tuple(exact(each, "each of the rounds") for each in self.rounds)
+        listed = ", ".join(f"{each:f}" for each in rounds)
+        if any(now <= before for before, now in pairwise((Decimal(0), *rounds))):
+            raise SpecError(f"rounds are sparsities that rise from above 0, got {listed}.")
+        for name in ("schedule", "step"):
+            if getattr(self, name) != getattr(ImpSpec, name):
+                raise SpecError(
+                    f"rounds give every sparsity outright, got {listed} and {name} "
+                    f"{getattr(self, name)}. Leave one out."
+                )
+        if asked and self.sparsity != rounds[-1]:
+            raise SpecError(
+                f"the last of the rounds is the final sparsity, got rounds {listed} and sparsity "
+                f"{self.sparsity:f}. Leave sparsity out."
+            )
+        object.__setattr__(self, "rounds", rounds)
+        object.__setattr__(self, "sparsity", rounds[-1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -320,8 +347,15 @@ def knobs(spec: Any) -> dict[str, Any]:
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
         if value != field.default:
-            changed[field.name] = format(value, "f") if isinstance(value, Decimal) else value
+            changed[field.name] = _plain(value)
     return changed
+
+
+def _plain(value: Any) -> Any:
+    """Decimals as their text."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return format(value, "f") if isinstance(value, Decimal) else value
 
 
 def key(kind: str, version: int, **made_of: Any) -> str:

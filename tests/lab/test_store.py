@@ -141,7 +141,6 @@ def test_who_dies_while_saving_leaves_all_or_nothing(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("tombola.lab.store.sync", die)
         patched.setattr("tombola.lab.disk.sync", die)
         patched.setattr(shutil, "rmtree", lambda *_, **__: None)
         with suppress(KeyboardInterrupt):

@@ -176,6 +176,34 @@ def test_a_pretrained_head_is_a_head_too(networks: dict[str, Network], tmp_path:
     assert moved == network.head
 
 
+@pytest.mark.parametrize(("source", "target"), [("mlm", "classification"), ("regression", "mlm")])
+def test_a_trained_backbone_goes_under_another_head_which_stays(
+    source: str, target: str, networks: dict[str, Network]
+) -> None:
+    trained, network = networks[source], networks[target]
+    trained.rewind(0)
+    spoil(trained)
+    network.rewind(1)
+    fresh, before = head(network), backbone(network)
+    network.load_body(trained.weights())
+    assert same(head(network), fresh)
+    shared = backbone(network).keys() & backbone(trained).keys()
+    assert all("pooler" in name for name in before.keys() - shared)
+    assert all(torch.equal(backbone(network)[n], backbone(trained)[n]) for n in shared)
+    alone = before.keys() - shared
+    assert all(torch.equal(backbone(network)[name], before[name]) for name in alone)
+
+
+def test_what_lacks_a_weight_in_scope_is_no_backbone(networks: dict[str, Network]) -> None:
+    network = networks["mlm"]
+    network.rewind(0)
+    before, others = weights(network), network.weights()
+    del others["bert.encoder.layer.1.output.dense.weight"]
+    with pytest.raises(ModelError, match=r"got none with bert\.encoder\.layer\.1\.output"):
+        network.load_body({name: weight + 1 for name, weight in others.items()})
+    assert same(weights(network), before)
+
+
 @pytest.mark.parametrize("only_head", [False, True])
 def test_weights_of_another_network_are_refused_and_nothing_is_loaded(
     networks: dict[str, Network], only_head: bool

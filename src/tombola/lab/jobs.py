@@ -75,6 +75,8 @@ def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
     for role in ("start", "head"):
         if role in order.parents:
             network.load(_weights(store, order.parents[role]), only_head=role == "head")
+    if "body" in order.parents:
+        network.load_body(_weights(store, order.parents["body"]))
     done = fit(
         network,
         bench.task,

@@ -8,7 +8,7 @@ from tombola.registry import unknown
 from tombola.specs import EvaluateSpec, FindSpec, LabSpec, TrainSpec
 from tombola.task.embedded import model_path
 from tombola.task.tasks import Task, load_task
-from tombola.ticket.schedule import path
+from tombola.ticket.schedule import rounds
 
 __all__ = ["evaluate_options", "find_options"]
 
@@ -25,7 +25,7 @@ def find_options(options: Mapping[str, Any]) -> tuple[FindSpec, Task, TrainSpec,
     Raises: SpecError, ModelError, for a name or a value that makes no sense.
     """
     spec, task, recipe, lab = _specify(FindSpec, options, FindSpec.task)
-    path(spec.schedule, sparsity=spec.sparsity, step=spec.step)
+    rounds(spec)
     model_path(spec.model)
     return spec, task, recipe, lab
 

@@ -1,6 +1,7 @@
 """Finished jobs by what made them, in a folder that many processes share (docs/store-format.md)."""
 
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,12 @@ from tombola.lab.disk import KEY, Disk
 from tombola.lab.index import bring_up_to_date, listed
 from tombola.lab.lease import Lease
 from tombola.lab.result import Result, decode, encode, sha256
-from tombola.ticket.folder import sync
 
 __all__ = ["Result", "Store"]
 
 ABOUT, WEIGHTS = "result.json", "weights.safetensors"
+RUN = "run-"
+"""How the lease of a whole run begins."""
 
 
 class Store:
@@ -191,8 +193,6 @@ class Store:
         with self._disk.aside(target) as beside:
             for name, content in files.items():
                 (beside / name).write_bytes(content)
-            for name in files:  # all are written first: the disk then syncs them together
-                sync(beside / name)
             self._disk.settle(beside, target, ABOUT)
         if self.partial(key).exists():
             with suppress(OutputError):  # the result is safe, and `collect` tries again
@@ -221,7 +221,6 @@ class Store:
         target = self._disk.at("weights", key)
         with self._disk.aside(target) as beside:
             write(beside / WEIGHTS)
-            sync(beside / WEIGHTS)
             self._disk.settle(beside, target, WEIGHTS)
         return target / WEIGHTS
 
@@ -255,10 +254,34 @@ class Store:
         """Who is at a job: host, pid, since, beat (both in seconds since 1970) and progress."""
         return lease.holder(self._lease(key))
 
+    def announce(self, weights: Iterable[str]) -> Lease:
+        """Say that a run will read the weights of these trainings, until the lease is released.
+
+        Raises: OutputError, if the disk refuses.
+        """
+        path = self.folder / "leases" / f"{RUN}{secrets.token_hex(8)}.json"
+        with self._disk.refusals(path):
+            path.parent.mkdir(exist_ok=True)
+            own = lease.claim(path)
+        assert own is not None, "a name that nobody else has"
+        own.beat({"weights": list(weights)})
+        return own.hold()
+
+    def wanted(self, own: Lease | None = None) -> set[str]:
+        """The trainings whose weights somebody alive reads, besides the run that has `own`."""
+        found: set[str] = set()
+        for path in (self.folder / "leases").glob(f"{RUN}*.json"):
+            if own is None or path != own.path:
+                about = lease.holder(path) or {}
+                found.update((about.get("progress") or {}).get("weights", ()))
+        return found
+
     # --- tidying -------------------------------------------------------------
 
     def collect(self, *, everything: bool = False) -> dict[str, int]:
         """Remove what can be made again: weights, checkpoints, and what dead processes left.
+
+        Weights that a run reads which is at work now stay.
 
         Args:
             everything: checkpoints of jobs that are not finished and that nobody is at, too.
@@ -266,7 +289,9 @@ class Store:
         Returns: how many weights, tmp, partial and leases are gone, and how many bytes.
         """
         freed = dict.fromkeys(("weights", "tmp", "partial", "leases", "bytes"), 0)
-        found = [("weights", path) for path in self.folder.glob("weights/*/*")]
+        wanted = self.wanted()
+        weights = (path for path in self.folder.glob("weights/*/*") if path.name not in wanted)
+        found = [("weights", path) for path in weights]
         found += [("tmp", path) for path in self._disk.litter()]
         for what, path in found:
             freed["bytes"] += self._disk.delete(path)

@@ -27,7 +27,7 @@ __all__ = [
 VERSIONS = {"train": 1, "prune": 1}
 """Kind of job -> its version; raised when the same spec comes to mean something else."""
 
-READS_WEIGHTS = ("trained", "start", "head")
+READS_WEIGHTS = ("trained", "start", "head", "body")
 """Roles of the parents whose trained weights a job reads."""
 
 
@@ -133,6 +133,7 @@ def train(
     init: str = "pretrained",
     start: Job | None = None,
     head: Job | None = None,
+    body: Job | None = None,
     course: CourseSpec | None = None,
 ) -> Job:
     """The training of a network on a task.
@@ -145,9 +146,10 @@ def train(
         init: what the living weights start from.
         start: the training whose trained weights, head included, it starts from instead.
         head: the training whose trained head it starts from.
+        body: the training, of whatever task, whose trained weights it starts from, head excluded.
         course: which part of the training is done, if not all of it.
 
-    Raises: SpecError, if the mask is of another network or scope, or there is no such init.
+    Raises: SpecError, if mask or body are of another network or scope, or there is no such init.
     """
     if init not in INITS:
         raise unknown("initialisation", init, INITS)
@@ -161,11 +163,12 @@ def train(
         spec["init"] = init
     if course is not None and (changed := knobs(course)):
         spec["course"] = changed
-    if mask is not None:
-        _check_fits(subject, mask)
+    for other in (mask, body):
+        if other is not None:
+            _check_fits(subject, other)
     if mask is not None or init != "pretrained":
         spec |= _scope(subject)
-    parents = {"mask": mask, "start": start, "head": head}
+    parents = {"mask": mask, "start": start, "head": head, "body": body}
     return Job(
         kind="train",
         spec=spec,
@@ -241,16 +244,18 @@ def _scope(subject: Subject) -> dict[str, str]:
     return {} if subject.scope == "encoder" else {"scope": subject.scope}
 
 
-def _check_fits(subject: Subject, mask: Job) -> None:
-    """Refuse a mask of another network, or of other weights of it."""
-    theirs = mask.subject
+def _check_fits(subject: Subject, other: Job) -> None:
+    """Refuse a mask or weights of another network, and a mask of other weights of it."""
+    what, that = ("a mask", "one") if other.kind == "prune" else ("weights", "those")
+    theirs = other.subject
     if theirs.fingerprint != subject.fingerprint:
         raise SpecError(
-            f"expected a mask of the network {subject.fingerprint[:12]} ({subject.model}), got one "
-            f"of {theirs.fingerprint[:12]} ({theirs.model}). Train the network it was found in."
+            f"expected {what} of the network {subject.fingerprint[:12]} ({subject.model}), got "
+            f"{that} of {theirs.fingerprint[:12]} ({theirs.model}). "
+            "Train the network it was found in."
         )
     if theirs.scope != subject.scope:
         raise SpecError(
-            f"expected a mask of the scope {subject.scope!r}, got one of {theirs.scope!r}. "
+            f"expected {what} of the scope {subject.scope!r}, got {that} of {theirs.scope!r}. "
             f"Take one scope throughout."
         )

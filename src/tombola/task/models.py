@@ -153,6 +153,23 @@ class Network:
         for name, parameter in wanted.items():
             parameter.copy_(tensors[name])
 
+    def load_body(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy the trained backbone of a network that may have another head; the own head stays.
+
+        What the other has no use for, such as a pooler, stays as it is, too.
+
+        Raises: ModelError, if shapes differ, or a weight in scope is missing; nothing was copied.
+        """
+        own, head = dict(self.model.named_parameters()), self.head
+        inside = {id(parameter) for parameter in self.scope("encoder").values()}
+        for name, parameter in own.items():
+            if id(parameter) in inside and name not in tensors:
+                raise ModelError(
+                    f"expected a trained backbone of {self.name!r}, got none with {name}. "
+                    "Train the same network."
+                )
+        self.load({n: p if n in head else tensors.get(n, p) for n, p in own.items()})
+
     def check_length(self, tokens: int) -> None:
         """Refuse examples of more tokens than the network has positions.
 
