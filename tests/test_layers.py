@@ -29,14 +29,19 @@ ALLOWED = {
         {"base", "ticket", "task", "lab"},
         {"torch", "numpy", "safetensors", "accelerate", "ray", "yaml"},
     ),
-    "study": ({"base", "ticket", "task", "lab", "study"}, {"numpy", "scipy"}),
+    "study": (
+        {"base", "ticket", "task", "lab", "study"},
+        {"numpy", "scipy", "yaml", "pyarrow"},
+    ),
     "ship": ({"base", "ticket", "ship"}, {"numpy", "scipy", "altair", "vl_convert"}),
     "api": (BELOW_API | {"api"}, set()),
     "root": ({"api"}, set()),
     "terminal": (BELOW_API, {"rich"}),
     "terminal_lab": (BELOW_API | {"terminal"}, {"rich"}),
     "lab_cli": (BELOW_API | {"terminal", "terminal_lab"}, {"rich"}),
-    "cli": (BELOW_API | {"api", "root", "terminal", "lab_cli"}, {"rich"}),
+    "terminal_study": (BELOW_API | {"terminal"}, {"rich"}),
+    "study_cli": (BELOW_API | {"lab_cli", "terminal_study"}, {"rich"}),
+    "cli": (BELOW_API | {"api", "root", "terminal", "lab_cli", "study_cli"}, {"rich"}),
 }
 """Layer -> the layers, and the packages besides the standard library, that it may import."""
 

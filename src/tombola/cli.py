@@ -18,6 +18,7 @@ from tombola.flags import Parser, add_flags
 from tombola.lab_cli import run, run_parser, status, status_parser, store, store_parser
 from tombola.registry import unknown
 from tombola.specs import EvaluateSpec, FindSpec, LabSpec, TrainSpec
+from tombola.study_cli import claims, matching, study_parser, table, table_parser, transfer
 
 __all__ = ["main"]
 
@@ -141,6 +142,10 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], int 
     "inspect": ("sparsity per matrix, provenance and size of a ticket", _inspect_parser, _inspect),
     "run": ("do what is left of a plan: a table or a figure", run_parser, run),
     "status": ("how far a plan is", status_parser, status),
+    "matching": ("which networks of a plan match dense, and where", study_parser, matching),
+    "transfer": ("how the tickets of each task fare on the others", study_parser, transfer),
+    "claims": ("what becomes of each claim of the paper", study_parser, claims),
+    "table": ("every run of a plan as CSV, Parquet, LaTeX, Markdown", table_parser, table),
     "store": ("list, show, verify or tidy finished results", store_parser, store),
     "tasks": ("the tasks that can be named", lambda parser: None, _tasks),
     "models": ("the models that the package carries", lambda parser: None, _models),

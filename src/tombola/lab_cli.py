@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from tombola.lab.store import Store
     from tombola.lab.subjects import Subjects
 
-__all__ = ["lab_of", "run", "run_parser", "status", "status_parser", "store", "store_parser"]
+__all__ = [
+    "lab_of",
+    "plan_flags",
+    "plan_of",
+    "run",
+    "run_parser",
+    "status",
+    "status_parser",
+    "store",
+    "store_of",
+    "store_parser",
+]
 
 CHORES = ("list", "show", "verify", "gc")
 
@@ -26,7 +37,7 @@ def lab_of(options: Namespace) -> LabSpec:
     return LabSpec(**{name: value for name, value in vars(options).items() if name in names})
 
 
-def _plan(options: Namespace) -> tuple["Plan", "Subjects"]:
+def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
     """The plan that is named, and the fingerprints of its networks and data."""
     from tombola.lab.planfile import data_in, expand, read_plan
     from tombola.lab.subjects import Subjects
@@ -44,13 +55,13 @@ def _plan(options: Namespace) -> tuple["Plan", "Subjects"]:
     return expand(file, subject), known
 
 
-def _plan_flags(parser: Parser) -> None:
+def plan_flags(parser: Parser) -> None:
     """Which plan, and where its data are."""
     parser.add_argument("plan", metavar="PLAN", help="a plan of the catalog, or a YAML file")
     parser.add_argument("--data", metavar="DIR", help="folder with a folder of files for each task")
 
 
-def _store_there(options: Namespace) -> "Store":
+def store_of(options: Namespace) -> "Store":
     """The store that is named, which must be there."""
     from tombola.lab.store import Store
 
@@ -65,7 +76,7 @@ def _store_there(options: Namespace) -> "Store":
 
 def run_parser(parser: Parser) -> None:
     """The flags of `tombola run`."""
-    _plan_flags(parser)
+    plan_flags(parser)
     add_flags(parser, LabSpec)
     parser.add_argument("--dry-run", action="store_true", help="tell what it would take, and end")
     parser.add_argument("--json", metavar="FILE", help="also write the scores of every cell there")
@@ -79,7 +90,7 @@ def run(options: Namespace) -> int:
     from tombola.terminal_lab import show_cells, show_estimate, show_report
 
     console, lab = Console(), lab_of(options)
-    plan, known = _plan(options)
+    plan, known = plan_of(options)
     kept = Store(lab.store)
     known.save()
     if options.dry_run:
@@ -99,7 +110,11 @@ def run(options: Namespace) -> int:
         from tombola.study.table import rows
         from tombola.ticket.folder import write_file
 
-        write_file(options.json, json.dumps(rows(plan, kept), indent=1) + "\n")
+        name = Path(options.plan).stem
+        write_file(
+            options.json,
+            json.dumps([row.to_json() for row in rows(plan, kept, name)], indent=1) + "\n",
+        )
     show_cells(plan, kept, console)
     show_report(report, console, command=f"tombola run {options.plan}")
     return 1 if report.failed else 0
@@ -110,7 +125,7 @@ def run(options: Namespace) -> int:
 
 def status_parser(parser: Parser) -> None:
     """The flags of `tombola status`."""
-    _plan_flags(parser)
+    plan_flags(parser)
     add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
 
 
@@ -120,8 +135,8 @@ def status(options: Namespace) -> int:
 
     from tombola.terminal_lab import show_status
 
-    kept = _store_there(options)
-    plan, known = _plan(options)
+    kept = store_of(options)
+    plan, known = plan_of(options)
     known.save()
     show_status(plan, kept, Console())
     return 0
@@ -148,7 +163,7 @@ def store(options: Namespace) -> int:
 
     if options.chore not in CHORES:
         raise unknown("chore of a store", options.chore, CHORES)
-    console, kept = Console(), _store_there(options)
+    console, kept = Console(), store_of(options)
     if options.chore == "list":
         wanted = {k: v for k in ("kind", "task") if (v := getattr(options, k)) is not None}
         rows = [row for row in kept.rows() if all(row.get(k) == v for k, v in wanted.items())]

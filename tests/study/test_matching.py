@@ -16,12 +16,11 @@ from tombola.study.matching import (
     bootstrap_mean,
     highest_winning,
     margin,
-    matching_power,
     paired_t,
-    seeds_needed,
     within_one_dense_sd,
     within_one_pooled_sd,
 )
+from tombola.study.power import matching_power, seeds_needed
 from tombola.study.verdict import FIXED_TICKET, SEARCH, THIS_RUN, Status, Verdict
 
 HALF = Decimal("0.5")

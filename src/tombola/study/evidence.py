@@ -11,13 +11,14 @@ from tombola.lab.artefacts import read_mask, read_outcome
 from tombola.lab.plan import Job
 from tombola.lab.store import Result, Store
 from tombola.study.matching import bootstrap, paired_t
+from tombola.study.row import Row
 from tombola.study.verdict import FIXED_TICKET, SEARCH, Verdict
 from tombola.task.metrics import METRICS
 from tombola.task.models import stream
 from tombola.task.tasks import Task
 from tombola.ticket.mask import jaccard
 
-__all__ = ["overlap", "summary", "verdict"]
+__all__ = ["one_run", "overlap", "summary", "verdict"]
 
 
 def summary(runs: Sequence[Result]) -> dict[str, Any]:
@@ -45,20 +46,43 @@ def verdict(
             sparsity=sparsity,
             estimand=FIXED_TICKET if fixed else SEARCH,
         )
+    keys = dense[0].key, ticket[0].key
+    return _this_run(store, keys, metric=task.metric, margin=task.margin, sparsity=sparsity)
+
+
+def one_run(store: Store) -> Callable[[Row], Verdict]:
+    """Judges the single run of a network: over test examples, about this run only."""
+
+    def judge(row: Row) -> Verdict:
+        return _this_run(
+            store,
+            (row.dense_key, row.key),
+            metric=row.metric,
+            margin=row.margin,
+            sparsity=row.sparsity,
+        )
+
+    return judge
+
+
+def _this_run(
+    store: Store, keys: tuple[str, str], *, metric: str, margin: float, sparsity: Decimal | None
+) -> Verdict:
+    """The bootstrap over test examples of two trainings, named by their keys, dense first."""
     return bootstrap(
-        _score(store, task, dense[0]),
-        _score(store, task, ticket[0]),
-        examples=len(read_outcome(store, dense[0].key)),
-        margin=task.margin,
+        _score(store, metric, keys[0]),
+        _score(store, metric, keys[1]),
+        examples=len(read_outcome(store, keys[0])),
+        margin=margin,
         sparsity=sparsity,
         generator=np.random.default_rng(stream(0, "bootstrap")),
     )
 
 
-def _score(store: Store, task: Task, run: Result) -> Callable[..., float]:
-    """Test examples, by number -> the run's score on them, in points."""
-    metric, outcome = METRICS[task.metric], read_outcome(store, run.key)
-    return lambda numbers: metric(outcome[numbers])
+def _score(store: Store, metric: str, key: str) -> Callable[..., float]:
+    """Test examples, by number -> the score of a training on them, in points."""
+    measure, outcome = METRICS[metric], read_outcome(store, key)
+    return lambda numbers: measure(outcome[numbers])
 
 
 def overlap(store: Store, ours: Sequence[Job], theirs: Sequence[Job]) -> float:

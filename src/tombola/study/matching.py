@@ -8,14 +8,15 @@ run of the same seed.
 import itertools
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from math import ceil, isfinite, sqrt
+from math import isfinite, sqrt
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from tombola.errors import SpecError
+from tombola.study.interval import FloatArray, ends, finite, paired
+from tombola.study.power import LEAST_DENSE_RUNS, seeds_needed
 from tombola.study.verdict import SEARCH, THIS_RUN, Status, Verdict
 
 __all__ = [
@@ -23,14 +24,11 @@ __all__ = [
     "bootstrap_mean",
     "highest_winning",
     "margin",
-    "matching_power",
     "paired_t",
-    "seeds_needed",
     "within_one_dense_sd",
     "within_one_pooled_sd",
 ]
 
-FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 Statistic: TypeAlias = Callable[[IntArray], float]
 
@@ -51,7 +49,7 @@ def margin(
 
     Returns: the larger of the two, in points.
     """
-    _finite("a score", [dense_score, trivial_score])
+    finite("a score", [dense_score, trivial_score])
     return max(point, share * (dense_score - trivial_score))
 
 
@@ -83,18 +81,11 @@ def paired_t(
     Raises: SpecError, for fewer than two seeds, unequal lengths, or a score that is no number.
     """
     _check(margin, level)
-    pairs = _paired(dense, ticket, "seed", least=2)
-    # 1e-9 points is far below any score's resolution, and makes equal differences equal.
-    differences = np.round(pairs[1] - pairs[0], 9)
-    seeds = differences.size
-    half = 0.0
-    if np.ptp(differences) > 0:
-        quantile = stats.t.ppf((1 + level) / 2, seeds - 1)
-        half = float(quantile * np.std(differences, ddof=1) / sqrt(seeds))
-    mean = float(np.mean(differences)) if half else float(differences[0])
-    interval = (mean - half, mean + half)
-    status = _status(interval, margin)
-    if dense_sd is None and seeds >= 10:
+    pairs = paired(dense, ticket, "seed", least=2)
+    seeds = pairs.shape[1]
+    mean, *interval = ends(pairs[1] - pairs[0], (1 - level) / 2)
+    status = _status((interval[0], interval[1]), margin)
+    if dense_sd is None and seeds >= LEAST_DENSE_RUNS:
         dense_sd = _sd(pairs[0])
     needed = None
     if status == "undecided" and dense_sd is not None and margin > 0:
@@ -103,7 +94,7 @@ def paired_t(
         status=status,
         sparsity=sparsity,
         difference=mean,
-        interval=interval,
+        interval=(interval[0], interval[1]),
         margin=margin,
         level=level,
         estimand=estimand,
@@ -170,7 +161,7 @@ def bootstrap_mean(
     Raises: SpecError, for fewer than two examples, unequal lengths, or a score that is no number.
     """
     _check(margin, level)
-    pairs = _paired(dense, ticket, "test example", least=2)
+    pairs = paired(dense, ticket, "test example", least=2)
     differences = np.round(100 * (pairs[1] - pairs[0]), 9)
     distinct, counts = np.unique(differences, return_counts=True)
     examples = differences.size
@@ -186,57 +177,6 @@ def bootstrap_mean(
     return _this_run(float(np.mean(differences)), resampled, margin, sparsity, level)
 
 
-def matching_power(seeds: int, dense_sd: float, margin: float, *, level: float = 0.90) -> float:
-    """Chance that a ticket truly equal to dense comes out as matching.
-
-    The margin is a fixed number. Where it is instead the standard deviation that the same runs
-    happen to show, power is a few hundredths lower, most for few seeds.
-
-    Args:
-        seeds: number of seeds, two or more.
-        dense_sd: true standard deviation of dense runs, in points. The ticket's is taken to be
-            the same, and the two independent, so that a difference has sqrt(2) times it;
-            pairs that go up and down together need fewer seeds.
-        margin: in points.
-        level: coverage of the interval; the test is one-sided at (1 - level) / 2.
-
-    Source: the noncentral t distribution of the paired t statistic.
-    """
-    if dense_sd == 0:
-        return 1.0
-    # From 40 on the power is 1 to nine digits, and the distribution's tail loses precision.
-    shift = min(margin * sqrt(seeds) / (sqrt(2) * dense_sd), 40.0)
-    return float(stats.nct.sf(stats.t.ppf((1 + level) / 2, seeds - 1), seeds - 1, shift))
-
-
-def seeds_needed(
-    dense_sd: float, margin: float, *, power: float = 0.80, level: float = 0.90
-) -> int:
-    """Fewest seeds with which a ticket truly equal to dense comes out as matching, mostly.
-
-    Args:
-        dense_sd: standard deviation of ten or more dense runs, in points.
-        margin: in points.
-        power: the chance wanted.
-        level: coverage of the interval.
-
-    Raises: SpecError, if the spread is no number or the margin is zero: no n is enough then.
-    """
-    _check(margin, level)
-    _finite("the standard deviation of dense", [dense_sd])
-    if margin == 0 or dense_sd < 0 or not 0 < power < 1:
-        raise SpecError(
-            "seeds_needed takes a margin above 0, a standard deviation of 0 or more and a power "
-            f"between 0 and 1, got {margin}, {dense_sd} and {power}."
-        )
-    quantiles = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(power))
-    # The normal distribution asks for too few, and never for many too few.
-    seeds = max(2, ceil(2 * (max(quantiles, 0.0) * dense_sd / margin) ** 2))
-    while matching_power(seeds, dense_sd, margin, level=level) < power:
-        seeds += 1
-    return seeds
-
-
 def within_one_dense_sd(dense: Sequence[float], ticket: Sequence[float]) -> bool:
     """Descriptive, the paper's rule read literally: mean within one sd of dense runs.
 
@@ -247,7 +187,7 @@ def within_one_dense_sd(dense: Sequence[float], ticket: Sequence[float]) -> bool
         dense: scores of two or more dense runs, in points.
         ticket: scores of the ticket's runs, of the same seeds.
     """
-    pairs = _paired(dense, ticket, "seed", least=2)
+    pairs = paired(dense, ticket, "seed", least=2)
     return bool(np.mean(pairs[1]) >= np.mean(pairs[0]) - _sd(pairs[0]))
 
 
@@ -256,7 +196,7 @@ def within_one_pooled_sd(dense: Sequence[float], ticket: Sequence[float]) -> boo
 
     Args: as for within_one_dense_sd(); the pooled variance is the mean of the two.
     """
-    pairs = _paired(dense, ticket, "seed", least=2)
+    pairs = paired(dense, ticket, "seed", least=2)
     pooled = sqrt((_sd(pairs[0]) ** 2 + _sd(pairs[1]) ** 2) / 2)
     return bool(np.mean(pairs[1]) >= np.mean(pairs[0]) - pooled)
 
@@ -316,26 +256,6 @@ def _status(interval: tuple[float, float], margin: float) -> Status:
     if interval[0] > -margin:
         return "matching"
     return "not matching" if interval[1] < -margin else "undecided"
-
-
-def _paired(dense: ArrayLike, ticket: ArrayLike, unit: str, *, least: int) -> FloatArray:
-    """Scores [2, n], dense first, checked."""
-    pair = [np.asarray(scores, dtype=np.float64) for scores in (dense, ticket)]
-    shapes = [scores.shape for scores in pair]
-    if shapes[0] != shapes[1] or len(shapes[0]) != 1 or shapes[0][0] < least:
-        raise SpecError(
-            f"dense and ticket need one score for each of the same {unit}s, {least} or more, "
-            f"got {pair[0].size} and {pair[1].size}."
-        )
-    both = np.stack(pair)
-    _finite("a score", both.ravel())
-    return both
-
-
-def _finite(what: str, values: Sequence[float] | FloatArray) -> None:
-    bad = [value for value in values if not isfinite(value)]
-    if bad:
-        raise SpecError(f"{what} is a finite number, got {bad[0]}. Leave out the run that failed.")
 
 
 def _check(margin: float, level: float) -> None:

@@ -1,66 +1,111 @@
-"""Store -> one tidy row for each cell of a plan."""
+"""Store -> one tidy row for each run of a plan; what is not there yet is marked."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
+from tombola.errors import SpecError
+from tombola.lab.numerics import refuse_mixed
 from tombola.lab.plan import Plan
 from tombola.lab.store import Result, Store
+from tombola.lab.work import one_shot
+from tombola.study.row import Row, row
 
-__all__ = ["groups", "rows"]
+__all__ = ["groups", "refuse_empty", "refuse_mixed_rows", "rows", "with_overlaps"]
 
 WHAT = ("arm", "name", "source", "target", "sparsity")
 """Columns that say what a row is about; the rest says what came of it."""
 
 
-def rows(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    """One row a cell: what was trained, its score and that of its dense network, in points.
+def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
+    """One row a run.
 
-    Scores that are not there yet are None.
+    Args:
+        plan: what was wanted.
+        store: what there is.
+        name: of the plan.
     """
     kept: dict[str, Result | None] = {}
     for cell in plan.cells:
         for key in (cell.key, cell.dense):
             if key not in kept:
                 kept[key] = store.read(key)
-    table = []
-    for cell in plan.cells:
-        mine, dense = kept[cell.key], kept[cell.dense]
-        table.append(
-            {
-                "arm": cell.arm,
-                "name": cell.name,
-                "source": cell.source,
-                "target": cell.target,
-                "sparsity": None if cell.sparsity is None else f"{cell.sparsity:f}",
-                "seed": cell.seed,
-                "metric": mine.facts["metric"] if mine else None,
-                "score": mine.facts["score"] if mine else None,
-                "dense": dense.facts["score"] if dense else None,
-                "key": cell.key,
-                "dense_key": cell.dense,
-                "mask_key": cell.mask,
-            }
+    return [row(name, cell, kept[cell.key], kept[cell.dense]) for cell in plan.cells]
+
+
+def with_overlaps(table: Sequence[Row], plan: Plan, store: Store) -> list[Row]:
+    """The same rows, with the overlap of each mask with one-shot pruning's where both are kept.
+
+    Args:
+        table: the rows of all cells of the plan, in their order.
+        plan: what was wanted.
+        store: with the masks.
+    """
+    from tombola.lab.artefacts import read_mask
+    from tombola.ticket.mask import jaccard
+
+    pruned = lru_cache(maxsize=4)(lambda key: read_mask(store, key))
+    found: dict[str | None, float | None] = {None: None}
+    for cell in sorted(plan.cells, key=lambda cell: cell.sparsity or 0):
+        if cell.ticket is not None and cell.sparsity is not None and cell.mask not in found:
+            pair = (one_shot(cell.ticket.subject, cell.sparsity).key, cell.ticket.key)
+            there = all(map(store.has, pair))
+            found[cell.mask] = (
+                jaccard(pruned(pair[0]), read_mask(store, pair[1])) if there else None
+            )
+    return [replace(each, jaccard_one_shot=found[each.mask_key]) for each in table]
+
+
+def refuse_empty(table: Sequence[Row], store: Store) -> None:
+    """Refuse a store that has nothing of a plan, so that an empty table is never taken for one.
+
+    Raises: SpecError, if no row has come to anything.
+    """
+    if all(each.state == "missing" for each in table):
+        raise SpecError(
+            f"expected runs of this plan in the store {str(store.folder)!r}, got none of "
+            f"{len(table)}. Do some with `tombola run`, or name another --store."
         )
-    return table
 
 
-def groups(table: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def refuse_mixed_rows(table: Iterable[Row]) -> None:
+    """Refuse to compare runs on one task whose arithmetic differs.
+
+    Raises: SpecError, with the two runs, the field and both values.
+    """
+    by_target: dict[str, dict[str, tuple[str, Any]]] = {}
+    for each in table:
+        records = by_target.setdefault(each.target, {})
+        for what, key, numerics in (
+            ("dense", each.dense_key, each.dense_numerics),
+            (each.name, each.key, each.numerics),
+        ):
+            if numerics is not None:
+                told = f"{what} on {each.target}, seed {each.seed} ({key[:12]})"
+                records.setdefault(key, (told, numerics))
+    for records in by_target.values():
+        names, numerics_of_all = zip(*records.values(), strict=True) if records else ((), ())
+        refuse_mixed(numerics_of_all, names)
+
+
+def groups(table: Iterable[Row]) -> list[dict[str, Any]]:
     """The rows of all seeds together: mean and standard deviation, in points."""
-    found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in table:
-        found.setdefault(tuple(row[name] for name in WHAT), []).append(row)
-    return [_group(dict(zip(WHAT, what, strict=True)), mine) for what, mine in found.items()]
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for each in table:
+        found.setdefault(tuple(getattr(each, name) for name in WHAT), []).append(each)
+    return [_group(mine) for mine in found.values()]
 
 
-def _group(what: dict[str, Any], mine: list[dict[str, Any]]) -> dict[str, Any]:
-    done = [row for row in mine if row["score"] is not None]
-    scores = [row["score"] for row in done]
-    changes = [row["score"] - row["dense"] for row in done if row["dense"] is not None]
-    return what | {
-        "metric": done[0]["metric"] if done else None,
+def _group(mine: Sequence[Row]) -> dict[str, Any]:
+    plain = mine[0].to_json()
+    scores = [each.score for each in mine if each.score is not None]
+    changes = [each.difference for each in mine if each.difference is not None]
+    return {name: plain[name] for name in WHAT} | {
+        "metric": mine[0].metric,
         "cells": len(mine),
-        "done": len(done),
+        "done": len(scores),
         "mean": statistics.fmean(scores) if scores else None,
         "std": statistics.stdev(scores) if len(scores) > 1 else None,
         "minus_dense": statistics.fmean(changes) if changes else None,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["FIXED_TICKET", "SEARCH", "THIS_RUN", "Status", "Verdict"]
+__all__ = ["FIXED_TICKET", "SEARCH", "THIS_RUN", "Status", "Verdict", "in_percent"]
 
 Status: TypeAlias = Literal["matching", "not matching", "undecided"]
 
@@ -51,7 +51,7 @@ class Verdict:
         """One plain line that claims what the data can bear and no more."""
         digits = self._digits()
         low, high = (f"{end:+z.{digits}f}" for end in self.interval)
-        at = "" if self.sparsity is None else f" at {_percent(self.sparsity)}"
+        at = "" if self.sparsity is None else f" at {in_percent(self.sparsity)}"
         over = " over test examples" if self.estimand == THIS_RUN else ""
         return (
             f"{'this run only: ' if self.estimand == THIS_RUN else ''}{self.status}{at}: "
@@ -107,5 +107,6 @@ class Verdict:
         return reach
 
 
-def _percent(sparsity: Decimal) -> str:
+def in_percent(sparsity: Decimal) -> str:
+    """A fraction, exactly."""
     return f"{(100 * sparsity).normalize():f} %"

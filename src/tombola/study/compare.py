@@ -1,0 +1,197 @@
+"""Two kinds of network, seed by seed: which rows of a plan are compared with which."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from tombola.study.row import Row
+from tombola.study.verdict import in_percent
+
+__all__ = ["Comparison", "Span", "Which", "compare", "comparisons", "group"]
+
+Group: TypeAlias = tuple[Row, ...]
+"""The rows of one network, one a seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Which:
+    """Networks by what they are, never by the name of an arm."""
+
+    kinds: tuple[str, ...]
+    """dense, imp, one-shot, transfer, evaluate, or a control."""
+    habits: tuple[str, ...] = ()
+    """Exactly these of the search."""
+    sources: tuple[str, ...] = ()
+    """Tickets of these tasks only; empty for all."""
+    without_sources: tuple[str, ...] = ()
+    """No tickets of these."""
+    moved: bool = False
+    """Tickets on another task than their own only."""
+
+    def admits(self, row: Row) -> bool:
+        """Whether a row is one of them."""
+        return (
+            row.kind in self.kinds
+            and row.habits == self.habits
+            and (not self.sources or row.source in self.sources)
+            and row.source not in self.without_sources
+            and (row.moved or not self.moved)
+        )
+
+    def __str__(self) -> str:
+        """What they are, for people."""
+        told = " or ".join(self.kinds)
+        told += f" of {' or '.join(self.sources)}" * bool(self.sources)
+        told += f" of tasks other than {' and '.join(self.without_sources)}" * bool(
+            self.without_sources
+        )
+        return told + f" with {' and '.join(self.habits)}" * bool(self.habits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Sparsities from one to another: all of them, or the lowest or highest that is there."""
+
+    least: Decimal = Decimal(0)
+    most: Decimal = Decimal(1)
+    take: str = "all"
+
+    def of(self, there: Iterable[Decimal]) -> set[Decimal]:
+        """Those of the sparsities that are there."""
+        inside = {each for each in there if self.least <= each <= self.most}
+        if not inside or self.take == "all":
+            return inside
+        return {min(inside) if self.take == "lowest" else max(inside)}
+
+    def __str__(self) -> str:
+        """In percent, for people."""
+        if self.least == self.most:
+            return f" at {in_percent(self.least)}"
+        inside = self.least > 0 or self.most < 1
+        return f" from {in_percent(self.least)} to {in_percent(self.most)}" if inside else ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One network minus another on one task, seed by seed; differences are in points."""
+
+    first: Group
+    second: Group | None = None
+    """Of the same seeds; None for the dense network, whose scores stand in the first's rows."""
+
+    @property
+    def margin(self) -> float:
+        """Of the task."""
+        return self.first[0].margin
+
+    @property
+    def sparsity(self) -> Decimal:
+        """Of the first; 0 if nothing is dead in it."""
+        return self.first[0].sparsity or Decimal(0)
+
+    @cached_property
+    def _scores(self) -> list[tuple[float | None, float | None]]:
+        if self.second is None:
+            return [(row.score, row.dense) for row in self.first]
+        return [(a.score, b.score) for a, b in zip(self.first, self.second, strict=True)]
+
+    @cached_property
+    def differences(self) -> list[float]:
+        """Of the seeds for which both scores are there."""
+        return [a - b for a, b in self._scores if a is not None and b is not None]
+
+    @property
+    def gaps(self) -> list[int]:
+        """Seeds for which a score is missing or no number."""
+        return [
+            row.seed for row, pair in zip(self.first, self._scores, strict=True) if None in pair
+        ]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every seed is there, and there are two or more: a test can be made."""
+        return not self.gaps and len(self.first) > 1
+
+    @property
+    def runs(self) -> list[tuple[str, str]]:
+        """Keys of both runs of each seed, done or not."""
+        if self.second is None:
+            return [(row.key, row.dense_key) for row in self.first]
+        return [(a.key, b.key) for a, b in zip(self.first, self.second, strict=True)]
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """Of all runs that have a score, each once."""
+        keys = [row.key for row in self.first if row.score is not None]
+        if self.second is None:
+            keys += [row.dense_key for row in self.first if row.dense is not None]
+        else:
+            keys += [row.key for row in self.second if row.score is not None]
+        return list(dict.fromkeys(keys))
+
+    def about(self) -> str:
+        """Which networks, on which task, for people."""
+        row = self.first[0]
+        minus = "dense" if self.second is None else _named(self.second[0])
+        at = "" if row.sparsity is None else f" at {in_percent(row.sparsity)}"
+        return f"{_named(row)} - {minus} on {row.target}{at}"
+
+
+def _named(row: Row) -> str:
+    habits = f", {' '.join(row.habits)}" if row.habits else ""
+    return f"{row.name}{f' from {row.source}' if row.moved else ''}{habits}"
+
+
+def group(rows: Iterable[Row]) -> list[Group]:
+    """Rows that differ in nothing but their seed, together."""
+    found: dict[Any, list[Row]] = {}
+    for row in rows:
+        what = (row.arm, row.name, row.source, row.target, row.sparsity)
+        found.setdefault(what, []).append(row)
+    return [tuple(mine) for mine in found.values()]
+
+
+def compare(first: Group, second: Group) -> Comparison:
+    """Two networks on the seeds that the plan has for both."""
+    theirs = {row.seed: row for row in second}
+    ours = [row for row in first if row.seed in theirs]
+    return Comparison(tuple(ours), tuple(theirs[row.seed] for row in ours))
+
+
+def comparisons(table: Sequence[Row], first: Which, minus: Which, span: Span) -> list[Comparison]:
+    """Every network of one kind with every one of another, on the same task and sparsity.
+
+    A control is compared with the tickets of its own arm only. Two comparisons of the same runs
+    count once, whatever arms they come from.
+    """
+    firsts = group(filter(first.admits, table))
+    if minus.kinds == ("dense",):
+        pairs = [Comparison(mine) for mine in firsts]
+    else:
+        seconds = group(filter(minus.admits, table))
+        pairs = [compare(a, b) for a in firsts for b in seconds if _belong(a[0], b[0])]
+    wanted: dict[Any, list[Comparison]] = {}
+    for pair in pairs:
+        if pair.first:
+            wanted.setdefault(_search(pair), []).append(pair)
+    chosen = {tuple(pair.runs): pair for several in wanted.values() for pair in _at(several, span)}
+    return list(chosen.values())
+
+
+def _belong(a: Row, b: Row) -> bool:
+    if a.key == b.key or (a.target, a.sparsity) != (b.target, b.sparsity):
+        return False
+    return all(not y.of or (y.of, y.source) == (x.arm, x.source) for x, y in ((a, b), (b, a)))
+
+
+def _search(pair: Comparison) -> tuple[str, ...]:
+    """What a comparison is about besides the sparsity."""
+    both = pair.first[0], (pair.second or pair.first)[0]
+    return tuple(name for row in both for name in (row.arm, row.name, row.source, row.target))
+
+
+def _at(several: Sequence[Comparison], span: Span) -> Iterator[Comparison]:
+    chosen = span.of(pair.sparsity for pair in several)
+    return (pair for pair in several if pair.sparsity in chosen)

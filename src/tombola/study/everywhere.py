@@ -1,0 +1,71 @@
+"""Does one kind of network match on every task? And on which?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tombola.study.compare import Comparison
+from tombola.study.interval import p_above, p_below
+from tombola.study.multiple import at_least, holm
+from tombola.study.verdict import Status
+
+__all__ = ["ERROR", "Everywhere", "everywhere", "p_matching"]
+
+ERROR = 0.05
+"""One-sided error of each test: the 90 % interval has as much beyond either end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Everywhere:
+    """The answer for some tasks."""
+
+    status: Status
+    """Of "on every task"."""
+    tasks: int
+    matching: tuple[str, ...]
+    """The tasks on which it matches, all of them rightly at the level, by Holm."""
+    unfinished: tuple[str, ...]
+    """The tasks of which seeds are missing, or on which there is one seed only."""
+    p_value: float
+    """Of "on every task"."""
+
+    def sentence(self) -> str:
+        """One plain line."""
+        told = f"{self.status} on every one of {self.tasks} tasks"
+        if self.status == "not matching":
+            told = f"not matching on some of {self.tasks} tasks"
+        which = f"; on these by Holm: {', '.join(self.matching) or 'none'}"
+        gaps = f"; unfinished: {', '.join(self.unfinished)}" * bool(self.unfinished)
+        return f"{told}{which}{gaps}"
+
+
+def everywhere(pairs: Sequence[Comparison]) -> Everywhere:
+    """An intersection-union test: each task at the full level, uncorrected.
+
+    The opposite, that it fails to match on some task, is Bonferroni's. A task that is unfinished
+    decides nothing.
+
+    Args:
+        pairs: the network against dense, on each task.
+    """
+    within = [p_matching(pair) for pair in pairs]
+    below = [p_below(pair.differences, -pair.margin) if pair.complete else 1.0 for pair in pairs]
+    p_value = at_least(within, len(pairs))
+    status: Status = "undecided"
+    if p_value < ERROR:
+        status = "matching"
+    elif at_least(below, 1) < ERROR:
+        status = "not matching"
+    tasks = [pair.first[0].target for pair in pairs]
+    adjusted = holm(within)
+    return Everywhere(
+        status=status,
+        tasks=len(pairs),
+        matching=tuple(task for task, p in zip(tasks, adjusted, strict=True) if p < ERROR),
+        unfinished=tuple(pair.first[0].target for pair in pairs if not pair.complete),
+        p_value=p_value,
+    )
+
+
+def p_matching(pair: Comparison) -> float:
+    """Small, if the true difference is above minus the margin; 1.0 as long as seeds are missing."""
+    return p_above(pair.differences, -pair.margin) if pair.complete else 1.0

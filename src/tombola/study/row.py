@@ -1,0 +1,179 @@
+"""One run of a plan: what was trained, what came of it, and what it is compared with."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+from tombola.lab.plan import Cell
+from tombola.lab.store import Result
+from tombola.lab.work import Job
+from tombola.specs import TrainSpec
+
+__all__ = ["HABITS", "Row", "habits", "row"]
+
+HABITS = ("rewind", "no-rewind", "keep-head", "long-horizon", "prune-first")
+"""What a search did that the plain one, which rewinds to the pre-trained weights, does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A training of a plan; scores, differences and margins are in points."""
+
+    plan: str = ""
+    arm: str
+    name: str
+    """What was trained, for people: dense, imp, one-shot, transfer, evaluate, or a control."""
+    kind: str
+    """The same without the learning rate of a sweep."""
+    of: str = ""
+    """Of a control, the arm it is compared with."""
+    source: str = ""
+    """The task that the mask was found on; empty if on none."""
+    target: str
+    """The task that was trained on."""
+    sparsity: Decimal | None = None
+    seed: int
+    habits: tuple[str, ...] = ()
+    """Of the search that the mask comes from, in the order of HABITS."""
+    rewind_step: int = 0
+    """The optimizer step that it rewound to."""
+    init: str = "pretrained"
+    learning_rate: float = TrainSpec.learning_rate
+    """At its peak."""
+    examples: int = 0
+    """Training examples of the target."""
+    metric: str = ""
+    margin: float
+    """Of the target: how far below dense still counts as matching."""
+    state: str = "done"
+    """done, missing, or no number: trained, to a score that is none."""
+    score: float | None = None
+    dense: float | None = None
+    """Score of the dense network of the same seed."""
+    difference: float | None = None
+    """Score minus dense."""
+    trivial: float | None = None
+    """Score of a baseline that learns nothing from the texts."""
+    summed_learning_rate: float | None = None
+    jaccard_one_shot: float | None = None
+    """Overlap of the dead weights with those of one-shot pruning at this sparsity."""
+    seconds: float | None = None
+    key: str
+    dense_key: str
+    mask_key: str | None = None
+    numerics: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    dense_numerics: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the mask was found on another task."""
+        return bool(self.source) and self.source != self.target
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a table has them: plain values, numerics as a digest of 12 digits."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del plain["dense_numerics"]
+        return plain | {
+            "sparsity": None if self.sparsity is None else f"{self.sparsity:f}",
+            "habits": " ".join(self.habits),
+            "numerics": None if self.numerics is None else _digest(self.numerics),
+        }
+
+
+def row(plan: str, cell: Cell, mine: Result | None, dense: Result | None) -> Row:
+    """The row of a cell.
+
+    Args:
+        plan: its name.
+        cell: what was trained.
+        mine: what came of it, if it is done.
+        dense: what came of the dense network, if that is done.
+    """
+    job = cell.training
+    recipe = TrainSpec(**job.spec["train"])
+    done, rewind_step = habits(cell)
+    facts = mine.facts if mine else {}
+    score, yardstick = _score(mine), _score(dense)
+    both = score is not None and yardstick is not None
+    return Row(
+        plan=plan,
+        arm=cell.arm,
+        name=cell.name,
+        kind=cell.name.split(",")[0],
+        of=cell.of,
+        source=cell.source,
+        target=cell.target,
+        sparsity=cell.sparsity,
+        seed=cell.seed,
+        habits=done,
+        rewind_step=rewind_step,
+        init=job.spec.get("init", "pretrained"),
+        learning_rate=recipe.learning_rate,
+        examples=min(job.subject.examples, recipe.train_limit or job.subject.examples),
+        metric=job.subject.task.metric,
+        margin=job.subject.task.margin,
+        state="missing" if mine is None else "no number" if score is None else "done",
+        score=score,
+        dense=yardstick,
+        difference=score - yardstick if both else None,  # type: ignore[operator]
+        trivial=facts.get("trivial"),
+        summed_learning_rate=facts.get("summed_learning_rate"),
+        seconds=mine.seconds if mine else None,
+        key=cell.key,
+        dense_key=cell.dense,
+        mask_key=cell.mask,
+        numerics=mine.numerics if mine else None,
+        dense_numerics=dense.numerics if dense else None,
+    )
+
+
+def _score(result: Result | None) -> float | None:
+    """In points; None if there is none, or it is no number."""
+    score = result.facts["score"] if result else None
+    return score if score is not None and isfinite(score) else None
+
+
+def _digest(numerics: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(numerics, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def habits(cell: Cell) -> tuple[tuple[str, ...], int]:
+    """What the search of a cell's mask did besides the plain thing, as its jobs tell.
+
+    Names of arms tell nothing: two searches that did the same have the same habits.
+
+    Returns: some of HABITS, and the optimizer step that was rewound to, or 0.
+    """
+    found: set[str] = set()
+    rewind_step, trainings = 0, 0
+    for job in _ancestry(cell):
+        if job.kind == "prune":
+            first = "trained" not in job.parents and job.spec["scores"] == "magnitude"
+            if first and (trainings or cell.name == "imp"):
+                found.add("prune-first")
+            continue
+        trainings += job is not cell.training
+        course = job.spec.get("course", {})
+        if course.get("first"):
+            found.add("rewind")
+            rewind_step = course["first"]
+        elif "start" in job.parents:
+            found.add("no-rewind")
+        if "head" in job.parents:
+            found.add("keep-head")
+        if course.get("horizon", 1) > 1:
+            found.add("long-horizon")
+    return tuple(habit for habit in HABITS if habit in found), rewind_step
+
+
+def _ancestry(cell: Cell) -> Iterator[Job]:
+    """The training, its mask, the training that this was cut from, and so on."""
+    job: Job | None = cell.training
+    while job is not None:
+        yield job
+        job = job.parents.get("mask" if job.kind == "train" else "trained")

@@ -1,0 +1,55 @@
+"""How much the dense runs of a task scatter, and how many seeds a verdict needs for that."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tombola.study.power import LEAST_DENSE_RUNS, seeds_needed
+from tombola.study.row import Row
+
+__all__ = ["Spread", "spreads"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The dense runs of a task, in points."""
+
+    task: str
+    runs: int
+    """Different seeds that a plan has trained."""
+    mean: float
+    sd: float | None
+    """None for one run."""
+    margin: float
+    seeds_needed: int | None
+    """For 80 % power, if a ticket equals dense; None as long as there are fewer than ten runs."""
+
+    @property
+    def planning_sd(self) -> float | None:
+        """The standard deviation, if it comes from enough runs to plan with."""
+        return self.sd if self.runs >= LEAST_DENSE_RUNS else None
+
+
+def spreads(table: Iterable[Row]) -> list[Spread]:
+    """One for each task with a dense run, from every seed that the plan has of it."""
+    scores: dict[str, dict[str, float]] = {}
+    margins = {}
+    for row in table:
+        if row.dense is not None:
+            scores.setdefault(row.target, {})[row.dense_key] = row.dense
+            margins[row.target] = row.margin
+    return [_spread(task, list(found.values()), margins[task]) for task, found in scores.items()]
+
+
+def _spread(task: str, scores: list[float], margin: float) -> Spread:
+    sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
+    known = sd is not None and len(scores) >= LEAST_DENSE_RUNS and margin > 0
+    return Spread(
+        task=task,
+        runs=len(scores),
+        mean=float(np.mean(scores)),
+        sd=sd,
+        margin=margin,
+        seeds_needed=seeds_needed(sd, margin) if known and sd is not None else None,
+    )

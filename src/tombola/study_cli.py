@@ -1,0 +1,128 @@
+"""The verbs of a study: what the runs of a plan say. They read the store, and run nothing."""
+
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tombola.errors import SpecError
+from tombola.flags import Parser, add_flags
+from tombola.lab_cli import plan_flags, plan_of, store_of
+from tombola.specs import LabSpec
+
+if TYPE_CHECKING:
+    from tombola.lab.plan import Plan
+    from tombola.lab.store import Store
+    from tombola.study.row import Row
+
+__all__ = ["claims", "matching", "study_parser", "table", "table_parser", "transfer"]
+
+
+def study_parser(parser: Parser) -> None:
+    """The flags that every verb of a study has."""
+    plan_flags(parser)
+    add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
+    parser.add_argument("--json", metavar="FILE", help="also write everything there")
+
+
+def _rows(options: Namespace) -> tuple[list["Row"], "Plan", "Store"]:
+    """The rows of the plan that is named, of which the store has at least one."""
+    from tombola.study.table import refuse_empty, rows
+
+    kept = store_of(options)
+    plan, known = plan_of(options)
+    known.save()
+    table = rows(plan, kept, Path(options.plan).stem)
+    refuse_empty(table, kept)
+    return table, plan, kept
+
+
+def _write_json(path: str | None, content: Any) -> None:
+    if path is not None:
+        from tombola.ticket.folder import write_file
+
+        write_file(path, json.dumps(content, indent=1) + "\n")
+
+
+def matching(options: Namespace) -> None:
+    """Which networks of a plan match their dense network."""
+    from rich.console import Console
+
+    from tombola.study.evidence import one_run
+    from tombola.study.winning import matching
+    from tombola.terminal_study import show_matching, show_unfinished
+
+    table, _, kept = _rows(options)
+    found = matching(table, one_run(kept))
+    _write_json(options.json, found.to_json())
+    show_matching(found, Console())
+    show_unfinished(table, Console(), plan=options.plan)
+
+
+def transfer(options: Namespace) -> None:
+    """How the tickets of each task fare on the others."""
+    from rich.console import Console
+
+    from tombola.study.transfer import transfer
+    from tombola.terminal_study import show_transfer, show_unfinished
+
+    table, _, _ = _rows(options)
+    found = transfer(table)
+    if not found:
+        raise SpecError(
+            f"expected a plan with an arm of kind transfer, got {options.plan!r} without one. "
+            "`figure2` has one."
+        )
+    _write_json(options.json, [matrix.to_json() for matrix in found])
+    show_transfer(found, Console())
+    show_unfinished(table, Console(), plan=options.plan)
+
+
+def claims(options: Namespace) -> None:
+    """What becomes of each claim of the paper."""
+    from rich.console import Console
+
+    from tombola.study.claims import claims
+    from tombola.terminal_study import show_claims, show_unfinished
+
+    table, _, _ = _rows(options)
+    found = claims(table)
+    _write_json(options.json, [claim.to_json() for claim in found])
+    show_claims(found, Console())
+    show_unfinished(table, Console(), plan=options.plan)
+
+
+def table_parser(parser: Parser) -> None:
+    """The flags of `tombola table`."""
+    study_parser(parser)
+    parser.add_argument(
+        "--format",
+        metavar="NAME",
+        help="csv, parquet, latex or markdown (default: as --output ends, or csv)",
+    )
+    parser.add_argument("--output", metavar="FILE", help="write the table there")
+    parser.add_argument(
+        "--together", action="store_true", help="one row for all seeds of a network"
+    )
+
+
+def table(options: Namespace) -> None:
+    """Every run of a plan, one row each."""
+    from tombola.study.export import FORMATS, SUFFIXES, export
+    from tombola.study.table import with_overlaps
+    from tombola.ticket.folder import write_bytes
+
+    suffix = SUFFIXES.get(Path(options.output).suffix, "csv") if options.output else "csv"
+    form = options.format or suffix
+    FORMATS[form]
+    if form == "parquet" and not options.output:
+        raise SpecError("parquet is no text, got no file for it. Name one with --output.")
+    rows, plan, kept = _rows(options)
+    rows = with_overlaps(rows, plan, kept)
+    _write_json(options.json, [row.to_json() for row in rows])
+    content = export(rows, form, together=options.together)
+    if options.output:
+        write_bytes(options.output, content)
+    else:
+        sys.stdout.write(content.decode())

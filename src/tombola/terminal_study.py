@@ -1,0 +1,188 @@
+"""What a person sees of a study: verdicts, a matrix, claims."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tombola.study.claims import Claim, Finding
+from tombola.study.row import Row
+from tombola.study.spread import Spread
+from tombola.study.transfer import Estimate, Matrix, Source
+from tombola.study.verdict import in_percent
+from tombola.study.winning import Judged, Matching
+
+__all__ = ["show_claims", "show_matching", "show_transfer", "show_unfinished"]
+
+MOST_MISSING = 3
+"""Gaps that are named; the rest is counted."""
+
+
+def show_matching(found: Matching, console: Console) -> None:
+    """A line for each network, then what they say together."""
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
+    for column in ("network", "task"):
+        table.add_column(column, overflow="fold")
+    for column in ("sparsity", "seeds", "minus dense, 90 % interval"):
+        table.add_column(column, justify="right", no_wrap=column == "seeds")
+    for column in ("verdict", "sd"):
+        table.add_column(column, no_wrap=True)
+    for each in found.judged:
+        table.add_row(*map(escape, _judged(each)))
+    console.print(table)
+    _say(console, "sd: within one standard deviation of dense / pooled, as the paper; no test.")
+    if any(each.verdict and each.verdict.seeds == 1 for each in found.judged):
+        _say(console, "*: this run only, over test examples; it says nothing about other seeds.")
+    for each in found.judged:
+        if each.why and each.pair.keys:
+            _say(console, f"no verdict on {each.pair.about()}: {each.why}.")
+    for first, sparsity in found.highest:
+        if first.row.kind == "imp":
+            _say(console, f"{_name(first.row)} on {first.row.target}: {_highest(sparsity)}")
+    for family in found.families:
+        source = f" from {family.source}" * bool(family.source)
+        at = ", ".join(map(in_percent, family.sparsities))
+        _say(console, f"{family.arm}, {family.name}{source} at {at}: {family.answer.sentence()}")
+    for spread in found.spreads:
+        _say(console, _spread(spread))
+
+
+def _judged(each: Judged) -> tuple[str, ...]:
+    row, verdict = each.row, each.verdict
+    there, wanted = len(each.pair.first) - len(each.pair.gaps), len(each.pair.first)
+    task = f"{row.source} → {row.target}" if row.moved else row.target
+    what = (_name(row), task, in_percent(each.pair.sparsity), f"{there}/{wanted}")
+    if verdict is None:
+        return (*what, "", "none" if each.pair.keys else "missing", "")
+    status = f"{verdict.status}{'*' * (verdict.seeds == 1)}"
+    if verdict.seeds_needed:
+        status += f", n = {verdict.seeds_needed}"
+    rules = (each.within_dense_sd, each.within_pooled_sd)
+    told = "" if None in rules else "/".join("yes" if rule else "no" for rule in rules)
+    change = f"{verdict.difference:+z.2f} ({_interval(verdict.interval)})"
+    return (*what, change, status, told)
+
+
+def _name(row: Row) -> str:
+    return row.arm if row.kind in TICKETS else f"{row.arm}: {row.name}"
+
+
+TICKETS = ("imp", "one-shot", "transfer", "evaluate")
+"""Kinds whose arm says enough."""
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f"{ends[0]:+z.2f} to {ends[1]:+z.2f}"
+
+
+def _highest(sparsity: Decimal | None) -> str:
+    if sparsity is None:
+        return "no winning ticket shown, tested from the lowest sparsity upward"
+    return f"highest winning sparsity {in_percent(sparsity)}"
+
+
+def _spread(found: Spread) -> str:
+    told = f"dense on {found.task}: {found.runs} run{'s' * (found.runs > 1)}"
+    if found.sd is not None:
+        told += f", sd {found.sd:.2f}, margin {found.margin:g}"
+    if found.seeds_needed is None:
+        return f"{told}; ten dense runs would tell how many seeds a verdict needs"
+    return f"{told}; {found.seeds_needed} seeds settle it for a ticket that equals dense"
+
+
+def show_transfer(matrices: Iterable[Matrix], console: Console) -> None:
+    """Two matrices each: minus dense, and minus the target's own tickets."""
+    for matrix in matrices:
+        at = in_percent(matrix.sparsity)
+        for title, own in (("minus dense", False), ("minus the target's own ticket", True)):
+            _say(console, f"{matrix.arm}, tickets at {at}: score {title}, 90 % interval")
+            table = Table(box=box.SIMPLE)
+            table.add_column("from \\ to")
+            for target in matrix.targets:
+                table.add_column(target, justify="right")
+            for row in matrix.sources:
+                table.add_row(row.source, *_places(row, matrix.targets, own=own))
+            console.print(table)
+        for row in matrix.sources:
+            _say(
+                console,
+                f"{row.source}: at least the own ticket's mean on {row.at_least_same_task} of "
+                f"{row.compared} targets, within the margin of it by Holm on "
+                f"{len(row.shown_at_least_same_task)}; {row.universality.sentence()}",
+            )
+
+
+def _places(row: Source, targets: Sequence[str], *, own: bool) -> list[str]:
+    found = {each.target: each for each in row.places}
+    cells = []
+    for target in targets:
+        place = found.get(target)
+        if place is None:
+            cells.append("")
+        else:
+            cells.append(_estimate(place.minus_same_task if own else place.minus_dense))
+    return cells
+
+
+def _estimate(found: Estimate | None) -> str:
+    if found is None:
+        return ""
+    if found.mean is None:
+        return "missing"
+    lines = [f"{found.mean:+z.2f}", _interval(found.interval) or "one seed"]
+    if found.gaps:
+        lines.append(f"{found.seeds} of {found.seeds + len(found.gaps)} seeds")
+    if found.published is not None:
+        lines.append(f"paper {found.published:+z.2f}")
+    return "\n".join(lines)
+
+
+def show_claims(found: Iterable[Claim], console: Console) -> None:
+    """Each claim, what becomes of it, and what that rests on."""
+    colours = {"reproduced": "green", "contradicted": "red", "undecided": "yellow"}
+    for claim in found:
+        status = f"[{colours[claim.status]}]{claim.status}[/{colours[claim.status]}]"
+        console.print(f"[bold]{claim.id}[/bold] {escape(claim.claim)}", soft_wrap=True)
+        console.print(f"  {status}", soft_wrap=True)
+        for part in claim.findings:
+            for line in _finding(part):
+                _say(console, f"  {line}")
+
+
+def _finding(part: Finding) -> list[str]:
+    lines = [f"{part.status}: {part.says}"]
+    if part.effect is not None:
+        bound = f"{part.bound:+z.2f}"
+        lines.append(
+            f"  {part.about}: {part.effect:+z.2f} {part.unit} ({_interval(part.interval)}) "
+            f"against {bound}; on the right side in {part.holds} of {part.of}, "
+            f"{part.needed} needed"
+            if part.needed
+            else f"  {part.about}: {part.effect:+z.2f} {part.unit} ({_interval(part.interval)})"
+        )
+    if part.published is not None:
+        lines.append(f"  the paper's BERT-base: {part.published:+z.2f}")
+    if part.missing:
+        more = len(part.missing) - MOST_MISSING
+        rest = f"; and {more} more" * (more > 0)
+        lines.append(f"  missing: {'; '.join(part.missing[:MOST_MISSING])}{rest}")
+    return lines
+
+
+def show_unfinished(table: Sequence[Row], console: Console, *, plan: str) -> None:
+    """How much of the plan is missing, if anything is."""
+    missing = sum(row.state == "missing" for row in table)
+    if missing:
+        console.print(
+            f"[yellow]unfinished:[/yellow] {missing} of {len(table)} runs are missing. "
+            f"`tombola run {escape(plan)}` goes on.",
+            soft_wrap=True,
+            highlight=False,
+        )
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(escape(line), soft_wrap=True, highlight=False)
