@@ -17,7 +17,7 @@ from tombola.errors import TombolaError
 from tombola.flags import Parser, add_flags
 from tombola.lab_cli import run, run_parser, status, status_parser, store, store_parser
 from tombola.registry import unknown
-from tombola.specs import EvaluateSpec, FindSpec, LabSpec, TrainSpec
+from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TrainSpec
 
 __all__ = ["main"]
 
@@ -31,7 +31,7 @@ tombola.Ticket.load({ticket!r}).apply(model)"""
 def _experiment_flags(parser: Parser) -> None:
     """The flags that every experiment has besides its own."""
     recipe = parser.add_argument_group("training (by default the task's recipe)")
-    add_flags(recipe, TrainSpec, leave_out={"seed"}, default="")
+    add_flags(recipe, TrainSpec, leave_out=SEEDS, default="")
     add_flags(parser.add_argument_group("laboratory"), LabSpec)
     places = parser.add_argument_group("files")
     places.add_argument("--data", metavar="DIR", default=SUPPRESS, help="the task's files")

@@ -125,7 +125,7 @@ def store_parser(parser: Parser) -> None:
     parser.add_argument("chore", metavar="list|show|verify|gc", help="what to do")
     parser.add_argument("key", metavar="KEY", nargs="?", help="of `show`: the first digits do")
     add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
-    parser.add_argument("--kind", help="of `list`: train or prune")
+    parser.add_argument("--kind", help="of `list`: train, prune or interpolate")
     parser.add_argument("--task", help="of `list`: results of that task only")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 

@@ -21,11 +21,12 @@ from tombola.lab.arm import (
     check_seeds,
     tickets,
 )
+from tombola.lab.connectivity import Connectivity
 from tombola.lab.plan import Cell, Job, Subject
 from tombola.specs import CONTROLS, EvaluateSpec, ImpSpec, TrainSpec
 from tombola.ticket.schedule import path
 
-__all__ = ["ARMS", "Control", "Dense", "Evaluate", "Imp", "OneShot", "Transfer"]
+__all__ = ["ARMS", "Connectivity", "Control", "Dense", "Evaluate", "Imp", "OneShot", "Transfer"]
 
 ROUNDS = ImpSpec()
 SEVENTY = Sparsities((ROUNDS.sparsity,))
