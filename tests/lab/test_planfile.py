@@ -360,7 +360,10 @@ LATER = f"{TICKETS}\nmoved: {{kind: transfer, of: tickets}}\nx: "
     ("arms", "message"),
     [
         ("a: {kind: impp}", "5: there is no kind of arm 'impp'. Did you mean 'imp'?"),
-        ("a: {of: b}", "5: arm 'a' needs a `kind`, got none. There are: connectivity, dense, imp, "),
+        (
+            "a: {of: b}",
+            "5: arm 'a' needs a `kind`, got none. There are: connectivity, dense, imp, ",
+        ),
         ("a: {kind: imp, sparsty: 0.5}", "5: there is no field of arm 'a' of kind imp 'sparsty'"),
         ("a: {kind: dense, of: a}", "5: there is no field of arm 'a' of kind dense 'of'"),
         ("a: {kind: imp, search: 1}", "5: there is no field of arm 'a' of kind imp 'search'"),
