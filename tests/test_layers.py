@@ -30,13 +30,15 @@ ALLOWED = {
         {"torch", "numpy", "safetensors", "accelerate", "ray", "yaml"},
     ),
     "study": ({"base", "ticket", "task", "lab", "study"}, {"numpy", "scipy"}),
-    "ship": ({"base", "ticket", "ship"}, {"numpy", "scipy", "altair", "vl_convert"}),
+    "ship": ({"base", "ticket", "ship"}, {"numpy", "scipy", "altair", "jinja2", "vl_convert"}),
     "api": (BELOW_API | {"api"}, set()),
     "root": ({"api"}, set()),
     "terminal": (BELOW_API, {"rich"}),
     "terminal_lab": (BELOW_API | {"terminal"}, {"rich"}),
     "lab_cli": (BELOW_API | {"terminal", "terminal_lab"}, {"rich"}),
-    "cli": (BELOW_API | {"api", "root", "terminal", "lab_cli"}, {"rich"}),
+    "terminal_anatomy": (BELOW_API | {"terminal"}, {"rich"}),
+    "anatomy_cli": (BELOW_API | {"api", "terminal_anatomy", "lab_cli"}, {"rich"}),
+    "cli": (BELOW_API | {"api", "root", "terminal", "lab_cli", "anatomy_cli"}, {"rich"}),
 }
 """Layer -> the layers, and the packages besides the standard library, that it may import."""
 

@@ -13,6 +13,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tombola import __version__
+from tombola.anatomy_cli import (
+    connectivity,
+    connectivity_parser,
+    distance,
+    distance_parser,
+    overlap,
+    overlap_parser,
+    report,
+    report_parser,
+)
 from tombola.errors import TombolaError
 from tombola.flags import Parser, add_flags
 from tombola.lab_cli import run, run_parser, status, status_parser, store, store_parser
@@ -142,6 +152,10 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], int 
     "run": ("do what is left of a plan: a table or a figure", run_parser, run),
     "status": ("how far a plan is", status_parser, status),
     "store": ("list, show, verify or tidy finished results", store_parser, store),
+    "overlap": ("how much masks overlap, beside chance", overlap_parser, overlap),
+    "distance": ("how far training has moved each matrix", distance_parser, distance),
+    "connectivity": ("barriers between data orders", connectivity_parser, connectivity),
+    "report": ("one HTML file of a search or a plan", report_parser, report),
     "tasks": ("the tasks that can be named", lambda parser: None, _tasks),
     "models": ("the models that the package carries", lambda parser: None, _models),
 }
@@ -161,7 +175,7 @@ def _write_json(path: str | None, content: dict[str, Any]) -> None:
 
 
 def _overview() -> str:
-    verbs = "\n".join(f"  {name:10}{about}" for name, (about, _, _) in VERBS.items())
+    verbs = "\n".join(f"  {name:14}{about}" for name, (about, _, _) in VERBS.items())
     return (
         "usage: tombola VERB [flags]\n\nLottery tickets for pre-trained transformers.\n\n"
         f"{verbs}\n\n`tombola VERB --help` tells the flags of a verb; `tombola --version`, "

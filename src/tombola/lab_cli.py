@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from tombola.lab.store import Store
     from tombola.lab.subjects import Subjects
 
-__all__ = ["lab_of", "run", "run_parser", "status", "status_parser", "store", "store_parser"]
+__all__ = [
+    "lab_of",
+    "plan_of",
+    "run",
+    "run_parser",
+    "status",
+    "status_parser",
+    "store",
+    "store_of",
+    "store_parser",
+]
 
 CHORES = ("list", "show", "verify", "gc")
 
@@ -26,7 +36,7 @@ def lab_of(options: Namespace) -> LabSpec:
     return LabSpec(**{name: value for name, value in vars(options).items() if name in names})
 
 
-def _plan(options: Namespace) -> tuple["Plan", "Subjects"]:
+def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
     """The plan that is named, and the fingerprints of its networks and data."""
     from tombola.lab.planfile import expand, read_plan
     from tombola.lab.subjects import Subjects
@@ -40,7 +50,7 @@ def _plan(options: Namespace) -> tuple["Plan", "Subjects"]:
     return expand(file, subject), known
 
 
-def _store_there(options: Namespace) -> "Store":
+def store_of(options: Namespace) -> "Store":
     """The store that is named, which must be there."""
     from tombola.lab.store import Store
 
@@ -69,7 +79,7 @@ def run(options: Namespace) -> int:
     from tombola.terminal_lab import show_cells, show_estimate, show_report
 
     console, lab = Console(), lab_of(options)
-    plan, known = _plan(options)
+    plan, known = plan_of(options)
     kept = Store(lab.store)
     known.save()
     if options.dry_run:
@@ -110,8 +120,8 @@ def status(options: Namespace) -> int:
 
     from tombola.terminal_lab import show_status
 
-    kept = _store_there(options)
-    plan, known = _plan(options)
+    kept = store_of(options)
+    plan, known = plan_of(options)
     known.save()
     show_status(plan, kept, Console())
     return 0
@@ -138,7 +148,7 @@ def store(options: Namespace) -> int:
 
     if options.chore not in CHORES:
         raise unknown("chore of a store", options.chore, CHORES)
-    console, kept = Console(), _store_there(options)
+    console, kept = Console(), store_of(options)
     if options.chore == "list":
         wanted = {k: v for k in ("kind", "task") if (v := getattr(options, k)) is not None}
         rows = [row for row in kept.rows() if all(row.get(k) == v for k, v in wanted.items())]

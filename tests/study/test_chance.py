@@ -27,7 +27,7 @@ def drawn(dead: dict[str, int], seed: int) -> Mask:
 A, B = drawn(DEAD[0], 1), drawn(DEAD[1], 2)
 
 
-def exact_law() -> np.ndarray:  # type: ignore[type-arg]
+def exact_law() -> np.ndarray:
     """The distribution of the intersection: that of each matrix, folded together."""
     law = np.ones(1)
     for name, shape in SHAPES.items():
