@@ -24,12 +24,14 @@ def draw(
         grid: its layers, types, sparsity, by_layer and by_type, as `study.anatomy.Grid` has them.
         title: what is shown.
         form: how a value is written, as d3 and Python both know it.
-        values: [layer][type] to show instead of the sparsities, which then have no sums.
+        values: [layer][type], from 0 to 1, to show instead of the sparsities; these have no sums,
+            and their colours span 0 to 1 instead of what is there.
     """
     rows = _cells(grid, grid["sparsity"] if values is None else values)
-    known = [row["value"] for row in rows]
-    low, high = min(known, default=0.0), max(known, default=1.0)
+    low, high = 0.0, 1.0
     if values is None:
+        known = [row["value"] for row in rows]
+        low, high = min(known, default=low), max(known, default=high)
         rows += _sums(grid)
     middle = (low + high) / 2
     layers = [str(layer) for layer in grid["layers"]]

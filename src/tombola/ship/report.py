@@ -16,6 +16,7 @@ class Table:
     """Rows of text; a column whose cells are numbers stands to the right."""
 
     columns: Sequence[str]
+    """Their heads; none for a list of names and values."""
     rows: Sequence[Sequence[str]]
     caption: str = ""
     right: frozenset[int] = frozenset()

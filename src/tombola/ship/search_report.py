@@ -34,7 +34,7 @@ def search_page(facts: Mapping[str, Any]) -> Page:
     sections = [
         Section("Verdict", tables=[_verdict(result["verdict"])]),
         _scores(result),
-        anatomy_section(facts["tickets"]),
+        _anatomy(facts["tickets"]),
         _beside_one_shot(facts),
         *([_seeds(facts["overlap"])] if facts["overlap"] else []),
         _recipe(facts),
@@ -81,35 +81,30 @@ def _verdict(said: Mapping[str, Any]) -> Table:
         ("seeds", str(said["seeds"])),
         *([("seeds that would settle it", str(needed))] if needed is not None else []),
     ]
-    return Table(("", ""), rows)
+    return Table((), rows)
 
 
 def _scores(result: Mapping[str, Any]) -> Section:
-    last = result["rounds"][-1]["sparsity"]
-    dense = result["dense"]["mean"]
-    rows = [("dense", "0 %", *_entry(result["dense"], None), "")]
-    rows += [
-        (
-            "IMP ticket",
-            percent(one["sparsity"]),
-            *_entry(one, dense),
-            f"{one['jaccard_one_shot']:.3f}",
-        )
-        for one in result["rounds"]
-    ]
-    rows += [
-        (name, percent(last), *_entry(one, dense), "") for name, one in result["controls"].items()
+    last, several = percent(result["rounds"][-1]["sparsity"]), len(result["dense"]["values"]) > 1
+    networks = [("dense", "0 %", result["dense"])]
+    networks += [("IMP ticket", percent(one["sparsity"]), one) for one in result["rounds"]]
+    networks += [(name, last, one) for name, one in result["controls"].items()]
+    rows = [
+        (name, sparsity, *_entry(one, None if name == "dense" else result["dense"]["mean"]))
+        for name, sparsity, one in networks
     ]
     rows.append(("trivial baseline", "", points(result["trivial"]), "", "", ""))
+    columns = ("network", "sparsity", "score", "minus dense", "overlap with one-shot", "each seed")
+    width = len(columns) if several else len(columns) - 1
     table = Table(
-        ("network", "sparsity", "score", "minus dense", "each seed", "overlap with one-shot"),
-        rows,
+        columns[:width],
+        [row[:width] for row in rows],
         caption=(
             f"{_capital(result['metric'])} on the {result['split']} split at the last step, in "
-            "points; mean ± standard deviation over seeds. Overlap: Jaccard index of the dead "
-            "weights."
+            f"points{'; mean ± standard deviation over seeds' * several}. Overlap: Jaccard index "
+            "of the dead weights."
         ),
-        right=frozenset((1, 2, 3, 5)),
+        right=frozenset((1, 2, 3, 4)),
     )
     drawn = Picture(
         svg(picture.draw(result)),
@@ -118,19 +113,16 @@ def _scores(result: Mapping[str, Any]) -> Section:
     return Section("Score against sparsity", pictures=[drawn], tables=[table])
 
 
-def _three(entry: Mapping[str, Any]) -> str:
-    return f"{entry['jaccard_one_shot']:.3f}"
-
-
-def _entry(entry: Mapping[str, Any], dense: float | None) -> tuple[str, str, str]:
-    """Score, difference from dense, and the score of each seed."""
+def _entry(entry: Mapping[str, Any], dense: float | None) -> tuple[str, str, str, str]:
+    """Score, difference from dense, overlap with one-shot, and the score of each seed."""
     spread = "" if entry["std"] is None else f" ± {entry['std']:.2f}"
     change = "" if dense is None else points(entry["mean"] - dense, sign=True)
-    values = [points(value) for value in entry["values"]]
-    return f"{points(entry['mean'])}{spread}", change, ", ".join(values) if len(values) > 1 else ""
+    jaccard = f"{entry['jaccard_one_shot']:.3f}" if "jaccard_one_shot" in entry else ""
+    each = ", ".join(points(value) for value in entry["values"])
+    return f"{points(entry['mean'])}{spread}", change, jaccard, each
 
 
-def anatomy_section(tickets: Sequence[Mapping[str, Any]]) -> Section:
+def _anatomy(tickets: Sequence[Mapping[str, Any]]) -> Section:
     """Heat maps of the first ticket, and what died whole in each."""
     first = tickets[0]
     drawn = [
@@ -148,9 +140,17 @@ def anatomy_section(tickets: Sequence[Mapping[str, Any]]) -> Section:
         "no weight lives.",
         right=frozenset((1, 2, 3, 4)),
     )
+    where = [
+        (each["matrix"], *(f"{each[what]:,}" for what in (*_LINES, "rows", "columns")))
+        for each in first["anatomy"]["fallen"]
+    ]
+    columns = ("matrix", "dead rows", "dead columns", "rows", "columns")
+    named = Table(columns, where, f"Where, {_called(first)}.", frozenset((1, 2, 3, 4)))
     notes = dict.fromkeys(t["anatomy"]["note"] for t in tickets if t["anatomy"]["note"])
     text = [f"Heads and neurons aren't told: {note}" for note in notes]
-    return Section("Anatomy of the ticket", text=text, pictures=drawn, tables=[table])
+    return Section(
+        "Anatomy of the ticket", text=text, pictures=drawn, tables=[table, named][: 1 + bool(where)]
+    )
 
 
 def _called(ticket: Mapping[str, Any]) -> str:
@@ -199,7 +199,7 @@ def _beside_one_shot(facts: Mapping[str, Any]) -> Section:
                 heat.draw(
                     grid,
                     title=f"Jaccard index with one-shot, {grid['blocks']}, seed {one['seed']}",
-                    form=".2f",
+                    form=".3f",
                     values=_jaccards(grid, one["layers"]),
                 )
             ),
