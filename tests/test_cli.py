@@ -12,7 +12,7 @@ from tombola import __version__, api, terminal
 from tombola.cli import VERBS, main
 from tombola.lab.store import Store
 from tombola.lab.work import Job
-from tombola.specs import FindSpec, TrainSpec
+from tombola.specs import SEEDS, FindSpec, TrainSpec
 from tombola.task import embedded
 from tombola.ticket.ticket import Ticket
 
@@ -167,7 +167,7 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
     assert (done.value.code, errors) == (0, "")
     assert f"usage: tombola {verb}" in shown
     if verb == "find":
-        for name in {*FindSpec.__dataclass_fields__, *TrainSpec.__dataclass_fields__} - {"seed"}:
+        for name in {*FindSpec.__dataclass_fields__, *TrainSpec.__dataclass_fields__} - {*SEEDS}:
             assert f"--{name.replace('_', '-')} " in shown
 
 

@@ -13,11 +13,21 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tombola import __version__
+from tombola.anatomy_cli import (
+    connectivity,
+    connectivity_parser,
+    distance,
+    distance_parser,
+    overlap,
+    overlap_parser,
+    report,
+    report_parser,
+)
 from tombola.errors import TombolaError
 from tombola.flags import Parser, add_flags
 from tombola.lab_cli import run, run_parser, status, status_parser, store, store_parser
 from tombola.registry import unknown
-from tombola.specs import EvaluateSpec, FindSpec, LabSpec, TrainSpec
+from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TrainSpec
 from tombola.study_cli import claims, matching, study_parser, table, table_parser, transfer
 
 __all__ = ["main"]
@@ -32,7 +42,7 @@ tombola.Ticket.load({ticket!r}).apply(model)"""
 def _experiment_flags(parser: Parser) -> None:
     """The flags that every experiment has besides its own."""
     recipe = parser.add_argument_group("training (by default the task's recipe)")
-    add_flags(recipe, TrainSpec, leave_out={"seed"}, default="")
+    add_flags(recipe, TrainSpec, leave_out=SEEDS, default="")
     add_flags(parser.add_argument_group("laboratory"), LabSpec)
     places = parser.add_argument_group("files")
     places.add_argument("--data", metavar="DIR", default=SUPPRESS, help="the task's files")
@@ -147,6 +157,10 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], int 
     "claims": ("what becomes of each claim of the paper", study_parser, claims),
     "table": ("every run of a plan as CSV, Parquet, LaTeX, Markdown", table_parser, table),
     "store": ("list, show, verify or tidy finished results", store_parser, store),
+    "overlap": ("how much masks overlap, beside chance", overlap_parser, overlap),
+    "distance": ("how far training has moved each matrix", distance_parser, distance),
+    "connectivity": ("barriers between data orders", connectivity_parser, connectivity),
+    "report": ("one HTML file of a search or a plan", report_parser, report),
     "tasks": ("the tasks that can be named", lambda parser: None, _tasks),
     "models": ("the models that the package carries", lambda parser: None, _models),
 }
@@ -166,7 +180,7 @@ def _write_json(path: str | None, content: dict[str, Any]) -> None:
 
 
 def _overview() -> str:
-    verbs = "\n".join(f"  {name:10}{about}" for name, (about, _, _) in VERBS.items())
+    verbs = "\n".join(f"  {name:14}{about}" for name, (about, _, _) in VERBS.items())
     return (
         "usage: tombola VERB [flags]\n\nLottery tickets for pre-trained transformers.\n\n"
         f"{verbs}\n\n`tombola VERB --help` tells the flags of a verb; `tombola --version`, "

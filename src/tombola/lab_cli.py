@@ -43,8 +43,9 @@ def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
     from tombola.lab.subjects import Subjects
 
     file = read_plan(options.plan)
-    if options.data is not None:
-        file = data_in(options.data, file)
+    data = getattr(options, "data", None)
+    if data is not None:
+        file = data_in(data, file)
     known = Subjects(Path(lab_of(options).store))
 
     def subject(task: Any, recipe: Any) -> Any:
@@ -150,7 +151,7 @@ def store_parser(parser: Parser) -> None:
     parser.add_argument("chore", metavar="list|show|verify|gc", help="what to do")
     parser.add_argument("key", metavar="KEY", nargs="?", help="of `show`: the first digits do")
     add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
-    parser.add_argument("--kind", help="of `list`: train or prune")
+    parser.add_argument("--kind", help="of `list`: train, prune or interpolate")
     parser.add_argument("--task", help="of `list`: results of that task only")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 

@@ -23,6 +23,7 @@ __all__ = [
     "INITS",
     "OPTIONAL_CONTROLS",
     "SCOPES",
+    "SEEDS",
     "CourseSpec",
     "EvaluateSpec",
     "FindSpec",
@@ -49,6 +50,9 @@ SCOPES = ("encoder", "encoder+pooler")
 
 ENGINES = ("local", "ray")
 """Who does the jobs of a plan."""
+
+SEEDS = ("seed", "order_seed")
+"""Knobs of a TrainSpec that each training gets from its plan, and no recipe has."""
 
 
 def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
@@ -78,6 +82,9 @@ class TrainSpec:
 
     seed: int = 0
     """Seed of the head, the data order, the masked tokens and dropout, each drawn separately."""
+
+    order_seed: int = -1
+    """Another seed of the data order, the masked tokens and dropout than the head's; -1 is none."""
 
     epochs: float = 3.0
     """Passes over the training examples."""
@@ -135,10 +142,19 @@ class TrainSpec:
         for name in ("seed", "weight_decay", "train_limit", "test_limit"):
             if not 0 <= getattr(self, name) < inf:
                 raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")
+        if self.order_seed < -1:
+            raise SpecError(f"order_seed is zero or more, or -1, got {self.order_seed}.")
+        if self.order_seed == self.seed:  # so that one training has one key
+            object.__setattr__(self, "order_seed", -1)
         if not 0 <= self.warmup <= 1:
             raise SpecError(f"warmup is a fraction in [0, 1], got {self.warmup}.")
         if self.precision not in ("fp32", "bf16", "fp16"):
             raise SpecError(f"precision is fp32, bf16 or fp16, got {self.precision!r}.")
+
+    @property
+    def noise_seed(self) -> int:
+        """Seed of all that is drawn while it trains: data order, masked tokens, dropout."""
+        return self.seed if self.order_seed < 0 else self.order_seed
 
     def steps(self, examples: int) -> int:
         """Optimizer steps of a training on a split of so many examples."""

@@ -83,7 +83,7 @@ def moves(found: list[Cell]) -> Counter[tuple[str, str]]:
 # --- the plans of the package ------------------------------------------------
 
 PUBLISHED = ["table2", "table3", "figure2", "universality", "overlap"]
-OFFLINE = ["quick", "pilot", *PUBLISHED]
+OFFLINE = ["quick", "pilot", "connectivity", *PUBLISHED]
 
 
 def test_every_plan_of_the_package_is_known() -> None:
@@ -166,7 +166,7 @@ def test_quick_has_every_kind_of_arm_and_control_and_few_trainings() -> None:
     assert {cell.name.split(",")[0] for cell in plan.cells} >= {*CONTROLS, *OPTIONAL_CONTROLS}
     assert sum(job.kind == "train" for job in plan.jobs) <= 40
     roles = {role for job in plan.jobs for role in job.parents}
-    assert roles == {"mask", "start", "head", "body", "trained", "like"}
+    assert roles == {"mask", "start", "head", "body", "trained", "like", "left", "right"}
     specs = [TrainSpec(**job.spec["train"]) for job in plan.jobs if job.kind == "train"]
     assert all(spec.train_limit <= 64 and 0 < spec.test_limit <= 64 for spec in specs)
 
@@ -379,7 +379,10 @@ LATER = f"{TICKETS}\nmoved: {{kind: transfer, of: tickets}}\nx: "
     ("arms", "message"),
     [
         ("a: {kind: impp}", "5: there is no kind of arm 'impp'. Did you mean 'imp'?"),
-        ("a: {of: b}", "5: arm 'a' needs a `kind`, got none. There are: dense, imp, one-shot, "),
+        (
+            "a: {of: b}",
+            "5: arm 'a' needs a `kind`, got none. There are: connectivity, dense, imp, ",
+        ),
         ("a: {kind: imp, sparsty: 0.5}", "5: there is no field of arm 'a' of kind imp 'sparsty'"),
         ("a: {kind: dense, of: a}", "5: there is no field of arm 'a' of kind dense 'of'"),
         (

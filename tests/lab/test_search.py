@@ -279,9 +279,9 @@ def test_several_seeds_are_paired(
 
 
 def test_a_spread_takes_two_runs(dense: Result) -> None:
-    runs = [scored(dense, score) for score in (60.0, 62.0)]
-    assert summary(runs[:1]) == {"values": [60.0], "mean": 60.0, "std": None}
-    assert summary(runs) == {"values": [60.0, 62.0], "mean": 61.0, "std": 2**0.5}
+    runs, keys = [scored(dense, score) for score in (60.0, 62.0)], [dense.key, dense.key]
+    assert summary(runs[:1]) == {"values": [60.0], "mean": 60.0, "std": None, "keys": keys[:1]}
+    assert summary(runs) == {"values": [60.0, 62.0], "mean": 61.0, "std": 2**0.5, "keys": keys}
 
 
 # evaluation

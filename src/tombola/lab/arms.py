@@ -21,12 +21,13 @@ from tombola.lab.arm import (
     check_seeds,
     tickets,
 )
+from tombola.lab.connectivity import Connectivity
 from tombola.lab.plan import Cell, Job, Subject
 from tombola.registry import unknown
 from tombola.specs import CONTROLS, EvaluateSpec, ImpSpec, TrainSpec
 from tombola.ticket.schedule import rounds
 
-__all__ = ["ARMS", "Control", "Dense", "Evaluate", "Imp", "OneShot", "Transfer"]
+__all__ = ["ARMS", "Connectivity", "Control", "Dense", "Evaluate", "Imp", "OneShot", "Transfer"]
 
 SEARCH = ImpSpec()
 SEVENTY = Sparsities((SEARCH.sparsity,))

@@ -86,6 +86,8 @@ def estimate(plan: Plan, store: Store, *, workers: int, threads: int) -> Estimat
 def _kind(job: Job) -> str:
     if job.kind == "prune":
         return "prunings"
+    if job.kind == "interpolate":
+        return "lines between trainings"
     if "mask" in job.parents:
         return "trainings under a mask"
     return "dense trainings" if "course" not in job.spec else "other dense trainings"
@@ -110,6 +112,8 @@ def _sort(made_of: Mapping[str, Any]) -> tuple[Any, ...]:
 def _seconds(job: Job, paces: Mapping[tuple[Any, ...], Pace]) -> float:
     if job.kind == "prune":
         return max((pace.scope_size for pace in paces.values()), default=0) * 1e-8
+    if job.kind == "interpolate":  # each point is scored, and then its loss taken
+        return 2 * job.steps * paces[_sort(job.parents["left"].spec)].around
     pace = paces[_sort(job.spec)]
     return job.steps * pace.step + pace.around
 

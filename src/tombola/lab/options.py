@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from tombola.registry import unknown
-from tombola.specs import EvaluateSpec, FindSpec, LabSpec, TrainSpec
+from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TrainSpec
 from tombola.task.embedded import model_path
 from tombola.task.tasks import Task, load_task
 from tombola.ticket.schedule import rounds
@@ -41,7 +41,7 @@ def _specify(
     kind: type[S], options: Mapping[str, Any], task: str
 ) -> tuple[S, Task, TrainSpec, LabSpec]:
     mine, recipe, lab = (_fields(spec) for spec in (kind, TrainSpec, LabSpec))
-    recipe -= {"seed"}
+    recipe -= {*SEEDS}
     for name in options:
         if name not in mine | recipe | lab:
             raise unknown("option", name, mine | recipe | lab)

@@ -61,6 +61,8 @@ class Cell:
     if that is before training, or if they are never rewound."""
     of: str = ""
     """The arm that it is compared with, for a control."""
+    line: Job | None = None
+    """The interpolation that it is an end of."""
 
     @property
     def key(self) -> str:
@@ -96,6 +98,8 @@ class Plan:
                 cells.append(each)
                 _collect(each.yardstick, jobs)
                 _collect(each.training, jobs)
+                if each.line is not None:
+                    _collect(each.line, jobs)
             else:
                 _collect(each, jobs)
         return cls(tuple(jobs.values()), tuple(cells))

@@ -15,7 +15,7 @@ from tombola.lab.arms import ARMS
 from tombola.lab.fields import Fields, compose
 from tombola.lab.plan import Cell, Plan, Subject
 from tombola.registry import unknown
-from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, FindSpec, TrainSpec
+from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, SEEDS, FindSpec, TrainSpec
 from tombola.task.tasks import Task, load_task
 
 __all__ = ["PlanFile", "data_in", "expand", "plan_names", "read_plan"]
@@ -123,7 +123,7 @@ SIMPLE = {
     for field in dataclasses.fields(PlanFile)
     if field.name in ("about", "model", "scope", "seeds")
 }
-RECIPE = {field.name: field for field in dataclasses.fields(TrainSpec) if field.name != "seed"}
+RECIPE = {field.name: field for field in dataclasses.fields(TrainSpec) if field.name not in SEEDS}
 
 
 def _parse(text: str, where: str, folder: Path) -> PlanFile:

@@ -1,4 +1,4 @@
-"""What is to be done, as data: trainings and prunings, each named by what makes it; no torch."""
+"""What is to be done, as data: each job is named by what makes it; no torch."""
 
 import json
 from collections.abc import Mapping
@@ -19,15 +19,17 @@ __all__ = [
     "Subject",
     "dense",
     "given",
+    "interpolate",
     "one_shot",
     "prune",
+    "reordered",
     "train",
 ]
 
-VERSIONS = {"train": 1, "prune": 1}
+VERSIONS = {"train": 1, "prune": 1, "interpolate": 1}
 """Kind of job -> its version; raised when the same spec comes to mean something else."""
 
-READS_WEIGHTS = ("trained", "start", "head", "body")
+READS_WEIGHTS = ("trained", "start", "head", "body", "left", "right")
 """Roles of the parents whose trained weights a job reads."""
 
 
@@ -81,7 +83,7 @@ class Job:
     """Something to be done once: its key is the same wherever it is asked for."""
 
     kind: str
-    """train or prune."""
+    """train, prune or interpolate."""
     spec: Mapping[str, Any]
     """As JSON: all that names it besides its parents; knobs only where not at their default."""
     parents: Mapping[str, "Job"]
@@ -111,9 +113,9 @@ class Job:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps that it does; 0 for a pruning."""
+        """Optimizer steps that it does, or points of a line; 0 for a pruning."""
         if self.kind != "train":
-            return 0
+            return int(self.spec.get("points", 0))
         course = CourseSpec(**self.spec.get("course", {}))
         whole = TrainSpec(**self.spec["train"]).steps(self.subject.examples)
         return (course.last or whole) - course.first
@@ -181,6 +183,35 @@ def train(
 def dense(subject: Subject, seed: int) -> Job:
     """The training of the whole network."""
     return train(subject, seed, "dense")
+
+
+def reordered(training: Job, order_seed: int) -> Job:
+    """The same training, head and mask included, with data order and dropout of another seed."""
+    recipe = replace(TrainSpec(**training.spec["train"]), order_seed=order_seed)
+    return Job(
+        kind="train",
+        spec={**training.spec, "train": knobs(recipe)},
+        parents=training.parents,
+        subject=training.subject,
+        label=f"{training.label}, order {order_seed}",
+    )
+
+
+def interpolate(left: Job, right: Job, *, points: int) -> Job:
+    """The score and the loss of networks on the straight line between two trained ones.
+
+    Args:
+        left: the training that the line begins at.
+        right: the one that it ends at, of the same network on the same task.
+        points: networks on the line, both ends included, equally far apart.
+    """
+    return Job(
+        kind="interpolate",
+        spec={"points": points},
+        parents={"left": left, "right": right},
+        subject=left.subject,
+        label=f"line from {left.label} to {right.label.rpartition(', ')[2]}",
+    )
 
 
 def prune(

@@ -22,10 +22,11 @@ __all__ = ["one_run", "overlap", "summary", "verdict"]
 
 
 def summary(runs: Sequence[Result]) -> dict[str, Any]:
-    """The scores of trainings in points, with mean and standard deviation (null for one)."""
+    """Scores in points, mean and standard deviation (null for one), and the trainings' keys."""
     values = [run.facts["score"] for run in runs]
     std = statistics.stdev(values) if len(values) > 1 else None
-    return {"values": values, "mean": statistics.fmean(values), "std": std}
+    keys = [run.key for run in runs]
+    return {"values": values, "mean": statistics.fmean(values), "std": std, "keys": keys}
 
 
 def verdict(

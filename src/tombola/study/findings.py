@@ -30,11 +30,11 @@ class Found:
     metric: str
     split: str
     dense: dict[str, Any]
-    """values, mean, std of the dense network, one value a seed."""
+    """values, mean, std, keys of the dense network, one value a seed."""
     rounds: list[dict[str, Any]]
-    """sparsity, values, mean, std, jaccard_one_shot after each round of pruning."""
+    """sparsity, values, mean, std, keys, jaccard_one_shot after each round of pruning."""
     controls: dict[str, dict[str, Any]]
-    """Control -> values, mean, std at the final sparsity."""
+    """Control -> values, mean, std, keys at the final sparsity."""
     trivial: float
     """Score of a baseline that learns nothing from the texts, such as the commonest class."""
     verdict: dict[str, Any]
@@ -73,7 +73,7 @@ class Evaluated:
     sparsity: str
     dense: dict[str, Any]
     scores: dict[str, Any]
-    """values, mean, std of the masked network."""
+    """values, mean, std, keys of the masked network."""
     verdict: dict[str, Any]
     ticket: str
     seconds: float

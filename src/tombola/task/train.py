@@ -92,7 +92,7 @@ def fit(
     digest = mask.digest()
     agree("mask", digest)
     training = _start(network, spec, here, tail=(last - first) // 10)
-    torch.manual_seed(stream(spec.seed, _dropout(first, here.process_index)))
+    torch.manual_seed(stream(spec.noise_seed, _dropout(first, here.process_index)))
     facts = {
         "network": network.fingerprint,
         "task": [task.name, task.version, len(examples)],
@@ -181,8 +181,8 @@ def _training_batches(
     Order and masked tokens each come from a generator of their own. The steps before the first
     draw from them as well, so that a step has the same batch wherever a training begins.
     """
-    order = torch.Generator().manual_seed(stream(spec.seed, "order"))
-    masks = torch.Generator().manual_seed(stream(spec.seed, "masks"))
+    order = torch.Generator().manual_seed(stream(spec.noise_seed, "order"))
+    masks = torch.Generator().manual_seed(stream(spec.noise_seed, "masks"))
     used = chosen(len(examples), spec.train_limit)
     done = 0
     while True:

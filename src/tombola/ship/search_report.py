@@ -1,0 +1,349 @@
+"""The report of one search: verdict, scores, the ticket's anatomy, and how to do it again."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tombola.flags import field_help
+from tombola.ship import heat, picture
+from tombola.ship.again import command, recipe, searched
+from tombola.ship.report import Page, Picture, Section, Table
+from tombola.ship.style import svg
+from tombola.ship.tables import (
+    CHANCE,
+    beside_chance,
+    numerics_table,
+    overlap_table,
+    percent,
+    points,
+    shown,
+)
+from tombola.specs import FindSpec, TrainSpec
+
+__all__ = ["search_page"]
+
+
+def search_page(facts: Mapping[str, Any]) -> Page:
+    """The page of a search.
+
+    Args:
+        facts: what `study.dossier.of_search` gives.
+    """
+    result, first = facts["result"], facts["tickets"][0]["about"]
+    final = percent(result["rounds"][-1]["sparsity"])
+    sections = [
+        Section("Verdict", tables=[_verdict(result["verdict"])]),
+        _scores(result),
+        _anatomy(facts["tickets"]),
+        _beside_one_shot(facts),
+        *([_seeds(facts["overlap"])] if facts["overlap"] else []),
+        _recipe(facts),
+        _numerics(facts),
+        _runs(facts),
+        Section("How to do it again", text=_again(facts), code=command(facts)),
+        Section("What this does not show", points=_limits(facts)),
+        Section("The result as JSON", code=json.dumps(result, indent=1, ensure_ascii=False)),
+    ]
+    return Page(
+        title=f"A lottery ticket for {result['task']} in {result['model']}",
+        question=(
+            f"Does iterative magnitude pruning find, at {final} sparsity, a subnetwork of "
+            f"{result['model']} that trains on {result['task']}, alone and from the pre-trained "
+            f"weights, to the {result['metric']} of the whole network?"
+        ),
+        answers=[_capital(result["verdict"]["sentence"])],
+        notes=[_capital(note) for note in result["notes"]],
+        sections=sections,
+        foot=f"{first['created_by']}, experiment {result['key']}",
+    )
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+# --- sections ----------------------------------------------------------------
+
+
+def _verdict(said: Mapping[str, Any]) -> Table:
+    low, high = said["interval"]
+    needed = said.get("seeds_needed")
+    rows = [
+        ("status", said["status"]),
+        ("estimand", said["estimand"]),
+        ("sparsity of the scope", percent(said["sparsity"])),
+        ("ticket minus dense", f"{points(said['difference'], sign=True)} points"),
+        (
+            f"{100 * said['level']:g} % interval",
+            f"{points(low, sign=True)} to {points(high, sign=True)} points",
+        ),
+        ("margin, fixed before the runs", f"{said['margin']:g} points"),
+        ("seeds", str(said["seeds"])),
+        *([("seeds that would settle it", str(needed))] if needed is not None else []),
+    ]
+    return Table((), rows)
+
+
+def _scores(result: Mapping[str, Any]) -> Section:
+    last, several = percent(result["rounds"][-1]["sparsity"]), len(result["dense"]["values"]) > 1
+    networks = [("dense", "0 %", result["dense"])]
+    networks += [("IMP ticket", percent(one["sparsity"]), one) for one in result["rounds"]]
+    networks += [(name, last, one) for name, one in result["controls"].items()]
+    rows = [
+        (name, sparsity, *_entry(one, None if name == "dense" else result["dense"]["mean"]))
+        for name, sparsity, one in networks
+    ]
+    rows.append(("trivial baseline", "", points(result["trivial"]), "", "", ""))
+    columns = ("network", "sparsity", "score", "minus dense", "overlap with one-shot", "each seed")
+    width = len(columns) if several else len(columns) - 1
+    table = Table(
+        columns[:width],
+        [row[:width] for row in rows],
+        caption=(
+            f"{_capital(result['metric'])} on the {result['split']} split at the last step, in "
+            f"points{'; mean ± standard deviation over seeds' * several}. Overlap: Jaccard index "
+            "of the dead weights."
+        ),
+        right=frozenset((1, 2, 3, 4)),
+    )
+    drawn = Picture(
+        svg(picture.draw(result)),
+        "Score against sparsity. The controls, all at the final sparsity, stand in the strip.",
+    )
+    return Section("Score against sparsity", pictures=[drawn], tables=[table])
+
+
+def _entry(entry: Mapping[str, Any], dense: float | None) -> tuple[str, str, str, str]:
+    """Score, difference from dense, overlap with one-shot, and the score of each seed."""
+    spread = "" if entry["std"] is None else f" ± {entry['std']:.2f}"
+    change = "" if dense is None else points(entry["mean"] - dense, sign=True)
+    jaccard = f"{entry['jaccard_one_shot']:.3f}" if "jaccard_one_shot" in entry else ""
+    each = ", ".join(points(value) for value in entry["values"])
+    return f"{points(entry['mean'])}{spread}", change, jaccard, each
+
+
+def _anatomy(tickets: Sequence[Mapping[str, Any]]) -> Section:
+    """Heat maps of the first ticket, and what died whole in each."""
+    first = tickets[0]
+    drawn = [
+        Picture(
+            svg(heat.draw(grid, title=f"Sparsity of {grid['blocks']}, {_called(first)}")),
+            "Dead weights of each matrix; the last row and column are of all together.",
+        )
+        for grid in first["anatomy"]["grids"]
+    ]
+    rows = [_fallen(ticket) for ticket in tickets]
+    table = Table(
+        ("ticket", "dead rows", "dead columns", "dead heads", "dead neurons"),
+        rows,
+        caption="What died whole: rows, columns, attention heads and intermediate neurons of which "
+        "no weight lives.",
+        right=frozenset((1, 2, 3, 4)),
+    )
+    where = [
+        (each["matrix"], *(f"{each[what]:,}" for what in (*_LINES, "rows", "columns")))
+        for each in first["anatomy"]["fallen"]
+    ]
+    columns = ("matrix", "dead rows", "dead columns", "rows", "columns")
+    named = Table(columns, where, f"Where, {_called(first)}.", frozenset((1, 2, 3, 4)))
+    notes = dict.fromkeys(t["anatomy"]["note"] for t in tickets if t["anatomy"]["note"])
+    text = [f"Heads and neurons aren't told: {note}" for note in notes]
+    return Section(
+        "Anatomy of the ticket", text=text, pictures=drawn, tables=[table, named][: 1 + bool(where)]
+    )
+
+
+def _called(ticket: Mapping[str, Any]) -> str:
+    return f"seed {ticket['seed']}"
+
+
+def _fallen(ticket: Mapping[str, Any]) -> tuple[str, ...]:
+    inside = ticket["anatomy"]
+    lines = [f"{sum(each[what] for each in inside['fallen']):,}" for what in _LINES]
+    if inside["note"]:
+        return _called(ticket), *lines, "–", "–"
+    heads = [f"{h['block']}.{h['number']}" for h in inside["heads"] if h["sparsity"] == 1]
+    named = f": {', '.join(heads)}" if heads else ""
+    return (
+        _called(ticket),
+        *lines,
+        f"{len(heads)} of {len(inside['heads'])}{named}",
+        f"{inside['dead_neurons']:,} of {inside['neurons']:,}",
+    )
+
+
+_LINES = ("dead_rows", "dead_columns")
+
+
+def _beside_one_shot(facts: Mapping[str, Any]) -> Section:
+    heading = "Is it more than one-shot pruning?"
+    if not facts["one_shot"]:
+        return Section(
+            heading,
+            text=[
+                "The overlap of each round stands in the table above. Beside chance it isn't told, "
+                f"because the network is not at hand: {facts['no_one_shot']}"
+            ],
+        )
+    rows = [(f"seed {one['seed']}", *beside_chance(one)) for one in facts["one_shot"]]
+    table = Table(
+        ("ticket", "Jaccard", "by chance", "z"),
+        rows,
+        caption=CHANCE,
+        right=frozenset((1, 2, 3)),
+    )
+    one, grids = facts["one_shot"][0], facts["tickets"][0]["anatomy"]["grids"]
+    drawn = [
+        Picture(
+            svg(
+                heat.draw(
+                    grid,
+                    title=f"Jaccard index with one-shot, {grid['blocks']}, seed {one['seed']}",
+                    form=".3f",
+                    values=_jaccards(grid, one["layers"]),
+                )
+            ),
+            "1 means that in this matrix IMP killed exactly what sorting by magnitude would.",
+        )
+        for grid in grids
+    ]
+    text = [
+        "One-shot pruning kills the smallest pre-trained weights, without any training. Where its "
+        "dead weights are nearly the ticket's, the trainings of the search have bought little."
+    ]
+    return Section(heading, text=text, pictures=drawn, tables=[table])
+
+
+def _jaccards(grid: Mapping[str, Any], layers: Mapping[str, Any]) -> list[list[float | None]]:
+    """[layer][type] -> Jaccard index of that matrix."""
+
+    def of(layer: int, kind: str) -> float | None:
+        names = [f"{grid['blocks']}.{layer}.{kind}", kind]
+        found = (layers.get(f"{name}{end}") for name in names for end in (".weight", ""))
+        return next((each["jaccard"] for each in found if each), None)
+
+    return [[of(layer, kind) for kind in grid["types"]] for layer in grid["layers"]]
+
+
+def _seeds(found: Mapping[str, Any]) -> Section:
+    """How much the tickets of several seeds agree."""
+    agreed, total = found["agreement"], sum(found["agreement"]["weights"])
+    counts = [
+        (str(k), f"{weights / total:.2%}", f"{chance / total:.2%}")
+        for k, (weights, chance) in enumerate(
+            zip(agreed["weights"], agreed["expected"], strict=True)
+        )
+    ]
+    return Section(
+        "Do the seeds agree?",
+        tables=[
+            overlap_table(found["pairs"]),
+            Table(
+                ("dead in so many tickets", "of all weights", "by chance"),
+                counts,
+                right=frozenset((0, 1, 2)),
+            ),
+        ],
+    )
+
+
+def _recipe(facts: Mapping[str, Any]) -> Section:
+    search, about = searched(facts), field_help(FindSpec)
+    told = field_help(TrainSpec)
+    text = []
+    if facts["experiment"] is None:
+        text = [
+            "experiment.json is missing: options of the search that a ticket doesn't record stand "
+            "at their default here, and may have been others."
+        ]
+    columns = ("knob", "value", "meaning")
+    return Section(
+        "Recipe and knobs",
+        text=text,
+        tables=[
+            Table(
+                columns,
+                [(name, shown(value), about[name]) for name, value in search.items()],
+                caption="The search.",
+            ),
+            Table(
+                columns,
+                [(name, shown(value), told.get(name, "")) for name, value in recipe(facts).items()],
+                caption="Each training.",
+            ),
+        ],
+    )
+
+
+def _numerics(facts: Mapping[str, Any]) -> Section:
+    abouts = [(ticket["seed"], ticket["about"]) for ticket in facts["tickets"]]
+    records = [
+        (f"seed {seed}", about["provenance"].get("numerics") or {}) for seed, about in abouts
+    ]
+    versions = [(f"seed {seed}", about["versions"]) for seed, about in abouts]
+    return Section(
+        "Numerics and versions",
+        text=["The same numerics give the same bits. Runs of different numerics are not pooled."],
+        tables=[numerics_table(records, "Numerics"), numerics_table(versions, "Versions")],
+    )
+
+
+def _runs(facts: Mapping[str, Any]) -> Section:
+    """The key of every training: its name in the store."""
+    result = facts["result"]
+    entries = [("dense", "0 %", result["dense"])]
+    entries += [("IMP ticket", percent(one["sparsity"]), one) for one in result["rounds"]]
+    last = percent(result["rounds"][-1]["sparsity"])
+    entries += [(name, last, one) for name, one in result["controls"].items()]
+    seeds = [ticket["seed"] for ticket in facts["tickets"]]
+    rows = [
+        (name, sparsity, seed, points(value), key)
+        for name, sparsity, one in entries
+        for seed, value, key in zip(
+            seeds, one["values"], one.get("keys") or ["not recorded"] * len(seeds), strict=True
+        )
+    ]
+    digests = [
+        (t["seed"], t["about"]["digest"], t["about"]["fingerprint"]) for t in facts["tickets"]
+    ]
+    return Section(
+        "Keys of every run",
+        text=[
+            "A key is the name of a training in the store, made of all that made it: "
+            "`tombola store show KEY`."
+        ],
+        tables=[
+            Table(("network", "sparsity", "seed", "score", "key"), rows, small=True),
+            Table(
+                ("seed", "digest of the mask", "fingerprint of the network"), digests, small=True
+            ),
+        ],
+    )
+
+
+def _again(facts: Mapping[str, Any]) -> list[str]:
+    data = (facts["experiment"] or {}).get("data")
+    said = f" Their fingerprint was {data}." if data else ""
+    return [f"If the task's files were your own, add --data with their folder.{said}"]
+
+
+def _limits(facts: Mapping[str, Any]) -> list[str]:
+    result = facts["result"]
+    count = len(facts["tickets"])
+    seeds = "one seed; another may come out differently" if count == 1 else f"{count} seeds"
+    whole = percent(result["whole_model_sparsity"])
+    limits = [
+        f"It is about {result['model']} on {result['task']} with this recipe and {seeds}.",
+        f"Sparsity is of the scope; of the whole encoder with its embeddings {whole} are zero.",
+        "A mask makes nothing smaller or faster by itself: the zeros are stored and multiplied.",
+        "Controls are trained with the ticket's recipe; with a learning rate of their own they may "
+        "do better.",
+        "The margin is the task's. Whether so many points matter is for the reader to judge.",
+        "Recipes are chosen on other data than the test split; the test split was read for every "
+        "network in the tables.",
+    ]
+    if result["task"] in ("sentiment", "valence", "supersense", "gloss-match", "gloss-span", "mlm"):
+        limits.append("The embedded tasks are small, and are not those of Chen et al. 2020.")
+    if not result["controls"]:
+        limits.append("No controls were trained: a random mask might do as well.")
+    return limits
