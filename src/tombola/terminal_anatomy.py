@@ -30,7 +30,7 @@ def show_overlap(found: Mapping[str, Any], console: Console) -> None:
 
 
 def _numbers(pair: Mapping[str, Any]) -> tuple[str, str, str]:
-    z = "" if pair["z"] is None else f"{pair['z']:+,.1f}"
+    z = "" if pair["z"] is None else f"{pair['z']:+z,.1f}"
     return f"{pair['jaccard']:.3f}", f"{pair['chance']:.3f}", z
 
 

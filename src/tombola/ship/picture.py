@@ -56,8 +56,8 @@ class Frame:
 
     @property
     def strip(self) -> float:
-        """Width of the strip of controls."""
-        return self.lanes * LANE + EDGE if self.lanes else 0.0
+        """Width of the strip of controls, which has room for its heading."""
+        return max(self.lanes, 3) * LANE + EDGE if self.lanes else 0.0
 
     @property
     def width(self) -> float:

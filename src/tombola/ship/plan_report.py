@@ -1,6 +1,8 @@
 """The report of a plan: cells, searches, overlaps, lines, and the key of every run."""
 
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tombola.errors import SpecError
@@ -28,13 +30,13 @@ def plan_page(facts: Mapping[str, Any]) -> Page:
         Section("Recipes", tables=[_recipes(facts["tasks"])]),
         Section("Numerics", tables=[_numerics(facts["runs"])]),
         Section("Keys of every run", tables=[_runs(facts["runs"])]),
-        Section("How to do it again", code=f"tombola run {facts['name']}"),
+        Section("How to do it again", code=f"tombola run {shlex.quote(facts['name'])}"),
         Section("What this does not show", points=_limits(facts)),
     ]
     gaps = facts["jobs"] - facts["done"]
     notes = [f"{gaps:,} of {facts['jobs']:,} jobs are not done: their places have a dash."]
     return Page(
-        title=f"Plan {facts['name']}",
+        title=f"Plan {Path(facts['name']).stem}",
         question=facts["about"],
         answers=[],
         notes=notes if gaps else [],
@@ -61,7 +63,7 @@ def _cells(groups: Sequence[Mapping[str, Any]]) -> Table:
             (
                 *(group["arm"], group["name"], _task(group), percent(group["sparsity"]) or "0 %"),
                 *(f"{group['done']}/{len(group['seeds'])}", f"{points(group['mean'])}{spread}"),
-                points(group["minus_dense"], sign=True),
+                "" if group["name"] == "dense" else points(group["minus_dense"], sign=True),
             )
         )
     return Table(
@@ -74,25 +76,29 @@ def _cells(groups: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _verdicts(groups: Sequence[Mapping[str, Any]]) -> list[Table]:
-    rows = []
-    for group in groups:
-        place = (group["arm"], _task(group), percent(group["sparsity"]))
-        if said := group["verdict"]:
-            low, high = (points(end, sign=True) for end in said["interval"])
-            rows.append(
-                (
-                    *place,
-                    said["status"],
-                    f"{low} to {high}",
-                    f"{said['margin']:g}",
-                    said["estimand"],
-                )
-            )
-        elif group["no_verdict"]:
-            rows.append((*place, "–", "–", "–", group["no_verdict"]))
-    columns = ("arm", "task", "sparsity", "status", "90 % interval", "margin", "estimand")
+    judged = [group for group in groups if group["verdict"] or group["no_verdict"]]
+    if not judged:
+        return []
+    about = dict.fromkeys(g["verdict"]["estimand"] for g in judged if g["verdict"])
     caption = "Ticket minus dense, in points. Each test is at full level, none is corrected."
-    return [Table(columns, rows, caption, frozenset((2, 4, 5)))] if rows else []
+    columns = ("arm", "task", "sparsity", "status", "interval", "margin", "about")
+    if len(about) == 1:
+        caption = f"{caption} The interval is about: {next(iter(about))}."
+    rows = [_verdict(group, several=len(about) > 1) for group in judged]
+    width = len(columns) - (not any(row[-1] for row in rows))
+    return [Table(columns[:width], [row[:width] for row in rows], caption, frozenset((2, 4, 5)))]
+
+
+def _verdict(group: Mapping[str, Any], *, several: bool) -> tuple[str, ...]:
+    """A row; its last cell says why there is no verdict, or of which of several kinds it is."""
+    place = (group["arm"], _task(group), percent(group["sparsity"]))
+    said = group["verdict"]
+    if not said:
+        return *place, "–", "–", "–", group["no_verdict"]
+    interval = " to ".join(points(end, sign=True) for end in said["interval"])
+    level = f" ({100 * said['level']:g} %)"
+    about = said["estimand"] if several else ""
+    return *place, said["status"], f"{interval}{level}", f"{said['margin']:g}", about
 
 
 def _searches(searches: Sequence[Mapping[str, Any]]) -> list[Picture]:
@@ -125,7 +131,8 @@ def _lines(lines: Sequence[Mapping[str, Any]]) -> list[Section]:
     rows = [
         (
             *(line["network"], line["task"], percent(line["sparsity"]) or "0 %", str(line["seed"])),
-            *(points(line["score_barrier"]), points(line["loss_barrier"])),
+            points(line["score_barrier"]),
+            "–" if line["loss_barrier"] is None else f"{line['loss_barrier']:.4f}",
         )
         for line in lines
     ]
@@ -133,7 +140,8 @@ def _lines(lines: Sequence[Mapping[str, Any]]) -> list[Section]:
         ("network", "task", "sparsity", "seed", "score barrier", "loss barrier"),
         rows,
         caption="The worst network on the straight line between two runs that differ in their "
-        "data order, against the mean of the two (Frankle et al. 2020).",
+        "data order, ends included, against the mean of the two (Frankle et al. 2020). It is "
+        "half of the difference of the ends, at least.",
         right=frozenset((2, 3, 4, 5)),
     )
     drawn = []

@@ -49,7 +49,7 @@ CHANCE = (
 
 def beside_chance(found: Mapping[str, Any]) -> tuple[str, str, str]:
     """Jaccard index, that of chance, and z."""
-    z = "–" if found["z"] is None else f"{found['z']:+,.0f}".replace("-", MINUS)
+    z = "–" if found["z"] is None else f"{found['z']:+z,.1f}".replace("-", MINUS)
     return f"{found['jaccard']:.4f}", f"{found['chance']:.4f}", z
 
 

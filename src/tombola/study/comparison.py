@@ -8,7 +8,7 @@ from typing import Any
 
 from tombola.errors import SpecError, TicketError
 from tombola.lab.artefacts import read_mask
-from tombola.lab.plan import Plan
+from tombola.lab.plan import Cell, Plan
 from tombola.lab.store import Store
 from tombola.study.anatomy import anatomy
 from tombola.study.chance import Overlap, agreement, overlap
@@ -65,10 +65,13 @@ def of_plan(plan: Plan, store: Store, sparsity: Decimal | None = None) -> list[M
     """
     masked = [cell for cell in plan.cells if cell.ticket is not None and cell.sparsity is not None]
     wanted = sparsity or max((c.sparsity for c in masked if c.sparsity), default=None)
-    chosen = {c.ticket.key: c for c in reversed(masked) if c.ticket and c.sparsity == wanted}
+    chosen: dict[str, Cell] = {}
+    for cell in masked:
+        if cell.ticket and cell.sparsity == wanted:
+            chosen.setdefault(cell.ticket.key, cell)
     found = [
         Member(cell.ticket.label, read_mask(store, key), {"arm": cell.arm, "key": key})
-        for key, cell in reversed(chosen.items())
+        for key, cell in chosen.items()
         if cell.ticket and store.intact(key)
     ]
     if len(found) < 2:

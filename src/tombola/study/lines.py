@@ -52,7 +52,9 @@ class Line:
 
 
 def barrier(errors: Sequence[float]) -> float:
-    """The worst error along a line, ends included, minus the mean of the errors of the ends.
+    """The worst error along a line minus the mean of the errors of its ends.
+
+    The ends belong to the line, so it is half of their difference, at least.
 
     Source: Frankle et al. 2020, Linear Mode Connectivity and the Lottery Ticket Hypothesis.
     """
