@@ -314,3 +314,22 @@ def test_a_ticket_whose_network_is_gone_is_told(
     said = refusal(cli("evaluate", tmp_path / "ticket", "--data", reviews))
     assert said.startswith("expected a model folder, got nothing at ")
     assert left() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("ACCELERATE_USE_FSDP", "true", "got FSDP (ACCELERATE_USE_FSDP=true)"),
+        ("ACCELERATE_USE_DEEPSPEED", "True", "got DeepSpeed (ACCELERATE_USE_DEEPSPEED=True)"),
+        ("ACCELERATE_USE_MEGATRON_LM", "1", "got Megatron-LM (ACCELERATE_USE_MEGATRON_LM=1)"),
+        ("WORLD_SIZE", "3", "got one of 3 that torchrun or accelerate has started."),
+    ],
+)
+def test_a_launcher_that_wants_anything_but_one_process_is_refused(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    for words in (["find"], ["run", "quick"], ["evaluate", "nowhere"]):
+        assert told in refusal(cli(*words))
+    assert cli("tasks")[0] == 0
+    assert not list(Path().iterdir())

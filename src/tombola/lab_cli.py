@@ -1,6 +1,7 @@
 """The verbs of the laboratory: run a plan, see how it goes, look after the store."""
 
 import json
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,7 @@ def run(options: Namespace) -> int:
     from tombola.lab.run import run as run_plan
     from tombola.terminal import Live
 
+    began = time.monotonic()
     with Live(console) as live:
         _, report = run_plan(plan, lab, live)
     if options.json:
@@ -101,7 +103,13 @@ def run(options: Namespace) -> int:
 
         write_file(options.json, json.dumps(rows(plan, kept), indent=1) + "\n")
     show_cells(plan, kept, console)
-    show_report(report, console, command=f"tombola run {options.plan}")
+    show_report(
+        report,
+        console,
+        kept=len(plan.jobs) - len(report.done) - len(report.failed) - len(report.blocked),
+        seconds=time.monotonic() - began,
+        command=f"tombola run {options.plan}",
+    )
     return 1 if report.failed else 0
 
 
