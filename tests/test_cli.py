@@ -316,6 +316,33 @@ def test_a_ticket_whose_network_is_gone_is_told(
     assert left() == []
 
 
+def test_a_plan_is_run_on_a_folder_of_data_and_its_status_told(
+    cli: Cli, tiny: Path, reviews: Path
+) -> None:
+    plan = Path("mine.yaml")
+    plan.write_text(
+        f"version: 1\nmodel: {tiny}\ntasks: [sentiment]\n"
+        "train: {epochs: 1, batch_size: 16, learning_rate: 1.0e-2}\n"
+        "arms:\n  tickets: {kind: imp, rounds: [0.25]}\n"
+    )
+    words = (plan, "--data", reviews, "--store", "kept")
+    assert "for each task in 'nowhere' (sentiment)" in refusal(
+        cli("run", plan, "--data", "nowhere")
+    )
+    status, shown, errors = cli("run", *words)
+    assert (status, errors) == (0, "")
+    assert "3 jobs done in " in shown
+    assert ", 0 kept from before" in shown
+    assert "tickets" in shown
+    status, shown, _ = cli("status", *words)
+    assert status == 0
+    assert shown.endswith("3 of 3 jobs are done, 0 running\n")
+    plan.write_text(plan.read_text().replace("[0.25]", "[0.25, 0.5]"))
+    assert "of 5 jobs are done, 0 running, about " in cli("status", *words)[1]
+    plan.write_text(plan.read_text().replace("[sentiment]", f"{{sentiment: {{data: {reviews}}}}}"))
+    assert "of 5 jobs are done" in cli("status", plan, "--store", "kept")[1]
+
+
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
