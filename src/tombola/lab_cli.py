@@ -175,6 +175,8 @@ def store(options: Namespace) -> int:
     else:
         for what, count in kept.collect().items():
             console.print(f"{what.replace('_', ' '):16} {count:,}", highlight=False)
+        if kept.wanted():
+            console.print("a plan is running: the weights that it reads stay")
     return 0
 
 
