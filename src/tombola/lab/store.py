@@ -269,7 +269,7 @@ class Store:
             own = lease.claim(path)
         assert own is not None, "a name that nobody else has"
         own.beat({"weights": list(weights)})
-        return own.hold()
+        return own
 
     def wanted(self, own: Lease | None = None) -> set[str]:
         """The trainings whose weights somebody alive reads, besides the run that has `own`."""
