@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from argparse import SUPPRESS, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tombola import __version__
@@ -23,7 +23,7 @@ from tombola.anatomy_cli import (
     report,
     report_parser,
 )
-from tombola.errors import TombolaError
+from tombola.errors import SpecError, TombolaError
 from tombola.flags import Parser, add_flags
 from tombola.lab_cli import run, run_parser, status, status_parser, store, store_parser
 from tombola.registry import unknown
@@ -201,7 +201,30 @@ def _run(argv: Sequence[str]) -> int:
     about, describe, do = VERBS[verb]
     parser = Parser(prog=f"tombola {verb}", description=f"{about[0].upper()}{about[1:]}.")
     describe(parser)
-    return do(parser.read(argv[1:])) or 0
+    options = parser.read(argv[1:])
+    if "--processes" in parser.flags():
+        _refuse_launchers(os.environ)
+    return do(options) or 0
+
+
+SHARDING = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}
+"""How accelerate's variables call what splits a network -> what it is called."""
+
+
+def _refuse_launchers(environment: Mapping[str, str]) -> None:
+    """Refuse to train where a launcher has asked for anything but one process of ours."""
+    for name, what in SHARDING.items():
+        asked = environment.get(f"ACCELERATE_USE_{name}", "")
+        if asked.lower() in ("true", "1"):
+            raise SpecError(
+                f"tombola trains whole networks, with plain data parallelism, got {what} "
+                f"(ACCELERATE_USE_{name}={asked}). Unset that, or leave out `accelerate launch`."
+            )
+    if (ranks := environment.get("WORLD_SIZE", "1")) != "1":
+        raise SpecError(
+            f"tombola starts the processes of a training itself, got one of {ranks} that torchrun "
+            f"or accelerate has started. Start it alone, with --processes {ranks}."
+        )
 
 
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}

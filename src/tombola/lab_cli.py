@@ -1,6 +1,7 @@
 """The verbs of the laboratory: run a plan, see how it goes, look after the store."""
 
 import json
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +106,7 @@ def run(options: Namespace) -> int:
     from tombola.lab.run import run as run_plan
     from tombola.terminal import Live
 
+    began = time.monotonic()
     with Live(console) as live:
         _, report = run_plan(plan, lab, live)
     if options.json:
@@ -117,7 +119,13 @@ def run(options: Namespace) -> int:
             json.dumps([row.to_json() for row in rows(plan, kept, name)], indent=1) + "\n",
         )
     show_cells(plan, kept, console)
-    show_report(report, console, command=f"tombola run {options.plan}")
+    show_report(
+        report,
+        console,
+        kept=len(plan.jobs) - len(report.done) - len(report.failed) - len(report.blocked),
+        seconds=time.monotonic() - began,
+        command=f"tombola run {options.plan}",
+    )
     return 1 if report.failed else 0
 
 
@@ -183,6 +191,8 @@ def store(options: Namespace) -> int:
     else:
         for what, count in kept.collect().items():
             console.print(f"{what.replace('_', ' '):16} {count:,}", highlight=False)
+        if kept.wanted():
+            console.print("a plan is running: the weights that it reads stay")
     return 0
 
 

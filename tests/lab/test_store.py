@@ -302,6 +302,8 @@ def flip(path: Path, at: int) -> None:
     content = bytearray(path.read_bytes())
     content[at] ^= 1
     path.write_bytes(content)
+    later = path.stat().st_mtime_ns + 10**9
+    os.utime(path, ns=(later, later))
 
 
 def score(path: Path) -> None:
@@ -320,7 +322,7 @@ def swap(path: Path) -> None:
 
 DAMAGES: Mapping[str, tuple[Callable[[Path], Any], str, bool, bool]] = {
     # what is done, what is said of it, whether it is read, whether it seems intact
-    "flipped": (lambda p: flip(p / "mask.safetensors", 7), "mask.safetensors is not", True, True),
+    "flipped": (lambda p: flip(p / "mask.safetensors", 7), "mask.safetensors is not", True, False),
     "short": (
         lambda p: (p / "shapes.json").write_bytes(b"{"),
         "has 1 bytes, expected 2",

@@ -107,20 +107,20 @@ def execute(
     Returns: what was done and what has failed; a failure stops only what depends on it.
     Raises: OutputError, if the disk refuses: then nothing more can be kept.
     """
-    reading = store.announce(job.key for job in plan.jobs if plan.readers(job))
-    run = _Run(plan, store, watch, missing(plan, store), threads, processes, reading)
-    watch.plan([j for j in plan.jobs if j.key in run.todo], run.kept())
-    try:
-        while run.todo:
-            run.hand_out(crew)
-            if run.leases:
-                crew.wait(PAUSE, run)
-            elif run.todo:
-                time.sleep(PAUSE)
-    finally:
-        crew.close()
-        run.release()
-    run.tidy()
+    with store.announce(job.key for job in plan.jobs if plan.readers(job)) as reading:
+        run = _Run(plan, store, watch, missing(plan, store), threads, processes, reading)
+        watch.plan([j for j in plan.jobs if j.key in run.todo], run.kept())
+        try:
+            while run.todo:
+                run.hand_out(crew)
+                if run.leases:
+                    crew.wait(PAUSE, run)
+                elif run.todo:
+                    time.sleep(PAUSE)
+        finally:
+            crew.close()
+            run.release()
+        run.tidy()
     return run.report
 
 
@@ -249,7 +249,7 @@ class _Run:
 
     def release(self) -> None:
         """Let go of what is in work, so that somebody else can take it up."""
-        for lease in (*self.leases.values(), self.reading):
+        for lease in self.leases.values():
             lease.release()
         self.leases.clear()
 

@@ -67,20 +67,24 @@ class Store:
         )
 
     def intact(self, key: str) -> bool:
-        """Whether a result is there and its files have their sizes; `verify` reads them, too."""
+        """Whether a result is there and its files have their sizes, and their contents where they
+        were touched after it was written; `verify` reads all."""
         try:
             result = self._read(key)
-        except ValueError:
+            return result is not None and not any(self._missing(result))
+        except (ValueError, OSError):  # damaged, or somebody takes it out just now
             return False
-        return result is not None and not any(self._missing(result))
 
     def _missing(self, result: Result) -> Iterator[str]:
+        written = self.file(result.key, ABOUT).stat().st_mtime_ns  # it is written last
         for name, size in result.sizes.items():
             file = self.file(result.key, name)
             if not file.is_file():
                 yield f"{name} is missing"
-            elif file.stat().st_size != size:
-                yield f"{name} has {file.stat().st_size} bytes, expected {size}"
+            elif (now := file.stat()).st_size != size:
+                yield f"{name} has {now.st_size} bytes, expected {size}"
+            elif now.st_mtime_ns > written and sha256(file.read_bytes()) != result.files[name]:
+                yield f"{name} is not what was written"
 
     def file(self, key: str, name: str) -> Path:
         """Where a file of a result is."""
@@ -191,8 +195,8 @@ class Store:
     def _keep(self, key: str, files: Mapping[str, bytes]) -> None:
         target = self._disk.at("results", key)
         with self._disk.aside(target) as beside:
-            for name, content in files.items():
-                (beside / name).write_bytes(content)
+            for name in (*(files.keys() - {ABOUT}), ABOUT):
+                (beside / name).write_bytes(files[name])
             self._disk.settle(beside, target, ABOUT)
         if self.partial(key).exists():
             with suppress(OutputError):  # the result is safe, and `collect` tries again
@@ -265,7 +269,7 @@ class Store:
             own = lease.claim(path)
         assert own is not None, "a name that nobody else has"
         own.beat({"weights": list(weights)})
-        return own.hold()
+        return own
 
     def wanted(self, own: Lease | None = None) -> set[str]:
         """The trainings whose weights somebody alive reads, besides the run that has `own`."""
