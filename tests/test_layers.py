@@ -36,7 +36,8 @@ ALLOWED = {
     "terminal": (BELOW_API, {"rich"}),
     "terminal_lab": (BELOW_API | {"terminal"}, {"rich"}),
     "lab_cli": (BELOW_API | {"terminal", "terminal_lab"}, {"rich"}),
-    "cli": (BELOW_API | {"api", "root", "terminal", "lab_cli"}, {"rich"}),
+    "import_cli": (BELOW_API | {"api"}, {"rich"}),
+    "cli": (BELOW_API | {"api", "root", "terminal", "lab_cli", "import_cli"}, {"rich"}),
 }
 """Layer -> the layers, and the packages besides the standard library, that it may import."""
 
