@@ -40,9 +40,9 @@ class Foreign:
     def scope(self) -> str:
         """The scope that they cover: with the pooler where that is masked, or has zeros."""
         for name, tensor in self.tensors.items():
-            if "pooler" in name.split(".") and tensor.ndim > 1:
-                if self.masks or bool((tensor == 0).any()):
-                    return "encoder+pooler"
+            matrix = "pooler" in name.split(".") and tensor.ndim > 1
+            if matrix and (self.masks or bool((tensor == 0).any())):
+                return "encoder+pooler"
         return "encoder"
 
     def mask(self, parameters: Mapping[str, Tensor]) -> Mask:
