@@ -38,9 +38,10 @@ def bench(subject: Subject) -> Bench:
     return Bench.open(order_of(search.dense, keep_weights=False, threads=1, processes=1))
 
 
-def by_hand(bench: Bench, **options: bool) -> list[Mask]:
+def by_hand(bench: Bench, *options: str) -> list[Mask]:
     """The mask of each round of a loop that trains, prunes and rewinds one network."""
-    network, mask, masks = bench.network, bench.full("encoder"), []
+    network, mask = bench.network, bench.full("encoder")
+    masks: list[Mask] = []
     spec = replace(RECIPE, seed=SEED)
     horizon = len(ROUNDS) + 1 if "long_horizon" in options else 1
     network.rewind(SEED)
@@ -59,16 +60,20 @@ def by_hand(bench: Bench, **options: bool) -> list[Mask]:
     return masks
 
 
-@pytest.mark.parametrize("option", OPTIONS)
-def test_an_option_is_the_habit_done_by_hand_and_nothing_else_is(
-    option: str, bench: Bench, subject: Subject, tmp_path: Path
+@pytest.fixture(scope="module")
+def habits(bench: Bench) -> dict[str, list[Mask]]:
+    """Option, or none -> the masks of its loop."""
+    return {"": by_hand(bench)} | {option: by_hand(bench, option) for option in OPTIONS}
+
+
+@pytest.mark.parametrize("option", ["", *OPTIONS])
+def test_an_option_is_the_habit_done_by_hand_and_no_other_is(
+    option: str, habits: dict[str, list[Mask]], subject: Subject, tmp_path: Path
 ) -> None:
-    options: dict[str, Any] = {option: True}
+    options: dict[str, Any] = {option: True} if option else {}
     search = imp(subject, ImpSpec(sparsity=ROUNDS[-1], step=ROUNDS[0], **options), SEED)
     lab = LabSpec(store=str(tmp_path / "store"), threads=1)
     store, report = run(Plan.of(search.masks.values()), lab, Watch())
     assert not report.failed
     found = [read_mask(store, search.masks[sparsity].key) for sparsity in ROUNDS]
-    assert found == by_hand(bench, **options)
-    others = [by_hand(bench, **{other: True}) for other in OPTIONS if other != option]
-    assert found not in [by_hand(bench), *others]
+    assert [name for name, masks in habits.items() if masks == found] == [option]
