@@ -43,8 +43,10 @@ ALLOWED = {
     "study_cli": (BELOW_API | {"lab_cli", "terminal_study"}, {"rich"}),
     "terminal_anatomy": (BELOW_API | {"terminal"}, {"rich"}),
     "anatomy_cli": (BELOW_API | {"api", "terminal_anatomy", "lab_cli"}, {"rich"}),
+    "import_cli": (BELOW_API | {"api"}, {"rich"}),
     "cli": (
-        BELOW_API | {"api", "root", "terminal", "lab_cli", "study_cli", "anatomy_cli"},
+        BELOW_API
+        | {"api", "root", "terminal", "lab_cli", "study_cli", "anatomy_cli", "import_cli"},
         {"rich"},
     ),
 }

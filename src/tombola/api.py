@@ -31,7 +31,17 @@ from tombola.ticket.folder import directory_size, write_file
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Evaluated", "Found", "Ticket", "evaluate", "find", "inspect", "model_path", "one_shot"]
+__all__ = [
+    "Evaluated",
+    "Found",
+    "Ticket",
+    "evaluate",
+    "find",
+    "import_ticket",
+    "inspect",
+    "model_path",
+    "one_shot",
+]
 
 FIND_VERSION = 1
 EVALUATE_VERSION = 1
@@ -234,6 +244,38 @@ def one_shot(model: str, *, sparsity: float | str | Decimal, scope: str = "encod
         scope=scope,
         sparsity=target,
         scores="magnitude",
+    )
+
+
+def import_ticket(source: str | Path, *, model: str, scope: str | None = None) -> Ticket:
+    """A ticket from masks that others have made, or from the zeros of a checkpoint.
+
+    Args:
+        source: what `torch.save()` wrote of masks or of a state dict after torch's pruning; or
+            weights, as a safetensors file or a folder that `save_pretrained()` wrote.
+        model: the pre-trained network that the masks are of.
+        scope: the weights that could be pruned; by default the encoder's, and the pooler's where
+            that is masked or has zeros.
+
+    Raises: TombolaError, if source or model are not usable or don't belong together.
+    """
+    from tombola.task.models import load_backbone
+    from tombola.ticket.foreign import read_foreign
+    from tombola.ticket.schedule import shortest
+    from tombola.ticket.scope import scope_parameters
+    from tombola.ticket.ticket import fingerprint
+
+    foreign = read_foreign(Path(source))
+    network = load_backbone(model)
+    chosen = scope or foreign.scope
+    mask = foreign.mask(scope_parameters(network, chosen))
+    return Ticket(
+        mask=mask,
+        model=model,
+        fingerprint=fingerprint(network),
+        scope=chosen,
+        sparsity=shortest(mask.dead, mask.size),
+        provenance={"imported": "masks" if foreign.masks else "zeros of weights"},
     )
 
 

@@ -25,6 +25,7 @@ from tombola.anatomy_cli import (
 )
 from tombola.errors import SpecError, TombolaError
 from tombola.flags import Parser, add_flags
+from tombola.import_cli import import_masks, import_parser
 from tombola.lab_cli import run, run_parser, status, status_parser, store, store_parser
 from tombola.registry import unknown
 from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TrainSpec
@@ -150,6 +151,7 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], int 
     "find": ("find a ticket, and compare it with dense and controls", _find_parser, _find),
     "evaluate": ("train a ticket on a task with fresh seeds", _evaluate_parser, _evaluate),
     "inspect": ("sparsity per matrix, provenance and size of a ticket", _inspect_parser, _inspect),
+    "import": ("a ticket from others' masks or zeros", import_parser, import_masks),
     "run": ("do what is left of a plan: a table or a figure", run_parser, run),
     "status": ("how far a plan is", status_parser, status),
     "matching": ("which networks of a plan match dense, and where", study_parser, matching),

@@ -5,7 +5,7 @@ head of a seed, as often as needed, without touching the disk again.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,49 +17,23 @@ import torch
 from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModel,
-    AutoModelForMaskedLM,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from tombola.errors import ModelError, SpecError
-from tombola.registry import Registry
 from tombola.task.embedded import EMBEDDED, model_path
+from tombola.task.heads import HEADS
+from tombola.task.tokenizer import fit_tokenizer, reserved_positions
 from tombola.ticket.init import INITS
 from tombola.ticket.mask import Tensors
 from tombola.ticket.provenance import fingerprint, weights_digest
 from tombola.ticket.scope import backbone, scope_parameters
 
 __all__ = ["HEADS", "Network", "load_backbone", "load_network", "stream", "weights_digest"]
-
-
-@dataclass(frozen=True)
-class Head:
-    """What a kind of task puts on top of the encoder."""
-
-    load: Callable[..., Any]
-    """The `from_pretrained` of the class with that head."""
-    settings: Mapping[str, Any]
-    """Configuration that the class needs, apart from the number of classes."""
-
-
-def _heads() -> Registry[Head]:
-    heads: Registry[Head] = Registry("kind of task")
-    sequence = AutoModelForSequenceClassification.from_pretrained
-    heads.register("classification")(
-        Head(sequence, {"problem_type": "single_label_classification"})
-    )
-    heads.register("regression")(Head(sequence, {"problem_type": "regression"}))
-    heads.register("span")(Head(AutoModelForQuestionAnswering.from_pretrained, {}))
-    heads.register("mlm")(Head(AutoModelForMaskedLM.from_pretrained, {}))
-    return heads
-
-
-HEADS = _heads()
 
 
 @dataclass
@@ -175,7 +149,8 @@ class Network:
 
         Raises: SpecError, if the longest has too many.
         """
-        positions = getattr(self.model.config, "max_position_embeddings", None) or tokens
+        rows = getattr(self.model.config, "max_position_embeddings", None)
+        positions = rows - reserved_positions(self.model) if rows else tokens
         if tokens > positions:
             raise SpecError(
                 f"{self.name!r} reads at most {positions} tokens at once, got an example of "
@@ -185,7 +160,7 @@ class Network:
     @property
     def pad(self) -> int:
         """Number of the token that fills up a batch."""
-        return int(self.tokenizer.pad_token_id or 0)
+        return int(self.tokenizer.pad_token_id)
 
     @property
     def _std(self) -> float:
@@ -212,12 +187,17 @@ def _draw(
 
 
 def load_backbone(model: str) -> PreTrainedModel:
-    """The pre-trained encoder without a head, as float32 on the CPU.
+    """The pre-trained encoder without a head, as float32 on the CPU; no pooler but a trained one.
 
-    Raises: ModelError, if there is no such model.
+    Raises: ModelError, if there is no such model, or its files hold another network's weights.
     """
-    network: PreTrainedModel = _load(AutoModel.from_pretrained, model, dtype=torch.float32)
-    return network
+    settings: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    network, report = _load(AutoModel.from_pretrained, model, **settings)
+    _check_pretrained(network, report["missing_keys"], model)
+    if any(name.startswith("pooler.") for name in report["missing_keys"]):
+        network.pooler = None
+    loaded: PreTrainedModel = network
+    return loaded
 
 
 def load_network(model: str, kind: str, classes: int = 2) -> Network:
@@ -240,8 +220,11 @@ def load_network(model: str, kind: str, classes: int = 2) -> Network:
             f"expected a tokenizer beside the model {model!r}, got none with any words. "
             "Save it into the same folder."
         )
+    _check_head(model, kind)
     settings |= {"dtype": torch.float32, "output_loading_info": True}
     network, report = _load(head.load, model, **settings)
+    _check_pretrained(network, report["missing_keys"], model)
+    fit_tokenizer(tokenizer, network, model=model, kind=kind)
     return Network(
         model=network,
         tokenizer=tokenizer,
@@ -250,6 +233,30 @@ def load_network(model: str, kind: str, classes: int = 2) -> Network:
         fresh=frozenset(report["missing_keys"]),
         pretrained={name: p.detach().clone() for name, p in network.named_parameters()},
     )
+
+
+def _check_head(model: str, kind: str) -> None:
+    """Refuse a kind of task for which the architecture has no head."""
+    config = _load(AutoConfig.from_pretrained, model)
+    if type(config) not in HEADS[kind].fits:
+        others = [name for name in HEADS if type(config) in HEADS[name].fits]
+        raise ModelError(
+            f"a task of the kind {kind!r} needs a head that {config.model_type} doesn't have in "
+            f"transformers; {model!r} can do {', '.join(others) or 'none'}. Take another task or "
+            f"another model."
+        )
+
+
+def _check_pretrained(network: nn.Module, missing: Collection[str], model: str) -> None:
+    """Refuse files that lack weights of the backbone, its pooler aside, which some heads drop."""
+    body = backbone(network)
+    inside = {id(p) for n, p in body.named_parameters() if not n.startswith("pooler.")}
+    lost = sorted(n for n, p in network.named_parameters() if n in missing and id(p) in inside)
+    if lost:
+        raise ModelError(
+            f"expected the pre-trained weights of {type(body).__name__} in {model!r}, and its "
+            f"files lack {len(lost)} of them, first {lost[0]}. Give the folder of the whole model."
+        )
 
 
 def _load(load: Callable[..., Any], model: str, **settings: Any) -> Any:

@@ -8,7 +8,7 @@ from tombola.errors import SpecError
 from tombola.registry import Registry
 from tombola.specs import ImpSpec, exact
 
-__all__ = ["MAX_ROUNDS", "SCHEDULES", "Schedule", "dead_count", "path", "rounds"]
+__all__ = ["MAX_ROUNDS", "SCHEDULES", "Schedule", "dead_count", "path", "rounds", "shortest"]
 
 MAX_ROUNDS = 1000
 """A path with more rounds than this is a mistyped step."""
@@ -37,6 +37,14 @@ def geometric(step: Fraction, number: int) -> Fraction:
 def dead_count(sparsity: Decimal, size: int) -> int:
     """Exactly round(sparsity x size), half to even, without a float in between."""
     return round(Fraction(sparsity) * size)
+
+
+def shortest(dead: int, size: int) -> Decimal:
+    """The shortest decimal of which `dead_count` makes exactly so many dead weights."""
+    digits = 0
+    while dead_count(found := _decimal(round(Fraction(dead, size), digits)), size) != dead:
+        digits += 1
+    return found
 
 
 def path(schedule: str, *, sparsity: Decimal, step: Decimal) -> tuple[Decimal, ...]:
