@@ -131,7 +131,13 @@ def test_an_example_of_more_tokens_than_the_model_has_positions_is_told(
 def test_the_paper_s_plans_are_of_its_eleven_tasks(name: str) -> None:
     def made(task: Task, recipe: TrainSpec) -> Subject:
         return Subject(
-            model="m", fingerprint="f", task=task, recipe=recipe, data="d", examples=9, folder=None
+            model="m",
+            fingerprint="f",
+            task=task,
+            recipe=recipe,
+            data="d",
+            examples=99_999,
+            folder=None,
         )
 
     plan: Plan = expand(read_plan(f"glue-{name}"), made)

@@ -417,6 +417,12 @@ def test_a_task_of_one_s_own_is_named_by_what_it_defines_in_results(tmp_path: Pa
     assert names[3] != load_task("sentiment").identity == ["sentiment", 1]
 
 
+def test_a_task_without_data_says_how_to_name_them(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(YAML.replace("data: files\n", ""))
+    with pytest.raises(DataError, match=r"'mine' names no data.* Name their folder with --data"):
+        read_split(load_task(str(tmp_path / "mine.yaml")), "train")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -424,6 +430,10 @@ def test_a_task_of_one_s_own_is_named_by_what_it_defines_in_results(tmp_path: Pa
         ("a: [", "expected a task as YAML in"),
         ("- a", "expected `field: value` lines"),
         (YAML.replace("[sentence]", "sentence"), "texts are a list, got 'sentence'"),
+        (
+            YAML.replace("[bad, good]", "[no, yes]"),
+            "labels are text, got False. Put text in quotes",
+        ),
         (YAML.replace("matthews", "mathews"), "'mathews'. Did you mean 'matthews'"),
         (YAML.replace("classification", "clasification"), "Did you mean 'classification'"),
         (YAML.replace("epochs: 1", "epoch: 1"), "mine.yaml: .*epoch"),

@@ -144,8 +144,6 @@ def _rows(source: Source, task: Task, split: str) -> Rows:
     """The rows of a split of the source, with the task's columns only."""
     table = source.table(split, task.train_rows if split == "train" else 0)
     names = {name: task.label if name == "label" else name for name in task.columns}
-    if isinstance(source, GlueTsv):
-        names = {name: name for name in task.columns}
     for name in names.values():
         if name not in table.column_names:
             raise DataError(

@@ -230,6 +230,10 @@ def parse_task(fields: Mapping[str, Any], where: str) -> Task:
 def _listed(value: Any, name: str, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
         raise SpecError(f"{where}: {name} are a list, got {value!r}. Write [{value}].")
+    for each in value:
+        if not isinstance(each, int if name == "sizes" else str) or isinstance(each, bool):
+            what = "whole numbers" if name == "sizes" else "text"
+            raise SpecError(f"{where}: {name} are {what}, got {each!r}. Put text in quotes.")
     return tuple(value)
 
 
