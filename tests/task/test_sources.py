@@ -308,7 +308,7 @@ def csv_folder(folder: Path, rows: str, header: str = "title,body,stars") -> Pat
 
 
 ROWS = '"a, b",first,good\n"c ""d""\ne",second,bad\n'
-NUMBERS = "a,b,0\nc,d,2\n"
+NUMBERS = "a,b,0\nc,d,2\ne,f,10\n"
 OWN = TaskSpec(text_columns=("title", "body"), label_column="stars")
 
 
@@ -326,14 +326,16 @@ def test_a_folder_of_csv_files_is_a_task_by_its_flags(tmp_path: Path) -> None:
 def test_numbers_in_a_csv_file_are_classes_or_values_as_the_kind_says(tmp_path: Path) -> None:
     place = f"csv:{csv_folder(tmp_path, NUMBERS)}"
     classes = named_task(place, OWN)
-    assert classes.labels == ("0", "1", "2")
-    assert [row["label"] for row in read_split(classes, "train")] == [0, 2]
+    assert classes.labels == ("0", "2", "10")
+    assert [row["label"] for row in read_split(classes, "train")] == [0, 1, 2]
+    (tmp_path / "test.csv").write_text("title,body,stars\na,b,1\n")
+    assert read_split(classes, "test")[0]["label"] == "1"  # no class, which encoding refuses
     spec = TaskSpec(
         text_columns=("title",), label_column="stars", kind="regression", metric="spearman"
     )
     values = named_task(place, spec)
     assert (values.metric, values.labels) == ("spearman", ())
-    assert [row["label"] for row in read_split(values, "train")] == [0.0, 2.0]
+    assert [row["label"] for row in read_split(values, "train")] == [0.0, 2.0, 10.0]
 
 
 @pytest.mark.parametrize(

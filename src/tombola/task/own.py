@@ -95,6 +95,5 @@ def _check_columns(
 def _classes(values: list[str]) -> tuple[str, ...]:
     """The classes of a column: its values, sorted as numbers if all are."""
     classes = {value.strip() for value in values}
-    if all(value.isdecimal() for value in classes):
-        return tuple(map(str, range(max(map(int, classes), default=-1) + 1)))
-    return tuple(sorted(classes))
+    numbers = all(value.isdecimal() for value in classes)
+    return tuple(sorted(classes, key=int if numbers else None))

@@ -158,12 +158,17 @@ def _rows(source: Source, task: Task, split: str) -> Rows:
 
 
 def _label(label: Any, task: Task) -> Any:
-    """A class or a value that may be written as text; what is neither stays as it is."""
+    """A class or a value that may be written as text; what is neither stays as it is.
+
+    A class is written as its name, or as its number if no name is a number.
+    """
     if not isinstance(label, str):
         return label
     label = label.strip()
     if label in task.labels:
         return task.labels.index(label)
+    if any(name.isdecimal() for name in task.labels):
+        return label
     try:
         return int(label) if task.kind == "classification" else float(label)
     except ValueError:

@@ -38,11 +38,10 @@ class SquadJson:
                 for paragraph in article["paragraphs"]
                 for question in paragraph["qas"]
             ]
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{str(path)!r} is not laid out as SQuAD 1.1: {type(error).__name__} {error}."
-            ) from None
-        return pa.Table.from_pylist(rows[: limit or None])
+            return pa.Table.from_pylist(rows[: limit or None])
+        except (json.JSONDecodeError, KeyError, TypeError, pa.ArrowException) as error:
+            reason = " ".join(f"{type(error).__name__} {error}".split()).rstrip(".")
+            raise DataError(f"{str(path)!r} is not laid out as SQuAD 1.1: {reason}.") from None
 
 
 def _row(question: dict[str, Any], context: str) -> dict[str, Any]:
