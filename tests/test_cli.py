@@ -140,7 +140,10 @@ def test_tasks_and_models_are_listed(cli: Cli, tiny: Path, monkeypatch: pytest.M
     assert (status, errors) == (0, "")
     for name in ("sentiment", "valence", "supersense", "gloss-match", "gloss-span", "mlm"):
         assert name in shown
+    for name in (*("mnli qqp stsb wnli qnli mrpc rte sst2 cola".split()), "squad", "wikipedia-mlm"):
+        assert name in shown
     assert "7477/592/1992" in shown
+    assert "392702/9815" in shown
     monkeypatch.setitem(embedded.EMBEDDED, "mini", tiny)
     status, shown, errors = cli("models")
     assert (status, errors) == (0, "")

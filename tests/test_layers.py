@@ -22,7 +22,7 @@ ALLOWED = {
         {"base", "ticket", "task"},
         {
             *("torch", "numpy", "scipy", "yaml", "pyarrow", "safetensors"),
-            *("huggingface_hub", "transformers", "accelerate"),
+            *("huggingface_hub", "transformers", "accelerate", "datasets", "sklearn"),
         },
     ),
     "lab": (

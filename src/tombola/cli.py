@@ -28,7 +28,7 @@ from tombola.flags import Parser, add_flags
 from tombola.import_cli import import_masks, import_parser
 from tombola.lab_cli import run, run_parser, status, status_parser, store, store_parser
 from tombola.registry import unknown
-from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TrainSpec
+from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
 from tombola.study_cli import claims, matching, study_parser, table, table_parser, transfer
 
 __all__ = ["main"]
@@ -42,11 +42,17 @@ tombola.Ticket.load({ticket!r}).apply(model)"""
 
 def _experiment_flags(parser: Parser) -> None:
     """The flags that every experiment has besides its own."""
+    add_flags(parser.add_argument_group("task"), TaskSpec, default="")
     recipe = parser.add_argument_group("training (by default the task's recipe)")
     add_flags(recipe, TrainSpec, leave_out=SEEDS, default="")
     add_flags(parser.add_argument_group("laboratory"), LabSpec)
     places = parser.add_argument_group("files")
-    places.add_argument("--data", metavar="DIR", default=SUPPRESS, help="the task's files")
+    places.add_argument(
+        "--data",
+        metavar="DIR",
+        default=SUPPRESS,
+        help="the task's files, or hub:OWNER/NAME, if not those that the task names",
+    )
     places.add_argument(
         "--output",
         metavar="DIR",
@@ -124,7 +130,7 @@ def _inspect(options: Namespace) -> None:
 def _tasks(options: Namespace) -> None:
     from rich.console import Console
 
-    from tombola.task.data import split_sizes
+    from tombola.task.sources import split_sizes
     from tombola.task.tasks import load_task, task_names
     from tombola.terminal import show_rows
 
@@ -134,6 +140,7 @@ def _tasks(options: Namespace) -> None:
         for task in tasks
     ]
     show_rows(("task", "kind", "train/dev/test", "metric", "source"), rows, Console())
+    Console().print("or your own: FILE.yaml, or csv:DIR with --text-columns; see docs/tasks.md")
 
 
 def _models(options: Namespace) -> None:

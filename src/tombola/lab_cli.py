@@ -95,6 +95,8 @@ def run(options: Namespace) -> int:
     plan, known = plan_of(options)
     kept = Store(lab.store)
     known.save()
+    for note in sorted({note for job in plan.jobs for note in job.subject.notes}):
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     if options.dry_run:
         from tombola.lab.estimate import estimate
         from tombola.lab.run import threads_of

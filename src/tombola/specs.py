@@ -29,6 +29,7 @@ __all__ = [
     "FindSpec",
     "ImpSpec",
     "LabSpec",
+    "TaskSpec",
     "TrainSpec",
     "exact",
     "key",
@@ -107,6 +108,15 @@ class TrainSpec:
     max_length: int = 128
     """Tokens kept of each example, special tokens included."""
 
+    stride: int = 0
+    """Tokens from one window of a long context to the next, in a span task; 0 cuts it off."""
+
+    query_length: int = 0
+    """Tokens kept of the question, in a span task; 0 is all."""
+
+    blocks: bool = False
+    """Join the texts and cut them into blocks of max_length, in masked language modelling."""
+
     train_limit: int = 0
     """Train on so many examples, the first of a seeded shuffle that all seeds share; 0 is all."""
 
@@ -139,7 +149,10 @@ class TrainSpec:
         ):
             if not 0 < getattr(self, name) < inf:
                 raise SpecError(f"{name} is a positive number, got {getattr(self, name)}.")
-        for name in ("seed", "weight_decay", "train_limit", "test_limit"):
+        for name in (
+            *("seed", "weight_decay", "train_limit", "test_limit"),
+            *("stride", "query_length"),
+        ):
             if not 0 <= getattr(self, name) < inf:
                 raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")
         if self.order_seed < -1:
@@ -157,9 +170,32 @@ class TrainSpec:
         return self.seed if self.order_seed < 0 else self.order_seed
 
     def steps(self, examples: int) -> int:
-        """Optimizer steps of a training on a split of so many examples."""
+        """Optimizer steps of a training on so many examples: rows, or windows or blocks of them."""
         used = min(examples, self.train_limit or examples)
         return max(1, round(self.epochs * -(-used // self.batch_size)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """What is scored of a task, and what the columns of a user's own data are."""
+
+    eval_split: str = ""
+    """Split that scores come from: test, dev, or validation, which is the whole development set."""
+
+    kind: str = ""
+    """Of csv:DIR: classification (the default), regression or mlm."""
+
+    text_columns: tuple[str, ...] = ()
+    """Of csv:DIR and of mlm: the column with the text, or the two of a pair."""
+
+    label_column: str = ""
+    """Of csv:DIR: the column with the class or the number (by default label)."""
+
+    labels: tuple[str, ...] = ()
+    """Of csv:DIR: names of the classes in order (by default those of the training rows, sorted)."""
+
+    metric: str = ""
+    """Of csv:DIR: what is scored (by default accuracy, pearson or masked-accuracy)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,9 +24,10 @@ from tombola.lab.work import Subject, dense, reordered
 from tombola.ship import connectivity
 from tombola.specs import ImpSpec, LabSpec, TrainSpec, knobs
 from tombola.study.lines import barrier, lines
-from tombola.task.data import encode, read_split
+from tombola.task.data import encode
 from tombola.task.loss import mean_loss
 from tombola.task.models import load_network
+from tombola.task.sources import read_split
 from tombola.task.tasks import load_task
 from tombola.task.train import _training_batches
 from tombola.ticket.mask import Mask

@@ -13,9 +13,10 @@ from tombola.errors import ModelError, SpecError
 from tombola.specs import TrainSpec, knobs
 from tombola.task import gradient as module
 from tombola.task.checkpoint import Checkpoint
-from tombola.task.data import Examples, encode, read_split
+from tombola.task.data import Examples, encode
 from tombola.task.models import Network, load_network
 from tombola.task.ranks import accelerator
+from tombola.task.sources import read_split
 from tombola.task.tasks import load_task
 from tombola.task.train import _training_batches, fit
 from tombola.ticket.mask import Mask, Tensors

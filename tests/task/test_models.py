@@ -372,7 +372,7 @@ def test_a_head_of_another_size_in_the_files_is_told_in_one_line(
 def test_a_model_that_is_not_there_is_told_in_one_line(
     name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "_hub_answers", lambda: False)
+    monkeypatch.setattr(models, "hub_answers", lambda: False)
     (tmp_path / "file").touch()
     with pytest.raises(TombolaError) as caught:
         load_backbone(name.format(tmp=tmp_path))
@@ -385,8 +385,8 @@ def test_the_hub_is_not_asked_where_the_user_forbids_it(monkeypatch: pytest.Monk
         raise AssertionError("the hub was asked")
 
     monkeypatch.setattr(models, "urlopen", asked)
-    models._hub_answers.cache_clear()
-    assert models._hub_answers() is False
+    models.hub_answers.cache_clear()
+    assert models.hub_answers() is False
 
 
 def test_an_embedded_name_stands_for_its_folder(

@@ -13,11 +13,11 @@ from tombola.errors import SpecError
 from tombola.specs import CourseSpec, TrainSpec
 from tombola.task import train
 from tombola.task.baselines import trivial_score
-from tombola.task.data import Examples, chosen, collate, encode, mask_tokens, read_split
+from tombola.task.data import Examples, chosen, collate, encode, mask_tokens
 from tombola.task.metrics import METRICS
 from tombola.task.models import Network, load_network, stream
-from tombola.task.outcomes import LONGEST_ANSWER, best_answer
 from tombola.task.packed import packed
+from tombola.task.sources import read_split
 from tombola.task.tasks import load_task
 from tombola.task.train import Fit, evaluate, fit, numerics
 from tombola.ticket.mask import Mask, Tensors
@@ -463,44 +463,3 @@ def test_restored_tokens_are_those_that_were_masked(tiny: Path) -> None:
     outcome = evaluate(network, task, examples)
     assert outcome[order, 0].tolist() == hits.sum(1).tolist()
     assert outcome[order, 1].tolist() == (labels >= 0).sum(1).tolist()
-
-
-# spans
-
-
-CONTEXT = "ab cd ef gh"
-OFFSETS = [(0, 0), (0, 0), (0, 2), (3, 5), (6, 8), (9, 11), (0, 0)]
-
-
-def best(start: list[float], end: list[float], offsets: Any = None, context: str = CONTEXT) -> str:
-    offsets = OFFSETS if offsets is None else offsets
-    examples = Examples(rows=[{"context": context}], inputs={}, targets=[], offsets=[offsets])
-    return best_answer(np.array(start), np.array(end), examples, 0)
-
-
-def test_the_best_span_has_the_largest_sum() -> None:
-    assert best([9, 9, 0, 5, 0, 0, 9], [9, 9, 0, 0, 4, 0, 9]) == "cd ef"
-    assert best([0, 0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 1, 0]) == "gh"
-
-
-def test_a_span_never_ends_before_it_starts() -> None:
-    assert best([0, 0, 0, 0, 9, 0, 0], [0, 0, 9, 0, 0, 1, 0]) == "ef gh"
-    assert best([0, 0, 1, 0, 9, 0, 0], [0, 0, 9, 0, -9, -9, 0]) == "ab"
-
-
-def test_a_span_is_no_longer_than_the_limit() -> None:
-    limit = LONGEST_ANSWER
-    count = limit + 5
-    offsets = [(2 * n, 2 * n + 1) for n in range(count)]
-    context = " ".join("x" * count)
-    start, end = [0.0] * count, [0.0] * count
-    start[0], end[limit - 1], end[limit] = 5, 1, 4
-    assert best(start, end, offsets, context) == " ".join("x" * limit)
-
-
-def test_scores_beyond_the_tokens_are_padding() -> None:
-    assert best([0, 0, 2, 1, 0, 0, 0, 99], [0, 0, 0, 3, 0, 0, 0, 99]) == "ab cd"
-
-
-def test_a_context_that_was_cut_away_has_no_answer() -> None:
-    assert best([1, 2], [3, 4], [(0, 0), (0, 0)]) == ""

@@ -20,9 +20,10 @@ from tombola.lab.store import Result, Store
 from tombola.specs import CourseSpec, TrainSpec
 from tombola.task.checkpoint import Checkpoint
 from tombola.task.loss import mean_loss
-from tombola.task.metrics import METRICS
+from tombola.task.metrics import METRICS, Outcome
 from tombola.task.models import stream, weights_digest
 from tombola.task.ranks import accelerator
+from tombola.task.tasks import on_hub
 from tombola.task.train import evaluate, fit, numerics
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import random_like
@@ -91,6 +92,7 @@ def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
         watch=step,
     )
     outcome = evaluate(network, bench.task, bench.test(spec))
+    more = _more(bench, spec, outcome)
     weights = network.weights()
     digest = weights_digest(weights)
     if main:
@@ -100,6 +102,8 @@ def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
         "metric": bench.task.metric,
         "seed": spec.seed,
         "score": METRICS[bench.task.metric](outcome),
+        **({"more": more} if more else {}),
+        **({"data": order.folder} if on_hub(order.folder) else {}),
         "trivial": bench.trivial(spec),
         "sparsity": mask.sparsity,
         "dead": mask.dead,
@@ -109,6 +113,16 @@ def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
         "weights": digest,
     }
     return facts, outcome_files(outcome)
+
+
+def _more(bench: Bench, spec: TrainSpec, outcome: Outcome) -> dict[str, float]:
+    """What is told besides the score: other metrics, and the metric on other rows; in points."""
+    task = bench.task
+    more = {name: METRICS[name](outcome) for name in task.more}
+    for name, examples in bench.beside(spec).items():
+        beside = evaluate(bench.network, task, examples)
+        more[f"{name} {task.metric}"] = METRICS[task.metric](beside)
+    return more
 
 
 def _prune(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:

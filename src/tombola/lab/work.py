@@ -47,10 +47,12 @@ class Subject:
     data: str
     """Fingerprint of the rows."""
     examples: int
-    """Rows of the training split."""
+    """Training examples: rows of the split, or windows or blocks of them."""
     folder: str | None
     """Where the data are, None for the package's own; never in a key."""
     scope: str = "encoder"
+    notes: tuple[str, ...] = ()
+    """What a reader of the results must know of how the data were read; never in a key."""
 
     @property
     def steps(self) -> int:
@@ -158,7 +160,7 @@ def train(
     spec: dict[str, Any] = {
         "model": subject.fingerprint,
         "data": subject.data,
-        "task": [subject.task.name, subject.task.version],
+        "task": subject.task.identity,
         "train": knobs(replace(subject.recipe, seed=seed)),
     }
     if init != "pretrained":

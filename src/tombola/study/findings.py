@@ -77,6 +77,8 @@ class Evaluated:
     verdict: dict[str, Any]
     ticket: str
     seconds: float
+    notes: list[str]
+    """What a reader must know to read the scores rightly."""
     output: str
     key: str
 
@@ -134,7 +136,7 @@ def found_in(
         seconds=_seconds(runs),
         summed_learning_rate=first["summed_learning_rate"],
         whole_model_sparsity=whole_model_sparsity(trained[last][0]),
-        notes=_notes(task, dense, rounds[-1]["jaccard_one_shot"]),
+        notes=[*subject.notes, *_notes(task, dense, rounds[-1]["jaccard_one_shot"])],
         output=output,
         key=key,
     )
@@ -210,6 +212,7 @@ def evaluated_in(
         verdict=verdict(store, task, dense, masked, sparsity, fixed=True).to_json(),
         ticket=ticket,
         seconds=_seconds([*dense, *masked]),
+        notes=list(subject.notes),
         output=output,
         key=key,
     )

@@ -33,7 +33,16 @@ from tombola.ticket.mask import Tensors
 from tombola.ticket.provenance import fingerprint, weights_digest
 from tombola.ticket.scope import backbone, scope_parameters
 
-__all__ = ["HEADS", "Network", "load_backbone", "load_network", "stream", "weights_digest"]
+__all__ = [
+    "HEADS",
+    "Network",
+    "hub_answers",
+    "load_backbone",
+    "load_network",
+    "load_tokenizer",
+    "stream",
+    "weights_digest",
+]
 
 
 @dataclass
@@ -214,12 +223,7 @@ def load_network(model: str, kind: str, classes: int = 2) -> Network:
     settings = dict(head.settings)
     if settings:
         settings["num_labels"] = classes if kind == "classification" else 1
-    tokenizer = _load(AutoTokenizer.from_pretrained, model)
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes up an empty one
-        raise ModelError(
-            f"expected a tokenizer beside the model {model!r}, got none with any words. "
-            "Save it into the same folder."
-        )
+    tokenizer = load_tokenizer(model)
     _check_head(model, kind)
     settings |= {"dtype": torch.float32, "output_loading_info": True}
     network, report = _load(head.load, model, **settings)
@@ -259,10 +263,24 @@ def _check_pretrained(network: nn.Module, missing: Collection[str], model: str) 
         )
 
 
+def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
+    """The tokenizer beside a model.
+
+    Raises: ModelError, if there is none.
+    """
+    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer.from_pretrained, model)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes up an empty one
+        raise ModelError(
+            f"expected a tokenizer beside the model {model!r}, got none with any words. "
+            "Save it into the same folder."
+        )
+    return tokenizer
+
+
 def _load(load: Callable[..., Any], model: str, **settings: Any) -> Any:
     """Load something of a model; whatever fails becomes one line."""
     place = model_path(model)
-    cached = not Path(place).is_dir() and not _hub_answers()
+    cached = not Path(place).is_dir() and not hub_answers()
     try:
         return load(place, trust_remote_code=False, local_files_only=cached, **settings)
     except Exception as error:
@@ -270,7 +288,7 @@ def _load(load: Callable[..., Any], model: str, **settings: Any) -> Any:
 
 
 @cache
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
     """Whether the hub can be reached; asked once, instead of a minute of retries for each file."""
     if HF_HUB_OFFLINE:
         return False

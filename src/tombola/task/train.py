@@ -26,7 +26,7 @@ from tombola.task.data import Batch, Examples, Numbers, batches, chosen, collate
 from tombola.task.gradient import LABELS, differentiating, kernel, moved
 from tombola.task.metrics import Outcome
 from tombola.task.models import Network, stream
-from tombola.task.outcomes import OUTCOMES
+from tombola.task.outcomes import OUTCOMES, rows_of
 from tombola.task.packed import packed
 from tombola.task.ranks import accelerator, add_outcomes, agree, agree_on_weights, world_size
 from tombola.task.tasks import Task
@@ -209,19 +209,20 @@ def evaluate(network: Network, task: Task, examples: Examples) -> Outcome:
     tokens masked for masked language modelling are the same for every network. Ranks take turns
     with the batches, and each has the whole outcome in the end.
 
-    Returns: (examples, 2): prediction and label; for spans F1 and exact match, in [0, 1]; for
-    masked language modelling tokens restored and tokens masked.
+    Returns: (examples, 2): prediction and label; for spans a row for each question, F1 and exact
+    match in [0, 1]; for masked language modelling tokens restored and tokens masked.
     """
     here, device = accelerator(), next(network.model.parameters()).device
-    outcome = np.zeros((len(examples), 2))
+    outcomes = OUTCOMES[task.kind]
+    outcome = np.zeros((len(examples), outcomes.columns))
     network.model.eval()
     with torch.inference_mode(), torch.random.fork_rng():
         every = evaluation_batches(network, task, examples)
         for numbers, batch, labels in islice(every, here.process_index, None, here.num_processes):
             with packed(network.model, moved(batch, device), task.kind) as inputs:
                 output = network.model(**inputs)
-            outcome[numbers] = OUTCOMES[task.kind](output, labels, examples, numbers)
-    return add_outcomes(outcome, here)
+            outcome[numbers] = outcomes.of_batch(output, labels, examples, numbers, task)
+    return rows_of(add_outcomes(outcome, here), examples, task)
 
 
 def evaluation_batches(
