@@ -25,8 +25,8 @@ from tombola.lab.subjects import Subjects
 from tombola.specs import LabSpec
 from tombola.study.evidence import summary
 from tombola.study.matching import margin
-from tombola.task.data import read_split
 from tombola.task.metrics import METRICS, answer_f1
+from tombola.task.sources import read_split
 from tombola.task.tasks import Task, load_task, task_names
 
 DOCS = Path(__file__).parents[1] / "docs"

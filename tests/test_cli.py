@@ -12,7 +12,7 @@ from tombola import __version__, api, terminal
 from tombola.cli import VERBS, main
 from tombola.lab.store import Store
 from tombola.lab.work import Job
-from tombola.specs import FindSpec, TrainSpec
+from tombola.specs import SEEDS, FindSpec, TrainSpec
 from tombola.task import embedded
 from tombola.ticket.ticket import Ticket
 
@@ -140,7 +140,10 @@ def test_tasks_and_models_are_listed(cli: Cli, tiny: Path, monkeypatch: pytest.M
     assert (status, errors) == (0, "")
     for name in ("sentiment", "valence", "supersense", "gloss-match", "gloss-span", "mlm"):
         assert name in shown
+    for name in (*("mnli qqp stsb wnli qnli mrpc rte sst2 cola".split()), "squad", "wikipedia-mlm"):
+        assert name in shown
     assert "7477/592/1992" in shown
+    assert "392702/9815" in shown
     monkeypatch.setitem(embedded.EMBEDDED, "mini", tiny)
     status, shown, errors = cli("models")
     assert (status, errors) == (0, "")
@@ -167,7 +170,7 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
     assert (done.value.code, errors) == (0, "")
     assert f"usage: tombola {verb}" in shown
     if verb == "find":
-        for name in {*FindSpec.__dataclass_fields__, *TrainSpec.__dataclass_fields__} - {"seed"}:
+        for name in {*FindSpec.__dataclass_fields__, *TrainSpec.__dataclass_fields__} - {*SEEDS}:
             assert f"--{name.replace('_', '-')} " in shown
 
 
@@ -314,3 +317,49 @@ def test_a_ticket_whose_network_is_gone_is_told(
     said = refusal(cli("evaluate", tmp_path / "ticket", "--data", reviews))
     assert said.startswith("expected a model folder, got nothing at ")
     assert left() == []
+
+
+def test_a_plan_is_run_on_a_folder_of_data_and_its_status_told(
+    cli: Cli, tiny: Path, reviews: Path
+) -> None:
+    plan = Path("mine.yaml")
+    plan.write_text(
+        f"version: 1\nmodel: {tiny}\ntasks: [sentiment]\n"
+        "train: {epochs: 1, batch_size: 16, learning_rate: 1.0e-2}\n"
+        "arms:\n  tickets: {kind: imp, rounds: [0.25]}\n"
+    )
+    words = (plan, "--data", reviews, "--store", "kept")
+    assert "for each task in 'nowhere' (sentiment)" in refusal(
+        cli("run", plan, "--data", "nowhere")
+    )
+    status, shown, errors = cli("run", *words)
+    assert (status, errors) == (0, "")
+    assert "3 jobs done in " in shown
+    assert ", 0 kept from before" in shown
+    assert "tickets" in shown
+    status, shown, _ = cli("status", *words)
+    assert status == 0
+    assert shown.endswith("3 of 3 jobs are done, 0 running\n")
+    plan.write_text(plan.read_text().replace("[0.25]", "[0.25, 0.5]"))
+    assert "of 5 jobs are done, 0 running, about " in cli("status", *words)[1]
+    plan.write_text(plan.read_text().replace("[sentiment]", f"{{sentiment: {{data: {reviews}}}}}"))
+    assert "of 5 jobs are done" in cli("status", plan, "--store", "kept")[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("ACCELERATE_USE_FSDP", "true", "got FSDP (ACCELERATE_USE_FSDP=true)"),
+        ("ACCELERATE_USE_DEEPSPEED", "True", "got DeepSpeed (ACCELERATE_USE_DEEPSPEED=True)"),
+        ("ACCELERATE_USE_MEGATRON_LM", "1", "got Megatron-LM (ACCELERATE_USE_MEGATRON_LM=1)"),
+        ("WORLD_SIZE", "3", "got one of 3 that torchrun or accelerate has started."),
+    ],
+)
+def test_a_launcher_that_wants_anything_but_one_process_is_refused(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    for words in (["find"], ["run", "quick"], ["evaluate", "nowhere"]):
+        assert told in refusal(cli(*words))
+    assert cli("tasks")[0] == 0
+    assert not list(Path().iterdir())

@@ -1,6 +1,7 @@
 """The code that the documentation shows runs."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,10 @@ def test_python_that_a_page_shows_runs_without_an_error(
 def test_links_and_pictures_of_a_page_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_the_page_of_models_is_what_the_code_makes() -> None:
+    build = runpy.run_path(str(ROOT / "docs" / "build_models.py"))
+    made, kept = build["page"](), (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    assert made == kept, "run `python docs/build_models.py`"
+    assert "| BERT | 109,482,240 | 84,934,656 | 72 | 77.6% | 85,524,480 in 73 |" in kept

@@ -9,13 +9,13 @@ import pytest
 
 from tombola.errors import SpecError
 from tombola.flags import Parser, add_flags, field_help
-from tombola.specs import EvaluateSpec, FindSpec, ImpSpec, LabSpec, TrainSpec
+from tombola.specs import SEEDS, EvaluateSpec, FindSpec, ImpSpec, LabSpec, TrainSpec
 
 
 def parser() -> Parser:
     made = Parser("tombola find", "Find.")
     add_flags(made, FindSpec)
-    add_flags(made, TrainSpec, leave_out={"seed"}, default="the task's recipe")
+    add_flags(made, TrainSpec, leave_out=SEEDS, default="the task's recipe")
     made.add_argument("--config", metavar="FILE")
     return made
 

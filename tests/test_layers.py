@@ -22,7 +22,7 @@ ALLOWED = {
         {"base", "ticket", "task"},
         {
             *("torch", "numpy", "scipy", "yaml", "pyarrow", "safetensors"),
-            *("huggingface_hub", "transformers", "accelerate"),
+            *("huggingface_hub", "transformers", "accelerate", "datasets", "sklearn"),
         },
     ),
     "lab": (
@@ -33,7 +33,7 @@ ALLOWED = {
         {"base", "ticket", "task", "lab", "study"},
         {"numpy", "scipy", "yaml", "pyarrow"},
     ),
-    "ship": ({"base", "ticket", "ship"}, {"numpy", "scipy", "altair", "vl_convert"}),
+    "ship": ({"base", "ticket", "ship"}, {"numpy", "scipy", "altair", "jinja2", "vl_convert"}),
     "api": (BELOW_API | {"api"}, set()),
     "root": ({"api"}, set()),
     "terminal": (BELOW_API, {"rich"}),
@@ -41,7 +41,14 @@ ALLOWED = {
     "lab_cli": (BELOW_API | {"terminal", "terminal_lab"}, {"rich"}),
     "terminal_study": (BELOW_API | {"terminal"}, {"rich"}),
     "study_cli": (BELOW_API | {"lab_cli", "terminal_study"}, {"rich"}),
-    "cli": (BELOW_API | {"api", "root", "terminal", "lab_cli", "study_cli"}, {"rich"}),
+    "terminal_anatomy": (BELOW_API | {"terminal"}, {"rich"}),
+    "anatomy_cli": (BELOW_API | {"api", "terminal_anatomy", "lab_cli"}, {"rich"}),
+    "import_cli": (BELOW_API | {"api"}, {"rich"}),
+    "cli": (
+        BELOW_API
+        | {"api", "root", "terminal", "lab_cli", "study_cli", "anatomy_cli", "import_cli"},
+        {"rich"},
+    ),
 }
 """Layer -> the layers, and the packages besides the standard library, that it may import."""
 

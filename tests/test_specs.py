@@ -67,7 +67,8 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (TrainSpec, {"epochs": float("inf")}, "epochs is a positive number, got inf"),
     (TrainSpec, {"weight_decay": float("inf")}, "weight_decay is zero or more, got inf"),
     (TrainSpec, {"warmup": 1.5}, r"warmup is a fraction in \[0, 1\], got 1.5"),
-    (TrainSpec, {"precision": "fp16"}, "precision is fp32 or bf16, got 'fp16'"),
+    (TrainSpec, {"accumulation": 0}, "accumulation is a positive number, got 0"),
+    (TrainSpec, {"precision": "fp8"}, "precision is fp32, bf16 or fp16, got 'fp8'"),
     (FindSpec, {"sparsity": D(0)}, "sparsity is above 0 in a search"),
     (FindSpec, {"sparsity": D(70)}, "For 70 % write 0.7"),
     (FindSpec, {"step": D(10)}, r"step is a fraction .* For 10 % write 0\.1"),
@@ -92,6 +93,12 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
         (ImpSpec, {"no_rewind": True, **more}, f"{next(iter(more))} says what to rewind, got both")
         for more in ({"rewind_step": 1}, {"rewind_fraction": D("0.1")}, {"keep_head": True})
     ),
+    (ImpSpec, {"rounds": ("0.5", "0.5")}, r"rounds are sparsities that rise .* got 0\.5, 0\.5"),
+    (ImpSpec, {"rounds": (0, 0.5)}, r"rise from above 0, got 0, 0\.5"),
+    (ImpSpec, {"rounds": (0.5, 7)}, r"each of the rounds is a fraction in \[0, 1\), got 7. For"),
+    (FindSpec, {"rounds": (0.5,), "step": 0.2}, r"outright, got 0\.5 and step 0\.2. Leave one out"),
+    (ImpSpec, {"rounds": (0.5,), "schedule": "geometric"}, "got 0.5 and schedule geometric"),
+    (FindSpec, {"rounds": (0.5,), "sparsity": 0.7}, r"got rounds 0\.5 and sparsity 0\.7. Leave"),
     *((CourseSpec, {name: -1}, f"{name} is a whole number from 0") for name in ("first", "last")),
     (CourseSpec, {"horizon": 0}, "horizon is a whole number from 1, got 0"),
     (CourseSpec, {"first": 4, "last": 4}, "last is a step after first, got last 4 and first 4"),
@@ -110,6 +117,12 @@ def test_a_spec_refuses_nonsense(spec: type, options: dict[str, Any], message: s
     assert str(caught.value).endswith((".", "?"))
 
 
+def test_the_last_round_is_the_final_sparsity() -> None:
+    spec = FindSpec(rounds=("0.30", 0.5))  # type: ignore[arg-type]
+    assert (spec.rounds, spec.sparsity) == ((D("0.3"), D("0.5")), D("0.5"))
+    assert ImpSpec(rounds=spec.rounds, sparsity=D("0.50")).sparsity == D("0.5")
+
+
 def test_only_changed_knobs_are_named() -> None:
     assert knobs(FindSpec()) == knobs(TrainSpec()) == knobs(EvaluateSpec()) == {}
     assert knobs(ImpSpec()) == knobs(CourseSpec()) == knobs(ImpSpec(rewind_fraction=D("0.0"))) == {}
@@ -118,6 +131,8 @@ def test_only_changed_knobs_are_named() -> None:
     assert knobs(FindSpec(sparsity=D("0.70"), controls=CONTROLS)) == {}
     changed = FindSpec(sparsity=D("0.50"), step=D("0.25"), seeds=(0, 1), controls=())
     assert knobs(changed) == {"sparsity": "0.5", "step": "0.25", "seeds": (0, 1), "controls": ()}
+    rounds = knobs(FindSpec(rounds=(0.5, D("0.70"))))  # type: ignore[arg-type]
+    assert rounds == {"rounds": ("0.5", "0.7")}
     assert knobs(FindSpec(step=D("0.0000001")))["step"] == "0.0000001"
 
 
@@ -211,6 +226,9 @@ DEFAULTS: list[tuple[type, dict[str, Any]]] = [
             "weight_decay": 0.0,
             "clip_norm": 1.0,
             "max_length": 128,
+            "stride": 0,
+            "query_length": 0,
+            "blocks": False,
             "train_limit": 0,
             "test_limit": 0,
             "precision": "fp32",

@@ -27,11 +27,22 @@ from tombola.study.findings import (
     whole_model_sparsity,
 )
 from tombola.task.embedded import model_path
+from tombola.task.tasks import Task
 from tombola.ticket.folder import directory_size, write_file
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Evaluated", "Found", "Ticket", "evaluate", "find", "inspect", "model_path", "one_shot"]
+__all__ = [
+    "Evaluated",
+    "Found",
+    "Ticket",
+    "evaluate",
+    "find",
+    "import_ticket",
+    "inspect",
+    "model_path",
+    "one_shot",
+]
 
 FIND_VERSION = 1
 EVALUATE_VERSION = 1
@@ -50,10 +61,11 @@ def find(
     Args:
         output: folder for the result and the tickets; by default one under `runs/`, named by the
             experiment.
-        data: folder with the task's files, instead of the package's own.
+        data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
         watch: told how it goes.
-        **options: the fields of `FindSpec`; those of `TrainSpec` that change the task's recipe,
-            for example `epochs=1`; and those of `LabSpec`, which say where finished trainings are
+        **options: the fields of `FindSpec`; those of `TaskSpec`, which describe the user's own
+            data; those of `TrainSpec` that change the task's recipe, for example `epochs=1`; and
+            those of `LabSpec`, which say where finished trainings are
             kept and who does the work. What is kept is never done again.
 
     Raises: TombolaError, if an option, the model or the data are not usable.
@@ -65,7 +77,7 @@ def find(
         subject, **{k: v for k, v in knobs(spec).items() if k not in ("model", "task")}
     )
     name = key("find", FIND_VERSION, **made_of)
-    default = Path("runs") / f"{task.name}-{spec.sparsity:f}-{name[:8]}"
+    default = Path("runs") / f"{_slug(task)}-{spec.sparsity:f}-{name[:8]}"
     place = Output(Path(output) if output else default, made_of)
     jobs = finding(subject, spec)
     store = _done(*run(jobs.plan, lab, watch or Watch()))
@@ -79,6 +91,11 @@ def find(
     picture.save(found.to_json(), place.folder)
     write_file(place.folder / "result.json", json.dumps(found.to_json(), indent=1) + "\n")
     return found
+
+
+def _slug(task: Task) -> str:
+    """A task's name as a part of a folder's."""
+    return task.name.replace("/", "-")
 
 
 def _folder(data: str | Path | None) -> str | None:
@@ -97,7 +114,7 @@ def _made_of(subject: Subject, **more: Any) -> dict[str, Any]:
     content = {
         "model": subject.fingerprint,
         "data": subject.data,
-        "task": [subject.task.name, subject.task.version],
+        "task": subject.task.identity,
         "train": knobs(subject.recipe),
         **more,
     }
@@ -115,8 +132,8 @@ def _ticket(store: Store, subject: Subject, spec: FindSpec, search: Search, fold
         fingerprint=subject.fingerprint,
         scope=spec.scope,
         sparsity=spec.sparsity,
-        schedule=spec.schedule,
-        step=spec.step,
+        schedule=None if spec.rounds else spec.schedule,
+        step=None if spec.rounds else spec.step,
         task=subject.task.name,
         seed=run.facts["seed"],
         scores="magnitude",
@@ -150,10 +167,10 @@ def evaluate(
         ticket: folder of the ticket.
         model: where the ticket's network is, if not under the name that the ticket gives.
         output: folder for everything; by default one under `runs/`, named by the experiment.
-        data: folder with the task's files, instead of the package's own.
+        data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
         watch: told how it goes.
-        **options: the fields of `EvaluateSpec`, those of `TrainSpec` that change the recipe, and
-            those of `LabSpec`.
+        **options: the fields of `EvaluateSpec` and `TaskSpec`, those of `TrainSpec` that change
+            the recipe, and those of `LabSpec`.
 
     Raises: TombolaError, if an option, the ticket, the model or the data are not usable.
     """
@@ -170,7 +187,7 @@ def evaluate(
     _belongs(loaded, subject)
     made_of = _made_of(subject, mask=loaded.mask.digest(), init=spec.init, seeds=spec.seeds)
     name = key("evaluate", EVALUATE_VERSION, **made_of)
-    default = Path("runs") / f"evaluate-{task.name}-{name[:8]}"
+    default = Path("runs") / f"evaluate-{_slug(task)}-{name[:8]}"
     folder = Output(Path(output) if output else default, made_of)
     mask = plans.given(subject, loaded.mask.digest(), loaded.sparsity)
     keep_mask(Store(lab.store), mask, loaded.mask)
@@ -234,6 +251,38 @@ def one_shot(model: str, *, sparsity: float | str | Decimal, scope: str = "encod
         scope=scope,
         sparsity=target,
         scores="magnitude",
+    )
+
+
+def import_ticket(source: str | Path, *, model: str, scope: str | None = None) -> Ticket:
+    """A ticket from masks that others have made, or from the zeros of a checkpoint.
+
+    Args:
+        source: what `torch.save()` wrote of masks or of a state dict after torch's pruning; or
+            weights, as a safetensors file or a folder that `save_pretrained()` wrote.
+        model: the pre-trained network that the masks are of.
+        scope: the weights that could be pruned; by default the encoder's, and the pooler's where
+            that is masked or has zeros.
+
+    Raises: TombolaError, if source or model are not usable or don't belong together.
+    """
+    from tombola.task.models import load_backbone
+    from tombola.ticket.foreign import read_foreign
+    from tombola.ticket.schedule import shortest
+    from tombola.ticket.scope import scope_parameters
+    from tombola.ticket.ticket import fingerprint
+
+    foreign = read_foreign(Path(source))
+    network = load_backbone(model)
+    chosen = scope or foreign.scope
+    mask = foreign.mask(scope_parameters(network, chosen))
+    return Ticket(
+        mask=mask,
+        model=model,
+        fingerprint=fingerprint(network),
+        scope=chosen,
+        sparsity=shortest(mask.dead, mask.size),
+        provenance={"imported": "masks" if foreign.masks else "zeros of weights"},
     )
 
 

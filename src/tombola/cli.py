@@ -9,15 +9,26 @@ import os
 import signal
 import sys
 from argparse import SUPPRESS, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tombola import __version__
-from tombola.errors import TombolaError
+from tombola.anatomy_cli import (
+    connectivity,
+    connectivity_parser,
+    distance,
+    distance_parser,
+    overlap,
+    overlap_parser,
+    report,
+    report_parser,
+)
+from tombola.errors import SpecError, TombolaError
 from tombola.flags import Parser, add_flags
+from tombola.import_cli import import_masks, import_parser
 from tombola.lab_cli import run, run_parser, status, status_parser, store, store_parser
 from tombola.registry import unknown
-from tombola.specs import EvaluateSpec, FindSpec, LabSpec, TrainSpec
+from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
 from tombola.study_cli import claims, matching, study_parser, table, table_parser, transfer
 
 __all__ = ["main"]
@@ -31,11 +42,17 @@ tombola.Ticket.load({ticket!r}).apply(model)"""
 
 def _experiment_flags(parser: Parser) -> None:
     """The flags that every experiment has besides its own."""
+    add_flags(parser.add_argument_group("task"), TaskSpec, default="")
     recipe = parser.add_argument_group("training (by default the task's recipe)")
-    add_flags(recipe, TrainSpec, leave_out={"seed"}, default="")
+    add_flags(recipe, TrainSpec, leave_out=SEEDS, default="")
     add_flags(parser.add_argument_group("laboratory"), LabSpec)
     places = parser.add_argument_group("files")
-    places.add_argument("--data", metavar="DIR", default=SUPPRESS, help="the task's files")
+    places.add_argument(
+        "--data",
+        metavar="DIR",
+        default=SUPPRESS,
+        help="the task's files, or hub:OWNER/NAME, if not those that the task names",
+    )
     places.add_argument(
         "--output",
         metavar="DIR",
@@ -113,7 +130,7 @@ def _inspect(options: Namespace) -> None:
 def _tasks(options: Namespace) -> None:
     from rich.console import Console
 
-    from tombola.task.data import split_sizes
+    from tombola.task.sources import split_sizes
     from tombola.task.tasks import load_task, task_names
     from tombola.terminal import show_rows
 
@@ -123,6 +140,7 @@ def _tasks(options: Namespace) -> None:
         for task in tasks
     ]
     show_rows(("task", "kind", "train/dev/test", "metric", "source"), rows, Console())
+    Console().print("or your own: FILE.yaml, or csv:DIR with --text-columns; see docs/tasks.md")
 
 
 def _models(options: Namespace) -> None:
@@ -140,6 +158,7 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], int 
     "find": ("find a ticket, and compare it with dense and controls", _find_parser, _find),
     "evaluate": ("train a ticket on a task with fresh seeds", _evaluate_parser, _evaluate),
     "inspect": ("sparsity per matrix, provenance and size of a ticket", _inspect_parser, _inspect),
+    "import": ("a ticket from others' masks or zeros", import_parser, import_masks),
     "run": ("do what is left of a plan: a table or a figure", run_parser, run),
     "status": ("how far a plan is", status_parser, status),
     "matching": ("which networks of a plan match dense, and where", study_parser, matching),
@@ -147,6 +166,10 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], int 
     "claims": ("what becomes of each claim of the paper", study_parser, claims),
     "table": ("every run of a plan as CSV, Parquet, LaTeX, Markdown", table_parser, table),
     "store": ("list, show, verify or tidy finished results", store_parser, store),
+    "overlap": ("how much masks overlap, beside chance", overlap_parser, overlap),
+    "distance": ("how far training has moved each matrix", distance_parser, distance),
+    "connectivity": ("barriers between data orders", connectivity_parser, connectivity),
+    "report": ("one HTML file of a search or a plan", report_parser, report),
     "tasks": ("the tasks that can be named", lambda parser: None, _tasks),
     "models": ("the models that the package carries", lambda parser: None, _models),
 }
@@ -166,7 +189,7 @@ def _write_json(path: str | None, content: dict[str, Any]) -> None:
 
 
 def _overview() -> str:
-    verbs = "\n".join(f"  {name:10}{about}" for name, (about, _, _) in VERBS.items())
+    verbs = "\n".join(f"  {name:14}{about}" for name, (about, _, _) in VERBS.items())
     return (
         "usage: tombola VERB [flags]\n\nLottery tickets for pre-trained transformers.\n\n"
         f"{verbs}\n\n`tombola VERB --help` tells the flags of a verb; `tombola --version`, "
@@ -187,7 +210,30 @@ def _run(argv: Sequence[str]) -> int:
     about, describe, do = VERBS[verb]
     parser = Parser(prog=f"tombola {verb}", description=f"{about[0].upper()}{about[1:]}.")
     describe(parser)
-    return do(parser.read(argv[1:])) or 0
+    options = parser.read(argv[1:])
+    if "--processes" in parser.flags():
+        _refuse_launchers(os.environ)
+    return do(options) or 0
+
+
+SHARDING = {"FSDP": "FSDP", "DEEPSPEED": "DeepSpeed", "MEGATRON_LM": "Megatron-LM"}
+"""How accelerate's variables call what splits a network -> what it is called."""
+
+
+def _refuse_launchers(environment: Mapping[str, str]) -> None:
+    """Refuse to train where a launcher has asked for anything but one process of ours."""
+    for name, what in SHARDING.items():
+        asked = environment.get(f"ACCELERATE_USE_{name}", "")
+        if asked.lower() in ("true", "1"):
+            raise SpecError(
+                f"tombola trains whole networks, with plain data parallelism, got {what} "
+                f"(ACCELERATE_USE_{name}={asked}). Unset that, or leave out `accelerate launch`."
+            )
+    if (ranks := environment.get("WORLD_SIZE", "1")) != "1":
+        raise SpecError(
+            f"tombola starts the processes of a training itself, got one of {ranks} that torchrun "
+            f"or accelerate has started. Start it alone, with --processes {ranks}."
+        )
 
 
 QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}

@@ -143,15 +143,16 @@ def _shown(default: Any) -> str:
 
 
 def _metavar(kind: Any) -> str:
-    names = {int: "N", float: "X", Decimal: "X", str: "NAME", tuple[int, ...]: "N,N,..."}
-    return names.get(kind, "NAME,NAME,...")
+    names = {int: "N", float: "X", Decimal: "X", str: "NAME"}
+    several = {tuple[int, ...]: "N,N,...", tuple[Decimal, ...]: "X,X,..."}
+    return (names | several).get(kind, "NAME,NAME,...")
 
 
 def _reader(kind: Any) -> Callable[[str], Any]:
     """How a flag's text becomes a value."""
     if kind == tuple[int, ...]:
         return _ints
-    if kind == tuple[str, ...]:
+    if kind in (tuple[str, ...], tuple[Decimal, ...]):  # specs read decimals, and say what is wrong
         return lambda text: () if text == "none" else tuple(text.split(","))
     if kind is Decimal:
         return str

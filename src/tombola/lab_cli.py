@@ -1,6 +1,7 @@
 """The verbs of the laboratory: run a plan, see how it goes, look after the store."""
 
 import json
+import time
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "lab_of",
+    "plan_flags",
     "plan_of",
     "run",
     "run_parser",
@@ -38,16 +40,27 @@ def lab_of(options: Namespace) -> LabSpec:
 
 def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
     """The plan that is named, and the fingerprints of its networks and data."""
-    from tombola.lab.planfile import expand, read_plan
+    from tombola.lab.planfile import data_in, expand, read_plan
     from tombola.lab.subjects import Subjects
 
     file = read_plan(options.plan)
+    data = getattr(options, "data", None)
+    if data is not None:
+        file = data_in(data, file)
     known = Subjects(Path(lab_of(options).store))
 
     def subject(task: Any, recipe: Any) -> Any:
-        return known.subject(file.model, task, recipe, scope=file.scope, folder=None)
+        place = file.data.get(task.name)
+        folder = None if place is None else str(place)
+        return known.subject(file.model, task, recipe, scope=file.scope, folder=folder)
 
     return expand(file, subject), known
+
+
+def plan_flags(parser: Parser) -> None:
+    """Which plan, and where its data are."""
+    parser.add_argument("plan", metavar="PLAN", help="a plan of the catalog, or a YAML file")
+    parser.add_argument("--data", metavar="DIR", help="folder with a folder of files for each task")
 
 
 def store_of(options: Namespace) -> "Store":
@@ -65,7 +78,7 @@ def store_of(options: Namespace) -> "Store":
 
 def run_parser(parser: Parser) -> None:
     """The flags of `tombola run`."""
-    parser.add_argument("plan", metavar="PLAN", help="a plan of the catalog, or a YAML file")
+    plan_flags(parser)
     add_flags(parser, LabSpec)
     parser.add_argument("--dry-run", action="store_true", help="tell what it would take, and end")
     parser.add_argument("--json", metavar="FILE", help="also write the scores of every cell there")
@@ -82,6 +95,8 @@ def run(options: Namespace) -> int:
     plan, known = plan_of(options)
     kept = Store(lab.store)
     known.save()
+    for note in sorted({note for job in plan.jobs for note in job.subject.notes}):
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     if options.dry_run:
         from tombola.lab.estimate import estimate
         from tombola.lab.run import threads_of
@@ -93,6 +108,7 @@ def run(options: Namespace) -> int:
     from tombola.lab.run import run as run_plan
     from tombola.terminal import Live
 
+    began = time.monotonic()
     with Live(console) as live:
         _, report = run_plan(plan, lab, live)
     if options.json:
@@ -105,7 +121,13 @@ def run(options: Namespace) -> int:
             json.dumps([row.to_json() for row in rows(plan, kept, name)], indent=1) + "\n",
         )
     show_cells(plan, kept, console)
-    show_report(report, console, command=f"tombola run {options.plan}")
+    show_report(
+        report,
+        console,
+        kept=len(plan.jobs) - len(report.done) - len(report.failed) - len(report.blocked),
+        seconds=time.monotonic() - began,
+        command=f"tombola run {options.plan}",
+    )
     return 1 if report.failed else 0
 
 
@@ -114,7 +136,7 @@ def run(options: Namespace) -> int:
 
 def status_parser(parser: Parser) -> None:
     """The flags of `tombola status`."""
-    parser.add_argument("plan", metavar="PLAN", help="a plan of the catalog, or a YAML file")
+    plan_flags(parser)
     add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
 
 
@@ -139,7 +161,7 @@ def store_parser(parser: Parser) -> None:
     parser.add_argument("chore", metavar="list|show|verify|gc", help="what to do")
     parser.add_argument("key", metavar="KEY", nargs="?", help="of `show`: the first digits do")
     add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
-    parser.add_argument("--kind", help="of `list`: train or prune")
+    parser.add_argument("--kind", help="of `list`: train, prune or interpolate")
     parser.add_argument("--task", help="of `list`: results of that task only")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
@@ -171,6 +193,8 @@ def store(options: Namespace) -> int:
     else:
         for what, count in kept.collect().items():
             console.print(f"{what.replace('_', ' '):16} {count:,}", highlight=False)
+        if kept.wanted():
+            console.print("a plan is running: the weights that it reads stay")
     return 0
 
 

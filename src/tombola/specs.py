@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -22,11 +23,13 @@ __all__ = [
     "INITS",
     "OPTIONAL_CONTROLS",
     "SCOPES",
+    "SEEDS",
     "CourseSpec",
     "EvaluateSpec",
     "FindSpec",
     "ImpSpec",
     "LabSpec",
+    "TaskSpec",
     "TrainSpec",
     "exact",
     "key",
@@ -48,6 +51,9 @@ SCOPES = ("encoder", "encoder+pooler")
 
 ENGINES = ("local", "ray")
 """Who does the jobs of a plan."""
+
+SEEDS = ("seed", "order_seed")
+"""Knobs of a TrainSpec that each training gets from its plan, and no recipe has."""
 
 
 def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
@@ -78,6 +84,9 @@ class TrainSpec:
     seed: int = 0
     """Seed of the head, the data order, the masked tokens and dropout, each drawn separately."""
 
+    order_seed: int = -1
+    """Another seed of the data order, the masked tokens and dropout than the head's; -1 is none."""
+
     epochs: float = 3.0
     """Passes over the training examples."""
 
@@ -99,6 +108,15 @@ class TrainSpec:
     max_length: int = 128
     """Tokens kept of each example, special tokens included."""
 
+    stride: int = 0
+    """Tokens from one window of a long context to the next, in a span task; 0 cuts it off."""
+
+    query_length: int = 0
+    """Tokens kept of the question, in a span task; 0 is all."""
+
+    blocks: bool = False
+    """Join the texts and cut them into blocks of max_length, in masked language modelling."""
+
     train_limit: int = 0
     """Train on so many examples, the first of a seeded shuffle that all seeds share; 0 is all."""
 
@@ -106,27 +124,78 @@ class TrainSpec:
     """Score on so many test examples, the first; 0 is all."""
 
     precision: str = "fp32"
-    """Arithmetic of the forward and backward pass: fp32 or bf16."""
+    """Arithmetic of the forward and backward pass: fp32, bf16, or fp16 (CUDA, loss scaling)."""
+
+    accumulation: int = 1
+    """Take the gradient of a batch in so many parts, one after another, to save memory."""
+
+    gradient_checkpointing: bool = False
+    """Compute each block again in the backward pass instead of keeping what it made."""
+
+    compile: bool = False
+    """Compile the network with torch.compile, which takes a minute and a C++ compiler."""
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             if field.type is float:  # so that 4 and 4.0 have the same key
                 object.__setattr__(self, field.name, float(getattr(self, field.name)))
-        for name in ("epochs", "batch_size", "learning_rate", "clip_norm", "max_length"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "clip_norm",
+            "max_length",
+            "accumulation",
+        ):
             if not 0 < getattr(self, name) < inf:
                 raise SpecError(f"{name} is a positive number, got {getattr(self, name)}.")
-        for name in ("seed", "weight_decay", "train_limit", "test_limit"):
+        for name in (
+            *("seed", "weight_decay", "train_limit", "test_limit"),
+            *("stride", "query_length"),
+        ):
             if not 0 <= getattr(self, name) < inf:
                 raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")
+        if self.order_seed < -1:
+            raise SpecError(f"order_seed is zero or more, or -1, got {self.order_seed}.")
+        if self.order_seed == self.seed:  # so that one training has one key
+            object.__setattr__(self, "order_seed", -1)
         if not 0 <= self.warmup <= 1:
             raise SpecError(f"warmup is a fraction in [0, 1], got {self.warmup}.")
-        if self.precision not in ("fp32", "bf16"):
-            raise SpecError(f"precision is fp32 or bf16, got {self.precision!r}.")
+        if self.precision not in ("fp32", "bf16", "fp16"):
+            raise SpecError(f"precision is fp32, bf16 or fp16, got {self.precision!r}.")
+
+    @property
+    def noise_seed(self) -> int:
+        """Seed of all that is drawn while it trains: data order, masked tokens, dropout."""
+        return self.seed if self.order_seed < 0 else self.order_seed
 
     def steps(self, examples: int) -> int:
-        """Optimizer steps of a training on a split of so many examples."""
+        """Optimizer steps of a training on so many examples: rows, or windows or blocks of them."""
         used = min(examples, self.train_limit or examples)
         return max(1, round(self.epochs * -(-used // self.batch_size)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+    """What is scored of a task, and what the columns of a user's own data are."""
+
+    eval_split: str = ""
+    """Split that scores come from: test, dev, or validation, which is the whole development set."""
+
+    kind: str = ""
+    """Of csv:DIR: classification (the default), regression or mlm."""
+
+    text_columns: tuple[str, ...] = ()
+    """Of csv:DIR and of mlm: the column with the text, or the two of a pair."""
+
+    label_column: str = ""
+    """Of csv:DIR: the column with the class or the number (by default label)."""
+
+    labels: tuple[str, ...] = ()
+    """Of csv:DIR: names of the classes in order (by default those of the training rows, sorted)."""
+
+    metric: str = ""
+    """Of csv:DIR: what is scored (by default accuracy, pearson or masked-accuracy)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +235,9 @@ class ImpSpec:
     step: Decimal = Decimal("0.1")
     """The share that each round removes, in (0, 1)."""
 
+    rounds: tuple[Decimal, ...] = ()
+    """Sparsity after each round, the last one final, outright instead of schedule and step."""
+
     rewind_step: int = 0
     """Rewind weights, head and learning rate to this optimizer step; 0 is before training."""
 
@@ -185,8 +257,11 @@ class ImpSpec:
     """Take the first mask from the pre-trained magnitudes, before any training."""
 
     def __post_init__(self) -> None:
+        asked = self.sparsity is not ImpSpec.sparsity  # 0.7 may be asked for, too
         for name in ("sparsity", "step", "rewind_fraction"):
             object.__setattr__(self, name, exact(getattr(self, name), name))
+        if self.rounds:
+            self._follow_rounds(asked)
         if not self.sparsity:
             raise SpecError("sparsity is above 0 in a search, got 0. For 70 % write 0.7.")
         if self.rewind_step < 0:
@@ -202,6 +277,26 @@ class ImpSpec:
                     f"no_rewind trains all weights further, and {name} says what to rewind, "
                     f"got both. Leave one out."
                 )
+
+    def _follow_rounds(self, asked: bool) -> None:
+        """Refuse rounds that don't rise or that another knob contradicts; the last is the end."""
+        rounds = tuple(exact(each, "each of the rounds") for each in self.rounds)
+        listed = ", ".join(f"{each:f}" for each in rounds)
+        if any(now <= before for before, now in pairwise((Decimal(0), *rounds))):
+            raise SpecError(f"rounds are sparsities that rise from above 0, got {listed}.")
+        for name in ("schedule", "step"):
+            if getattr(self, name) != getattr(ImpSpec, name):
+                raise SpecError(
+                    f"rounds give every sparsity outright, got {listed} and {name} "
+                    f"{getattr(self, name)}. Leave one out."
+                )
+        if asked and self.sparsity != rounds[-1]:
+            raise SpecError(
+                f"the last of the rounds is the final sparsity, got rounds {listed} and sparsity "
+                f"{self.sparsity:f}. Leave sparsity out."
+            )
+        object.__setattr__(self, "rounds", rounds)
+        object.__setattr__(self, "sparsity", rounds[-1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,8 +399,15 @@ def knobs(spec: Any) -> dict[str, Any]:
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
         if value != field.default:
-            changed[field.name] = format(value, "f") if isinstance(value, Decimal) else value
+            changed[field.name] = _plain(value)
     return changed
+
+
+def _plain(value: Any) -> Any:
+    """Decimals as their text."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return format(value, "f") if isinstance(value, Decimal) else value
 
 
 def key(kind: str, version: int, **made_of: Any) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tombola.errors import SpecError
 from tombola.flags import Parser, add_flags
-from tombola.lab_cli import plan_of, store_of
+from tombola.lab_cli import plan_flags, plan_of, store_of
 from tombola.specs import LabSpec
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["claims", "matching", "study_parser", "table", "table_parser", "trans
 
 def study_parser(parser: Parser) -> None:
     """The flags that every verb of a study has."""
-    parser.add_argument("plan", metavar="PLAN", help="a plan of the catalog, or a YAML file")
+    plan_flags(parser)
     add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
     parser.add_argument("--json", metavar="FILE", help="also write everything there")
 

@@ -117,11 +117,23 @@ def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> N
         table.add_row(name, percent(last["sparsity"]), score(entry), change, "")
     console.print()
     console.print(table)
-    console.print(f"[bold]{escape(found['verdict']['sentence'])}[/bold]", soft_wrap=True)
-    for note in found["notes"]:
-        console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
+    _print_more({"dense": dense, "ticket": last, **found["controls"]}, console)
+    _print_verdict(found, console)
     _print_places(found, console)
     console.print(f"\n[dim]use it:[/dim]\n{escape(example)}", highlight=False, soft_wrap=True)
+
+
+def _print_more(entries: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    """Other metrics than the one that decides, a line each."""
+    for metric in next(iter(entries.values())).get("more", {}):
+        told = (f"{name} {entry['more'][metric]:.2f}" for name, entry in entries.items())
+        console.print(f"{metric}: {', '.join(told)}", highlight=False, soft_wrap=True)
+
+
+def _print_verdict(result: Mapping[str, Any], console: Console) -> None:
+    console.print(f"[bold]{escape(result['verdict']['sentence'])}[/bold]", soft_wrap=True)
+    for note in result["notes"]:
+        console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
 
 
 def _print_places(found: Mapping[str, Any], console: Console) -> None:
@@ -155,7 +167,8 @@ def show_evaluated(result: Mapping[str, Any], console: Console) -> None:
     table.add_row(f"ticket, {result['init']}", sparsity, score(result["scores"]), f"{change:+.2f}")
     console.print()
     console.print(table)
-    console.print(f"[bold]{escape(result['verdict']['sentence'])}[/bold]", soft_wrap=True)
+    _print_more({"dense": result["dense"], "ticket": result["scores"]}, console)
+    _print_verdict(result, console)
 
 
 def show_ticket(facts: Mapping[str, Any], console: Console) -> None:

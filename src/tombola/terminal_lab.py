@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from tombola.lab.engine import Report
-from tombola.lab.estimate import Estimate
+from tombola.lab.estimate import Estimate, remaining
 from tombola.lab.plan import Plan
 from tombola.lab.store import Store
 from tombola.study.table import groups, rows
@@ -25,7 +25,7 @@ def show_estimate(found: Estimate, console: Console) -> None:
         "jobs": kinds,
         "stored": f"{found.stored:,}",
         "shared": f"{found.shared:,} jobs stand for more than one cell, and are done once",
-        "time": _duration(found.seconds),
+        "time": f"about {_duration(found.seconds)}",
         "disk": f"{found.disk / 1e6:,.0f} MB stay, {found.weights / 1e6:,.0f} MB come and go",
     }
     for name, text in lines.items():
@@ -34,27 +34,34 @@ def show_estimate(found: Estimate, console: Console) -> None:
 
 def _duration(seconds: float) -> str:
     if seconds < 120:
-        return f"about {seconds:.0f} s"
+        return f"{seconds:.0f} s"
     if seconds < 7200:
-        return f"about {seconds / 60:.0f} min"
-    return f"about {seconds / 3600:.1f} h"
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def show_cells(plan: Plan, store: Store, console: Console) -> None:
-    """Scores of every cell, seeds together."""
-    table = Table(box=box.SIMPLE)
+    """Scores of every cell, seeds together, arm by arm."""
+    table = Table(box=box.HORIZONTALS, pad_edge=False)
     for column in ("arm", "network", "task"):
         table.add_column(column)
     for column in ("sparsity", "seeds", "score", "minus dense"):
         table.add_column(column, justify="right")
+    before = ""
     for group in groups(rows(plan, store)):
+        begins = group["arm"] != before
+        if begins and before:
+            table.add_section()
+        before = group["arm"]
         moved = group["source"] and group["source"] != group["target"]
         task = f"{group['source']} → {group['target']}" if moved else group["target"]
         table.add_row(
-            *(group["arm"], group["name"], task),
+            *(group["arm"] if begins else "", group["name"], task),
             *(percent(group["sparsity"]), f"{group['done']}/{group['cells']}"),
             *(score(group), _signed(group["minus_dense"])),
+            style="" if group["done"] else "dim",
         )
+    console.print()
     console.print(table)
 
 
@@ -62,9 +69,12 @@ def _signed(change: float | None) -> str:
     return "" if change is None else f"{change:+z.2f}"
 
 
-def show_report(report: Report, console: Console, *, command: str) -> None:
-    """What has failed and why, what wasn't tried for that, and how to try again."""
-    console.print(f"{len(report.done)} jobs done", highlight=False)
+def show_report(
+    report: Report, console: Console, *, kept: int, seconds: float, command: str
+) -> None:
+    """What was done; what has failed and why, what wasn't tried for that, and how to try again."""
+    took = "" if not report.done else f" in {_duration(seconds)}"
+    console.print(f"{len(report.done)} jobs done{took}, {kept} kept from before", highlight=False)
     for job, error in report.failed:
         reason = escape(f"{job.label}: {error}")
         console.print(f"[red]failed[/red] {reason}", highlight=False, soft_wrap=True)
@@ -78,21 +88,20 @@ def show_report(report: Report, console: Console, *, command: str) -> None:
 
 
 def show_status(plan: Plan, store: Store, console: Console) -> None:
-    """How many jobs are done, which are running, and what came last."""
-    done = sum(store.intact(job.key) for job in plan.jobs)
-    running = {job.key: holder for job in plan.jobs if (holder := store.holder(job.key))}
-    console.print(
-        f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running",
-        highlight=False,
-    )
-    for job in plan.jobs:
-        if job.key in running:
-            holder = running[job.key]
-            progress = holder.get("progress") or {}
-            steps = f"{progress['done']} of {progress['steps']} steps" if progress else "begun"
-            place = f"{holder['host']}, process {holder['pid']}"
-            console.print(f"  {job.label}: {steps} ({place})", highlight=False, soft_wrap=True)
+    """What came so far, which jobs are running, and how many are left."""
+    todo = {job.key for job in plan.jobs if not store.intact(job.key)}
+    running = {job: holder for job in plan.jobs if (holder := store.holder(job.key))}
     show_cells(plan, store, console)
+    for job, holder in running.items():
+        progress = holder.get("progress") or {}
+        steps = f"step {progress['done']} of {progress['steps']}" if progress else "begun"
+        place = f"{holder['host']}, process {holder['pid']}"
+        console.print(f"running  {escape(f'{job.label}: {steps} ({place})')}", soft_wrap=True)
+    done = len(plan.jobs) - len(todo)
+    left = remaining(plan, store, todo) if done and todo else None
+    work = "" if left is None else f", about {_duration(left)} of work left"
+    told = f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running{work}"
+    console.print(told, highlight=False, soft_wrap=True)
 
 
 def show_listing(results: Iterable[Mapping[str, Any]], console: Console) -> None:

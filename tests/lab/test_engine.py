@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+import shutil
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tombola.errors import OutputError, SpecError
 from tombola.lab.engine import News, Report, Watch, execute, missing
+from tombola.lab.lease import Lease
 from tombola.lab.order import Order
 from tombola.lab.plan import Plan, control, imp
 from tombola.lab.store import Result, Store
@@ -75,7 +77,8 @@ class FakeCrew:
         if order.label in self.bad:
             news.failed(order.key, self.bad[order.label])
             return
-        news.step(order.key, 1, 30)
+        if not news.step(order.key, 1, 30):
+            return
         if order.keep_weights:
             self.store.save_weights(order.key, write)
         self.store.save(result(order), {"file": order.label.encode()})
@@ -257,6 +260,74 @@ def test_a_job_that_another_process_holds_is_left_to_it(store: Store) -> None:
     assert sorted(crew.given) == sorted(job.label for job in plan.jobs[1:])
     assert store.file(held.key, "file").read_bytes() == b"theirs"
     assert len(report.done) == len(plan.jobs)
+
+
+def test_a_job_that_somebody_has_taken_over_is_left_to_them(store: Store) -> None:
+    plan = plan_of()
+    taken = plan.jobs[0]
+
+    class Silent(FakeCrew):
+        """Another process takes its first job for a dead one's, and ends it."""
+
+        theirs: Lease | None = None
+
+        def do(self, order: Order, news: News) -> None:
+            if order.key == taken.key and self.theirs is None:
+                (store.folder / "leases" / f"{taken.key}.json").unlink()
+                self.theirs = store.claim(taken.key)
+                super().do(order, news)
+                assert not store.has(taken.key)
+                store.save_weights(taken.key, write)
+                store.save(result(order), {"file": b"theirs"})
+                assert store.holder(taken.key)
+                self.theirs.release()  # type: ignore[union-attr]
+            else:
+                super().do(order, news)
+
+    crew = Silent(store)
+    report = run(plan, store, crew)
+    assert sorted(crew.given) == sorted(job.label for job in plan.jobs)
+    assert store.file(taken.key, "file").read_bytes() == b"theirs"
+    assert len(report.done) == len(plan.jobs)
+    assert not report.failed
+
+
+def test_weights_that_another_run_reads_stay_until_it_has_ended(store: Store) -> None:
+    plan = plan_of()
+    dense = plan.jobs[0]
+    with store.announce([dense.key]):
+        run(plan, store, FakeCrew(store))
+        assert [job.key for job in plan.jobs if store.weights(job.key)] == [dense.key]
+        assert store.collect()["weights"] == 0
+        for part in ("results", "weights"):
+            shutil.rmtree(store.folder / part)
+        run(plan, store, FakeCrew(store))
+        assert store.weights(dense.key)
+    victim = plan.jobs[-1]
+    store.remove(victim.key)
+    run(plan, store, FakeCrew(store))
+    assert not any(store.weights(job.key) for job in plan.jobs)
+
+
+def test_tidying_leaves_a_running_plan_the_weights_that_it_reads(store: Store) -> None:
+    search = imp(SUBJECT, ImpSpec(sparsity=D("0.5"), step=D("0.25"), rewind_step=3), 0)
+    assert search.early is not None
+    plan, early = Plan.of(search.trainings.values()), search.early
+    there = []
+
+    class Tidy(FakeCrew):
+        def give(self, order: Order, news: News) -> None:
+            store.collect()
+            there.append(store.weights(early.key) is not None)
+            super().give(order, news)
+
+    crew = Tidy(store)
+    run(plan, store, crew)
+    assert sorted(crew.given) == sorted(job.label for job in plan.jobs)
+    assert True in there
+    store.save_weights(early.key, write)
+    assert store.collect()["weights"] == 1
+    assert not list((store.folder / "leases").iterdir())
 
 
 def _order(job: object) -> Order:

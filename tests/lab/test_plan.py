@@ -316,6 +316,13 @@ def test_pruning_first_needs_no_dense_training() -> None:
         assert roles(first) == {"mask": search.masks[LOW].key}
 
 
+def test_rounds_that_a_schedule_makes_too_are_the_same_jobs() -> None:
+    told = plans.imp(subject(), ImpSpec(rounds=(LOW, MIDDLE, HIGH)), 0)
+    assert [job.key for job in told.trainings.values()] == [
+        job.key for job in imp().trainings.values()
+    ]
+
+
 def test_every_option_makes_another_search() -> None:
     options: list[dict[str, Any]] = [
         {},
@@ -326,6 +333,7 @@ def test_every_option_makes_another_search() -> None:
         {"long_horizon": True},
         {"prune_first": True},
         {"schedule": "geometric"},
+        {"rounds": (D("0.4"), HIGH), "step": ImpSpec.step},
     ]
     assert len({imp(**each).trainings[HIGH].key for each in options}) == len(options)
     knobs = {name for each in options for name in each} | {"sparsity", "step"}

@@ -15,7 +15,7 @@ from tombola.lab import plan as plans
 from tombola.lab.arm import Sparsities
 from tombola.lab.arms import ARMS, Imp
 from tombola.lab.plan import Cell, Plan, Subject
-from tombola.lab.planfile import PlanFile, expand, plan_names, read_plan
+from tombola.lab.planfile import PlanFile, data_in, expand, plan_names, read_plan
 from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, ImpSpec, TrainSpec
 from tombola.task.tasks import Task, load_task
 
@@ -82,11 +82,12 @@ def moves(found: list[Cell]) -> Counter[tuple[str, str]]:
 
 # --- the plans of the package ------------------------------------------------
 
-OFFLINE = ["quick", "table2", "table3", "figure2", "universality", "overlap"]
+PUBLISHED = ["table2", "table3", "figure2", "universality", "overlap"]
+OFFLINE = ["quick", "pilot", "connectivity", *PUBLISHED]
 
 
 def test_every_plan_of_the_package_is_known() -> None:
-    assert set(plan_names()) == {*OFFLINE, *(f"glue-{name}" for name in OFFLINE[1:])}
+    assert set(plan_names()) == {*OFFLINE, *(f"glue-{name}" for name in PUBLISHED)}
 
 
 @pytest.mark.parametrize("name", plan_names())
@@ -109,7 +110,7 @@ def test_the_offline_plans_come_to_cells(name: str) -> None:
         assert {cell.key, cell.dense, cell.mask or cell.key} <= keys
 
 
-@pytest.mark.parametrize("name", OFFLINE[1:])
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_the_offline_and_the_published_plan_are_one_design(name: str) -> None:
     ours, theirs = read_plan(name), read_plan(f"glue-{name}")
     assert (ours.about, ours.seeds, list(ours.arms)) == (
@@ -151,7 +152,7 @@ def test_table_2_trains_the_dense_network_once_a_task_and_seed() -> None:
 
 def test_plans_share_what_they_have_in_common() -> None:
     table2, figure2 = (
-        {job.key for job in expand(read_plan(name), subject).jobs} for name in OFFLINE[1:4:2]
+        {job.key for job in expand(read_plan(name), subject).jobs} for name in ("table2", "figure2")
     )
     file = read_plan("figure2")
     rounds = len(file.tasks) * len(file.seeds) * 7
@@ -165,9 +166,27 @@ def test_quick_has_every_kind_of_arm_and_control_and_few_trainings() -> None:
     assert {cell.name.split(",")[0] for cell in plan.cells} >= {*CONTROLS, *OPTIONAL_CONTROLS}
     assert sum(job.kind == "train" for job in plan.jobs) <= 40
     roles = {role for job in plan.jobs for role in job.parents}
-    assert roles == {"mask", "start", "head", "trained", "like"}
+    assert roles == {"mask", "start", "head", "body", "trained", "like", "left", "right"}
     specs = [TrainSpec(**job.spec["train"]) for job in plan.jobs if job.kind == "train"]
     assert all(spec.train_limit <= 64 and 0 < spec.test_limit <= 64 for spec in specs)
+
+
+def test_the_pilot_trains_each_network_once_whatever_it_stands_for() -> None:
+    plan = expand(read_plan("pilot"), subject)
+    counted = Counter(cell.arm for cell in plan.cells)
+    assert counted == {
+        "dense": 20,
+        "tickets": 18,
+        "controls": 36,
+        "swept": 36,
+        "moved": 12,
+        "mlm-tickets": 6,
+        "moved-mlm": 6,
+        "standard": 9,
+        "research-code": 9,
+    }
+    trained = Counter(job.subject.task.name for job in plan.jobs if job.kind == "train")
+    assert trained == {"sentiment": 76, "gloss-span": 55, "mlm": 9}
 
 
 # --- what the page says ------------------------------------------------------
@@ -189,7 +208,7 @@ def test_the_page_names_every_kind_and_knob() -> None:
         knobs = set(about) - {"search"} | ({*field_help(ImpSpec)} if kind == "imp" else set())
         assert set(re.findall(r"`([a-z_]+)`", row.rsplit("|", 2)[1])) == knobs
     shown = {name for line in lines for name in re.findall(r"^\| `(\w+)` \|", line)}
-    inner = {"where", "lines"}
+    inner = {"where", "lines", "data"}
     fields = {field.name for field in dataclasses.fields(PlanFile)} - inner
     assert shown - set(ARMS) == fields | {"version", "train"}
 
@@ -360,9 +379,16 @@ LATER = f"{TICKETS}\nmoved: {{kind: transfer, of: tickets}}\nx: "
     ("arms", "message"),
     [
         ("a: {kind: impp}", "5: there is no kind of arm 'impp'. Did you mean 'imp'?"),
-        ("a: {of: b}", "5: arm 'a' needs a `kind`, got none. There are: dense, imp, one-shot, "),
+        (
+            "a: {of: b}",
+            "5: arm 'a' needs a `kind`, got none. There are: connectivity, dense, imp, ",
+        ),
         ("a: {kind: imp, sparsty: 0.5}", "5: there is no field of arm 'a' of kind imp 'sparsty'"),
         ("a: {kind: dense, of: a}", "5: there is no field of arm 'a' of kind dense 'of'"),
+        (
+            "a: {kind: transfer, of: a, start: rewund}",
+            "5: there is no start of a transfer 'rewund'",
+        ),
         ("a: {kind: imp, search: 1}", "5: there is no field of arm 'a' of kind imp 'search'"),
         ("a: {kind: control}", "5: arm 'a' of kind control needs `of`, got none. Add it."),
         ("a: {kind: control,\n\n of: tikets}\n" + TICKETS, "7: there is no arm 'tikets'. Did you"),
@@ -375,6 +401,10 @@ LATER = f"{TICKETS}\nmoved: {{kind: transfer, of: tickets}}\nx: "
         ("a: {kind: imp, sparsity: []}", "5: sparsity is a list with something in it, got a list."),
         ("a: {kind: imp, step: 0}", "5: step is a fraction in (0, 1), got 0."),
         ("a: {kind: imp, schedule: linar}", "5: there is no schedule 'linar'. Did you mean"),
+        ("a: {kind: imp, rounds: [0.7, 0.5]}", "5: rounds are sparsities that rise from above 0, "),
+        ("a: {kind: imp, rounds: 0.7}", "5: rounds is a list, got '0.7'. Write [0.7]."),
+        ("a: {kind: imp, rounds: [0.3, 0.5], step: 0.1, sparsity: 0.7}", "5: the last of the"),
+        ("a: {kind: imp, rounds: [0.3, 0.5], sparsity: {mlm: 0.7}}", "5: the last of the"),
         ("a: {kind: imp, keep_head: 1}", "5: keep_head is true or false, got '1'."),
         ("a: {kind: imp, rewind_step: soon}", "5: rewind_step is a whole number, got 'soon'."),
         ("a: {kind: imp, rewind_step: 1, no_rewind: true}", "5: no_rewind trains all weights"),
@@ -431,6 +461,7 @@ ARMS_LINE = "arms: {a: {kind: dense}}\n"
         ),
         ("version: 1\ntasks: [mlm,\n sentimnt]\n", "3: there is no task 'sentimnt'. Did you mean"),
         ("version: 1\ntasks: {mlm: {trian: {}}}\n", "2: there is no field of a task 'trian'. Did"),
+        ("version: 1\ntasks: {mlm: {data: [x]}}\n", "2: data is a name, got a list."),
         ("version: 1\ntasks: {mlm: 3}\n", "2: task 'mlm' is `field: value` lines, got '3'."),
         ("version: 1\ntasks: mlm\n", "2: tasks is a list, got 'mlm'. Write [mlm]."),
         ("version: 1\ntasks: {}\n", " a plan needs `tasks`, got none. Add some."),
@@ -476,6 +507,63 @@ def test_a_plan_that_is_not_there_is_told(tmp_path: Path) -> None:
             read_plan(place)
     with pytest.raises(SpecError, match="expected a plan file, got '"):
         read_plan(tmp_path / "bits.yaml")
+
+
+MOVED = """\
+early: {kind: imp, rounds: [0.3, 0.5], rewind_step: 7, tasks: [mlm]}
+moved: {kind: transfer, of: early, start: rewound}
+beside: {kind: transfer, of: early}"""
+
+
+def test_a_ticket_moves_with_the_weights_that_its_search_rewinds_to(read: Any) -> None:
+    moved, beside = cells(read, MOVED, "moved"), cells(read, MOVED, "beside")
+    assert moves(moved) == {("mlm", "sentiment"): 2, ("mlm", "mlm"): 2}
+    for cell, plain in zip(moved, beside, strict=True):
+        body = cell.training.parents["body"]
+        assert body.subject.task.name == "mlm"
+        assert body.spec["course"] == {"last": 7}
+        assert body.spec["train"].get("seed", 0) == cell.seed
+        assert "start" not in cell.training.parents
+        assert (cell.mask, cell.dense) == (plain.mask, plain.dense)
+        assert plain.training.parents.keys() == {"mask"}
+        assert body in cell.training.reads_weights
+
+
+@pytest.mark.parametrize("search", ["", ", no_rewind: true", ", keep_head: true"])
+def test_only_a_search_that_rewinds_later_has_weights_to_move_with(
+    refusal: Any, search: str
+) -> None:
+    text = f"a: {{kind: transfer, of: b, start: rewound}}\nb: {{kind: imp, step: 0.5{search}}}"
+    assert refusal(grown(text)).startswith("5: start: rewound needs a search that rewinds to a ")
+
+
+OWN_DATA = """\
+version: 1
+tasks:
+  sentiment: {data: rows/mine, train: {epochs: 2}}
+  mlm: {data: /far/away}
+  valence:
+arms: {dense: {kind: dense}}
+"""
+
+
+def test_a_task_may_name_the_folder_of_its_data_beside_the_plan(read: Any, tmp_path: Path) -> None:
+    plan = read(OWN_DATA)
+    assert plan.data == {"sentiment": tmp_path / "rows" / "mine", "mlm": Path("/far/away")}
+    assert plan.tasks["sentiment"] == {"epochs": 2}
+
+
+def test_a_folder_of_data_has_one_for_each_task_that_it_concerns(read: Any, tmp_path: Path) -> None:
+    plan, data = read(OWN_DATA), tmp_path / "data"
+    (data / "mlm").mkdir(parents=True)
+    (data / "else").mkdir()
+    assert data_in(data, plan).data == {**plan.data, "mlm": data / "mlm"}
+    for place in (data / "else", data / "none"):
+        with pytest.raises(SpecError, match=r"for each task in '.*' \(sentiment, mlm, valence\)"):
+            data_in(place, plan)
+    one = read("version: 1\ntasks: [mlm]\n" + ARMS_LINE)
+    assert data_in(data / "else", one).data == {"mlm": data / "else"}
+    assert data_in(data, one).data == {"mlm": data / "mlm"}
 
 
 def test_an_error_that_is_not_the_plan_s_stays_as_it_is(read: Any) -> None:

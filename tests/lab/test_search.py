@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -20,7 +22,7 @@ from tombola.lab.controls import CONTROLS
 from tombola.lab.engine import Watch, missing
 from tombola.lab.order import order_of
 from tombola.lab.output import Output
-from tombola.lab.plan import Plan, given, imp
+from tombola.lab.plan import Plan, given, imp, transfer
 from tombola.lab.run import run
 from tombola.lab.search import Finding, evaluation, finding
 from tombola.lab.store import Result, Store
@@ -277,9 +279,9 @@ def test_several_seeds_are_paired(
 
 
 def test_a_spread_takes_two_runs(dense: Result) -> None:
-    runs = [scored(dense, score) for score in (60.0, 62.0)]
-    assert summary(runs[:1]) == {"values": [60.0], "mean": 60.0, "std": None}
-    assert summary(runs) == {"values": [60.0, 62.0], "mean": 61.0, "std": 2**0.5}
+    runs, keys = [scored(dense, score) for score in (60.0, 62.0)], [dense.key, dense.key]
+    assert summary(runs[:1]) == {"values": [60.0], "mean": 60.0, "std": None, "keys": keys[:1]}
+    assert summary(runs) == {"values": [60.0, 62.0], "mean": 61.0, "std": 2**0.5, "keys": keys}
 
 
 # evaluation
@@ -331,6 +333,30 @@ def test_who_is_stopped_goes_on_to_the_same_bits(
     assert len(again.kept) == finished
     assert len(again.trained) == 5 - finished
     assert content(place, plan) == undisturbed
+
+
+def test_a_ticket_is_trained_from_the_weights_that_its_search_rewinds_to(
+    subject: Subject, tiny: Path, tmp_path: Path
+) -> None:
+    texts = pa.table({"text": ["a bright and funny film", "the plot was dull"] * 16})
+    for split in ("train", "test"):
+        pq.write_table(texts, tmp_path / f"{split}-0.parquet")
+    known, task = Subjects(tmp_path), load_task("mlm")
+    source = known.subject(str(tiny), task, RECIPE, scope="encoder", folder=str(tmp_path))
+    search = imp(source, ImpSpec(rounds=(D("0.5"),), rewind_step=1), 4)
+    assert search.early is not None
+    sources = {"mlm": {4: search.masks}}
+    early = {("mlm", 4): search.early}
+    cells = [
+        transfer(sources, {"sentiment": subject}, [D("0.5")], [4], early=at)[0]
+        for at in (None, early)
+    ]
+    store = done(Plan.of(cells), tmp_path / "store")
+    plain, moved = results(store, [cell.training for cell in cells])
+    assert moved.parents == {"mask": search.masks[D("0.5")].key, "body": search.early.key}
+    assert moved.facts["weights"] != plain.facts["weights"]
+    assert moved.facts["steps"] == plain.facts["steps"]
+    assert not any(store.weights(job.key) for job in Plan.of(cells).jobs)
 
 
 def test_what_is_finished_is_not_done_again(store: Store, jobs: Finding) -> None:

@@ -1,6 +1,8 @@
 """Who does the work changes nothing: the same bits from one process, several, two ranks, or Ray."""
 
+import contextlib
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 
 from tombola.lab.engine import Watch
+from tombola.lab.order import order_of
 from tombola.lab.plan import Plan
 from tombola.lab.planfile import expand, read_plan
 from tombola.lab.run import run
@@ -124,6 +127,42 @@ def _die(*_: object) -> None:
     os._exit(7)
 
 
+class Deaf:
+    """Lets nobody go on."""
+
+    def step(self, key: str, done: int, steps: int) -> bool:
+        return False
+
+    def done(self, key: str) -> None:
+        raise AssertionError(key)
+
+    def failed(self, key: str, error: Exception) -> None:
+        raise AssertionError(error)
+
+
+def test_a_worker_whose_job_was_taken_over_is_ended(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tombola.lab.workers.work", _tell)
+    pool = Pool(Store(tmp_path / "store"), 1)
+    pool.give(order_of(plan.jobs[0], keep_weights=False, threads=1, processes=1), Deaf())
+    (worker,) = multiprocessing.active_children()
+    assert pool.room == 0
+    deadline = time.monotonic() + 60
+    while not pool.room and time.monotonic() < deadline:
+        pool.wait(0.1, Deaf())
+    assert pool.room == 1
+    assert not worker.is_alive()
+    pool.close()
+
+
+def _tell(pipe: Any, folder: str) -> None:
+    while pipe.recv():
+        for done in range(1000):
+            pipe.send(("step", done, 1000))
+            time.sleep(0.01)
+
+
 def test_two_ranks_share_a_training(plan: Plan, alone: dict[str, Any], tmp_path: Path) -> None:
     short = Plan.of(plan.jobs[:2])
     assert [job.kind for job in short.jobs] == ["train", "prune"]
@@ -156,27 +195,30 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, shown, errors
 
 
-@pytest.mark.parametrize(
-    ("kills", "least", "most"),
-    [(2, 5.0, 9.0), pytest.param(20, 1.0, 8.0, marks=pytest.mark.slow)],
-)
+def in_work(store: Path) -> dict[str, int]:
+    """Job -> the process that has its lease, or had it when it was killed."""
+    found = {}
+    for path in (store / "leases").glob("[0-9a-f]*.json"):
+        with contextlib.suppress(OSError, ValueError):  # gone, or just being written
+            found[path.stem] = json.loads(path.read_bytes())["pid"]
+    return found
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_who_is_killed_again_and_again_goes_on_to_the_same_bits(
-    *,
-    kills: int,
-    least: float,
-    most: float,
-    plan: Plan,
-    plan_file: Path,
-    alone: dict[str, Any],
-    tmp_path: Path,
+    kills: int, plan: Plan, plan_file: Path, alone: dict[str, Any], tmp_path: Path
 ) -> None:
     words, chance = ("run", plan_file, "--store", tmp_path / "s", "--threads", 1), random.Random(0)
+    before: set[str] = set()
     for _ in range(kills):
         process = tombola(*words)
-        time.sleep(chance.uniform(least, most))
+        while process.poll() is None and process.pid not in in_work(tmp_path / "s").values():
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 1.5))
         process.kill()
         process.communicate()
-    before = {row["key"] for row in Store(tmp_path / "s").rows()}
+        assert not before & in_work(tmp_path / "s").keys()  # nothing finished is done again
+        before = {row["key"] for row in Store(tmp_path / "s").rows()}
     status, shown, errors = ended(tombola(*words))
     assert (status, errors) == (0, "")
     assert f"{len(plan.jobs) - len(before)} jobs done" in shown

@@ -102,6 +102,9 @@ def undisturbed() -> Callable[..., Done]:
     return train
 
 
+NO_SCALER = torch.amp.GradScaler("cpu", enabled=False)
+
+
 def one_loss() -> deque[torch.Tensor]:
     return deque([torch.tensor(0.0)], maxlen=1)
 
@@ -236,7 +239,9 @@ def test_a_copy_of_another_training_is_removed_and_the_training_starts_anew(
 def test_a_copy_of_another_network_is_not_used(one: Case, tiny: Path, tmp_path: Path) -> None:
     one.interrupt(At(tmp_path, 3), 3)
     network = one.network()
-    training = Training(network.model.base_model, torch.optim.AdamW([torch.ones(1)]), one_loss())
+    training = Training(
+        network.model.base_model, torch.optim.AdamW([torch.ones(1)]), NO_SCALER, one_loss()
+    )
     facts = json.loads((tmp_path / "step-3" / "state.json").read_text())["facts"]
     At(tmp_path).resume(training, facts)
     assert training.steps == 0
@@ -260,7 +265,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "no JSON": lambda place: (place / "state.json").write_text("{"),
     "a list": lambda place: (place / "state.json").write_text("[]"),
     "a counter": lambda place: change(place / "state.json", '"tokens": ', '"tokens": 1'),
-    "a newer version": lambda place: change(place / "state.json", '"version": 1', '"version": 2'),
+    "a newer version": lambda place: change(place / "state.json", '"version": 2', '"version": 3'),
 }
 
 
@@ -356,7 +361,10 @@ def test_a_copy_is_due_after_so_many_seconds_and_never_takes_a_twentieth_of_the_
     monkeypatch.setattr("time.monotonic", lambda: now)
     network = one.network()
     optimizer = torch.optim.AdamW(network.model.parameters())
-    training, checkpoint = Training(network.model, optimizer, one_loss()), Checkpoint(tmp_path)
+    training, checkpoint = (
+        Training(network.model, optimizer, NO_SCALER, one_loss()),
+        Checkpoint(tmp_path),
+    )
     now += 100
     checkpoint.resume(training, {})
     now += 59

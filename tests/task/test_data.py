@@ -5,24 +5,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from transformers import AutoTokenizer
 
-from tombola.errors import DataError
+from tombola.errors import DataError, SpecError
+from tombola.specs import TrainSpec
 from tombola.task.data import (
     IGNORED,
     batches,
     chosen,
     collate,
-    data_fingerprint,
     encode,
+    encode_split,
     mask_tokens,
-    read_split,
 )
-from tombola.task.tasks import load_task
+from tombola.task.tasks import check_recipe, load_task
 
 LENGTHS = np.random.default_rng(0).integers(4, 60, size=1037)
 
@@ -243,81 +241,60 @@ def test_masked_tokens_depend_on_the_generator_alone(tokenizer: Any, many: Any) 
         assert not torch.equal(first[name], other[name])
 
 
-# files
+@pytest.mark.parametrize("text", [3, None])
+def test_a_text_that_is_none_is_told_with_its_row(tokenizer: Any, text: Any) -> None:
+    rows = [{"sentence": "a film", "label": 1}, {"sentence": text, "label": 1}]
+    with pytest.raises(DataError, match=rf"'sentence' has text in every row, got {text} in row 1"):
+        encode(rows, load_task("sentiment"), tokenizer, max_length=20)
 
 
-def write(folder: Path, split: str, rows: list[dict[str, Any]], part: int = 0) -> Path:
-    path = folder / f"{split}-{part:05}-of-00002.parquet"
-    schema = None if rows else pa.schema({"sentence": pa.string(), "label": pa.int64()})
-    pq.write_table(pa.Table.from_pylist(rows, schema), path)
-    return path
+# blocks
 
 
-ROW = {"sentence": "a film", "label": 1, "more": 3}
+WIKI = load_task("wikipedia-mlm")
+BLOCKS = TrainSpec(max_length=8, blocks=True)
 
 
-def refusal(folder: Path, split: str = "train") -> str:
-    with pytest.raises(DataError) as caught:
-        read_split(load_task("sentiment"), split, folder)
-    assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith(".")
-    return str(caught.value)
-
-
-def test_the_files_of_a_split_are_read_in_order_and_without_other_columns(tmp_path: Path) -> None:
-    write(tmp_path, "train", [ROW | {"label": 0}], part=1)
-    write(tmp_path, "train", [ROW], part=0)
-    assert read_split(load_task("sentiment"), "train", tmp_path) == [
-        {"sentence": "a film", "label": 1},
-        {"sentence": "a film", "label": 0},
+def test_texts_are_joined_and_cut_into_full_blocks_with_special_tokens(tokenizer: Any) -> None:
+    texts = ["a film and a plot", "", "it was very long , very long"]
+    rows = [{"text": text} for text in texts]
+    examples = encode_split(rows, WIKI, tokenizer, BLOCKS)
+    shown = [tokenizer.decode(ids) for ids in examples.inputs["input_ids"]]
+    assert shown == [
+        "[CLS] a film and a plot it [SEP]",
+        "[CLS] was very long, very long [SEP]",
     ]
+    assert examples.lengths.tolist() == [8, 8]
+    batch = collate(examples, np.array([0, 1]), WIKI, pad=0)
+    assert batch["attention_mask"].tolist() == [[1] * 8] * 2
+    assert batch["token_type_ids"].tolist() == [[0] * 8] * 2
 
 
-def test_a_missing_split_is_told_with_those_that_are_there(tmp_path: Path) -> None:
-    assert "found no parquet file" in refusal(tmp_path)
-    assert "found no parquet file" in refusal(tmp_path / "nowhere")
-    write(tmp_path, "train", [ROW])
-    write(tmp_path, "validation", [ROW])
-    said = refusal(tmp_path, "test")
-    assert said.startswith("expected test-*.parquet in ")
-    assert said.endswith("found splits train, validation.")
+def test_what_is_left_behind_the_last_block_is_dropped_unless_it_is_all(tokenizer: Any) -> None:
+    long = [{"text": "a film " * 4}]
+    assert encode_split(long, WIKI, tokenizer, BLOCKS).lengths.tolist() == [8]
+    short = encode_split([{"text": "a film"}], WIKI, tokenizer, BLOCKS)
+    assert short.lengths.tolist() == [4]
 
 
-def test_a_missing_column_is_told_with_those_that_are_there(tmp_path: Path) -> None:
-    write(tmp_path, "train", [{"text": "a film", "label": 1}])
-    assert refusal(tmp_path) == (
-        "task 'sentiment' needs the column 'sentence' in the train split, found text, label."
-    )
+def test_a_limit_on_blocks_makes_the_first_of_them(tokenizer: Any) -> None:
+    rows = [{"text": f"{word} film " * 4} for word in ("good", "bad", "dull", "warm") * 600]
+    whole = encode_split(rows, WIKI, tokenizer, BLOCKS)
+    few = encode_split(rows, WIKI, tokenizer, BLOCKS, limit=5)
+    assert len(few) == 5
+    for ours, theirs in zip(few.inputs["input_ids"], whole.inputs["input_ids"], strict=False):
+        assert ours.tolist() == theirs.tolist()
 
 
-def test_an_empty_split_is_told(tmp_path: Path) -> None:
-    write(tmp_path, "train", [])
-    assert "has no rows" in refusal(tmp_path)
+def test_texts_without_words_are_told(tokenizer: Any) -> None:
+    with pytest.raises(DataError, match="got none in 2 rows"):
+        encode_split([{"text": ""}, {"text": " "}], WIKI, tokenizer, BLOCKS)
 
 
-def test_a_damaged_file_is_told(tmp_path: Path) -> None:
-    path = write(tmp_path, "train", [ROW] * 50)
-    whole = path.read_bytes()
-    damages = [b"", b"no parquet at all", whole[: len(whole) // 2], b"X" * 40 + whole[40:]]
-    for damaged in damages:
-        path.write_bytes(damaged)
-        assert "can't read the train split" in refusal(tmp_path)
-
-
-def test_files_that_do_not_fit_together_are_told_in_one_line(tmp_path: Path) -> None:
-    write(tmp_path, "train", [ROW], part=0)
-    write(tmp_path, "train", [{"sentence": "a film", "label": "good"}], part=1)
-    assert "can't read the train split" in refusal(tmp_path)
-
-
-def test_the_fingerprint_of_data_sees_rows_and_not_files(tmp_path: Path) -> None:
-    rows = [{"sentence": f"film {n}", "label": n % 2} for n in range(4)]
-    expected = data_fingerprint(rows, rows[:1])
-    assert data_fingerprint([dict(reversed(row.items())) for row in rows], rows[:1]) == expected
-    others = [
-        data_fingerprint(rows[:3], rows[:1]),
-        data_fingerprint(rows[::-1], rows[:1]),
-        data_fingerprint(rows + rows[:1], []),
-        data_fingerprint([rows[0] | {"label": 1}, *rows[1:]], rows[:1]),
-    ]
-    assert len({expected, *others}) == 5
+@pytest.mark.parametrize(
+    ("task", "knob"),
+    [("sentiment", {"stride": 8}), ("mlm", {"query_length": 8}), ("squad", {"blocks": True})],
+)
+def test_a_knob_of_another_kind_of_task_is_refused(task: str, knob: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match=f"{next(iter(knob))} is for tasks of kind"):
+        check_recipe(load_task(task), TrainSpec(**knob))

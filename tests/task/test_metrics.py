@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import pearsonr
-from sklearn.metrics import accuracy_score
+from scipy.stats import pearsonr, spearmanr
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from tombola.task.metrics import METRICS, answer_f1, exact_match, normalise_answer
 
@@ -29,6 +29,36 @@ def test_correlation_is_that_of_scipy_and_zero_where_there_is_none() -> None:
         assert METRICS["pearson"](constant) == 0.0
 
 
+def test_ranks_are_correlated_as_scipy_does() -> None:
+    expected = 100 * spearmanr(VALUES[:, 0], VALUES[:, 1]).statistic
+    assert METRICS["spearman"](VALUES) == pytest.approx(expected)
+
+
+def test_classes_are_scored_as_scikit_learn_does() -> None:
+    binary = np.minimum(LABELS, 1.0)
+    expected = 100 * f1_score(binary[:, 1], binary[:, 0])
+    assert METRICS["binary-f1"](binary) == pytest.approx(expected)
+    expected = 100 * matthews_corrcoef(LABELS[:, 1], LABELS[:, 0])
+    assert METRICS["matthews"](LABELS) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["matthews", "binary-f1", "pearson", "spearman"])
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        [[0.0, 1.0], [0.0, 0.0]],
+        [[1.0, 0.0], [0.0, 0.0]],
+        [[0.0, 0.0], [0.0, 0.0]],
+        [[0.0, 0.0]],
+        [[float("nan"), 0.0], [0.5, 1.0]],
+    ],
+)
+def test_what_can_not_be_told_apart_scores_zero_without_a_warning(
+    name: str, outcome: list[list[float]]
+) -> None:
+    assert METRICS[name](np.array(outcome)) == 0.0
+
+
 def test_masked_tokens_are_pooled_over_examples() -> None:
     assert METRICS["masked-accuracy"](np.array([[1.0, 1.0], [0.0, 3.0], [0.0, 0.0]])) == 25.0
     assert METRICS["masked-accuracy"](np.zeros((2, 2))) == 0.0
@@ -40,7 +70,8 @@ def test_f1_is_a_mean_in_points() -> None:
 
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_a_resample_is_scored_like_any_other_outcome(name: str) -> None:
-    outcome: Any = VALUES if name == "pearson" else LABELS / 2
+    scale = 1 if name == "matthews" else 2
+    outcome: Any = VALUES if name in ("pearson", "spearman") else LABELS / scale
     rows = CHANCE.integers(len(outcome), size=len(outcome))
     score = METRICS[name](outcome[rows])
     assert isinstance(score, float)

@@ -176,6 +176,34 @@ def test_a_pretrained_head_is_a_head_too(networks: dict[str, Network], tmp_path:
     assert moved == network.head
 
 
+@pytest.mark.parametrize(("source", "target"), [("mlm", "classification"), ("regression", "mlm")])
+def test_a_trained_backbone_goes_under_another_head_which_stays(
+    source: str, target: str, networks: dict[str, Network]
+) -> None:
+    trained, network = networks[source], networks[target]
+    trained.rewind(0)
+    spoil(trained)
+    network.rewind(1)
+    fresh, before = head(network), backbone(network)
+    network.load_body(trained.weights())
+    assert same(head(network), fresh)
+    shared = backbone(network).keys() & backbone(trained).keys()
+    assert all("pooler" in name for name in before.keys() - shared)
+    assert all(torch.equal(backbone(network)[n], backbone(trained)[n]) for n in shared)
+    alone = before.keys() - shared
+    assert all(torch.equal(backbone(network)[name], before[name]) for name in alone)
+
+
+def test_what_lacks_a_weight_in_scope_is_no_backbone(networks: dict[str, Network]) -> None:
+    network = networks["mlm"]
+    network.rewind(0)
+    before, others = weights(network), network.weights()
+    del others["bert.encoder.layer.1.output.dense.weight"]
+    with pytest.raises(ModelError, match=r"got none with bert\.encoder\.layer\.1\.output"):
+        network.load_body({name: weight + 1 for name, weight in others.items()})
+    assert same(weights(network), before)
+
+
 @pytest.mark.parametrize("only_head", [False, True])
 def test_weights_of_another_network_are_refused_and_nothing_is_loaded(
     networks: dict[str, Network], only_head: bool
@@ -344,7 +372,7 @@ def test_a_head_of_another_size_in_the_files_is_told_in_one_line(
 def test_a_model_that_is_not_there_is_told_in_one_line(
     name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "_hub_answers", lambda: False)
+    monkeypatch.setattr(models, "hub_answers", lambda: False)
     (tmp_path / "file").touch()
     with pytest.raises(TombolaError) as caught:
         load_backbone(name.format(tmp=tmp_path))
@@ -357,8 +385,8 @@ def test_the_hub_is_not_asked_where_the_user_forbids_it(monkeypatch: pytest.Monk
         raise AssertionError("the hub was asked")
 
     monkeypatch.setattr(models, "urlopen", asked)
-    models._hub_answers.cache_clear()
-    assert models._hub_answers() is False
+    models.hub_answers.cache_clear()
+    assert models.hub_answers() is False
 
 
 def test_an_embedded_name_stands_for_its_folder(

@@ -13,19 +13,18 @@ import yaml
 from tombola.errors import DataError, SpecError
 from tombola.specs import TrainSpec
 from tombola.task import tasks
-from tombola.task.data import read_split, split_sizes
 from tombola.task.metrics import METRICS
 from tombola.task.models import HEADS
-from tombola.task.tasks import CATALOG, Task, load_task, task_names
+from tombola.task.sources import read_split, split_sizes
+from tombola.task.tasks import CATALOG, METRICS_OF, Task, load_task, parse_task, task_names
 
 SPLITS = ("train", "dev", "test")
-NAMES = task_names()
-METRIC = {
-    "classification": "accuracy",
-    "regression": "pearson",
-    "span": "f1",
-    "mlm": "masked-accuracy",
-}
+NAMES = ["gloss-match", "gloss-span", "mlm", "sentiment", "supersense", "valence"]
+"""The tasks whose data the package has."""
+PAPER = [
+    *(f"glue/{name}" for name in "mnli qqp stsb wnli qnli mrpc rte sst2 cola".split()),
+    *("squad", "wikipedia-mlm"),
+]
 
 Rows = list[dict[str, Any]]
 
@@ -43,7 +42,7 @@ def data() -> dict[tuple[str, str], Rows]:
 # the catalog
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES + PAPER)
 def test_a_shipped_task_is_whole(name: str) -> None:
     task = load_task(name)
     assert task.name == name
@@ -52,7 +51,10 @@ def test_a_shipped_task_is_whole(name: str) -> None:
     assert task.source
     assert task.kind in HEADS
     assert task.metric in METRICS
-    assert task.metric == METRIC[task.kind]
+    assert task.metric == ("matthews" if name == "glue/cola" else METRICS_OF[task.kind][0])
+    assert set(task.more) < set(METRICS)
+    assert task.identity == [name, task.version]
+    assert Task.from_json(task.to_json()) == task
     assert 0 < task.margin < 10
     assert task.test_split in SPLITS
     assert isinstance(task.recipe, TrainSpec)
@@ -61,9 +63,41 @@ def test_a_shipped_task_is_whole(name: str) -> None:
 
 
 def test_every_file_of_the_catalog_is_a_task_with_data() -> None:
-    assert set(NAMES) == {"sentiment", "valence", "supersense", "gloss-match", "gloss-span", "mlm"}
-    assert {path.stem for path in CATALOG.iterdir()} == set(NAMES)
+    assert set(task_names()) == {*NAMES, *PAPER}
+    assert {path.suffix for path in CATALOG.rglob("*") if path.is_file()} == {".yaml"}
     assert {path.name for path in tasks.SUITE.iterdir()} == set(NAMES)
+    assert [name for name in task_names() if load_task(name).embedded] == NAMES
+    assert all(load_task(name).place == f"hub:{load_task(name).hub}" for name in PAPER)
+
+
+def test_every_metric_is_of_some_kind_of_task() -> None:
+    assert set(METRICS) == {metric for metrics in METRICS_OF.values() for metric in metrics}
+
+
+PUBLISHED = {
+    "glue/mnli": (392702, 36816, 2e-5, 128),
+    "glue/qqp": (363846, 34113, 2e-5, 128),
+    "glue/stsb": (5749, 540, 2e-5, 128),
+    "glue/wnli": (635, 60, 2e-5, 128),
+    "glue/qnli": (104743, 9822, 2e-5, 128),
+    "glue/mrpc": (3668, 345, 2e-5, 128),
+    "glue/rte": (2490, 234, 2e-5, 128),
+    "glue/sst2": (67349, 6315, 2e-5, 128),
+    "glue/cola": (8551, 804, 2e-5, 128),
+    "squad": (88656, 11082, 3e-5, 384),
+    "wikipedia-mlm": (1600000, 10000, 5e-5, 512),
+}
+"""Task -> training examples, steps, peak learning rate and length of Chen et al. 2020."""
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_paper_s_tasks_have_its_recipes(name: str) -> None:
+    examples, steps, rate, length = PUBLISHED[name]
+    recipe = load_task(name).recipe
+    assert recipe.steps(examples) == steps
+    assert (recipe.learning_rate, recipe.max_length) == (rate, length)
+    assert (recipe.warmup, recipe.weight_decay, recipe.clip_norm) == (0.0, 0.0, 1.0)
+    assert recipe.batch_size == (32 if name.startswith("glue/") else 16)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,13 +112,13 @@ def test_the_package_holds_the_splits_that_it_counts(name: str) -> None:
 def test_a_mistyped_task_is_met_with_the_nearest() -> None:
     with pytest.raises(SpecError, match=r"there is no task 'sentimnt'. Did you mean 'sentiment'\?"):
         load_task("sentimnt")
-    with pytest.raises(SpecError, match="There are: gloss-match, gloss-span, mlm, sentiment"):
+    with pytest.raises(SpecError, match="There are: gloss-match, gloss-span, glue/cola"):
         load_task("../tasks/mlm")
 
 
 def parse(**changes: Any) -> Task:
     fields = yaml.safe_load((CATALOG / "sentiment.yaml").read_text(encoding="utf-8")) | changes
-    return tasks._parse({k: v for k, v in fields.items() if v is not None}, "mine.yaml")
+    return parse_task({k: v for k, v in fields.items() if v is not None}, "mine.yaml")
 
 
 def test_a_field_that_does_not_exist_is_told_with_the_nearest() -> None:
@@ -92,7 +126,7 @@ def test_a_field_that_does_not_exist_is_told_with_the_nearest() -> None:
         parse(metrics="accuracy")
 
 
-@pytest.mark.parametrize("field", ["metric", "margin", "kind", "texts"])
+@pytest.mark.parametrize("field", ["metric", "kind", "texts"])
 def test_a_field_that_is_missing_is_told(field: str) -> None:
     with pytest.raises((DataError, SpecError), match=f"mine.yaml: .*'{field}'"):
         parse(**{field: None})
@@ -208,3 +242,18 @@ def test_the_files_hold_nothing_but_the_task(name: str) -> None:
     assert [path.name for path in files] == [f"{s}-00000-of-00001.parquet" for s in sorted(SPLITS)]
     assert sum(path.stat().st_size for path in files) < 3 << 20
     assert all(b"/home/" not in Path(path).read_bytes() for path in files)
+
+
+def test_the_task_that_the_page_shows_is_one() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```yaml\n(.*?)^```", page, re.S | re.M)
+    task = parse_task({"name": "mine", **yaml.safe_load(shown)}, "tasks.md")
+    assert (task.labels, task.metric, task.more) == (("no", "yes"), "matthews", ("accuracy",))
+    for kind, metrics in METRICS_OF.items():
+        if kind != "span":
+            assert f"| `{kind}` | {', '.join(f'`{metric}`' for metric in metrics)} |" in page
+
+
+def test_the_page_tells_of_every_task_of_the_paper() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    assert [name for name in PAPER if name not in page] == []

@@ -1,5 +1,6 @@
 """Pruning kills exactly the lowest living weights, ties by name, then position."""
 
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.nn.utils import prune
 from tombola.errors import SpecError, TicketError
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import keep_top, random_like
-from tombola.ticket.schedule import dead_count
+from tombola.ticket.schedule import dead_count, path
 
 D = Decimal
 INF = float("inf")
@@ -110,6 +111,41 @@ def test_pruning_equals_torch_where_nothing_ties() -> None:
     mask = keep_top(scores, Mask.full(scores), sparsity=D("0.7"))
     for name, layer in layers.items():
         assert torch.equal(mask[name], layer.get_buffer("weight_mask").bool())
+
+
+def linear_rounds(shapes: Sequence[tuple[int, int]], step: str) -> Iterator[tuple[Mask, Mask]]:
+    """Ours and torch's mask after each linear round to 90 %, with other weights in each.
+
+    Torch removes a share of what remains, as the paper's code asks it to.
+    """
+    chance = torch.Generator().manual_seed(0)
+    layers = {f"{n}": nn.Linear(*shape, bias=False) for n, shape in enumerate(shapes)}
+    pairs = [(layer, "weight") for layer in layers.values()]
+    for number, sparsity in enumerate(path("linear", sparsity=D("0.9"), step=D(step))):
+        if not number:
+            ours = Mask.full({name: layer.weight.detach() for name, layer in layers.items()})
+        for layer in layers.values():
+            trained = layer.weight if not number else layer.get_parameter("weight_orig")
+            nn.init.normal_(trained, generator=chance)
+            layer(torch.zeros(1, layer.in_features))  # so that torch sees the new weights
+        scores = {name: layer.weight.detach().abs() for name, layer in layers.items()}
+        amount = float(step) / (1 - float(step) * number)
+        prune.global_unstructured(pairs, prune.L1Unstructured, amount=amount)
+        ours = keep_top(scores, ours, sparsity=sparsity)
+        yield ours, Mask({n: layer.get_buffer("weight_mask").bool() for n, layer in layers.items()})
+
+
+def test_ten_linear_rounds_equal_torch_s_where_the_counts_agree() -> None:
+    rounds = list(linear_rounds([(20, 30), (20, 20)], "0.09"))
+    assert len(rounds) == 10
+    assert [ours.dead for ours, _ in rounds] == list(range(90, 901, 90))
+    assert all(ours == theirs for ours, theirs in rounds)
+
+
+def test_ours_is_the_rounded_count_where_torch_s_drifts() -> None:
+    rounds = list(linear_rounds([(7, 11), (9, 9)], "0.1"))
+    assert [ours.dead for ours, _ in rounds] == [round(n * D("15.8")) for n in range(1, 10)]
+    assert any(ours.dead != theirs.dead for ours, theirs in rounds)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

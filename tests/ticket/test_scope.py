@@ -6,70 +6,23 @@ import pytest
 import transformers
 from torch import nn
 
+from architectures import ARCHITECTURES, HIDDEN
 from tombola.errors import ModelError, SpecError
 from tombola.ticket.scope import SCOPES, backbone, scope_parameters, whole_model_size
 
-H, F, L = 16, 24, 2
-SMALL: dict[str, Any] = {
-    "vocab_size": 50,
-    "hidden_size": H,
-    "num_hidden_layers": L,
-    "num_attention_heads": 2,
-    "intermediate_size": F,
-    "max_position_embeddings": 20,
-}
-IDS: dict[str, Any] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-DEBERTA: dict[str, Any] = {
-    "relative_attention": True,
-    "pos_att_type": ["p2c", "c2p"],
-    "conv_kernel_size": 3,
-}
-BERT_LIKE = (6, 4 * H * H + 2 * H * F)
-
-# configuration, matrices and weights of one distinct block, number of distinct blocks
-ARCHITECTURES = {
-    "bert": (transformers.BertConfig(**SMALL), BERT_LIKE, L),
-    "roberta": (transformers.RobertaConfig(**SMALL), BERT_LIKE, L),
-    "distilbert": (
-        transformers.DistilBertConfig(vocab_size=50, dim=H, n_layers=L, n_heads=2, hidden_dim=F),
-        BERT_LIKE,
-        L,
-    ),
-    "albert": (transformers.AlbertConfig(**SMALL, embedding_size=8), BERT_LIKE, 1),
-    "electra": (transformers.ElectraConfig(**SMALL, embedding_size=8), BERT_LIKE, L),
-    "deberta-v2": (
-        transformers.DebertaV2Config(**SMALL, **DEBERTA),
-        (8, 6 * H * H + 2 * H * F),
-        L,
-    ),
-    "mpnet": (transformers.MPNetConfig(**SMALL), BERT_LIKE, L),
-    "modernbert": (
-        transformers.ModernBertConfig(**SMALL, **IDS, cls_token_id=1, sep_token_id=2),
-        (4, 4 * H * H + 3 * H * F),
-        L,
-    ),
-    "gpt2": (
-        transformers.GPT2Config(
-            vocab_size=50, n_embd=H, n_layer=L, n_head=2, n_inner=F, n_positions=20, **IDS
-        ),
-        (4, 4 * H * H + 2 * H * F),
-        L,
-    ),
-}
-
 
 def classifier(name: str, auto: Any = transformers.AutoModelForSequenceClassification) -> nn.Module:
-    model = auto.from_config(ARCHITECTURES[name][0])
+    model = auto.from_config(ARCHITECTURES[name].make())
     assert isinstance(model, nn.Module)
     return model
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_encoder_is_every_matrix_of_every_distinct_block(name: str) -> None:
-    _, (matrices, weights), blocks = ARCHITECTURES[name]
+    made = ARCHITECTURES[name]
     parameters = scope_parameters(classifier(name), "encoder")
-    assert len(parameters) == matrices * blocks
-    assert sum(weight.numel() for weight in parameters.values()) == weights * blocks
+    assert len(parameters) == made.matrices * made.blocks
+    assert sum(weight.numel() for weight in parameters.values()) == made.weights * made.blocks
     assert all(weight.ndim == 2 for weight in parameters.values())
     assert not any("norm" in key.lower() or "embed" in key.lower() for key in parameters)
 
@@ -86,12 +39,14 @@ def test_names_and_order_are_the_same_with_and_without_a_head(name: str) -> None
 def test_the_pooler_adds_its_matrix(name: str) -> None:
     model = classifier(name)
     extra = scope_parameters(model, "encoder+pooler").keys() - scope_parameters(model, "encoder")
-    assert [scope_parameters(model, "encoder+pooler")[key].shape for key in extra] == [(H, H)]
+    assert [scope_parameters(model, "encoder+pooler")[key].shape for key in extra] == [
+        (HIDDEN, HIDDEN)
+    ]
 
 
 @pytest.mark.parametrize("head", ["MaskedLM", "QuestionAnswering"])
 def test_a_backbone_without_a_pooler_says_so_in_one_line(head: str) -> None:
-    model = getattr(transformers, f"BertFor{head}")(ARCHITECTURES["bert"][0])
+    model = getattr(transformers, f"BertFor{head}")(ARCHITECTURES["bert"].make())
     with pytest.raises(ModelError, match="Take the scope 'encoder'") as caught:
         scope_parameters(model, "encoder+pooler")
     assert "\n" not in str(caught.value)
@@ -114,7 +69,7 @@ def test_a_weight_shared_by_two_blocks_counts_once() -> None:
 def test_the_whole_model_leaves_heads_out() -> None:
     model = classifier("bert")
     assert isinstance(model, transformers.PreTrainedModel)
-    head = 2 * H + 2
+    head = 2 * HIDDEN + 2
     assert whole_model_size(model) == model.num_parameters() - head
 
 

@@ -145,6 +145,23 @@ def test_the_fingerprint_sees_one_bit_of_one_weight() -> None:
     assert fingerprint(model) != before
 
 
+def test_the_fingerprint_of_a_known_network_is_the_same_for_ever() -> None:
+    config = transformers.BertConfig(
+        vocab_size=7,
+        hidden_size=4,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=6,
+        max_position_embeddings=5,
+    )
+    model = transformers.BertForSequenceClassification(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.arange(parameter.numel()).reshape(parameter.shape) / 64)
+    expected = "8f7124d5532637e97e5d196fcbbb99fa2ce165a7b2debb2250b64607e2baa736"
+    assert fingerprint(model) == expected
+
+
 # saving
 
 

@@ -88,16 +88,15 @@ def tickets(
 
     Raises: SpecError, if there is no such ticket.
     """
-    searches: dict[tuple[str, str, int], dict[Decimal, Cell]] = {}
+    searches: dict[tuple[str, str, int], dict[Decimal | None, Cell]] = {}
     for cell in ground.cells[arm]:
-        assert cell.sparsity is not None
         search = (cell.source, cell.target, cell.seed)
         searches.setdefault(search, {})[cell.sparsity] = cell
     _check_there("task", arm, tasks, [target for _, target, _ in searches])
     _check_there("seed", arm, seeds, [seed for _, _, seed in searches])
     for (source, target, seed), found in searches.items():
         if (not tasks or target in tasks) and (not seeds or seed in seeds):
-            wanted = sparsity.of(source or target) or (max(found),)
+            wanted = sparsity.of(source or target) or (max(found, key=lambda each: each or 0),)
             _check_there("sparsity", arm, wanted, found)
             yield from (found[each] for each in wanted)
 

@@ -21,15 +21,18 @@ from tombola.lab.arm import (
     check_seeds,
     tickets,
 )
+from tombola.lab.connectivity import Connectivity
 from tombola.lab.plan import Cell, Job, Subject
+from tombola.registry import unknown
 from tombola.specs import CONTROLS, EvaluateSpec, ImpSpec, TrainSpec
-from tombola.ticket.schedule import path
+from tombola.ticket.schedule import rounds
 
-__all__ = ["ARMS", "Control", "Dense", "Evaluate", "Imp", "OneShot", "Transfer"]
+__all__ = ["ARMS", "Connectivity", "Control", "Dense", "Evaluate", "Imp", "OneShot", "Transfer"]
 
-ROUNDS = ImpSpec()
-SEVENTY = Sparsities((ROUNDS.sparsity,))
+SEARCH = ImpSpec()
+SEVENTY = Sparsities((SEARCH.sparsity,))
 LAST = Sparsities()
+STARTS = ("pretrained", "rewound")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,28 +76,32 @@ class Dense(Placed):
 class Imp(Placed):
     """Iterative magnitude pruning: a search for each task and seed, a cell for each round."""
 
-    sparsity: Sparsities = SEVENTY
-    """Fraction of the scope that is zero in the end; one number, or one for each task."""
+    sparsity: Sparsities = LAST
+    """Fraction of the scope that is zero in the end; one number, or one for each task. By default
+    the last of the rounds, or 0.7."""
 
-    search: ImpSpec = ROUNDS
+    search: ImpSpec = SEARCH
     """How weights are removed and rewound."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for sparsities in (self.sparsity.every, *self.sparsity.by_task.values()):
-            if len(sparsities) != 1:
+            if len(sparsities) > 1:
                 raise SpecError(
                     f"sparsity is one number in an imp arm, got {len(sparsities)}. Name the last: "
                     "every round has a cell."
                 )
-            spec = replace(self.search, sparsity=sparsities[0])
-            path(spec.schedule, sparsity=spec.sparsity, step=spec.step)
+            rounds(self._to(sparsities))
+
+    def _to(self, sparsities: tuple[Decimal, ...]) -> ImpSpec:
+        """The search to the one sparsity that there is, or to its own."""
+        return replace(self.search, sparsity=sparsities[0]) if sparsities else self.search
 
     def cells(self, name: str, ground: Ground) -> list[Cell]:
         """The trainings of each search."""
         made = []
         for task, seed in self.places(ground):
-            spec = replace(self.search, sparsity=self.sparsity.of(task)[0])
+            spec = self._to(self.sparsity.of(task))
             found = plans.imp(ground.subjects[task], spec, seed)
             for sparsity, training in found.trainings.items():
                 made.append(
@@ -108,6 +115,7 @@ class Imp(Placed):
                         training=training,
                         yardstick=found.dense,
                         ticket=found.masks[sparsity],
+                        early=found.early,
                     )
                 )
         return made
@@ -277,22 +285,41 @@ class Transfer:
     seeds: tuple[int, ...] = ()
     """Only tickets of these seeds."""
 
+    start: str = "pretrained"
+    """What the backbone starts from: pretrained, or rewound for the weights that the search rewinds
+    to, trained on the source until then. The head is fresh either way."""
+
     def __post_init__(self) -> None:
         check_seeds(self.seeds)
+        if self.start not in STARTS:
+            raise unknown("start of a transfer", self.start, STARTS)
 
     def cells(self, name: str, ground: Ground) -> list[Cell]:
         """A training for each source, target, sparsity and seed."""
         found: dict[str, dict[int, dict[Decimal, Job]]] = {}
         chosen: dict[str, dict[Decimal, None]] = {}
+        early: dict[tuple[str, int], Job] = {}
         for ticket in tickets(self.of, ground, self.sparsity, self.sources, self.seeds):
             assert ticket.ticket is not None
             assert ticket.sparsity is not None
             masks = found.setdefault(ticket.source, {}).setdefault(ticket.seed, {})
             masks[ticket.sparsity] = ticket.ticket
             chosen.setdefault(ticket.source, {})[ticket.sparsity] = None
+            if self.start == "rewound":
+                early[ticket.source, ticket.seed] = self._early(ticket)
         targets = {task: ground.subjects[task] for task in self.targets or ground.subjects}
         return [
             cell
             for source, masks in found.items()
-            for cell in plans.transfer({source: masks}, targets, chosen[source], masks, arm=name)
+            for cell in plans.transfer(
+                {source: masks}, targets, chosen[source], masks, early=early, arm=name
+            )
         ]
+
+    def _early(self, ticket: Cell) -> Job:
+        if ticket.early is None:
+            raise SpecError(
+                f"start: rewound needs a search that rewinds to a later step, got {self.of!r}, "
+                "which doesn't. Give that a rewind_step or a rewind_fraction, or leave start out."
+            )
+        return ticket.early

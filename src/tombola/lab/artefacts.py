@@ -21,6 +21,7 @@ __all__ = [
     "outcome_files",
     "read_mask",
     "read_outcome",
+    "read_weights",
     "result_of",
     "results",
 ]
@@ -63,6 +64,13 @@ def read_outcome(store: Store, key: str) -> Outcome:
     """What a trained network made of each test example."""
     outcome: Outcome = load_arrays(store.file(key, OUTCOME))["outcome"]
     return outcome
+
+
+def read_weights(store: Store, key: str) -> dict[str, Any] | None:
+    """The weights that a training left, as arrays, by their names in the whole network; None if
+    they are gone."""
+    path = store.weights(key)
+    return load_arrays(path) if path else None
 
 
 def result_of(store: Store, key: str) -> Result:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,9 +11,10 @@ from tombola.errors import ModelError
 from tombola.lab.order import Order
 from tombola.specs import TrainSpec
 from tombola.task.baselines import trivial_score
-from tombola.task.data import Examples, encode, read_split
+from tombola.task.data import Examples, encode_split
 from tombola.task.models import Network, load_network, stream
-from tombola.task.tasks import Task, load_task
+from tombola.task.sources import read_split
+from tombola.task.tasks import Task
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.scope import whole_model_size
@@ -29,9 +29,10 @@ class Bench:
 
     network: Network
     task: Task
-    folder: Path | None
-    _encoded: dict[tuple[str, int, int], Examples] = field(default_factory=dict)
-    _trivial: dict[tuple[int, int], float] = field(default_factory=dict)
+    place: str | None
+    """Where the data are, if not where the task says."""
+    _encoded: dict[tuple[Any, ...], Examples] = field(default_factory=dict)
+    _trivial: dict[tuple[Any, ...], float] = field(default_factory=dict)
 
     @classmethod
     def open(cls, order: Order) -> "Bench":
@@ -39,10 +40,10 @@ class Bench:
 
         Raises: ModelError, if it can't be loaded.
         """
-        task = load_task(order.task)
+        task = Task.from_json(order.task)
         network = load_network(order.model, task.kind, len(task.labels))
         network.scope(order.scope)
-        return cls(network, task, None if order.folder is None else Path(order.folder))
+        return cls(network, task, order.folder)
 
     def check(self, fingerprint: str) -> None:
         """Refuse a network that is not the one whose name stands in a job.
@@ -57,24 +58,32 @@ class Bench:
 
     def training(self, spec: TrainSpec) -> Examples:
         """Tokenised examples of the training split."""
-        return self._examples("train", spec.max_length, 0)
+        return self._examples(self.task, "train", spec, 0)
 
     def test(self, spec: TrainSpec) -> Examples:
         """Tokenised examples of the split that scores come from."""
-        return self._examples(self.task.test_split, spec.max_length, spec.test_limit)
+        return self._examples(self.task, self.task.test_split, spec, spec.test_limit)
 
-    def _examples(self, split: str, max_length: int, limit: int) -> Examples:
-        name = (split, max_length, limit)
+    def beside(self, spec: TrainSpec) -> dict[str, Examples]:
+        """Name -> tokenised examples of what is scored besides."""
+        return {
+            name: self._examples(task, task.test_split, spec, spec.test_limit)
+            for name, task in self.task.scored_beside().items()
+        }
+
+    def _examples(self, task: Task, split: str, spec: TrainSpec, limit: int) -> Examples:
+        cut = spec.max_length, spec.stride, spec.query_length, spec.blocks
+        name = (task.divided, split, limit, *cut)
         if name not in self._encoded:
-            rows = read_split(self.task, split, self.folder)[: limit or None]
-            encoded = encode(rows, self.task, self.network.tokenizer, max_length=max_length)
+            rows = read_split(task, split, self.place)
+            encoded = encode_split(rows, task, self.network.tokenizer, spec, limit=limit)
             self.network.check_length(int(max(encoded.lengths)))
             self._encoded[name] = encoded
         return self._encoded[name]
 
     def trivial(self, spec: TrainSpec) -> float:
         """Score of the trivial baseline on the test split, in points."""
-        name = (spec.max_length, spec.test_limit)
+        name = (spec.max_length, spec.test_limit, spec.blocks)
         if name not in self._trivial:
             self._trivial[name] = trivial_score(
                 self.network, self.task, self.training(spec), self.test(spec)

@@ -7,7 +7,9 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 
 from tombola.errors import OutputError
@@ -50,6 +52,11 @@ class Disk:
                 f"expected a store of version 1 in {str(folder)!r}, got {version}. "
                 "Update tombola or name another --store."
             )
+
+    @cached_property
+    def _hands(self) -> ThreadPoolExecutor:
+        """Wait for the disk at the same time, which then commits everything at once."""
+        return ThreadPoolExecutor(4, thread_name_prefix="sync")
 
     def _refuse_foreign(self, about: Path) -> None:
         """Refuse a folder with anything but what somebody leaves who is creating a store now."""
@@ -106,7 +113,7 @@ class Disk:
 
     def settle(self, beside: Path, target: Path, last: str) -> None:
         """Give a complete folder its final name, unless another with the file `last` has it."""
-        sync(beside)
+        list(self._hands.map(sync, [*{*beside.iterdir(), beside / last}, beside]))
         if not target.parent.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             sync(target.parent.parent)

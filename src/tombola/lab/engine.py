@@ -11,7 +11,7 @@ from tombola.lab.plan import Plan
 from tombola.lab.store import Result, Store
 from tombola.lab.work import Job
 
-__all__ = ["Crew", "News", "Report", "Watch", "execute", "missing"]
+__all__ = ["Crew", "News", "Report", "TakenOverError", "Watch", "execute", "missing"]
 
 PAUSE = 0.2
 """Seconds between two looks at jobs that another process holds."""
@@ -36,11 +36,15 @@ class Watch:
         """A job has failed; what depends on it won't be done."""
 
 
+class TakenOverError(Exception):
+    """Ends the work on a job that another process has taken over."""
+
+
 class News(Protocol):
     """What a crew calls while it works."""
 
-    def step(self, key: str, done: int, steps: int) -> None:
-        """An optimizer step of a job is done."""
+    def step(self, key: str, done: int, steps: int) -> bool:
+        """An optimizer step of a job is done; whether to go on, and say more of it."""
 
     def done(self, key: str) -> None:
         """A job's result is in the store."""
@@ -103,18 +107,20 @@ def execute(
     Returns: what was done and what has failed; a failure stops only what depends on it.
     Raises: OutputError, if the disk refuses: then nothing more can be kept.
     """
-    run = _Run(plan, store, watch, missing(plan, store), threads, processes)
-    watch.plan([j for j in plan.jobs if j.key in run.todo], run.kept())
-    try:
-        while run.todo:
-            run.hand_out(crew)
-            if run.leases:
-                crew.wait(PAUSE, run)
-            elif run.todo:
-                time.sleep(PAUSE)
-    finally:
-        crew.close()
-        run.release()
+    with store.announce(job.key for job in plan.jobs if plan.readers(job)) as reading:
+        run = _Run(plan, store, watch, missing(plan, store), threads, processes, reading)
+        watch.plan([j for j in plan.jobs if j.key in run.todo], run.kept())
+        try:
+            while run.todo:
+                run.hand_out(crew)
+                if run.leases:
+                    crew.wait(PAUSE, run)
+                elif run.todo:
+                    time.sleep(PAUSE)
+        finally:
+            crew.close()
+            run.release()
+        run.tidy()
     return run.report
 
 
@@ -129,6 +135,8 @@ class _Run:
     """Keys of the jobs that are to be done or in work."""
     threads: int
     processes: int
+    reading: Lease
+    """Says that this run is alive, and which weights it reads."""
     leases: dict[str, Lease] = field(default_factory=dict)
     """Of the jobs in work."""
     report: Report = field(default_factory=Report)
@@ -185,9 +193,14 @@ class _Run:
         lost = bool(self._readers(job)) and self.store.weights(job.key) is None
         return self.store.intact(job.key) and not lost
 
-    def step(self, key: str, done: int, steps: int) -> None:
-        self.leases[key].beat({"done": done, "steps": steps})
+    def step(self, key: str, done: int, steps: int) -> bool:
+        lease = self.leases[key]
+        lease.beat({"done": done, "steps": steps})
+        if lease.lost:  # this process was silent too long; the job stays in todo until they end it
+            self.leases.pop(key).release()
+            return False
         self.watch.step(self.by_key[key], done, steps)
+        return True
 
     def done(self, key: str) -> None:
         self.leases.pop(key).release()
@@ -201,8 +214,20 @@ class _Run:
         self.report.done.append(job)
         for parent in (*job.reads_weights, job):
             if parent.kind == "train" and not self._readers(parent):
-                self.store.drop_weights(parent.key)
+                self._drop_weights(parent)
         self.watch.finish(job, result)
+
+    def _drop_weights(self, job: Job) -> None:
+        """Remove the weights of a training, unless another run reads them."""
+        if self.store.weights(job.key) and job.key not in self.store.wanted(self.reading):
+            self.store.drop_weights(job.key)
+
+    def tidy(self) -> None:
+        """Remove the weights that were left for other runs, which may have ended meanwhile."""
+        for job in self.plan.jobs:
+            readers = self.plan.readers(job) if self.store.weights(job.key) else ()
+            if readers and all(self.store.intact(reader.key) for reader in readers):
+                self._drop_weights(job)
 
     def failed(self, key: str, error: Exception) -> None:
         self.leases.pop(key).release()

@@ -3,7 +3,7 @@
 import dataclasses
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,7 +16,7 @@ from tombola.lab.store import Result, Store
 from tombola.lab.work import Job
 from tombola.specs import TrainSpec, key
 
-__all__ = ["Estimate", "Pace", "estimate"]
+__all__ = ["Estimate", "Pace", "estimate", "remaining"]
 
 TRIAL_STEPS = 6
 """Steps of the short training by which a pace is measured that the store knows nothing of."""
@@ -83,9 +83,28 @@ def estimate(plan: Plan, store: Store, *, workers: int, threads: int) -> Estimat
     )
 
 
+def remaining(plan: Plan, store: Store, todo: Collection[str]) -> float | None:
+    """Seconds that some jobs will take, one after another, at the pace of those that are done.
+
+    Returns: None, if the pace of one of them is not known yet.
+    """
+    known = [r for job in plan.jobs if job.key not in todo and (r := store.read(job.key))]
+    alike: dict[tuple[Any, ...], list[Result]] = {}
+    for result in known:
+        if result.kind == "train":
+            alike.setdefault(_sort(result.spec), []).append(result)
+    paces = {sort: _median(results) for sort, results in alike.items()}
+    left = [job for job in plan.jobs if job.key in todo and job.kind == "train"]
+    if any(_sort(job.spec) not in paces for job in left):
+        return None
+    return sum(_seconds(job, paces) for job in left)
+
+
 def _kind(job: Job) -> str:
     if job.kind == "prune":
         return "prunings"
+    if job.kind == "interpolate":
+        return "lines between trainings"
     if "mask" in job.parents:
         return "trainings under a mask"
     return "dense trainings" if "course" not in job.spec else "other dense trainings"
@@ -110,6 +129,8 @@ def _sort(made_of: Mapping[str, Any]) -> tuple[Any, ...]:
 def _seconds(job: Job, paces: Mapping[tuple[Any, ...], Pace]) -> float:
     if job.kind == "prune":
         return max((pace.scope_size for pace in paces.values()), default=0) * 1e-8
+    if job.kind == "interpolate":  # each point is scored, and then its loss taken
+        return 2 * job.steps * paces[_sort(job.parents["left"].spec)].around
     pace = paces[_sort(job.spec)]
     return job.steps * pace.step + pace.around
 
@@ -122,11 +143,16 @@ def _pace(
     mine = [r for r in alike if _sort(r.spec) == _sort(job.spec)]
     if not mine:
         return _measured(job, threads)
+    return _median(mine)
+
+
+def _median(alike: Sequence[Result]) -> Pace:
+    """The pace of trainings of one sort."""
     return Pace(
-        step=median(r.facts["training_seconds"] / r.facts["steps"] for r in mine),
-        around=median(r.seconds - r.facts["training_seconds"] for r in mine),
-        backbone_size=mine[0].facts["backbone_size"],
-        scope_size=mine[0].facts["scope_size"],
+        step=median(r.facts["training_seconds"] / r.facts["steps"] for r in alike),
+        around=median(r.seconds - r.facts["training_seconds"] for r in alike),
+        backbone_size=alike[0].facts["backbone_size"],
+        scope_size=alike[0].facts["scope_size"],
     )
 
 

@@ -19,8 +19,11 @@ from tombola.lab.order import Order
 from tombola.lab.store import Result, Store
 from tombola.specs import CourseSpec, TrainSpec
 from tombola.task.checkpoint import Checkpoint
-from tombola.task.metrics import METRICS
+from tombola.task.loss import mean_loss
+from tombola.task.metrics import METRICS, Outcome
 from tombola.task.models import stream, weights_digest
+from tombola.task.ranks import accelerator
+from tombola.task.tasks import on_hub
 from tombola.task.train import evaluate, fit, numerics
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import random_like
@@ -62,7 +65,7 @@ def perform(order: Order, store: Store, benches: Benches, step: Step, *, main: b
         )
 
 
-# --- the two kinds -----------------------------------------------------------
+# --- the kinds ----------------------------------------------------------------
 
 
 def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
@@ -75,6 +78,8 @@ def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
     for role in ("start", "head"):
         if role in order.parents:
             network.load(_weights(store, order.parents[role]), only_head=role == "head")
+    if "body" in order.parents:
+        network.load_body(_weights(store, order.parents["body"]))
     done = fit(
         network,
         bench.task,
@@ -87,6 +92,7 @@ def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
         watch=step,
     )
     outcome = evaluate(network, bench.task, bench.test(spec))
+    more = _more(bench, spec, outcome)
     weights = network.weights()
     digest = weights_digest(weights)
     if main:
@@ -96,6 +102,8 @@ def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
         "metric": bench.task.metric,
         "seed": spec.seed,
         "score": METRICS[bench.task.metric](outcome),
+        **({"more": more} if more else {}),
+        **({"data": order.folder} if on_hub(order.folder) else {}),
         "trivial": bench.trivial(spec),
         "sparsity": mask.sparsity,
         "dead": mask.dead,
@@ -105,6 +113,16 @@ def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
         "weights": digest,
     }
     return facts, outcome_files(outcome)
+
+
+def _more(bench: Bench, spec: TrainSpec, outcome: Outcome) -> dict[str, float]:
+    """What is told besides the score: other metrics, and the metric on other rows; in points."""
+    task = bench.task
+    more = {name: METRICS[name](outcome) for name in task.more}
+    for name, examples in bench.beside(spec).items():
+        beside = evaluate(bench.network, task, examples)
+        more[f"{name} {task.metric}"] = METRICS[task.metric](beside)
+    return more
 
 
 def _prune(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
@@ -127,9 +145,40 @@ def _prune(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
     return mask_files(mask)
 
 
+def _interpolate(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
+    spec = TrainSpec(**result_of(store, order.parents["left"]).spec["train"])
+    left, right = (_weights(store, order.parents[end]) for end in ("left", "right"))
+    network, examples, points = bench.network, bench.test(spec), order.spec["points"]
+    network.model.to(accelerator().device)
+    positions = [number / (points - 1) for number in range(points)]
+    scores, losses = [], []
+    for number, position in enumerate(positions, start=1):
+        network.load(between(left, right, position))
+        scores.append(METRICS[bench.task.metric](evaluate(network, bench.task, examples)))
+        losses.append(mean_loss(network, bench.task, examples))
+        step(number, points)
+    facts = {
+        "task": bench.task.name,
+        "metric": bench.task.metric,
+        "seed": spec.seed,
+        "positions": positions,
+        "scores": scores,
+        "losses": losses,
+    }
+    return facts, {}
+
+
+def between(left: Tensors, right: Tensors, position: float) -> Tensors:
+    """The point of the line between two networks: `left` at 0, `right` at 1, to the bit."""
+    if position in (0, 1):
+        return right if position else left
+    return {name: torch.lerp(weight, right[name], position) for name, weight in left.items()}
+
+
 KINDS: Mapping[str, Callable[[Order, Store, Bench, Step, bool], Made]] = {
     "train": _train,
     "prune": _prune,
+    "interpolate": _interpolate,
 }
 
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from tombola.registry import unknown
-from tombola.specs import EvaluateSpec, FindSpec, LabSpec, TrainSpec
+from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
 from tombola.task.embedded import model_path
-from tombola.task.tasks import Task, load_task
-from tombola.ticket.schedule import path
+from tombola.task.own import named_task
+from tombola.task.tasks import Task, check_recipe
+from tombola.ticket.schedule import rounds
 
 __all__ = ["evaluate_options", "find_options"]
 
@@ -19,13 +20,13 @@ def find_options(options: Mapping[str, Any]) -> tuple[FindSpec, Task, TrainSpec,
     """The search, its task, the task's recipe as changed by the options, and the laboratory.
 
     Args:
-        options: fields of `FindSpec`, `TrainSpec` and `LabSpec`; those not named keep their
-            default, or what the task's recipe says.
+        options: fields of `FindSpec`, `TaskSpec`, `TrainSpec` and `LabSpec`; those not named keep
+            their default, or what the task's recipe says.
 
     Raises: SpecError, ModelError, for a name or a value that makes no sense.
     """
     spec, task, recipe, lab = _specify(FindSpec, options, FindSpec.task)
-    path(spec.schedule, sparsity=spec.sparsity, step=spec.step)
+    rounds(spec)
     model_path(spec.model)
     return spec, task, recipe, lab
 
@@ -40,19 +41,22 @@ def evaluate_options(
 def _specify(
     kind: type[S], options: Mapping[str, Any], task: str
 ) -> tuple[S, Task, TrainSpec, LabSpec]:
-    mine, recipe, lab = (_fields(spec) for spec in (kind, TrainSpec, LabSpec))
-    recipe -= {"seed"}
+    mine, named, recipe, lab = (_fields(each) for each in (kind, TaskSpec, TrainSpec, LabSpec))
+    recipe -= {*SEEDS}
+    known = mine | named | recipe | lab
     for name in options:
-        if name not in mine | recipe | lab:
-            raise unknown("option", name, mine | recipe | lab)
-    chosen, changes, where = (
+        if name not in known:
+            raise unknown("option", name, known)
+    chosen, about, changes, where = (
         {name: value for name, value in options.items() if name in fields}
-        for fields in (mine, recipe, lab)
+        for fields in (mine, named, recipe, lab)
     )
     chosen["task"] = chosen.get("task") or task
     spec = kind(**chosen)
-    found = load_task(chosen["task"])
-    return spec, found, dataclasses.replace(found.recipe, **changes), LabSpec(**where)
+    found = named_task(chosen["task"], TaskSpec(**about))
+    changed = dataclasses.replace(found.recipe, **changes)
+    check_recipe(found, changed)
+    return spec, found, changed, LabSpec(**where)
 
 
 def _fields(spec: type) -> set[str]:

@@ -16,8 +16,9 @@ class Order(Named):
     model: str
     """Where the network is."""
     task: str
+    """The task's definition, as one line of JSON."""
     folder: str | None
-    """Where the task's data are; None for the package's own."""
+    """Where the task's data are: a folder, or `hub:OWNER/NAME`; None for the package's own."""
     scope: str
     keep_weights: bool
     """Whether a later job of the plan reads the weights."""
@@ -41,7 +42,7 @@ def order_of(job: Job, *, keep_weights: bool, threads: int, processes: int) -> O
     return Order(
         **job.named(),
         model=job.subject.model,
-        task=job.subject.task.name,
+        task=job.subject.task.to_json(),
         folder=job.subject.folder,
         scope=job.subject.scope,
         keep_weights=keep_weights,

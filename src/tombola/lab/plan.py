@@ -14,7 +14,7 @@ from tombola.errors import SpecError
 from tombola.lab.controls import control
 from tombola.lab.work import VERSIONS, Job, Subject, dense, given, one_shot, prune, train
 from tombola.specs import CourseSpec, ImpSpec
-from tombola.ticket.schedule import path
+from tombola.ticket.schedule import rounds
 
 __all__ = [
     "VERSIONS",
@@ -56,8 +56,13 @@ class Cell:
     """The training of the dense network that it is compared with."""
     ticket: Job | None = None
     """The mask that it is trained under."""
+    early: Job | None = None
+    """For a ticket of a search: the training until the step that its weights are rewound to; None
+    if that is before training, or if they are never rewound."""
     of: str = ""
     """The arm that it is compared with, for a control."""
+    line: Job | None = None
+    """The interpolation that it is an end of."""
 
     @property
     def key(self) -> str:
@@ -93,6 +98,8 @@ class Plan:
                 cells.append(each)
                 _collect(each.yardstick, jobs)
                 _collect(each.training, jobs)
+                if each.line is not None:
+                    _collect(each.line, jobs)
             else:
                 _collect(each, jobs)
         return cls(tuple(jobs.values()), tuple(cells))
@@ -141,6 +148,8 @@ class Search:
     """Sparsity -> the mask found."""
     trainings: dict[Decimal, Job]
     """Sparsity -> the training of the network under that mask."""
+    early: Job | None = None
+    """The training until the step that weights are rewound to, unless that is before training."""
 
 
 def imp(subject: Subject, spec: ImpSpec, seed: int) -> Search:
@@ -149,10 +158,10 @@ def imp(subject: Subject, spec: ImpSpec, seed: int) -> Search:
     Raises: SpecError, if the schedule makes no sense or the training has no such step.
     Source: Chen et al. 2020, Algorithm 1; the options are what their research code does besides.
     """
-    sparsities = path(spec.schedule, sparsity=spec.sparsity, step=spec.step)
+    sparsities = rounds(spec)
     point = _rewinding_point(subject, spec)
-    rounds = len(sparsities) + (not spec.prune_first)
-    whole = CourseSpec(horizon=rounds if spec.long_horizon else 1)
+    trained = len(sparsities) + (not spec.prune_first)
+    whole = CourseSpec(horizon=trained if spec.long_horizon else 1)
     early = last = None
     if point:
         what = f"dense until step {point}"
@@ -176,7 +185,7 @@ def imp(subject: Subject, spec: ImpSpec, seed: int) -> Search:
             course=replace(whole, first=point),
         )
         masks[sparsity], trainings[sparsity] = mask, last
-    return Search(dense(subject, seed), masks, trainings)
+    return Search(dense(subject, seed), masks, trainings, early)
 
 
 def _described(spec: ImpSpec, point: int) -> tuple[str, str]:
@@ -217,6 +226,7 @@ def transfer(
     sparsities: Iterable[Decimal],
     seeds: Iterable[int],
     *,
+    early: Mapping[tuple[str, int], Job] | None = None,
     arm: str = "transfer",
 ) -> list[Cell]:
     """The tickets of some tasks, each trained on others.
@@ -226,6 +236,8 @@ def transfer(
         targets: name -> what is trained on.
         sparsities: of the masks.
         seeds: of the search and of the training that follows, which share theirs.
+        early: source and seed -> the training until the step that the search rewinds to; where
+            there is one, the backbone starts from its weights instead of the pre-trained ones.
         arm: name of the cells' arm.
 
     Raises: SpecError, if a source has no such mask, or it is of another network than a target.
@@ -242,7 +254,9 @@ def transfer(
                     f"expected a ticket of {source!r} at {sparsity:f} with seed {seed}, got "
                     f"{there}. Name sparsities and seeds of the search."
                 )
-            what = f"ticket of {source} at {sparsity:f}"
+            body = (early or {}).get((source, seed))
+            from_there = f", from step {body.steps} of {source}" if body else ""
+            what = f"ticket of {source} at {sparsity:f}{from_there}"
             cells.append(
                 Cell(
                     arm=arm,
@@ -251,7 +265,7 @@ def transfer(
                     target=target,
                     sparsity=sparsity,
                     seed=seed,
-                    training=train(subject, seed, what, mask=mask),
+                    training=train(subject, seed, what, mask=mask, body=body),
                     yardstick=yardstick,
                     ticket=mask,
                 )

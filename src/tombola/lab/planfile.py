@@ -15,10 +15,10 @@ from tombola.lab.arms import ARMS
 from tombola.lab.fields import Fields, compose
 from tombola.lab.plan import Cell, Plan, Subject
 from tombola.registry import unknown
-from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, FindSpec, TrainSpec
+from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, SEEDS, FindSpec, TrainSpec
 from tombola.task.tasks import Task, load_task
 
-__all__ = ["PlanFile", "expand", "plan_names", "read_plan"]
+__all__ = ["PlanFile", "data_in", "expand", "plan_names", "read_plan"]
 
 VERSION = 1
 """Of the format of plan files."""
@@ -50,6 +50,9 @@ class PlanFile:
 
     seeds: tuple[int, ...] = FindSpec.seeds
     """Of the searches and trainings of every arm that names no others."""
+
+    data: Mapping[str, Path]
+    """Task -> the folder with its files, for tasks whose data are not the package's own."""
 
     where: str
     """Name of the file."""
@@ -88,7 +91,7 @@ def read_plan(plan: str | Path) -> PlanFile:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"expected a plan file, got {str(plan)!r}: {error}.") from None
-    return _parse(text, path.name if path.parent == CATALOG else str(plan))
+    return _parse(text, path.name if path.parent == CATALOG else str(plan), path.parent)
 
 
 def expand(plan: PlanFile, subject: Callable[[Task, TrainSpec], Subject]) -> Plan:
@@ -120,10 +123,11 @@ SIMPLE = {
     for field in dataclasses.fields(PlanFile)
     if field.name in ("about", "model", "scope", "seeds")
 }
-RECIPE = {field.name: field for field in dataclasses.fields(TrainSpec) if field.name != "seed"}
+RECIPE = {field.name: field for field in dataclasses.fields(TrainSpec) if field.name not in SEEDS}
 
 
-def _parse(text: str, where: str) -> PlanFile:
+def _parse(text: str, where: str, folder: Path) -> PlanFile:
+    """What stands in a plan; folders that it names are relative to its own."""
     root = compose(text, where)
     fields = Fields(where, {ControlName: ("control", [*CONTROLS, *OPTIONAL_CONTROLS])})
     entries = fields.entries(root, "the plan")
@@ -137,8 +141,9 @@ def _parse(text: str, where: str) -> PlanFile:
         if name not in entries or not entries[name][1].value:
             raise SpecError(f"{where}: a plan needs `{name}`, got none. Add some.")
     lines: dict[tuple[str, str], int] = {}
+    data: dict[str, Path] = {}
     train = _recipe(fields, entries["train"][1], "train") if "train" in entries else {}
-    tasks = _tasks(fields, entries["tasks"][1], train, lines)
+    tasks = _tasks(fields, entries["tasks"][1], train, lines, data)
     fields.names[TaskName] = ("task of the plan", list(tasks))
     arms = _arms(fields, entries["arms"][1], lines)
     simple = {name: entries[name] for name in SIMPLE if name in entries}
@@ -146,7 +151,8 @@ def _parse(text: str, where: str) -> PlanFile:
     for name in given.keys() - {"about"}:
         with fields.at(fields.line(entries[name][0])):
             FindSpec(**{name: given[name]})
-    return PlanFile(tasks=tasks, arms=arms, where=where, lines=lines, **given)
+    data = {task: folder / place for task, place in data.items()}
+    return PlanFile(tasks=tasks, arms=arms, data=data, where=where, lines=lines, **given)
 
 
 def _check_version(
@@ -176,9 +182,16 @@ def _recipe(fields: Fields, node: Node, what: str) -> Changes:
 
 
 def _tasks(
-    fields: Fields, node: Node, train: Changes, lines: dict[tuple[str, str], int]
+    fields: Fields,
+    node: Node,
+    train: Changes,
+    lines: dict[tuple[str, str], int],
+    data: dict[str, Path],
 ) -> dict[str, Changes]:
-    """Task -> what is changed of its recipe: by the plan, and by the task's own field."""
+    """Task -> what is changed of its recipe: by the plan, and by the task's own field.
+
+    Lines, and folders as they stand there, go into `lines` and `data`.
+    """
     if not isinstance(node, MappingNode):
         names = fields.several(node, str, "tasks")
         lines |= {
@@ -190,12 +203,34 @@ def _tasks(
         lines["tasks", name] = fields.line(key)
         tasks[name] = train
         if settings.value != "":
-            for setting, (inner, changes) in fields.entries(settings, f"task {name!r}").items():
+            for setting, (inner, given) in fields.entries(settings, f"task {name!r}").items():
                 with fields.at(fields.line(inner)):
-                    if setting != "train":
-                        raise unknown("field of a task", setting, ["train"])
-                tasks[name] = {**train, **_recipe(fields, changes, "train")}
+                    if setting not in ("train", "data"):
+                        raise unknown("field of a task", setting, ["train", "data"])
+                if setting == "train":
+                    tasks[name] = {**train, **_recipe(fields, given, "train")}
+                else:
+                    data[name] = Path(fields.one(given, str, "data"))
     return tasks
+
+
+def data_in(folder: str | Path, plan: PlanFile) -> PlanFile:
+    """The plan with the data of a folder, which has a folder for each task that it has data of.
+
+    A plan of one task may be given the folder with its files, too.
+
+    Raises: SpecError, if no task of the plan has data there.
+    """
+    place = Path(folder)
+    found = {task: place / task for task in plan.tasks if (place / task).is_dir()}
+    if not found and len(plan.tasks) == 1 and place.is_dir():
+        found = dict.fromkeys(plan.tasks, place)
+    if not found:
+        raise SpecError(
+            f"expected a folder for each task in {str(folder)!r} ({', '.join(plan.tasks)}), got "
+            f"none of them. Name another --data."
+        )
+    return replace(plan, data={**plan.data, **found})
 
 
 def _arms(fields: Fields, node: Node, lines: dict[tuple[str, str], int]) -> dict[str, Arm]:

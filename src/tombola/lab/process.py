@@ -4,6 +4,7 @@ import os
 import platform
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -57,6 +58,7 @@ class Process:
         return None if started is None else started != self.started
 
 
+@cache
 def _machine() -> str:
     boot = space = ""
     with suppress(OSError):

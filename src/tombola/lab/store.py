@@ -1,6 +1,7 @@
 """Finished jobs by what made them, in a folder that many processes share (docs/store-format.md)."""
 
-from collections.abc import Callable, Iterator, Mapping
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,12 @@ from tombola.lab.disk import KEY, Disk
 from tombola.lab.index import bring_up_to_date, listed
 from tombola.lab.lease import Lease
 from tombola.lab.result import Result, decode, encode, sha256
-from tombola.ticket.folder import sync
 
 __all__ = ["Result", "Store"]
 
 ABOUT, WEIGHTS = "result.json", "weights.safetensors"
+RUN = "run-"
+"""How the lease of a whole run begins."""
 
 
 class Store:
@@ -65,20 +67,24 @@ class Store:
         )
 
     def intact(self, key: str) -> bool:
-        """Whether a result is there and its files have their sizes; `verify` reads them, too."""
+        """Whether a result is there and its files have their sizes, and their contents where they
+        were touched after it was written; `verify` reads all."""
         try:
             result = self._read(key)
-        except ValueError:
+            return result is not None and not any(self._missing(result))
+        except (ValueError, OSError):  # damaged, or somebody takes it out just now
             return False
-        return result is not None and not any(self._missing(result))
 
     def _missing(self, result: Result) -> Iterator[str]:
+        written = self.file(result.key, ABOUT).stat().st_mtime_ns  # it is written last
         for name, size in result.sizes.items():
             file = self.file(result.key, name)
             if not file.is_file():
                 yield f"{name} is missing"
-            elif file.stat().st_size != size:
-                yield f"{name} has {file.stat().st_size} bytes, expected {size}"
+            elif (now := file.stat()).st_size != size:
+                yield f"{name} has {now.st_size} bytes, expected {size}"
+            elif now.st_mtime_ns > written and sha256(file.read_bytes()) != result.files[name]:
+                yield f"{name} is not what was written"
 
     def file(self, key: str, name: str) -> Path:
         """Where a file of a result is."""
@@ -189,10 +195,8 @@ class Store:
     def _keep(self, key: str, files: Mapping[str, bytes]) -> None:
         target = self._disk.at("results", key)
         with self._disk.aside(target) as beside:
-            for name, content in files.items():
-                (beside / name).write_bytes(content)
-            for name in files:  # all are written first: the disk then syncs them together
-                sync(beside / name)
+            for name in (*(files.keys() - {ABOUT}), ABOUT):
+                (beside / name).write_bytes(files[name])
             self._disk.settle(beside, target, ABOUT)
         if self.partial(key).exists():
             with suppress(OutputError):  # the result is safe, and `collect` tries again
@@ -221,7 +225,6 @@ class Store:
         target = self._disk.at("weights", key)
         with self._disk.aside(target) as beside:
             write(beside / WEIGHTS)
-            sync(beside / WEIGHTS)
             self._disk.settle(beside, target, WEIGHTS)
         return target / WEIGHTS
 
@@ -255,10 +258,34 @@ class Store:
         """Who is at a job: host, pid, since, beat (both in seconds since 1970) and progress."""
         return lease.holder(self._lease(key))
 
+    def announce(self, weights: Iterable[str]) -> Lease:
+        """Say that a run will read the weights of these trainings, until the lease is released.
+
+        Raises: OutputError, if the disk refuses.
+        """
+        path = self.folder / "leases" / f"{RUN}{secrets.token_hex(8)}.json"
+        with self._disk.refusals(path):
+            path.parent.mkdir(exist_ok=True)
+            own = lease.claim(path)
+        assert own is not None, "a name that nobody else has"
+        own.beat({"weights": list(weights)})
+        return own
+
+    def wanted(self, own: Lease | None = None) -> set[str]:
+        """The trainings whose weights somebody alive reads, besides the run that has `own`."""
+        found: set[str] = set()
+        for path in (self.folder / "leases").glob(f"{RUN}*.json"):
+            if own is None or path != own.path:
+                about = lease.holder(path) or {}
+                found.update((about.get("progress") or {}).get("weights", ()))
+        return found
+
     # --- tidying -------------------------------------------------------------
 
     def collect(self, *, everything: bool = False) -> dict[str, int]:
         """Remove what can be made again: weights, checkpoints, and what dead processes left.
+
+        Weights that a run reads which is at work now stay.
 
         Args:
             everything: checkpoints of jobs that are not finished and that nobody is at, too.
@@ -266,7 +293,9 @@ class Store:
         Returns: how many weights, tmp, partial and leases are gone, and how many bytes.
         """
         freed = dict.fromkeys(("weights", "tmp", "partial", "leases", "bytes"), 0)
-        found = [("weights", path) for path in self.folder.glob("weights/*/*")]
+        wanted = self.wanted()
+        weights = (path for path in self.folder.glob("weights/*/*") if path.name not in wanted)
+        found = [("weights", path) for path in weights]
         found += [("tmp", path) for path in self._disk.litter()]
         for what, path in found:
             freed["bytes"] += self._disk.delete(path)

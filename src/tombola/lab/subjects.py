@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tombola.errors import OutputError
 from tombola.lab.work import Subject
 from tombola.specs import TrainSpec
 from tombola.task.embedded import model_path
-from tombola.task.tasks import Task
+from tombola.task.tasks import Task, check_recipe, on_hub
 from tombola.ticket.folder import write_file
 
 __all__ = ["Subjects"]
@@ -37,25 +38,44 @@ class Subjects:
     ) -> Subject:
         """The network and the task with its data.
 
-        Raises: ModelError, DataError, if one of them can't be loaded.
+        Args:
+            model: an embedded name, a folder, or a hub id.
+            task: with the split that is scored.
+            recipe: how it is trained; texts of the user's own are read in blocks in masked
+                language modelling.
+            scope: the weights that may be pruned.
+            folder: where the data are: a folder, or `hub:OWNER/NAME`; the task's own if None.
+
+        Raises: ModelError, DataError, if one of them can't be loaded; SpecError, if the recipe
+            has knobs that mean nothing for the task.
         """
-        data = self._once(
-            ("data", task.name, task.version),
-            (task.folder if folder is None else Path(folder)).glob("*"),
-            lambda: _data(task, folder),
-        )
-        network = self._once(
-            ("model", model), Path(model_path(model)).glob("*"), lambda: _network(model)
-        )
+        place = _place(task, folder)
+        if task.kind == "mlm" and place is not None:
+            recipe = replace(recipe, blocks=True)
+        check_recipe(task, recipe)
+        made_of = [task.identity, task.test_split, task.train_rows, task.divided]
+        files = list(_files(task, place))
+        data = self._once(("data", *made_of, place), files, lambda: _data(task, place))
+        weights = list(Path(model_path(model)).glob("*"))
+        network = self._once(("model", model), weights, lambda: _network(model))
+        examples = data["examples"]
+        if recipe.stride or recipe.blocks:
+            cut = [recipe.max_length, recipe.stride, recipe.query_length, recipe.blocks]
+            examples = self._once(
+                ("examples", model, *made_of, place, cut),
+                [*files, *weights] if files and weights else [],
+                lambda: _examples(model, task, recipe, place),
+            )["examples"]
         return Subject(
             model=model,
             fingerprint=network["fingerprint"],
             task=task,
             recipe=recipe,
             data=data["fingerprint"],
-            examples=data["examples"],
-            folder=folder,
+            examples=examples,
+            folder=place,
             scope=scope,
+            notes=tuple(data["notes"]),
         )
 
     def save(self) -> None:
@@ -80,12 +100,45 @@ class Subjects:
         return found
 
 
-def _data(task: Task, folder: str | None) -> dict[str, Any]:
-    from tombola.task.data import data_fingerprint, read_split
+def _place(task: Task, folder: str | None) -> str | None:
+    """Where the data are; of the hub, the revision that it has now."""
+    place = folder or task.place
+    if place is None or not on_hub(place):
+        return place
+    from tombola.task.hub import pinned
 
-    place = None if folder is None else Path(folder)
-    train, test = (read_split(task, split, place) for split in ("train", task.test_split))
-    return {"fingerprint": data_fingerprint(train, test), "examples": len(train)}
+    return pinned(place)
+
+
+def _files(task: Task, place: str | None) -> Iterable[Path]:
+    """The files that the data are in; none for a data set of the hub."""
+    if on_hub(place):
+        return ()
+    folder = task.folder if place is None else Path(place)
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def _data(task: Task, place: str | None) -> dict[str, Any]:
+    from tombola.task.sources import data_fingerprint, read_split
+
+    notes: list[str] = []
+    train = read_split(task, "train", place, notes=notes)
+    tests = [
+        read_split(each, each.test_split, place, notes=notes)
+        for each in (task, *task.scored_beside().values())
+    ]
+    fingerprint = data_fingerprint(train, *tests)
+    return {"fingerprint": fingerprint, "examples": len(train), "notes": notes}
+
+
+def _examples(model: str, task: Task, recipe: TrainSpec, place: str | None) -> dict[str, Any]:
+    """How many windows or blocks the training split makes."""
+    from tombola.task.data import encode_split
+    from tombola.task.models import load_tokenizer
+    from tombola.task.sources import read_split
+
+    rows = read_split(task, "train", place)
+    return {"examples": len(encode_split(rows, task, load_tokenizer(model), recipe))}
 
 
 def _network(model: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is to be done, as data: trainings and prunings, each named by what makes it; no torch."""
+"""What is to be done, as data: each job is named by what makes it; no torch."""
 
 import json
 from collections.abc import Mapping
@@ -19,15 +19,17 @@ __all__ = [
     "Subject",
     "dense",
     "given",
+    "interpolate",
     "one_shot",
     "prune",
+    "reordered",
     "train",
 ]
 
-VERSIONS = {"train": 1, "prune": 1}
+VERSIONS = {"train": 1, "prune": 1, "interpolate": 1}
 """Kind of job -> its version; raised when the same spec comes to mean something else."""
 
-READS_WEIGHTS = ("trained", "start", "head")
+READS_WEIGHTS = ("trained", "start", "head", "body", "left", "right")
 """Roles of the parents whose trained weights a job reads."""
 
 
@@ -45,10 +47,12 @@ class Subject:
     data: str
     """Fingerprint of the rows."""
     examples: int
-    """Rows of the training split."""
+    """Training examples: rows of the split, or windows or blocks of them."""
     folder: str | None
     """Where the data are, None for the package's own; never in a key."""
     scope: str = "encoder"
+    notes: tuple[str, ...] = ()
+    """What a reader of the results must know of how the data were read; never in a key."""
 
     @property
     def steps(self) -> int:
@@ -81,7 +85,7 @@ class Job:
     """Something to be done once: its key is the same wherever it is asked for."""
 
     kind: str
-    """train or prune."""
+    """train, prune or interpolate."""
     spec: Mapping[str, Any]
     """As JSON: all that names it besides its parents; knobs only where not at their default."""
     parents: Mapping[str, "Job"]
@@ -111,9 +115,9 @@ class Job:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps that it does; 0 for a pruning."""
+        """Optimizer steps that it does, or points of a line; 0 for a pruning."""
         if self.kind != "train":
-            return 0
+            return int(self.spec.get("points", 0))
         course = CourseSpec(**self.spec.get("course", {}))
         whole = TrainSpec(**self.spec["train"]).steps(self.subject.examples)
         return (course.last or whole) - course.first
@@ -133,6 +137,7 @@ def train(
     init: str = "pretrained",
     start: Job | None = None,
     head: Job | None = None,
+    body: Job | None = None,
     course: CourseSpec | None = None,
 ) -> Job:
     """The training of a network on a task.
@@ -145,27 +150,29 @@ def train(
         init: what the living weights start from.
         start: the training whose trained weights, head included, it starts from instead.
         head: the training whose trained head it starts from.
+        body: the training, of whatever task, whose trained weights it starts from, head excluded.
         course: which part of the training is done, if not all of it.
 
-    Raises: SpecError, if the mask is of another network or scope, or there is no such init.
+    Raises: SpecError, if mask or body are of another network or scope, or there is no such init.
     """
     if init not in INITS:
         raise unknown("initialisation", init, INITS)
     spec: dict[str, Any] = {
         "model": subject.fingerprint,
         "data": subject.data,
-        "task": [subject.task.name, subject.task.version],
+        "task": subject.task.identity,
         "train": knobs(replace(subject.recipe, seed=seed)),
     }
     if init != "pretrained":
         spec["init"] = init
     if course is not None and (changed := knobs(course)):
         spec["course"] = changed
-    if mask is not None:
-        _check_fits(subject, mask)
+    for other in (mask, body):
+        if other is not None:
+            _check_fits(subject, other)
     if mask is not None or init != "pretrained":
         spec |= _scope(subject)
-    parents = {"mask": mask, "start": start, "head": head}
+    parents = {"mask": mask, "start": start, "head": head, "body": body}
     return Job(
         kind="train",
         spec=spec,
@@ -178,6 +185,35 @@ def train(
 def dense(subject: Subject, seed: int) -> Job:
     """The training of the whole network."""
     return train(subject, seed, "dense")
+
+
+def reordered(training: Job, order_seed: int) -> Job:
+    """The same training, head and mask included, with data order and dropout of another seed."""
+    recipe = replace(TrainSpec(**training.spec["train"]), order_seed=order_seed)
+    return Job(
+        kind="train",
+        spec={**training.spec, "train": knobs(recipe)},
+        parents=training.parents,
+        subject=training.subject,
+        label=f"{training.label}, order {order_seed}",
+    )
+
+
+def interpolate(left: Job, right: Job, *, points: int) -> Job:
+    """The score and the loss of networks on the straight line between two trained ones.
+
+    Args:
+        left: the training that the line begins at.
+        right: the one that it ends at, of the same network on the same task.
+        points: networks on the line, both ends included, equally far apart.
+    """
+    return Job(
+        kind="interpolate",
+        spec={"points": points},
+        parents={"left": left, "right": right},
+        subject=left.subject,
+        label=f"line from {left.label} to {right.label.rpartition(', ')[2]}",
+    )
 
 
 def prune(
@@ -241,16 +277,18 @@ def _scope(subject: Subject) -> dict[str, str]:
     return {} if subject.scope == "encoder" else {"scope": subject.scope}
 
 
-def _check_fits(subject: Subject, mask: Job) -> None:
-    """Refuse a mask of another network, or of other weights of it."""
-    theirs = mask.subject
+def _check_fits(subject: Subject, other: Job) -> None:
+    """Refuse a mask or weights of another network, and a mask of other weights of it."""
+    what, that = ("a mask", "one") if other.kind == "prune" else ("weights", "those")
+    theirs = other.subject
     if theirs.fingerprint != subject.fingerprint:
         raise SpecError(
-            f"expected a mask of the network {subject.fingerprint[:12]} ({subject.model}), got one "
-            f"of {theirs.fingerprint[:12]} ({theirs.model}). Train the network it was found in."
+            f"expected {what} of the network {subject.fingerprint[:12]} ({subject.model}), got "
+            f"{that} of {theirs.fingerprint[:12]} ({theirs.model}). "
+            "Train the network it was found in."
         )
     if theirs.scope != subject.scope:
         raise SpecError(
-            f"expected a mask of the scope {subject.scope!r}, got one of {theirs.scope!r}. "
+            f"expected {what} of the scope {subject.scope!r}, got {that} of {theirs.scope!r}. "
             f"Take one scope throughout."
         )

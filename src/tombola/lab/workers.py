@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 
 import tombola.errors
 from tombola.errors import TombolaError
-from tombola.lab.engine import News
+from tombola.lab.engine import News, TakenOverError
 from tombola.lab.order import Order
 from tombola.lab.store import Store
 
@@ -35,8 +35,15 @@ class Alone:
     def give(self, order: Order, news: News) -> None:
         """Do a job."""
         self._worker = self._worker or Worker(self.store)
+
+        def step(done: int, steps: int) -> None:
+            if not news.step(order.key, done, steps):
+                raise TakenOverError
+
         try:
-            self._worker.do(order, lambda done, steps: news.step(order.key, done, steps))
+            self._worker.do(order, step)
+        except TakenOverError:
+            return
         except Exception as error:
             news.failed(order.key, error)
         else:
@@ -128,7 +135,9 @@ class Pool:
             return
         assert order is not None
         if said == "step":
-            news.step(order.key, *rest)
+            if not news.step(order.key, *rest):
+                self._hands.remove(hand)
+                self._end([hand])
             return
         hand.order = None
         if said == "done":
@@ -157,14 +166,18 @@ class Pool:
 
     def close(self) -> None:
         """End every worker."""
-        for hand in self._hands:
+        self._end(self._hands)
+        self._hands.clear()
+
+    @staticmethod
+    def _end(hands: Sequence[_Hand]) -> None:
+        for hand in hands:
             hand.process.terminate()
-        for hand in self._hands:
+        for hand in hands:
             hand.process.join(5)
             if hand.process.is_alive():
                 hand.process.kill()
                 hand.process.join()
-        self._hands.clear()
 
 
 def work(pipe: Connection, folder: str) -> None:

@@ -13,11 +13,10 @@ from typing import Any
 
 import altair as alt
 import numpy as np
-import vl_convert
 from scipy.optimize import isotonic_regression
 
 from tombola.ship.series import Content, Series, read
-from tombola.ticket.folder import write_bytes
+from tombola.ship.style import DENSE, INK, dressed, save_chart
 
 __all__ = ["draw", "save"]
 
@@ -32,8 +31,6 @@ LABEL_AT = 24
 LETTERS = 65
 """So long a title still fits on one line."""
 
-INK = "#333333"
-DENSE = "#777777"
 # Okabe and Ito's palette, told apart with any colour vision; shapes tell the same story twice.
 LOOKS = {
     "dense": (DENSE, "circle"),
@@ -59,8 +56,8 @@ class Frame:
 
     @property
     def strip(self) -> float:
-        """Width of the strip of controls."""
-        return self.lanes * LANE + EDGE if self.lanes else 0.0
+        """Width of the strip of controls, which has room for its heading."""
+        return max(self.lanes, 3) * LANE + EDGE if self.lanes else 0.0
 
     @property
     def width(self) -> float:
@@ -118,20 +115,9 @@ def draw(result: Mapping[str, Any]) -> alt.LayerChart:
         *_tickets(content, frame),
         *_controls(content, frame),
     ]
-    chart: alt.LayerChart = (
-        alt.layer(*layers)
-        .properties(width=frame.width, height=HEIGHT, title=_title(result), background="white")
-        .configure(font="Liberation Sans, Arial, Helvetica, sans-serif", padding=10)
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=INK,
-            titleColor=INK,
-            labelFontSize=12,
-            titleFontSize=12,
-            titleFontWeight="normal",
-            gridColor="#ececec",
-            domainColor="#999999",
-            tickColor="#999999",
+    chart: alt.LayerChart = dressed(
+        alt.layer(*layers).properties(
+            width=frame.width, height=HEIGHT, title=_title(result), background="white"
         )
     )
     return chart
@@ -147,9 +133,7 @@ def save(result: Mapping[str, Any], folder: Path) -> list[Path]:
     Returns: the two paths.
     Raises: OutputError, if the folder can't be written to.
     """
-    svg = vl_convert.vegalite_to_svg(draw(result).to_dict(), allowed_base_urls=[])
-    files = {"scores.svg": svg.encode(), "scores.png": vl_convert.svg_to_png(svg, scale=2)}
-    return [write_bytes(folder / name, content) for name, content in files.items()]
+    return save_chart(draw(result), folder, "scores")
 
 
 def _frame(content: Content, metric: str) -> Frame:

@@ -22,10 +22,19 @@ __all__ = ["one_run", "overlap", "summary", "verdict"]
 
 
 def summary(runs: Sequence[Result]) -> dict[str, Any]:
-    """The scores of trainings in points, with mean and standard deviation (null for one)."""
+    """Scores in points, mean and standard deviation (null for one), and the trainings' keys.
+
+    Where other metrics are told besides, their means stand under `more`.
+    """
     values = [run.facts["score"] for run in runs]
     std = statistics.stdev(values) if len(values) > 1 else None
-    return {"values": values, "mean": statistics.fmean(values), "std": std}
+    more = {
+        name: statistics.fmean(run.facts["more"][name] for run in runs)
+        for name in runs[0].facts.get("more", {})
+    }
+    keys = [run.key for run in runs]
+    told = {"values": values, "mean": statistics.fmean(values), "std": std, "keys": keys}
+    return {**told, "more": more} if more else told
 
 
 def verdict(

@@ -30,11 +30,11 @@ class Found:
     metric: str
     split: str
     dense: dict[str, Any]
-    """values, mean, std of the dense network, one value a seed."""
+    """values, mean, std, keys of the dense network, one value a seed."""
     rounds: list[dict[str, Any]]
-    """sparsity, values, mean, std, jaccard_one_shot after each round of pruning."""
+    """sparsity, values, mean, std, keys, jaccard_one_shot after each round of pruning."""
     controls: dict[str, dict[str, Any]]
-    """Control -> values, mean, std at the final sparsity."""
+    """Control -> values, mean, std, keys at the final sparsity."""
     trivial: float
     """Score of a baseline that learns nothing from the texts, such as the commonest class."""
     verdict: dict[str, Any]
@@ -73,10 +73,12 @@ class Evaluated:
     sparsity: str
     dense: dict[str, Any]
     scores: dict[str, Any]
-    """values, mean, std of the masked network."""
+    """values, mean, std, keys of the masked network."""
     verdict: dict[str, Any]
     ticket: str
     seconds: float
+    notes: list[str]
+    """What a reader must know to read the scores rightly."""
     output: str
     key: str
 
@@ -134,7 +136,7 @@ def found_in(
         seconds=_seconds(runs),
         summed_learning_rate=first["summed_learning_rate"],
         whole_model_sparsity=whole_model_sparsity(trained[last][0]),
-        notes=_notes(task, dense, rounds[-1]["jaccard_one_shot"]),
+        notes=[*subject.notes, *_notes(task, dense, rounds[-1]["jaccard_one_shot"])],
         output=output,
         key=key,
     )
@@ -210,6 +212,7 @@ def evaluated_in(
         verdict=verdict(store, task, dense, masked, sparsity, fixed=True).to_json(),
         ticket=ticket,
         seconds=_seconds([*dense, *masked]),
+        notes=list(subject.notes),
         output=output,
         key=key,
     )

@@ -23,7 +23,7 @@ from tombola.ticket.mask import Tensors
 
 __all__ = ["Checkpoint", "Training"]
 
-FORMAT, VERSION = "tombola-checkpoint", 1
+FORMAT, VERSION = "tombola-checkpoint", 2
 STATE, DOCUMENT = "state.safetensors", "state.json"
 DOCUMENT_LIMIT = 1 << 20
 """Bytes of the document."""
@@ -38,6 +38,8 @@ class Training:
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    """Of the loss, where the arithmetic is fp16; disabled elsewhere."""
     losses: deque[Tensor]
     """Of the last steps."""
     steps: int = 0
@@ -62,7 +64,8 @@ class Training:
 
     def counters(self) -> dict[str, Any]:
         """What is counted, as JSON has it."""
-        return {name: getattr(self, name) for name in COUNTERS}
+        scaler = self.scaler.state_dict()
+        return {**{name: getattr(self, name) for name in COUNTERS}, "scaler": scaler}
 
     def tensors(self) -> Tensors:
         """Weights, moments and losses on the CPU, shared with the training where it is there."""
@@ -98,6 +101,7 @@ class Training:
         self.steps, self.tokens = counters["steps"], counters["tokens"]
         self.summed_learning_rate = counters["summed_learning_rate"]
         self.earlier, self.began = counters["seconds"], time.monotonic()
+        self.scaler.load_state_dict(counters["scaler"])
 
     def _weights(self) -> Tensors:
         return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}

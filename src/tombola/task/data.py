@@ -1,23 +1,18 @@
 """Task -> batches: rows to token numbers once, then batches of like length in a seeded order."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from tombola.errors import DataError
+from tombola.specs import TrainSpec
+from tombola.task.examples import Batch, Examples, Numbers, Rows, texts_of
 from tombola.task.models import stream
+from tombola.task.spans import encode_spans
 from tombola.task.tasks import Task
 
 __all__ = [
@@ -27,151 +22,144 @@ __all__ = [
     "batches",
     "chosen",
     "collate",
-    "data_fingerprint",
     "encode",
+    "encode_split",
     "mask_tokens",
-    "read_split",
-    "split_sizes",
 ]
 
-Batch = dict[str, Tensor]
-Rows = list[dict[str, Any]]
-Numbers = NDArray[np.int64]
-"""Which examples: their places in the split."""
 IGNORED = -100
 """Label of a token that is not to be predicted (torch's cross-entropy skips it)."""
 
 
-def read_split(task: Task, split: str, folder: Path | None = None) -> Rows:
-    """The rows of a split, from the package or from a folder of parquet files.
+def encode_split(
+    rows: Rows, task: Task, tokenizer: PreTrainedTokenizerBase, spec: TrainSpec, *, limit: int = 0
+) -> Examples:
+    """Tokenise a split as a recipe says.
 
     Args:
-        task: which columns there must be.
-        split: train, dev or test; the files are named `SPLIT-*.parquet`.
-        folder: the folder with the files; the package's own if None.
-
-    Raises: DataError, if files or columns are missing, or there are no rows.
+        rows: of the split.
+        task: what they are.
+        tokenizer: of the network.
+        spec: the recipe: how long examples are, and how longer texts are cut.
+        limit: so many rows are used, or blocks where the recipe makes them, the first; 0 is all.
     """
-    folder = folder or task.folder
-    files = sorted(folder.glob(f"{split}-*.parquet")) if folder.is_dir() else []
-    if not files:
-        there = sorted({path.name.split("-")[0] for path in folder.glob("*.parquet")})
-        found = f"splits {', '.join(there)}" if there else "no parquet file"
-        raise DataError(f"expected {split}-*.parquet in {str(folder)!r}, found {found}.")
-    try:
-        table = pa.concat_tables([pq.read_table(path) for path in files])
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{str(folder)!r}: can't read the {split} split: {reason}.") from None
-    missing = [name for name in task.columns if name not in table.column_names]
-    if missing:
-        raise DataError(
-            f"task {task.name!r} needs the column {missing[0]!r} in the {split} split, "
-            f"found {', '.join(table.column_names)}."
-        )
-    if not table.num_rows:
-        raise DataError(f"the {split} split in {str(folder)!r} has no rows.")
-    rows: Rows = table.select(list(task.columns)).to_pylist()
-    return rows
-
-
-def split_sizes(task: Task) -> tuple[int, ...]:
-    """Rows of the package's own train, dev and test split."""
-    return tuple(
-        sum(pq.read_metadata(path).num_rows for path in task.folder.glob(f"{split}-*.parquet"))
-        for split in ("train", "dev", "test")
+    if spec.blocks:
+        return encode_blocks(rows, task, tokenizer, max_length=spec.max_length, limit=limit)
+    return encode(
+        rows[: limit or None],
+        task,
+        tokenizer,
+        max_length=spec.max_length,
+        stride=spec.stride,
+        query_length=spec.query_length,
     )
-
-
-def data_fingerprint(*splits: Rows) -> str:
-    """SHA-256 over the rows that a task uses, whatever files they came in."""
-    digest = hashlib.sha256()
-    for rows in splits:
-        for row in rows:
-            digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n")
-        digest.update(b"\x00")
-    return digest.hexdigest()
-
-
-@dataclass
-class Examples:
-    """Tokenised examples of one split."""
-
-    rows: Rows
-    inputs: dict[str, list[NDArray[np.int32]]]
-    """What the network takes (`input_ids`, `attention_mask`, ...), for each example, not padded."""
-    targets: list[Any]
-    """Class, value, or first and last token of the answer; None for masked language modelling."""
-    offsets: list[list[tuple[int, int]]]
-    """Characters of the context under each token, for spans only; (0, 0) elsewhere."""
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @cached_property
-    def lengths(self) -> NDArray[np.int64]:
-        """Tokens in each example."""
-        return np.array([len(tokens) for tokens in self.inputs["input_ids"]])
 
 
 def encode(
-    rows: Rows, task: Task, tokenizer: PreTrainedTokenizerBase, *, max_length: int
+    rows: Rows,
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_length: int,
+    stride: int = 0,
+    query_length: int = 0,
 ) -> Examples:
-    """Tokenise the rows of a split; the second text of a pair is cut first in a span task."""
-    columns = [[_text(row, name) for row in rows] for name in task.texts]
-    encoded = tokenizer(
-        *columns,
-        truncation="only_second" if task.kind == "span" else True,
-        max_length=max_length,
-        padding=False,
-        return_offsets_mapping=task.kind == "span",
-    )
+    """Tokenise rows, each an example; or its windows, in a span task with a stride.
+
+    Args:
+        rows: of the split.
+        task: what they are.
+        tokenizer: of the network.
+        max_length: tokens of an example; of a pair, the longer text is cut.
+        stride: of windows, see `encode_spans`.
+        query_length: of questions, see `encode_spans`.
+    """
+    if task.kind == "span":
+        return encode_spans(
+            *(rows, task, tokenizer),
+            max_length=max_length,
+            stride=stride,
+            query_length=query_length,
+        )
+    columns = [texts_of(rows, name) for name in task.texts]
+    encoded = tokenizer(*columns, truncation=True, max_length=max_length, padding=False)
     inputs = {
         name: [np.array(values, dtype=np.int32) for values in encoded[name]]
         for name in tokenizer.model_input_names
     }
+    targets = [_target(row, task) for row in rows]
     offsets: list[list[tuple[int, int]]] = []
-    if task.kind == "span":
-        for number, pairs in enumerate(encoded["offset_mapping"]):
-            inside = encoded.sequence_ids(number)
-            offsets.append([p if s == 1 else (0, 0) for p, s in zip(pairs, inside, strict=True)])
-    targets = [_target(row, task, offsets[n] if offsets else []) for n, row in enumerate(rows)]
     return Examples(rows=rows, inputs=inputs, targets=targets, offsets=offsets)
 
 
-def _text(row: dict[str, Any], column: str) -> str:
-    text = row[column]
-    if not isinstance(text, str):
-        raise DataError(f"the column {column!r} has text in every row, got {text!r}.")
-    return text
-
-
-def _target(row: dict[str, Any], task: Task, offsets: Sequence[tuple[int, int]]) -> Any:
+def _target(row: dict[str, Any], task: Task) -> Any:
     if task.kind == "classification":
         label = row["label"]
         if not isinstance(label, int) or not 0 <= label < len(task.labels):
             last = len(task.labels) - 1
-            raise DataError(f"task {task.name!r} has labels 0 to {last}, got {label!r}.")
+            hidden = " They seem to be hidden: name another --eval-split." if label == -1 else ""
+            raise DataError(f"task {task.name!r} has labels 0 to {last}, got {label!r}.{hidden}")
         return label
     if task.kind == "regression":
         if not isinstance(row["label"], int | float):
             raise DataError(f"task {task.name!r} has numbers as labels, got {row['label']!r}.")
         return float(row["label"])
-    if task.kind == "span":
-        answers = row["answers"]
-        if not answers or not answers["text"] or not answers["answer_start"]:
-            raise DataError(f"task {task.name!r} has an answer in every row, got {answers!r}.")
-        return _span(answers, offsets)
     return None
 
 
-def _span(answers: dict[str, Any], offsets: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """First and last token of the first answer; (0, 0) where it was cut off."""
-    start = answers["answer_start"][0]
-    end = start + len(answers["text"][0])
-    first = [n for n, (a, b) in enumerate(offsets) if a <= start < b]
-    last = [n for n, (a, b) in enumerate(offsets) if a < end <= b]
-    return (first[0], last[0]) if first and last else (0, 0)
+def encode_blocks(
+    rows: Rows, task: Task, tokenizer: PreTrainedTokenizerBase, *, max_length: int, limit: int = 0
+) -> Examples:
+    """Tokenise texts, join them, and cut them into blocks with special tokens around each.
+
+    What is left behind the last whole block is dropped, unless it is all there is.
+
+    Args:
+        rows: with the texts.
+        task: which column they are in.
+        tokenizer: of the network.
+        max_length: tokens of a block, special ones included.
+        limit: so many blocks are made; 0 is all.
+    """
+    before, after = _around(tokenizer)
+    room = max_length - len(before) - len(after)
+    if room < 1:
+        raise DataError(f"max_length leaves room for a text, got {max_length}. Take a larger one.")
+    tokens = _joined(rows, task, tokenizer, enough=room * limit)
+    if not len(tokens):
+        raise DataError(f"task {task.name!r} has texts with words, got none in {len(rows)} rows.")
+    starts = range(0, max(1, len(tokens) - room + 1), room)[: limit or None]
+    blocks = [np.concatenate([before, tokens[at : at + room], after]) for at in starts]
+    ones, zeros = np.ones(max_length, dtype=np.int32), np.zeros(max_length, dtype=np.int32)
+    inputs: dict[str, list[NDArray[np.int32]]] = {
+        name: [(ones if name == "attention_mask" else zeros)[: len(block)] for block in blocks]
+        for name in tokenizer.model_input_names
+    }
+    inputs["input_ids"] = blocks
+    return Examples(rows=rows, inputs=inputs, targets=[None] * len(blocks), offsets=[])
+
+
+def _around(tokenizer: PreTrainedTokenizerBase) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The special tokens before and behind a text."""
+    encoded = tokenizer("a", return_special_tokens_mask=True)
+    words = [n for n, special in enumerate(encoded["special_tokens_mask"]) if not special]
+    ids = np.array(encoded["input_ids"], dtype=np.int32)
+    return ids[: words[0]], ids[words[-1] + 1 :]
+
+
+def _joined(
+    rows: Rows, task: Task, tokenizer: PreTrainedTokenizerBase, *, enough: int
+) -> NDArray[np.int32]:
+    """The tokens of all texts, a thousand texts at a time; of the first only, once it's enough."""
+    parts, count = [np.zeros(0, dtype=np.int32)], 0
+    for start in range(0, len(rows), 1000):
+        texts = texts_of(rows[start : start + 1000], task.texts[0])
+        for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]:
+            parts.append(np.array(ids, dtype=np.int32))
+            count += len(ids)
+        if 0 < enough <= count:
+            break
+    return np.concatenate(parts)
 
 
 def chosen(size: int, limit: int) -> Numbers:

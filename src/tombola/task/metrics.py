@@ -5,12 +5,14 @@ is a choice of rows.
 """
 
 import string
+import warnings
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import pearsonr
+from scipy.stats import ConstantInputWarning, NearConstantInputWarning, pearsonr, spearmanr
 
 from tombola.registry import Registry
 
@@ -29,21 +31,68 @@ def accuracy(outcome: Outcome) -> float:
     return 100.0 * float(np.mean(outcome[:, 0] == outcome[:, 1]))
 
 
+@METRICS.register("matthews")
+def matthews(outcome: Outcome) -> float:
+    """Matthews correlation of predicted (column 0) and true classes (column 1), times 100.
+
+    Zero where either side is one class only.
+    """
+    if _constant(outcome):
+        return 0.0
+    from sklearn.metrics import matthews_corrcoef
+
+    return 100.0 * float(matthews_corrcoef(outcome[:, 1], outcome[:, 0]))
+
+
+@METRICS.register("binary-f1")
+def binary_f1(outcome: Outcome) -> float:
+    """F1 of the class 1, as GLUE scores QQP and MRPC, times 100; zero where nobody names it."""
+    from sklearn.metrics import f1_score
+
+    predicted, label = outcome[:, 0] == 1, outcome[:, 1] == 1
+    return 100.0 * float(f1_score(label, predicted, zero_division=0.0))
+
+
 @METRICS.register("pearson")
 def pearson(outcome: Outcome) -> float:
     """Pearson correlation of predictions (column 0) and labels (column 1), times 100.
 
     Zero where either side is constant, as in GLUE's own script.
     """
-    if np.ptp(outcome[:, 0]) == 0 or np.ptp(outcome[:, 1]) == 0:
+    return _correlation(outcome, pearsonr)
+
+
+@METRICS.register("spearman")
+def spearman(outcome: Outcome) -> float:
+    """Spearman's rank correlation of predictions and labels, times 100; zero likewise."""
+    return _correlation(outcome, spearmanr)
+
+
+def _correlation(outcome: Outcome, of: Callable[..., Any]) -> float:
+    if _constant(outcome):
         return 0.0
-    return 100.0 * float(pearsonr(outcome[:, 0], outcome[:, 1]).statistic)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConstantInputWarning)
+        warnings.simplefilter("ignore", NearConstantInputWarning)
+        found = float(of(outcome[:, 0], outcome[:, 1]).statistic)
+    return 100.0 * found if np.isfinite(found) else 0.0
+
+
+def _constant(outcome: Outcome) -> bool:
+    """Whether one of the two columns holds one value only, or no number."""
+    return not all(np.ptp(outcome[:, column]) > 0 for column in (0, 1))
 
 
 @METRICS.register("f1")
 def f1(outcome: Outcome) -> float:
     """Mean over examples of the answer's word F1 (column 0), times 100."""
     return 100.0 * float(np.mean(outcome[:, 0]))
+
+
+@METRICS.register("exact-match")
+def exactly(outcome: Outcome) -> float:
+    """Percentage of questions whose answer is a gold one (column 1)."""
+    return 100.0 * float(np.mean(outcome[:, 1]))
 
 
 @METRICS.register("masked-accuracy")

@@ -5,7 +5,7 @@ head of a seed, as often as needed, without touching the disk again.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,49 +17,32 @@ import torch
 from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModel,
-    AutoModelForMaskedLM,
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 from tombola.errors import ModelError, SpecError
-from tombola.registry import Registry
 from tombola.task.embedded import EMBEDDED, model_path
+from tombola.task.heads import HEADS
+from tombola.task.tokenizer import fit_tokenizer, reserved_positions
 from tombola.ticket.init import INITS
 from tombola.ticket.mask import Tensors
 from tombola.ticket.provenance import fingerprint, weights_digest
 from tombola.ticket.scope import backbone, scope_parameters
 
-__all__ = ["HEADS", "Network", "load_backbone", "load_network", "stream", "weights_digest"]
-
-
-@dataclass(frozen=True)
-class Head:
-    """What a kind of task puts on top of the encoder."""
-
-    load: Callable[..., Any]
-    """The `from_pretrained` of the class with that head."""
-    settings: Mapping[str, Any]
-    """Configuration that the class needs, apart from the number of classes."""
-
-
-def _heads() -> Registry[Head]:
-    heads: Registry[Head] = Registry("kind of task")
-    sequence = AutoModelForSequenceClassification.from_pretrained
-    heads.register("classification")(
-        Head(sequence, {"problem_type": "single_label_classification"})
-    )
-    heads.register("regression")(Head(sequence, {"problem_type": "regression"}))
-    heads.register("span")(Head(AutoModelForQuestionAnswering.from_pretrained, {}))
-    heads.register("mlm")(Head(AutoModelForMaskedLM.from_pretrained, {}))
-    return heads
-
-
-HEADS = _heads()
+__all__ = [
+    "HEADS",
+    "Network",
+    "hub_answers",
+    "load_backbone",
+    "load_network",
+    "load_tokenizer",
+    "stream",
+    "weights_digest",
+]
 
 
 @dataclass
@@ -153,12 +136,30 @@ class Network:
         for name, parameter in wanted.items():
             parameter.copy_(tensors[name])
 
+    def load_body(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy the trained backbone of a network that may have another head; the own head stays.
+
+        What the other has no use for, such as a pooler, stays as it is, too.
+
+        Raises: ModelError, if shapes differ, or a weight in scope is missing; nothing was copied.
+        """
+        own, head = dict(self.model.named_parameters()), self.head
+        inside = {id(parameter) for parameter in self.scope("encoder").values()}
+        for name, parameter in own.items():
+            if id(parameter) in inside and name not in tensors:
+                raise ModelError(
+                    f"expected a trained backbone of {self.name!r}, got none with {name}. "
+                    "Train the same network."
+                )
+        self.load({n: p if n in head else tensors.get(n, p) for n, p in own.items()})
+
     def check_length(self, tokens: int) -> None:
         """Refuse examples of more tokens than the network has positions.
 
         Raises: SpecError, if the longest has too many.
         """
-        positions = getattr(self.model.config, "max_position_embeddings", None) or tokens
+        rows = getattr(self.model.config, "max_position_embeddings", None)
+        positions = rows - reserved_positions(self.model) if rows else tokens
         if tokens > positions:
             raise SpecError(
                 f"{self.name!r} reads at most {positions} tokens at once, got an example of "
@@ -168,7 +169,7 @@ class Network:
     @property
     def pad(self) -> int:
         """Number of the token that fills up a batch."""
-        return int(self.tokenizer.pad_token_id or 0)
+        return int(self.tokenizer.pad_token_id)
 
     @property
     def _std(self) -> float:
@@ -195,12 +196,17 @@ def _draw(
 
 
 def load_backbone(model: str) -> PreTrainedModel:
-    """The pre-trained encoder without a head, as float32 on the CPU.
+    """The pre-trained encoder without a head, as float32 on the CPU; no pooler but a trained one.
 
-    Raises: ModelError, if there is no such model.
+    Raises: ModelError, if there is no such model, or its files hold another network's weights.
     """
-    network: PreTrainedModel = _load(AutoModel.from_pretrained, model, dtype=torch.float32)
-    return network
+    settings: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
+    network, report = _load(AutoModel.from_pretrained, model, **settings)
+    _check_pretrained(network, report["missing_keys"], model)
+    if any(name.startswith("pooler.") for name in report["missing_keys"]):
+        network.pooler = None
+    loaded: PreTrainedModel = network
+    return loaded
 
 
 def load_network(model: str, kind: str, classes: int = 2) -> Network:
@@ -217,14 +223,12 @@ def load_network(model: str, kind: str, classes: int = 2) -> Network:
     settings = dict(head.settings)
     if settings:
         settings["num_labels"] = classes if kind == "classification" else 1
-    tokenizer = _load(AutoTokenizer.from_pretrained, model)
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes up an empty one
-        raise ModelError(
-            f"expected a tokenizer beside the model {model!r}, got none with any words. "
-            "Save it into the same folder."
-        )
+    tokenizer = load_tokenizer(model)
+    _check_head(model, kind)
     settings |= {"dtype": torch.float32, "output_loading_info": True}
     network, report = _load(head.load, model, **settings)
+    _check_pretrained(network, report["missing_keys"], model)
+    fit_tokenizer(tokenizer, network, model=model, kind=kind)
     return Network(
         model=network,
         tokenizer=tokenizer,
@@ -235,10 +239,48 @@ def load_network(model: str, kind: str, classes: int = 2) -> Network:
     )
 
 
+def _check_head(model: str, kind: str) -> None:
+    """Refuse a kind of task for which the architecture has no head."""
+    config = _load(AutoConfig.from_pretrained, model)
+    if type(config) not in HEADS[kind].fits:
+        others = [name for name in HEADS if type(config) in HEADS[name].fits]
+        raise ModelError(
+            f"a task of the kind {kind!r} needs a head that {config.model_type} doesn't have in "
+            f"transformers; {model!r} can do {', '.join(others) or 'none'}. Take another task or "
+            f"another model."
+        )
+
+
+def _check_pretrained(network: nn.Module, missing: Collection[str], model: str) -> None:
+    """Refuse files that lack weights of the backbone, its pooler aside, which some heads drop."""
+    body = backbone(network)
+    inside = {id(p) for n, p in body.named_parameters() if not n.startswith("pooler.")}
+    lost = sorted(n for n, p in network.named_parameters() if n in missing and id(p) in inside)
+    if lost:
+        raise ModelError(
+            f"expected the pre-trained weights of {type(body).__name__} in {model!r}, and its "
+            f"files lack {len(lost)} of them, first {lost[0]}. Give the folder of the whole model."
+        )
+
+
+def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
+    """The tokenizer beside a model.
+
+    Raises: ModelError, if there is none.
+    """
+    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer.from_pretrained, model)
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes up an empty one
+        raise ModelError(
+            f"expected a tokenizer beside the model {model!r}, got none with any words. "
+            "Save it into the same folder."
+        )
+    return tokenizer
+
+
 def _load(load: Callable[..., Any], model: str, **settings: Any) -> Any:
     """Load something of a model; whatever fails becomes one line."""
     place = model_path(model)
-    cached = not Path(place).is_dir() and not _hub_answers()
+    cached = not Path(place).is_dir() and not hub_answers()
     try:
         return load(place, trust_remote_code=False, local_files_only=cached, **settings)
     except Exception as error:
@@ -246,7 +288,7 @@ def _load(load: Callable[..., Any], model: str, **settings: Any) -> Any:
 
 
 @cache
-def _hub_answers() -> bool:
+def hub_answers() -> bool:
     """Whether the hub can be reached; asked once, instead of a minute of retries for each file."""
     if HF_HUB_OFFLINE:
         return False

@@ -1,62 +1,67 @@
 """What a network made of each example: one row for each, whatever the kind of task."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from tombola.task.data import Batch, Examples, Numbers
-from tombola.task.metrics import Outcome, answer_f1, exact_match
+from tombola.task.examples import Batch, Examples, Numbers
+from tombola.task.metrics import Outcome
+from tombola.task.spans import marked_answers, window_answers
+from tombola.task.tasks import Task
 
-__all__ = ["LONGEST_ANSWER", "OUTCOMES", "best_answer"]
-
-LONGEST_ANSWER = 30
-"""Tokens of the longest answer that is considered in a span task."""
+__all__ = ["OUTCOMES", "Outcomes", "rows_of"]
 
 
-def _classes(output: Any, labels: Batch, examples: Examples, numbers: Numbers) -> Outcome:
+def _classes(
+    output: Any, labels: Batch, examples: Examples, numbers: Numbers, task: Task
+) -> Outcome:
     return torch.stack([output.logits.argmax(-1).cpu(), labels["labels"]], dim=1).double().numpy()
 
 
-def _values(output: Any, labels: Batch, examples: Examples, numbers: Numbers) -> Outcome:
+def _values(
+    output: Any, labels: Batch, examples: Examples, numbers: Numbers, task: Task
+) -> Outcome:
     return torch.stack([output.logits[:, 0].cpu(), labels["labels"]], dim=1).double().numpy()
 
 
-def _restored(output: Any, labels: Batch, examples: Examples, numbers: Numbers) -> Outcome:
+def _restored(
+    output: Any, labels: Batch, examples: Examples, numbers: Numbers, task: Task
+) -> Outcome:
     masked = labels["labels"] >= 0
     hits = (output.logits.argmax(-1).cpu() == labels["labels"]) & masked
     return torch.stack([hits.sum(1), masked.sum(1)], dim=1).double().numpy()
 
 
-def _answers(output: Any, labels: Batch, examples: Examples, numbers: Numbers) -> Outcome:
+def _answers(
+    output: Any, labels: Batch, examples: Examples, numbers: Numbers, task: Task
+) -> Outcome:
     starts, ends = output.start_logits.cpu().numpy(), output.end_logits.cpu().numpy()
-    rows = []
-    for row, n in enumerate(numbers):
-        answer = best_answer(starts[row], ends[row], examples, int(n))
-        golds = examples.rows[n]["answers"]["text"]
-        f1 = max(answer_f1(answer, gold) for gold in golds)
-        rows.append((f1, max(exact_match(answer, gold) for gold in golds)))
-    return np.array(rows)
+    return window_answers(starts, ends, examples, numbers, task)
 
 
-def best_answer(start: Any, end: Any, examples: Examples, number: int) -> str:
-    """Text of the span in the context with the largest sum of start and end scores."""
-    offsets = np.array(examples.offsets[number])
-    inside = offsets[:, 1] > offsets[:, 0]
-    first = np.where(inside, start[: len(offsets)], -np.inf)
-    last = np.where(inside, end[: len(offsets)], -np.inf)
-    total = first[:, None] + last[None, :]
-    reach = np.tri(len(offsets), k=LONGEST_ANSWER - 1) - np.tri(len(offsets), k=-1)
-    total[reach == 0] = -np.inf
-    a, b = np.unravel_index(int(np.argmax(total)), total.shape)
-    return str(examples.rows[number]["context"][offsets[a, 0] : offsets[b, 1]])
+@dataclass(frozen=True)
+class Outcomes:
+    """How a kind of task is scored."""
+
+    of_batch: Callable[[Any, Batch, Examples, Numbers, Task], Outcome]
+    """(output, labels, examples, their numbers, task) -> a row for each of the batch."""
+    columns: int = 2
+    """Of these rows."""
 
 
-OUTCOMES: Mapping[str, Callable[[Any, Batch, Examples, Numbers], Outcome]] = {
-    "classification": _classes,
-    "regression": _values,
-    "mlm": _restored,
-    "span": _answers,
+OUTCOMES: Mapping[str, Outcomes] = {
+    "classification": Outcomes(_classes),
+    "regression": Outcomes(_values),
+    "mlm": Outcomes(_restored),
+    "span": Outcomes(_answers, columns=3),
 }
-"""Kind of task -> (output, labels, examples, their numbers) -> rows, see `metrics`."""
+"""Kind of task -> how it is scored, see `metrics`."""
+
+
+def rows_of(outcome: Outcome, examples: Examples, task: Task) -> Outcome:
+    """The rows that a metric takes, of those that the batches gave: windows become questions."""
+    outcome = np.asarray(outcome)
+    return marked_answers(outcome, examples, task) if task.kind == "span" else outcome

@@ -1,8 +1,9 @@
-"""What a task is: a dozen lines of YAML in `catalog/tasks/`, read and checked here."""
+"""What a task is: a dozen lines of YAML, of the catalog or of a user, read and checked here."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,41 @@ from tombola.errors import DataError, SpecError
 from tombola.registry import unknown
 from tombola.specs import TrainSpec
 
-__all__ = ["Task", "load_task", "task_names"]
+__all__ = [
+    "DIVIDED",
+    "METRICS_OF",
+    "Task",
+    "check_recipe",
+    "load_task",
+    "on_hub",
+    "parse_task",
+    "task_names",
+]
 
 CATALOG = Path(__file__).parents[1] / "catalog" / "tasks"
 SUITE = Path(__file__).parents[1] / "suite" / "data"
 
+HUB = "hub:"
+"""What a data set of the hub has before its name where a folder could stand."""
+
 COLUMNS = {"classification": ("label",), "regression": ("label",), "span": ("answers",), "mlm": ()}
 """Kind of task -> columns that it needs besides the texts."""
+
+METRICS_OF = {
+    "classification": ("accuracy", "matthews", "binary-f1"),
+    "regression": ("pearson", "spearman"),
+    "span": ("f1", "exact-match"),
+    "mlm": ("masked-accuracy",),
+}
+"""Kind of task -> the metrics that fit it, the usual one first."""
+
+DIVIDED = ("dev", "test")
+"""Splits that are made of one, where the labels of the test split are hidden."""
+
+DEFINITION = ("kind", "texts", "label", "labels", "metric", "more", "beside", "n_best", "tsv")
+"""Fields that decide what a training makes of the same rows."""
+
+LISTS = ("texts", "labels", "more", "sizes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,29 +56,59 @@ class Task:
     """A task: what its rows are, how it is scored, and how a network is trained on it."""
 
     name: str
-    version: int
-    about: str
+    version: int = 1
+    about: str = ""
     """The question that an example asks, in one line."""
-    source: str
+    source: str = ""
     """Where the texts come from."""
     kind: str
     """classification, regression, span or mlm."""
     texts: tuple[str, ...]
     """Columns with text: one, or the two of a pair."""
     metric: str
-    margin: float
+    more: tuple[str, ...] = ()
+    """Metrics that are told besides."""
+    margin: float = 1.0
     """Largest loss against the dense network that still counts as matching, in points."""
-    recipe: TrainSpec
+    recipe: TrainSpec = field(default_factory=TrainSpec)
+    label: str = "label"
+    """Column with the class or the value."""
     labels: tuple[str, ...] = ()
     """Names of the classes, in the order of their numbers."""
     test_split: str = "test"
     """The split that scores come from."""
+    divided: str = ""
+    """The split that is divided into dev and test by the texts, where test labels are hidden."""
+    beside: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What is scored besides: name -> the split that is divided in its stead."""
+    n_best: int = 0
+    """First and last tokens that are considered for an answer, the likeliest; 0 is all."""
+    train_rows: int = 0
+    """Rows of the training split that are read, the first; 0 is all."""
+    data: str = ""
+    """Folder with the files, or a data set of the hub, if not the package's own."""
+    hub: str = ""
+    """OWNER/NAME/CONFIGURATION of the data set on the hub, read where no data are named."""
+    tsv: Mapping[str, str | int] = field(default_factory=dict, hash=False)
+    """Column -> its name in the original TSV files, or its number where they have no header."""
+    sizes: tuple[int, ...] = ()
+    """Rows of the published training and development set."""
 
     def __post_init__(self) -> None:
         if self.kind not in COLUMNS:
             raise unknown("kind of task", self.kind, COLUMNS)
         if self.kind == "classification" and len(self.labels) < 2:
             raise SpecError(f"task {self.name!r} needs two labels or more, got {self.labels}.")
+        for metric in (self.metric, *self.more):
+            if metric not in METRICS_OF[self.kind]:
+                raise unknown(f"metric of kind {self.kind}", metric, METRICS_OF[self.kind])
+        count = (2,) if self.kind == "span" else (1,) if self.kind == "mlm" else (1, 2)
+        if len(self.texts) not in count:
+            wanted = " or ".join(map(str, count))
+            raise SpecError(
+                f"task {self.name!r} of kind {self.kind} needs {wanted} columns with text, got "
+                f"{', '.join(self.texts) or 'none'}."
+            )
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -61,32 +120,131 @@ class Task:
         """Where the package keeps this task's data, if it does."""
         return SUITE / self.name
 
+    @property
+    def embedded(self) -> bool:
+        """Whether the package has this task's data."""
+        return self.folder.is_dir() and self.name in task_names()
+
+    @property
+    def place(self) -> str | None:
+        """Where the data are if the user names no other place; None for the package's own."""
+        return self.data or (None if self.embedded or not self.hub else f"{HUB}{self.hub}")
+
+    @property
+    def identity(self) -> list[Any]:
+        """What names the task in a result: name and version, and what a user has defined."""
+        mine = self._definition()
+        if self.name in task_names() and mine == load_task(self.name)._definition():
+            return [self.name, self.version]
+        return [self.name, self.version, mine]
+
+    def _definition(self) -> dict[str, Any]:
+        fields: dict[str, Any] = json.loads(self.to_json())
+        return {name: fields[name] for name in DEFINITION if fields[name] or name == "kind"}
+
+    def scored_beside(self) -> dict[str, "Task"]:
+        """Name -> this task with another split in the place of the divided one."""
+        if self.test_split not in (*DIVIDED, "validation"):
+            return {}
+        return {
+            name: replace(self, divided=split, beside={}) for name, split in self.beside.items()
+        }
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Task":
+        """What `to_json` wrote."""
+        return parse_task(json.loads(text), "a task")
+
+
+def on_hub(place: str | Path | None) -> bool:
+    """Whether data are on the hub, and not in a folder."""
+    return str(place).startswith(HUB)
+
 
 def task_names() -> list[str]:
     """The tasks of the catalog."""
-    return sorted(path.stem for path in CATALOG.glob("*.yaml"))
+    return sorted(
+        path.relative_to(CATALOG).with_suffix("").as_posix() for path in CATALOG.rglob("*.yaml")
+    )
 
 
 @cache
 def load_task(name: str) -> Task:
-    """The task of that name.
+    """The task of that name, or the one that a YAML file defines.
 
-    Raises: SpecError, with the nearest name, if there is none.
+    Args:
+        name: of a task of the catalog, or a path that ends in .yaml.
+
+    Raises: SpecError, with the nearest name, if there is none, or for what the file says wrong.
     """
-    path = CATALOG / f"{name}.yaml"
+    if Path(name).suffix in (".yaml", ".yml"):
+        return _read(Path(name))
     if name not in task_names():
         raise unknown("task", name, task_names())
-    return _parse(yaml.safe_load(path.read_text(encoding="utf-8")), str(path.name))
+    path = CATALOG / f"{name}.yaml"
+    return parse_task(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
 
 
-def _parse(fields: Mapping[str, Any], where: str) -> Task:
+def _read(path: Path) -> Task:
+    """A user's own task; its data are relative to the file."""
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise SpecError(f"expected a task as YAML in {str(path)!r}, got: {reason}.") from None
+    if not isinstance(fields, dict):
+        raise SpecError(f"{path}: expected `field: value` lines, got {fields!r}.")
+    task = parse_task({"name": path.stem, **fields}, str(path))
+    if task.data and not on_hub(task.data):
+        return replace(task, data=str(path.parent / task.data))
+    return task
+
+
+def parse_task(fields: Mapping[str, Any], where: str) -> Task:
+    """A task from the fields of a YAML file.
+
+    Args:
+        fields: those of `Task`, with lists for its tuples and the recipe as a mapping.
+        where: the file, for errors.
+
+    Raises: SpecError, DataError, naming the file, for a field that does not exist or is missing.
+    """
     known = {field.name for field in dataclasses.fields(Task)}
     for name in fields:
         if name not in known:
             raise SpecError(f"{where}: {unknown('field of a task', name, known)}")
-    lists = {name: tuple(fields[name]) for name in ("texts", "labels") if name in fields}
-    recipe = TrainSpec(**fields["recipe"])
+    lists = {name: _listed(fields[name], name, where) for name in LISTS if name in fields}
     try:
+        recipe = TrainSpec(**fields.get("recipe", {}))
         return Task(**{**fields, **lists, "recipe": recipe})
     except TypeError as error:
         raise DataError(f"{where}: {error}") from None
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from None
+
+
+def _listed(value: Any, name: str, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise SpecError(f"{where}: {name} are a list, got {value!r}. Write [{value}].")
+    for each in value:
+        if not isinstance(each, int if name == "sizes" else str) or isinstance(each, bool):
+            what = "whole numbers" if name == "sizes" else "text"
+            raise SpecError(f"{where}: {name} are {what}, got {each!r}. Put text in quotes.")
+    return tuple(value)
+
+
+def check_recipe(task: Task, recipe: TrainSpec) -> None:
+    """Refuse a recipe with knobs that mean nothing for this kind of task.
+
+    Raises: SpecError, naming the knob.
+    """
+    for name, kind in (("stride", "span"), ("query_length", "span"), ("blocks", "mlm")):
+        if getattr(recipe, name) and task.kind != kind:
+            raise SpecError(
+                f"{name} is for tasks of kind {kind}, got {getattr(recipe, name)} for "
+                f"{task.name!r} of kind {task.kind}. Leave it out."
+            )

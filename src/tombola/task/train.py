@@ -15,25 +15,20 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
+from torch.amp import GradScaler
 from transformers import get_linear_schedule_with_warmup
 
 from tombola.errors import SpecError
 from tombola.specs import CourseSpec, TrainSpec
 from tombola.task.checkpoint import Checkpoint, Training
 from tombola.task.data import Batch, Examples, Numbers, batches, chosen, collate, mask_tokens
+from tombola.task.gradient import LABELS, differentiating, kernel, moved
 from tombola.task.metrics import Outcome
 from tombola.task.models import Network, stream
-from tombola.task.outcomes import OUTCOMES
-from tombola.task.ranks import (
-    accelerator,
-    add_gradients,
-    add_outcomes,
-    agree,
-    agree_on_weights,
-    part,
-    world_size,
-)
+from tombola.task.outcomes import OUTCOMES, rows_of
+from tombola.task.packed import packed
+from tombola.task.ranks import accelerator, add_outcomes, agree, agree_on_weights, world_size
 from tombola.task.tasks import Task
 from tombola.ticket.mask import Mask, hold
 
@@ -43,7 +38,6 @@ EVALUATION_TOKENS = 4096
 """Tokens in an evaluation batch, padding included."""
 WHOLE = CourseSpec()
 """A training from its first step to its last."""
-LABELS = {"labels", "start_positions", "end_positions"}
 
 Watch = Callable[[int, int], None]
 """Called with the steps done and the steps in all."""
@@ -98,7 +92,7 @@ def fit(
     digest = mask.digest()
     agree("mask", digest)
     training = _start(network, spec, here, tail=(last - first) // 10)
-    torch.manual_seed(stream(spec.seed, _dropout(first, here.process_index)))
+    torch.manual_seed(stream(spec.noise_seed, _dropout(first, here.process_index)))
     facts = {
         "network": network.fingerprint,
         "task": [task.name, task.version, len(examples)],
@@ -116,16 +110,18 @@ def fit(
         last_epoch=first + training.steps - 1,
     )
     parameters = network.scope(scope)
-    with hold(parameters, mask) as held:
+    with hold(parameters, mask) as held, differentiating(network, task, spec, here) as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
         for batch in _training_batches(
             network, task, examples, spec, first=first + training.steps, last=last
         ):
             save = checkpoint is not None and checkpoint.due()
-            loss, save = _backward(training.model, batch, task, spec, here, save=save)
+            loss, save = arithmetic.backward(batch, training.scaler, save=save)
+            training.scaler.unscale_(training.optimizer)
             nn.utils.clip_grad_norm_(training.model.parameters(), spec.clip_norm)
             training.count(loss, schedule.get_last_lr()[0], int(batch["attention_mask"].sum()))
-            training.optimizer.step()
+            training.scaler.step(training.optimizer)
+            training.scaler.update()
             schedule.step()
             training.optimizer.zero_grad()
             held.fill(parameters)
@@ -166,7 +162,8 @@ def _start(network: Network, spec: TrainSpec, here: Accelerator, *, tail: int) -
     )
     for group in optimizer.param_groups:
         group["initial_lr"] = spec.learning_rate  # where a schedule begins later than at its start
-    return Training(network.model, optimizer, deque(maxlen=max(1, tail)))
+    scaler = GradScaler(here.device.type, enabled=spec.precision == "fp16")
+    return Training(network.model, optimizer, scaler, deque(maxlen=max(1, tail)))
 
 
 def _dropout(first: int, rank: int) -> str:
@@ -184,8 +181,8 @@ def _training_batches(
     Order and masked tokens each come from a generator of their own. The steps before the first
     draw from them as well, so that a step has the same batch wherever a training begins.
     """
-    order = torch.Generator().manual_seed(stream(spec.seed, "order"))
-    masks = torch.Generator().manual_seed(stream(spec.seed, "masks"))
+    order = torch.Generator().manual_seed(stream(spec.noise_seed, "order"))
+    masks = torch.Generator().manual_seed(stream(spec.noise_seed, "masks"))
     used = chosen(len(examples), spec.train_limit)
     done = 0
     while True:
@@ -205,47 +202,6 @@ def _training_batches(
             done += 1
 
 
-def _to(batch: Batch, device: torch.device) -> Batch:
-    return {name: tensor.to(device) for name, tensor in batch.items()}
-
-
-def _backward(
-    model: nn.Module, batch: Batch, task: Task, spec: TrainSpec, here: Accelerator, *, save: bool
-) -> tuple[Tensor, bool]:
-    """Take the gradient of the mean loss over the whole batch, to which each rank gives a part.
-
-    Returns: that loss, and `save` as the first rank has it.
-    """
-    mine = part(batch, here)
-    weight = _targets(mine, task) / max(1, _targets(batch, task))
-    if not len(mine["input_ids"]):
-        mine = {name: tensor[:1] for name, tensor in batch.items()}
-    loss = _loss(model, _to(mine, here.device), spec, weight)
-    loss.backward()
-    if here.num_processes == 1:
-        return loss.detach(), save
-    wish = torch.tensor(float(save and here.is_main_process), device=here.device)
-    total, wishes = add_gradients(model.parameters(), torch.stack([loss.detach(), wish]))
-    return total, bool(wishes)
-
-
-def _targets(batch: Batch, task: Task) -> int:
-    """What a loss is the mean over: masked tokens or examples."""
-    return int((batch["labels"] >= 0).sum()) if task.kind == "mlm" else len(batch["input_ids"])
-
-
-def _loss(model: nn.Module, batch: Batch, spec: TrainSpec, weight: float) -> Tensor:
-    """The mean loss over a batch times a weight; where that is 0, zero of the same parameters."""
-    bf16 = spec.precision == "bf16"
-    with torch.autocast(batch["input_ids"].device.type, dtype=torch.bfloat16, enabled=bf16):
-        if weight:
-            loss: Tensor = model(**batch).loss
-            return loss * weight
-        inputs = {name: tensor for name, tensor in batch.items() if name not in LABELS}
-        outputs = [out for out in model(**inputs).to_tuple() if isinstance(out, Tensor)]
-        return torch.stack([0.0 * output.float().sum() for output in outputs]).sum()
-
-
 def evaluate(network: Network, task: Task, examples: Examples) -> Outcome:
     """What the network makes of each example, in their order.
 
@@ -253,18 +209,20 @@ def evaluate(network: Network, task: Task, examples: Examples) -> Outcome:
     tokens masked for masked language modelling are the same for every network. Ranks take turns
     with the batches, and each has the whole outcome in the end.
 
-    Returns: (examples, 2): prediction and label; for spans F1 and exact match, in [0, 1]; for
-    masked language modelling tokens restored and tokens masked.
+    Returns: (examples, 2): prediction and label; for spans a row for each question, F1 and exact
+    match in [0, 1]; for masked language modelling tokens restored and tokens masked.
     """
     here, device = accelerator(), next(network.model.parameters()).device
-    outcome = np.zeros((len(examples), 2))
+    outcomes = OUTCOMES[task.kind]
+    outcome = np.zeros((len(examples), outcomes.columns))
     network.model.eval()
     with torch.inference_mode(), torch.random.fork_rng():
         every = evaluation_batches(network, task, examples)
         for numbers, batch, labels in islice(every, here.process_index, None, here.num_processes):
-            output = network.model(**_to(batch, device))
-            outcome[numbers] = OUTCOMES[task.kind](output, labels, examples, numbers)
-    return add_outcomes(outcome, here)
+            with packed(network.model, moved(batch, device), task.kind) as inputs:
+                output = network.model(**inputs)
+            outcome[numbers] = outcomes.of_batch(output, labels, examples, numbers, task)
+    return rows_of(add_outcomes(outcome, here), examples, task)
 
 
 def evaluation_batches(
@@ -293,5 +251,6 @@ def numerics(spec: TrainSpec) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": world_size(),
         "precision": spec.precision,
+        "kernel": kernel(spec),
         **{name: version(name) for name in ("torch", "transformers", "accelerate")},
     }

@@ -79,6 +79,11 @@ class Mask(Mapping[str, Tensor]):
         """The number of dead weights."""
         return sum(_dead(alive) for alive in self.values())
 
+    @cached_property
+    def holed(self) -> frozenset[str]:
+        """Names of the tensors that have dead weights."""
+        return frozenset(name for name, alive in self.items() if not alive.all())
+
     @property
     def sparsity(self) -> float:
         """Dead weights as a fraction of all under the mask; 0.0 for an empty mask."""
@@ -113,9 +118,9 @@ class Mask(Mapping[str, Tensor]):
         Raises: TicketError, if names or shapes differ.
         """
         self.check(parameters)
-        for name, alive in self.items():
+        for name in self.holed:
             weight = parameters[name].detach()
-            _as_integers(weight).mul_(alive.to(weight.device))
+            _as_integers(weight).mul_(self[name].to(weight.device))
 
     def digest(self) -> str:
         """SHA-256 over names, shapes and packed bits, in hexadecimal.
@@ -169,7 +174,7 @@ def hold(parameters: Mapping[str, Tensor], mask: Mask) -> Iterator[Mask]:
     hooks = [
         parameter.register_hook(_Silence(held[name]))
         for name, parameter in parameters.items()
-        if parameter.requires_grad
+        if parameter.requires_grad and name in held.holed
     ]
     try:
         yield held

@@ -6,9 +6,9 @@ from fractions import Fraction
 
 from tombola.errors import SpecError
 from tombola.registry import Registry
-from tombola.specs import exact
+from tombola.specs import ImpSpec, exact
 
-__all__ = ["MAX_ROUNDS", "SCHEDULES", "Schedule", "dead_count", "path"]
+__all__ = ["MAX_ROUNDS", "SCHEDULES", "Schedule", "dead_count", "path", "rounds", "shortest"]
 
 MAX_ROUNDS = 1000
 """A path with more rounds than this is a mistyped step."""
@@ -39,6 +39,14 @@ def dead_count(sparsity: Decimal, size: int) -> int:
     return round(Fraction(sparsity) * size)
 
 
+def shortest(dead: int, size: int) -> Decimal:
+    """The shortest decimal of which `dead_count` makes exactly so many dead weights."""
+    digits = 0
+    while dead_count(found := _decimal(round(Fraction(dead, size), digits)), size) != dead:
+        digits += 1
+    return found
+
+
 def path(schedule: str, *, sparsity: Decimal, step: Decimal) -> tuple[Decimal, ...]:
     """The sparsity after each round, strictly rising, the last one exactly `sparsity`.
 
@@ -64,6 +72,14 @@ def path(schedule: str, *, sparsity: Decimal, step: Decimal) -> tuple[Decimal, .
                 f"to sparsity {sparsity}. Take a larger step."
             )
     return tuple(_decimal(point) for point in [*points, target] if point > 0)
+
+
+def rounds(spec: ImpSpec) -> tuple[Decimal, ...]:
+    """The sparsity after each round of a search: those that it names, or a path.
+
+    Raises: SpecError, as `path`.
+    """
+    return spec.rounds or path(spec.schedule, sparsity=spec.sparsity, step=spec.step)
 
 
 def _decimal(point: Fraction) -> Decimal:

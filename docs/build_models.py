@@ -1,0 +1,206 @@
+"""Writes docs/models.md: what is pruned in each architecture, and what is left.
+
+Everything is taken from the code: networks of the published configurations are built on the meta
+device, without weights, and asked for their scopes.
+
+    python docs/build_models.py
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedConfig
+
+from tombola.errors import ModelError, SpecError
+from tombola.task.heads import HEADS
+from tombola.task.tokenizer import reserved_positions
+from tombola.ticket.scope import scope_parameters, whole_model_size
+from tombola.ticket.units import units_of
+
+PAGE = Path(__file__).parent / "models.md"
+
+DEBERTA: dict[str, Any] = {
+    "vocab_size": 128100,
+    "relative_attention": True,
+    "max_relative_positions": -1,
+    "position_buckets": 256,
+    "norm_rel_ebd": "layer_norm",
+    "share_att_key": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "position_biased_input": False,
+    "type_vocab_size": 0,
+}
+PUBLISHED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "BERT": ("google-bert/bert-base-uncased", "bert", {}),
+    "RoBERTa": (
+        "FacebookAI/roberta-base",
+        "roberta",
+        {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1},
+    ),
+    "XLM-R": (
+        "FacebookAI/xlm-roberta-base",
+        "xlm-roberta",
+        {"vocab_size": 250002, "max_position_embeddings": 514, "type_vocab_size": 1},
+    ),
+    "DistilBERT": ("distilbert/distilbert-base-uncased", "distilbert", {}),
+    "ALBERT": (
+        "albert/albert-base-v2",
+        "albert",
+        {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072},
+    ),
+    "ELECTRA": (
+        "google/electra-base-discriminator",
+        "electra",
+        {
+            "embedding_size": 768,
+            "hidden_size": 768,
+            "num_attention_heads": 12,
+            "intermediate_size": 3072,
+        },
+    ),
+    "DeBERTa-v2": (
+        "microsoft/deberta-v2-xlarge",
+        "deberta-v2",
+        DEBERTA
+        | {
+            "hidden_size": 1536,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 24,
+            "intermediate_size": 6144,
+            "conv_kernel_size": 3,
+            "conv_act": "gelu",
+        },
+    ),
+    "DeBERTa-v3": (
+        "microsoft/deberta-v3-base",
+        "deberta-v2",
+        DEBERTA
+        | {
+            "hidden_size": 768,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "intermediate_size": 3072,
+        },
+    ),
+    "MPNet": (
+        "microsoft/mpnet-base",
+        "mpnet",
+        {"vocab_size": 30527, "max_position_embeddings": 514},
+    ),
+    "ModernBERT": ("answerdotai/ModernBERT-base", "modernbert", {"vocab_size": 50368}),
+    "GPT-2": ("openai-community/gpt2", "gpt2", {}),
+}
+"""Architecture -> published model, its type, and its configuration where it is not the default."""
+
+INTRODUCTION = """\
+# What is pruned in which network
+
+Made from the code by `python docs/build_models.py`; a test checks that it is up to date.
+
+The scope `encoder` is every weight matrix inside the repeated blocks of a network, found by its
+structure and not by names. Embeddings, biases, normalisation and the head of a task are never
+pruned. `encoder+pooler` adds the pooler's matrix where the pre-trained files hold one and the head
+of the task keeps it. A weight that several blocks share is counted, and masked, once.
+
+Sizes are those of the published configurations, without any head. Any other network that
+transformers loads is treated in the same way; one without a list of blocks is refused.
+
+| network | whole | `encoder` | matrices | share | `encoder+pooler` | heads |
+|---|---|---|---|---|---|---|
+"""
+
+NOTES = """
+Heads are those of the kinds of task: classification, regression, span (question answering) and
+mlm (masked language modelling). `small-dense` is the control in which whole attention heads and
+neurons die; where a network's matrices don't tell them apart it is refused in one line.
+
+A tokenizer without a pad token, as GPT-2's, pads with its end of text. Token types are given to
+networks that know more than one, where the tokenizer makes them. RoBERTa and its kin reserve two
+positions: 514 rows are 512 tokens.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    rows, sections = zip(*(_describe(name) for name in PUBLISHED), strict=True)
+    return INTRODUCTION + "".join(rows) + NOTES + "".join(sections)
+
+
+def _describe(name: str) -> tuple[str, str]:
+    """The row and the section of a network."""
+    model, kind, settings = PUBLISHED[name]
+    config = AutoConfig.for_model(kind, **settings)
+    with torch.device("meta"):
+        network = AutoModel.from_config(config)
+    whole, encoder = whole_model_size(network), scope_parameters(network, "encoder")
+    size = _size(encoder.values())
+    heads = [kind for kind in HEADS if type(config) in HEADS[kind].fits]
+    row = (
+        f"| {name} | {whole:,} | {size:,} | {len(encoder)} | {size / whole:.1%} "
+        f"| {_with_pooler(network)} | {'all' if len(heads) == len(HEADS) else ', '.join(heads)} |\n"
+    )
+    lines = [f"\n## {name}: `{model}`\n", "Pruned:\n", *_pruned(encoder), "\nLeft:\n"]
+    lines += [*_left(network, encoder), f"\n{_reads(network, config)} {_units(encoder, config)}\n"]
+    return row, "\n".join(lines)
+
+
+def _with_pooler(network: nn.Module) -> str:
+    try:
+        parameters = scope_parameters(network, "encoder+pooler")
+    except ModelError:
+        return "no pooler"
+    return f"{_size(parameters.values()):,} in {len(parameters)}"
+
+
+def _pruned(encoder: Mapping[str, nn.Parameter]) -> Iterator[str]:
+    """A line for each matrix of a block."""
+    blocks: dict[tuple[str, tuple[int, ...]], int] = {}
+    for name, weight in encoder.items():
+        place = (_starred(name).removesuffix(".weight"), tuple(weight.shape))
+        blocks[place] = blocks.get(place, 0) + 1
+    for (name, shape), count in blocks.items():
+        yield f"- `{name}`: {count} of {' x '.join(map(str, shape))}"
+
+
+def _left(network: nn.Module, encoder: Mapping[str, nn.Parameter]) -> Iterator[str]:
+    """A line for each part that is not pruned; in blocks these are biases and normalisation."""
+    parts: dict[str, int] = {}
+    for name, parameter in network.named_parameters():
+        if name not in encoder:
+            part = _part(_starred(name).split(".")[:-1])
+            parts[part] = parts.get(part, 0) + parameter.numel()
+    for name, size in parts.items():
+        yield f"- `{name}`: {size:,}"
+
+
+def _part(name: list[str]) -> str:
+    """A name up to the number of its block, or of two words."""
+    return ".".join(name[: name.index("*") + 1] if "*" in name else name[:2])
+
+
+def _starred(name: str) -> str:
+    return ".".join("*" if part.isdecimal() else part for part in name.split("."))
+
+
+def _reads(network: nn.Module, config: PreTrainedConfig) -> str:
+    positions = config.max_position_embeddings - reserved_positions(network)
+    return f"It reads {positions:,} tokens at once."
+
+
+def _units(encoder: Mapping[str, nn.Parameter], config: PreTrainedConfig) -> str:
+    try:
+        units_of(encoder, config.num_attention_heads)
+    except SpecError:
+        return "`small-dense` is refused."
+    return "`small-dense` works."
+
+
+def _size(parameters: Iterable[nn.Parameter]) -> int:
+    return sum(parameter.numel() for parameter in parameters)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,187 @@
+"""The verbs that look inside: overlap of masks, distance of weights, connectivity, the report."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from tombola.errors import SpecError
+from tombola.flags import Parser, add_flags
+from tombola.lab_cli import plan_of, store_of
+from tombola.specs import LabSpec, exact
+
+__all__ = [
+    "connectivity",
+    "connectivity_parser",
+    "distance",
+    "distance_parser",
+    "overlap",
+    "overlap_parser",
+    "report",
+    "report_parser",
+]
+
+
+def _store_flag(parser: Parser) -> None:
+    add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
+
+
+def _json_flag(parser: Parser) -> None:
+    parser.add_argument("--json", metavar="FILE", help="also write everything there")
+
+
+def _write(path: str | None, content: Any) -> None:
+    if path:
+        from tombola.ticket.folder import write_file
+
+        write_file(path, json.dumps(content, indent=1) + "\n")
+
+
+# --- overlap -----------------------------------------------------------------
+
+
+def overlap_parser(parser: Parser) -> None:
+    """The flags of `tombola overlap`."""
+    parser.add_argument(
+        "masks", metavar="TICKET", nargs="+", help="two or more ticket folders, or one plan"
+    )
+    _store_flag(parser)
+    parser.add_argument("--sparsity", metavar="X", help="of a plan's masks (default: its highest)")
+    parser.add_argument(
+        "--heads", metavar="N", type=int, help="attention heads of a block (default: the network's)"
+    )
+    _json_flag(parser)
+
+
+def overlap(options: Namespace) -> None:
+    """How much masks overlap, beside chance, and what died whole in each."""
+    if len(options.masks) == 1 and Path(options.masks[0]).is_dir():
+        raise SpecError(
+            "an overlap is of two tickets or more, or of the masks of a plan, got one folder. "
+            "Name another ticket."
+        )
+    from rich.console import Console
+
+    from tombola.study.comparison import compare, of_plan, of_tickets
+    from tombola.task.attention import attention_heads
+    from tombola.terminal_anatomy import show_overlap
+
+    if len(options.masks) == 1:
+        options.plan = options.masks[0]
+        kept = store_of(options)
+        plan, known = plan_of(options)
+        known.save()
+        sparsity = exact(options.sparsity) if options.sparsity else None
+        members, model = of_plan(plan, kept, sparsity), plan.jobs[0].subject.model
+    else:
+        members = of_tickets(options.masks)
+        if len(members) < 2:
+            raise SpecError(f"expected different tickets, got {options.masks[0]!r} twice.")
+        model = members[0].about["model"]
+    found = compare(members, options.heads or attention_heads(model))
+    _write(options.json, found)
+    show_overlap(found, Console())
+
+
+# --- distance ----------------------------------------------------------------
+
+
+def distance_parser(parser: Parser) -> None:
+    """The flags of `tombola distance`."""
+    parser.add_argument(
+        "trained", metavar="TRAINED", help="a model folder, or the first digits of a training's key"
+    )
+    parser.add_argument(
+        "pretrained", metavar="PRETRAINED", nargs="?", help="what it was trained from"
+    )
+    parser.add_argument("--ticket", metavar="DIR", help="count the weights alive under that only")
+    _store_flag(parser)
+    _json_flag(parser)
+
+
+def distance(options: Namespace) -> None:
+    """How far training has moved the weights of each matrix."""
+    from rich.console import Console
+
+    from tombola.specs import FindSpec
+    from tombola.study.travel import moved, moved_in_store
+    from tombola.terminal_anatomy import show_distances
+    from tombola.ticket.ticket import Ticket
+
+    pretrained = options.pretrained or FindSpec.model
+    if Path(options.trained).is_dir():
+        ticket = Ticket.load(options.ticket) if options.ticket else None
+        mask, scope = (ticket.mask, ticket.scope) if ticket else (None, FindSpec.scope)
+        label, found = options.trained, moved(options.trained, pretrained, mask, scope)
+    else:
+        label, found = moved_in_store(store_of(options), options.trained, pretrained)
+    _write(options.json, {"trained": label, "pretrained": pretrained, "distances": found})
+    show_distances(label, pretrained, found, Console())
+
+
+# --- connectivity ------------------------------------------------------------
+
+
+def connectivity_parser(parser: Parser) -> None:
+    """The flags of `tombola connectivity`."""
+    parser.add_argument("plan", metavar="PLAN", help="a plan with connectivity arms that was run")
+    _store_flag(parser)
+    parser.add_argument("--output", metavar="DIR", help="folder for connectivity.svg and .png")
+    _json_flag(parser)
+
+
+def connectivity(options: Namespace) -> None:
+    """The barriers between runs of one network in different data orders, and their picture."""
+    from rich.console import Console
+
+    from tombola.study.lines import lines
+    from tombola.terminal_anatomy import show_lines
+
+    kept = store_of(options)
+    plan, known = plan_of(options)
+    known.save()
+    found = [line.to_json() for line in lines(plan, kept)]
+    if not found:
+        raise SpecError(f"expected a plan with connectivity arms, got none in {options.plan!r}.")
+    _write(options.json, found)
+    show_lines(found, Console())
+    if options.output:
+        from tombola.ship.connectivity import save
+
+        for path in save(found, Path(options.output)):
+            print(path)
+
+
+# --- report ------------------------------------------------------------------
+
+
+def report_parser(parser: Parser) -> None:
+    """The flags of `tombola report`."""
+    parser.add_argument("subject", metavar="DIR|PLAN", help="output of `find`, or a plan")
+    _store_flag(parser)
+    parser.add_argument("--output", metavar="FILE", help="(default: report.html, in DIR if given)")
+
+
+def report(options: Namespace) -> None:
+    """One HTML file with all that came of a search or of a plan."""
+    from tombola.ship.report import save
+
+    folder = Path(options.subject)
+    if folder.is_dir():
+        from tombola.api import one_shot
+        from tombola.ship.search_report import search_page
+        from tombola.study.dossier import of_search
+
+        page = search_page(of_search(folder, one_shot))
+    else:
+        from tombola.lab.planfile import read_plan
+        from tombola.ship.plan_report import plan_page
+        from tombola.study.plan_dossier import of_plan
+
+        options.plan = options.subject
+        kept = store_of(options)
+        plan, known = plan_of(options)
+        known.save()
+        page = plan_page(of_plan(options.plan, read_plan(options.plan), plan, kept))
+    default = folder / "report.html" if folder.is_dir() else Path("report.html")
+    print(save(page, Path(options.output or default)))

@@ -1,0 +1,52 @@
+"""The verb import: a ticket from masks that others have made, or from the zeros of a checkpoint."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from tombola.flags import Parser
+from tombola.specs import SCOPES
+
+__all__ = ["import_masks", "import_parser"]
+
+
+def import_parser(parser: Parser) -> None:
+    """The flags of `tombola import`."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="masks or a pruned state dict that torch.save() wrote, a safetensors file, or a "
+        "folder that save_pretrained() wrote",
+    )
+    parser.add_argument(
+        "--model", required=True, help="the pre-trained network that the masks are of"
+    )
+    parser.add_argument(
+        "--scope",
+        metavar="NAME",
+        help=f"the weights that could be pruned: {' or '.join(SCOPES)} (default: what is masked)",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="folder of the ticket (default: one under runs/ named by the mask)",
+    )
+
+
+def import_masks(options: Namespace) -> None:
+    """Write the ticket, and say what it is."""
+    from rich.console import Console
+
+    from tombola import api
+
+    ticket = api.import_ticket(options.source, model=options.model, scope=options.scope)
+    default = Path("runs") / f"imported-{ticket.mask.digest()[:8]}"
+    place = Path(options.output) if options.output else default
+    ticket.save(place)
+    told = {
+        "ticket": str(place),
+        "scope": f"{ticket.scope}, {len(ticket.mask)} matrices",
+        "sparsity": f"{ticket.sparsity:f}, {ticket.mask.dead:,} of {ticket.mask.size:,} weights",
+        "train it": f"tombola evaluate {place} --task TASK",
+    }
+    for name, value in told.items():
+        Console().print(f"{name:9} {value}", soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,55 @@
+"""A search as knobs again: what they were, and the command that makes the same result."""
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from tombola.specs import SEEDS, FindSpec
+
+__all__ = ["command", "recipe", "searched"]
+
+
+def searched(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Every knob of a search, those at their default too.
+
+    Args:
+        facts: what `study.dossier.of_search` gives; without experiment.json what its ticket and its
+            result tell, and defaults for the rest.
+    """
+    about, result = facts["tickets"][0]["about"], facts["result"]
+    names = [field.name for field in dataclasses.fields(FindSpec)]
+    known = {field.name: field.default for field in dataclasses.fields(FindSpec)}
+    known |= {name: about[name] for name in ("scope", "sparsity", "schedule", "step")}
+    known["controls"] = list(result["controls"])
+    known |= facts["experiment"] or {}
+    known |= {"model": result["model"], "task": result["task"]}
+    known["seeds"] = [int(ticket["seed"]) for ticket in facts["tickets"]]
+    return {name: known[name] for name in names}
+
+
+def recipe(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Every knob of a training but its seeds."""
+    given = facts["tickets"][0]["about"]["provenance"].get("recipe") or {}
+    return {name: value for name, value in given.items() if name not in SEEDS}
+
+
+def command(facts: Mapping[str, Any]) -> str:
+    """The `tombola find` that makes the same result, where numerics are the same."""
+    numerics = facts["tickets"][0]["about"]["provenance"].get("numerics") or {}
+    knobs = searched(facts) | recipe(facts)
+    knobs |= {name: numerics[name] for name in ("threads", "processes") if name in numerics}
+    return " \\\n  ".join(["tombola find", *_flags(knobs)])
+
+
+def _flags(knobs: Mapping[str, Any]) -> list[str]:
+    flags = []
+    for name, value in knobs.items():
+        flag = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            flags += [flag] * value
+        elif isinstance(value, list | tuple):
+            flags.append(f"{flag} {shlex.quote(','.join(map(str, value)) or 'none')}")
+        else:
+            flags.append(f"{flag} {shlex.quote(str(value))}")
+    return flags

@@ -1,0 +1,188 @@
+"""The report of a plan: cells, searches, overlaps, lines, and the key of every run."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tombola.errors import SpecError
+from tombola.ship import connectivity, picture
+from tombola.ship.report import Page, Picture, Section, Table
+from tombola.ship.style import svg
+from tombola.ship.tables import numerics_table, overlap_table, percent, points, shown
+
+__all__ = ["plan_page"]
+
+
+def plan_page(facts: Mapping[str, Any]) -> Page:
+    """The page of a plan, finished or not; gaps are marked.
+
+    Args:
+        facts: what `study.plan_dossier.of_plan` gives.
+    """
+    sections = [
+        Section("Networks", tables=[_cells(facts["groups"])]),
+        *_section("Verdicts", tables=_verdicts(facts["groups"])),
+        *_section("Searches", pictures=_searches(facts["searches"])),
+        *_section("Transfer", tables=_transfer(facts["transfer"])),
+        *_section("Overlap of the masks", tables=_overlap(facts["overlap"])),
+        *_lines(facts["lines"]),
+        Section("Recipes", tables=[_recipes(facts["tasks"])]),
+        Section("Numerics", tables=[_numerics(facts["runs"])]),
+        Section("Keys of every run", tables=[_runs(facts["runs"])]),
+        Section("How to do it again", code=f"tombola run {shlex.quote(facts['name'])}"),
+        Section("What this does not show", points=_limits(facts)),
+    ]
+    gaps = facts["jobs"] - facts["done"]
+    notes = [f"{gaps:,} of {facts['jobs']:,} jobs are not done: their places have a dash."]
+    return Page(
+        title=f"Plan {Path(facts['name']).stem}",
+        question=facts["about"],
+        answers=[],
+        notes=notes if gaps else [],
+        sections=sections,
+        foot=f"{facts['model']}, scope {facts['scope']}, seeds {shown(facts['seeds'])}",
+    )
+
+
+def _section(heading: str, **content: Any) -> list[Section]:
+    """A section, if there is anything in it."""
+    return [Section(heading, **content)] if any(content.values()) else []
+
+
+def _task(group: Mapping[str, Any]) -> str:
+    moved = group["source"] and group["source"] != group["target"]
+    return f"{group['source']} → {group['target']}" if moved else group["target"]
+
+
+def _cells(groups: Sequence[Mapping[str, Any]]) -> Table:
+    rows = []
+    for group in groups:
+        spread = "" if group["std"] is None else f" ± {group['std']:.2f}"
+        rows.append(
+            (
+                *(group["arm"], group["name"], _task(group), percent(group["sparsity"]) or "0 %"),
+                *(f"{group['done']}/{len(group['seeds'])}", f"{points(group['mean'])}{spread}"),
+                "" if group["name"] == "dense" else points(group["minus_dense"], sign=True),
+            )
+        )
+    return Table(
+        ("arm", "network", "task", "sparsity", "seeds", "score", "minus dense"),
+        rows,
+        caption="Scores on the test split at the last step, in points; mean ± standard deviation "
+        "over the seeds that are done.",
+        right=frozenset((3, 4, 5, 6)),
+    )
+
+
+def _verdicts(groups: Sequence[Mapping[str, Any]]) -> list[Table]:
+    judged = [group for group in groups if group["verdict"] or group["no_verdict"]]
+    if not judged:
+        return []
+    about = dict.fromkeys(g["verdict"]["estimand"] for g in judged if g["verdict"])
+    caption = "Ticket minus dense, in points. Each test is at full level, none is corrected."
+    columns = ("arm", "task", "sparsity", "status", "interval", "margin", "about")
+    if len(about) == 1:
+        caption = f"{caption} The interval is about: {next(iter(about))}."
+    rows = [_verdict(group, several=len(about) > 1) for group in judged]
+    width = len(columns) - (not any(row[-1] for row in rows))
+    return [Table(columns[:width], [row[:width] for row in rows], caption, frozenset((2, 4, 5)))]
+
+
+def _verdict(group: Mapping[str, Any], *, several: bool) -> tuple[str, ...]:
+    """A row; its last cell says why there is no verdict, or of which of several kinds it is."""
+    place = (group["arm"], _task(group), percent(group["sparsity"]))
+    said = group["verdict"]
+    if not said:
+        return *place, "–", "–", "–", group["no_verdict"]
+    interval = " to ".join(points(end, sign=True) for end in said["interval"])
+    level = f" ({100 * said['level']:g} %)"
+    about = said["estimand"] if several else ""
+    return *place, said["status"], f"{interval}{level}", f"{said['margin']:g}", about
+
+
+def _searches(searches: Sequence[Mapping[str, Any]]) -> list[Picture]:
+    drawn = []
+    for search in searches:
+        try:
+            chart = picture.draw(search)
+        except SpecError:  # none of it is done
+            continue
+        caption = f"Arm {search['arm']} on {search['task']}: score against sparsity."
+        drawn.append(Picture(svg(chart), caption))
+    return drawn
+
+
+def _transfer(matrix: Mapping[str, Any] | None) -> list[Table]:
+    """The matrix of sources and targets, from whoever has one."""
+    if not matrix:
+        return []
+    right = frozenset(range(1, len(matrix["columns"])))
+    return [Table(matrix["columns"], matrix["rows"], matrix["caption"], right)]
+
+
+def _overlap(found: Mapping[str, Any] | None) -> list[Table]:
+    return [overlap_table(found["pairs"])] if found else []
+
+
+def _lines(lines: Sequence[Mapping[str, Any]]) -> list[Section]:
+    if not lines:
+        return []
+    rows = [
+        (
+            *(line["network"], line["task"], percent(line["sparsity"]) or "0 %", str(line["seed"])),
+            points(line["score_barrier"]),
+            "–" if line["loss_barrier"] is None else f"{line['loss_barrier']:.4f}",
+        )
+        for line in lines
+    ]
+    table = Table(
+        ("network", "task", "sparsity", "seed", "score barrier", "loss barrier"),
+        rows,
+        caption="The worst network on the straight line between two runs that differ in their "
+        "data order, ends included, against the mean of the two (Frankle et al. 2020). It is "
+        "half of the difference of the ends, at least.",
+        right=frozenset((2, 3, 4, 5)),
+    )
+    drawn = []
+    if any(line["positions"] for line in lines):
+        drawn = [Picture(svg(connectivity.draw(lines)), "Score and loss along the lines.")]
+    return [Section("Connectivity", pictures=drawn, tables=[table])]
+
+
+def _recipes(tasks: Mapping[str, Mapping[str, Any]]) -> Table:
+    names = dict.fromkeys(name for recipe in tasks.values() for name in recipe)
+    rows = [
+        (name, *(str(recipe[name]) for recipe in tasks.values()))
+        for name in names
+        if name not in ("seed", "order_seed")
+    ]
+    return Table(("knob", *tasks), rows)
+
+
+def _numerics(runs: Sequence[Mapping[str, Any]]) -> Table:
+    records = [(run["kind"], run["numerics"]) for run in runs if run["numerics"]]
+    return numerics_table(list({str(r): r for r in records}.values()), "Numerics")
+
+
+def _runs(runs: Sequence[Mapping[str, Any]]) -> Table:
+    rows = [
+        (
+            run["label"],
+            run["kind"] if run["done"] else "not done",
+            "" if run["score"] is None else points(run["score"]),
+            run["key"],
+        )
+        for run in runs
+    ]
+    return Table(("run", "kind", "score", "key"), rows, right=frozenset((2,)), small=True)
+
+
+def _limits(facts: Mapping[str, Any]) -> list[str]:
+    return [
+        f"It is about {facts['model']} with these recipes, and no other network.",
+        "A mask makes nothing smaller or faster by itself: the zeros are stored and multiplied.",
+        "Verdicts of one seed are about test examples, and say nothing about other seeds.",
+        "Among many verdicts some are wrong by chance; whether every task matches is each of them "
+        "at full level, which tasks do takes a correction.",
+    ]

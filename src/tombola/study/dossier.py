@@ -1,0 +1,104 @@
+"""All that is known of a finished search, from the folder that `tombola find` wrote."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tombola.errors import OutputError, TombolaError
+from tombola.study.anatomy import anatomy
+from tombola.study.chance import overlap
+from tombola.study.comparison import Member, compare
+from tombola.task.attention import attention_heads
+from tombola.ticket.mask import Mask
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["of_search"]
+
+NEEDED = ("dense", "rounds", "controls", "verdict", "tickets")
+
+
+def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
+    """What a report tells of a search, as JSON has it.
+
+    Args:
+        folder: with result.json and the tickets; experiment.json if it is there.
+        one_shot: model, sparsity, scope -> the ticket of its largest pre-trained weights.
+
+    Returns: result, experiment, tickets (about, anatomy), the one-shot ticket's overlap with each
+        and why there is none if so, and the tickets' overlap with each other if there are several.
+    Raises: OutputError, TicketError, if that is no output of `tombola find`, or damaged.
+    """
+    result = _read(folder / "result.json")
+    if missing := [name for name in NEEDED if name not in result]:
+        raise OutputError(
+            f"expected the output of `tombola find` in {str(folder)!r}, got a result.json without "
+            f"{missing[0]!r}. Name a search's folder, or a plan."
+        )
+    place = folder / "experiment.json"
+    tickets = {
+        seed: Ticket.load(folder / Path(path).name) for seed, path in result["tickets"].items()
+    }
+    first = next(iter(tickets.values()))
+    heads = attention_heads(first.model)
+    members = [Member(f"seed {seed}", t.mask, {"seed": seed}) for seed, t in tickets.items()]
+    found, reason = _beside_one_shot(tickets, first, one_shot)
+    return {
+        "folder": folder.name,
+        "result": result,
+        "experiment": _read(place) if place.is_file() else None,
+        "tickets": [
+            {"seed": seed, "about": _about(ticket), "anatomy": asdict(anatomy(ticket.mask, heads))}
+            for seed, ticket in tickets.items()
+        ],
+        "one_shot": found,
+        "no_one_shot": reason,
+        "overlap": compare(members, heads) if len(members) > 1 else None,
+    }
+
+
+def _read(place: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OutputError(
+            f"expected the output of `tombola find` with {str(place)!r}, got: {error}. "
+            "Name the folder that it wrote, or a plan."
+        ) from None
+    if not isinstance(found, dict):
+        raise OutputError(f"expected a JSON object in {str(place)!r}, got another thing.")
+    return found
+
+
+def _about(ticket: Ticket) -> dict[str, Any]:
+    return {name: value for name, value in ticket.describe().items() if name != "shapes"}
+
+
+def _beside_one_shot(
+    tickets: dict[str, Ticket], first: Ticket, one_shot: Callable[..., Ticket]
+) -> tuple[list[dict[str, Any]], str]:
+    """The overlap of each ticket with one-shot pruning, or why it can't be told."""
+    try:
+        other = one_shot(first.model, sparsity=first.sparsity, scope=first.scope)
+    except TombolaError as error:
+        return [], str(error)
+    if other.fingerprint != first.fingerprint:
+        return [], (
+            f"the network {first.model} is another here ({other.fingerprint[:12]}) than the "
+            f"ticket's ({first.fingerprint[:12]})."
+        )
+    return [_pair(seed, ticket.mask, other.mask) for seed, ticket in tickets.items()], ""
+
+
+def _pair(seed: str, mask: Mask, other: Mask) -> dict[str, Any]:
+    whole, each = overlap(mask, other)
+    return {
+        "seed": seed,
+        "jaccard": whole.jaccard,
+        "chance": whole.chance,
+        "z": whole.z,
+        "layers": {
+            one.matrix: {"jaccard": one.jaccard, "chance": one.chance, "z": one.z} for one in each
+        },
+    }

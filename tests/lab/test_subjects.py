@@ -1,0 +1,146 @@
+"""What a plan knows of a task's data: named by their rows, counted as they are trained on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tombola.errors import SpecError
+from tombola.lab.bench import Bench, Benches
+from tombola.lab.jobs import perform
+from tombola.lab.order import order_of
+from tombola.lab.plan import Plan, dense
+from tombola.lab.planfile import expand, read_plan
+from tombola.lab.store import Store
+from tombola.lab.subjects import Subjects
+from tombola.lab.work import Subject
+from tombola.specs import TaskSpec, TrainSpec
+from tombola.task.own import named_task
+from tombola.task.tasks import Task, load_task
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Subjects:
+    return Subjects(tmp_path / "store")
+
+
+def subject(
+    known: Subjects, tiny: Path, task: Task, folder: Path | None, **knobs: float
+) -> Subject:
+    recipe = replace(task.recipe, **knobs)  # type: ignore[arg-type]
+    place = None if folder is None else str(folder)
+    return known.subject(str(tiny), task, recipe, scope="encoder", folder=place)
+
+
+def bench_of(made: Subject) -> Bench:
+    return Bench.open(order_of(dense(made, 0), keep_weights=False, threads=1, processes=1))
+
+
+EMBEDDED = {
+    "gloss-match": "4b776421013c1fa8",
+    "gloss-span": "a75760825e795345",
+    "mlm": "d4229288e59fc76d",
+    "sentiment": "256c5adc1a135db5",
+    "supersense": "59e0facc7daff314",
+    "valence": "be1e22026bfdcb2e",
+}
+"""Pinned for ever: they are in the name of every result on the embedded data."""
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_the_embedded_data_keep_their_names(known: Subjects, tiny: Path, name: str) -> None:
+    made = subject(known, tiny, load_task(name), None)
+    assert made.data.startswith(EMBEDDED[name])
+    assert dense(made, 0).spec["task"] == [name, 1]
+    assert made.recipe == load_task(name).recipe
+
+
+def test_steps_count_the_windows_that_are_trained_on(known: Subjects, tiny: Path) -> None:
+    task = load_task("squad")
+    short = {"max_length": 120, "stride": 60, "query_length": 16, "epochs": 1.0, "batch_size": 4}
+    made = subject(known, tiny, task, FIXTURES / "squad_json", **short)
+    training = bench_of(made).training(made.recipe)
+    assert made.examples == len(training) > 24 == len(training.rows)
+    assert dense(made, 0).steps == made.recipe.steps(len(training))
+    known.save()
+    again = subject(Subjects(known.place.parent), tiny, task, FIXTURES / "squad_json", **short)
+    assert again == made
+    longer = subject(known, tiny, task, FIXTURES / "squad_json", **{**short, "stride": 30})
+    assert longer.examples > made.examples
+    assert longer.data == made.data
+
+
+def test_both_layouts_are_one_subject(known: Subjects, tiny: Path) -> None:
+    task = load_task("glue/qqp")
+    original = subject(known, tiny, task, FIXTURES / "glue_tsv")
+    theirs = subject(known, tiny, task, FIXTURES / "glue_parquet")
+    assert dense(original, 0).key == dense(theirs, 0).key
+    assert [len(original.notes), len(theirs.notes)] == [2, 0]
+
+
+def test_the_rows_that_are_scored_name_a_result(known: Subjects, tiny: Path) -> None:
+    keys = {
+        dense(subject(known, tiny, named_task("glue/mnli", spec), FIXTURES / "glue_tsv"), 0).key
+        for spec in (TaskSpec(eval_split=split) for split in ("", "dev", "validation"))
+    }
+    assert len(keys) == 3
+
+
+def test_texts_of_one_s_own_are_read_in_blocks(known: Subjects, tiny: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        lines = [f"a very long story of the actor {n}" for n in range(9)]
+        (tmp_path / f"{split}.txt").write_text("\n".join(lines))
+    made = subject(known, tiny, load_task("mlm"), tmp_path, max_length=12)
+    assert made.recipe.blocks
+    training = bench_of(made).training(made.recipe)
+    assert made.examples == len(training) == 9 * 8 // 10
+    assert set(training.lengths) == {12}
+
+
+def test_what_is_scored_besides_is_a_fact_of_the_result(
+    known: Subjects, tiny: Path, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "results")
+    for name, more in (("glue/mnli", "mismatched accuracy"), ("glue/mrpc", "binary-f1")):
+        short = {"epochs": 1.0, "max_length": 16}
+        made = subject(known, tiny, load_task(name), FIXTURES / "glue_tsv", **short)
+        order = order_of(dense(made, 0), keep_weights=False, threads=1, processes=1)
+        perform(order, store, Benches(), lambda done, steps: None)
+        result = store.read(order.key)
+        assert result is not None
+        assert list(result.facts["more"]) == [more]
+        assert 0 <= result.facts["more"][more] <= 100
+
+
+def test_a_recipe_with_knobs_of_another_kind_is_refused(known: Subjects, tiny: Path) -> None:
+    with pytest.raises(SpecError, match="stride is for tasks of kind span"):
+        subject(known, tiny, load_task("sentiment"), None, stride=8)
+
+
+def test_an_example_of_more_tokens_than_the_model_has_positions_is_told(
+    known: Subjects, tiny: Path
+) -> None:
+    made = subject(known, tiny, load_task("squad"), FIXTURES / "squad_json", max_length=384)
+    with pytest.raises(SpecError, match="reads at most 128 tokens at once"):
+        bench_of(made).training(made.recipe)
+
+
+@pytest.mark.parametrize("name", ["figure2", "overlap", "table2", "table3", "universality"])
+def test_the_paper_s_plans_are_of_its_eleven_tasks(name: str) -> None:
+    def made(task: Task, recipe: TrainSpec) -> Subject:
+        return Subject(
+            model="m",
+            fingerprint="f",
+            task=task,
+            recipe=recipe,
+            data="d",
+            examples=99_999,
+            folder=None,
+        )
+
+    plan: Plan = expand(read_plan(f"glue-{name}"), made)
+    tasks = {job.subject.task.name for job in plan.jobs}
+    assert len(tasks) == 11
+    assert {"squad", "wikipedia-mlm", "glue/cola"} < tasks
