@@ -22,6 +22,7 @@ from tombola.specs import TrainSpec
 from tombola.study.export import export
 from tombola.study.row import HABITS, Row
 from tombola.study.table import groups, refuse_empty, refuse_mixed_rows, rows, with_overlaps
+from tombola.study.winning import matching
 from tombola.task.tasks import Task
 from tombola.ticket.mask import Mask
 
@@ -42,6 +43,8 @@ arms:
   moved: {kind: transfer, of: tickets}
   moved-late: {kind: transfer, of: late}
   moved-code: {kind: transfer, of: code}
+  moved-weights: {kind: transfer, of: late, start: rewound}
+  basin: {kind: connectivity, of: tickets}
   fresh: {kind: evaluate, of: late, seeds: [100], init: shuffle}
 """
 
@@ -112,6 +115,7 @@ def test_a_row_a_cell_with_scores_where_there_are_any(plan: Plan, store: Store) 
         ("one-shot", (), 0),
         ("moved", (), 0),
         ("moved-late", ("rewind",), 15),
+        ("moved-weights", ("rewind",), 15),
         ("moved-code", ("keep-head", "long-horizon", "prune-first"), 0),
         ("fresh", ("rewind",), 15),
     ],
@@ -132,6 +136,13 @@ def test_a_sweep_and_an_initialisation_have_columns_of_their_own(plan: Plan, sto
         ("reinit", "tickets", 1e-3),
     }
     assert {row.init for row in by_arm(table, "fresh")} == {"shuffle"}
+
+
+def test_the_ends_of_a_line_are_no_tickets(plan: Plan, store: Store) -> None:
+    table = rows(plan, store)
+    ends = by_arm(table, "basin")
+    assert {row.kind for row in ends} == {"connectivity"}
+    assert "basin" not in {each.row.arm for each in matching(table).judged}
 
 
 def test_a_score_that_is_no_number_is_told_from_one_that_is_missing(

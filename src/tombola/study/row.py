@@ -29,7 +29,7 @@ class Row:
     name: str
     """What was trained, for people: dense, imp, one-shot, transfer, evaluate, or a control."""
     kind: str
-    """The same without the learning rate of a sweep."""
+    """The same without the learning rate of a sweep; connectivity for the end of a line."""
     of: str = ""
     """Of a control, the arm it is compared with."""
     source: str = ""
@@ -104,7 +104,7 @@ def row(plan: str, cell: Cell, mine: Result | None, dense: Result | None) -> Row
         plan=plan,
         arm=cell.arm,
         name=cell.name,
-        kind=cell.name.split(",")[0],
+        kind="connectivity" if cell.line else cell.name.split(",")[0],
         of=cell.of,
         source=cell.source,
         target=cell.target,
@@ -162,6 +162,9 @@ def habits(cell: Cell) -> tuple[tuple[str, ...], int]:
         if course.get("first"):
             found.add("rewind")
             rewind_step = course["first"]
+        elif "body" in job.parents:
+            found.add("rewind")
+            rewind_step = job.parents["body"].spec["course"]["last"]
         elif "start" in job.parents:
             found.add("no-rewind")
         if "head" in job.parents:

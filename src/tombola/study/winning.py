@@ -147,7 +147,8 @@ def matching(table: Iterable[Row], one_run: OneRun | None = None) -> Matching:
 def _searches(table: Iterable[Row]) -> list[list[Comparison]]:
     """Networks that differ in nothing but sparsity, lowest first, each against dense."""
     found: dict[tuple[str, ...], list[Comparison]] = {}
-    for rows in group(row for row in table if row.sparsity is not None):
+    pruned = (row for row in table if row.sparsity is not None and row.kind != "connectivity")
+    for rows in group(pruned):
         row = rows[0]
         search = (row.arm, row.name, row.source, row.target)
         found.setdefault(search, []).append(Comparison(rows))
