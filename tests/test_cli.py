@@ -152,7 +152,7 @@ def test_without_a_verb_the_verbs_are_told(argv: tuple[str, ...], cli: Cli) -> N
     status, shown, errors = cli(*argv)
     assert (status, errors) == (0, "")
     for verb, (about, _, _) in VERBS.items():
-        assert f"{verb:10}{about}" in shown
+        assert f"{verb:14}{about}" in shown
 
 
 def test_the_version_is_told(cli: Cli) -> None:
