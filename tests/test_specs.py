@@ -61,6 +61,7 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
         (TrainSpec, {name: -1}, f"{name} is zero or more")
         for name in ("seed", "train_limit", "test_limit")
     ),
+    (TrainSpec, {"order_seed": -2}, "order_seed is zero or more, or -1, got -2"),
     (TrainSpec, {"batch_size": 0}, "batch_size is a positive number, got 0"),
     (TrainSpec, {"max_length": -3}, "max_length is a positive number, got -3"),
     (TrainSpec, {"learning_rate": float("nan")}, "learning_rate is a positive number, got nan"),
@@ -219,6 +220,7 @@ DEFAULTS: list[tuple[type, dict[str, Any]]] = [
         TrainSpec,
         {
             "seed": 0,
+            "order_seed": -1,
             "epochs": 3.0,
             "batch_size": 32,
             "learning_rate": 2e-5,

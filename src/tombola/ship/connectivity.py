@@ -100,7 +100,9 @@ def _panel(
                 "name:N",
                 sort=names,
                 scale=alt.Scale(domain=names, range=[looks[name][0] for name in names]),
-                legend=alt.Legend(title=None, labelFontSize=12, symbolStrokeWidth=2),
+                legend=alt.Legend(
+                    title=None, labelFontSize=12, symbolStrokeWidth=2, symbolOpacity=1
+                ),
             ),
             strokeDash=alt.StrokeDash(
                 "name:N",
