@@ -120,8 +120,8 @@ def trainer(protocol: Protocol) -> Found:
 
     def score(model: Any, rows: Rows, tokenizer: Any) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            one = made(model, rows, tokenizer, 0, folder)
-            said = one.predict(one.train_dataset)
+            one: Any = made(model, rows, tokenizer, 0, folder)
+            said: Any = one.predict(one.train_dataset)
         return 100 * float((said.predictions.argmax(-1) == said.label_ids).mean())
 
     return _search(protocol, train, score)
@@ -193,7 +193,7 @@ def _search(
     }
 
 
-def _prune(scope: list[tuple[nn.Module, str]], amount: int) -> None:
+def _prune(scope: list[tuple[nn.Linear, str]], amount: int) -> None:
     prune.global_unstructured(scope, pruning_method=prune.L1Unstructured, amount=amount)
 
 
