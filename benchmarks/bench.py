@@ -6,6 +6,7 @@ python benchmarks/bench.py --tables   make the tables anew from results.json
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tables import tables
+from tombola.cli import QUIET
 
 HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "results.json", HERE.parent / "docs" / "performance.md"
@@ -25,7 +27,8 @@ def measured(script: str, flags: list[str]) -> dict[str, Any]:
     print(f"--- {script}", file=sys.stderr, flush=True)
     began = time.monotonic()
     command = [sys.executable, str(HERE / f"{script}.py"), *flags]
-    said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+    quiet = {**os.environ, **QUIET}
+    said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=quiet)
     report: dict[str, Any] = json.loads(said.stdout)
     return {"took_seconds": round(time.monotonic() - began, 1), **report}
 

@@ -60,7 +60,7 @@ def step(blocks: int, width: int, length: int, threads: int) -> dict[str, Any]:
         scope="encoder",
         watch=lambda done, steps: times.append(time.perf_counter()),
     )
-    seconds = statistics.median(np.diff(times)[1:])
+    seconds = float(statistics.median(np.diff(times)[1:]))
     return {
         "weights": mask.size,
         "length": length,

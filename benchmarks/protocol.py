@@ -13,12 +13,9 @@ from typing import Any
 
 import torch
 
-from tombola.cli import QUIET
 from tombola.ticket.provenance import versions
 
 __all__ = ["DENSE", "QUICK", "WHOLE", "Protocol", "alone", "machine", "matmul_rate"]
-
-os.environ |= QUIET  # before anybody imports transformers
 
 
 @dataclass(frozen=True)
