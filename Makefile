@@ -1,10 +1,10 @@
-# `make demo` finds a ticket, `make test` runs the tests; both set everything up first.
+# `make demo` finds a ticket, `make test` runs the tests; all set everything up first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test check fmt
+.PHONY: setup demo test bench check fmt
 
 setup: $(STAMP)
 
@@ -19,6 +19,10 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest
+
+# On an idle machine: twenty minutes on two cores.
+bench: setup
+	$(BIN)/python benchmarks/bench.py
 
 check: setup
 	$(BIN)/ruff check .

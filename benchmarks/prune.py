@@ -82,7 +82,9 @@ def main() -> None:
     }
     machine = {"processor": platform.processor() or platform.machine(), "system": sys.platform}
     threads = torch.get_num_threads()
-    report = {"medians": medians, "torch / keep_top": ratios, "threads": threads, **machine}
+    weights = sum(rows * columns for rows, columns in SHAPES * LAYERS)
+    report = {"weights": weights, "medians": medians, "torch / keep_top": ratios}
+    report |= {"threads": threads, **machine}
     print(json.dumps({**report, "versions": versions()}, indent=1))
 
 

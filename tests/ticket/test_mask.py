@@ -162,3 +162,15 @@ def test_a_mask_survives_a_copy() -> None:
     mask = mask_of(w="0110")
     assert copy.deepcopy(mask) == mask
     assert mask.to("cpu") == mask
+
+
+def test_a_tensor_without_a_dead_weight_costs_neither_hook_nor_filling() -> None:
+    parameters = {name: nn.Parameter(torch.ones(3)) for name in ("dense", "sparse")}
+    mask = Mask({"dense": torch.ones(3).bool(), "sparse": torch.tensor([True, False, True])})
+    with hold(parameters, mask) as held:
+        assert held.holed == {"sparse"}
+        assert not parameters["dense"]._backward_hooks
+        torch.autograd.backward([weight.sum() for weight in parameters.values()])
+    gradients = {name: p.grad.tolist() for name, p in parameters.items() if p.grad is not None}
+    assert gradients == {"dense": [1, 1, 1], "sparse": [1, 0, 1]}
+    assert parameters["sparse"].tolist() == [1, 0, 1]

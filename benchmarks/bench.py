@@ -1,0 +1,59 @@
+"""Every measurement into results.json, and its tables into docs/performance.md: `make bench`.
+
+python benchmarks/bench.py            measure everything, then write both files
+python benchmarks/bench.py --quick    try all scripts in minutes; writes into the working folder
+python benchmarks/bench.py --tables   make the tables anew from results.json
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tables import tables
+from tombola.cli import QUIET
+
+HERE = Path(__file__).parent
+RESULTS, PAGE = HERE / "results.json", HERE.parent / "docs" / "performance.md"
+SCRIPTS = ("time_to_ticket", "prune", "memory", "cost")
+START, END = "<!-- results: start -->", "<!-- results: end -->"
+
+
+def measured(script: str, flags: list[str]) -> dict[str, Any]:
+    """What one script reports, and the seconds that it took."""
+    print(f"--- {script}", file=sys.stderr, flush=True)
+    began = time.monotonic()
+    command = [sys.executable, str(HERE / f"{script}.py"), *flags]
+    quiet = {**os.environ, **QUIET}
+    said = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=quiet)
+    report: dict[str, Any] = json.loads(said.stdout)
+    return {"took_seconds": round(time.monotonic() - began, 1), **report}
+
+
+def written(page: str, results: dict[str, Any]) -> str:
+    """A page with the tables between its two marks."""
+    before, rest = page.split(START)
+    _, after = rest.split(END)
+    return f"{before}{START}\n\n{tables(results)}\n{END}{after}"
+
+
+def main() -> None:
+    """Measure unless only the tables are wanted, and write."""
+    quick = "--quick" in sys.argv
+    target = Path("results-quick.json") if quick else RESULTS
+    if "--tables" not in sys.argv:
+        results = {script: measured(script, ["--quick"] * quick) for script in SCRIPTS}
+        target.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    results = json.loads(target.read_text(encoding="utf-8"))
+    page = written(PAGE.read_text(encoding="utf-8"), results)
+    if quick:
+        print(page)
+    else:
+        PAGE.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

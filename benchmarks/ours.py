@@ -1,0 +1,124 @@
+"""The protocol as tombola follows it."""
+
+import shutil
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from protocol import Protocol
+from tombola.lab import bench, jobs
+from tombola.lab.artefacts import results
+from tombola.lab.engine import Watch
+from tombola.lab.options import find_options
+from tombola.lab.plan import Plan
+from tombola.lab.run import run
+from tombola.lab.search import finding
+from tombola.lab.store import Store
+from tombola.lab.subjects import Subjects
+
+__all__ = ["ours", "search"]
+
+
+def ours(protocol: Protocol, workers: int = 1, *, apart: bool = False) -> dict[str, Any]:
+    """The search by tombola.
+
+    Args:
+        protocol: what is done.
+        workers: processes that share the jobs, and the threads.
+        apart: train the dense networks in a store of their own, as if nothing were shared.
+    """
+    spent: dict[str, float] = defaultdict(float)
+    folder = Path(tempfile.mkdtemp())
+    try:
+        with _watched(spent):
+            began = time.perf_counter()
+            found = search(protocol, folder / "store", workers)
+            if apart:
+                found["trainings"] += search(replace(protocol, rounds=0), folder / "other", 1)[
+                    "trainings"
+                ]
+            seconds = time.perf_counter() - began
+    finally:
+        shutil.rmtree(folder)
+    return {"seconds": seconds, "workers": workers, "spent": dict(spent), **found}
+
+
+def search(protocol: Protocol, place: Path, workers: int = 1) -> dict[str, Any]:
+    """Do it in a store, and tell what came of it."""
+    spec, task, recipe, lab = find_options(
+        {
+            "model": protocol.model,
+            "task": protocol.task,
+            "seeds": protocol.seeds,
+            "controls": (),
+            "sparsity": protocol.sparsity or "0.1",
+            "epochs": protocol.epochs,
+            "batch_size": protocol.batch_size,
+            "learning_rate": protocol.learning_rate,
+            "warmup": protocol.warmup,
+            "clip_norm": protocol.clip_norm,
+            "max_length": protocol.max_length,
+            "train_limit": protocol.examples,
+            "test_limit": protocol.test_examples,
+            "precision": protocol.precision,
+            "store": str(place),
+            "workers": workers,
+            "threads": protocol.threads // workers,
+        }
+    )
+    subject = Subjects(place).subject(spec.model, task, recipe, scope=spec.scope, folder=None)
+    wanted = finding(subject, spec)
+    dense = [search.dense for search in wanted.searches.values()]
+    tickets = [search.trainings[spec.sparsity] for search in wanted.searches.values()]
+    plan = wanted.plan if protocol.rounds else Plan.of(dense)
+    store, report = run(plan, lab, Watch())
+    for _, error in report.failed:
+        raise error
+    done = results(store, [job for job in plan.jobs if job.kind == "train"])
+    return {
+        "training_seconds": sum(result.facts["training_seconds"] for result in done),
+        "tokens": sum(result.facts["tokens"] for result in done),
+        "scope_size": done[0].facts["scope_size"],
+        "trainings": len(done),
+        "numerics": done[0].numerics,
+        "dense": [result.facts["score"] for result in results(store, dense)],
+        "ticket": [r.facts["score"] for r in results(store, tickets)] if protocol.rounds else [],
+    }
+
+
+@contextmanager
+def _watched(spent: dict[str, float]) -> Iterator[None]:
+    """Measure the parts of a search that train nothing, as far as this process does them."""
+    parts: dict[str, tuple[Any, str]] = {
+        "evaluation": (jobs, "evaluate"),
+        "pruning": (bench.Bench, "prune"),
+        "tokenisation": (bench, "encode"),
+        "loading": (bench, "load_network"),
+        "reading weights": (jobs, "_weights"),
+        "keeping weights": (jobs, "_keep_weights"),
+        "storing": (Store, "save"),
+    }
+    kept = {part: getattr(*place) for part, place in parts.items()}
+
+    def timed(part: str, do: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return do(*arguments, **more)
+            finally:
+                spent[part] += time.perf_counter() - began
+
+        return call
+
+    try:
+        for part, (owner, name) in parts.items():
+            setattr(owner, name, timed(part, kept[part]))
+        yield
+    finally:
+        for part, (owner, name) in parts.items():
+            setattr(owner, name, kept[part])

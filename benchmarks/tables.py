@@ -1,0 +1,185 @@
+"""The tables of docs/performance.md, made from results.json and nothing else."""
+
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["tables"]
+
+GOALS = (
+    ("*Padded* / ours", "padded / ours", 7.0),
+    ("*Padded* / ours with two workers", "padded / ours with 2 workers", 7.0),
+    ("*Trainer* / ours, same precision", "trainer / ours", 1.5),
+    ("*Trainer* / ours with two workers", "trainer / ours with 2 workers", 3.0),
+    (
+        "*Trainer* with dense runs apart / ours with two workers",
+        "trainer and its dense runs / ours with 2 workers",
+        3.0,
+    ),
+)
+"""What a ratio is called, its name in the results, and what it should be."""
+FACTORS = {
+    "two workers of one thread each": "factor: 2 workers of 1 thread",
+    "shared runs: dense is round one": "factor: shared runs",
+    "bf16": "factor: bf16",
+    "bf16, *Trainer*": "factor: bf16 for trainer",
+}
+
+
+def tables(results: dict[str, Any]) -> str:
+    """All of them, as Markdown."""
+    time = results["time_to_ticket"]
+    parts = [
+        _machine(time),
+        "### Time to ticket\n",
+        _table(
+            ("times faster", "measured", "goal"),
+            ((name, _times(time["ratios"][key]), f"{goal:g} x") for name, key, goal in GOALS),
+        ),
+        "Each factor alone:\n",
+        _table(
+            ("factor", "times faster"),
+            ((name, _times(time["ratios"][key])) for name, key in FACTORS.items()),
+        ),
+        "Every row of the run:\n",
+        _table(
+            ("row", "seconds", "trainings", "useful tokens a second", "dense", "ticket"),
+            (_row(name, row) for name, row in time["rows"].items()),
+        ),
+        _utilisation(time),
+        _shares(time),
+        _cold(time),
+        _prune(results["prune"]),
+        _memory(results["memory"]),
+        _cost(results["cost"]),
+    ]
+    return "\n".join(parts)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) + ("---:",) * (len(head) - 1), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f} x"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _machine(time: dict[str, Any]) -> str:
+    about, protocol = time["machine"], time["protocol"]
+    return (
+        f"{about['processor']}, {about['cores']} cores, {about['instruction_set']}; torch "
+        f"{about['versions']['torch']}, transformers {about['versions']['transformers']}; load "
+        f"before the run {about['load_before']}. IMP to {protocol['rounds']}0 %, "
+        f"{protocol['rounds']} rounds, {len(protocol['seeds'])} seeds, {protocol['examples']} "
+        f"examples, {protocol['epochs']} epoch, batches of {protocol['batch_size']}, "
+        f"{protocol['threads']} threads, {protocol['precision']}.\n"
+    )
+
+
+def _row(name: str, row: dict[str, Any]) -> tuple[str, ...]:
+    seconds = row["training_seconds"] / row.get("workers", 1)
+    scores = (
+        f"{statistics.mean(row[side]):.1f}" if row[side] else "" for side in ("dense", "ticket")
+    )
+    return (
+        name,
+        f"{row['seconds']:.1f}",
+        str(row["trainings"]),
+        f"{row['tokens'] / seconds:,.0f}",
+        *scores,
+    )
+
+
+def _utilisation(time: dict[str, Any]) -> str:
+    rate = time["matmul_gflops"]["best_of_2_threads"]
+    shares = time["utilisation"].items()
+    return (
+        f"### Use of the machine\n\nIts matrix-multiply rate in this run is {rate:.0f} GFLOP/s "
+        "(the goal: 60 % of it on useful tokens, padding not counted).\n\n"
+        + _table(("row", "of the rate"), ((name, _percent(share)) for name, share in shares))
+    )
+
+
+def _shares(time: dict[str, Any]) -> str:
+    shares = time["share_of_a_search"]
+    return (
+        "Shares of a search (the goals: pruning under 1 %, all others but training 10 %):\n\n"
+        + (_table(("part", "share"), ((part, _percent(share)) for part, share in shares.items())))
+    )
+
+
+def _cold(time: dict[str, Any]) -> str:
+    median = statistics.median(time["cold_start_seconds"])
+    return (
+        f"`tombola find` has done its first step {median:.1f} s after a cold start (goal: 6 s).\n"
+    )
+
+
+def _prune(prune: dict[str, Any]) -> str:
+    ratio, medians = prune["torch / keep_top"], prune["medians"]
+    return f"### Pruning {prune['weights']:,} weights\n\n" + _table(
+        ("", "`keep_top`", "`global_unstructured`", "ratio", "goal"),
+        [
+            (
+                "seconds",
+                f"{medians['keep_top']['seconds']:.2f}",
+                f"{medians['torch']['seconds']:.2f}",
+                _times(ratio["seconds"]),
+                "20 x",
+            ),
+            (
+                "extra MB",
+                f"{medians['keep_top']['extra_mb']:.0f}",
+                f"{medians['torch']['extra_mb']:.0f}",
+                _times(ratio["extra_mb"]),
+                "3 x",
+            ),
+        ],
+    )
+
+
+def _memory(memory: dict[str, Any]) -> str:
+    peaks, ratios = memory["peak_bytes"], memory["ratios"]
+    return f"### Memory of a network of {memory['weights']:,} weights\n\n" + _table(
+        ("training", "peak MB", "of ours, dense (goal: 1.3)", "of a plain loop of torch"),
+        (
+            (
+                name,
+                f"{peak / 1e6:.0f}",
+                f"{ratios[f'{name} / dense']:.2f}",
+                f"{ratios[f'{name} / plain']:.2f}",
+            )
+            for name, peak in peaks.items()
+        ),
+    )
+
+
+def _cost(cost: dict[str, Any]) -> str:
+    rate = cost["matmul_gflops"]
+
+    def line(name: str, one: dict[str, Any]) -> tuple[str, ...]:
+        milliseconds = 1e6 * one["seconds"] / cost["tokens_a_step"]
+        share = _percent(one["useful_gflops"] / rate)
+        return name, f"{one['weights'] / 1e6:.1f} M", f"{milliseconds:.0f}", share
+
+    head = ("weights in scope", "ms a thousand tokens", "of the machine's rate")
+    first = next(iter(cost["rounds"].values()))["seconds"]
+    rounds = (
+        (n, str(one["trainings"]), f"{one['seconds']:.1f}", f"{one['seconds'] / first:.2f}")
+        for n, one in cost["rounds"].items()
+    )
+    return (
+        "### Cost\n\n"
+        + _table(
+            ("tokens of each text", *head), (line(str(o["length"]), o) for o in cost["lengths"])
+        )
+        + "\n"
+        + _table(("blocks x width", *head), (line(n, one) for n, one in cost["shapes"].items()))
+        + "\n"
+        + _table(("rounds", "trainings", "seconds", "of the first row"), rounds)
+    )

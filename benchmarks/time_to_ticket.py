@@ -1,0 +1,144 @@
+"""How long a ticket takes, beside what people would write: `python benchmarks/time_to_ticket.py`.
+
+The same search by two scripts of today (`peers.py`) and by tombola, each in a process of its own,
+one after another in one run. Every factor has a row of its own: the workers, the runs that
+searches share, and the precision. `--quick` is a minute's try of the script itself.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from ours import ours
+from peers import SETTINGS, padded, trainer
+from protocol import DENSE, QUICK, WHOLE, Protocol, alone, machine, matmul_rate
+
+COLD = """
+import os, sys, time
+import torch
+step = torch.optim.AdamW.step
+def stop(*arguments, **more):
+    step(*arguments, **more)
+    print(time.time(), flush=True)
+    os._exit(0)
+torch.optim.AdamW.step = stop
+from tombola.cli import main
+main(sys.argv[1:])
+"""
+"""A search that ends with its first step, and says when."""
+
+
+def cold_start(times: int) -> list[float]:
+    """Seconds from the start of `tombola find` to the end of its first step, with a new store."""
+    found = []
+    for _ in range(times):
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.time()
+            command = [sys.executable, "-c", COLD, "find", "--store", f"{folder}/store"]
+            said = subprocess.run(
+                [*command, "--output", f"{folder}/found"], stdout=subprocess.PIPE, check=True
+            )
+            found.append(float(said.stdout.split()[-1]) - began)
+    return found
+
+
+def utilisation(row: dict[str, Any], rate: float) -> float:
+    """What a side makes of the machine's rate while it trains, counting useful tokens only.
+
+    Six operations for each token and each weight of the scope, as is customary. Ours do less, as
+    the last block is computed for the tokens that are read; so this may come out above one.
+    """
+    seconds = row["training_seconds"] / row.get("workers", 1)
+    return float(6 * row["tokens"] * row["scope_size"] / seconds / rate / 1e9)
+
+
+def rows(protocol: Protocol, dense: Protocol) -> dict[str, dict[str, Any]]:
+    """Every side and every factor, one after another."""
+    half = replace(protocol, seeds=protocol.seeds[:1], rounds=0)
+    sides: dict[str, tuple[Any, ...]] = {
+        "padded": (padded, protocol),
+        "trainer": (trainer, protocol),
+        "ours": (ours, protocol),
+        "ours, 2 workers": (ours, protocol, 2),
+        "ours, dense runs apart": (_apart, protocol),
+        "trainer, dense runs apart": (trainer, replace(protocol, rounds=0)),
+        "dense: padded": (padded, dense),
+        "dense: trainer": (trainer, dense),
+        "dense: ours": (ours, dense),
+        "one dense training: ours, fp32": (ours, half),
+        "one dense training: ours, bf16": (ours, replace(half, precision="bf16")),
+        "one dense training: trainer, fp32": (trainer, half),
+        "one dense training: trainer, bf16": (trainer, replace(half, precision="bf16")),
+    }
+    made = {}
+    for name, (side, *arguments) in sides.items():
+        made[name] = alone(side, *arguments)
+        print(f"{name}: {made[name]['seconds']:.1f} s", file=sys.stderr, flush=True)
+    return made
+
+
+def _apart(protocol: Protocol) -> dict[str, Any]:
+    return ours(protocol, apart=True)
+
+
+def ratios(made: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """How many times faster; each factor alone, and all that pay together."""
+    seconds = {name: row["seconds"] for name, row in made.items()}
+    training = {name: row["training_seconds"] for name, row in made.items()}
+    one = "one dense training: "
+    best = seconds["ours, 2 workers"]
+    return {
+        "padded / ours": seconds["padded"] / seconds["ours"],
+        "trainer / ours": seconds["trainer"] / seconds["ours"],
+        "factor: 2 workers of 1 thread": seconds["ours"] / best,
+        "factor: shared runs": seconds["ours, dense runs apart"] / seconds["ours"],
+        "factor: bf16": training[f"{one}ours, fp32"] / training[f"{one}ours, bf16"],
+        "factor: bf16 for trainer": training[f"{one}trainer, fp32"]
+        / training[f"{one}trainer, bf16"],
+        "padded / ours with 2 workers": seconds["padded"] / best,
+        "trainer / ours with 2 workers": seconds["trainer"] / best,
+        "trainer and its dense runs / ours with 2 workers": (
+            seconds["trainer"] + seconds["trainer, dense runs apart"]
+        )
+        / best,
+    }
+
+
+def main() -> None:
+    """Measure, and report with every setting."""
+    quick = "--quick" in sys.argv
+    protocol = QUICK if quick else WHOLE
+    dense = replace(QUICK, rounds=0) if quick else DENSE
+    about = machine()
+    before = {threads: alone(matmul_rate, threads) for threads in (1, 2)}
+    made = rows(protocol, dense)
+    after = {threads: alone(matmul_rate, threads) for threads in (1, 2)}
+    rate = max(before[2], after[2], 2 * before[1], 2 * after[1])
+    mine = made["ours"]
+    others = {part: seconds / mine["seconds"] for part, seconds in mine["spent"].items()}
+    report = {
+        "protocol": protocol.settings(),
+        "dense_protocol": dense.settings(),
+        "peers": SETTINGS,
+        "rows": made,
+        "ratios": ratios(made),
+        "share_of_a_search": {"training": mine["training_seconds"] / mine["seconds"], **others},
+        "matmul_gflops": {"before": before, "after": after, "best_of_2_threads": rate},
+        "utilisation": {
+            name: utilisation(row, rate) for name, row in made.items() if "one dense" not in name
+        },
+        "cold_start_seconds": cold_start(1 if quick else 3),
+        "machine": about,
+        "threads_of_torch": torch.get_num_threads(),
+    }
+    print(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
