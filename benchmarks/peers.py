@@ -27,8 +27,9 @@ from transformers import (
 )
 
 from protocol import Protocol
-from tombola.task.data import chosen, read_split
+from tombola.task.data import chosen
 from tombola.task.embedded import model_path
+from tombola.task.sources import read_split
 from tombola.task.tasks import load_task
 
 __all__ = ["SETTINGS", "padded", "trainer"]

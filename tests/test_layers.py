@@ -36,17 +36,19 @@ ALLOWED = {
     "ship": ({"base", "ticket", "ship"}, {"numpy", "scipy", "altair", "jinja2", "vl_convert"}),
     "api": (BELOW_API | {"api"}, set()),
     "root": ({"api"}, set()),
+    "arguments": (BELOW_API, set()),
     "terminal": (BELOW_API, {"rich"}),
     "terminal_lab": (BELOW_API | {"terminal"}, {"rich"}),
-    "lab_cli": (BELOW_API | {"terminal", "terminal_lab"}, {"rich"}),
+    "lab_cli": (BELOW_API | {"arguments", "terminal", "terminal_lab"}, {"rich"}),
     "terminal_study": (BELOW_API | {"terminal"}, {"rich"}),
-    "study_cli": (BELOW_API | {"lab_cli", "terminal_study"}, {"rich"}),
+    "study_cli": (BELOW_API | {"arguments", "terminal_study"}, {"rich"}),
     "terminal_anatomy": (BELOW_API | {"terminal"}, {"rich"}),
-    "anatomy_cli": (BELOW_API | {"api", "terminal_anatomy", "lab_cli"}, {"rich"}),
+    "anatomy_cli": (BELOW_API | {"api", "terminal_anatomy", "arguments"}, {"rich"}),
     "import_cli": (BELOW_API | {"api"}, {"rich"}),
     "cli": (
         BELOW_API
-        | {"api", "root", "terminal", "lab_cli", "study_cli", "anatomy_cli", "import_cli"},
+        | {"api", "root", "arguments", "terminal"}
+        | {"lab_cli", "study_cli", "anatomy_cli", "import_cli"},
         {"rich"},
     ),
 }

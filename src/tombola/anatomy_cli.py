@@ -1,14 +1,20 @@
 """The verbs that look inside: overlap of masks, distance of weights, connectivity, the report."""
 
-import json
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
+from tombola.arguments import (
+    data_flag,
+    json_flag,
+    plan_flags,
+    plan_in_store,
+    store_flag,
+    store_of,
+    write_json,
+)
 from tombola.errors import SpecError
-from tombola.flags import Parser, add_flags
-from tombola.lab_cli import plan_of, store_of
-from tombola.specs import LabSpec, exact
+from tombola.flags import Parser
+from tombola.specs import exact
 
 __all__ = [
     "connectivity",
@@ -22,21 +28,6 @@ __all__ = [
 ]
 
 
-def _store_flag(parser: Parser) -> None:
-    add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
-
-
-def _json_flag(parser: Parser) -> None:
-    parser.add_argument("--json", metavar="FILE", help="also write everything there")
-
-
-def _write(path: str | None, content: Any) -> None:
-    if path:
-        from tombola.ticket.folder import write_file
-
-        write_file(path, json.dumps(content, indent=1) + "\n")
-
-
 # --- overlap -----------------------------------------------------------------
 
 
@@ -45,12 +36,13 @@ def overlap_parser(parser: Parser) -> None:
     parser.add_argument(
         "masks", metavar="TICKET", nargs="+", help="two or more ticket folders, or one plan"
     )
-    _store_flag(parser)
+    data_flag(parser)
+    store_flag(parser)
     parser.add_argument("--sparsity", metavar="X", help="of a plan's masks (default: its highest)")
     parser.add_argument(
         "--heads", metavar="N", type=int, help="attention heads of a block (default: the network's)"
     )
-    _json_flag(parser)
+    json_flag(parser)
 
 
 def overlap(options: Namespace) -> None:
@@ -68,9 +60,7 @@ def overlap(options: Namespace) -> None:
 
     if len(options.masks) == 1:
         options.plan = options.masks[0]
-        kept = store_of(options)
-        plan, known = plan_of(options)
-        known.save()
+        plan, kept = plan_in_store(options)
         sparsity = exact(options.sparsity) if options.sparsity else None
         members, model = of_plan(plan, kept, sparsity), plan.jobs[0].subject.model
     else:
@@ -79,7 +69,7 @@ def overlap(options: Namespace) -> None:
             raise SpecError(f"expected different tickets, got {options.masks[0]!r} twice.")
         model = members[0].about["model"]
     found = compare(members, options.heads or attention_heads(model))
-    _write(options.json, found)
+    write_json(options.json, found)
     show_overlap(found, Console())
 
 
@@ -95,8 +85,8 @@ def distance_parser(parser: Parser) -> None:
         "pretrained", metavar="PRETRAINED", nargs="?", help="what it was trained from"
     )
     parser.add_argument("--ticket", metavar="DIR", help="count the weights alive under that only")
-    _store_flag(parser)
-    _json_flag(parser)
+    store_flag(parser)
+    json_flag(parser)
 
 
 def distance(options: Namespace) -> None:
@@ -115,7 +105,7 @@ def distance(options: Namespace) -> None:
         label, found = options.trained, moved(options.trained, pretrained, mask, scope)
     else:
         label, found = moved_in_store(store_of(options), options.trained, pretrained)
-    _write(options.json, {"trained": label, "pretrained": pretrained, "distances": found})
+    write_json(options.json, {"trained": label, "pretrained": pretrained, "distances": found})
     show_distances(label, pretrained, found, Console())
 
 
@@ -124,10 +114,10 @@ def distance(options: Namespace) -> None:
 
 def connectivity_parser(parser: Parser) -> None:
     """The flags of `tombola connectivity`."""
-    parser.add_argument("plan", metavar="PLAN", help="a plan with connectivity arms that was run")
-    _store_flag(parser)
+    plan_flags(parser)
+    store_flag(parser)
     parser.add_argument("--output", metavar="DIR", help="folder for connectivity.svg and .png")
-    _json_flag(parser)
+    json_flag(parser)
 
 
 def connectivity(options: Namespace) -> None:
@@ -137,13 +127,11 @@ def connectivity(options: Namespace) -> None:
     from tombola.study.lines import lines
     from tombola.terminal_anatomy import show_lines
 
-    kept = store_of(options)
-    plan, known = plan_of(options)
-    known.save()
+    plan, kept = plan_in_store(options)
     found = [line.to_json() for line in lines(plan, kept)]
     if not found:
         raise SpecError(f"expected a plan with connectivity arms, got none in {options.plan!r}.")
-    _write(options.json, found)
+    write_json(options.json, found)
     show_lines(found, Console())
     if options.output:
         from tombola.ship.connectivity import save
@@ -158,7 +146,8 @@ def connectivity(options: Namespace) -> None:
 def report_parser(parser: Parser) -> None:
     """The flags of `tombola report`."""
     parser.add_argument("subject", metavar="DIR|PLAN", help="output of `find`, or a plan")
-    _store_flag(parser)
+    data_flag(parser)
+    store_flag(parser)
     parser.add_argument("--output", metavar="FILE", help="(default: report.html, in DIR if given)")
 
 
@@ -179,9 +168,7 @@ def report(options: Namespace) -> None:
         from tombola.study.plan_dossier import of_plan
 
         options.plan = options.subject
-        kept = store_of(options)
-        plan, known = plan_of(options)
-        known.save()
+        plan, kept = plan_in_store(options)
         page = plan_page(of_plan(options.plan, read_plan(options.plan), plan, kept))
     default = folder / "report.html" if folder.is_dir() else Path("report.html")
     print(save(page, Path(options.output or default)))

@@ -23,6 +23,7 @@ from tombola.anatomy_cli import (
     report,
     report_parser,
 )
+from tombola.arguments import write_json
 from tombola.errors import SpecError, TombolaError
 from tombola.flags import Parser, add_flags
 from tombola.import_cli import import_masks, import_parser
@@ -84,7 +85,7 @@ def _find(options: Namespace) -> None:
     console = Console()
     with Live(console) as live:
         found = api.find(watch=live, **knobs)
-    _write_json(options.json, found.to_json())
+    write_json(options.json, found.to_json())
     example = EXAMPLE.format(ticket=found.ticket, model=found.model)
     show_found(found.to_json(), console, example=example)
 
@@ -105,7 +106,7 @@ def _evaluate(options: Namespace) -> None:
     console, knobs = Console(), _knobs(options)
     with Live(console) as live:
         evaluated = api.evaluate(watch=live, **knobs)
-    _write_json(options.json, evaluated.to_json())
+    write_json(options.json, evaluated.to_json())
     show_evaluated(evaluated.to_json(), console)
 
 
@@ -179,13 +180,6 @@ VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], int 
 def _knobs(options: Namespace) -> dict[str, Any]:
     """What goes to the Python function: everything given but the command line's own flags."""
     return {k: v for k, v in vars(options).items() if k not in ("json", "config")}
-
-
-def _write_json(path: str | None, content: dict[str, Any]) -> None:
-    if path is not None:
-        from tombola.ticket.folder import write_file
-
-        write_file(path, json.dumps(content, indent=1) + "\n")
 
 
 def _overview() -> str:

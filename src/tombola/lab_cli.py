@@ -4,73 +4,25 @@ import json
 import time
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tombola.arguments import (
+    lab_of,
+    plan_flags,
+    plan_in_store,
+    plan_of,
+    store_flag,
+    store_of,
+    write_json,
+)
 from tombola.errors import SpecError
 from tombola.flags import Parser, add_flags
 from tombola.registry import unknown
 from tombola.specs import LabSpec
 
-if TYPE_CHECKING:
-    from tombola.lab.plan import Plan
-    from tombola.lab.store import Store
-    from tombola.lab.subjects import Subjects
-
-__all__ = [
-    "lab_of",
-    "plan_flags",
-    "plan_of",
-    "run",
-    "run_parser",
-    "status",
-    "status_parser",
-    "store",
-    "store_of",
-    "store_parser",
-]
+__all__ = ["run", "run_parser", "status", "status_parser", "store", "store_parser"]
 
 CHORES = ("list", "show", "verify", "gc")
-
-
-def lab_of(options: Namespace) -> LabSpec:
-    """The laboratory that the flags describe."""
-    names = LabSpec.__dataclass_fields__
-    return LabSpec(**{name: value for name, value in vars(options).items() if name in names})
-
-
-def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
-    """The plan that is named, and the fingerprints of its networks and data."""
-    from tombola.lab.planfile import data_in, expand, read_plan
-    from tombola.lab.subjects import Subjects
-
-    file = read_plan(options.plan)
-    data = getattr(options, "data", None)
-    if data is not None:
-        file = data_in(data, file)
-    known = Subjects(Path(lab_of(options).store))
-
-    def subject(task: Any, recipe: Any) -> Any:
-        place = file.data.get(task.name)
-        folder = None if place is None else str(place)
-        return known.subject(file.model, task, recipe, scope=file.scope, folder=folder)
-
-    return expand(file, subject), known
-
-
-def plan_flags(parser: Parser) -> None:
-    """Which plan, and where its data are."""
-    parser.add_argument("plan", metavar="PLAN", help="a plan of the catalog, or a YAML file")
-    parser.add_argument("--data", metavar="DIR", help="folder with a folder of files for each task")
-
-
-def store_of(options: Namespace) -> "Store":
-    """The store that is named, which must be there."""
-    from tombola.lab.store import Store
-
-    folder = Path(lab_of(options).store)
-    if not folder.is_dir():
-        raise SpecError(f"expected a store at {str(folder)!r}, got nothing. Name one with --store.")
-    return Store(folder)
 
 
 # --- run ---------------------------------------------------------------------
@@ -113,13 +65,9 @@ def run(options: Namespace) -> int:
         _, report = run_plan(plan, lab, live)
     if options.json:
         from tombola.study.table import rows
-        from tombola.ticket.folder import write_file
 
         name = Path(options.plan).stem
-        write_file(
-            options.json,
-            json.dumps([row.to_json() for row in rows(plan, kept, name)], indent=1) + "\n",
-        )
+        write_json(options.json, [row.to_json() for row in rows(plan, kept, name)])
     show_cells(plan, kept, console)
     show_report(
         report,
@@ -137,7 +85,7 @@ def run(options: Namespace) -> int:
 def status_parser(parser: Parser) -> None:
     """The flags of `tombola status`."""
     plan_flags(parser)
-    add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
+    store_flag(parser)
 
 
 def status(options: Namespace) -> int:
@@ -146,9 +94,7 @@ def status(options: Namespace) -> int:
 
     from tombola.terminal_lab import show_status
 
-    kept = store_of(options)
-    plan, known = plan_of(options)
-    known.save()
+    plan, kept = plan_in_store(options)
     show_status(plan, kept, Console())
     return 0
 
@@ -160,7 +106,7 @@ def store_parser(parser: Parser) -> None:
     """The flags of `tombola store`."""
     parser.add_argument("chore", metavar="list|show|verify|gc", help="what to do")
     parser.add_argument("key", metavar="KEY", nargs="?", help="of `show`: the first digits do")
-    add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
+    store_flag(parser)
     parser.add_argument("--kind", help="of `list`: train, prune or interpolate")
     parser.add_argument("--task", help="of `list`: results of that task only")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")

@@ -1,15 +1,13 @@
 """The verbs of a study: what the runs of a plan say. They read the store, and run nothing."""
 
-import json
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tombola.arguments import json_flag, plan_flags, plan_in_store, store_flag, write_json
 from tombola.errors import SpecError
-from tombola.flags import Parser, add_flags
-from tombola.lab_cli import plan_flags, plan_of, store_of
-from tombola.specs import LabSpec
+from tombola.flags import Parser
 
 if TYPE_CHECKING:
     from tombola.lab.plan import Plan
@@ -22,27 +20,18 @@ __all__ = ["claims", "matching", "study_parser", "table", "table_parser", "trans
 def study_parser(parser: Parser) -> None:
     """The flags that every verb of a study has."""
     plan_flags(parser)
-    add_flags(parser, LabSpec, leave_out=set(LabSpec.__dataclass_fields__) - {"store"})
-    parser.add_argument("--json", metavar="FILE", help="also write everything there")
+    store_flag(parser)
+    json_flag(parser)
 
 
 def _rows(options: Namespace) -> tuple[list["Row"], "Plan", "Store"]:
     """The rows of the plan that is named, of which the store has at least one."""
     from tombola.study.table import refuse_empty, rows
 
-    kept = store_of(options)
-    plan, known = plan_of(options)
-    known.save()
+    plan, kept = plan_in_store(options)
     table = rows(plan, kept, Path(options.plan).stem)
     refuse_empty(table, kept)
     return table, plan, kept
-
-
-def _write_json(path: str | None, content: Any) -> None:
-    if path is not None:
-        from tombola.ticket.folder import write_file
-
-        write_file(path, json.dumps(content, indent=1) + "\n")
 
 
 def matching(options: Namespace) -> None:
@@ -55,7 +44,7 @@ def matching(options: Namespace) -> None:
 
     table, _, kept = _rows(options)
     found = matching(table, one_run(kept))
-    _write_json(options.json, found.to_json())
+    write_json(options.json, found.to_json())
     show_matching(found, Console())
     show_unfinished(table, Console(), plan=options.plan)
 
@@ -74,7 +63,7 @@ def transfer(options: Namespace) -> None:
             f"expected a plan with an arm of kind transfer, got {options.plan!r} without one. "
             "`figure2` has one."
         )
-    _write_json(options.json, [matrix.to_json() for matrix in found])
+    write_json(options.json, [matrix.to_json() for matrix in found])
     show_transfer(found, Console())
     show_unfinished(table, Console(), plan=options.plan)
 
@@ -88,7 +77,7 @@ def claims(options: Namespace) -> None:
 
     table, _, _ = _rows(options)
     found = claims(table)
-    _write_json(options.json, [claim.to_json() for claim in found])
+    write_json(options.json, [claim.to_json() for claim in found])
     show_claims(found, Console())
     show_unfinished(table, Console(), plan=options.plan)
 
@@ -120,7 +109,7 @@ def table(options: Namespace) -> None:
         raise SpecError("parquet is no text, got no file for it. Name one with --output.")
     rows, plan, kept = _rows(options)
     rows = with_overlaps(rows, plan, kept)
-    _write_json(options.json, [row.to_json() for row in rows])
+    write_json(options.json, [row.to_json() for row in rows])
     content = export(rows, form, together=options.together)
     if options.output:
         write_bytes(options.output, content)

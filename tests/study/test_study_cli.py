@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from hand import NUMERICS
 
+from tombola.arguments import plan_of
 from tombola.cli import main
 from tombola.lab.plan import Plan
 from tombola.lab.store import Result, Store
-from tombola.lab_cli import plan_of
 
 PLAN = """
 version: 1
@@ -35,7 +35,7 @@ def plan(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
     Path("mine.yaml").write_text(PLAN.format(model=tiny), encoding="utf-8")
-    found, known = plan_of(Namespace(plan="mine.yaml", store="store"))
+    found, known = plan_of(Namespace(plan="mine.yaml", data=None, store="store"))
     Store("store")
     known.save()
     return found

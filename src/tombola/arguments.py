@@ -1,0 +1,98 @@
+"""Arguments that several verbs have: a plan, its data, the store, a file for the result."""
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tombola.errors import SpecError
+from tombola.flags import Parser, add_flags
+from tombola.specs import LabSpec
+
+if TYPE_CHECKING:
+    from tombola.lab.plan import Plan
+    from tombola.lab.store import Store
+    from tombola.lab.subjects import Subjects
+
+__all__ = [
+    "data_flag",
+    "json_flag",
+    "lab_of",
+    "plan_flags",
+    "plan_in_store",
+    "plan_of",
+    "store_flag",
+    "store_of",
+    "write_json",
+]
+
+
+def plan_flags(parser: Parser) -> None:
+    """Which plan, and where its data are."""
+    parser.add_argument("plan", metavar="PLAN", help="a plan of the catalog, or a YAML file")
+    data_flag(parser)
+
+
+def data_flag(parser: Parser) -> None:
+    """Where the data of a plan are."""
+    parser.add_argument("--data", metavar="DIR", help="folder with a folder of files for each task")
+
+
+def store_flag(parser: Parser) -> None:
+    """Where results are kept."""
+    add_flags(parser, LabSpec, leave_out=LabSpec.__dataclass_fields__.keys() - {"store"})
+
+
+def json_flag(parser: Parser) -> None:
+    """Where the result goes as JSON."""
+    parser.add_argument("--json", metavar="FILE", help="also write everything there")
+
+
+def write_json(path: str | None, content: Any) -> None:
+    """Write the result there, if somewhere."""
+    if path is not None:
+        from tombola.ticket.folder import write_file
+
+        write_file(path, json.dumps(content, indent=1) + "\n")
+
+
+def lab_of(options: Namespace) -> LabSpec:
+    """The laboratory that the flags describe."""
+    names = LabSpec.__dataclass_fields__
+    return LabSpec(**{name: value for name, value in vars(options).items() if name in names})
+
+
+def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
+    """The plan that is named, and the fingerprints of its networks and data."""
+    from tombola.lab.planfile import data_in, expand, read_plan
+    from tombola.lab.subjects import Subjects
+
+    file = read_plan(options.plan)
+    if options.data is not None:
+        file = data_in(options.data, file)
+    known = Subjects(Path(lab_of(options).store))
+
+    def subject(task: Any, recipe: Any) -> Any:
+        place = file.data.get(task.name)
+        folder = None if place is None else str(place)
+        return known.subject(file.model, task, recipe, scope=file.scope, folder=folder)
+
+    return expand(file, subject), known
+
+
+def store_of(options: Namespace) -> "Store":
+    """The store that is named, which must be there."""
+    from tombola.lab.store import Store
+
+    folder = Path(lab_of(options).store)
+    if not folder.is_dir():
+        raise SpecError(f"expected a store at {str(folder)!r}, got nothing. Name one with --store.")
+    return Store(folder)
+
+
+def plan_in_store(options: Namespace) -> tuple["Plan", "Store"]:
+    """The plan that is named, and the store that is, in which some of it may be done."""
+    kept = store_of(options)
+    plan, known = plan_of(options)
+    known.save()
+    return plan, kept
