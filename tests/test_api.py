@@ -303,7 +303,7 @@ def test_texts_too_long_for_the_network_are_refused(find: Find, tmp_path: Path) 
 
 
 def test_data_that_are_not_there_are_told(find: Find, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"expected train-\*\.parquet in .*found no parquet file"):
+    with pytest.raises(DataError, match=r"expected parquet, .* in .*nowhere.*found no data files"):
         find(output=tmp_path / "out", data=tmp_path / "nowhere")
     assert not list(tmp_path.iterdir())
 

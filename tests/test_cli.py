@@ -207,7 +207,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--seeds", "one"], "expected whole numbers with commas between"),
     (["--sparsty", "0.5"], "there is no flag '--sparsty'. Did you mean '--sparsity'?"),
     (["--spars", "0.5"], "there is no flag '--spars'. Did you mean '--sparsity'?"),
-    (["--data", "nowhere"], "expected train-*.parquet in 'nowhere', found no parquet file."),
+    (["--data", "nowhere"], "text files in 'nowhere', found no data files. Check the path."),
     (["--config", "nowhere"], "expected a YAML file as --config, got 'nowhere'"),
     (["--config"], "expected one argument"),
     (["more"], "expected flags, got 'more'."),
