@@ -63,7 +63,7 @@ def overlap(options: Namespace) -> None:
     from rich.console import Console
 
     from tombola.study.comparison import compare, of_plan, of_tickets
-    from tombola.task.heads import attention_heads
+    from tombola.task.attention import attention_heads
     from tombola.terminal_anatomy import show_overlap
 
     if len(options.masks) == 1:

@@ -10,7 +10,7 @@ from tombola.errors import OutputError, TombolaError
 from tombola.study.anatomy import anatomy
 from tombola.study.chance import overlap
 from tombola.study.comparison import Member, compare
-from tombola.task.heads import attention_heads
+from tombola.task.attention import attention_heads
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
 

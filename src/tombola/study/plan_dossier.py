@@ -14,7 +14,7 @@ from tombola.study.comparison import compare
 from tombola.study.comparison import of_plan as masks_of_plan
 from tombola.study.evidence import verdict
 from tombola.study.lines import lines
-from tombola.task.heads import attention_heads
+from tombola.task.attention import attention_heads
 
 __all__ = ["of_plan"]
 
