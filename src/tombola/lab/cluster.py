@@ -67,7 +67,8 @@ class Cluster:
             reason = " ".join(str(error).split())
             raise SpecError(
                 f"expected a Ray cluster at {address or 'this machine'}, got: {reason} "
-                "Start one with `ray start --head`, or leave out --ray-address."
+                "Start one with `ray start --head`, set RAY_AUTH_TOKEN if it has one, or leave out "
+                "--ray-address."
             ) from None
 
     @property
