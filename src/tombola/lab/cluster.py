@@ -3,8 +3,10 @@
 import contextlib
 import os
 import secrets
+import signal
 import socket
 import tempfile
+import threading
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,9 @@ class Cluster:
         self.store = store
         self._token = store.folder / "tmp" / f"token-{secrets.token_hex(8)}"
         self._shared = True
+        handler = signal.getsignal(signal.SIGTERM)
         self._start(address, cores * max(workers, 1))
+        _handle_sigterm(handler)
         remote: Any = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=LOSSES)
         self._far_work = remote(far_work)
         there = int(self.ray.cluster_resources().get("CPU", 1))
@@ -67,7 +71,8 @@ class Cluster:
             reason = " ".join(str(error).split())
             raise SpecError(
                 f"expected a Ray cluster at {address or 'this machine'}, got: {reason} "
-                "Start one with `ray start --head`, or leave out --ray-address."
+                "Start one with `ray start --head`, set RAY_AUTH_TOKEN if it has one, or leave out "
+                "--ray-address."
             ) from None
 
     @property
@@ -138,6 +143,12 @@ class Cluster:
                 self.ray.cancel(handle, force=True)
         self._pending.clear()
         self._token.unlink(missing_ok=True)
+
+
+def _handle_sigterm(handler: Any) -> None:
+    """Put a handler in the place of Ray's, which ends the process with its own traceback."""
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _knock(address: str) -> None:
