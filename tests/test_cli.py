@@ -202,7 +202,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--controls", "radnom"], "there is no control 'radnom'. Did you mean 'random'?"),
     (["--schedule", "liner"], "there is no schedule 'liner'. Did you mean 'linear'?"),
     (["--scope", "encodre"], "there is no scope 'encodre'. Did you mean 'encoder'?"),
-    (["--precision", "fp16"], "precision is fp32 or bf16, got 'fp16'."),
+    (["--precision", "fp64"], "precision is fp32, bf16 or fp16, got 'fp64'."),
     (["--seeds", "1,1"], "seeds are different whole numbers from 0, got (1, 1)."),
     (["--seeds", "one"], "expected whole numbers with commas between"),
     (["--sparsty", "0.5"], "there is no flag '--sparsty'. Did you mean '--sparsity'?"),
@@ -233,7 +233,7 @@ LAB_MISTAKES: list[tuple[list[str], str]] = [
     (["run", "nowhere/plan.yaml"], "expected a plan file, got 'nowhere/plan.yaml'"),
     (["run", "quick", "--engine", "rya"], "there is no engine 'rya'. Did you mean 'ray'?"),
     (["run", "quick", "--workers", "-1"], "workers is zero or more, got -1."),
-    (["run", "glue-table2"], "there is no task 'glue/mnli'."),
+    (["run", "glue-table2"], "expected the data set 'hub:nyu-mll/glue/mnli' on the hub"),
     (["status", "quick"], "expected a store at 'runs/store', got nothing. Name one with --store."),
     (["store", "list"], "expected a store at 'runs/store', got nothing. Name one with --store."),
     (["store", "lsit"], "there is no chore of a store 'lsit'. Did you mean 'list'?"),
@@ -252,7 +252,7 @@ def test_a_mistake_in_the_laboratory_is_one_line_and_leaves_nothing(
 
 def test_a_mistyped_verb_is_met_with_the_nearest(cli: Cli) -> None:
     assert refusal(cli("fnid")) == "there is no verb 'fnid'. Did you mean 'find'?"
-    assert refusal(cli("xyz")).startswith("there is no verb 'xyz'. There are: connectivity, ")
+    assert refusal(cli("xyz")).startswith("there is no verb 'xyz'. There are: claims, connectivity, ")
     assert "the following arguments are required: TICKET" in refusal(cli("inspect"))
 
 

@@ -145,6 +145,7 @@ def _ticket(store: Store, subject: Subject, spec: FindSpec, search: Search, fold
             "recipe": dataclasses.asdict(subject.recipe),
             "numerics": run.numerics,
             "key": run.key,
+            **({"rounds": [f"{each:f}" for each in spec.rounds]} if spec.rounds else {}),
         },
     )
     place = folder / f"ticket-seed-{ticket.seed}"

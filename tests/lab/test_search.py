@@ -338,7 +338,7 @@ def test_who_is_stopped_goes_on_to_the_same_bits(
 def test_a_ticket_is_trained_from_the_weights_that_its_search_rewinds_to(
     subject: Subject, tiny: Path, tmp_path: Path
 ) -> None:
-    texts = pa.table({"text": ["a bright and funny film", "the plot was dull"] * 16})
+    texts = pa.table({"text": ["a bright and funny film", "the plot was dull"] * 64})
     for split in ("train", "test"):
         pq.write_table(texts, tmp_path / f"{split}-0.parquet")
     known, task = Subjects(tmp_path), load_task("mlm")
