@@ -51,6 +51,8 @@ def show_matching(found: Matching, console: Console) -> None:
         _say(console, f"{family.arm}, {family.name}{source} at {at}: {family.answer.sentence()}")
     for spread in found.spreads:
         _say(console, _spread(spread))
+        if spread.warning:
+            _say(console, f"note on {spread.task}: {spread.warning}")
 
 
 def _judged(each: Judged) -> tuple[str, ...]:

@@ -78,8 +78,8 @@ def test_a_claim_that_the_plan_has_no_rows_for_says_what_is_missing() -> None:
     assert found[3].to_json()["missing"] == ["the plan has no imp with rewind"]
     assert found[8].to_json()["missing"] == [
         "the plan has no one-shot at 70 %",
-        "the plan has no transfer of tasks other than mlm at 70 %",
-        "the plan has no transfer of mlm at 70 %",
+        "the plan has no transfer of tasks other than mlm and wikipedia-mlm at 70 %",
+        "the plan has no transfer of mlm or wikipedia-mlm at 70 %",
     ]
     assert {found[n].status for n in (2, 3, 4, 5, 6, 7, 8)} == {"undecided"}
     assert found[3].to_json()["effect"] is found[3].to_json()["interval"] is None

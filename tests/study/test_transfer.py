@@ -107,7 +107,11 @@ def test_a_plan_without_transfer_has_no_matrix() -> None:
 
 def test_the_papers_own_counts_come_out_of_its_own_matrix() -> None:
     published = figure2()
-    targets = [name for name in published["mlm"] if "/" in name or name in ("squad", "mlm")]
+    targets = [
+        name
+        for name in published["wikipedia-mlm"]
+        if "/" in name or name in ("squad", "wikipedia-mlm")
+    ]
     assert len(targets) == 11
     for source, row in published.items():
         others = [target for target in targets if target != source]
@@ -117,7 +121,7 @@ def test_the_papers_own_counts_come_out_of_its_own_matrix() -> None:
 
 
 def test_published_differences_stand_beside_tasks_of_the_paper_only() -> None:
-    rte = search("glue/rte", 0.0), network("transfer", "glue/rte", 0.0, source="mlm")
+    rte = search("glue/rte", 0.0), network("transfer", "glue/rte", 0.0, source="wikipedia-mlm")
     assert published_difference(Comparison(tuple(rte[0]))) == -7.79
     assert published_difference(Comparison(tuple(rte[1]), tuple(rte[0]))) == 1.44
     own = tuple(search("glue/rte", 0.0, sparsity=Decimal("0.6")))

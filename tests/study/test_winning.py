@@ -195,3 +195,9 @@ def test_mixed_numerics_are_refused() -> None:
     table[2] = replace(table[2], dense_numerics={**NUMERICS, "threads": 4})
     with pytest.raises(SpecError, match=r"threads is 1 in .* and 4 in dense on a, seed 2"):
         matching(table)
+
+
+@pytest.mark.parametrize(("trivial", "warned"), [(50.0, False), (79.5, True)])
+def test_dense_runs_that_have_hardly_learned_are_told(trivial: float, warned: bool) -> None:
+    [told] = matching(search("a", 0.0, trivial=trivial)).spreads
+    assert ("has hardly learned the task" in told.warning) is warned

@@ -13,6 +13,7 @@ from tombola.lab.store import Result, Store
 from tombola.lab.work import Job, Subject
 from tombola.specs import FindSpec
 from tombola.study.evidence import overlap, summary, verdict
+from tombola.study.verdict import hardly_learned
 from tombola.task.tasks import Task
 
 __all__ = ["SAME_MASK", "Evaluated", "Found", "evaluated_in", "found_in", "whole_model_sparsity"]
@@ -155,13 +156,10 @@ def _joined(groups: Iterable[Sequence[Result]]) -> list[Result]:
 
 
 def _notes(task: Task, dense: Sequence[Result], jaccard: float) -> list[str]:
-    notes, facts = [], dense[0].facts
+    facts = dense[0].facts
     worst = min(run.facts["score"] for run in dense)
-    if worst - facts["trivial"] < task.margin:
-        notes.append(
-            f"the dense network scores {worst:.2f}, a trivial baseline {facts['trivial']:.2f}: "
-            "it has hardly learned the task, so the verdict says little. Train longer."
-        )
+    untrained = hardly_learned(worst, facts["trivial"], task.margin)
+    notes = [f"{untrained} Train longer."] if untrained else []
     if jaccard >= SAME_MASK:
         notes.append(
             "IMP's mask can't be told from one-shot pruning's here: the learning rates sum to "

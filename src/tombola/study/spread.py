@@ -7,6 +7,7 @@ import numpy as np
 
 from tombola.study.power import LEAST_DENSE_RUNS, seeds_needed
 from tombola.study.row import Row
+from tombola.study.verdict import hardly_learned
 
 __all__ = ["Spread", "spreads"]
 
@@ -22,6 +23,8 @@ class Spread:
     sd: float | None
     """None for one run."""
     margin: float
+    warning: str
+    """Where the worst run has hardly learned the task; else empty."""
     seeds_needed: int | None
     """For 80 % power, if a ticket equals dense; None as long as there are fewer than ten runs."""
 
@@ -34,22 +37,24 @@ class Spread:
 def spreads(table: Iterable[Row]) -> list[Spread]:
     """One for each task with a dense run, from every seed that the plan has of it."""
     scores: dict[str, dict[str, float]] = {}
-    margins = {}
+    of_task: dict[str, Row] = {}
     for row in table:
         if row.dense is not None:
             scores.setdefault(row.target, {})[row.dense_key] = row.dense
-            margins[row.target] = row.margin
-    return [_spread(task, list(found.values()), margins[task]) for task, found in scores.items()]
+            of_task[row.target] = row
+    return [_spread(of_task[task], list(found.values())) for task, found in scores.items()]
 
 
-def _spread(task: str, scores: list[float], margin: float) -> Spread:
+def _spread(row: Row, scores: list[float]) -> Spread:
+    margin, trivial = row.margin, row.trivial
     sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
     known = sd is not None and len(scores) >= LEAST_DENSE_RUNS and margin > 0
     return Spread(
-        task=task,
+        task=row.target,
         runs=len(scores),
         mean=float(np.mean(scores)),
         sd=sd,
         margin=margin,
+        warning="" if trivial is None else hardly_learned(min(scores), trivial, margin),
         seeds_needed=seeds_needed(sd, margin) if known and sd is not None else None,
     )

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["FIXED_TICKET", "SEARCH", "THIS_RUN", "Status", "Verdict", "in_percent"]
+__all__ = [
+    "FIXED_TICKET",
+    "SEARCH",
+    "THIS_RUN",
+    "Status",
+    "Verdict",
+    "hardly_learned",
+    "in_percent",
+]
 
 Status: TypeAlias = Literal["matching", "not matching", "undecided"]
 
@@ -110,3 +118,19 @@ class Verdict:
 def in_percent(sparsity: Decimal) -> str:
     """A fraction, exactly."""
     return f"{(100 * sparsity).normalize():f} %"
+
+
+def hardly_learned(worst: float, trivial: float, margin: float) -> str:
+    """What is said of dense runs no better than a trivial baseline; empty if they are better.
+
+    Args:
+        worst: the lowest score of the dense network, in points.
+        trivial: of a baseline that learns nothing from the texts, in points.
+        margin: of the task, in points.
+    """
+    if worst - trivial >= margin:
+        return ""
+    return (
+        f"the dense network scores {worst:.2f}, a trivial baseline {trivial:.2f}: it has hardly "
+        "learned the task, so the verdict says little."
+    )
