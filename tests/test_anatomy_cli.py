@@ -33,6 +33,7 @@ tasks: [sentiment]
 arms:
   tickets: {{kind: imp, sparsity: 0.5, step: 0.5}}
   controls: {{kind: control, of: tickets, names: [random]}}
+  moved: {{kind: transfer, of: tickets}}
   line: {{kind: connectivity, of: tickets, points: 3, seeds: [0], order_seeds: [0, 1]}}
 """
 
@@ -134,6 +135,7 @@ def test_a_plan_has_a_report(cli: Cli, planned: tuple[Path, Path]) -> None:
     status, shown, errors = cli("report", plan, "--store", store)
     assert (status, shown, errors) == (0, "report.html\n", "")
     html = Path("report.html").read_text()
+    assert "Arm moved, tickets at 50 %: score minus dense" in html
     for row in Store(store).rows():
         assert row["key"] in html
         if row.get("score") is not None:

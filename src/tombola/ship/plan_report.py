@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tombola.errors import SpecError
 from tombola.ship import connectivity, picture
 from tombola.ship.report import Page, Picture, Section, Table
 from tombola.ship.style import svg
@@ -102,23 +101,45 @@ def _verdict(group: Mapping[str, Any], *, several: bool) -> tuple[str, ...]:
 
 
 def _searches(searches: Sequence[Mapping[str, Any]]) -> list[Picture]:
-    drawn = []
-    for search in searches:
-        try:
-            chart = picture.draw(search)
-        except SpecError:  # none of it is done
-            continue
-        caption = f"Arm {search['arm']} on {search['task']}: score against sparsity."
-        drawn.append(Picture(svg(chart), caption))
-    return drawn
+    return [
+        Picture(
+            svg(picture.draw(search)),
+            f"Arm {search['arm']} on {search['task']}: score against sparsity.",
+        )
+        for search in searches
+        if any(value is not None for one in search["rounds"] for value in one["values"])
+    ]
 
 
-def _transfer(matrix: Mapping[str, Any] | None) -> list[Table]:
-    """The matrix of sources and targets, from whoever has one."""
-    if not matrix:
-        return []
-    right = frozenset(range(1, len(matrix["columns"])))
-    return [Table(matrix["columns"], matrix["rows"], matrix["caption"], right)]
+def _transfer(matrices: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """Two tables for each matrix of sources and targets: minus dense, and minus own tickets."""
+    against = (("minus_dense", "dense"), ("minus_same_task", "the target's own ticket"))
+    return [_matrix(matrix, field, what) for matrix in matrices for field, what in against]
+
+
+def _matrix(matrix: Mapping[str, Any], field: str, what: str) -> Table:
+    sources = matrix["sources"]
+    targets = list(dict.fromkeys(place["target"] for row in sources for place in row["places"]))
+    rows = []
+    for row in sources:
+        places = {place["target"]: place[field] for place in row["places"]}
+        rows.append((row["source"], *(_estimate(places.get(target)) for target in targets)))
+    return Table(
+        ("from", *targets),
+        rows,
+        caption=f"Arm {matrix['arm']}, tickets at {percent(matrix['sparsity'])}: score minus "
+        f"{what}, in points, with the 90 % paired-t interval over seeds. Columns are targets.",
+        right=frozenset(range(1, len(targets) + 1)),
+    )
+
+
+def _estimate(found: Mapping[str, Any] | None) -> str:
+    if found is None or found["mean"] is None:
+        return "–"
+    mean = points(found["mean"], sign=True)
+    if found["interval"] is None:
+        return mean
+    return f"{mean} ({' to '.join(points(end, sign=True) for end in found['interval'])})"
 
 
 def _overlap(found: Mapping[str, Any] | None) -> list[Table]:

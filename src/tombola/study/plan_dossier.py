@@ -14,6 +14,8 @@ from tombola.study.comparison import compare
 from tombola.study.comparison import of_plan as masks_of_plan
 from tombola.study.evidence import verdict
 from tombola.study.lines import lines
+from tombola.study.table import rows
+from tombola.study.transfer import transfer
 from tombola.task.attention import attention_heads
 
 __all__ = ["of_plan"]
@@ -32,7 +34,7 @@ def of_plan(name: str, file: PlanFile, plan: Plan, store: Store) -> dict[str, An
         store: what is done of it.
 
     Returns: groups of cells (the seeds together), searches, lines, overlaps, and every job with
-        its key, done or not. `transfer` is for who has a matrix: columns, rows and caption.
+        its key, done or not.
     """
     kept = {job.key: result for job in plan.jobs if (result := store.read(job.key)) is not None}
     groups = [_group(cells, kept, store) for cells in _together(plan.cells).values()]
@@ -49,9 +51,17 @@ def of_plan(name: str, file: PlanFile, plan: Plan, store: Store) -> dict[str, An
         "searches": _searches(plan, groups),
         "lines": [line.to_json() for line in lines(plan, store)],
         "overlap": _overlap(file, plan, store),
-        "transfer": None,
+        "transfer": _transfer(name, plan, store),
         "runs": [_run(job.label, job.kind, job.key, kept.get(job.key)) for job in plan.jobs],
     }
+
+
+def _transfer(name: str, plan: Plan, store: Store) -> list[dict[str, Any]]:
+    """The matrices of the plan's transfer arms; none where numerics are mixed."""
+    try:
+        return [matrix.to_json() for matrix in transfer(rows(plan, store, name))]
+    except SpecError:
+        return []
 
 
 def _recipe(plan: Plan, task: str) -> dict[str, Any]:
