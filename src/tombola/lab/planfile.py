@@ -15,8 +15,9 @@ from tombola.lab.arms import ARMS
 from tombola.lab.fields import Fields, compose
 from tombola.lab.plan import Cell, Plan, Subject
 from tombola.registry import unknown
-from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, SEEDS, FindSpec, TrainSpec
-from tombola.task.tasks import Task, load_task
+from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, SEEDS, FindSpec, TaskSpec, TrainSpec
+from tombola.task.own import named_task
+from tombola.task.tasks import Task
 
 __all__ = ["PlanFile", "data_in", "expand", "plan_names", "read_plan"]
 
@@ -50,6 +51,9 @@ class PlanFile:
 
     seeds: tuple[int, ...] = FindSpec.seeds
     """Of the searches and trainings of every arm that names no others."""
+
+    eval_split: str = TaskSpec.eval_split
+    """Split that scores come from: test, dev, or validation, which is the whole development set."""
 
     data: Mapping[str, Path]
     """Task -> the folder with its files, for tasks whose data are not the package's own."""
@@ -106,7 +110,7 @@ def expand(plan: PlanFile, subject: Callable[[Task, TrainSpec], Subject]) -> Pla
     subjects = {}
     for name, changes in plan.tasks.items():
         with plan.at("tasks", name):
-            task = load_task(name)
+            task = named_task(name, TaskSpec(eval_split=plan.eval_split))
             subjects[name] = subject(task, replace(task.recipe, **changes))
     cells: dict[str, list[Cell]] = {}
     ground = Ground(subjects, plan.seeds, cells)
@@ -121,7 +125,7 @@ def expand(plan: PlanFile, subject: Callable[[Task, TrainSpec], Subject]) -> Pla
 SIMPLE = {
     field.name: field
     for field in dataclasses.fields(PlanFile)
-    if field.name in ("about", "model", "scope", "seeds")
+    if field.name in ("about", "model", "scope", "seeds", "eval_split")
 }
 RECIPE = {field.name: field for field in dataclasses.fields(TrainSpec) if field.name not in SEEDS}
 
@@ -148,7 +152,7 @@ def _parse(text: str, where: str, folder: Path) -> PlanFile:
     arms = _arms(fields, entries["arms"][1], lines)
     simple = {name: entries[name] for name in SIMPLE if name in entries}
     given = fields.read(simple, SIMPLE, "a plan")
-    for name in given.keys() - {"about"}:
+    for name in given.keys() - {"about", "eval_split"}:
         with fields.at(fields.line(entries[name][0])):
             FindSpec(**{name: given[name]})
     data = {task: folder / place for task, place in data.items()}
