@@ -133,14 +133,14 @@ def _tasks(options: Namespace) -> None:
 
     from tombola.task.sources import split_sizes
     from tombola.task.tasks import load_task, task_names
-    from tombola.terminal import show_rows
+    from tombola.terminal import show_entries
 
     tasks = [load_task(name) for name in task_names()]
-    rows = [
-        (task.name, task.kind, "/".join(map(str, split_sizes(task))), task.metric, task.source)
+    entries = [
+        ((task.name, task.kind, "/".join(map(str, split_sizes(task))), task.metric), task.source)
         for task in tasks
     ]
-    show_rows(("task", "kind", "train/dev/test", "metric", "source"), rows, Console())
+    show_entries(("task", "kind", "train/dev/test", "metric"), entries, Console())
     Console().print("or your own: FILE.yaml, or csv:DIR with --text-columns; see docs/tasks.md")
 
 
@@ -148,10 +148,10 @@ def _models(options: Namespace) -> None:
     from rich.console import Console
 
     from tombola.task.embedded import EMBEDDED, about
-    from tombola.terminal import show_rows
+    from tombola.terminal import show_entries
 
-    rows = [about(name) for name in EMBEDDED]
-    show_rows(("model", "kind", "size", "source"), rows, Console())
+    entries = [(fields, source) for *fields, source in map(about, EMBEDDED)]
+    show_entries(("model", "kind", "size"), entries, Console())
     Console().print("or any folder that save_pretrained() wrote, or a hub id")
 
 
@@ -230,7 +230,12 @@ def _refuse_launchers(environment: Mapping[str, str]) -> None:
         )
 
 
-QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DATASETS_VERBOSITY": "error",
+    "HF_HUB_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
 """Keeps the libraries' own reports and progress bars out of ours, here and in every worker."""
 
 

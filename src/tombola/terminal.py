@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -19,6 +18,7 @@ __all__ = [
     "Live",
     "percent",
     "score",
+    "show_entries",
     "show_evaluated",
     "show_found",
     "show_rows",
@@ -191,6 +191,22 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], console: Co
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)
+
+
+def show_entries(
+    columns: Sequence[str], entries: Iterable[tuple[Sequence[str], str]], console: Console
+) -> None:
+    """A line for each entry, and under it what it is: a sentence too long for a column."""
+    known = [(tuple(fields), about) for fields, about in entries]
+    rows = [tuple(columns), *(fields for fields, _ in known)]
+    widths = [max(map(len, cells)) + 2 for cells in zip(*rows, strict=True)]
+    lines = [
+        "".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows
+    ]
+    console.print(escape(lines[0].rstrip()), style="bold", highlight=False)
+    for line, (_, about) in zip(lines[1:], known, strict=True):
+        console.print(escape(line.rstrip()), highlight=False)
+        console.print(f"  {escape(about)}", style="dim", highlight=False)
 
 
 def score(entry: Mapping[str, Any]) -> str:
