@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tombola.lab.artefacts import read_mask
 from tombola.lab.bench import Bench
@@ -23,6 +24,7 @@ from tombola.ticket.prune import keep_top
 SEED = 5
 ROUNDS = (Decimal("0.3"), Decimal("0.6"))
 RECIPE = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, max_length=30)
+LAB = LabSpec(threads=1)
 OPTIONS = ("keep_head", "no_rewind", "long_horizon", "prune_first")
 
 
@@ -63,6 +65,7 @@ def by_hand(bench: Bench, *options: str) -> list[Mask]:
 @pytest.fixture(scope="module")
 def habits(bench: Bench) -> dict[str, list[Mask]]:
     """Option, or none -> the masks of its loop."""
+    torch.set_num_threads(LAB.threads)  # as in the jobs: bits depend on it
     return {"": by_hand(bench)} | {option: by_hand(bench, option) for option in OPTIONS}
 
 
@@ -72,7 +75,7 @@ def test_an_option_is_the_habit_done_by_hand_and_no_other_is(
 ) -> None:
     options: dict[str, Any] = {option: True} if option else {}
     search = imp(subject, ImpSpec(sparsity=ROUNDS[-1], step=ROUNDS[0], **options), SEED)
-    lab = LabSpec(store=str(tmp_path / "store"), threads=1)
+    lab = replace(LAB, store=str(tmp_path / "store"))
     store, report = run(Plan.of(search.masks.values()), lab, Watch())
     assert not report.failed
     found = [read_mask(store, search.masks[sparsity].key) for sparsity in ROUNDS]
