@@ -25,11 +25,9 @@ def searched(facts: Mapping[str, Any]) -> dict[str, Any]:
     known |= facts["experiment"] or {}
     known |= {"model": result["model"], "task": result["task"]}
     known["seeds"] = [int(ticket["seed"]) for ticket in facts["tickets"]]
-    known["rounds"] = about["provenance"].get("rounds", [])
+    known["rounds"] = about["provenance"].get("rounds")
     if known["rounds"]:
         known |= {"schedule": None, "step": None}
-    else:
-        del known["rounds"]
     return {name: known[name] for name in names if known.get(name) is not None}
 
 
