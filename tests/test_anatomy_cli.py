@@ -3,13 +3,13 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from transformers import AutoModel
 
+from helpers import Cli
 from tombola import api
 from tombola.cli import main
 from tombola.lab.bench import Benches
@@ -20,8 +20,6 @@ from tombola.lab.store import Store
 from tombola.lab.subjects import Subjects
 from tombola.task.tasks import load_task
 from tombola.ticket.ticket import Ticket
-
-Cli = Callable[..., tuple[int, str, str]]
 
 PLAN = """\
 version: 1
@@ -36,20 +34,6 @@ arms:
   moved: {{kind: transfer, of: tickets}}
   line: {{kind: connectivity, of: tickets, points: 3, seeds: [0], order_seeds: [0, 1]}}
 """
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run `tombola` in an empty folder: exit status, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "140")
-
-    def run(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        status = main([str(argument) for argument in argv])
-        return (status, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -171,12 +155,12 @@ def test_a_plan_that_is_not_finished_has_a_report_with_gaps(
 
 
 def test_distance_is_of_checkpoints_or_of_weights_that_are_kept(
-    cli: Cli, planned: tuple[Path, Path], tiny: Path, tickets: list[Path], tmp_path: Path
+    cli: Cli, planned: tuple[Path, Path], tiny: Path, tickets: list[Path]
 ) -> None:
     network = AutoModel.from_pretrained(tiny)
     name = "encoder.layer.1.output.dense.weight"
     network.get_parameter(name).data.mul_(1.5)
-    network.save_pretrained(tmp_path / "trained")
+    network.save_pretrained("trained")
     status, _, errors = cli("distance", "trained", tiny, "--ticket", tickets[1], "--json", "d.json")
     assert (status, errors) == (0, "")
     found = json.loads(Path("d.json").read_text())["distances"]
@@ -199,7 +183,7 @@ def test_distance_reads_the_weights_of_a_store(
     )
     job = dense(subject, 0)
     order = order_of(job, keep_weights=True, threads=1, processes=1)
-    perform(order, Store(tmp_path / "store"), Benches(), lambda done, steps: None)
+    perform(order, Store(Path("store")), Benches(), lambda done, steps: None)
     status, shown, errors = cli("distance", job.key[:12], tiny, "--store", "store", "--json", "d")
     assert (status, errors) == (0, "")
     found = json.loads(Path("d").read_text())

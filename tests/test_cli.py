@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from helpers import Cli
 from tombola import __version__, api, terminal
 from tombola.cli import VERBS, main
 from tombola.lab.store import Store
@@ -18,23 +19,6 @@ from tombola.ticket.ticket import Ticket
 
 RECIPE = "--epochs 1 --batch-size 16 --learning-rate 1e-2".split()
 SEARCH = "--sparsity 0.25 --step 0.25 --controls none".split()
-
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Run `tombola` in an empty folder: exit status, stdout, stderr."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def run(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        status = main([str(argument) for argument in argv])
-        return (status, *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from helpers import subject
 from tombola.errors import DataError, SpecError
 from tombola.flags import field_help
 from tombola.lab import plan as plans
@@ -21,18 +22,6 @@ from tombola.task.tasks import Task, load_task
 
 D = Decimal
 PAGE = Path(__file__).parents[2] / "docs" / "plans.md"
-
-
-def subject(task: Task, recipe: TrainSpec) -> Subject:
-    return Subject(
-        model="mini",
-        fingerprint="0" * 64,
-        task=task,
-        recipe=recipe,
-        data=task.name.ljust(64, "1"),
-        examples=1000,
-        folder=None,
-    )
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 from argparse import Namespace
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from hand import NUMERICS
 
+from helpers import Cli
 from tombola.arguments import plan_of
 from tombola.cli import main
 from tombola.lab.plan import Plan
@@ -26,8 +26,6 @@ arms:
   moved: {{kind: transfer, of: tickets}}
 """
 VERBS = ("matching", "transfer", "claims", "table")
-
-Cli = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture

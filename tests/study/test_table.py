@@ -12,18 +12,17 @@ import pytest
 import torch
 from hand import NUMERICS, network
 
+from helpers import subject
 from tombola.errors import SpecError
 from tombola.lab.artefacts import keep_mask
-from tombola.lab.plan import Plan, Subject, one_shot
+from tombola.lab.plan import Plan, one_shot
 from tombola.lab.planfile import expand, read_plan
 from tombola.lab.store import Result, Store
 from tombola.lab.work import Job
-from tombola.specs import TrainSpec
 from tombola.study.export import export
 from tombola.study.row import HABITS, Row
 from tombola.study.table import groups, refuse_empty, refuse_mixed_rows, rows, with_overlaps
 from tombola.study.winning import matching
-from tombola.task.tasks import Task
 from tombola.ticket.mask import Mask
 
 ARMS = """
@@ -47,18 +46,6 @@ arms:
   basin: {kind: connectivity, of: tickets}
   fresh: {kind: evaluate, of: late, seeds: [100], init: shuffle}
 """
-
-
-def subject(task: Task, recipe: TrainSpec) -> Subject:
-    return Subject(
-        model="mini",
-        fingerprint="0" * 64,
-        task=task,
-        recipe=recipe,
-        data=task.name.ljust(64, "1"),
-        examples=1000,
-        folder=None,
-    )
 
 
 @pytest.fixture

@@ -1,0 +1,23 @@
+"""What tests of several rooms share."""
+
+from collections.abc import Callable
+
+from tombola.lab.plan import Subject
+from tombola.specs import TrainSpec
+from tombola.task.tasks import Task
+
+Cli = Callable[..., tuple[int, str, str]]
+"""The fixture `cli`: arguments of a command line -> exit status, stdout, stderr."""
+
+
+def subject(task: Task, recipe: TrainSpec) -> Subject:
+    """A thousand examples of a task, with no model and no data behind them."""
+    return Subject(
+        model="mini",
+        fingerprint="0" * 64,
+        task=task,
+        recipe=recipe,
+        data=task.name.ljust(64, "1"),
+        examples=1000,
+        folder=None,
+    )
