@@ -1,13 +1,13 @@
-"""Measure every embedded task: `python suite/measure.py [TASK ...]` (about half an hour).
+"""Measure every embedded task: `python suite/measure.py [--store DIR] [TASK ...]` (half an hour).
 
 For each task the score of the trivial baseline, of the shortcuts that a task could be solved by,
 and of dense `mini` at the task's recipe, on the test split. The numbers go to docs/suite.json and
-into the table of docs/suite.md; trainings that were done before are taken from runs/suite.
+into the table of docs/suite.md; trainings that were done before are taken from the store.
 """
 
+import argparse
 import json
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from tombola.lab.artefacts import results
 from tombola.lab.engine import Watch
 from tombola.lab.plan import Plan, dense
 from tombola.lab.run import run
+from tombola.lab.store import Result
 from tombola.lab.subjects import Subjects
 from tombola.specs import LabSpec
 from tombola.study.evidence import summary
@@ -31,6 +32,7 @@ from tombola.task.tasks import Task, load_task, task_names
 
 DOCS = Path(__file__).parents[1] / "docs"
 STORE = DOCS.parent / "runs" / "store"
+WORKERS = 2
 SEEDS = (0,)
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
 
@@ -89,15 +91,27 @@ SHORTCUTS: Mapping[str, Mapping[str, Shortcut]] = {
 }
 
 
-def measure(name: str) -> dict[str, Any]:
-    """Trivial, shortcut and dense scores of a task, in points."""
-    task = load_task(name)
-    subject = Subjects(STORE).subject("mini", task, task.recipe, scope="encoder", folder=None)
-    jobs = [dense(subject, seed) for seed in SEEDS]
-    store, report = run(Plan.of(jobs), LabSpec(store=str(STORE)), Watch())
+def trained(names: Sequence[str], folder: Path) -> dict[str, list[Result]]:
+    """Dense runs of `mini` on each task, by workers of one thread each."""
+    subjects = Subjects(folder)
+    tasks = {name: load_task(name) for name in names}
+    jobs = {
+        name: [
+            dense(subjects.subject("mini", task, task.recipe, scope="encoder", folder=None), seed)
+            for seed in SEEDS
+        ]
+        for name, task in tasks.items()
+    }
+    spec = LabSpec(store=str(folder), workers=WORKERS, threads=1)
+    store, report = run(Plan.of([job for each in jobs.values() for job in each]), spec, Watch())
     for _, error in report.failed:
         raise error
-    runs = results(store, jobs)
+    return {name: results(store, each) for name, each in jobs.items()}
+
+
+def measured(name: str, runs: Sequence[Result]) -> dict[str, Any]:
+    """Trivial, shortcut and dense scores of a task, in points."""
+    task = load_task(name)
     facts = runs[0].facts
     scores = summary(runs)
     train, test = read_split(task, "train"), read_split(task, task.test_split)
@@ -133,12 +147,17 @@ def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Measure the tasks that are named, or all."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("tasks", nargs="*", metavar="TASK", help="what to measure; all by default")
+    parser.add_argument("--store", type=Path, default=STORE, help="where trainings are kept")
+    asked = parser.parse_args()
+    names = asked.tasks or [name for name in task_names() if name in SHORTCUTS]
     kept = DOCS / "suite.json"
     scores = json.loads(kept.read_text()) if kept.exists() else {}
-    for name in sys.argv[1:] or task_names():
-        scores[name] = measure(name)
+    for name, runs in trained(names, asked.store).items():
+        scores[name] = measured(name, runs)
         print(name, json.dumps(scores[name]), flush=True)
-        kept.write_text(json.dumps(scores, indent=1, sort_keys=True) + "\n")
+    kept.write_text(json.dumps(scores, indent=1, sort_keys=True) + "\n")
     page = (DOCS / "suite.md").read_text(encoding="utf-8")
     before, after = page.split(START)[0], page.split(END)[1]
     text = f"{before}{START}\n{table(dict(sorted(scores.items())))}\n{END}{after}"
