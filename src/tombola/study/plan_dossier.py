@@ -1,21 +1,22 @@
 """All that is known of a plan, finished or not, from the store."""
 
 import dataclasses
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from tombola.errors import SpecError
-from tombola.lab.numerics import refuse_mixed
-from tombola.lab.plan import Cell, Plan
+from tombola.lab.plan import Plan
 from tombola.lab.planfile import PlanFile
 from tombola.lab.store import Result, Store
+from tombola.study.compare import Group, group
 from tombola.study.comparison import compare
 from tombola.study.comparison import of_plan as masks_of_plan
-from tombola.study.evidence import verdict
+from tombola.study.evidence import one_run
 from tombola.study.lines import lines
-from tombola.study.table import rows
+from tombola.study.row import Row
+from tombola.study.table import rows, together
 from tombola.study.transfer import transfer
+from tombola.study.winning import Judged, matching
 from tombola.task.attention import attention_heads
 
 __all__ = ["of_plan"]
@@ -37,7 +38,8 @@ def of_plan(name: str, file: PlanFile, plan: Plan, store: Store) -> dict[str, An
         its key, done or not.
     """
     kept = {job.key: result for job in plan.jobs if (result := store.read(job.key)) is not None}
-    groups = [_group(cells, kept, store) for cells in _together(plan.cells).values()]
+    table = rows(plan, store, name)
+    groups = _groups(table, store)
     return {
         "name": name,
         "about": file.about,
@@ -51,15 +53,15 @@ def of_plan(name: str, file: PlanFile, plan: Plan, store: Store) -> dict[str, An
         "searches": _searches(plan, groups),
         "lines": [line.to_json() for line in lines(plan, store)],
         "overlap": _overlap(file, plan, store),
-        "transfer": _transfer(name, plan, store),
+        "transfer": _transfer(table),
         "runs": [_run(job.label, job.kind, job.key, kept.get(job.key)) for job in plan.jobs],
     }
 
 
-def _transfer(name: str, plan: Plan, store: Store) -> list[dict[str, Any]]:
+def _transfer(table: Sequence[Row]) -> list[dict[str, Any]]:
     """The matrices of the plan's transfer arms; none where numerics are mixed."""
     try:
-        return [matrix.to_json() for matrix in transfer(rows(plan, store, name))]
+        return [matrix.to_json() for matrix in transfer(table)]
     except SpecError:
         return []
 
@@ -81,71 +83,44 @@ def _run(label: str, kind: str, key: str, result: Result | None) -> dict[str, An
     }
 
 
-def _together(cells: Sequence[Cell]) -> dict[tuple[Any, ...], list[Cell]]:
-    """Cells that differ in their seed only."""
-    found: dict[tuple[Any, ...], list[Cell]] = {}
-    for cell in cells:
-        what = (cell.arm, cell.name, cell.source, cell.target, cell.sparsity)
-        found.setdefault(what, []).append(cell)
-    return found
-
-
-def _group(cells: Sequence[Cell], kept: dict[str, Result], store: Store) -> dict[str, Any]:
-    first, task = cells[0], cells[0].training.subject.task
-    pairs = [(kept.get(cell.key), kept.get(cell.dense)) for cell in cells]
-    scores = [mine.facts["score"] if mine else None for mine, _ in pairs]
-    dense = [yardstick.facts["score"] if yardstick else None for _, yardstick in pairs]
-    known = [score for score in scores if score is not None]
-    changes = [m.facts["score"] - d.facts["score"] for m, d in pairs if m and d]
-    said, reason = _judged(cells, pairs, store)
-    return {
-        "arm": first.arm,
-        "name": first.name,
-        "source": first.source,
-        "target": first.target,
-        "sparsity": None if first.sparsity is None else f"{first.sparsity:f}",
-        "of": first.of,
-        "metric": task.metric,
-        "split": task.test_split,
-        "trivial": next((mine.facts.get("trivial") for mine, _ in pairs if mine), None),
-        "seeds": [cell.seed for cell in cells],
-        "values": scores,
-        "dense": dense,
-        "done": len(known),
-        "mean": statistics.fmean(known) if known else None,
-        "std": statistics.stdev(known) if len(known) > 1 else None,
-        "minus_dense": statistics.fmean(changes) if changes else None,
-        "verdict": said,
-        "no_verdict": reason,
-        "keys": [cell.key for cell in cells],
-    }
-
-
-def _judged(
-    cells: Sequence[Cell], pairs: Sequence[tuple[Result | None, Result | None]], store: Store
-) -> tuple[dict[str, Any] | None, str]:
-    """The verdict on a ticket, or why there is none; neither for what is no ticket."""
-    first = cells[0]
-    if first.name not in JUDGED or first.sparsity is None:
-        return None, ""
-    done = [(mine, dense) for mine, dense in pairs if mine is not None and dense is not None]
-    if len(done) < len(pairs):
-        return None, f"{len(done)} of {len(pairs)} seeds are done"
-    tickets, dense = [mine for mine, _ in done], [yardstick for _, yardstick in done]
+def _groups(table: Sequence[Row], store: Store) -> list[dict[str, Any]]:
+    """The seeds of each network together; those of tickets with the verdict of `matching`."""
+    judged: dict[Group, Judged] = {}
+    mixed = ""
     try:
-        refuse_mixed([run.numerics for run in (*dense, *tickets)])
-        task, fixed = first.training.subject.task, first.name == "evaluate"
-        return verdict(store, task, dense, tickets, first.sparsity, fixed=fixed).to_json(), ""
+        judged = {each.pair.first: each for each in matching(table, one_run(store)).judged}
     except SpecError as error:
-        return None, str(error)
+        mixed = str(error)
+    return [_group(mine, judged.get(mine), mixed) for mine in group(table)]
+
+
+def _group(mine: Group, judged: Judged | None, mixed: str) -> dict[str, Any]:
+    first, told = mine[0], together(mine)
+    verdict, why = (judged.verdict, judged.why) if judged else (None, mixed)
+    there = sum(each.difference is not None for each in mine)
+    if there < len(mine):
+        verdict, why = None, f"{there} of {len(mine)} seeds are done"
+    if first.name not in JUDGED or first.sparsity is None:
+        verdict, why = None, ""
+    return told | {
+        "of": first.of,
+        "split": first.split,
+        "trivial": next((each.trivial for each in mine if each.trivial is not None), None),
+        "seeds": [each.seed for each in mine],
+        "values": [each.score for each in mine],
+        "dense": [each.dense for each in mine],
+        "verdict": verdict.to_json() if verdict else None,
+        "no_verdict": why,
+        "keys": [each.key for each in mine],
+    }
 
 
 def _searches(plan: Plan, groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Score against sparsity of each imp arm on each task, as `ship.picture.draw` takes it."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for group in groups:
-        if group["name"] == "imp":
-            found.setdefault((group["arm"], group["target"]), []).append(group)
+    for one in groups:
+        if one["name"] == "imp":
+            found.setdefault((one["arm"], one["target"]), []).append(one)
     model = plan.jobs[0].subject.model if plan.jobs else ""
     return [_search(arm, task, model, mine, groups) for (arm, task), mine in found.items()]
 

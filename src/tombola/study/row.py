@@ -48,6 +48,8 @@ class Row:
     examples: int = 0
     """Training examples of the target."""
     metric: str = ""
+    split: str = ""
+    """That the score comes from."""
     margin: float
     """Of the target: how far below dense still counts as matching."""
     state: str = "done"
@@ -116,6 +118,7 @@ def row(plan: str, cell: Cell, mine: Result | None, dense: Result | None) -> Row
         learning_rate=recipe.learning_rate,
         examples=min(job.subject.examples, recipe.train_limit or job.subject.examples),
         metric=job.subject.task.metric,
+        split=job.subject.task.test_split,
         margin=job.subject.task.margin,
         state="missing" if mine is None else "no number" if score is None else "done",
         score=score,

@@ -11,9 +11,10 @@ from tombola.lab.numerics import refuse_mixed
 from tombola.lab.plan import Plan
 from tombola.lab.store import Result, Store
 from tombola.lab.work import one_shot
+from tombola.study.compare import Group, group
 from tombola.study.row import Row, row
 
-__all__ = ["groups", "refuse_empty", "refuse_mixed_rows", "rows", "with_overlaps"]
+__all__ = ["groups", "refuse_empty", "refuse_mixed_rows", "rows", "together", "with_overlaps"]
 
 WHAT = ("arm", "name", "source", "target", "sparsity")
 """Columns that say what a row is about; the rest says what came of it."""
@@ -92,13 +93,11 @@ def refuse_mixed_rows(table: Iterable[Row]) -> None:
 
 def groups(table: Iterable[Row]) -> list[dict[str, Any]]:
     """The rows of all seeds together: mean and standard deviation, in points."""
-    found: dict[tuple[Any, ...], list[Row]] = {}
-    for each in table:
-        found.setdefault(tuple(getattr(each, name) for name in WHAT), []).append(each)
-    return [_group(mine) for mine in found.values()]
+    return [together(mine) for mine in group(table)]
 
 
-def _group(mine: Sequence[Row]) -> dict[str, Any]:
+def together(mine: Group) -> dict[str, Any]:
+    """One network's rows, of which all but seed and scores are the same, as JSON has them."""
     plain = mine[0].to_json()
     scores = [each.score for each in mine if each.score is not None]
     changes = [each.difference for each in mine if each.difference is not None]
