@@ -1,4 +1,4 @@
-"""Build the six embedded tasks: `python suite/build_tasks.py`.
+"""Build the embedded tasks: `python suite/build_tasks.py [TASK ...]`; all six by default.
 
 Everything is drawn in an order fixed by hashes, so a rerun gives the same rows. Texts that are
 nearly the same share a group, and a group never spans two splits. WordNet's synsets and Brown's
@@ -8,6 +8,7 @@ documents are split once for all tasks, so that what is held out for one is held
 import hashlib
 import json
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -123,9 +124,8 @@ def senses(synsets: Iterable[sources.Synset]) -> dict[tuple[str, str], list[Usag
 def split_synsets(synsets: Sequence[sources.Synset]) -> dict[str, str]:
     """Synset id -> split; near-duplicate glosses and examples stay together.
 
-    All senses of a few hundred words go to test and to dev whole, so that `gloss-match` finds
-    words there of which every sense is held out; the other groups are drawn one by one. Kept in
-    a file, since it takes minutes.
+    All senses of a few hundred words go to test and to dev whole, so that words are held out and
+    not only senses; the other groups are drawn one by one. Kept in a file, since it takes minutes.
     """
     path = sources.BUILD / "synset_splits.json"
     if not path.exists():
@@ -173,46 +173,41 @@ def supersense(synsets: Sequence[sources.Synset], split: dict[str, str]) -> Rows
     return rows
 
 
-def gloss_match(synsets: Sequence[sources.Synset], split: dict[str, str]) -> Rows:
-    """Usage example + definition: is it the sense in which the word is used there?
+def definable(synsets: Sequence[sources.Synset]) -> list[Usage]:
+    """A word of each synset in use, where its definition does not give it away."""
+    pool = []
+    for synset in synsets:
+        if len(synset.definition.split()) >= 3:
+            found = (usage(synset, lemma) for lemma in synset.lemmas)
+            pool += [u for u in found if u and u.word.lower() not in synset.definition.lower()][:1]
+    return pool
 
-    The senses of a word are taken in a ring: each example stands with its own definition and
-    with the next one's, so every example and every definition is as often right as wrong.
+
+def gloss_match(synsets: Sequence[sources.Synset], split: dict[str, str]) -> Rows:
+    """Usage example + definition: does it define a word of the example?
+
+    The synsets stand in a ring, sorted by part of speech: each example comes with its own
+    definition and with the next one's, so every example and every definition is as often right as
+    wrong.
     """
-    size = {"train": 8000, "dev": 800, "test": 2000}
+    size = {"train": 4000, "dev": 400, "test": 1000}
     rows: Rows = {name: [] for name in SPLITS}
     for name in SPLITS:
-        pool = [synset for synset in synsets if split[synset.id] == name]
-        taken: set[str] = set()
-        for (_, lemma), uses in shuffled(senses(pool).items(), "match", key=lambda item: item[0]):
-            ring = _distinct(use for use in uses if use.synset.id not in taken)
-            if len(ring) < 2 or len(rows[name]) + 2 * len(ring) > size[name]:
-                continue
-            taken |= {use.synset.id for use in ring}
-            for use, other in zip(ring, ring[1:] + ring[:1], strict=True):
-                for sense, label in ((use, 1), (other, 0)):
-                    rows[name].append(
-                        {
-                            "sentence1": use.example,
-                            "sentence2": f"{lemma}: {sense.synset.definition}",
-                            "label": label,
-                            "synset": use.synset.id,
-                            "synset2": sense.synset.id,
-                        }
-                    )
+        pool = definable([synset for synset in synsets if split[synset.id] == name])
+        ring = shuffled(pool, "match", key=lambda use: use.synset.id)[: size[name]]
+        ring.sort(key=lambda use: use.synset.id[0])
+        for use, other in zip(ring, ring[1:] + ring[:1], strict=True):
+            for synset, label in ((use.synset, 1), (other.synset, 0)):
+                rows[name].append(
+                    {
+                        "sentence1": use.example,
+                        "sentence2": synset.definition,
+                        "label": label,
+                        "synset": use.synset.id,
+                        "synset2": synset.id,
+                    }
+                )
     return rows
-
-
-def _distinct(uses: Iterable[Usage]) -> list[Usage]:
-    """Senses in a fixed shuffled order, each synset, example and definition once."""
-    ring: list[Usage] = []
-    seen: set[str] = set()
-    for use in shuffled(uses, "ring", key=lambda use: use.synset.id):
-        mine = {use.synset.id, use.example.lower(), use.synset.definition.lower()}
-        if not mine & seen:
-            ring.append(use)
-            seen |= mine
-    return ring
 
 
 def gloss_span(synsets: Sequence[sources.Synset], split: dict[str, str]) -> Rows:
@@ -224,12 +219,7 @@ def gloss_span(synsets: Sequence[sources.Synset], split: dict[str, str]) -> Rows
     size = {"train": 6000, "dev": 500, "test": 1500}
     rows: Rows = {name: [] for name in SPLITS}
     for name in SPLITS:
-        pool = []
-        for synset in synsets:
-            if split[synset.id] == name and len(synset.definition.split()) >= 3:
-                question = synset.definition.lower()
-                found = (usage(synset, lemma) for lemma in synset.lemmas)
-                pool += [u for u in found if u and u.word.lower() not in question][:1]
+        pool = definable([synset for synset in synsets if split[synset.id] == name])
         pool = shuffled(pool, "span", key=lambda use: use.synset.id)
         for number, use in enumerate(pool[: size[name]]):
             rows[name].append(_question(use, pool, number))
@@ -376,19 +366,20 @@ def write(task: str, rows: Rows) -> None:
 
 
 def main() -> None:
-    """Build every task."""
+    """Build the tasks that are named, or all."""
     sources.fetch()
     synsets = sources.wordnet()
     split = split_synsets(synsets)
-    tasks: dict[str, Rows] = {
-        "sentiment": reviews("movie", polarity),
-        "valence": reviews("amazon", lambda rating: round(rating, 4)),
-        "supersense": supersense(synsets, split),
-        "gloss-match": gloss_match(synsets, split),
-        "gloss-span": gloss_span(synsets, split),
-        "mlm": masked_lm(synsets, split),
+    tasks: dict[str, Callable[[], Rows]] = {
+        "sentiment": lambda: reviews("movie", polarity),
+        "valence": lambda: reviews("amazon", lambda rating: round(rating, 4)),
+        "supersense": lambda: supersense(synsets, split),
+        "gloss-match": lambda: gloss_match(synsets, split),
+        "gloss-span": lambda: gloss_span(synsets, split),
+        "mlm": lambda: masked_lm(synsets, split),
     }
-    for task, rows in tasks.items():
+    for task in sys.argv[1:] or tasks:
+        rows = tasks[task]()
         kept = drop_crossing(rows)
         check(task, kept)
         write(task, kept)

@@ -57,6 +57,18 @@ def _learned(model: Any, column: str) -> Shortcut:
     return score
 
 
+def _shared_words(task: Task, train: Rows, test: Rows) -> float:
+    """How alike two texts are as bags of words, and from where on that means yes."""
+    vectors = _vectors().fit(row[text] for row in train for text in task.texts)
+
+    def alike(rows: Rows) -> Any:
+        first, second = (vectors.transform(row[text] for row in rows) for text in task.texts)
+        return np.asarray(first.multiply(second).sum(axis=1))
+
+    fitted = LogisticRegression().fit(alike(train), [row["label"] for row in train])
+    return 100 * float(fitted.score(alike(test), [row["label"] for row in test]))
+
+
 def _longest_word(task: Task, train: Rows, test: Rows) -> float:
     guesses = [max(row["context"].split(), key=len).strip('.,;:?!"') for row in test]
     scores = [answer_f1(g, row["answers"]["text"][0]) for g, row in zip(guesses, test, strict=True)]
@@ -85,6 +97,7 @@ SHORTCUTS: Mapping[str, Mapping[str, Shortcut]] = {
     "gloss-match": {
         "definition alone": _learned(LogisticRegression(max_iter=1000), "sentence2"),
         "example alone": _learned(LogisticRegression(max_iter=1000), "sentence1"),
+        "shared words": _shared_words,
     },
     "gloss-span": {"longest word": _longest_word, "longest of best": _shared_example},
     "mlm": {},

@@ -1,7 +1,9 @@
 """Every mistake is one line on stderr and exit status 2, and leaves nothing behind."""
 
 import json
+import runpy
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,15 @@ def left() -> list[str]:
 
 
 # what works
+
+
+def test_the_package_runs_as_a_module(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tombola", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("tombola", run_name="__main__")
+    assert (ended.value.code, __version__ in capsys.readouterr().out) == (0, True)
 
 
 def test_a_ticket_is_found_evaluated_and_inspected(

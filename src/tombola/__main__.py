@@ -1,0 +1,7 @@
+"""`python -m tombola`."""
+
+import sys
+
+from tombola.cli import main
+
+sys.exit(main())
