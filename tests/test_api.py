@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -438,6 +439,14 @@ def test_a_ticket_of_one_shot_is_evaluated_on_any_seed(
     told = tombola.evaluate(place, data=reviews, output=tmp_path / "out", seeds=[0, 1], **RECIPE)
     assert told.task == "sentiment"
     assert told.sparsity == "0.5"
+
+
+def test_a_ticket_of_a_task_of_one_s_own_asks_for_it(
+    tiny: Path, reviews: Path, tmp_path: Path
+) -> None:
+    place = replace(tombola.one_shot(str(tiny), sparsity=0.5), task="mine").save(tmp_path / "mine")
+    with pytest.raises(SpecError, match=r"found on 'mine', which is no task .* with --task"):
+        tombola.evaluate(place, data=reviews, seeds=[0])
 
 
 def test_inspecting_tells_provenance_size_and_layers(two: api.Found) -> None:

@@ -27,7 +27,7 @@ from tombola.study.findings import (
     whole_model_sparsity,
 )
 from tombola.task.embedded import model_path
-from tombola.task.tasks import Task
+from tombola.task.tasks import Task, task_names
 from tombola.ticket.folder import directory_size, write_file
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
@@ -176,6 +176,11 @@ def evaluate(
     Raises: TombolaError, if an option, the ticket, the model or the data are not usable.
     """
     loaded = Ticket.load(ticket)
+    if loaded.task and not options.get("task") and loaded.task not in task_names():
+        raise SpecError(
+            f"{str(ticket)!r} was found on {loaded.task!r}, which is no task that comes with "
+            "tombola. Name it with --task, as the search did."
+        )
     spec, task, recipe, lab = evaluate_options(options, loaded.task or FindSpec.task)
     if loaded.seed in spec.seeds:
         raise SpecError(
