@@ -136,24 +136,23 @@ def measured(name: str, runs: Sequence[Result]) -> dict[str, Any]:
         "trivial": facts["trivial"],
         "shortcuts": shortcuts,
         "dense": scores,
-        "default_margin": margin(scores["mean"], facts["trivial"]),
+        "margin": margin(scores["mean"], facts["trivial"]),
         "summed_learning_rate": facts["summed_learning_rate"],
-        "seconds": runs[0].seconds,
     }
 
 
 def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     """The measurements as Markdown."""
     lines = [
-        "| task | metric | trivial | shortcuts | dense `mini` | summed rate | seconds |",
+        "| task | metric | trivial | shortcuts | dense `mini` | margin by rule | summed rate |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in scores.items():
         shortcuts = ", ".join(f"{k} {score:.1f}" for k, score in row["shortcuts"].items())
-        dense, rate = row["dense"]["mean"], row["summed_learning_rate"]
+        dense, bound, rate = row["dense"]["mean"], row["margin"], row["summed_learning_rate"]
         lines.append(
             f"| `{name}` | {row['metric']} | {row['trivial']:.1f} | {shortcuts or 'none'} | "
-            f"**{dense:.1f}** | {rate:.3f} | {row['seconds']:.0f} |"
+            f"**{dense:.1f}** | {bound:.2f} | {rate:.3f} |"
         )
     return "\n".join(lines)
 
