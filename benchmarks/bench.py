@@ -18,7 +18,7 @@ from tombola.cli import QUIET
 
 HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "results.json", HERE.parent / "docs" / "performance.md"
-SCRIPTS = ("time_to_ticket", "prune", "memory", "cost")
+SCRIPTS = ("time_to_ticket", "parts", "prune", "memory", "cost")
 START, END = "<!-- results: start -->", "<!-- results: end -->"
 
 

@@ -49,6 +49,7 @@ def tables(results: dict[str, Any]) -> str:
         _utilisation(time),
         _shares(time),
         _cold(time),
+        _parts(results["parts"]),
         _prune(results["prune"]),
         _memory(results["memory"]),
         _cost(results["cost"]),
@@ -117,6 +118,16 @@ def _cold(time: dict[str, Any]) -> str:
     median = statistics.median(time["cold_start_seconds"])
     return (
         f"`tombola find` has done its first step {median:.1f} s after a cold start (goal: 6 s).\n"
+    )
+
+
+def _parts(parts: dict[str, Any]) -> str:
+    return (
+        "### Where the time of a training goes\n\n"
+        f"Of a masked training on one thread, {parts['seconds']:.0f} s. The products of its linear "
+        f"layers run at {parts['gflops_of_linear_layers']:.0f} GFLOP/s, one of 2048 x 2048 at "
+        f"{parts['matmul_gflops']:.0f}.\n\n"
+        + _table(("part", "share"), ((p, _percent(share)) for p, share in parts["shares"].items()))
     )
 
 
