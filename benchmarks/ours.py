@@ -97,7 +97,7 @@ def _watched(spent: dict[str, float]) -> Iterator[None]:
     parts: dict[str, tuple[Any, str]] = {
         "evaluation": (jobs, "evaluate"),
         "pruning": (bench.Bench, "prune"),
-        "tokenisation": (bench, "encode"),
+        "tokenisation": (bench, "encode_split"),
         "loading": (bench, "load_network"),
         "reading weights": (jobs, "_weights"),
         "keeping weights": (jobs, "_keep_weights"),

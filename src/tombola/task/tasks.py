@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,7 @@ class Task:
         """Where the data are if the user names no other place; None for the package's own."""
         return self.data or (None if self.embedded or not self.hub else f"{HUB}{self.hub}")
 
-    @property
+    @cached_property
     def identity(self) -> list[Any]:
         """What names the task in a result: name and version, and what a user has defined."""
         mine = self._definition()
@@ -165,11 +165,11 @@ def on_hub(place: str | Path | None) -> bool:
     return str(place).startswith(HUB)
 
 
-def task_names() -> list[str]:
-    """The tasks of the catalog."""
-    return sorted(
-        path.relative_to(CATALOG).with_suffix("").as_posix() for path in CATALOG.rglob("*.yaml")
-    )
+@cache
+def task_names() -> tuple[str, ...]:
+    """The tasks of the catalog, sorted."""
+    files = CATALOG.rglob("*.yaml")
+    return tuple(sorted(path.relative_to(CATALOG).with_suffix("").as_posix() for path in files))
 
 
 @cache
