@@ -160,6 +160,7 @@ def _measured(job: Job, threads: int) -> Pace:
     """The pace of a training of a few steps, scored on a few examples."""
     from tombola.lab.bench import Benches
     from tombola.lab.jobs import perform
+    from tombola.task.train import evaluate
 
     spec = TrainSpec(**job.spec["train"])
     few = dataclasses.replace(spec, test_limit=TRIAL_EXAMPLES)
@@ -179,13 +180,15 @@ def _measured(job: Job, threads: int) -> Pace:
         began = time.monotonic()
         perform(trial, store, benches, lambda done, steps: None)
         taken = time.monotonic() - began
+        evaluate(bench.network, bench.task, bench.test(few))
+        scoring = time.monotonic() - began - taken
         result = store.read(trial.key)
     assert result is not None
     facts = result.facts
     tested = len(bench.test(spec)) / len(bench.test(few))
     return Pace(
         step=facts["training_seconds"] / facts["steps"],
-        around=(taken - facts["training_seconds"]) * tested,
+        around=taken - facts["training_seconds"] + scoring * (tested - 1),
         backbone_size=facts["backbone_size"],
         scope_size=facts["scope_size"],
     )
