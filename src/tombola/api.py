@@ -17,7 +17,6 @@ from tombola.lab.run import run
 from tombola.lab.search import evaluation, finding
 from tombola.lab.store import Store
 from tombola.lab.subjects import Subjects
-from tombola.ship import picture
 from tombola.specs import FindSpec, exact, key, knobs
 from tombola.study.findings import (
     Evaluated,
@@ -87,6 +86,8 @@ def find(
         str(seed): _ticket(store, subject, spec, search, folder)
         for seed, search in jobs.searches.items()
     }
+    from tombola.ship import picture  # altair is not needed before the first step
+
     found = found_in(store, subject, spec, jobs, tickets=tickets, output=str(folder), key=name)
     picture.save(found.to_json(), place.folder)
     write_file(place.folder / "result.json", json.dumps(found.to_json(), indent=1) + "\n")

@@ -5,8 +5,8 @@ from math import isfinite, sqrt
 from typing import TypeAlias
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from tombola.errors import SpecError
 
@@ -31,7 +31,7 @@ def ends(
     if not error:
         return mean, mean, mean
     low, high = (
-        error * float(stats.t.isf(chance, freedom))
+        error * float(scipy.stats.t.isf(chance, freedom))
         for chance in (below, below if above is None else above)
     )
     return mean, mean - low, mean + high
@@ -49,7 +49,7 @@ def p_above(differences: ArrayLike, bound: float) -> float:
     mean, error, freedom = _mean_and_error(differences)
     if not error:
         return 0.0 if mean > bound else 1.0
-    return float(stats.t.sf((mean - bound) / error, freedom))
+    return float(scipy.stats.t.sf((mean - bound) / error, freedom))
 
 
 def _mean_and_error(differences: ArrayLike) -> tuple[float, float, int]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from math import ceil, log2
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 __all__ = ["at_least", "holm", "sign_flip", "sign_flip_seeds"]
 
@@ -66,7 +66,7 @@ def sign_flip(differences: ArrayLike, bound: float, *, level: float, tests: int)
     shifted = np.round(np.asarray(differences, dtype=np.float64) - bound, 9)
     if not sign_flip_seeds(level, tests) <= shifted.size <= MOST_SIGN_FLIP_SEEDS:
         return None
-    done = stats.permutation_test(
+    done = scipy.stats.permutation_test(
         (shifted,),
         np.mean,
         permutation_type="samples",

@@ -2,7 +2,7 @@
 
 from math import ceil, inf, sqrt
 
-from scipy import stats
+import scipy
 
 from tombola.errors import SpecError
 from tombola.study.interval import finite
@@ -33,7 +33,8 @@ def matching_power(seeds: int, dense_sd: float, margin: float, *, level: float =
         return 1.0
     # From 40 on the power is 1 to nine digits, and the distribution's tail loses precision.
     shift = min(margin * sqrt(seeds) / (sqrt(2) * dense_sd), 40.0)
-    return float(stats.nct.sf(stats.t.ppf((1 + level) / 2, seeds - 1), seeds - 1, shift))
+    critical = scipy.stats.t.ppf((1 + level) / 2, seeds - 1)
+    return float(scipy.stats.nct.sf(critical, seeds - 1, shift))
 
 
 def seeds_needed(
@@ -55,7 +56,7 @@ def seeds_needed(
             "seeds_needed takes a margin above 0, a standard deviation of 0 or more, a power and "
             f"a level between 0 and 1, got {margin}, {dense_sd}, {power} and {level}."
         )
-    quantiles = float(stats.norm.ppf((1 + level) / 2) + stats.norm.ppf(power))
+    quantiles = float(scipy.stats.norm.ppf((1 + level) / 2) + scipy.stats.norm.ppf(power))
     # The normal distribution asks for too few, and never for many too few.
     seeds = max(2, ceil(2 * (max(quantiles, 0.0) * dense_sd / margin) ** 2))
     while matching_power(seeds, dense_sd, margin, level=level) < power:

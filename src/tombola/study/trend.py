@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from tombola.study.interval import FloatArray, ends
 
@@ -36,7 +36,7 @@ def kendall(sizes: Sequence[int], values: FloatArray, error: float) -> Correlati
 
     Source: permutation test of the order of the tasks by their mean value; ties stay ties.
     """
-    taus = [float(stats.kendalltau(sizes, row).statistic) for row in values]
+    taus = [float(scipy.stats.kendalltau(sizes, row).statistic) for row in values]
     order = np.sign(np.subtract.outer(sizes, sizes))
 
     def concordance(ranked: FloatArray, axis: int = -1) -> FloatArray:
@@ -46,7 +46,7 @@ def kendall(sizes: Sequence[int], values: FloatArray, error: float) -> Correlati
 
     rising, falling = (
         float(
-            stats.permutation_test(
+            scipy.stats.permutation_test(
                 (np.mean(values, axis=0),),
                 concordance,
                 permutation_type="pairings",

@@ -135,7 +135,7 @@ def _csv(path: Path) -> pa.Table:
 
 
 READERS: Mapping[str, Callable[[Path], pa.Table]] = {
-    ".parquet": pq.read_table,
+    ".parquet": lambda path: pq.ParquetFile(path).read(),  # read_table would import pandas
     ".arrow": _arrow,
     ".jsonl": _json,
     ".json": _json,

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import ConstantInputWarning, NearConstantInputWarning, pearsonr, spearmanr
 
 from tombola.registry import Registry
 
@@ -59,21 +59,21 @@ def pearson(outcome: Outcome) -> float:
 
     Zero where either side is constant, as in GLUE's own script.
     """
-    return _correlation(outcome, pearsonr)
+    return _correlation(outcome, scipy.stats.pearsonr)
 
 
 @METRICS.register("spearman")
 def spearman(outcome: Outcome) -> float:
     """Spearman's rank correlation of predictions and labels, times 100; zero likewise."""
-    return _correlation(outcome, spearmanr)
+    return _correlation(outcome, scipy.stats.spearmanr)
 
 
 def _correlation(outcome: Outcome, of: Callable[..., Any]) -> float:
     if _constant(outcome):
         return 0.0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConstantInputWarning)
-        warnings.simplefilter("ignore", NearConstantInputWarning)
+        warnings.simplefilter("ignore", scipy.stats.ConstantInputWarning)
+        warnings.simplefilter("ignore", scipy.stats.NearConstantInputWarning)
         found = float(of(outcome[:, 0], outcome[:, 1]).statistic)
     return 100.0 * found if np.isfinite(found) else 0.0
 
