@@ -146,7 +146,7 @@ def test_a_network_that_learned_nothing_is_noted(found: api.Found) -> None:
     hardly = found.dense["mean"] - found.trivial < 1.5
     assert any("hardly learned" in note for note in found.notes) == hardly
     same = found.rounds[-1]["jaccard_one_shot"] >= SAME_MASK
-    assert any("one-shot pruning's here" in note for note in found.notes) == same
+    assert any("nearly that of one-shot" in note for note in found.notes) == same
 
 
 def test_the_ticket_is_that_of_the_last_round(found: api.Found, tiny: Path) -> None:

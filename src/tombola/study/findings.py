@@ -19,7 +19,7 @@ from tombola.task.tasks import Task
 __all__ = ["SAME_MASK", "Evaluated", "Found", "evaluated_in", "found_in", "whole_model_sparsity"]
 
 SAME_MASK = 0.95
-"""Jaccard index of dead weights from which IMP can't be told from one-shot pruning."""
+"""Jaccard index of dead weights from which IMP's mask is called nearly that of one-shot pruning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,10 +162,10 @@ def _notes(task: Task, dense: Sequence[Result], jaccard: float) -> list[str]:
     notes = [f"{untrained} Train longer."] if untrained else []
     if jaccard >= SAME_MASK:
         notes.append(
-            "IMP's mask can't be told from one-shot pruning's here: the learning rates sum to "
+            "IMP's mask is nearly that of one-shot pruning: the learning rates sum to "
             f"{facts['summed_learning_rate']:.3g}, and the two masks' dead weights have a "
-            f"Jaccard index of {jaccard:.3f}. A longer or faster recipe would move the weights "
-            "further."
+            f"Jaccard index of {jaccard:.3f}. Only the score of the control one-shot tells what "
+            "the search was worth; a longer or faster recipe would move the weights further."
         )
     return notes
 
