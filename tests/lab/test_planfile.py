@@ -169,7 +169,11 @@ def test_the_pilot_trains_each_network_once_whatever_it_stands_for() -> None:
     assert counted == {
         "dense": 20,
         "tickets": 18,
-        "controls": 36,
+        "controls": 12,
+        "fast-reinit": 6,
+        "span-controls": 6,
+        "slow-random": 6,
+        "fast-one-shot": 6,
         "moved": 12,
         "mlm-tickets": 6,
         "moved-mlm": 6,
