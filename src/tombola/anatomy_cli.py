@@ -52,10 +52,9 @@ def overlap(options: Namespace) -> None:
             "an overlap is of two tickets or more, or of the masks of a plan, got one folder. "
             "Name another ticket."
         )
-    from rich.console import Console
-
     from tombola.study.comparison import compare, of_plan, of_tickets
     from tombola.task.attention import attention_heads
+    from tombola.terminal import screen
     from tombola.terminal_anatomy import show_overlap
 
     if len(options.masks) == 1:
@@ -70,7 +69,7 @@ def overlap(options: Namespace) -> None:
         model = members[0].about["model"]
     found = compare(members, options.heads or attention_heads(model))
     write_json(options.json, found)
-    show_overlap(found, Console())
+    show_overlap(found, screen())
 
 
 # --- distance ----------------------------------------------------------------
@@ -91,10 +90,9 @@ def distance_parser(parser: Parser) -> None:
 
 def distance(options: Namespace) -> None:
     """How far training has moved the weights of each matrix."""
-    from rich.console import Console
-
     from tombola.specs import FindSpec
     from tombola.study.travel import moved, moved_in_store
+    from tombola.terminal import screen
     from tombola.terminal_anatomy import show_distances
     from tombola.ticket.ticket import Ticket
 
@@ -106,7 +104,7 @@ def distance(options: Namespace) -> None:
     else:
         label, found = moved_in_store(store_of(options), options.trained, pretrained)
     write_json(options.json, {"trained": label, "pretrained": pretrained, "distances": found})
-    show_distances(label, pretrained, found, Console())
+    show_distances(label, pretrained, found, screen())
 
 
 # --- connectivity ------------------------------------------------------------
@@ -122,9 +120,8 @@ def connectivity_parser(parser: Parser) -> None:
 
 def connectivity(options: Namespace) -> None:
     """The barriers between runs of one network in different data orders, and their picture."""
-    from rich.console import Console
-
     from tombola.study.lines import lines
+    from tombola.terminal import screen
     from tombola.terminal_anatomy import show_lines
 
     plan, kept = plan_in_store(options)
@@ -132,7 +129,7 @@ def connectivity(options: Namespace) -> None:
     if not found:
         raise SpecError(f"expected a plan with connectivity arms, got none in {options.plan!r}.")
     write_json(options.json, found)
-    show_lines(found, Console())
+    show_lines(found, screen())
     if options.output:
         from tombola.ship.connectivity import save
 

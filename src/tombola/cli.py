@@ -77,12 +77,10 @@ def _find(options: Namespace) -> None:
     knobs = _knobs(options)
     find_options({k: v for k, v in knobs.items() if k not in ("data", "output")})
 
-    from rich.console import Console
-
     from tombola import api
-    from tombola.terminal import Live, show_found
+    from tombola.terminal import Live, screen, show_found
 
-    console = Console()
+    console = screen()
     with Live(console) as live:
         found = api.find(watch=live, **knobs)
     write_json(options.json, found.to_json())
@@ -98,12 +96,10 @@ def _evaluate_parser(parser: Parser) -> None:
 
 
 def _evaluate(options: Namespace) -> None:
-    from rich.console import Console
-
     from tombola import api
-    from tombola.terminal import Live, show_evaluated
+    from tombola.terminal import Live, screen, show_evaluated
 
-    console, knobs = Console(), _knobs(options)
+    console, knobs = screen(), _knobs(options)
     with Live(console) as live:
         evaluated = api.evaluate(watch=live, **knobs)
     write_json(options.json, evaluated.to_json())
@@ -116,43 +112,37 @@ def _inspect_parser(parser: Parser) -> None:
 
 
 def _inspect(options: Namespace) -> None:
-    from rich.console import Console
-
     from tombola import api
-    from tombola.terminal import show_ticket
+    from tombola.terminal import screen, show_ticket
 
     facts = api.inspect(options.ticket)
     if options.json:
         print(json.dumps(facts, indent=1))
     else:
-        show_ticket(facts, Console())
+        show_ticket(facts, screen())
 
 
 def _tasks(options: Namespace) -> None:
-    from rich.console import Console
-
     from tombola.task.sources import split_sizes
     from tombola.task.tasks import load_task, task_names
-    from tombola.terminal import show_entries
+    from tombola.terminal import screen, show_entries
 
     tasks = [load_task(name) for name in task_names()]
     entries = [
         ((task.name, task.kind, "/".join(map(str, split_sizes(task))), task.metric), task.source)
         for task in tasks
     ]
-    show_entries(("task", "kind", "train/dev/test", "metric"), entries, Console())
-    Console().print("or your own: FILE.yaml, or csv:DIR with --text-columns; see docs/tasks.md")
+    show_entries(("task", "kind", "train/dev/test", "metric"), entries, screen())
+    screen().print("or your own: FILE.yaml, or csv:DIR with --text-columns; see docs/tasks.md")
 
 
 def _models(options: Namespace) -> None:
-    from rich.console import Console
-
     from tombola.task.embedded import EMBEDDED, about
-    from tombola.terminal import show_entries
+    from tombola.terminal import screen, show_entries
 
     entries = [(fields, source) for *fields, source in map(about, EMBEDDED)]
-    show_entries(("model", "kind", "size"), entries, Console())
-    Console().print("or any folder that save_pretrained() wrote, or a hub id")
+    show_entries(("model", "kind", "size"), entries, screen())
+    screen().print("or any folder that save_pretrained() wrote, or a hub id")
 
 
 VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], int | None]]] = {

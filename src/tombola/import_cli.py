@@ -34,9 +34,8 @@ def import_parser(parser: Parser) -> None:
 
 def import_masks(options: Namespace) -> None:
     """Write the ticket, and say what it is."""
-    from rich.console import Console
-
     from tombola import api
+    from tombola.terminal import screen
 
     ticket = api.import_ticket(options.source, model=options.model, scope=options.scope)
     default = Path("runs") / f"imported-{ticket.mask.digest()[:8]}"
@@ -49,4 +48,4 @@ def import_masks(options: Namespace) -> None:
         "train it": f"tombola evaluate {place} --task TASK",
     }
     for name, value in told.items():
-        Console().print(f"{name:9} {value}", soft_wrap=True, highlight=False, markup=False)
+        screen().print(f"{name:9} {value}", soft_wrap=True, highlight=False, markup=False)

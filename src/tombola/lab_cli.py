@@ -38,12 +38,11 @@ def run_parser(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Do what the store lacks of a plan; 1 if a job has failed."""
-    from rich.console import Console
-
     from tombola.lab.store import Store
+    from tombola.terminal import screen
     from tombola.terminal_lab import show_cells, show_estimate, show_report
 
-    console, lab = Console(), lab_of(options)
+    console, lab = screen(), lab_of(options)
     plan, known = plan_of(options)
     kept = Store(lab.store)
     known.save()
@@ -90,12 +89,11 @@ def status_parser(parser: Parser) -> None:
 
 def status(options: Namespace) -> int:
     """How far a plan is, whoever works on it."""
-    from rich.console import Console
-
+    from tombola.terminal import screen
     from tombola.terminal_lab import show_status
 
     plan, kept = plan_in_store(options)
-    show_status(plan, kept, Console())
+    show_status(plan, kept, screen())
     return 0
 
 
@@ -114,13 +112,12 @@ def store_parser(parser: Parser) -> None:
 
 def store(options: Namespace) -> int:
     """List, show, check or tidy a store; 1 if something is damaged."""
-    from rich.console import Console
-
+    from tombola.terminal import screen
     from tombola.terminal_lab import show_listing
 
     if options.chore not in CHORES:
         raise unknown("chore of a store", options.chore, CHORES)
-    console, kept = Console(), store_of(options)
+    console, kept = screen(), store_of(options)
     if options.chore == "list":
         wanted = {k: v for k in ("kind", "task") if (v := getattr(options, k)) is not None}
         rows = [row for row in kept.rows() if all(row.get(k) == v for k, v in wanted.items())]

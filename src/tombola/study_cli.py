@@ -36,24 +36,22 @@ def _rows(options: Namespace) -> tuple[list["Row"], "Plan", "Store"]:
 
 def matching(options: Namespace) -> None:
     """Which networks of a plan match their dense network."""
-    from rich.console import Console
-
     from tombola.study.evidence import one_run
     from tombola.study.winning import matching
+    from tombola.terminal import screen
     from tombola.terminal_study import show_matching, show_unfinished
 
     table, _, kept = _rows(options)
     found = matching(table, one_run(kept))
     write_json(options.json, found.to_json())
-    show_matching(found, Console())
-    show_unfinished(table, Console(), plan=options.plan)
+    show_matching(found, screen())
+    show_unfinished(table, screen(), plan=options.plan)
 
 
 def transfer(options: Namespace) -> None:
     """How the tickets of each task fare on the others."""
-    from rich.console import Console
-
     from tombola.study.transfer import transfer
+    from tombola.terminal import screen
     from tombola.terminal_study import show_transfer, show_unfinished
 
     table, _, _ = _rows(options)
@@ -64,22 +62,21 @@ def transfer(options: Namespace) -> None:
             "`figure2` has one."
         )
     write_json(options.json, [matrix.to_json() for matrix in found])
-    show_transfer(found, Console())
-    show_unfinished(table, Console(), plan=options.plan)
+    show_transfer(found, screen())
+    show_unfinished(table, screen(), plan=options.plan)
 
 
 def claims(options: Namespace) -> None:
     """What becomes of each claim of the paper."""
-    from rich.console import Console
-
     from tombola.study.claims import claims
+    from tombola.terminal import screen
     from tombola.terminal_study import show_claims, show_unfinished
 
     table, _, _ = _rows(options)
     found = claims(table)
     write_json(options.json, [claim.to_json() for claim in found])
-    show_claims(found, Console())
-    show_unfinished(table, Console(), plan=options.plan)
+    show_claims(found, screen())
+    show_unfinished(table, screen(), plan=options.plan)
 
 
 def table_parser(parser: Parser) -> None:

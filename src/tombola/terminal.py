@@ -1,5 +1,6 @@
 """What a person sees in a terminal: progress while it runs, tables when it is done."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,23 @@ __all__ = [
     "Live",
     "percent",
     "score",
+    "screen",
     "show_entries",
     "show_evaluated",
     "show_found",
     "show_rows",
     "show_ticket",
 ]
+
+
+WIDE = 160
+"""Columns of what goes into a file or a pipe, where nothing has to fit a window."""
+
+
+def screen() -> Console:
+    """Standard output, as wide as its window; `COLUMNS` tells of another width."""
+    found = Console()
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)
 
 
 class Live(Watch):

@@ -76,11 +76,8 @@ def _missing(each: Judged) -> bool:
 
 
 def _name(row: Row) -> str:
-    return row.arm if row.kind in TICKETS else f"{row.arm}: {row.name}"
-
-
-TICKETS = ("imp", "one-shot", "transfer", "evaluate")
-"""Kinds whose arm says enough."""
+    """Of a control, its own name as well: an arm has several."""
+    return f"{row.arm}: {row.name}" if row.of else row.arm
 
 
 def _interval(ends: tuple[float, float] | None) -> str:

@@ -22,7 +22,7 @@ tasks: [sentiment, valence]
 seeds: [0, 1, 2]
 arms:
   tickets: {{kind: imp, sparsity: 0.7, step: 0.35}}
-  controls: {{kind: control, of: tickets, names: [random]}}
+  controls: {{kind: control, of: tickets, names: [random, one-shot]}}
   moved: {{kind: transfer, of: tickets}}
 """
 VERBS = ("matching", "transfer", "claims", "table")
@@ -31,7 +31,6 @@ VERBS = ("matching", "transfer", "claims", "table")
 @pytest.fixture
 def plan(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
     Path("mine.yaml").write_text(PLAN.format(model=tiny), encoding="utf-8")
     found, known = plan_of(Namespace(plan="mine.yaml", data=None, store="store"))
     Store("store")
@@ -83,6 +82,19 @@ def test_verdicts_are_shown_and_written(plan: Plan, cli: Cli) -> None:
     found = json.loads(Path("m.json").read_text())
     assert [each["verdict"]["status"] for each in found["networks"][:2]] == ["matching"] * 2
     assert {row["key"] for row in Store("store").rows()} >= set(found["networks"][0]["runs"])
+
+
+def test_a_network_is_told_in_one_line_of_a_pipe(
+    plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(plan)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    lines = cli("matching")[1].splitlines()
+    names = [*["tickets"] * 4, *["controls: random", "controls: one-shot"] * 2, *["moved"] * 4]
+    assert [line[: lines[0].index("task")].strip() for line in lines[1:13]] == names
+    monkeypatch.setenv("COLUMNS", "72")
+    table = cli("matching")[1].split("sd: within")[0]
+    assert max(map(len, table.splitlines())) <= 72
 
 
 def test_the_matrix_is_shown_and_written(plan: Plan, cli: Cli) -> None:
