@@ -44,7 +44,8 @@ def show_matching(found: Matching, console: Console) -> None:
             _say(console, f"no verdict on {each.pair.about()}: {each.why}.")
     for first, sparsity in found.highest:
         if first.row.kind == "imp":
-            _say(console, f"{_name(first.row)} on {first.row.target}: {_highest(sparsity)}")
+            star = "*" * bool(first.verdict and first.verdict.seeds == 1)
+            _say(console, f"{_name(first.row)} on {first.row.target}: {_highest(sparsity)}{star}")
     for family in found.families:
         source = f" from {family.source}" * bool(family.source)
         at = ", ".join(map(in_percent, family.sparsities))

@@ -195,3 +195,47 @@ def test_every_claim_of_the_paper_has_a_rule() -> None:
 def test_rules_name_no_arm_of_a_plan() -> None:
     text = (Path(__file__).parents[2] / "src/tombola/catalog/claims/chen-2020.yaml").read_text()
     assert "arm" not in text
+
+
+@pytest.mark.parametrize("rising", [1, -1])
+def test_targets_of_unequal_difficulty_are_no_trend_of_their_sources(rising: int) -> None:
+    """Each source is spared another target, the one of its own size."""
+    hard = {task: rising * 4.0 * place for place, task in enumerate(TASKS)}
+    generator = np.random.default_rng(0)
+    table = edited(plan(), lambda row: hard[row.target] * (row.kind == "transfer"))
+    flat = [
+        replace(row, score=row.dense + hard[row.target] + float(generator.normal(0, 0.3)))
+        if row.kind == "transfer" and row.dense is not None
+        else row
+        for row in table
+    ]
+    assert by_id(flat)[6].status == "undecided"
+    assert by_id(table)[6].status == "reproduced"
+
+
+def test_a_trend_takes_the_seeds_that_all_its_sources_have() -> None:
+    fewer = [row for row in plan() if (row.arm, row.target, row.seed) != ("tickets", "a", 2)]
+    assert by_id(fewer)[6].status == "reproduced"
+    one = [row for row in plan() if (row.arm, row.target) != ("tickets", "a") or row.seed == 2]
+    assert "two seeds that all sources have" in by_id(one)[6].to_json()["missing"][-1]
+
+
+def test_one_task_contradicts_nothing_but_every() -> None:
+    table = edited(plan(), lambda row: -9.0 if row.kind == "transfer" else 0.0)
+    one = by_id([row for row in table if row.target == "a"])
+    assert {number: one[number].status for number in (5, 8)} == {5: "undecided", 8: "undecided"}
+    assert by_id(table)[5].status == "contradicted"
+
+
+def test_a_contradiction_shows_the_comparison_that_decides() -> None:
+    table = [
+        *search("a", -9.0, sparsity=Decimal("0.4")),
+        *search("b", None, sparsity=Decimal("0.4")),
+        *search("c", -30.0, sparsity=Decimal("0.7")),
+    ]
+    found = by_id(table)[1]
+    assert found.status == "contradicted"
+    record = found.to_json()
+    assert found.deciding.about == "imp - dense on a at 40 %"
+    assert record["effect"] == pytest.approx(-9.0)
+    assert record["interval"][1] < -1.0

@@ -201,3 +201,16 @@ def test_mixed_numerics_are_refused() -> None:
 def test_dense_runs_that_have_hardly_learned_are_told(trivial: float, warned: bool) -> None:
     [told] = matching(search("a", 0.0, trivial=trivial)).spreads
     assert ("has hardly learned the task" in told.warning) is warned
+
+
+def test_highest_winning_sparsity_waits_for_all_seeds() -> None:
+    table = search("a", 0.0)
+    gone: dict[str, Any] = {"state": "missing", "score": None, "numerics": None}
+    unfinished = [replace(row, **gone) if row.seed else row for row in table]
+    whole = matching(table)
+    assert whole.highest[0][1] == Decimal("0.7")
+    assert whole.judged[0].verdict is not None
+    verdict = replace(whole.judged[0].verdict, seeds=1)
+    [(first, highest)] = matching(unfinished, lambda row: verdict).highest
+    assert first.verdict == verdict
+    assert highest is None

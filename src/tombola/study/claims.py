@@ -14,7 +14,7 @@ import numpy as np
 
 from tombola.study.claim_rules import QUANTIFIERS, Part, Rule, Rules, Trend, read_rules
 from tombola.study.compare import Comparison, comparisons
-from tombola.study.interval import ends, p_above, p_below
+from tombola.study.interval import FloatArray, ends, p_above, p_below
 from tombola.study.multiple import at_least
 from tombola.study.published import published_difference
 from tombola.study.row import Row
@@ -145,12 +145,13 @@ def _weigh(part: Part, table: Sequence[Row], error: float, opposite: float) -> F
     opposite_p_value = at_least(denied, len(pairs) - needed + 1)
     missing = [*_gaps(pairs), *_too_few(part, pairs), *_too_sparse(part, pairs)]
     status: Decision = "undecided"
-    if opposite_p_value < opposite:
-        status = "contradicted"
-    elif p_value < error and not _too_few(part, pairs):
-        status = "reproduced"
     order = sorted(range(len(pairs)), key=lambda n: (shown[n], -denied[n]))
     pair = pairs[order[needed - 1]]
+    if opposite_p_value < opposite and (part.quantifier == "every" or _several(pairs)):
+        status = "contradicted"
+        pair = pairs[sorted(range(len(pairs)), key=denied.__getitem__)[len(pairs) - needed]]
+    elif p_value < error and not _too_few(part, pairs):
+        status = "reproduced"
     mine, theirs = error / (len(pairs) - needed + 1), opposite / needed
     effect = interval = None
     if pair.complete:
@@ -193,8 +194,12 @@ def _holds(part: Part, pair: Comparison) -> bool:
 
 def _too_few(part: Part, pairs: Sequence[Comparison]) -> list[str]:
     """One task is not every task."""
-    one = part.quantifier != "some" and len({pair.first[0].target for pair in pairs}) < 2
-    return ["a second task"] * one
+    return ["a second task"] * (part.quantifier != "some" and not _several(pairs))
+
+
+def _several(pairs: Iterable[Comparison]) -> bool:
+    """Whether they are about two tasks or more; one refutes "every", and nothing else."""
+    return len({pair.first[0].target for pair in pairs}) > 1
 
 
 def _too_sparse(part: Part, pairs: Iterable[Comparison]) -> list[str]:
@@ -258,7 +263,10 @@ def _follow(trend: Trend, table: Sequence[Row], error: float) -> Finding:
     examples = [sizes.get(source, 0) for source in sources]
     if len(set(examples)) == 1:
         missing.append("sources of different size")
-    found = None if missing else kendall(examples, _by_seed(pairs, sources), error)
+    effects = _source_effects(pairs, sources)
+    if len(effects) < 2:
+        missing.append("two seeds that all sources have, and targets that they share")
+    found = None if missing else kendall(examples, effects, error)
     status: Decision = "undecided"
     if found:
         effect, low, high = found.interval
@@ -286,7 +294,22 @@ LEAST_SOURCES = 4
 """Of fewer, no order is unlikely enough to be more than chance."""
 
 
-def _by_seed(pairs: Sequence[Comparison], sources: Sequence[str]) -> Any:
-    """Mean difference [seeds, sources] over the targets."""
-    of_source = [[pair for pair in pairs if pair.first[0].source == source] for source in sources]
-    return np.array([np.mean([pair.differences for pair in mine], axis=0) for mine in of_source]).T
+def _source_effects(pairs: Sequence[Comparison], sources: Sequence[str]) -> FloatArray:
+    """What a ticket's source adds to the difference [seeds, sources], up to a constant.
+
+    A source is not moved to itself, so each has other targets than the next. Means over targets
+    would rank the sources by the difficulty of what they were spared; source + target is fitted
+    instead, by least squares, for each seed that all pairs have.
+    """
+    targets = list(dict.fromkeys(pair.first[0].target for pair in pairs))
+    design = np.zeros((len(pairs), len(sources) + len(targets)))
+    for line, pair in zip(design, pairs, strict=True):
+        row = pair.first[0]
+        line[[sources.index(row.source), len(sources) + targets.index(row.target)]] = 1
+    by_seed = [dict(zip(pair.seeds, pair.differences, strict=True)) for pair in pairs]
+    seeds = sorted(set.intersection(*map(set, by_seed)))
+    values = np.array([[mine[seed] for seed in seeds] for mine in by_seed])
+    if not seeds or np.linalg.matrix_rank(design) < sum(map(len, (sources, targets))) - 1:
+        return np.empty((0, len(sources)))  # nothing ranks sources that share no target
+    effects: FloatArray = np.linalg.lstsq(design, values)[0][: len(sources)].T
+    return effects.round(9)  # so that ties stay ties

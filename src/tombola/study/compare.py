@@ -103,6 +103,11 @@ class Comparison:
         return [a - b for a, b in self._scores if a is not None and b is not None]
 
     @property
+    def seeds(self) -> list[int]:
+        """Those of the differences."""
+        return [row.seed for row in self.first if row.seed not in self.gaps]
+
+    @property
     def gaps(self) -> list[int]:
         """Seeds for which a score is missing or no number."""
         return [

@@ -184,7 +184,7 @@ def _judge(
         ):
             if numerics is not None and score is None:
                 return None, f"the score of {what}, seed {row.seed} ({key[:12]}), is no number"
-    there = [row for row in pair.first if row.seed not in pair.gaps]
+    there = [row for row in pair.first if row.seed in pair.seeds]
     if not there:
         return None, "no seed is there yet"
     if len(there) == 1:
@@ -239,9 +239,9 @@ def _judged(
 
 
 def _highest(search: Sequence[Judged]) -> Decimal | None:
-    """Of the networks below the first of which nothing can be said."""
-    verdicts = [each.verdict for each in search]
-    winning = highest_winning([verdict for verdict in takewhile(bool, verdicts) if verdict])
+    """Of the networks below the first that is unfinished, or of which nothing can be said."""
+    finished = takewhile(lambda each: each.verdict and not each.pair.gaps, search)
+    winning = highest_winning([each.verdict for each in finished if each.verdict])
     return winning.sparsity if winning else None
 
 
