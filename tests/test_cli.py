@@ -13,10 +13,12 @@ import pytest
 from helpers import Cli
 from tombola import __version__, api, terminal
 from tombola.cli import VERBS, main
+from tombola.errors import OutputError
 from tombola.lab.store import Store
 from tombola.lab.work import Job
 from tombola.specs import SEEDS, FindSpec, TrainSpec
 from tombola.task import embedded
+from tombola.ticket.folder import write_file
 from tombola.ticket.ticket import Ticket
 
 RECIPE = "--epochs 1 --batch-size 16 --learning-rate 1e-2".split()
@@ -357,3 +359,22 @@ def test_a_launcher_that_wants_anything_but_one_process_is_refused(
         assert told in refusal(cli(*words))
     assert cli("tasks")[0] == 0
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("verb", [["tasks"], ["store", "list", "--json"]])
+def test_a_reader_that_has_gone_gets_no_traceback(tmp_path: Path, verb: list[str]) -> None:
+    Store(tmp_path / "runs/store")
+    command = [sys.executable, "-m", "tombola", *verb]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 1)
+
+
+@pytest.mark.parametrize("place", [".", "/"])
+def test_a_file_without_a_name_is_refused(place: str) -> None:
+    with pytest.raises(OutputError, match=f"expected the name of a file, got {place!r}"):
+        write_file(place, "text")

@@ -7,7 +7,7 @@ place: it is part of what names a result. Bump the version of the job kind inste
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -31,6 +31,7 @@ __all__ = [
     "LabSpec",
     "TaskSpec",
     "TrainSpec",
+    "check_scalars",
     "exact",
     "key",
     "knobs",
@@ -75,6 +76,32 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
         hint = f" For {value} % write {decimal / 100}." if 1 < decimal < 100 else ""
         raise SpecError(f"{what} is a fraction in [0, 1), got {value}.{hint}")
     return decimal
+
+
+def check_scalars(spec: Any) -> None:
+    """Refuse fields of a dataclass that are not what they are declared as.
+
+    Args:
+        spec: with fields declared int, float, bool or str; others are not looked at. A whole
+            number is a float, true and false are no numbers.
+
+    Raises: SpecError, naming the field.
+    """
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        fits, called = SCALARS.get(field.type, (object, ""))
+        mistaken = isinstance(value, bool) and field.type in (int, float)
+        if mistaken or not isinstance(value, fits):
+            raise SpecError(f"{field.name} is {called}, got {value!r}.")
+
+
+SCALARS: Mapping[Any, tuple[type | tuple[type, ...], str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    bool: (bool, "true or false"),
+    str: (str, "text"),
+}
+"""Type of a field -> what may stand there, and what it is called."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +163,7 @@ class TrainSpec:
     """Compile the network with torch.compile, which takes a minute and a C++ compiler."""
 
     def __post_init__(self) -> None:
+        check_scalars(self)
         for field in dataclasses.fields(self):
             if field.type is float:  # so that 4 and 4.0 have the same key
                 object.__setattr__(self, field.name, float(getattr(self, field.name)))

@@ -29,7 +29,7 @@ from tombola.task.loss import mean_loss
 from tombola.task.models import load_network
 from tombola.task.sources import read_split
 from tombola.task.tasks import load_task
-from tombola.task.train import _training_batches
+from tombola.task.train import _training_batches, evaluation_batches
 from tombola.ticket.mask import Mask
 
 D = Decimal
@@ -148,6 +148,22 @@ def test_dead_weights_stay_positive_zero_on_the_line() -> None:
         weight = between(ends[0], ends[1], position)["w"]
         assert weight[1].view(torch.int32) == 0
     assert between(ends[0], ends[1], 1.0)["w"][2] == float("inf")
+
+
+def test_a_batch_in_which_nothing_is_masked_has_no_part_in_the_mean_loss(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, task = load_network(str(tiny), "mlm"), load_task("mlm")
+    network.rewind(0)
+    rows = [{"text": " ".join(["good"] * 12)}] * 4 + [{"text": "good"}]
+    examples = encode(rows, task, network.tokenizer, max_length=30)
+    monkeypatch.setattr("tombola.task.train.EVALUATION_TOKENS", 4 * 14)
+    masked = [
+        int((labels["labels"] >= 0).sum())
+        for _, _, labels in evaluation_batches(network, task, examples)
+    ]
+    assert masked[0] > 0 == masked[1]
+    assert 0 < mean_loss(network, task, examples) < 20
 
 
 def test_the_mean_loss_is_the_training_loss_without_dropout(tiny: Path, reviews: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tombola.errors import TombolaError
 from tombola.lab.engine import Watch
 from tombola.lab.order import order_of
 from tombola.lab.plan import Plan
@@ -22,7 +23,7 @@ from tombola.lab.run import run
 from tombola.lab.store import Store
 from tombola.lab.subjects import Subjects
 from tombola.lab.work import Job
-from tombola.lab.workers import Pool
+from tombola.lab.workers import Pool, _launch
 from tombola.specs import LabSpec
 
 PLAN = """\
@@ -174,6 +175,23 @@ def test_two_ranks_share_a_training(plan: Plan, alone: dict[str, Any], tmp_path:
     mask = store.read(short.jobs[1].key)
     assert mask is not None
     assert mask.facts["dead"] == round(0.3 * mask.facts["size"])
+
+
+def test_ranks_may_complain_as_much_as_they_like(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loud = tmp_path / "python"
+    loud.write_text(
+        "#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' x >&2\necho >&2\n"
+        "echo step 1 2\necho the last line >&2\nexit 3\n"
+    )
+    loud.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(loud))
+    order = order_of(plan.jobs[0], keep_weights=False, threads=1, processes=2)
+    steps: list[tuple[int, int]] = []
+    with pytest.raises(TombolaError, match="got exit status 3: the last line"):
+        _launch(order, Store(tmp_path / "store"), lambda *step: steps.append(step))
+    assert steps == [(1, 2)]
 
 
 # --- as a user types it --------------------------------------------------------

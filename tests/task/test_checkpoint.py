@@ -110,7 +110,7 @@ def one_loss() -> deque[torch.Tensor]:
 
 
 def same(one: Done, two: Done) -> bool:
-    fits = [replace(done[0], training_seconds=0.0) for done in (one, two)]
+    fits = [replace(done[0], training_seconds=0.0, earlier_seconds=0.0) for done in (one, two)]
     weights = all(torch.equal(bits(one[1][n]), bits(two[1][n])) for n in {*one[1], *two[1]})
     return fits[0] == fits[1] and weights and np.array_equal(one[2], two[2])
 
@@ -204,6 +204,7 @@ def test_seconds_before_the_break_are_counted(one: Case, tmp_path: Path) -> None
     done, _, _ = one.train(At(tmp_path))
     spent = json.loads((tmp_path / "step-3" / "state.json").read_text())["counters"]["seconds"]
     assert done.training_seconds > spent > 0
+    assert done.earlier_seconds == spent
 
 
 # whose copy it is

@@ -121,6 +121,15 @@ def test_labels_have_the_shape_and_type_that_the_head_wants(tokenizer: Any) -> N
     assert "labels" not in collate(texts, np.array([0]), mlm, pad=0)
 
 
+def test_true_and_false_are_classes_one_and_zero(tokenizer: Any) -> None:
+    rows = [{"sentence": "a film", "label": label} for label in (True, False)]
+    task = load_task("sentiment")
+    examples = encode(rows, task, tokenizer, max_length=20)
+    labels = collate(examples, np.array([0, 1]), task, pad=0)["labels"]
+    assert labels.dtype == torch.int64
+    assert labels.tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("label", [2, -1, 0.5, "1", None])
 def test_a_label_that_is_no_class_is_told(tokenizer: Any, label: Any) -> None:
     rows = [{"sentence": "a film", "label": label}]

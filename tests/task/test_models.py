@@ -1,6 +1,7 @@
 """Going back to the pre-trained weights is exact, and chance comes from the seed alone."""
 
 import hashlib
+import json
 import shutil
 import struct
 from pathlib import Path
@@ -344,6 +345,27 @@ def test_a_damaged_folder_is_told_in_one_line(tiny: Path, tmp_path: Path, damage
         load_network(name, "classification")
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_span_has_two_ends_whatever_the_configuration_says(tiny: Path, tmp_path: Path) -> None:
+    for path in tiny.iterdir():
+        shutil.copy(path, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["id2label"] = {"0": "entailment", "1": "neutral", "2": "contradiction"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    network: Any = load_network(str(tmp_path), "span").model
+    assert network.qa_outputs.out_features == 2
+
+
+def test_a_head_that_would_read_padding_is_refused(tiny: Path, tmp_path: Path) -> None:
+    from transformers import XLNetConfig, XLNetModel
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    config = XLNetConfig(vocab_size=len(tokenizer), d_model=8, n_layer=1, n_head=2, d_inner=16)
+    XLNetModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="xlnet reads a text off its last token"):
+        load_network(str(tmp_path), "classification")
 
 
 def test_a_head_of_another_size_in_the_files_is_told_in_one_line(

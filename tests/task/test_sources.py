@@ -267,6 +267,51 @@ def test_only_the_rows_that_are_used_are_asked_of_the_hub(fake_hub: list[dict[st
     assert fake_hub[0]["split"] == "train[:7]"
 
 
+@pytest.mark.parametrize("revision", ["main", "refs/convert/parquet", "refs/pr/7"])
+def test_a_revision_of_the_hub_may_have_slashes(revision: str) -> None:
+    name = hub.HubName.parse(f"hub:a/b/c@{revision}")
+    assert (name.dataset, name.configuration, name.revision) == ("a/b", "c", revision)
+    assert str(name) == f"hub:a/b/c@{revision}"
+
+
+def test_a_name_with_script_in_it_is_no_script(
+    fake_hub: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(*_: Any, **__: Any) -> Any:
+        raise FileNotFoundError("Dataset 'a/transcripts' doesn't exist on the Hub")
+
+    monkeypatch.setattr("datasets.load_dataset", absent)
+    with pytest.raises(DataError, match="expected the data set 'hub:a/transcripts' on the hub"):
+        read_split(load_task("glue/cola"), "train", "hub:a/transcripts")
+
+
+def test_what_datasets_caches_beside_a_split_is_no_part_of_it(tmp_path: Path) -> None:
+    from datasets import Dataset, DatasetDict, load_from_disk
+
+    rows = Dataset.from_dict({"sentence": ["A Film", "A Plot"], "label": [1, 0]})
+    DatasetDict({"train": rows}).save_to_disk(tmp_path)
+    load_from_disk(tmp_path)["train"].map(lambda row: {"sentence": row["sentence"].lower()})
+    assert len(list((tmp_path / "train").glob("cache-*.arrow"))) == 1
+    found = read_split(load_task("sentiment"), "train", tmp_path)
+    assert [row["sentence"] for row in found] == ["A Film", "A Plot"]
+
+
+def test_of_two_versions_of_squad_the_one_with_answers_is_read(tmp_path: Path) -> None:
+    answered = {"text": ["yes"], "answer_start": [0]}
+    for version, question in (("v1.1", "one?"), ("v2.0", "two?")):
+        answers = [{"text": "yes", "answer_start": 0}]
+        paragraph = {"context": "yes", "qas": [{"question": question, "answers": answers}]}
+        for split in ("train", "dev"):
+            path = tmp_path / f"{split}-{version}.json"
+            path.write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}))
+    [row] = open_source(load_task("squad"), tmp_path).table("dev", 0).to_pylist()
+    assert row == {"question": "one?", "context": "yes", "answers": answered}
+    for path in tmp_path.glob("*-v1.1.json"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"another version of SQuAD.* Give version 1\.1\."):
+        open_source(load_task("squad"), tmp_path)
+
+
 @pytest.mark.parametrize("name", ["hub:", "hub:one", "hub:a/b/c/d", "hub:a/b@"])
 def test_a_data_set_that_is_misspelled_is_told(name: str) -> None:
     with pytest.raises(DataError, match=f"expected hub:OWNER/NAME.*got {name!r}"):
@@ -321,6 +366,11 @@ def test_a_folder_of_csv_files_is_a_task_by_its_flags(tmp_path: Path) -> None:
     ]
     assert task.identity[:2] == ["csv", 1]
     assert str(tmp_path) not in json.dumps(task.identity)
+
+
+def test_a_blank_class_is_told_with_its_row(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected a class in every training row, got none in row"):
+        named_task(f"csv:{csv_folder(tmp_path, 'a,b,good' + chr(10) + 'c,d, ' + chr(10))}", OWN)
 
 
 def test_numbers_in_a_csv_file_are_classes_or_values_as_the_kind_says(tmp_path: Path) -> None:

@@ -132,6 +132,32 @@ def test_a_field_that_is_missing_is_told(field: str) -> None:
         parse(**{field: None})
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("margin", "1,5", "margin is a number, got '1,5'"),
+        ("margin", -2, "margin is a number of points, 0 or more, got -2"),
+        ("margin", float("nan"), "margin is a number of points, 0 or more, got nan"),
+        ("margin", True, "margin is a number, got True"),
+        ("data", 2024, "data is text, got 2024"),
+        ("train_rows", 1.0, "train_rows is a whole number, got 1.0"),
+        ("recipe", {"epochs": "abc"}, "epochs is a number, got 'abc'"),
+        ("recipe", {"batch_size": 16.0}, "batch_size is a whole number, got 16.0"),
+        ("recipe", {"blocks": "no"}, "blocks is true or false, got 'no'"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_told(field: str, value: Any, told: str) -> None:
+    with pytest.raises(SpecError, match=f"mine.yaml: {told}"):
+        parse(**{field: value})
+
+
+def test_a_date_that_is_none_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("about: 2024-13-45\n", encoding="utf-8")
+    with pytest.raises(SpecError, match="expected a task as YAML in"):
+        load_task(str(path))
+
+
 def test_a_kind_of_task_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(SpecError, match=r"'clasification'. Did you mean 'classification'\?"):
         parse(kind="clasification")

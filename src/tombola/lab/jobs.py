@@ -58,7 +58,7 @@ def perform(order: Order, store: Store, benches: Benches, step: Step, *, main: b
                 **order.named(),
                 facts=facts,
                 numerics=numerics(TrainSpec(**order.spec.get("train", {}))),
-                seconds=time.monotonic() - began,
+                seconds=time.monotonic() - began + facts.get("earlier_seconds", 0.0),
                 peak_memory=memory[0],
             ),
             files,

@@ -227,13 +227,15 @@ def _launch(order: Order, store: Store, step: Callable[[int, int], None]) -> Non
         place.write_text(order.to_json(), encoding="utf-8")
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         command += ["--nproc-per-node", str(order.processes), "-m", "tombola.lab.rank"]
-        process = subprocess.Popen(
-            [*command, str(place), str(store.folder)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(order.threads)},
-        )
+        complaints = Path(scratch) / "stderr"  # a pipe that nobody reads would stop the ranks
+        with complaints.open("w") as errors:
+            process = subprocess.Popen(
+                [*command, str(place), str(store.folder)],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, "OMP_NUM_THREADS": str(order.threads)},
+            )
         assert process.stdout is not None
         said = ["", ""]
         try:
@@ -246,11 +248,12 @@ def _launch(order: Order, store: Store, step: Callable[[int, int], None]) -> Non
         finally:
             with contextlib.suppress(OSError):
                 process.terminate()
-            _, errors = process.communicate()
+            process.communicate()
         if said[0]:
             raise revive(*said)
         if not store.has(order.key):
-            last = (errors.strip().splitlines() or ["nothing"])[-1]
+            told = complaints.read_text(errors="replace").strip()
+            last = (told.splitlines() or ["nothing"])[-1]
             raise TombolaError(
                 f"expected {order.processes} processes to do {order.label}, got exit status "
                 f"{process.returncode}: {last}"

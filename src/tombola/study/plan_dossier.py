@@ -46,7 +46,7 @@ def of_plan(name: str, file: PlanFile, plan: Plan, store: Store) -> dict[str, An
         "model": file.model,
         "scope": file.scope,
         "seeds": list(file.seeds),
-        "tasks": {task: _recipe(plan, task) for task in file.tasks},
+        "tasks": _recipes(plan),
         "jobs": len(plan.jobs),
         "done": len(kept),
         "groups": groups,
@@ -66,9 +66,10 @@ def _transfer(table: Sequence[Row]) -> list[dict[str, Any]]:
         return []
 
 
-def _recipe(plan: Plan, task: str) -> dict[str, Any]:
-    subject = next(c.training.subject for c in plan.cells if c.target == task)
-    return dataclasses.asdict(subject.recipe)
+def _recipes(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Task -> its recipe, for every task that something is trained on."""
+    subjects = {cell.target: cell.yardstick.subject for cell in plan.cells}
+    return {task: dataclasses.asdict(subject.recipe) for task, subject in subjects.items()}
 
 
 def _run(label: str, kind: str, key: str, result: Result | None) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def _target(row: dict[str, Any], task: Task) -> Any:
             last = len(task.labels) - 1
             hidden = " They seem to be hidden: name another --eval-split." if label == -1 else ""
             raise DataError(f"task {task.name!r} has labels 0 to {last}, got {label!r}.{hidden}")
-        return label
+        return int(label)  # true and false, too
     if task.kind == "regression":
         if not isinstance(row["label"], int | float):
             raise DataError(f"task {task.name!r} has numbers as labels, got {row['label']!r}.")

@@ -57,6 +57,11 @@ class Files:
         return whole.slice(0, limit or None)
 
 
+def _beside(name: str) -> bool:
+    """Whether a file is not data of its split: a description, or what `datasets` has cached."""
+    return name in ABOUT or (name.startswith("cache-") and name.endswith(".arrow"))
+
+
 def split_files(folder: Path) -> dict[str, list[Path]]:
     """Split -> its files, in order; of several formats the first of `READERS` is taken."""
     found: dict[str, dict[str, list[Path]]] = {}
@@ -66,7 +71,7 @@ def split_files(folder: Path) -> dict[str, list[Path]]:
         else:
             inside, split = [path], path.stem.split("-")[0]
         for file in inside:
-            if file.suffix in READERS and file.name not in ABOUT and file.is_file():
+            if file.suffix in READERS and not _beside(file.name) and file.is_file():
                 found.setdefault(split, {}).setdefault(file.suffix, []).append(file)
     return {
         split: next(formats[suffix] for suffix in READERS if suffix in formats)

@@ -26,7 +26,7 @@ class HubName:
 
         Raises: DataError, if it is spelled otherwise.
         """
-        found = re.fullmatch(rf"{HUB}([^/@]+/[^/@]+)(?:/([^/@]+))?(?:@([^/@]+))?", text)
+        found = re.fullmatch(rf"{HUB}([^/@]+/[^/@]+)(?:/([^/@]+))?(?:@([^@]+))?", text)
         if found is None:
             raise DataError(
                 f"expected {HUB}OWNER/NAME, with /CONFIGURATION and @REVISION after it if need "
@@ -106,7 +106,7 @@ def _answers() -> bool:
 def _unreadable(name: HubName, error: Exception) -> DataError:
     """One line for the many ways in which the hub fails."""
     reason = str(error).strip().split("\n")[0].rstrip(".")
-    if "script" in reason.lower():
+    if "scripts are no longer supported" in reason or "trust_remote_code" in reason:
         return DataError(
             f"{str(name)!r} is a script, which would run code from the hub: refused. Save its "
             "data as parquet and name their folder with --data."

@@ -28,6 +28,7 @@ def mean_loss(network: Network, task: Task, examples: Examples) -> float:
     for _, inputs, labels in evaluation_batches(network, task, examples):
         batch = {name: tensor.to(device) for name, tensor in (inputs | labels).items()}
         targets = batch["labels"] >= 0 if task.kind == "mlm" else batch["input_ids"][:, 0] >= 0
-        total += float(network.model(**batch).loss) * int(targets.sum())
-        count += int(targets.sum())
+        if targets.any():  # the loss of a batch in which nothing is masked is no number
+            total += float(network.model(**batch).loss) * int(targets.sum())
+            count += int(targets.sum())
     return total / max(count, 1)

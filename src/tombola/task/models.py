@@ -221,8 +221,9 @@ def load_network(model: str, kind: str, classes: int = 2) -> Network:
     """
     head = HEADS[kind]
     settings = dict(head.settings)
-    if settings:
-        settings["num_labels"] = classes if kind == "classification" else 1
+    outputs = {"classification": classes, "regression": 1, "span": 2}
+    if kind in outputs:  # whatever the network's own configuration has
+        settings["num_labels"] = outputs[kind]
     tokenizer = load_tokenizer(model)
     _check_head(model, kind)
     settings |= {"dtype": torch.float32, "output_loading_info": True}

@@ -21,7 +21,12 @@ class SquadJson:
     """`train-v1.1.json` and `dev-v1.1.json`, a row for each question."""
 
     def __init__(self, folder: Path) -> None:
-        self.files = {path.name.split("-")[0]: path for path in folder.glob("*-v[12].[0-9].json")}
+        self.files = {path.name.split("-")[0]: path for path in folder.glob("*-v1.[0-9].json")}
+        if not self.files:
+            raise DataError(
+                f"expected train-v1.1.json and dev-v1.1.json in {str(folder)!r}, found another "
+                "version of SQuAD, with questions that have no answer. Give version 1.1."
+            )
         self.notes: list[str] = []
 
     def splits(self) -> list[str]:

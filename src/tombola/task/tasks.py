@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 
 from tombola.errors import DataError, SpecError
 from tombola.registry import unknown
-from tombola.specs import TrainSpec
+from tombola.specs import TrainSpec, check_scalars
 
 __all__ = [
     "DIVIDED",
@@ -95,6 +96,9 @@ class Task:
     """Rows of the published training and development set."""
 
     def __post_init__(self) -> None:
+        check_scalars(self)
+        if not 0 <= self.margin < inf:
+            raise SpecError(f"margin is a number of points, 0 or more, got {self.margin}.")
         if self.kind not in COLUMNS:
             raise unknown("kind of task", self.kind, COLUMNS)
         if self.kind == "classification" and len(self.labels) < 2:
@@ -193,7 +197,7 @@ def _read(path: Path) -> Task:
     """A user's own task; its data are relative to the file."""
     try:
         fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: a date, or no UTF-8
         reason = " ".join(str(error).split()).rstrip(".")
         raise SpecError(f"expected a task as YAML in {str(path)!r}, got: {reason}.") from None
     if not isinstance(fields, dict):
@@ -219,7 +223,7 @@ def parse_task(fields: Mapping[str, Any], where: str) -> Task:
             raise SpecError(f"{where}: {unknown('field of a task', name, known)}")
     lists = {name: _listed(fields[name], name, where) for name in LISTS if name in fields}
     try:
-        recipe = TrainSpec(**fields.get("recipe", {}))
+        recipe = TrainSpec(**(fields.get("recipe") or {}))
         return Task(**{**fields, **lists, "recipe": recipe})
     except TypeError as error:
         raise DataError(f"{where}: {error}") from None

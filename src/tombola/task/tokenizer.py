@@ -25,7 +25,7 @@ def fit_tokenizer(
         model: what the user called both.
         kind: of task.
 
-    Raises: ModelError, if words, padding or masks are missing.
+    Raises: ModelError, if words, padding or masks are missing, or padding would be read.
     """
     _give_pad(tokenizer, model)
     if network.config.pad_token_id is None:
@@ -34,6 +34,11 @@ def fit_tokenizer(
         raise ModelError(
             f"masked language modelling needs a mask token, and the tokenizer of {model!r} has "
             f"none. Take another task or another model."
+        )
+    if kind in ("classification", "regression") and _reads_the_end(network):
+        raise ModelError(
+            f"{network.config.model_type} reads a text off its last token, which is padding in a "
+            f"batch; {model!r} can't do a task of kind {kind}. Take another model."
         )
     _check_vocabulary(tokenizer, network, model)
     if not _tells_types_apart(network):
@@ -51,6 +56,12 @@ def reserved_positions(body: nn.Module) -> int:
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
             return 0 if module.padding_idx is None else module.padding_idx + 1
     return 0
+
+
+def _reads_the_end(network: PreTrainedModel) -> bool:
+    """Whether its head takes the last place of a batch, as XLNet's does."""
+    summary = getattr(network, "sequence_summary", None)
+    return getattr(summary, "summary_type", None) == "last"
 
 
 def _give_pad(tokenizer: PreTrainedTokenizerBase, model: str) -> None:

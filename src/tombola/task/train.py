@@ -55,6 +55,8 @@ class Fit:
     loss: float
     """Mean training loss over the last tenth of the steps."""
     training_seconds: float
+    earlier_seconds: float = 0.0
+    """Those of them before this process took the training up."""
 
 
 def fit(
@@ -136,6 +138,7 @@ def fit(
         summed_learning_rate=training.summed_learning_rate,
         loss=float(torch.stack([*training.losses]).mean()),
         training_seconds=training.seconds,
+        earlier_seconds=training.earlier,
     )
 
 

@@ -69,9 +69,11 @@ def write_file(path: str | Path, text: str) -> Path:
 def write_bytes(path: str | Path, content: bytes) -> Path:
     """Write a file beside its final place, sync it, and rename it last.
 
-    Raises: OutputError, if the disk refuses.
+    Raises: OutputError, if the disk refuses, or the path names no file.
     """
     target = Path(path)
+    if not target.name:
+        raise OutputError(f"expected the name of a file, got {str(path)!r}. Name one.")
     beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
