@@ -39,17 +39,17 @@ ALLOWED = {
     "arguments": (BELOW_API, set()),
     "terminal": (BELOW_API, {"rich"}),
     "terminal_lab": (BELOW_API | {"terminal"}, {"rich"}),
-    "lab_cli": (BELOW_API | {"arguments", "terminal", "terminal_lab"}, {"rich"}),
+    "lab_cli": (BELOW_API | {"arguments", "terminal", "terminal_lab"}, set()),
     "terminal_study": (BELOW_API | {"terminal"}, {"rich"}),
-    "study_cli": (BELOW_API | {"arguments", "terminal_study"}, {"rich"}),
+    "study_cli": (BELOW_API | {"arguments", "terminal", "terminal_study"}, set()),
     "terminal_anatomy": (BELOW_API | {"terminal"}, {"rich"}),
-    "anatomy_cli": (BELOW_API | {"api", "terminal_anatomy", "arguments"}, {"rich"}),
-    "import_cli": (BELOW_API | {"api"}, {"rich"}),
+    "anatomy_cli": (BELOW_API | {"api", "arguments", "terminal", "terminal_anatomy"}, set()),
+    "import_cli": (BELOW_API | {"api", "terminal"}, set()),
     "cli": (
         BELOW_API
         | {"api", "root", "arguments", "terminal"}
         | {"lab_cli", "study_cli", "anatomy_cli", "import_cli"},
-        {"rich"},
+        set(),
     ),
     "__main__": ({"cli"}, set()),
 }

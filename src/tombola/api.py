@@ -114,6 +114,7 @@ def _made_of(subject: Subject, **more: Any) -> dict[str, Any]:
     """Everything that makes a result what it is; no path, no device."""
     content = {
         "model": subject.fingerprint,
+        **({"fittings": subject.fittings} if subject.fittings else {}),
         "data": subject.data,
         "task": subject.task.identity,
         "train": knobs(subject.recipe),

@@ -1,11 +1,15 @@
 """What a plan knows of a task's data: named by their rows, counted as they are trained on."""
 
+import hashlib
+import json
+import shutil
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from tombola.errors import SpecError
+from tombola.errors import DataError, ModelError, SpecError
 from tombola.lab.bench import Bench, Benches
 from tombola.lab.jobs import perform
 from tombola.lab.order import order_of
@@ -13,8 +17,9 @@ from tombola.lab.plan import Plan, dense
 from tombola.lab.planfile import expand, read_plan
 from tombola.lab.store import Store
 from tombola.lab.subjects import Subjects
-from tombola.lab.work import Subject
+from tombola.lab.work import Subject, one_shot
 from tombola.specs import TaskSpec, TrainSpec
+from tombola.task.embedded import model_path
 from tombola.task.own import named_task
 from tombola.task.tasks import Task, load_task
 
@@ -145,3 +150,54 @@ def test_the_paper_s_plans_are_of_its_eleven_tasks(name: str) -> None:
     tasks = {job.subject.task.name for job in plan.jobs}
     assert len(tasks) == 11
     assert {"squad", "wikipedia-mlm", "glue/cola"} < tasks
+
+
+def test_a_network_that_computes_otherwise_names_other_trainings(
+    known: Subjects, tiny: Path, tmp_path: Path
+) -> None:
+    task, other = load_task("sentiment"), tmp_path / "other"
+    shutil.copytree(tiny, other)
+    same = subject(known, other, task, None)
+    assert dense(same, 0).key == dense(subject(known, tiny, task, None), 0).key
+    config = other / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"hidden_dropout_prob": 0.5}))
+    changed = subject(known, other, task, None)
+    assert changed.fingerprint == same.fingerprint
+    assert dense(changed, 0).key != dense(same, 0).key
+    half = Decimal("0.5")
+    assert one_shot(changed, half).key == one_shot(same, half).key  # the largest weights are
+    pooler = replace(changed, scope="encoder+pooler"), replace(same, scope="encoder+pooler")
+    assert one_shot(pooler[0], half).key != one_shot(pooler[1], half).key
+    with pytest.raises(ModelError, match=r"it has changed\. Run the same command again"):
+        bench_of(same).check(dense(same, 0).spec)
+
+
+def test_the_embedded_network_needs_no_further_name(known: Subjects) -> None:
+    made = subject(known, Path("mini"), load_task("sentiment"), None)
+    assert made.fingerprint.startswith("27632a721687")
+    assert "fittings" not in dense(made, 0).spec
+    folder = Path(model_path("mini"))
+    found = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest()[:16] for n in FITTINGS}
+    assert found == FITTINGS
+
+
+FITTINGS = {
+    "config.json": "5e01386ec4751cb3",
+    "tokenizer.json": "d5c67eaea48ffd6b",
+    "tokenizer_config.json": "cc21f3d5467039f7",
+}
+"""Beside the embedded weights, pinned for ever: another of them would be another model."""
+
+
+def test_rows_that_have_changed_since_the_plan_are_refused(
+    known: Subjects, tiny: Path, tmp_path: Path
+) -> None:
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text("text,label\na good film,1\na bad film,0\n")
+    task = named_task(f"csv:{tmp_path}", TaskSpec(text_columns=("text",)))
+    made = subject(known, tiny, task, None)
+    spec = dense(made, 0).spec
+    bench_of(made).check(spec)
+    (tmp_path / "test.csv").write_text("text,label\na good film,0\na bad film,1\n")
+    with pytest.raises(DataError, match=r"they have changed\. Run the same command again"):
+        bench_of(made).check(spec)

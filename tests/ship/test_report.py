@@ -20,7 +20,7 @@ from tombola.ship.report import Page, Picture, Section, Table, render
 from tombola.ship.search_report import search_page
 from tombola.ship.style import svg
 from tombola.specs import SEEDS, FindSpec, TrainSpec
-from tombola.study.dossier import of_search
+from tombola.study.dossier import of_search, own_task
 
 EVIL = "<script>alert('x & y')</script>"
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -127,6 +127,43 @@ def test_anatomy_overlap_numerics_and_limits_are_told(facts: dict[str, Any], htm
         assert words in text
     assert html.count("<svg") == 3
     assert "attention.output.dense" in html
+
+
+@pytest.mark.parametrize(
+    ("task", "flags"),
+    [
+        (["sentiment", 1], ["--task sentiment"]),
+        (
+            ["mine", 1, {"kind": "classification", "texts": ["a"], "metric": "accuracy"}],
+            ["--task mine.yaml"],
+        ),
+        (["mlm", 1, {"kind": "mlm", "texts": ["body"]}], ["--task mlm", "--text-columns body"]),
+        (
+            [
+                *("csv", 1),
+                {
+                    "kind": "classification",
+                    "texts": ["title", "body"],
+                    "label": "stars",
+                    "labels": ["bad", "good"],
+                    "metric": "accuracy",
+                },
+            ],
+            [
+                *("--task csv:DIR", "--kind classification", "--text-columns title,body"),
+                *("--label-column stars", "--labels bad,good", "--metric accuracy"),
+            ],
+        ),
+    ],
+)
+def test_the_command_names_a_task_of_one_s_own_and_its_split(
+    facts: dict[str, Any], task: list[Any], flags: list[str]
+) -> None:
+    result = {**facts["result"], "task": task[0], "split": "dev"}
+    told = command({**facts, "result": result, "task": own_task(task)})
+    lines = [line.strip(" \\") for line in told.split("\n")]
+    assert {*flags, "--eval-split dev"} <= set(lines)
+    assert "--eval-split" not in command(facts)
 
 
 def test_the_command_makes_the_same_search_again(facts: dict[str, Any]) -> None:

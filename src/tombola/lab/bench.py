@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from tombola.errors import ModelError
+from tombola.errors import DataError, ModelError
 from tombola.lab.order import Order
 from tombola.specs import TrainSpec
 from tombola.task.baselines import trivial_score
 from tombola.task.data import Examples, encode_split
 from tombola.task.models import Network, load_network, stream
-from tombola.task.sources import read_split
-from tombola.task.tasks import Task
+from tombola.task.sources import read_fingerprint, read_split
+from tombola.task.tasks import Task, on_hub
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.scope import whole_model_size
@@ -31,6 +31,7 @@ class Bench:
     task: Task
     place: str | None
     """Where the data are, if not where the task says."""
+    _data: str | None = None
     _encoded: dict[tuple[Any, ...], Examples] = field(default_factory=dict)
     _trivial: dict[tuple[Any, ...], float] = field(default_factory=dict)
 
@@ -45,16 +46,31 @@ class Bench:
         network.scope(order.scope)
         return cls(network, task, order.folder)
 
-    def check(self, fingerprint: str) -> None:
-        """Refuse a network that is not the one whose name stands in a job.
+    def check(self, spec: Mapping[str, Any]) -> None:
+        """Refuse a network or data other than those whose names stand in a job.
 
-        Raises: ModelError, if it has changed.
+        Args:
+            spec: of the job, with `model`, and with `fittings` and `data` where they name it.
+
+        Raises: ModelError, DataError, if they have changed since the job was planned.
         """
-        if self.network.fingerprint != fingerprint:
-            raise ModelError(
-                f"expected the network {fingerprint[:12]} in {self.network.name!r}, got "
-                f"{self.network.fingerprint[:12]}: it has changed. Run the same command again."
-            )
+        for what, found in (
+            ("model", self.network.fingerprint),
+            ("fittings", self.network.fittings),
+        ):
+            if spec.get(what, found) != found:
+                raise ModelError(
+                    f"expected the network {spec[what][:12]} in {self.network.name!r}, got "
+                    f"{found[:12]}: it has changed. Run the same command again."
+                )
+        if "data" in spec and self.place is not None and not on_hub(self.place):
+            if self._data is None:
+                self._data = read_fingerprint(self.task, self.place)[0]
+            if spec["data"] != self._data:
+                raise DataError(
+                    f"expected the data {spec['data'][:12]} in {self.place!r}, got "
+                    f"{self._data[:12]}: they have changed. Run the same command again."
+                )
 
     def training(self, spec: TrainSpec) -> Examples:
         """Tokenised examples of the training split."""

@@ -69,7 +69,7 @@ def perform(order: Order, store: Store, benches: Benches, step: Step, *, main: b
 
 
 def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
-    bench.check(order.spec["model"])
+    bench.check(order.spec)
     spec = TrainSpec(**order.spec["train"])
     course = CourseSpec(**order.spec.get("course", {}))
     network, scope = bench.network, order.spec.get("scope", order.scope)
@@ -138,7 +138,7 @@ def _prune(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
         network.load(_weights(store, trained.key))
         mask = bench.prune(spec, read_mask(store, base) if base else bench.full(scope), scope)
     else:
-        bench.check(spec["model"])
+        bench.check(spec)
         random = spec["of"] == "random-init"
         network.rewind(spec.get("seed", 0), init="reinit" if random else "pretrained", scope=scope)
         mask = bench.prune(spec, bench.full(scope), scope)

@@ -15,7 +15,7 @@ from typing import Any
 from tombola.errors import OutputError
 from tombola.lab.work import Subject
 from tombola.specs import TrainSpec
-from tombola.task.embedded import model_path
+from tombola.task.embedded import EMBEDDED, model_path
 from tombola.task.tasks import Task, check_recipe, on_hub
 from tombola.ticket.folder import write_file
 
@@ -57,7 +57,7 @@ class Subjects:
         files = list(_files(task, place))
         data = self._once(("data", *made_of, place), files, lambda: _data(task, place))
         weights = list(Path(model_path(model)).glob("*"))
-        network = self._once(("model", model), weights, lambda: _network(model))
+        network = self._network(model, task, weights)
         examples = data["examples"]
         if recipe.stride or recipe.blocks:
             cut = [recipe.max_length, recipe.stride, recipe.query_length, recipe.blocks]
@@ -69,6 +69,7 @@ class Subjects:
         return Subject(
             model=model,
             fingerprint=network["fingerprint"],
+            fittings=network["fittings"],
             task=task,
             recipe=recipe,
             data=data["fingerprint"],
@@ -77,6 +78,12 @@ class Subjects:
             scope=scope,
             notes=tuple(data["notes"]),
         )
+
+    def _network(self, model: str, task: Task, files: Iterable[Path]) -> dict[str, Any]:
+        if model in EMBEDDED:
+            return self._once(("model", model), files, lambda: _backbone(model)) | {"fittings": ""}
+        head = task.kind, len(task.labels)
+        return self._once(("network", model, *head), files, lambda: _network(model, *head))
 
     def save(self) -> None:
         """Keep what was found out, once the store is there."""
@@ -119,16 +126,11 @@ def _files(task: Task, place: str | None) -> Iterable[Path]:
 
 
 def _data(task: Task, place: str | None) -> dict[str, Any]:
-    from tombola.task.sources import data_fingerprint, read_split
+    from tombola.task.sources import read_fingerprint
 
     notes: list[str] = []
-    train = read_split(task, "train", place, notes=notes)
-    tests = [
-        read_split(each, each.test_split, place, notes=notes)
-        for each in (task, *task.scored_beside().values())
-    ]
-    fingerprint = data_fingerprint(train, *tests)
-    return {"fingerprint": fingerprint, "examples": len(train), "notes": notes}
+    fingerprint, examples = read_fingerprint(task, place, notes=notes)
+    return {"fingerprint": fingerprint, "examples": examples, "notes": notes}
 
 
 def _examples(model: str, task: Task, recipe: TrainSpec, place: str | None) -> dict[str, Any]:
@@ -141,8 +143,15 @@ def _examples(model: str, task: Task, recipe: TrainSpec, place: str | None) -> d
     return {"examples": len(encode_split(rows, task, load_tokenizer(model), recipe))}
 
 
-def _network(model: str) -> dict[str, Any]:
+def _backbone(model: str) -> dict[str, Any]:
     from tombola.task.models import load_backbone
     from tombola.ticket.ticket import fingerprint
 
     return {"fingerprint": fingerprint(load_backbone(model))}
+
+
+def _network(model: str, kind: str, classes: int) -> dict[str, Any]:
+    from tombola.task.models import load_network
+
+    network = load_network(model, kind, classes)
+    return {"fingerprint": network.fingerprint, "fittings": network.fittings}

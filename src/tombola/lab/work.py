@@ -41,6 +41,9 @@ class Subject:
     """Name, folder or hub id: where the network is; never in a key."""
     fingerprint: str
     """Of the pre-trained backbone."""
+    fittings: str = ""
+    """Digest of what else decides the bits: configuration, tokenizer, pre-trained pooler and head.
+    Empty for an embedded model, which comes with the package as it is."""
     task: Task
     recipe: TrainSpec
     """Its seed is replaced by that of each training."""
@@ -163,6 +166,8 @@ def train(
         "task": subject.task.identity,
         "train": knobs(replace(subject.recipe, seed=seed)),
     }
+    if subject.fittings:
+        spec["fittings"] = subject.fittings
     if init != "pretrained":
         spec["init"] = init
     if course is not None and (changed := knobs(course)):
@@ -244,6 +249,8 @@ def prune(
         spec["model"] = subject.fingerprint
     if trained is None and like is None:
         spec["of"] = of
+        if subject.fittings and (of, subject.scope) != ("pretrained", "encoder"):
+            spec["fittings"] = subject.fittings
     if seed:
         spec["seed"] = seed
     parents = {"trained": trained, "like": like}

@@ -40,7 +40,9 @@ def recipe(facts: Mapping[str, Any]) -> dict[str, Any]:
 def command(facts: Mapping[str, Any]) -> str:
     """The `tombola find` that makes the same result, where numerics are the same."""
     numerics = facts["tickets"][0]["about"]["provenance"].get("numerics") or {}
-    knobs = searched(facts) | recipe(facts)
+    knobs = searched(facts) | facts["task"] | recipe(facts)
+    if (split := facts["result"]["split"]) != "test":
+        knobs["eval_split"] = split
     knobs |= {name: numerics[name] for name in ("threads", "processes") if name in numerics}
     return " \\\n  ".join(["tombola find", *_flags(knobs)])
 

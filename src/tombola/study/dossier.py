@@ -1,7 +1,7 @@
 """All that is known of a finished search, from the folder that `tombola find` wrote."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ from tombola.study.anatomy import anatomy
 from tombola.study.chance import overlap
 from tombola.study.comparison import Member, compare
 from tombola.task.attention import attention_heads
+from tombola.task.tasks import task_names
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["of_search"]
+__all__ = ["of_search", "own_task"]
 
 NEEDED = ("dense", "rounds", "controls", "verdict", "tickets")
 
@@ -26,8 +27,9 @@ def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
         folder: with result.json and the tickets; experiment.json if it is there.
         one_shot: model, sparsity, scope -> the ticket of its largest pre-trained weights.
 
-    Returns: result, experiment, tickets (about, anatomy), the one-shot ticket's overlap with each
-        and why there is none if so, and the tickets' overlap with each other if there are several.
+    Returns: result, experiment, task (flags that name a user's own), tickets (about, anatomy), the
+        one-shot ticket's overlap with each and why there is none if so, and the tickets' overlap
+        with each other if there are several.
     Raises: OutputError, TicketError, if that is no output of `tombola find`, or damaged.
     """
     result = _read(folder / "result.json")
@@ -44,10 +46,12 @@ def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
     heads = attention_heads(first.model)
     members = [Member(f"seed {seed}", t.mask, {"seed": seed}) for seed, t in tickets.items()]
     found, reason = _beside_one_shot(tickets, first, one_shot)
+    experiment = _read(place) if place.is_file() else None
     return {
         "folder": folder.name,
         "result": result,
-        "experiment": _read(place) if place.is_file() else None,
+        "experiment": experiment,
+        "task": own_task((experiment or {}).get("task") or [result["task"], 0]),
         "tickets": [
             {"seed": seed, "about": _about(ticket), "anatomy": asdict(anatomy(ticket.mask, heads))}
             for seed, ticket in tickets.items()
@@ -56,6 +60,28 @@ def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
         "no_one_shot": reason,
         "overlap": compare(members, heads) if len(members) > 1 else None,
     }
+
+
+def own_task(identity: Sequence[Any]) -> dict[str, Any]:
+    """The flags of `tombola find` that name a user's own task; DIR stands for its folder.
+
+    Args:
+        identity: of the task: its name and version, and its definition if it is a user's own.
+    """
+    name, _, *defined = identity
+    if not defined:
+        return {}
+    (task,) = defined
+    if name in task_names():  # with a text column of the user's own
+        return {"text_columns": task["texts"]}
+    if name != "csv":
+        return {"task": f"{name}.yaml"}
+    flags = {"task": "csv:DIR", "kind": task["kind"], "text_columns": task["texts"]}
+    if task["kind"] != "mlm":
+        flags["label_column"] = task["label"]
+    if task.get("labels"):
+        flags["labels"] = task["labels"]
+    return flags | {"metric": task["metric"]}
 
 
 def _read(place: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from transformers import (
 
 from tombola.errors import ModelError, SpecError
 from tombola.task.embedded import EMBEDDED, model_path
+from tombola.task.fittings import fittings
 from tombola.task.heads import HEADS
 from tombola.task.tokenizer import fit_tokenizer, reserved_positions
 from tombola.ticket.init import INITS
@@ -55,6 +56,8 @@ class Network:
     """What the user called the model."""
     fingerprint: str
     """Of the pre-trained backbone, as float32."""
+    fittings: str
+    """Digest of what else the files decide: configuration, tokenizer, pre-trained head."""
     fresh: frozenset[str]
     """Parameters that the pre-trained files lack: the head, drawn anew from each seed."""
     pretrained: Tensors
@@ -229,13 +232,21 @@ def load_network(model: str, kind: str, classes: int = 2) -> Network:
     settings |= {"dtype": torch.float32, "output_loading_info": True}
     network, report = _load(head.load, model, **settings)
     _check_pretrained(network, report["missing_keys"], model)
+    fresh, inside = frozenset(report["missing_keys"]), _inside(network)
+    beside = {
+        name: parameter.detach()
+        for name, parameter in network.named_parameters()
+        if name not in fresh and id(parameter) not in inside
+    }
+    around = fittings(network.config, tokenizer, beside)
     fit_tokenizer(tokenizer, network, model=model, kind=kind)
     return Network(
         model=network,
         tokenizer=tokenizer,
         name=model,
         fingerprint=fingerprint(network),
-        fresh=frozenset(report["missing_keys"]),
+        fittings=around,
+        fresh=fresh,
         pretrained={name: p.detach().clone() for name, p in network.named_parameters()},
     )
 
@@ -254,14 +265,19 @@ def _check_head(model: str, kind: str) -> None:
 
 def _check_pretrained(network: nn.Module, missing: Collection[str], model: str) -> None:
     """Refuse files that lack weights of the backbone, its pooler aside, which some heads drop."""
-    body = backbone(network)
-    inside = {id(p) for n, p in body.named_parameters() if not n.startswith("pooler.")}
+    inside = _inside(network)
     lost = sorted(n for n, p in network.named_parameters() if n in missing and id(p) in inside)
     if lost:
         raise ModelError(
-            f"expected the pre-trained weights of {type(body).__name__} in {model!r}, and its "
+            f"expected the weights of {type(backbone(network)).__name__} in {model!r}, and its "
             f"files lack {len(lost)} of them, first {lost[0]}. Give the folder of the whole model."
         )
+
+
+def _inside(network: nn.Module) -> set[int]:
+    """The parameters of the backbone without its pooler, by identity: those of the fingerprint."""
+    body = backbone(network)
+    return {id(p) for name, p in body.named_parameters() if not name.startswith("pooler.")}
 
 
 def load_tokenizer(model: str) -> PreTrainedTokenizerBase:

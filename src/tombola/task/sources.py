@@ -22,6 +22,7 @@ __all__ = [
     "data_fingerprint",
     "data_folder",
     "open_source",
+    "read_fingerprint",
     "read_split",
     "split_sizes",
 ]
@@ -225,6 +226,26 @@ def split_sizes(task: Task) -> tuple[int, ...]:
         sum(pq.read_metadata(path).num_rows for path in task.folder.glob(f"{split}-*.parquet"))
         for split in ("train", "dev", "test")
     )
+
+
+def read_fingerprint(
+    task: Task, place: str | None, *, notes: list[str] | None = None
+) -> tuple[str, int]:
+    """The fingerprint of all rows that a task trains and is scored on, and how many it trains on.
+
+    Args:
+        task: with the split that is scored.
+        place: where the data are; None for the package's own.
+        notes: gets what a reader must know of how they were read.
+
+    Raises: DataError, if they can't be read.
+    """
+    train = read_split(task, "train", place, notes=notes)
+    tests = [
+        read_split(each, each.test_split, place, notes=notes)
+        for each in (task, *task.scored_beside().values())
+    ]
+    return data_fingerprint(train, *tests), len(train)
 
 
 def data_fingerprint(*splits: Rows) -> str:

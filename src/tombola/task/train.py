@@ -96,7 +96,7 @@ def fit(
     training = _start(network, spec, here, tail=(last - first) // 10)
     torch.manual_seed(stream(spec.noise_seed, _dropout(first, here.process_index)))
     facts = {
-        "network": network.fingerprint,
+        "network": [network.fingerprint, network.fittings],
         "task": [task.name, task.version, len(examples)],
         "mask": [scope, digest],
         "spec": asdict(spec),
