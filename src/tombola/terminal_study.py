@@ -45,7 +45,8 @@ def show_matching(found: Matching, console: Console) -> None:
     for first, sparsity in found.highest:
         if first.row.kind == "imp":
             star = "*" * bool(first.verdict and first.verdict.seeds == 1)
-            _say(console, f"{_name(first.row)} on {first.row.target}: {_highest(sparsity)}{star}")
+            told = "unfinished" if first.pair.gaps else f"{_highest(sparsity)}{star}"
+            _say(console, f"{_name(first.row)} on {first.row.target}: {told}")
     for family in found.families:
         source = f" from {family.source}" * bool(family.source)
         at = ", ".join(map(in_percent, family.sparsities))
