@@ -106,8 +106,8 @@ pruned. `encoder+pooler` adds the pooler's matrix where the pre-trained files ho
 of the task keeps it. A weight that several blocks share is counted, and masked, once.
 
 Sizes are those of the published configurations, without any head. Any other network that
-transformers loads is treated in the same way; one without a list of blocks is refused, and XLNet with
-a classifier, which reads the last place of a padded batch.
+transformers loads is treated in the same way; one without a list of blocks is refused, and
+XLNet with a classifier, which reads the last place of a padded batch.
 
 | network | whole | `encoder` | matrices | share | `encoder+pooler` | heads |
 |---|---|---|---|---|---|---|
