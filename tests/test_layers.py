@@ -12,7 +12,7 @@ import pytest
 import tombola
 
 ROOT = Path(tombola.__file__).parent
-BASE = {"errors", "registry", "specs", "flags"}
+BASE = {"errors", "registry", "scalars", "specs", "flags"}
 BELOW_API = {"base", "ticket", "task", "study", "lab", "ship"}
 
 ALLOWED = {
@@ -139,6 +139,9 @@ import tombola.study.matching, tombola.study.table, tombola.terminal_lab
 import tombola.lab.run, tombola.lab.planfile, tombola.lab.subjects  # a run with nothing to do
 heavy -= {"rich"}
 assert not (heavy - {"numpy", "scipy"}) & sys.modules.keys(), heavy & sys.modules.keys()
+import tombola.api  # before a search's first step
+late = {"scipy.stats", "altair", "pandas"}
+assert not late & sys.modules.keys(), late & sys.modules.keys()
 """
 
 

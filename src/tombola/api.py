@@ -113,8 +113,7 @@ def _done(store: Store, report: Report) -> Store:
 def _made_of(subject: Subject, **more: Any) -> dict[str, Any]:
     """Everything that makes a result what it is; no path, no device."""
     content = {
-        "model": subject.fingerprint,
-        **({"fittings": subject.fittings} if subject.fittings else {}),
+        **subject.network,
         "data": subject.data,
         "task": subject.task.identity,
         "train": knobs(subject.recipe),

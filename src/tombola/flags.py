@@ -14,6 +14,7 @@ import yaml
 
 from tombola.errors import SpecError
 from tombola.registry import unknown
+from tombola.scalars import CALLED
 
 __all__ = ["Parser", "add_flags", "field_help"]
 
@@ -173,7 +174,7 @@ def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
         try:
             return kind(text)
         except ValueError:
-            what = "a whole number" if kind is int else "a number"
+            what = CALLED[kind]
             raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}") from None
 
     return read

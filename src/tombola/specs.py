@@ -7,7 +7,7 @@ place: it is part of what names a result. Bump the version of the job kind inste
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import pairwise
@@ -16,6 +16,7 @@ from typing import Any
 
 from tombola.errors import SpecError
 from tombola.registry import unknown
+from tombola.scalars import check_scalars
 
 __all__ = [
     "CONTROLS",
@@ -31,7 +32,6 @@ __all__ = [
     "LabSpec",
     "TaskSpec",
     "TrainSpec",
-    "check_scalars",
     "exact",
     "key",
     "knobs",
@@ -76,32 +76,6 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
         hint = f" For {value} % write {decimal / 100}." if 1 < decimal < 100 else ""
         raise SpecError(f"{what} is a fraction in [0, 1), got {value}.{hint}")
     return decimal
-
-
-def check_scalars(spec: Any) -> None:
-    """Refuse fields of a dataclass that are not what they are declared as.
-
-    Args:
-        spec: with fields declared int, float, bool or str; others are not looked at. A whole
-            number is a float, true and false are no numbers.
-
-    Raises: SpecError, naming the field.
-    """
-    for field in dataclasses.fields(spec):
-        value = getattr(spec, field.name)
-        fits, called = SCALARS.get(field.type, (object, ""))
-        mistaken = isinstance(value, bool) and field.type in (int, float)
-        if mistaken or not isinstance(value, fits):
-            raise SpecError(f"{field.name} is {called}, got {value!r}.")
-
-
-SCALARS: Mapping[Any, tuple[type | tuple[type, ...], str]] = {
-    int: (int, "a whole number"),
-    float: ((int, float), "a number"),
-    bool: (bool, "true or false"),
-    str: (str, "text"),
-}
-"""Type of a field -> what may stand there, and what it is called."""
 
 
 @dataclass(frozen=True, kw_only=True)

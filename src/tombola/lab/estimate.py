@@ -150,7 +150,7 @@ def _median(alike: Sequence[Result]) -> Pace:
     """The pace of trainings of one sort."""
     return Pace(
         step=median(r.facts["training_seconds"] / r.facts["steps"] for r in alike),
-        around=max(0.0, median(r.seconds - r.facts["training_seconds"] for r in alike)),
+        around=median(r.seconds - r.facts["training_seconds"] for r in alike),
         backbone_size=alike[0].facts["backbone_size"],
         scope_size=alike[0].facts["scope_size"],
     )

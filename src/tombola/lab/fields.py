@@ -12,6 +12,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from tombola.errors import SpecError
 from tombola.lab.arm import Sparsities, TaskName
 from tombola.registry import unknown
+from tombola.scalars import CALLED
 from tombola.specs import ImpSpec, exact
 
 __all__ = ["Fields", "compose"]
@@ -19,9 +20,9 @@ __all__ = ["Fields", "compose"]
 T = TypeVar("T")
 
 SCALARS: Mapping[Any, tuple[str, Callable[[str], Any]]] = {
-    int: ("a whole number", int),
-    float: ("a number", float),
-    bool: ("true or false", {"true": True, "false": False}.__getitem__),
+    int: (CALLED[int], int),
+    float: (CALLED[float], float),
+    bool: (CALLED[bool], {"true": True, "false": False}.__getitem__),
     Decimal: ("a fraction in [0, 1)", exact),
 }
 """Type -> what it is called, and how it is read."""

@@ -53,7 +53,7 @@ def _read(place: Path) -> dict[str, Any]:
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     """The first knob in which two experiments differ; a knob that is left out is at its default."""
-    for name in sorted({*found, *wanted}, key=lambda name: (name != "model", name)):
+    for name in dict.fromkeys([*wanted, *found]):
         ours, theirs = found.get(name), wanted.get(name)
         if isinstance(ours, dict) and isinstance(theirs, dict) and ours != theirs:
             return _difference(ours, theirs)

@@ -58,6 +58,12 @@ class Subject:
     """What a reader of the results must know of how the data were read; never in a key."""
 
     @property
+    def network(self) -> dict[str, str]:
+        """What names the network in a result."""
+        named = {"model": self.fingerprint, "fittings": self.fittings}
+        return {what: digest for what, digest in named.items() if digest}
+
+    @property
     def steps(self) -> int:
         """Optimizer steps of one training."""
         return self.recipe.steps(self.examples)
@@ -161,13 +167,11 @@ def train(
     if init not in INITS:
         raise unknown("initialisation", init, INITS)
     spec: dict[str, Any] = {
-        "model": subject.fingerprint,
+        **subject.network,
         "data": subject.data,
         "task": subject.task.identity,
         "train": knobs(replace(subject.recipe, seed=seed)),
     }
-    if subject.fittings:
-        spec["fittings"] = subject.fittings
     if init != "pretrained":
         spec["init"] = init
     if course is not None and (changed := knobs(course)):
@@ -249,8 +253,8 @@ def prune(
         spec["model"] = subject.fingerprint
     if trained is None and like is None:
         spec["of"] = of
-        if subject.fittings and (of, subject.scope) != ("pretrained", "encoder"):
-            spec["fittings"] = subject.fittings
+        if (of, subject.scope) != ("pretrained", "encoder"):
+            spec |= subject.network
     if seed:
         spec["seed"] = seed
     parents = {"trained": trained, "like": like}

@@ -105,14 +105,16 @@ class Comparison:
     @property
     def seeds(self) -> list[int]:
         """Those of the differences."""
-        return [row.seed for row in self.first if row.seed not in self.gaps]
+        return self._seeds(there=True)
 
     @property
     def gaps(self) -> list[int]:
         """Seeds for which a score is missing or no number."""
-        return [
-            row.seed for row, pair in zip(self.first, self._scores, strict=True) if None in pair
-        ]
+        return self._seeds(there=False)
+
+    def _seeds(self, *, there: bool) -> list[int]:
+        both = zip(self.first, self._scores, strict=True)
+        return [row.seed for row, pair in both if (None not in pair) == there]
 
     @property
     def complete(self) -> bool:

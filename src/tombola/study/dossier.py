@@ -51,7 +51,7 @@ def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
         "folder": folder.name,
         "result": result,
         "experiment": experiment,
-        "task": own_task((experiment or {}).get("task") or [result["task"], 0]),
+        "task": own_task(experiment["task"]) if experiment else {},
         "tickets": [
             {"seed": seed, "about": _about(ticket), "anatomy": asdict(anatomy(ticket.mask, heads))}
             for seed, ticket in tickets.items()

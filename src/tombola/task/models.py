@@ -232,20 +232,15 @@ def load_network(model: str, kind: str, classes: int = 2) -> Network:
     settings |= {"dtype": torch.float32, "output_loading_info": True}
     network, report = _load(head.load, model, **settings)
     _check_pretrained(network, report["missing_keys"], model)
-    fresh, inside = frozenset(report["missing_keys"]), _inside(network)
-    beside = {
-        name: parameter.detach()
-        for name, parameter in network.named_parameters()
-        if name not in fresh and id(parameter) not in inside
-    }
-    around = fittings(network.config, tokenizer, beside)
+    fresh = frozenset(report["missing_keys"])
+    digest = fittings(network.config, tokenizer, _beside(network, fresh))
     fit_tokenizer(tokenizer, network, model=model, kind=kind)
     return Network(
         model=network,
         tokenizer=tokenizer,
         name=model,
         fingerprint=fingerprint(network),
-        fittings=around,
+        fittings=digest,
         fresh=fresh,
         pretrained={name: p.detach().clone() for name, p in network.named_parameters()},
     )
@@ -278,6 +273,16 @@ def _inside(network: nn.Module) -> set[int]:
     """The parameters of the backbone without its pooler, by identity: those of the fingerprint."""
     body = backbone(network)
     return {id(p) for name, p in body.named_parameters() if not name.startswith("pooler.")}
+
+
+def _beside(network: nn.Module, fresh: Collection[str]) -> Tensors:
+    """The pre-trained parameters that the fingerprint leaves out: of pooler and head."""
+    inside = _inside(network)
+    return {
+        name: parameter.detach()
+        for name, parameter in network.named_parameters()
+        if name not in fresh and id(parameter) not in inside
+    }
 
 
 def load_tokenizer(model: str) -> PreTrainedTokenizerBase:

@@ -94,9 +94,10 @@ def _check_columns(
 
 def _classes(values: list[str]) -> tuple[str, ...]:
     """The classes of a column: its values, sorted as numbers if all are."""
-    classes = {value.strip() for value in values}
-    if "" in classes:
-        row = [value.strip() for value in values].index("") + 1
+    stripped = [value.strip() for value in values]
+    if "" in stripped:
+        row = stripped.index("") + 1
         raise DataError(f"expected a class in every training row, got none in row {row}. Fill it.")
+    classes = set(stripped)
     numbers = all(value.isdecimal() for value in classes)
     return tuple(sorted(classes, key=int if numbers else None))

@@ -13,7 +13,8 @@ import yaml
 
 from tombola.errors import DataError, SpecError
 from tombola.registry import unknown
-from tombola.specs import TrainSpec, check_scalars
+from tombola.scalars import check_scalars
+from tombola.specs import TrainSpec
 
 __all__ = [
     "DIVIDED",
