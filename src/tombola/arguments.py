@@ -27,9 +27,10 @@ __all__ = [
 ]
 
 
-def plan_flags(parser: Parser) -> None:
-    """Which plan, and where its data are."""
-    parser.add_argument("plan", metavar="PLAN", help="a plan of the catalog, or a YAML file")
+def plan_flags(parser: Parser, more: str = "") -> None:
+    """Which plan, or what `more` says may stand for one, and where its data are."""
+    told = f"a plan of the catalog, or a YAML file{more}"
+    parser.add_argument("plan", metavar="PLAN", help=told)
     data_flag(parser)
 
 

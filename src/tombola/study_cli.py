@@ -19,19 +19,22 @@ __all__ = ["claims", "matching", "study_parser", "table", "table_parser", "trans
 
 def study_parser(parser: Parser) -> None:
     """The flags that every verb of a study has."""
-    plan_flags(parser)
+    plan_flags(parser, ", or a table of runs (.csv, .parquet) that `tombola table` wrote")
     store_flag(parser)
     json_flag(parser)
 
 
-def _rows(options: Namespace) -> tuple[list["Row"], "Plan", "Store"]:
-    """The rows of the plan that is named, of which the store has at least one."""
+def _rows(options: Namespace) -> tuple[list["Row"], tuple["Plan", "Store"] | None]:
+    """The rows of a table; or of a plan, of which the store has at least one, and the two."""
+    from tombola.study.recorded import is_table, read_rows
     from tombola.study.table import refuse_empty, rows
 
+    if is_table(options.plan):
+        return read_rows(options.plan), None
     plan, kept = plan_in_store(options)
     table = rows(plan, kept, Path(options.plan).stem)
     refuse_empty(table, kept)
-    return table, plan, kept
+    return table, (plan, kept)
 
 
 def matching(options: Namespace) -> None:
@@ -41,11 +44,11 @@ def matching(options: Namespace) -> None:
     from tombola.terminal import screen
     from tombola.terminal_study import show_matching, show_unfinished
 
-    table, _, kept = _rows(options)
-    found = matching(table, one_run(kept))
+    table, there = _rows(options)
+    found = matching(table, one_run(there[1]) if there else None)
     write_json(options.json, found.to_json())
     show_matching(found, screen())
-    show_unfinished(table, screen(), plan=options.plan)
+    show_unfinished(table, screen(), plan=options.plan if there else None)
 
 
 def transfer(options: Namespace) -> None:
@@ -54,7 +57,7 @@ def transfer(options: Namespace) -> None:
     from tombola.terminal import screen
     from tombola.terminal_study import show_transfer, show_unfinished
 
-    table, _, _ = _rows(options)
+    table, there = _rows(options)
     found = transfer(table)
     if not found:
         raise SpecError(
@@ -63,7 +66,7 @@ def transfer(options: Namespace) -> None:
         )
     write_json(options.json, [matrix.to_json() for matrix in found])
     show_transfer(found, screen())
-    show_unfinished(table, screen(), plan=options.plan)
+    show_unfinished(table, screen(), plan=options.plan if there else None)
 
 
 def claims(options: Namespace) -> None:
@@ -72,11 +75,11 @@ def claims(options: Namespace) -> None:
     from tombola.terminal import screen
     from tombola.terminal_study import show_claims, show_unfinished
 
-    table, _, _ = _rows(options)
+    table, there = _rows(options)
     found = claims(table)
     write_json(options.json, [claim.to_json() for claim in found])
     show_claims(found, screen())
-    show_unfinished(table, screen(), plan=options.plan)
+    show_unfinished(table, screen(), plan=options.plan if there else None)
 
 
 def table_parser(parser: Parser) -> None:
@@ -91,11 +94,15 @@ def table_parser(parser: Parser) -> None:
     parser.add_argument(
         "--together", action="store_true", help="one row for all seeds of a network"
     )
+    parser.add_argument(
+        "--fill", metavar="FILE", help="take what is missing from this table of the same plan"
+    )
 
 
 def table(options: Namespace) -> None:
     """Every run of a plan, one row each."""
     from tombola.study.export import FORMATS, SUFFIXES, export
+    from tombola.study.recorded import filled, read_rows
     from tombola.study.table import with_overlaps
     from tombola.ticket.folder import write_bytes
 
@@ -104,8 +111,11 @@ def table(options: Namespace) -> None:
     FORMATS[form]
     if form == "parquet" and not options.output:
         raise SpecError("parquet is no text, got no file for it. Name one with --output.")
-    rows, plan, kept = _rows(options)
-    rows = with_overlaps(rows, plan, kept)
+    rows, there = _rows(options)
+    if there:
+        rows = with_overlaps(rows, *there)
+    if options.fill:
+        rows = filled(rows, read_rows(options.fill))
     write_json(options.json, [row.to_json() for row in rows])
     content = export(rows, form, together=options.together)
     if options.output:

@@ -178,13 +178,13 @@ def _evidence(part: Finding) -> list[str]:
     return lines
 
 
-def show_unfinished(table: Sequence[Row], console: Console, *, plan: str) -> None:
-    """How much of the plan is missing, if anything is."""
+def show_unfinished(table: Sequence[Row], console: Console, *, plan: str | None) -> None:
+    """How much of the plan is missing, if anything is, and what goes on with it, if it is named."""
     missing = sum(row.state == "missing" for row in table)
     if missing:
+        more = f" `tombola run {escape(plan)}` goes on." if plan else ""
         console.print(
-            f"[yellow]unfinished:[/yellow] {missing} of {len(table)} runs are missing. "
-            f"`tombola run {escape(plan)}` goes on.",
+            f"[yellow]unfinished:[/yellow] {missing} of {len(table)} runs are missing.{more}",
             soft_wrap=True,
             highlight=False,
         )

@@ -129,6 +129,28 @@ def test_the_table_is_printed_or_written_as_its_name_ends(plan: Plan, cli: Cli) 
     assert cli("table", "--format", "markdown", "--together")[1].startswith("| arm |")
 
 
+def test_a_table_says_what_the_plan_said_without_its_store(plan: Plan, cli: Cli) -> None:
+    finish(plan)
+    cli("table", "--output", "rows.csv")
+    said = {verb: cli(verb, "--json", f"{verb}.json") for verb in VERBS}
+    Path("store").rename("elsewhere")
+    for verb in VERBS:
+        assert cli(verb, "--json", "again.json", name="rows.csv") == said[verb]
+        assert Path("again.json").read_text() == Path(f"{verb}.json").read_text()
+    assert "got no such file" in refusal(cli("claims", name="gone.csv"))
+
+
+def test_a_table_fills_the_gaps_of_a_store(plan: Plan, cli: Cli) -> None:
+    finish(plan, seeds=(0, 1))
+    cli("table", "--output", "rows.csv")
+    assert "runs are missing.\n" in cli("matching", name="rows.csv")[1]
+    Path("store").rename("elsewhere")
+    Store("store")
+    finish(plan, seeds=(2,))
+    assert cli("table")[1].count(",missing,") == 2 * len(plan.cells) // 3
+    assert ",missing," not in cli("table", "--fill", "rows.csv")[1]
+
+
 def test_an_unfinished_plan_says_what_is_there_and_what_is_not(plan: Plan, cli: Cli) -> None:
     finish(plan, seeds=(0, 1))
     for verb in VERBS[:3]:

@@ -14,7 +14,7 @@ from tombola.lab.store import Result
 from tombola.lab.work import Job
 from tombola.specs import TrainSpec
 
-__all__ = ["HABITS", "Row", "habits", "row"]
+__all__ = ["COLUMNS", "HABITS", "Row", "digest", "habits", "minus", "row"]
 
 HABITS = ("rewind", "no-rewind", "keep-head", "long-horizon", "prune-first")
 """What a search did that the plain one, which rewinds to the pre-trained weights, does not."""
@@ -78,13 +78,16 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a table has them: plain values, numerics as a digest of 12 digits."""
-        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        del plain["dense_numerics"]
+        plain = {name: getattr(self, name) for name in COLUMNS}
         return plain | {
             "sparsity": None if self.sparsity is None else f"{self.sparsity:f}",
             "habits": " ".join(self.habits),
-            "numerics": None if self.numerics is None else _digest(self.numerics),
+            "numerics": None if self.numerics is None else digest(self.numerics),
         }
+
+
+COLUMNS = tuple(f.name for f in dataclasses.fields(Row) if f.name != "dense_numerics")
+"""Fields that a table has."""
 
 
 def row(plan: str, cell: Cell, mine: Result | None, dense: Result | None) -> Row:
@@ -101,7 +104,6 @@ def row(plan: str, cell: Cell, mine: Result | None, dense: Result | None) -> Row
     done, rewind_step = habits(cell)
     facts = mine.facts if mine else {}
     score, yardstick = _score(mine), _score(dense)
-    both = score is not None and yardstick is not None
     return Row(
         plan=plan,
         arm=cell.arm,
@@ -123,7 +125,7 @@ def row(plan: str, cell: Cell, mine: Result | None, dense: Result | None) -> Row
         state="missing" if mine is None else "no number" if score is None else "done",
         score=score,
         dense=yardstick,
-        difference=score - yardstick if both else None,  # type: ignore[operator]
+        difference=minus(score, yardstick),
         trivial=facts.get("trivial"),
         summed_learning_rate=facts.get("summed_learning_rate"),
         seconds=mine.seconds if mine else None,
@@ -141,7 +143,15 @@ def _score(result: Result | None) -> float | None:
     return score if score is not None and isfinite(score) else None
 
 
-def _digest(numerics: Mapping[str, Any]) -> str:
+def minus(score: float | None, dense: float | None) -> float | None:
+    """The difference, where there are both."""
+    return None if score is None or dense is None else score - dense
+
+
+def digest(numerics: Mapping[str, Any]) -> str:
+    """Twelve digits that stand for numerics; of a row read from a table, those that it had."""
+    if numerics.keys() == {"digest"}:
+        return str(numerics["digest"])
     return hashlib.sha256(json.dumps(numerics, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -12,7 +12,7 @@ from tombola.lab.plan import Plan
 from tombola.lab.store import Result, Store
 from tombola.lab.work import one_shot
 from tombola.study.compare import Group, group
-from tombola.study.row import Row, row
+from tombola.study.row import Row, digest, row
 
 __all__ = ["groups", "refuse_empty", "refuse_mixed_rows", "rows", "together", "with_overlaps"]
 
@@ -88,6 +88,10 @@ def refuse_mixed_rows(table: Iterable[Row]) -> None:
                 records.setdefault(key, (told, numerics))
     for records in by_target.values():
         names, numerics_of_all = zip(*records.values(), strict=True) if records else ((), ())
+        if any(
+            "digest" in each for each in numerics_of_all
+        ):  # read from a table, which has no more
+            numerics_of_all = tuple({"digest": digest(each)} for each in numerics_of_all)
         refuse_mixed(numerics_of_all, names)
 
 

@@ -1,0 +1,192 @@
+"""A table that was written says the same once it is read, and fills what a store lacks."""
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hand import NUMERICS, network, plan
+
+from tombola.errors import SpecError
+from tombola.study.claims import claims
+from tombola.study.export import export
+from tombola.study.recorded import filled, is_table, read_rows
+from tombola.study.row import Row, minus
+from tombola.study.transfer import transfer
+from tombola.study.winning import matching
+
+
+def written(folder: Path, table: list[Row], name: str = "rows.csv") -> Path:
+    file = folder / name
+    file.write_bytes(export(table, file.suffix[1:]))
+    return file
+
+
+def dense(*rows: Row) -> list[Row]:
+    """The rows of the dense runs that rows are compared with."""
+    return [
+        replace(
+            row,
+            arm="dense",
+            name="dense",
+            kind="dense",
+            source="",
+            sparsity=None,
+            score=row.dense,
+            difference=0.0,
+            key=row.dense_key,
+            mask_key=None,
+            state="missing" if row.dense is None else "done",
+            numerics=row.dense_numerics,
+        )
+        for row in rows
+    ]
+
+
+@pytest.fixture
+def table() -> list[Row]:
+    rows = plan()
+    firsts = {row.dense_key: row for row in rows}
+    return [*dense(*firsts.values()), *rows]
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
+def test_rows_are_read_as_they_were_written(table: list[Row], tmp_path: Path, name: str) -> None:
+    habits = ("rewind", "keep-head")
+    full: dict[str, Any] = {"rewind_step": 15, "seconds": 0.1 + 0.2, "jaccard_one_shot": 1 / 3}
+    wrote = [*table, *network("imp", "x", None, habits=habits, **full)]
+    read = read_rows(written(tmp_path, wrote, name))
+    for one, other in zip(read, wrote, strict=True):
+        if one.difference is not None:
+            assert one.difference == pytest.approx(other.difference, abs=1e-9)
+        assert replace(one, difference=other.difference) == other
+    assert [row.to_json()["numerics"] for row in read] == [
+        row.to_json()["numerics"] for row in wrote
+    ]
+
+
+def test_a_table_says_what_its_rows_said(table: list[Row], tmp_path: Path) -> None:
+    read = read_rows(written(tmp_path, table))
+    assert told(json_of(read)) == told(json_of(table))
+
+
+def json_of(table: list[Row]) -> list[Any]:
+    """All that is said of a table."""
+    found = [each.to_json() for each in claims(table)]
+    return [matching(table).to_json(), *found, *(each.to_json() for each in transfer(table))]
+
+
+def told(plain: Any) -> Any:
+    """With numbers of so many digits that a difference taken anew is the same."""
+    if isinstance(plain, dict):
+        return {name: told(value) for name, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [told(value) for value in plain]
+    return round(plain, 6) if isinstance(plain, float) else plain
+
+
+def test_a_difference_is_that_of_the_scores(table: list[Row], tmp_path: Path) -> None:
+    changed = [replace(row, score=50.0) if row.score is not None else row for row in table]
+    for row in read_rows(written(tmp_path, changed)):
+        if row.dense is not None and row.score is not None:
+            assert row.difference == 50.0 - row.dense
+
+
+def test_mixed_numerics_are_told_from_a_table_too(table: list[Row], tmp_path: Path) -> None:
+    other = [
+        replace(row, numerics={**NUMERICS, "threads": 8}) if row.kind == "random" else row
+        for row in table
+    ]
+    read = read_rows(written(tmp_path, other))
+    with pytest.raises(SpecError, match=r"digest is .* in dense on .* and .* in random on"):
+        matching(read)
+    with pytest.raises(SpecError, match="digest is "):
+        matching([*(row for row in read if row.kind == "random"), *table])
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("arm,name\nx,y\n", "as `tombola table PLAN --output FILE` writes it, got one without"),
+        (b"\xff\xfe\x00", "expected a CSV file at"),
+    ],
+)
+def test_what_is_no_table_of_runs_is_refused(tmp_path: Path, content: Any, says: str) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(SpecError, match=says) as caught:
+        read_rows(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_that_is_not_there_or_empty_or_no_parquet_is_refused(
+    table: list[Row], tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match="got no such file"):
+        read_rows(tmp_path / "gone.csv")
+    file = written(tmp_path, table)
+    file.write_text(file.read_text().splitlines()[0] + "\n")
+    with pytest.raises(SpecError, match="got a header alone"):
+        read_rows(file)
+    other = tmp_path / "rows.parquet"
+    other.write_text("no")
+    with pytest.raises(SpecError, match="expected a Parquet file") as caught:
+        read_rows(other)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("seed", "one", "a whole number as seed, got 'one' in row 2"),
+        ("score", "nan", "a number as score, got 'nan' in row 2"),
+        ("margin", "", "a number as margin, got '' in row 2"),
+        ("sparsity", "most", "a number as sparsity, got 'most' in row 2"),
+        ("state", "perhaps", "one of done, missing, no number as state, got 'perhaps' in row 2"),
+    ],
+)
+def test_a_value_that_is_none_of_its_column_is_named(
+    tmp_path: Path, field: str, value: str, says: str
+) -> None:
+    file = written(tmp_path, network("imp", "a", -1.0))
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    rows[1][field] = value
+    with file.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    with pytest.raises(SpecError, match=says):
+        read_rows(file)
+
+
+def test_a_table_fills_what_is_missing_and_nothing_else() -> None:
+    ours = network("imp", "a", -1.0)
+    gap = network("imp", "a", None, dense=(None,) * 3)
+    theirs = [
+        replace(row, seconds=9.0, jaccard_one_shot=0.5, difference=minus(row.score, row.dense))
+        for row in ours
+    ]
+    assert filled(gap, theirs) == theirs
+    kept = filled(ours, theirs)
+    assert [row.seconds for row in kept] == [None] * 3
+    assert [row.jaccard_one_shot for row in kept] == [0.5] * 3
+    elsewhere = [replace(row, key="k", dense_key="d", mask_key="m") for row in theirs]
+    assert filled(gap, elsewhere) == gap
+
+
+def test_a_table_with_another_score_of_the_same_training_is_refused() -> None:
+    ours = network("imp", "a", -1.0)
+    changed = [replace(row, score=99.0) for row in ours]
+    with pytest.raises(SpecError, match=r"got 79\.0 and, for the same numerics, 99\.0"):
+        filled(ours, changed)
+    other = [replace(row, numerics={"threads": 8}) for row in changed]
+    assert [row.score for row in filled(ours, other)] == [row.score for row in ours]
+
+
+@pytest.mark.parametrize(
+    ("name", "there"), [("a.csv", True), ("a.parquet", True), ("a.yaml", False), ("pilot", False)]
+)
+def test_a_plan_is_told_from_a_table_by_its_name(name: str, there: bool) -> None:
+    assert is_table(name) == there
