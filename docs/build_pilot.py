@@ -1,0 +1,223 @@
+"""Makes the tables of docs/pilot.md from the rows of its runs, pilot.csv and pilot-rates.csv.
+
+python docs/build_pilot.py
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from tombola.study.compare import Comparison, compare, group
+from tombola.study.recorded import read_rows
+from tombola.study.row import Row
+from tombola.study.spread import spreads
+from tombola.study.transfer import Estimate
+from tombola.study.verdict import in_percent
+from tombola.study.winning import Judged, matching
+
+HERE = Path(__file__).parent
+PAGE = HERE / "pilot.md"
+PLACE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.S)
+NAMES = {
+    "imp": "ticket",
+    "one-shot": "one-shot",
+    "random": "random mask",
+    "reinit": "fresh weights",
+}
+
+
+def page(text: str) -> str:
+    """The page with every table made anew."""
+    rows, rates = (read_rows(HERE / name) for name in ("pilot.csv", "pilot-rates.csv"))
+
+    def made(place: re.Match[str]) -> str:
+        before, name, after = place.groups()
+        table = rates_of(rates) if name == "rates" else TABLES[name](rows)
+        return f"{before}\n{table}\n{after}"
+
+    return PLACE.sub(made, text)
+
+
+def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A pipe table."""
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *lines))
+
+
+def found(rows: Sequence[Row], **wanted: object) -> dict[str, dict[str, tuple[Row, ...]]]:
+    """Task -> sparsity in percent -> the rows of all seeds, of one arm or kind."""
+    chosen: dict[str, dict[str, tuple[Row, ...]]] = {}
+    for mine in group(rows):
+        first = mine[0]
+        if first.sparsity and all(getattr(first, name) == value for name, value in wanted.items()):
+            chosen.setdefault(first.target, {})[in_percent(first.sparsity)] = mine
+    return chosen
+
+
+def scattered(values: Sequence[float | None], form: str) -> str:
+    """The range of those that are there."""
+    there = [value for value in values if value is not None]
+    if not there:
+        return ""
+    ends = dict.fromkeys((f"{min(there):{form}}", f"{max(there):{form}}"))
+    return " to ".join(ends)
+
+
+def estimate(pair: Comparison) -> str:
+    """Mean and 90 % interval of a difference, in points."""
+    told = Estimate.of(pair)
+    if told.mean is None:
+        return "not run"
+    ends = "" if told.interval is None else " ({:+.1f} to {:+.1f})".format(*told.interval)
+    return f"{told.mean:+.1f}{ends}" + f", seeds {', '.join(map(str, pair.seeds))}" * bool(
+        told.gaps
+    )
+
+
+def overlap(rows: Sequence[Row]) -> str:
+    """Jaccard index of the dead weights of IMP and of one-shot pruning."""
+    tickets = found(rows, kind="imp", habits=())
+    every = sorted({in_percent(r.sparsity) for r in rows if r.sparsity and r.jaccard_one_shot})
+    lines = []
+    for task, there in tickets.items():
+        rates = [row.summed_learning_rate for row in next(iter(there.values()))]
+        cells = (scattered([r.jaccard_one_shot for r in there.get(at, ())], ".3f") for at in every)
+        lines.append([f"`{task}`", scattered(rates, ".3f"), *cells])
+    return markdown(["task", "summed rate", *every], lines)
+
+
+def one_shot(rows: Sequence[Row]) -> str:
+    """IMP minus one-shot pruning."""
+    tickets, pruned = found(rows, arm="tickets"), found(rows, kind="one-shot")
+    lines = []
+    for task, there in pruned.items():
+        for at, theirs in there.items():
+            pair = compare(tickets[task][at], theirs)
+            each = ", ".join(f"{difference:+.1f}" for difference in pair.differences)
+            lines.append([f"`{task}`, {theirs[0].metric}", at, each, estimate(pair)])
+    return markdown(["task", "sparsity", "seeds 0, 1, 2", "mean, 90 % interval"], lines)
+
+
+def rates_of(rows: Sequence[Row]) -> str:
+    """Score of each control on dev at each of the rates, the best in bold."""
+    swept = [row for row in rows if row.arm == "swept"]
+    every = sorted({row.learning_rate for row in swept})
+    lines = []
+    for task in dict.fromkeys(row.target for row in swept):
+        [ticket] = (row for row in rows if row.kind == "imp" and on(row, task, swept[0].sparsity))
+        plain = f"dense {ticket.dense:.1f}, ticket {ticket.score:.1f}"
+        for kind in dict.fromkeys(row.kind for row in swept):
+            scores = {
+                row.learning_rate: row.score or 0.0
+                for row in swept
+                if row.kind == kind and on(row, task, row.sparsity)
+            }
+            best = max(scores, key=scores.__getitem__)
+            cells = (f"**{scores[r]:.1f}**" if r == best else f"{scores[r]:.1f}" for r in every)
+            lines.append([f"`{task}`; {plain}", NAMES[kind], *cells])
+    return markdown(["task", "control", *(f"{rate:g}" for rate in every)], lines)
+
+
+def on(row: Row, task: str, sparsity: Decimal | None) -> bool:
+    """Whether a row is about this task and sparsity."""
+    return (row.target, row.sparsity) == (task, sparsity)
+
+
+def seen(rows: Sequence[Row]) -> str:
+    """Every network of a task on that task, minus dense, with its verdict."""
+    judged: dict[tuple[str, str], dict[str, Judged]] = {}
+    for each in matching(rows).judged:
+        if each.row.kind in NAMES and not each.row.habits:
+            mine = judged.setdefault((each.row.target, each.row.kind), {})
+            mine[in_percent(each.pair.sparsity)] = each
+    every = sorted({at for there in judged.values() for at in there})
+    tasks = list(dict.fromkeys(row.target for row in rows))
+    lines = []
+    for (task, kind), there in sorted(
+        judged.items(), key=lambda item: (tasks.index(item[0][0]), list(NAMES).index(item[0][1]))
+    ):
+        cells = (verdict(there[at]) if at in there else "" for at in every)
+        lines.append([f"`{task}`, {next(iter(there.values())).row.metric}", NAMES[kind], *cells])
+    return markdown(["task", "minus dense", *every], lines)
+
+
+def verdict(judged: Judged) -> str:
+    """The difference, and what is said of it."""
+    status = f", {judged.verdict.status}" if judged.verdict else ""
+    return f"{estimate(judged.pair)}{status}"
+
+
+def transfer(rows: Sequence[Row]) -> str:
+    """Source x target: minus dense, and minus the target's own ticket."""
+    own = found(rows, arm="tickets")
+    moved = [mine for mine in group(rows) if mine[0].kind == "transfer"]
+    [at] = {in_percent(mine[0].sparsity) for mine in moved if mine[0].sparsity}
+    targets = list(dict.fromkeys(mine[0].target for mine in moved))
+    sources = list(dict.fromkeys(mine[0].source for mine in moved))
+    place = {(mine[0].source, mine[0].target): mine for mine in moved}
+    place |= {("one-shot", task): on[at] for task, on in found(rows, kind="one-shot").items()}
+    lines = []
+    for source in [*sources, "one-shot"]:
+        cells = []
+        for target in targets:
+            mine = place[source, target]
+            cells.append(estimate(Comparison(mine)))
+            same = source == target
+            cells.append("" if same else estimate(compare(mine, own[target][at])))
+        lines.append([f"`{source}`" if source in sources else source, *cells])
+    head = [f"`{target}`, minus {what}" for target in targets for what in ("dense", "its own")]
+    return markdown([f"from, at {at}", *head], lines)
+
+
+def habits(rows: Sequence[Row]) -> str:
+    """Tickets found with the habits of the research code, beside plain ones."""
+    plain, other = found(rows, arm="tickets"), found(rows, arm="research-code")
+    lines = []
+    for task, there in other.items():
+        for at, mine in there.items():
+            ours = plain[task][at]
+            pairs = Comparison(ours), Comparison(mine), compare(mine, ours)
+            overlaps = (
+                scattered([r.jaccard_one_shot for r in each], ".3f") for each in (ours, mine)
+            )
+            lines.append([f"`{task}`", at, *map(estimate, pairs), *overlaps])
+    head = ["task", "sparsity", "ticket minus dense", "with the habits minus dense"]
+    return markdown(
+        [*head, "with minus without", "overlap with one-shot", "with the habits"], lines
+    )
+
+
+def dense(rows: Sequence[Row]) -> str:
+    """How the dense runs of each task scatter, and what a verdict needs for that."""
+    lines = []
+    for each in spreads(rows):
+        scores = {
+            r.dense_key: r.dense for r in rows if r.target == each.task and r.dense is not None
+        }
+        lines.append(
+            [
+                f"`{each.task}`",
+                str(each.runs),
+                f"{each.mean:.1f}",
+                "" if each.sd is None else f"{each.sd:.2f}",
+                ", ".join(f"{score:.1f}" for score in sorted(scores.values())),
+                f"{each.margin:g}",
+                str(each.seeds_needed or ""),
+            ]
+        )
+    head = ["task", "runs", "mean", "sd", "each", "margin", "seeds needed"]
+    return markdown(head, lines)
+
+
+TABLES: Mapping[str, Callable[[Sequence[Row]], str]] = {
+    "overlap": overlap,
+    "one-shot": one_shot,
+    "seen": seen,
+    "transfer": transfer,
+    "habits": habits,
+    "dense": dense,
+}
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
