@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 
 from tombola.errors import SpecError, TicketError
 from tombola.ticket.mask import Mask, Tensors
-from tombola.ticket.prune import keep_top, random_like
+from tombola.ticket.prune import _SAMPLE, keep_top, random_like
 from tombola.ticket.schedule import dead_count, path
 
 D = Decimal
@@ -56,7 +56,7 @@ def problems(draw: st.DrawFn) -> tuple[Tensors, Mask, D]:
 
 @settings(deadline=None, max_examples=300, derandomize=True)
 @given(problems())
-def test_counting_equals_a_stable_sort(problem: tuple[Tensors, Mask, D]) -> None:
+def test_pruning_equals_a_stable_sort(problem: tuple[Tensors, Mask, D]) -> None:
     scores, mask, sparsity = problem
     pruned = keep_top(scores, mask, sparsity=sparsity)
     assert pruned == sort_and_cut(scores, mask, sparsity)
@@ -64,7 +64,7 @@ def test_counting_equals_a_stable_sort(problem: tuple[Tensors, Mask, D]) -> None
     assert all(not bool((pruned[name] & ~mask[name]).any()) for name in mask)
 
 
-def test_counting_equals_a_stable_sort_across_pieces() -> None:
+def test_pruning_equals_a_stable_sort_across_pieces() -> None:
     chance = torch.Generator().manual_seed(0)
     draw = torch.randn(3, 300_000, generator=chance)
     scores = {"b": draw[0].round(decimals=1), "a": draw[1].t(), "c": draw[2].reshape(300, 1000)}
@@ -77,6 +77,19 @@ def test_counting_equals_a_stable_sort_across_pieces() -> None:
         expected[np.argsort(flat, kind="stable")[:doomed]] = False
         got = np.concatenate([mask[name].flatten().numpy() for name in "abc"])
         assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("sparsity", ["0.2", "0.5", "0.9"])
+def test_a_sample_that_misleads_changes_nothing(sparsity: str) -> None:
+    draw = torch.rand(600_000, generator=torch.Generator().manual_seed(0))
+    draw[::5] += 1.0
+    draw[1::5] -= 1.0  # whatever every fifth weight says, the others say another thing
+    assert draw.numel() // _SAMPLE | 1 == 5
+    doomed = dead_count(D(sparsity), draw.numel())
+    expected = torch.ones(draw.numel(), dtype=torch.bool)
+    expected[draw.argsort(stable=True)[:doomed]] = False
+    pruned = keep_top({"w": draw}, Mask.full({"w": draw}), sparsity=D(sparsity))
+    assert torch.equal(pruned["w"], expected)
 
 
 def test_ties_die_by_name_then_position() -> None:

@@ -131,7 +131,7 @@ def fit(
                 checkpoint.save(training, facts)
             watch(training.steps, last - first)
     agree_on_weights("trained weights", network.model, parameters, mask)
-    here.free_memory()
+    training.optimizer.state.clear()  # the schedule keeps the optimizer from being freed at once
     return Fit(
         steps=training.steps,
         tokens=training.tokens,

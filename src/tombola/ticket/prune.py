@@ -1,9 +1,10 @@
-"""Scores and a sparsity -> a mask; exact to the last tie, without sorting."""
+"""Scores and a sparsity -> a mask; exact to the last tie, without sorting all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import Any, cast
+from math import ceil, floor, sqrt
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,11 +20,11 @@ __all__ = ["keep_top", "random_like"]
 _CHUNK = 1 << 18
 """Weights looked at together; small enough for their copies to stay in a cache."""
 
-_HALF = 1 << 15
-_ZERO = np.float32(0)
+_SAMPLE = 1 << 17
+_SIGMAS = 5
 
+T = TypeVar("T")
 Floats = NDArray[np.float32]
-Ints = NDArray[np.signedinteger[Any]]
 Bools = NDArray[np.bool_]
 
 
@@ -42,8 +43,7 @@ def keep_top(scores: Tensors, mask: Mask, *, sparsity: Decimal) -> Mask:
     Source: Chen et al. 2020, Algorithm 1; ties die by name, then position.
     """
     mask.check(scores, "scores")
-    for name in mask:
-        _check(name, scores[name])
+    _check(scores)
     doomed = dead_count(sparsity, mask.size) - mask.dead
     if doomed < 0:
         raise SpecError(
@@ -63,85 +63,100 @@ def random_like(mask: Mask, generator: torch.Generator) -> Mask:
     return Mask({name: scatter(alive) for name, alive in mask.items()})
 
 
-def _check(name: str, scores: Tensor) -> None:
-    if scores.dtype not in (torch.float32, torch.float16, torch.bfloat16):
-        raise SpecError(
-            f"scores are float32, float16 or bfloat16, got {scores.dtype} for {name}. "
-            f"Convert them with .float()."
-        )
-    if scores.numel() and np.isnan(_flat(scores).max()):
-        raise SpecError(
-            f"scores are numbers, got NaN for {name}. The training probably diverged: "
-            f"try a lower learning rate."
-        )
+def _check(scores: Tensors) -> None:
+    for name, tensor in scores.items():
+        if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+            raise SpecError(
+                f"scores are float32, float16 or bfloat16, got {tensor.dtype} for {name}. "
+                f"Convert them with .float()."
+            )
+    largest = _each(lambda name: _flat(scores[name]).max(initial=-np.inf), scores)
+    for name, score in zip(scores, largest, strict=True):
+        if np.isnan(score):
+            raise SpecError(
+                f"scores are numbers, got NaN for {name}. The training probably diverged: "
+                f"try a lower learning rate."
+            )
 
 
 def _remove(scores: Tensors, mask: Mask, doomed: int) -> Mask:
     """Kill the `doomed` lowest living weights; doomed > 0."""
     threshold, dying, ties = _threshold(scores, mask, doomed)
-    kept: Tensors = {}
-    for name in mask:
-        flat, alive = _flat(scores[name]), _flat_alive(mask[name])
-        above = flat >= threshold if dying == 0 else flat > threshold
-        above &= alive
-        if 0 < dying < ties:
-            equal = np.flatnonzero((flat == threshold) & alive)
-            above[equal[dying:]] = True
-            dying, ties = max(dying - len(equal), 0), ties - len(equal)
-        kept[name] = torch.from_numpy(above).reshape(mask[name].shape)
-    return Mask(kept)
+
+    def above(name: str) -> Bools:
+        kept = _flat(scores[name]) > threshold
+        kept &= _flat_alive(mask[name])
+        return kept
+
+    kept = dict(zip(mask, _each(above, mask), strict=True))
+    if dying < ties:
+        for name, living in kept.items():
+            equal = np.flatnonzero((_flat(scores[name]) == threshold) & _flat_alive(mask[name]))
+            living[equal[dying:]] = True
+            dying = max(dying - len(equal), 0)
+    shapes = mask.shapes
+    return Mask({name: torch.from_numpy(kept[name]).reshape(shapes[name]) for name in mask})
 
 
-def _threshold(scores: Tensors, mask: Mask, rank: int) -> tuple[Floats, int, int]:
-    """The rank-th lowest score of a living weight (rank > 0), by counting twice.
+def _threshold(scores: Tensors, mask: Mask, rank: int) -> tuple[np.float32, int, int]:
+    """The rank-th lowest score of a living weight (rank > 0).
 
-    The bits of a float, read as an integer, rise with it where it is positive and fall where it
-    is negative. So a histogram of the upper 16 bits says which of them the threshold has, and
-    one of the lower 16 bits of those that have the same upper bits says which score it is.
+    A sample says between which two scores it lies, nearly for sure; the living weights below are
+    counted, and those between ordered. If the sample was wrong, all are.
 
     Returns: the score, how many weights of exactly that score are to die, and how many there are.
     """
-
-    def count_upper(bits: Ints, alive: Bools) -> Ints:
-        bins = (bits >> 16) + (_HALF + 1)
-        bins *= alive  # the dead fall into bin 0
-        return np.bincount(bins, minlength=2 * _HALF + 1)
-
-    def count_lower(bits: Ints, alive: Bools) -> Ints:
-        inside = (bits >> 16) == upper
-        inside &= alive
-        return np.bincount(bits[inside] & 0xFFFF, minlength=2 * _HALF)
-
-    counts = _count(count_upper, scores, mask)[1:]
-    place, rank, _ = _find(np.concatenate([counts[:_HALF][::-1], counts[_HALF:]]), rank)
-    upper = place - _HALF if place >= _HALF else -1 - place
-    counts = _count(count_lower, scores, mask)
-    place, rank, ties = _find(counts[::-1] if upper < 0 else counts, rank)
-    lower = 2 * _HALF - 1 - place if upper < 0 else place
-    return np.array((upper << 16) | lower, dtype=np.int32).view(np.float32), rank, ties
+    below, between = _between(scores, mask, *_bracket(scores, mask, rank))
+    if not below < rank <= below + between.size:
+        below, between = _between(scores, mask, -np.inf, np.inf)
+    place = rank - below - 1
+    between.partition(place)
+    threshold = between[place]
+    lower = int(np.count_nonzero(between < threshold))
+    return threshold, place + 1 - lower, int(np.count_nonzero(between == threshold))
 
 
-def _find(counts: Ints, rank: int) -> tuple[int, int, int]:
-    """The bin that holds the rank-th entry, the rank within that bin, and the bin's count."""
-    totals = counts.cumsum()
-    place = int(np.searchsorted(totals, rank))
-    return place, rank - int(totals[place] - counts[place]), int(counts[place])
+def _bracket(scores: Tensors, mask: Mask, rank: int) -> tuple[float, float]:
+    """Two scores that the rank-th lowest of a living weight lies between, if a sample is fair."""
+    stride = mask.size // _SAMPLE | 1  # odd, so as to meet every column of most matrices
+    drawn = np.concatenate(
+        [_flat(scores[n])[::stride][_flat_alive(mask[n])[::stride]] for n in mask]
+    )
+    drawn.sort()
+    share = rank / (mask.size - mask.dead)
+    slack = _SIGMAS * sqrt(share * (1 - share) * drawn.size) + 1
+    low, high = floor(share * drawn.size - slack), ceil(share * drawn.size + slack)
+    return (
+        float(drawn[low]) if low >= 0 else -np.inf,
+        float(drawn[high]) if high < drawn.size else np.inf,
+    )
 
 
-def _count(count: Callable[[Ints, Bools], Ints], scores: Tensors, mask: Mask) -> Ints:
-    """The sum of `count` over pieces of all tensors: score bits (-0.0 as +0.0) and who is alive.
+def _between(scores: Tensors, mask: Mask, low: float, high: float) -> tuple[int, Floats]:
+    """How many living weights score below `low`, and the scores from there to `high`."""
 
-    Counts are integers, so the order in which threads finish can't change them.
-    """
-
-    def tensor(name: str) -> Ints:
+    def tensor(name: str) -> tuple[int, list[Floats]]:
         flat, alive = _flat(scores[name]), _flat_alive(mask[name])
-        starts = range(0, max(flat.size, 1), _CHUNK)
-        pieces = ((flat[at : at + _CHUNK] + _ZERO, alive[at : at + _CHUNK]) for at in starts)
-        return cast(Ints, sum(count(piece.view(np.int32), living) for piece, living in pieces))
+        below, found = 0, []
+        for at in range(0, flat.size, _CHUNK):
+            piece, living = flat[at : at + _CHUNK], alive[at : at + _CHUNK]
+            under = piece < low
+            under &= living
+            below += int(np.count_nonzero(under))
+            inside = piece <= high
+            inside &= living
+            inside ^= under  # what is under is below high, too
+            found.append(piece[inside])
+        return below, found
 
+    counts, pieces = zip(*_each(tensor, mask), strict=True)
+    return sum(counts), np.concatenate([piece for found in pieces for piece in found])
+
+
+def _each(do: Callable[[str], T], names: Iterable[str]) -> list[T]:
+    """What a function makes of each tensor, in their order, on the threads of torch."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return cast(Ints, sum(pool.map(tensor, mask)))
+        return list(pool.map(do, names))
 
 
 def _flat(scores: Tensor) -> Floats:
