@@ -11,7 +11,17 @@ Each message says what was expected, what came, and what to do. Any other except
 and keeps its traceback.
 """
 
-__all__ = ["DataError", "ModelError", "OutputError", "SpecError", "TicketError", "TombolaError"]
+__all__ = [
+    "DataError",
+    "ModelError",
+    "OutputError",
+    "SpecError",
+    "TicketError",
+    "TombolaError",
+    "cut",
+]
+
+_WIDTH = 80
 
 
 class TombolaError(Exception):
@@ -36,3 +46,9 @@ class TicketError(TombolaError):
 
 class OutputError(TombolaError):
     """A folder can't be used for results."""
+
+
+def cut(came: object) -> str:
+    """What came, quoted for a message, as far as it fits."""
+    told = str(came)
+    return repr(told if len(told) <= _WIDTH else f"{told[:_WIDTH]}…")

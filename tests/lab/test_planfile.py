@@ -493,6 +493,7 @@ def test_a_mistake_at_the_top_is_told_with_its_line(refusal: Any, text: str, mes
         ("", " expected `field: value` lines, got nothing."),
         ("- a\n", " expected `field: value` lines, got a list."),
         ("plan", " expected `field: value` lines, got 'plan'."),
+        ("a" * 999, f" expected `field: value` lines, got '{'a' * 80}…'."),
         ("version: 1\narms: [1\ntasks: x", "3: expected YAML: "),
         ("version: 1\n---\nversion: 1\n", "2: expected YAML: "),
         ("version: \x00", " expected YAML: "),

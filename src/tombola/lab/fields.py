@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from tombola.errors import SpecError
+from tombola.errors import SpecError, cut
 from tombola.lab.arm import Sparsities, TaskName
 from tombola.registry import unknown
 from tombola.scalars import CALLED
@@ -178,5 +178,5 @@ class Fields:
 
 def _told(node: Node | None) -> str:
     if isinstance(node, ScalarNode):
-        return repr(node.value) if node.value else "nothing"
+        return cut(node.value) if node.value else "nothing"
     return "nothing" if node is None else "a list" if isinstance(node, SequenceNode) else "fields"

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from tombola.errors import SpecError
+from tombola.errors import SpecError, cut
+from tombola.scalars import CALLED
 from tombola.study.row import COLUMNS, Row, digest, minus
 
 __all__ = ["filled", "is_table", "read_rows"]
@@ -31,10 +32,10 @@ def _share(text: str) -> Decimal:
 
 
 READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
-    str: (str, "text"),
-    int: (int, "a whole number"),
-    float: (_number, "a number"),
-    Decimal: (_share, "a number"),
+    str: (str, CALLED[str]),
+    int: (int, CALLED[int]),
+    float: (_number, CALLED[float]),
+    Decimal: (_share, CALLED[float]),
     tuple[str, ...]: (lambda text: tuple(text.split()), "words"),
     Mapping[str, Any]: (lambda text: {"digest": text}, "a digest"),
 }
@@ -158,9 +159,10 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
 def _expect_columns(path: Path, there: Sequence[str]) -> None:
     lacking = [name for name in COLUMNS if name not in there]
     if lacking:
+        more = f" and {len(lacking) - 1} more columns" if len(lacking) > 1 else ""
         raise SpecError(
             f"expected a table with one row a run in {str(path)!r}, as `tombola table PLAN "
-            f"--output FILE` writes it, got one without {', '.join(lacking)}."
+            f"--output FILE` writes it, got one without {lacking[0]}{more}."
         )
 
 
@@ -181,7 +183,7 @@ def _value(name: str, text: str) -> Any:
     try:
         value = read(text)
     except ValueError as error:
-        raise SpecError(f"expected {expected} as {name}, got {text!r}") from error
+        raise SpecError(f"expected {expected} as {name}, got {cut(text)}") from error
     if name == "state" and value not in STATES:
-        raise SpecError(f"expected one of {', '.join(STATES)} as state, got {text!r}")
+        raise SpecError(f"expected one of {', '.join(STATES)} as state, got {cut(text)}")
     return value

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tombola.errors import DataError, SpecError
+from tombola.errors import DataError, SpecError, cut
 from tombola.registry import unknown
 from tombola.scalars import check_scalars
 from tombola.specs import TrainSpec
@@ -202,7 +202,7 @@ def _read(path: Path) -> Task:
         reason = " ".join(str(error).split()).rstrip(".")
         raise SpecError(f"expected a task as YAML in {str(path)!r}, got: {reason}.") from None
     if not isinstance(fields, dict):
-        raise SpecError(f"{path}: expected `field: value` lines, got {fields!r}.")
+        raise SpecError(f"{path}: expected `field: value` lines, got {cut(fields)}.")
     task = parse_task({"name": path.stem, **fields}, str(path))
     if task.data and not on_hub(task.data):
         return replace(task, data=str(path.parent / task.data))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from safetensors.numpy import load
 
-from tombola.errors import SpecError, TicketError
+from tombola.errors import SpecError, TicketError, cut
 from tombola.specs import exact
 from tombola.ticket.folder import parse_object, read_limited
 from tombola.ticket.mask import Shapes, Tensors
@@ -105,8 +105,7 @@ def _fraction(name: str, text: str) -> Decimal:
 
 def _bad(name: str, expected: str, came: object) -> TicketError:
     return TicketError(
-        f"expected {expected} as {name!r} in ticket.json, got {str(came)[:80]!r}. "
-        f"Fetch the ticket again."
+        f"expected {expected} as {name!r} in ticket.json, got {cut(came)}. Fetch the ticket again."
     )
 
 
