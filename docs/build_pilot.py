@@ -88,7 +88,7 @@ def overlap(rows: Sequence[Row]) -> str:
 
 def one_shot(rows: Sequence[Row]) -> str:
     """IMP minus one-shot pruning."""
-    tickets, pruned = found(rows, arm="tickets"), found(rows, kind="one-shot")
+    tickets, pruned = found(rows, arm="tickets"), found(rows, kind="one-shot", of="tickets")
     lines = []
     for task, there in pruned.items():
         for at, theirs in there.items():
@@ -127,7 +127,7 @@ def seen(rows: Sequence[Row]) -> str:
     """Every network of a task on that task, minus dense, with its verdict."""
     judged: dict[tuple[str, str], dict[str, Judged]] = {}
     for each in matching(rows).judged:
-        if each.row.kind in NAMES and not each.row.habits:
+        if each.row.kind in NAMES and not each.row.habits and each.row.arm != "one-shot":
             mine = judged.setdefault((each.row.target, each.row.kind), {})
             mine[in_percent(each.pair.sparsity)] = each
     every = sorted({at for there in judged.values() for at in there})
@@ -155,7 +155,7 @@ def transfer(rows: Sequence[Row]) -> str:
     targets = list(dict.fromkeys(mine[0].target for mine in moved))
     sources = list(dict.fromkeys(mine[0].source for mine in moved))
     place = {(mine[0].source, mine[0].target): mine for mine in moved}
-    place |= {("one-shot", task): on[at] for task, on in found(rows, kind="one-shot").items()}
+    place |= {("one-shot", task): on[at] for task, on in found(rows, arm="one-shot").items()}
     lines = []
     for source in [*sources, "one-shot"]:
         cells = []
