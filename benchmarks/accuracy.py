@@ -21,7 +21,7 @@ SEEDS = tuple(range(6))
 def main() -> None:
     """Train both sides, and report every score."""
     short: dict[str, Any] = {"seeds": SEEDS[:2], "examples": 64, "test_examples": 32}
-    whole: dict[str, Any] = {"seeds": SEEDS, "examples": 1024}
+    whole: dict[str, Any] = {"seeds": SEEDS, "examples": 1024, "test_examples": 512}
     protocol = replace(DENSE, **(short if "--quick" in sys.argv else whole))
     scores = {side.__name__: alone(side, protocol)["dense"] for side in (ours, trainer)}
     report = {

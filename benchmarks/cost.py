@@ -84,13 +84,13 @@ def _texts(count: int, length: int) -> Examples:
 def main() -> None:
     """Measure, and report."""
     quick = "--quick" in sys.argv
-    lengths, shapes = LENGTHS[: 1 if quick else None], list(SHAPES)[: 1 if quick else None]
+    few = 1 if quick else None
     protocol = replace(QUICK if quick else WHOLE, seeds=(0,))
     report = {
         "tokens_a_step": TOKENS,
         "matmul_gflops": alone(matmul_rate, 2),
-        "lengths": [alone(step, 6, 384, length, 2) for length in lengths],
-        "shapes": {name: alone(step, *SHAPES[name], 64, 2) for name in shapes},
+        "lengths": [alone(step, 6, 384, length, 2) for length in LENGTHS[:few]],
+        "shapes": {name: alone(step, *SHAPES[name], 64, 2) for name in list(SHAPES)[:few]},
         "rounds": {
             rounds: alone(ours, replace(protocol, rounds=rounds))
             for rounds in ((1,) if quick else (1, 3, 5))

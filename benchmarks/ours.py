@@ -6,7 +6,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,12 @@ from tombola.lab.subjects import Subjects
 __all__ = ["ours", "search"]
 
 
-def ours(protocol: Protocol, workers: int = 1, *, apart: bool = False) -> dict[str, Any]:
+def ours(protocol: Protocol, workers: int = 1) -> dict[str, Any]:
     """The search by tombola.
 
     Args:
         protocol: what is done.
         workers: processes that share the jobs, and the threads.
-        apart: train the dense networks in a store of their own, as if nothing were shared.
     """
     spent: dict[str, float] = defaultdict(float)
     folder = Path(tempfile.mkdtemp())
@@ -38,10 +36,6 @@ def ours(protocol: Protocol, workers: int = 1, *, apart: bool = False) -> dict[s
         with _watched(spent):
             began = time.perf_counter()
             found = search(protocol, folder / "store", workers)
-            if apart:
-                found["trainings"] += search(replace(protocol, rounds=0), folder / "other", 1)[
-                    "trainings"
-                ]
             seconds = time.perf_counter() - began
     finally:
         shutil.rmtree(folder)

@@ -8,14 +8,26 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
+from functools import cache
 from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
 from typing import Any
 
 import torch
 
 from tombola.ticket.provenance import versions
 
-__all__ = ["DENSE", "QUICK", "WHOLE", "Protocol", "alone", "machine", "matmul_rate"]
+__all__ = [
+    "DENSE",
+    "QUICK",
+    "ROUND",
+    "STEP",
+    "WHOLE",
+    "Protocol",
+    "alone",
+    "machine",
+    "matmul_rate",
+]
 
 
 @dataclass(frozen=True)
@@ -56,14 +68,26 @@ class Protocol:
 
 
 WHOLE = Protocol()
-DENSE = replace(WHOLE, examples=512, test_examples=512, seeds=(0,), rounds=0)
-"""One dense training on enough examples to learn something."""
+DENSE = replace(WHOLE, examples=256, test_examples=256, seeds=(0,), rounds=0)
+"""One dense training, long enough that its steps are what takes time."""
+STEP = replace(WHOLE, examples=WHOLE.batch_size, seeds=(0,), rounds=0)
+"""One step, for a precision that may be many times slower."""
+ROUND = replace(WHOLE, examples=1024, test_examples=256, seeds=(0,), rounds=1)
+"""One round of a size nearer to a user's, for the shares of what trains nothing."""
 QUICK = Protocol(examples=16, test_examples=8, batch_size=8, seeds=(0,), rounds=1)
+
+
+@cache
+def _fresh() -> ForkServerContext:
+    """Makes processes that have imported the libraries and done nothing yet."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["torch", "transformers.trainer", "tombola.lab.run"])
+    return context
 
 
 def alone(do: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a new process, so that no side profits or suffers from another."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=_fresh()) as pool:
         return pool.submit(do, *arguments).result()
 
 

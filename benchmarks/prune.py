@@ -11,14 +11,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from decimal import Decimal
-from multiprocessing import get_context
 
 import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from protocol import alone
 from tombola.ticket.mask import Mask
 from tombola.ticket.provenance import versions
 from tombola.ticket.prune import keep_top
@@ -74,8 +73,7 @@ def main() -> None:
     for side in SIDES:
         runs = []
         for _ in range(3):
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                runs.append(pool.submit(measure, side).result())
+            runs.append(alone(measure, side))
         medians[side] = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     ratios = {
         name: medians["torch"][name] / medians["keep_top"][name] for name in ("seconds", "extra_mb")

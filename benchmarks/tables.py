@@ -107,10 +107,14 @@ def _utilisation(time: dict[str, Any]) -> str:
 
 
 def _shares(time: dict[str, Any]) -> str:
-    shares = time["share_of_a_search"]
+    short, long = time["share_of_a_search"].values()
+    examples = [time[name]["examples"] for name in ("protocol", "long_protocol")]
+    head = ("part", *(f"of trainings on {count:,} examples" for count in examples))
     return (
         "Shares of a search (the goals: pruning under 1 %, all others but training 10 %):\n\n"
-        + (_table(("part", "share"), ((part, _percent(share)) for part, share in shares.items())))
+        + _table(
+            head, ((part, _percent(share), _percent(long[part])) for part, share in short.items())
+        )
     )
 
 

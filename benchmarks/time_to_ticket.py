@@ -17,7 +17,7 @@ import torch
 
 from ours import ours
 from peers import SETTINGS, padded, trainer
-from protocol import DENSE, QUICK, WHOLE, Protocol, alone, machine, matmul_rate
+from protocol import DENSE, QUICK, ROUND, STEP, WHOLE, Protocol, alone, machine, matmul_rate
 
 COLD = """
 import os, sys, time
@@ -58,23 +58,26 @@ def utilisation(row: dict[str, Any], rate: float) -> float:
     return float(6 * row["tokens"] * row["scope_size"] / seconds / rate / 1e9)
 
 
-def rows(protocol: Protocol, dense: Protocol) -> dict[str, dict[str, Any]]:
+def rows(
+    protocol: Protocol, dense: Protocol, step: Protocol, long: Protocol
+) -> dict[str, dict[str, Any]]:
     """Every side and every factor, one after another."""
-    half = replace(protocol, seeds=protocol.seeds[:1], rounds=0)
+    apart, half = replace(protocol, rounds=0), replace(step, precision="bf16")
     sides: dict[str, tuple[Any, ...]] = {
         "padded": (padded, protocol),
         "trainer": (trainer, protocol),
         "ours": (ours, protocol),
         "ours, 2 workers": (ours, protocol, 2),
-        "ours, dense runs apart": (_apart, protocol),
-        "trainer, dense runs apart": (trainer, replace(protocol, rounds=0)),
+        "ours, its dense runs once more": (ours, apart),
+        "trainer, its dense runs once more": (trainer, apart),
         "dense: padded": (padded, dense),
         "dense: trainer": (trainer, dense),
         "dense: ours": (ours, dense),
-        "one dense training: ours, fp32": (ours, half),
-        "one dense training: ours, bf16": (ours, replace(half, precision="bf16")),
-        "one dense training: trainer, fp32": (trainer, half),
-        "one dense training: trainer, bf16": (trainer, replace(half, precision="bf16")),
+        "one step: ours, fp32": (ours, step),
+        "one step: ours, bf16": (ours, half),
+        "one step: trainer, fp32": (trainer, step),
+        "one step: trainer, bf16": (trainer, half),
+        "one long round: ours": (ours, long),
     }
     made = {}
     for name, (side, *arguments) in sides.items():
@@ -83,57 +86,60 @@ def rows(protocol: Protocol, dense: Protocol) -> dict[str, dict[str, Any]]:
     return made
 
 
-def _apart(protocol: Protocol) -> dict[str, Any]:
-    return ours(protocol, apart=True)
-
-
 def ratios(made: dict[str, dict[str, Any]]) -> dict[str, float]:
     """How many times faster; each factor alone, and all that pay together."""
     seconds = {name: row["seconds"] for name, row in made.items()}
     training = {name: row["training_seconds"] for name, row in made.items()}
-    one = "one dense training: "
-    best = seconds["ours, 2 workers"]
+    best, more = seconds["ours, 2 workers"], "its dense runs once more"
     return {
         "padded / ours": seconds["padded"] / seconds["ours"],
         "trainer / ours": seconds["trainer"] / seconds["ours"],
         "factor: 2 workers of 1 thread": seconds["ours"] / best,
-        "factor: shared runs": seconds["ours, dense runs apart"] / seconds["ours"],
-        "factor: bf16": training[f"{one}ours, fp32"] / training[f"{one}ours, bf16"],
-        "factor: bf16 for trainer": training[f"{one}trainer, fp32"]
-        / training[f"{one}trainer, bf16"],
+        "factor: shared runs": 1 + seconds[f"ours, {more}"] / seconds["ours"],
+        "factor: bf16": training["one step: ours, fp32"] / training["one step: ours, bf16"],
+        "factor: bf16 for trainer": training["one step: trainer, fp32"]
+        / training["one step: trainer, bf16"],
         "padded / ours with 2 workers": seconds["padded"] / best,
         "trainer / ours with 2 workers": seconds["trainer"] / best,
         "trainer and its dense runs / ours with 2 workers": (
-            seconds["trainer"] + seconds["trainer, dense runs apart"]
+            seconds["trainer"] + seconds[f"trainer, {more}"]
         )
         / best,
     }
 
 
+def shares(row: dict[str, Any]) -> dict[str, float]:
+    """What each part takes of a search."""
+    spent = {"training": row["training_seconds"], **row["spent"]}
+    return {part: seconds / row["seconds"] for part, seconds in spent.items()}
+
+
 def main() -> None:
     """Measure, and report with every setting."""
     quick = "--quick" in sys.argv
-    protocol = QUICK if quick else WHOLE
-    dense = replace(QUICK, rounds=0) if quick else DENSE
+    protocol, long = (QUICK, QUICK) if quick else (WHOLE, ROUND)
+    dense, step = (replace(QUICK, rounds=0),) * 2 if quick else (DENSE, STEP)
     about = machine()
     before = {threads: alone(matmul_rate, threads) for threads in (1, 2)}
-    made = rows(protocol, dense)
+    made = rows(protocol, dense, step, long)
     after = {threads: alone(matmul_rate, threads) for threads in (1, 2)}
     rate = max(before[2], after[2], 2 * before[1], 2 * after[1])
-    mine = made["ours"]
-    others = {part: seconds / mine["seconds"] for part, seconds in mine["spent"].items()}
     report = {
         "protocol": protocol.settings(),
         "dense_protocol": dense.settings(),
+        "step_protocol": step.settings(),
+        "long_protocol": long.settings(),
         "peers": SETTINGS,
         "rows": made,
         "ratios": ratios(made),
-        "share_of_a_search": {"training": mine["training_seconds"] / mine["seconds"], **others},
+        "share_of_a_search": {
+            name: shares(made[name]) for name in ("ours", "one long round: ours")
+        },
         "matmul_gflops": {"before": before, "after": after, "best_of_2_threads": rate},
         "utilisation": {
-            name: utilisation(row, rate) for name, row in made.items() if "one dense" not in name
+            name: utilisation(row, rate) for name, row in made.items() if "one step" not in name
         },
-        "cold_start_seconds": cold_start(1 if quick else 3),
+        "cold_start_seconds": cold_start(1 if quick else 2),
         "machine": about,
         "threads_of_torch": torch.get_num_threads(),
     }
