@@ -37,27 +37,36 @@ def _rows(options: Namespace) -> tuple[list["Row"], tuple["Plan", "Store"] | Non
     return table, (plan, kept)
 
 
+def _show_gaps(options: Namespace, table: list["Row"]) -> None:
+    """What is missing, and what goes on with it; with a table nothing does."""
+    from tombola.study.recorded import is_table
+    from tombola.terminal import screen
+    from tombola.terminal_study import show_unfinished
+
+    show_unfinished(table, screen(), plan=None if is_table(options.plan) else options.plan)
+
+
 def matching(options: Namespace) -> None:
     """Which networks of a plan match their dense network."""
     from tombola.study.evidence import one_run
     from tombola.study.winning import matching
     from tombola.terminal import screen
-    from tombola.terminal_study import show_matching, show_unfinished
+    from tombola.terminal_study import show_matching
 
     table, there = _rows(options)
     found = matching(table, one_run(there[1]) if there else None)
     write_json(options.json, found.to_json())
     show_matching(found, screen())
-    show_unfinished(table, screen(), plan=options.plan if there else None)
+    _show_gaps(options, table)
 
 
 def transfer(options: Namespace) -> None:
     """How the tickets of each task fare on the others."""
     from tombola.study.transfer import transfer
     from tombola.terminal import screen
-    from tombola.terminal_study import show_transfer, show_unfinished
+    from tombola.terminal_study import show_transfer
 
-    table, there = _rows(options)
+    table, _ = _rows(options)
     found = transfer(table)
     if not found:
         raise SpecError(
@@ -66,20 +75,20 @@ def transfer(options: Namespace) -> None:
         )
     write_json(options.json, [matrix.to_json() for matrix in found])
     show_transfer(found, screen())
-    show_unfinished(table, screen(), plan=options.plan if there else None)
+    _show_gaps(options, table)
 
 
 def claims(options: Namespace) -> None:
     """What becomes of each claim of the paper."""
     from tombola.study.claims import claims
     from tombola.terminal import screen
-    from tombola.terminal_study import show_claims, show_unfinished
+    from tombola.terminal_study import show_claims
 
-    table, there = _rows(options)
+    table, _ = _rows(options)
     found = claims(table)
     write_json(options.json, [claim.to_json() for claim in found])
     show_claims(found, screen())
-    show_unfinished(table, screen(), plan=options.plan if there else None)
+    _show_gaps(options, table)
 
 
 def table_parser(parser: Parser) -> None:

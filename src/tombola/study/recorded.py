@@ -11,11 +11,11 @@ from typing import Any, get_args, get_type_hints
 
 from tombola.errors import SpecError, cut
 from tombola.scalars import CALLED
+from tombola.study.export import SUFFIXES
 from tombola.study.row import COLUMNS, Row, digest, minus
 
 __all__ = ["filled", "is_table", "read_rows"]
 
-SUFFIXES = (".csv", ".parquet")
 STATES = ("done", "missing", "no number")
 
 
@@ -45,7 +45,7 @@ TYPES = {name: get_type_hints(Row)[name] for name in COLUMNS}
 
 def is_table(path: str | Path) -> bool:
     """Whether a file's name is that of a table which can be read back."""
-    return Path(path).suffix in SUFFIXES
+    return SUFFIXES.get(Path(path).suffix) in ("csv", "parquet")
 
 
 def read_rows(path: str | Path) -> list[Row]:

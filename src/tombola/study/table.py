@@ -88,9 +88,7 @@ def refuse_mixed_rows(table: Iterable[Row]) -> None:
                 records.setdefault(key, (told, numerics))
     for records in by_target.values():
         names, numerics_of_all = zip(*records.values(), strict=True) if records else ((), ())
-        if any(
-            "digest" in each for each in numerics_of_all
-        ):  # read from a table, which has no more
+        if any("digest" in each for each in numerics_of_all):  # a table has no more of them
             numerics_of_all = tuple({"digest": digest(each)} for each in numerics_of_all)
         refuse_mixed(numerics_of_all, names)
 
