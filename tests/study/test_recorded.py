@@ -143,7 +143,7 @@ def test_a_table_that_is_not_there_or_empty_or_no_parquet_is_refused(
         ("score", "nan", "a number as score, got 'nan' in row 2"),
         ("margin", "", "a number as margin, got '' in row 2"),
         ("sparsity", "most", "a number as sparsity, got 'most' in row 2"),
-        ("state", "perhaps", "one of done, missing, no number as state, got 'perhaps' in row 2"),
+        ("state", "perhaps", "one of done, missing, diverged as state, got 'perhaps' in row 2"),
     ],
 )
 def test_a_value_that_is_none_of_its_column_is_named(
@@ -174,6 +174,19 @@ def test_a_table_fills_what_is_missing_and_nothing_else() -> None:
     assert [row.jaccard_one_shot for row in kept] == [0.5] * 3
     elsewhere = [replace(row, key="k", dense_key="d", mask_key="m") for row in theirs]
     assert filled(gap, elsewhere) == gap
+
+
+def test_a_run_that_diverged_stays_so_through_a_table_and_fills_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    gap = network("imp", "a", None, dense=(None,) * 3)
+    dense = [replace(row, name="dense", kind="dense", key=row.dense_key) for row in gap]
+    ours = [replace(row, state="diverged", numerics=NUMERICS) for row in (*dense, *gap)]
+    there = read_rows(written(tmp_path, ours))
+    assert {row.state for row in there} == {"diverged"}
+    found = filled(gap, there)
+    assert {row.state for row in found} == {"diverged"}
+    assert all(row.dense_numerics for row in found)
 
 
 def test_a_table_with_another_score_of_the_same_training_is_refused() -> None:

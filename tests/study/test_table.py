@@ -55,9 +55,16 @@ def plan(tmp_path: Path) -> Plan:
     return expand(read_plan(file), subject)
 
 
-def finish(store: Store, job: Job, score: float | None, **numerics: Any) -> None:
+def finish(
+    store: Store,
+    job: Job,
+    score: float | None,
+    diverged: dict[str, Any] | None = None,
+    **numerics: Any,
+) -> None:
     """Keep a training as if it had been done."""
-    facts = {"score": score, "trivial": 50.0, "summed_learning_rate": 0.01, "metric": "accuracy"}
+    facts: dict[str, Any] = {"score": score, "trivial": 50.0, "metric": "accuracy"}
+    facts |= {"summed_learning_rate": 0.01} | ({"diverged": diverged} if diverged else {})
     done = Result(
         **job.named(), facts=facts, numerics={**NUMERICS, **numerics}, seconds=2.0, peak_memory=1
     )
@@ -132,12 +139,21 @@ def test_the_ends_of_a_line_are_no_tickets(plan: Plan, store: Store) -> None:
     assert "basin" not in {each.row.arm for each in matching(table).judged}
 
 
-def test_a_score_that_is_no_number_is_told_from_one_that_is_missing(
+def test_runs_that_need_weights_of_one_that_diverged_have_diverged_and_others_are_missing(
     plan: Plan, tmp_path: Path
 ) -> None:
-    kept = Store(tmp_path / "nan")
-    finish(kept, plan.cells[0].training, float("nan"))
-    assert [row.state for row in rows(plan, kept)[:2]] == ["no number", "missing"]
+    kept, dense = Store(tmp_path / "nan"), plan.cells[0].training
+    finish(kept, dense, None, diverged={"step": 3, "what": "loss"})
+    table = [row for row in rows(plan, kept) if (row.source or row.target) == row.target]
+    states = {
+        (row.arm, row.kind): row.state
+        for row in table
+        if (row.seed, row.target) == (0, "sentiment") and row.sparsity in (None, Decimal("0.6"))
+    }
+    assert states["dense", "dense"] == states["tickets", "imp"] == "diverged"
+    assert states["swept", "reinit"] == "diverged"
+    assert states["one-shot", "one-shot"] == states["code", "imp"] == "missing"
+    assert {row.state for row in table if row.seed == 1} == {"missing"}
 
 
 def test_overlap_with_one_shot_is_told_where_both_masks_are_kept(plan: Plan, store: Store) -> None:

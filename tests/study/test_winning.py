@@ -181,13 +181,18 @@ def test_an_unfinished_network_is_judged_by_its_seeds_and_settles_no_every_task(
     json.dumps(found.to_json())
 
 
-def test_a_score_that_is_no_number_leaves_no_verdict_instead_of_being_left_out() -> None:
+def test_a_run_that_diverged_leaves_no_verdict_instead_of_being_left_out() -> None:
     table = search("a", 0.0)
-    table[1] = replace(table[1], score=None, state="no number")
+    table[1] = replace(table[1], score=None, state="diverged")
     found = only(table)
     assert found.verdict is None
-    assert found.why.startswith("the score of imp, seed 1 (tickets.imp.")
-    assert found.why.endswith("), is no number")
+    assert found.why.startswith("imp, seed 1 (tickets.imp.")
+    assert found.why.endswith("), diverged")
+
+
+def test_a_dense_run_that_diverged_is_named_as_what_leaves_no_verdict() -> None:
+    table = [replace(row, dense=None) if row.seed == 2 else row for row in search("a", 0.0)]
+    assert only(table).why == "dense, seed 2 (dense.a.2), diverged"
 
 
 def test_mixed_numerics_are_refused() -> None:

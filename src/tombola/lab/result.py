@@ -10,6 +10,7 @@ from typing import Any, get_origin
 from tombola import specs
 from tombola.errors import OutputError
 from tombola.lab.work import Job, Named
+from tombola.task.divergence import Diverged
 
 __all__ = ["Result", "decode", "encode", "sha256"]
 
@@ -33,6 +34,11 @@ class Result(Named):
     """Name -> SHA-256; filled by the store."""
     sizes: dict[str, int] = field(default_factory=dict)
     """Name -> bytes; filled by the store."""
+
+    @property
+    def diverged(self) -> Diverged | None:
+        """Where a training ceased to be finite; None if it didn't, and has a score."""
+        return Diverged.of(self.facts)
 
     @classmethod
     def of(cls, job: Job, facts: dict[str, Any]) -> "Result":

@@ -217,7 +217,10 @@ def _too_sparse(part: Part, pairs: Iterable[Comparison]) -> list[str]:
 def _gaps(pairs: Iterable[Comparison]) -> list[str]:
     missing = []
     for pair in pairs:
-        if pair.gaps:
+        if pair.diverged:
+            told = ", ".join(f"{what}, seed {seed}" for seed, what, _ in pair.diverged)
+            missing.append(f"{pair.about()}: diverged: {told}")
+        elif pair.gaps:
             plural = "s" * (len(pair.gaps) > 1)
             missing.append(f"{pair.about()}: seed{plural} {', '.join(map(str, pair.gaps))}")
         elif len(pair.first) < 2:

@@ -109,8 +109,21 @@ class Comparison:
 
     @property
     def gaps(self) -> list[int]:
-        """Seeds for which a score is missing or no number."""
+        """Seeds for which a score is missing or diverged."""
         return self._seeds(there=False)
+
+    @cached_property
+    def diverged(self) -> list[tuple[int, str, str]]:
+        """Runs without a score, for which nobody need wait: seed, name and key of each."""
+        pairs = [(row, row.key) for row in (*self.first, *(self.second or ()))]
+        found = [(r.seed, r.name, key) for r, key in pairs if r.state == "diverged"]
+        if self.second is None:
+            found += [
+                (row.seed, "dense", row.dense_key)
+                for row in self.first
+                if row.dense is None and row.dense_numerics is not None
+            ]
+        return list(dict.fromkeys(found))
 
     def _seeds(self, *, there: bool) -> list[int]:
         both = zip(self.first, self._scores, strict=True)

@@ -44,8 +44,9 @@ def export(table: Sequence[Row], form: str, *, together: bool = False) -> bytes:
 
 def _state(group: Mapping[str, Any]) -> str:
     """How much of a group is there."""
-    done, cells = group["done"], group["cells"]
-    return "done" if done == cells else f"{done} of {cells} seeds"
+    done, cells, diverged = group["done"], group["cells"], group["diverged"]
+    lost = f", {diverged} diverged" * bool(diverged)
+    return "done" if done == cells else f"{done} of {cells} seeds{lost}"
 
 
 @FORMATS.register("csv")
@@ -74,7 +75,7 @@ def _arrow(column: str) -> Any:
     """The type of a column, the same whether anything is in it or not."""
     import pyarrow as pa
 
-    if column in ("seed", "rewind_step", "examples", "cells", "done"):
+    if column in ("seed", "rewind_step", "examples", "cells", "done", "diverged"):
         return pa.int64()
     numbers = ("learning_rate", "margin", "score", "dense", "difference", "trivial", "seconds")
     more = ("summed_learning_rate", "jaccard_one_shot", "mean", "std", "minus_dense")

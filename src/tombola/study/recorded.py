@@ -12,11 +12,9 @@ from typing import Any, get_args, get_type_hints
 from tombola.errors import SpecError, cut
 from tombola.scalars import CALLED
 from tombola.study.export import SUFFIXES
-from tombola.study.row import COLUMNS, Row, digest, minus
+from tombola.study.row import COLUMNS, STATES, Row, digest, minus
 
 __all__ = ["filled", "is_table", "read_rows"]
-
-STATES = ("done", "missing", "no number")
 
 
 def _number(text: str) -> float:
@@ -92,7 +90,12 @@ def filled(table: Sequence[Row], known: Iterable[Row]) -> list[Row]:
     there = {each.key: each for each in known if each.state != "missing"}
     dense = {each.dense_key: each for each in known if each.dense is not None}
     overlaps = {each.mask_key: each.jaccard_one_shot for each in known}
-    return [_filled(each, there.get(each.key), dense, overlaps) for each in table]
+    diverged = {key: each.numerics for key, each in there.items() if each.state == "diverged"}
+    found = [_filled(each, there.get(each.key), dense, overlaps) for each in table]
+    return [
+        replace(row, dense_numerics=row.dense_numerics or diverged.get(row.dense_key))
+        for row in found
+    ]
 
 
 def _filled(
@@ -184,6 +187,8 @@ def _value(name: str, text: str) -> Any:
         value = read(text)
     except ValueError as error:
         raise SpecError(f"expected {expected} as {name}, got {cut(text)}") from error
+    if name == "state" and value == "no number":  # as earlier tables have it
+        return "diverged"
     if name == "state" and value not in STATES:
         raise SpecError(f"expected one of {', '.join(STATES)} as state, got {cut(text)}")
     return value

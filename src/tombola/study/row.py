@@ -14,7 +14,21 @@ from tombola.lab.store import Result
 from tombola.lab.work import Job
 from tombola.specs import TrainSpec
 
-__all__ = ["COLUMNS", "HABITS", "Row", "digest", "habits", "minus", "row"]
+__all__ = [
+    "COLUMNS",
+    "HABITS",
+    "STATES",
+    "Row",
+    "digest",
+    "habits",
+    "minus",
+    "row",
+]
+
+STATES = ("done", "missing", "diverged")
+"""What has become of a run. One that diverged has no score: its numbers are not finite, or those
+of the training that its weights or its mask come from."""
+
 
 HABITS = ("rewind", "no-rewind", "keep-head", "long-horizon", "prune-first")
 """What a search did that the plain one, which rewinds to the pre-trained weights, does not."""
@@ -53,7 +67,7 @@ class Row:
     margin: float
     """Of the target: how far below dense still counts as matching."""
     state: str = "done"
-    """done, missing, or no number: trained, to a score that is none."""
+    """One of STATES."""
     score: float | None = None
     dense: float | None = None
     """Score of the dense network of the same seed."""
@@ -90,7 +104,9 @@ COLUMNS = tuple(f.name for f in dataclasses.fields(Row) if f.name != "dense_nume
 """Fields that a table has."""
 
 
-def row(plan: str, cell: Cell, mine: Result | None, dense: Result | None) -> Row:
+def row(
+    plan: str, cell: Cell, mine: Result | None, dense: Result | None, *, stopped: bool = False
+) -> Row:
     """The row of a cell.
 
     Args:
@@ -98,6 +114,7 @@ def row(plan: str, cell: Cell, mine: Result | None, dense: Result | None) -> Row
         cell: what was trained.
         mine: what came of it, if it is done.
         dense: what came of the dense network, if that is done.
+        stopped: whether it can't be done, because a training that it goes on from has diverged.
     """
     job = cell.training
     recipe = TrainSpec(**job.spec["train"])
@@ -122,7 +139,7 @@ def row(plan: str, cell: Cell, mine: Result | None, dense: Result | None) -> Row
         metric=job.subject.task.metric,
         split=job.subject.task.test_split,
         margin=job.subject.task.margin,
-        state="missing" if mine is None else "no number" if score is None else "done",
+        state=_state(mine, score, stopped=stopped),
         score=score,
         dense=yardstick,
         difference=minus(score, yardstick),
@@ -137,8 +154,14 @@ def row(plan: str, cell: Cell, mine: Result | None, dense: Result | None) -> Row
     )
 
 
+def _state(mine: Result | None, score: float | None, *, stopped: bool) -> str:
+    if mine is None:
+        return "diverged" if stopped else "missing"
+    return "diverged" if score is None else "done"
+
+
 def _score(result: Result | None) -> float | None:
-    """In points; None if there is none, or it is no number."""
+    """In points; None if there is none, or it is not finite."""
     score = result.facts["score"] if result else None
     return score if score is not None and isfinite(score) else None
 

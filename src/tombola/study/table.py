@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from tombola.errors import SpecError
+from tombola.lab.divergence import stopped
 from tombola.lab.numerics import refuse_mixed
 from tombola.lab.plan import Plan
 from tombola.lab.store import Result, Store
@@ -33,7 +34,12 @@ def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
         for key in (cell.key, cell.dense):
             if key not in kept:
                 kept[key] = store.read(key)
-    return [row(name, cell, kept[cell.key], kept[cell.dense]) for cell in plan.cells]
+    todo = {job.key for job in plan.jobs if not store.has(job.key)}
+    halted = stopped(plan.jobs, store, todo)
+    return [
+        row(name, cell, kept[cell.key], kept[cell.dense], stopped=cell.key in halted)
+        for cell in plan.cells
+    ]
 
 
 def with_overlaps(table: Sequence[Row], plan: Plan, store: Store) -> list[Row]:
@@ -107,6 +113,7 @@ def together(mine: Group) -> dict[str, Any]:
         "metric": mine[0].metric,
         "cells": len(mine),
         "done": len(scores),
+        "diverged": sum(each.state == "diverged" for each in mine),
         "mean": statistics.fmean(scores) if scores else None,
         "std": statistics.stdev(scores) if len(scores) > 1 else None,
         "minus_dense": statistics.fmean(changes) if changes else None,

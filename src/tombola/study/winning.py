@@ -177,13 +177,8 @@ def _judge(
     pair: Comparison, sd: float | None, one_run: OneRun | None
 ) -> tuple[Verdict | None, str]:
     """The verdict on what is there of a network, or why there is none."""
-    for row in pair.first:
-        for what, score, numerics, key in (
-            ("dense", row.dense, row.dense_numerics, row.dense_key),
-            (row.name, row.score, row.numerics, row.key),
-        ):
-            if numerics is not None and score is None:
-                return None, f"the score of {what}, seed {row.seed} ({key[:12]}), is no number"
+    for seed, what, key in pair.diverged:
+        return None, f"{what}, seed {seed} ({key[:12]}), diverged"
     there = [row for row in pair.first if row.seed in pair.seeds]
     if not there:
         return None, "no seed is there yet"

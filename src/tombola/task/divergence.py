@@ -1,0 +1,28 @@
+"""Where the numbers of a training ceased to be finite; no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Diverged"]
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """The first number of a training that was found to be infinite or NaN; it has no score."""
+
+    step: int
+    """Optimizer steps until then, counted from the first of its course."""
+    what: str
+    """loss, weights, or logits: those of the trained network on the test split."""
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Diverged | None":
+        """What the facts of a training say, if it diverged."""
+        found = facts.get("diverged")
+        return None if found is None else cls(**found)
+
+    def __str__(self) -> str:
+        """For people, after the name of the training."""
+        be = "is" if self.what == "loss" else "are"
+        return f"diverged: its {self.what} {be} not finite at step {self.step}"
