@@ -12,7 +12,7 @@ import pytest
 import tombola
 
 ROOT = Path(tombola.__file__).parent
-BASE = {"errors", "registry", "scalars", "specs", "flags"}
+BASE = {"errors", "printable", "registry", "scalars", "specs", "flags"}
 BELOW_API = {"base", "ticket", "task", "study", "lab", "ship"}
 
 ALLOWED = {
@@ -37,12 +37,13 @@ ALLOWED = {
     "api": (BELOW_API | {"api"}, set()),
     "root": ({"api"}, set()),
     "arguments": (BELOW_API, set()),
-    "terminal": (BELOW_API, {"rich"}),
-    "terminal_lab": (BELOW_API | {"terminal"}, {"rich"}),
+    "screen": ({"base"}, {"rich"}),
+    "terminal": (BELOW_API | {"screen"}, {"rich"}),
+    "terminal_lab": (BELOW_API | {"screen", "terminal"}, {"rich"}),
     "lab_cli": (BELOW_API | {"arguments", "terminal", "terminal_lab"}, set()),
-    "terminal_study": (BELOW_API | {"terminal"}, {"rich"}),
+    "terminal_study": (BELOW_API | {"screen", "terminal"}, {"rich"}),
     "study_cli": (BELOW_API | {"arguments", "terminal", "terminal_study"}, set()),
-    "terminal_anatomy": (BELOW_API | {"terminal"}, {"rich"}),
+    "terminal_anatomy": (BELOW_API | {"screen", "terminal"}, {"rich"}),
     "anatomy_cli": (BELOW_API | {"api", "arguments", "terminal", "terminal_anatomy"}, set()),
     "import_cli": (BELOW_API | {"api", "terminal"}, set()),
     "cli": (

@@ -14,6 +14,7 @@ from tombola.arguments import (
 )
 from tombola.errors import SpecError
 from tombola.flags import Parser
+from tombola.printable import printable
 from tombola.specs import exact
 
 __all__ = [
@@ -134,7 +135,7 @@ def connectivity(options: Namespace) -> None:
         from tombola.ship.connectivity import save
 
         for path in save(found, Path(options.output)):
-            print(path)
+            print(printable(path))
 
 
 # --- report ------------------------------------------------------------------
@@ -168,4 +169,4 @@ def report(options: Namespace) -> None:
         plan, kept = plan_in_store(options)
         page = plan_page(of_plan(options.plan, read_plan(options.plan), plan, kept))
     default = folder / "report.html" if folder.is_dir() else Path("report.html")
-    print(save(page, Path(options.output or default)))
+    print(printable(save(page, Path(options.output or default))))

@@ -28,6 +28,7 @@ from tombola.errors import SpecError, TombolaError
 from tombola.flags import Parser, add_flags
 from tombola.import_cli import import_masks, import_parser
 from tombola.lab_cli import run, run_parser, status, status_parser, store, store_parser
+from tombola.printable import printable
 from tombola.registry import unknown
 from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
 from tombola.study_cli import claims, matching, study_parser, table, table_parser, transfer
@@ -250,7 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1  # as rich does
     except TombolaError as error:
-        print(f"tombola: {error}", file=sys.stderr)
+        print(f"tombola: {printable(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as stopped:
         print(

@@ -48,4 +48,4 @@ def import_masks(options: Namespace) -> None:
         "train it": f"tombola evaluate {place} --task TASK",
     }
     for name, value in told.items():
-        screen().print(f"{name:9} {value}", soft_wrap=True, highlight=False, markup=False)
+        screen().print(f"{name:9} {value}", soft_wrap=True)

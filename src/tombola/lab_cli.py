@@ -47,7 +47,7 @@ def run(options: Namespace) -> int:
     kept = Store(lab.store)
     known.save()
     for note in sorted({note for job in plan.jobs for note in job.subject.notes}):
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"note: {note}", soft_wrap=True)
     if options.dry_run:
         from tombola.lab.estimate import estimate
         from tombola.lab.run import threads_of
@@ -130,12 +130,12 @@ def store(options: Namespace) -> int:
     elif options.chore == "verify":
         damaged = list(kept.verify())
         for key, what in damaged:
-            console.print(f"{key[:12]} {what}", soft_wrap=True, highlight=False)
+            console.print(f"{key[:12]} {what}", soft_wrap=True)
         console.print(f"{len(damaged)} of {len(kept.rows())} results are damaged")
         return 1 if damaged else 0
     else:
         for what, count in kept.collect().items():
-            console.print(f"{what.replace('_', ' '):16} {count:,}", highlight=False)
+            console.print(f"{what.replace('_', ' '):16} {count:,}")
         if kept.wanted():
             console.print("a plan is running: the weights that it reads stay")
     return 0

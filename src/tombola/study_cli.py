@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tombola.arguments import json_flag, plan_flags, plan_in_store, store_flag, write_json
 from tombola.errors import SpecError
 from tombola.flags import Parser
+from tombola.printable import printable
 
 if TYPE_CHECKING:
     from tombola.lab.plan import Plan
@@ -130,4 +131,7 @@ def table(options: Namespace) -> None:
     if options.output:
         write_bytes(options.output, content)
     else:
-        sys.stdout.write(content.decode())
+        text = content.decode()
+        if sys.stdout.isatty():
+            text = "\n".join(map(printable, text.split("\n")))
+        sys.stdout.write(text)

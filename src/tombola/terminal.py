@@ -7,13 +7,14 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from tombola.lab.engine import Watch
 from tombola.lab.store import Result
 from tombola.lab.work import Job
+from tombola.printable import printable
+from tombola.screen import Screen, styled
 from tombola.ticket.folder import directory_size
 
 __all__ = [
@@ -35,8 +36,8 @@ WIDE = 160
 
 def screen() -> Console:
     """Standard output, as wide as its window; `COLUMNS` tells of another width."""
-    found = Console()
-    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)
+    found = Screen()
+    return found if found.is_terminal or "COLUMNS" in os.environ else Screen(width=WIDE)
 
 
 class Live(Watch):
@@ -45,7 +46,7 @@ class Live(Watch):
     def __init__(self, console: Console) -> None:
         self.console = console
         self.bar = Progress(
-            TextColumn("{task.description:36}"),
+            TextColumn("{task.description:36}", markup=False),
             BarColumn(bar_width=26),
             TaskProgressColumn(),
             TextColumn("job {task.fields[number]} of {task.fields[jobs]}, left:"),
@@ -67,7 +68,7 @@ class Live(Watch):
         """Open the bar."""
         if kept:
             trainings = sum(job.kind == "train" for job in kept)
-            self.console.print(f"  trainings kept from before: {trainings}", highlight=False)
+            self.console.print(f"  trainings kept from before: {trainings}")
         if todo:
             steps = sum(_share(job) for job in todo)
             self.bar.update(self.task, total=steps, jobs=len(todo), visible=True)
@@ -77,7 +78,7 @@ class Live(Watch):
     def start(self, job: Job) -> None:
         """Name the job that runs."""
         self.done.setdefault(job.key, 0)
-        self.bar.update(self.task, description=job.label, number=len(self.done))
+        self.bar.update(self.task, description=printable(job.label), number=len(self.done))
 
     def step(self, job: Job, done: int, steps: int) -> None:
         """Move the bar."""
@@ -91,11 +92,11 @@ class Live(Watch):
         """Say how a training ended."""
         self._move(job, _share(job))
         if job.kind == "train":
-            self.console.print(f"  {job.label:44} {result.facts['score']:6.2f}", highlight=False)
+            self.console.print(f"  {job.label:44} {result.facts['score']:6.2f}")
 
     def fail(self, job: Job, reason: str) -> None:
         """Say what has failed."""
-        self.console.print(f"  [red]{escape(job.label)}: {escape(reason)}[/red]", soft_wrap=True)
+        self.console.print(f"  {job.label}: {reason}", style="red", soft_wrap=True)
 
 
 def _share(job: Job) -> int:
@@ -133,20 +134,23 @@ def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> N
     _print_more({"dense": dense, "ticket": last, **found["controls"]}, console)
     _print_verdict(found, console)
     _print_places(found, console)
-    console.print(f"\n[dim]use it:[/dim]\n{escape(example)}", highlight=False, soft_wrap=True)
+    console.print()
+    console.print("use it:", style="dim")
+    for line in example.splitlines():
+        console.print(line, soft_wrap=True)
 
 
 def _print_more(entries: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     """Other metrics than the one that decides, a line each."""
     for metric in next(iter(entries.values())).get("more", {}):
         told = (f"{name} {entry['more'][metric]:.2f}" for name, entry in entries.items())
-        console.print(f"{metric}: {', '.join(told)}", highlight=False, soft_wrap=True)
+        console.print(f"{metric}: {', '.join(told)}", soft_wrap=True)
 
 
 def _print_verdict(result: Mapping[str, Any], console: Console) -> None:
-    console.print(f"[bold]{escape(result['verdict']['sentence'])}[/bold]", soft_wrap=True)
+    console.print(result["verdict"]["sentence"], style="bold", soft_wrap=True)
     for note in result["notes"]:
-        console.print(f"[yellow]note:[/yellow] {escape(note)}", soft_wrap=True)
+        console.print(styled(("note:", "yellow"), f" {note}"), soft_wrap=True)
 
 
 def _print_places(found: Mapping[str, Any], console: Console) -> None:
@@ -161,7 +165,7 @@ def _print_places(found: Mapping[str, Any], console: Console) -> None:
         f"{found['summed_learning_rate']:.3g}",
     }
     for name, text in rows.items():
-        console.print(f"{name:9} {escape(text)}", soft_wrap=True, highlight=False)
+        console.print(f"{name:9} {text}", soft_wrap=True)
 
 
 def show_evaluated(result: Mapping[str, Any], console: Console) -> None:
@@ -188,7 +192,7 @@ def show_ticket(facts: Mapping[str, Any], console: Console) -> None:
     """Provenance and sparsity per matrix."""
     for name, value in facts.items():
         if name not in ("layers", "shapes"):
-            console.print(f"{name:12} {escape(str(value))}", soft_wrap=True, highlight=False)
+            console.print(f"{name:12} {value!s}", soft_wrap=True)
     rows = (
         (name, "x".join(map(str, facts["shapes"][name])), f"{sparsity:.1%}")
         for name, sparsity in facts["layers"].items()
@@ -202,7 +206,7 @@ def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], console: Co
     for column in columns:
         table.add_column(column, no_wrap=column != columns[-1])
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     console.print(table)
 
 
@@ -216,10 +220,10 @@ def show_entries(
     lines = [
         "".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows
     ]
-    console.print(escape(lines[0].rstrip()), style="bold", highlight=False)
+    console.print(lines[0].rstrip(), style="bold")
     for line, (_, about) in zip(lines[1:], known, strict=True):
-        console.print(escape(line.rstrip()), highlight=False)
-        console.print(f"  {escape(about)}", style="dim", highlight=False)
+        console.print(line.rstrip())
+        console.print(f"  {about}", style="dim")
 
 
 def score(entry: Mapping[str, Any]) -> str:

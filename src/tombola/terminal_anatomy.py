@@ -5,7 +5,6 @@ from statistics import fmean
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
 from tombola.terminal import percent, show_rows
 
@@ -76,7 +75,7 @@ def _show_fallen(mask: Mapping[str, Any], console: Console) -> None:
             f", {len(heads)} of {len(inside['heads'])} heads{named}, "
             f"{inside['dead_neurons']:,} of {inside['neurons']:,} neurons"
         )
-    console.print(f"{escape(mask['name'])}: {escape(told)}", highlight=False, soft_wrap=True)
+    console.print(f"{mask['name']}: {told}", soft_wrap=True)
 
 
 def show_distances(
@@ -84,9 +83,8 @@ def show_distances(
 ) -> None:
     """The relative distance of each matrix."""
     console.print(
-        escape(f"{trained}: |trained - pre-trained| / |pre-trained|, from {pretrained}"),
+        f"{trained}: |trained - pre-trained| / |pre-trained|, from {pretrained}",
         soft_wrap=True,
-        highlight=False,
     )
     show_rows(("matrix", "distance"), ((n, f"{d:.4f}") for n, d in found.items()), console)
 

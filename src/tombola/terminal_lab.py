@@ -5,13 +5,13 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from tombola.lab.engine import Report
 from tombola.lab.estimate import Estimate, remaining
 from tombola.lab.plan import Plan
 from tombola.lab.store import Store
+from tombola.screen import styled
 from tombola.study.table import groups, rows
 from tombola.terminal import percent, score
 
@@ -29,7 +29,7 @@ def show_estimate(found: Estimate, console: Console) -> None:
         "disk": f"{found.disk / 1e6:,.0f} MB stay, {found.weights / 1e6:,.0f} MB come and go",
     }
     for name, text in lines.items():
-        console.print(f"{name:9}{text}", highlight=False, soft_wrap=True)
+        console.print(f"{name:9}{text}", soft_wrap=True)
 
 
 def _duration(seconds: float) -> str:
@@ -74,16 +74,14 @@ def show_report(
 ) -> None:
     """What was done; what has failed and why, what wasn't tried for that, and how to try again."""
     took = "" if not report.done else f" in {_duration(seconds)}"
-    console.print(f"{len(report.done)} jobs done{took}, {kept} kept from before", highlight=False)
+    console.print(f"{len(report.done)} jobs done{took}, {kept} kept from before")
     for job, error in report.failed:
-        reason = escape(f"{job.label}: {error}")
-        console.print(f"[red]failed[/red] {reason}", highlight=False, soft_wrap=True)
+        console.print(styled(("failed", "red"), f" {job.label}: {error}"), soft_wrap=True)
     if report.failed:
         console.print(
             f"{len(report.blocked)} jobs that depend on them were not tried. What is done is kept: "
             f"`{command}` tries the rest again.",
             soft_wrap=True,
-            highlight=False,
         )
 
 
@@ -96,12 +94,12 @@ def show_status(plan: Plan, store: Store, console: Console) -> None:
         progress = holder.get("progress") or {}
         steps = f"step {progress['done']} of {progress['steps']}" if progress else "begun"
         place = f"{holder['host']}, process {holder['pid']}"
-        console.print(f"running  {escape(f'{job.label}: {steps} ({place})')}", soft_wrap=True)
+        console.print(f"running  {job.label}: {steps} ({place})", soft_wrap=True)
     done = len(plan.jobs) - len(todo)
     left = remaining(plan, store, todo) if done and todo else None
     work = "" if left is None else f", about {_duration(left)} of work left"
     told = f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running{work}"
-    console.print(told, highlight=False, soft_wrap=True)
+    console.print(told, soft_wrap=True)
 
 
 def show_listing(results: Iterable[Mapping[str, Any]], console: Console) -> None:
@@ -110,4 +108,4 @@ def show_listing(results: Iterable[Mapping[str, Any]], console: Console) -> None
         points = row.get("score")
         told = "" if points is None else f"{points:.2f}"
         line = f"{row['key'][:12]}  {row['kind']:6} {told:>7}  {row['label']}"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)

@@ -5,9 +5,10 @@ from decimal import Decimal
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from tombola.screen import stacked, styled
 from tombola.study.claims import Claim, Finding
 from tombola.study.row import Row
 from tombola.study.spread import Spread
@@ -31,7 +32,7 @@ def show_matching(found: Matching, console: Console) -> None:
     for column in ("verdict", "sd"):
         table.add_column(column, no_wrap=True)
     for each in found.judged:
-        table.add_row(*map(escape, _judged(each)))
+        table.add_row(*_judged(each))
     console.print(table)
     _say(
         console,
@@ -123,37 +124,38 @@ def show_transfer(matrices: Iterable[Matrix], console: Console) -> None:
             )
 
 
-def _places(row: Source, targets: Sequence[str], *, own: bool) -> list[str]:
+def _places(row: Source, targets: Sequence[str], *, own: bool) -> list[Text]:
     found = {each.target: each for each in row.places}
     cells = []
     for target in targets:
         place = found.get(target)
         if place is None:
-            cells.append("")
+            cells.append(stacked(()))
         else:
-            cells.append(_estimate(place.minus_same_task if own else place.minus_dense))
+            cells.append(stacked(_estimate(place.minus_same_task if own else place.minus_dense)))
     return cells
 
 
-def _estimate(found: Estimate | None) -> str:
+def _estimate(found: Estimate | None) -> list[str]:
     if found is None:
-        return ""
+        return []
     if found.mean is None:
-        return "missing"
+        return ["missing"]
     lines = [f"{found.mean:+z.2f}", _interval(found.interval) or "one seed"]
     if found.gaps:
         lines.append(f"{found.seeds} of {found.seeds + len(found.gaps)} seeds")
     if found.published is not None:
         lines.append(f"paper {found.published:+z.2f}")
-    return "\n".join(lines)
+    return lines
 
 
 def show_claims(found: Iterable[Claim], console: Console) -> None:
     """Each claim, what becomes of it, and what that rests on."""
     colours = {"reproduced": "green", "contradicted": "red", "undecided": "yellow"}
     for claim in found:
-        status = f"[{colours[claim.status]}]{claim.status}[/{colours[claim.status]}]"
-        console.print(f"[bold]{claim.id}[/bold] {status}: {escape(claim.claim)}", soft_wrap=True)
+        status = (claim.status, colours[claim.status])
+        head = styled((str(claim.id), "bold"), " ", status, f": {claim.claim}")
+        console.print(head, soft_wrap=True)
         for part in claim.findings:
             told = f"{part.status}: {part.says}" if len(claim.findings) > 1 else part.says
             for line in (told, *_evidence(part)):
@@ -182,13 +184,10 @@ def show_unfinished(table: Sequence[Row], console: Console, *, plan: str | None)
     """How much of the plan is missing, if anything is, and what goes on with it, if it is named."""
     missing = sum(row.state == "missing" for row in table)
     if missing:
-        more = f" `tombola run {escape(plan)}` goes on." if plan else ""
-        console.print(
-            f"[yellow]unfinished:[/yellow] {missing} of {len(table)} runs are missing.{more}",
-            soft_wrap=True,
-            highlight=False,
-        )
+        more = f" `tombola run {plan}` goes on." if plan else ""
+        told = f" {missing} of {len(table)} runs are missing.{more}"
+        console.print(styled(("unfinished:", "yellow"), told), soft_wrap=True)
 
 
 def _say(console: Console, line: str) -> None:
-    console.print(escape(line), soft_wrap=True, highlight=False)
+    console.print(line, soft_wrap=True)
