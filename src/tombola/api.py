@@ -17,6 +17,7 @@ from tombola.lab.run import run
 from tombola.lab.search import evaluation, finding
 from tombola.lab.store import Store
 from tombola.lab.subjects import Subjects
+from tombola.lab.work import VERSIONS, job_version
 from tombola.specs import FindSpec, exact, key, knobs
 from tombola.study.findings import (
     Evaluated,
@@ -75,7 +76,7 @@ def find(
     made_of = _made_of(
         subject, **{k: v for k, v in knobs(spec).items() if k not in ("model", "task")}
     )
-    name = key("find", FIND_VERSION, **made_of)
+    name = key("find", _version(FIND_VERSION, made_of), **made_of)
     default = Path("runs") / f"{_slug(task)}-{spec.sparsity:f}-{name[:8]}"
     place = Output(Path(output) if output else default, made_of)
     jobs = finding(subject, spec)
@@ -121,6 +122,11 @@ def _made_of(subject: Subject, **more: Any) -> dict[str, Any]:
     }
     made_of: dict[str, Any] = json.loads(json.dumps(content))
     return made_of
+
+
+def _version(own: int, made_of: dict[str, Any]) -> int:
+    """The version of an experiment: newer where its trainings are."""
+    return own + job_version("train", made_of) - VERSIONS["train"]
 
 
 def _ticket(store: Store, subject: Subject, spec: FindSpec, search: Search, folder: Path) -> str:
@@ -193,7 +199,7 @@ def evaluate(
     subject = known.subject(place, task, recipe, scope=loaded.scope, folder=_folder(data))
     _belongs(loaded, subject)
     made_of = _made_of(subject, mask=loaded.mask.digest(), init=spec.init, seeds=spec.seeds)
-    name = key("evaluate", EVALUATE_VERSION, **made_of)
+    name = key("evaluate", _version(EVALUATE_VERSION, made_of), **made_of)
     default = Path("runs") / f"evaluate-{_slug(task)}-{name[:8]}"
     folder = Output(Path(output) if output else default, made_of)
     mask = plans.given(subject, loaded.mask.digest(), loaded.sparsity)

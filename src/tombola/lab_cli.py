@@ -128,7 +128,16 @@ def store(options: Namespace) -> int:
     elif options.chore == "show":
         print(json.dumps(_shown(kept, options.key), indent=1))
     elif options.chore == "verify":
+        from tombola.lab.subjects import damaged_fingerprints
+
         damaged = list(kept.verify())
+        if wrong := damaged_fingerprints(kept.folder):
+            console.print(
+                f"fingerprints.json: {len(wrong)} entries are not as they were written; they are "
+                "taken again",
+                soft_wrap=True,
+                highlight=False,
+            )
         for key, what in damaged:
             console.print(f"{key[:12]} {what}", soft_wrap=True)
         console.print(f"{len(damaged)} of {len(kept.rows())} results are damaged")

@@ -122,7 +122,7 @@ class TrainSpec:
     """Train on so many examples, the first of a seeded shuffle that all seeds share; 0 is all."""
 
     test_limit: int = 0
-    """Score on so many test examples, the first; 0 is all."""
+    """Score on so many test examples, chosen as those of train_limit are; 0 is all."""
 
     precision: str = "fp32"
     """Arithmetic of the forward and backward pass: fp32, bf16, or fp16 (CUDA, loss scaling)."""

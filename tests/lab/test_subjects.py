@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import replace
 from decimal import Decimal
@@ -16,7 +17,7 @@ from tombola.lab.order import order_of
 from tombola.lab.plan import Plan, dense
 from tombola.lab.planfile import expand, read_plan
 from tombola.lab.store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import Subjects, damaged_fingerprints
 from tombola.lab.work import Subject, one_shot
 from tombola.specs import TaskSpec, TrainSpec
 from tombola.task.embedded import model_path
@@ -201,3 +202,65 @@ def test_rows_that_have_changed_since_the_plan_are_refused(
     (tmp_path / "test.csv").write_text("text,label\na good film,0\na bad film,1\n")
     with pytest.raises(DataError, match=r"they have changed\. Run the same command again"):
         bench_of(made).check(spec)
+
+
+def test_only_the_trainings_with_a_limit_on_test_rows_have_a_later_version(
+    known: Subjects, tiny: Path
+) -> None:
+    task = load_task("sentiment")
+    plain, limited = (subject(known, tiny, task, None, test_limit=n) for n in (0, 5))
+    assert [dense(made, 0).named()["job_version"] for made in (plain, limited)] == [1, 2]
+
+
+# fingerprints that are kept
+
+
+def csv_task(folder: Path, text: str = "text,label\na good film,1\na bad film,0\n") -> Task:
+    for split in ("train", "test"):
+        (folder / f"{split}.csv").write_text(text)
+    return named_task(f"csv:{folder}", TaskSpec(text_columns=("text",)))
+
+
+def test_a_file_that_was_changed_and_given_its_old_time_back_is_read_again(
+    known: Subjects, tiny: Path, tmp_path: Path
+) -> None:
+    task = csv_task(tmp_path)
+    before = subject(known, tiny, task, None)
+    file = tmp_path / "test.csv"
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    file.write_text("text,label\na good film,0\na bad film,1\n")
+    os.utime(file, ns=times)
+    assert subject(known, tiny, task, None).data != before.data
+
+
+@pytest.mark.parametrize("change", ["found", "digest", "entry", "file"])
+def test_a_kept_fingerprint_that_was_edited_is_noticed_and_taken_again(
+    known: Subjects, tiny: Path, tmp_path: Path, change: str
+) -> None:
+    task = csv_task(tmp_path)
+    made = subject(known, tiny, task, None)
+    known.save()
+    entries = json.loads(known.place.read_text())
+    for name in entries:
+        if change == "entry":
+            entries[name] = 3
+        elif change == "found":
+            entries[name]["found"]["fingerprint"] = "0" * 64
+        else:
+            entries[name]["digest"] = None
+    known.place.write_text(json.dumps([] if change == "file" else entries))
+    assert len(damaged_fingerprints(known.place.parent)) == (0 if change == "file" else 2)
+    assert subject(Subjects(known.place.parent), tiny, task, None) == made
+
+
+def test_a_refused_network_or_data_are_looked_at_afresh_the_next_time(
+    known: Subjects, tiny: Path, tmp_path: Path
+) -> None:
+    task = csv_task(tmp_path)
+    wrong = replace(subject(known, tiny, task, None), data="0" * 64)
+    store = Store(known.place.parent)
+    known.save()
+    order = order_of(dense(wrong, 0), keep_weights=False, threads=1, processes=1)
+    with pytest.raises(DataError, match="they have changed"):
+        perform(order, store, Benches(), lambda done, steps: None)
+    assert not known.place.exists()

@@ -286,13 +286,26 @@ def test_what_is_left_behind_the_last_block_is_dropped_unless_it_is_all(tokenize
     assert short.lengths.tolist() == [4]
 
 
-def test_a_limit_on_blocks_makes_the_first_of_them(tokenizer: Any) -> None:
+def test_a_limit_on_blocks_reads_the_texts_in_an_order_that_all_seeds_share(tokenizer: Any) -> None:
     rows = [{"text": f"{word} film " * 4} for word in ("good", "bad", "dull", "warm") * 600]
-    whole = encode_split(rows, WIKI, tokenizer, BLOCKS)
-    few = encode_split(rows, WIKI, tokenizer, BLOCKS, limit=5)
-    assert len(few) == 5
-    for ours, theirs in zip(few.inputs["input_ids"], whole.inputs["input_ids"], strict=False):
+    few, more = (encode_split(rows, WIKI, tokenizer, BLOCKS, limit=limit) for limit in (5, 40))
+    assert (len(few), len(more)) == (5, 40)
+    for ours, theirs in zip(few.inputs["input_ids"], more.inputs["input_ids"], strict=False):
         assert ours.tolist() == theirs.tolist()
+    sorted_rows = sorted(rows, key=lambda row: row["text"])
+    some = encode_split(sorted_rows, WIKI, tokenizer, BLOCKS, limit=40)
+    words = {tokenizer.decode(int(n)) for block in some.inputs["input_ids"] for n in block}
+    assert {"good", "bad", "dull", "warm"} <= words
+
+
+def test_a_limit_on_test_rows_of_a_sorted_file_has_every_class(tokenizer: Any) -> None:
+    task = load_task("sentiment")
+    rows = [{"sentence": "a film", "label": label} for label in [0] * 200 + [1] * 200]
+    some = encode_split(rows, task, tokenizer, task.recipe, limit=40)
+    assert len(some) == len(some.rows) == 40
+    assert 8 < sum(some.targets) < 32
+    again = encode_split(rows, task, tokenizer, task.recipe, limit=40)
+    assert again.targets == some.targets
 
 
 def test_texts_without_words_are_told(tokenizer: Any) -> None:

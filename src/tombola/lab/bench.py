@@ -13,7 +13,7 @@ from tombola.specs import TrainSpec
 from tombola.task.baselines import trivial_score
 from tombola.task.data import Examples, encode_split
 from tombola.task.models import Network, load_network, stream
-from tombola.task.sources import read_fingerprint, read_split
+from tombola.task.sources import read_facts, read_split
 from tombola.task.tasks import Task, on_hub
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
@@ -65,7 +65,7 @@ class Bench:
                 )
         if "data" in spec and self.place is not None and not on_hub(self.place):
             if self._data is None:
-                self._data = read_fingerprint(self.task, self.place)[0]
+                self._data = read_facts(self.task, self.place).fingerprint
             if spec["data"] != self._data:
                 raise DataError(
                     f"expected the data {spec['data'][:12]} in {self.place!r}, got "

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from tombola.errors import OutputError
+from tombola.errors import DataError, ModelError, OutputError
 from tombola.lab.artefacts import mask_files, outcome_files, read_mask, result_of
 from tombola.lab.bench import Bench, Benches
 from tombola.lab.order import Order
 from tombola.lab.store import Result, Store
+from tombola.lab.subjects import forget_fingerprints
 from tombola.specs import CourseSpec, TrainSpec
 from tombola.task.checkpoint import Checkpoint
 from tombola.task.loss import mean_loss
@@ -65,11 +66,20 @@ def perform(order: Order, store: Store, benches: Benches, step: Step, *, main: b
         )
 
 
+def _check(order: Order, store: Store, bench: Bench) -> None:
+    """Refuse a network or data that have changed, and make the next run look at them afresh."""
+    try:
+        bench.check(order.spec)
+    except (ModelError, DataError):
+        forget_fingerprints(store.folder)
+        raise
+
+
 # --- the kinds ----------------------------------------------------------------
 
 
 def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
-    bench.check(order.spec)
+    _check(order, store, bench)
     spec = TrainSpec(**order.spec["train"])
     course = CourseSpec(**order.spec.get("course", {}))
     network, scope = bench.network, order.spec.get("scope", order.scope)
@@ -138,7 +148,7 @@ def _prune(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
         network.load(_weights(store, trained.key))
         mask = bench.prune(spec, read_mask(store, base) if base else bench.full(scope), scope)
     else:
-        bench.check(spec)
+        _check(order, store, bench)
         random = spec["of"] == "random-init"
         network.rewind(spec.get("seed", 0), init="reinit" if random else "pretrained", scope=scope)
         mask = bench.prune(spec, bench.full(scope), scope)

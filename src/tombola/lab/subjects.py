@@ -1,7 +1,8 @@
 """Names -> fingerprints: what a plan must know of a network and of a task's data.
 
-A fingerprint covers every weight and every row, so it is kept beside the results, under the size
-and time of change of each file that it was taken of; what is known needs no torch.
+A fingerprint covers every weight and every row, so it is kept next to the results, under the size
+and times of change of each file that it was taken of; what is known needs no torch. Each entry has
+a digest, so that one which was edited or cut off is found out again.
 """
 
 import hashlib
@@ -15,22 +16,23 @@ from typing import Any
 from tombola.errors import OutputError
 from tombola.lab.work import Subject
 from tombola.specs import TrainSpec
+from tombola.task.counts import SplitCounts
 from tombola.task.embedded import EMBEDDED, model_path
 from tombola.task.tasks import Task, check_recipe, on_hub
 from tombola.ticket.folder import write_file
 
-__all__ = ["Subjects"]
+__all__ = ["Subjects", "damaged_fingerprints", "forget_fingerprints"]
+
+KEPT = "fingerprints.json"
+"""The file next to the results."""
 
 
 class Subjects:
     """Fingerprints of networks and data, kept in a file."""
 
     def __init__(self, folder: Path) -> None:
-        self.place = folder / "fingerprints.json"
-        try:
-            self._known: dict[str, Any] = json.loads(self.place.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            self._known = {}
+        self.place = folder / KEPT
+        self._known = {name: e for name, e in _entries(self.place).items() if _whole(name, e)}
         self._new = False
 
     def subject(
@@ -77,6 +79,7 @@ class Subjects:
             folder=place,
             scope=scope,
             notes=tuple(data["notes"]),
+            counts={split: SplitCounts(**counts) for split, counts in data["counts"].items()},
         )
 
     def _network(self, model: str, task: Task, files: Iterable[Path]) -> dict[str, Any]:
@@ -96,15 +99,63 @@ class Subjects:
         self, what: Iterable[Any], files: Iterable[Path], find_out: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
         """What is known of files that have not changed since, or what is found out now."""
-        stamps = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(files)]
+        stamps = [(str(file), *_stamp(file)) for file in sorted(files)]
         if not stamps:  # a hub id, or nothing at all
             return find_out()
         name = hashlib.sha256(json.dumps([*what, stamps]).encode()).hexdigest()
         if name not in self._known:
-            self._known[name] = find_out()
+            found = json.loads(json.dumps(find_out()))
+            self._known[name] = {"found": found, "digest": _digest(name, found)}
             self._new = True
-        found: dict[str, Any] = self._known[name]
-        return found
+        kept: dict[str, Any] = self._known[name]["found"]
+        return kept
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    """Size and times of change; nobody can set the second time back."""
+    about = file.stat()
+    return about.st_size, about.st_mtime_ns, about.st_ctime_ns
+
+
+def _entries(place: Path) -> dict[str, Any]:
+    """What stands in the file; nothing, if it is missing or is not a JSON object."""
+    try:
+        entries = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return entries if isinstance(entries, dict) else {}
+
+
+def _digest(name: str, found: Any) -> str:
+    return hashlib.sha256(json.dumps([name, found], sort_keys=True).encode()).hexdigest()
+
+
+def _whole(name: str, entry: Any) -> bool:
+    """Whether an entry is as it was written."""
+    return (
+        isinstance(entry, dict)
+        and isinstance(entry.get("found"), dict)
+        and entry.get("digest") == _digest(name, entry["found"])
+    )
+
+
+def damaged_fingerprints(folder: Path) -> list[str]:
+    """Names of kept fingerprints that are not as they were written; they are taken again.
+
+    Args:
+        folder: of the store.
+    """
+    return sorted(name for name, e in _entries(folder / KEPT).items() if not _whole(name, e))
+
+
+def forget_fingerprints(folder: Path) -> None:
+    """Take all fingerprints again the next time, because one of them was wrong.
+
+    Args:
+        folder: of the store.
+    """
+    with suppress(OSError):
+        (folder / KEPT).unlink(missing_ok=True)
 
 
 def _place(task: Task, folder: str | None) -> str | None:
@@ -126,11 +177,9 @@ def _files(task: Task, place: str | None) -> Iterable[Path]:
 
 
 def _data(task: Task, place: str | None) -> dict[str, Any]:
-    from tombola.task.sources import read_fingerprint
+    from tombola.task.sources import read_facts
 
-    notes: list[str] = []
-    fingerprint, examples = read_fingerprint(task, place, notes=notes)
-    return {"fingerprint": fingerprint, "examples": examples, "notes": notes}
+    return read_facts(task, place).to_json()
 
 
 def _examples(model: str, task: Task, recipe: TrainSpec, place: str | None) -> dict[str, Any]:

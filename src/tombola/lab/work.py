@@ -9,6 +9,7 @@ from typing import Any
 from tombola.errors import SpecError
 from tombola.registry import unknown
 from tombola.specs import INITS, CourseSpec, TrainSpec, exact, key, knobs
+from tombola.task.counts import SplitCounts
 from tombola.task.tasks import Task
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "dense",
     "given",
     "interpolate",
+    "job_version",
     "one_shot",
     "prune",
     "reordered",
@@ -31,6 +33,14 @@ VERSIONS = {"train": 1, "prune": 1, "interpolate": 1}
 
 READS_WEIGHTS = ("trained", "start", "head", "body", "left", "right")
 """Roles of the parents whose trained weights a job reads."""
+
+
+def job_version(kind: str, spec: Mapping[str, Any]) -> int:
+    """Version of a job: that of its kind, or a later one for a knob that has come to mean
+    something else."""
+    if kind == "train" and "test_limit" in spec["train"]:  # a seeded choice; once the first rows
+        return 2
+    return VERSIONS[kind]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +66,8 @@ class Subject:
     scope: str = "encoder"
     notes: tuple[str, ...] = ()
     """What a reader of the results must know of how the data were read; never in a key."""
+    counts: Mapping[str, SplitCounts] = field(default_factory=dict)
+    """Split -> what was counted of it; never in a key."""
 
     @property
     def network(self) -> dict[str, str]:
@@ -108,7 +120,7 @@ class Job:
     def __post_init__(self) -> None:
         # here and not on demand, because a chain of parents may be longer than the stack is deep
         parents = {role: parent.key for role, parent in self.parents.items()}
-        name = key(self.kind, VERSIONS[self.kind], **self.spec, parents=parents)
+        name = key(self.kind, job_version(self.kind, self.spec), **self.spec, parents=parents)
         object.__setattr__(self, "key", name)
 
     def named(self) -> dict[str, Any]:
@@ -116,7 +128,7 @@ class Job:
         return {
             "key": self.key,
             "kind": self.kind,
-            "job_version": VERSIONS[self.kind],
+            "job_version": job_version(self.kind, self.spec),
             "spec": json.loads(json.dumps(self.spec)),
             "parents": {role: parent.key for role, parent in self.parents.items()},
             "label": self.label,

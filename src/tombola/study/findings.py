@@ -52,6 +52,8 @@ class Found:
     """Zero weights as a fraction of the backbone, embeddings included."""
     notes: list[str]
     """What a reader must know to read the scores rightly."""
+    counts: dict[str, dict[str, Any]]
+    """Split -> rows used, rows dropped by reason, and what else was counted of it."""
     output: str
     """Folder with everything."""
     key: str
@@ -80,6 +82,8 @@ class Evaluated:
     seconds: float
     notes: list[str]
     """What a reader must know to read the scores rightly."""
+    counts: dict[str, dict[str, Any]]
+    """Split -> rows used, rows dropped by reason, and what else was counted of it."""
     output: str
     key: str
 
@@ -138,6 +142,7 @@ def found_in(
         summed_learning_rate=first["summed_learning_rate"],
         whole_model_sparsity=whole_model_sparsity(trained[last][0]),
         notes=[*subject.notes, *_notes(task, dense, rounds[-1]["jaccard_one_shot"])],
+        counts=_counts(subject),
         output=output,
         key=key,
     )
@@ -149,6 +154,10 @@ def _round(
     masks: list[Job] = [search.masks[sparsity] for search in jobs.searches.values()]
     same = overlap(store, masks, [jobs.one_shot[sparsity]] * len(masks))
     return {"sparsity": f"{sparsity:f}", **summary(runs), "jaccard_one_shot": same}
+
+
+def _counts(subject: Subject) -> dict[str, dict[str, Any]]:
+    return {split: counts.to_json() for split, counts in subject.counts.items()}
 
 
 def _joined(groups: Iterable[Sequence[Result]]) -> list[Result]:
@@ -211,6 +220,7 @@ def evaluated_in(
         ticket=ticket,
         seconds=_seconds([*dense, *masked]),
         notes=list(subject.notes),
+        counts=_counts(subject),
         output=output,
         key=key,
     )

@@ -41,12 +41,13 @@ def encode_split(
         task: what they are.
         tokenizer: of the network.
         spec: the recipe: how long examples are, and how longer texts are cut.
-        limit: so many rows are used, or blocks where the recipe makes them, the first; 0 is all.
+        limit: so many rows are used, or blocks where the recipe makes them, by a seeded choice
+            that all seeds share; 0 is all.
     """
     if spec.blocks:
         return encode_blocks(rows, task, tokenizer, max_length=spec.max_length, limit=limit)
     return encode(
-        rows[: limit or None],
+        [rows[n] for n in chosen(len(rows), limit, "test-limit")],
         task,
         tokenizer,
         max_length=spec.max_length,
@@ -119,13 +120,14 @@ def encode_blocks(
         task: which column they are in.
         tokenizer: of the network.
         max_length: tokens of a block, special ones included.
-        limit: so many blocks are made; 0 is all.
+        limit: so many blocks are made, of the texts in a seeded order; 0 is all.
     """
     before, after = _around(tokenizer)
     room = max_length - len(before) - len(after)
     if room < 1:
         raise DataError(f"max_length leaves room for a text, got {max_length}. Take a larger one.")
-    tokens = _joined(rows, task, tokenizer, enough=room * limit)
+    texts = [rows[n] for n in _shuffled(len(rows), "test-limit")] if limit else rows
+    tokens = _joined(texts, task, tokenizer, enough=room * limit)
     if not len(tokens):
         raise DataError(f"task {task.name!r} has texts with words, got none in {len(rows)} rows.")
     starts = range(0, max(1, len(tokens) - room + 1), room)[: limit or None]
@@ -162,12 +164,17 @@ def _joined(
     return np.concatenate(parts)
 
 
-def chosen(size: int, limit: int) -> Numbers:
-    """Which training examples are used: all, or the first of a shuffle that all seeds share."""
+def chosen(size: int, limit: int, purpose: str = "train-limit") -> Numbers:
+    """Which examples are used: all, or the first of a shuffle that all seeds share, in order."""
     if not 0 < limit < size:
         return np.arange(size)
-    generator = torch.Generator().manual_seed(stream(0, "train-limit"))
-    return np.sort(torch.randperm(size, generator=generator).numpy()[:limit])
+    return np.sort(_shuffled(size, purpose)[:limit])
+
+
+def _shuffled(size: int, purpose: str) -> Numbers:
+    """Numbers below `size` in an order that only the purpose decides."""
+    generator = torch.Generator().manual_seed(stream(0, purpose))
+    return torch.randperm(size, generator=generator).numpy()
 
 
 def batches(

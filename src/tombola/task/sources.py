@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tombola.errors import DataError
+from tombola.task.counts import SplitCounts
 from tombola.task.files import Files, find_folder
 from tombola.task.glue_tsv import GlueTsv
 from tombola.task.hub import Hub
@@ -17,12 +19,13 @@ from tombola.task.squad import SquadJson, is_squad
 from tombola.task.tasks import DIVIDED, Task, on_hub
 
 __all__ = [
+    "DataFacts",
     "Rows",
     "Source",
     "data_fingerprint",
     "data_folder",
     "open_source",
-    "read_fingerprint",
+    "read_facts",
     "read_split",
     "split_sizes",
 ]
@@ -228,24 +231,47 @@ def split_sizes(task: Task) -> tuple[int, ...]:
     )
 
 
-def read_fingerprint(
-    task: Task, place: str | None, *, notes: list[str] | None = None
-) -> tuple[str, int]:
-    """The fingerprint of all rows that a task trains and is scored on, and how many it trains on.
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """What is known of the rows that a task trains and is scored on."""
+
+    fingerprint: str
+    """Of all these rows."""
+    examples: int
+    """Rows that are trained on."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the results must know of how they were read."""
+    counts: Mapping[str, SplitCounts] = field(default_factory=dict)
+    """Split -> what was counted of it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, as JSON has them."""
+        return {**asdict(self), "notes": list(self.notes)}
+
+
+def read_facts(task: Task, place: str | None) -> DataFacts:
+    """What is known of all rows that a task trains and is scored on.
 
     Args:
         task: with the split that is scored.
         place: where the data are; None for the package's own.
-        notes: gets what a reader must know of how they were read.
 
     Raises: DataError, if they can't be read.
     """
+    notes: list[str] = []
     train = read_split(task, "train", place, notes=notes)
-    tests = [
-        read_split(each, each.test_split, place, notes=notes)
-        for each in (task, *task.scored_beside().values())
-    ]
-    return data_fingerprint(train, *tests), len(train)
+    scored = {task.test_split: task, **task.scored_beside()}
+    tests = {
+        name: read_split(each, each.test_split, place, notes=notes) for name, each in scored.items()
+    }
+    return DataFacts(
+        fingerprint=data_fingerprint(train, *tests.values()),
+        examples=len(train),
+        notes=tuple(notes),
+        counts={
+            name: SplitCounts(rows=len(rows)) for name, rows in {"train": train, **tests}.items()
+        },
+    )
 
 
 def data_fingerprint(*splits: Rows) -> str:
