@@ -138,6 +138,7 @@ def start(keep: list[int]) -> BertForPreTraining:
     """MiniLM with the kept rows of its embeddings, its pooler, and the identity as head."""
     config = BertConfig.from_pretrained(sources.minilm(), vocab_size=VOCABULARY)
     config.architectures = ["BertForMaskedLM"]
+    config.fine_tuning_learning_rate = 3e-4
     model = BertForPreTraining(config)
     parent = load_file(sources.minilm() / "model.safetensors")
     parent.pop("embeddings.position_ids", None)

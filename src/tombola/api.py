@@ -79,8 +79,9 @@ def find(
     name = key("find", _version(FIND_VERSION, made_of), **made_of)
     default = Path("runs") / f"{_slug(task)}-{spec.sparsity:f}-{name[:8]}"
     place = Output(Path(output) if output else default, made_of)
-    jobs = finding(subject, spec)
-    store = _done(*run(jobs.plan, lab, watch or Watch()))
+    jobs, watch = finding(subject, spec), watch or Watch()
+    watch.subject(subject)
+    store = _done(*run(jobs.plan, lab, watch))
     known.save()
     folder = place.open()
     tickets = {
@@ -188,13 +189,13 @@ def evaluate(
             f"{str(ticket)!r} was found on {loaded.task!r}, which is no task that comes with "
             "tombola. Name it with --task, as the search did."
         )
-    spec, task, recipe, lab = evaluate_options(options, loaded.task or FindSpec.task)
+    place = model or loaded.model
+    spec, task, recipe, lab = evaluate_options(options, loaded.task or FindSpec.task, place)
     if loaded.seed in spec.seeds:
         raise SpecError(
             f"a ticket is evaluated on seeds other than that of its search, got {loaded.seed}. "
             "Name fresh --seeds."
         )
-    place = model or loaded.model
     known = Subjects(Path(lab.store))
     subject = known.subject(place, task, recipe, scope=loaded.scope, folder=_folder(data))
     _belongs(loaded, subject)
@@ -204,8 +205,9 @@ def evaluate(
     folder = Output(Path(output) if output else default, made_of)
     mask = plans.given(subject, loaded.mask.digest(), loaded.sparsity)
     keep_mask(Store(lab.store), mask, loaded.mask)
-    jobs = evaluation(subject, mask, spec)
-    store = _done(*run(jobs.plan, lab, watch or Watch()))
+    jobs, watch = evaluation(subject, mask, spec), watch or Watch()
+    watch.subject(subject)
+    store = _done(*run(jobs.plan, lab, watch))
     known.save()
     evaluated = evaluated_in(
         store,

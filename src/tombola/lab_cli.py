@@ -39,7 +39,7 @@ def run_parser(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Do what the store lacks of a plan; 1 if a job has failed."""
     from tombola.lab.store import Store
-    from tombola.terminal import screen
+    from tombola.terminal import recipe_line, screen
     from tombola.terminal_lab import show_cells, show_estimate, show_report
 
     console, lab = screen(), lab_of(options)
@@ -48,6 +48,8 @@ def run(options: Namespace) -> int:
     known.save()
     for note in sorted({note for job in plan.jobs for note in job.subject.notes}):
         console.print(f"note: {note}", soft_wrap=True)
+    for line in dict.fromkeys(recipe_line(cell.yardstick.subject) for cell in plan.cells):
+        console.print(line, soft_wrap=True)
     if options.dry_run:
         from tombola.lab.estimate import estimate
         from tombola.lab.run import threads_of

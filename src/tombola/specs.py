@@ -91,6 +91,9 @@ class TrainSpec:
     epochs: float = 3.0
     """Passes over the training examples."""
 
+    min_steps: int = 0
+    """Train at least so many optimizer steps, in more epochs where need be; 0 is no minimum."""
+
     batch_size: int = 32
     """Examples in one step."""
 
@@ -152,7 +155,7 @@ class TrainSpec:
             if not 0 < getattr(self, name) < inf:
                 raise SpecError(f"{name} is a positive number, got {getattr(self, name)}.")
         for name in (
-            *("seed", "weight_decay", "train_limit", "test_limit"),
+            *("seed", "min_steps", "weight_decay", "train_limit", "test_limit"),
             *("stride", "query_length"),
         ):
             if not 0 <= getattr(self, name) < inf:
@@ -174,7 +177,7 @@ class TrainSpec:
     def steps(self, examples: int) -> int:
         """Optimizer steps of a training on so many examples: rows, or windows or blocks of them."""
         used = min(examples, self.train_limit or examples)
-        return max(1, round(self.epochs * -(-used // self.batch_size)))
+        return max(1, self.min_steps, round(self.epochs * -(-used // self.batch_size)))
 
 
 @dataclass(frozen=True, kw_only=True)

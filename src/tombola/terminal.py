@@ -12,7 +12,7 @@ from rich.table import Table
 
 from tombola.lab.engine import Watch
 from tombola.lab.store import Result
-from tombola.lab.work import Job
+from tombola.lab.work import Job, Subject
 from tombola.printable import printable
 from tombola.screen import Screen, styled
 from tombola.ticket.folder import directory_size
@@ -20,6 +20,7 @@ from tombola.ticket.folder import directory_size
 __all__ = [
     "Live",
     "percent",
+    "recipe_line",
     "score",
     "screen",
     "show_entries",
@@ -64,6 +65,10 @@ class Live(Watch):
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
+    def subject(self, subject: Subject) -> None:
+        """Say how it is trained."""
+        self.console.print(recipe_line(subject), soft_wrap=True)
+
     def plan(self, todo: list[Job], kept: list[Job]) -> None:
         """Open the bar."""
         if kept:
@@ -97,6 +102,21 @@ class Live(Watch):
     def fail(self, job: Job, reason: str) -> None:
         """Say what has failed."""
         self.console.print(f"  {job.label}: {reason}", style="red", soft_wrap=True)
+
+
+def recipe_line(subject: Subject) -> str:
+    """The recipe of a task on a network as it was settled, in one line."""
+    spec, steps = subject.recipe, subject.steps
+    epochs = f"{spec.epochs:g} epochs"
+    if steps == spec.min_steps:
+        used = min(subject.examples, spec.train_limit or subject.examples)
+        epochs = f"{steps * spec.batch_size / used:.3g} epochs, for {steps}"
+    else:
+        epochs += f", {steps}"
+    return (
+        f"recipe of {subject.task.name}: learning rate {spec.learning_rate:g}, {epochs} steps of "
+        f"{spec.batch_size}, up to {spec.max_length} tokens"
+    )
 
 
 def _share(job: Job) -> int:

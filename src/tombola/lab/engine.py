@@ -9,7 +9,7 @@ from tombola.lab.lease import Lease
 from tombola.lab.order import Order, order_of
 from tombola.lab.plan import Plan
 from tombola.lab.store import Result, Store
-from tombola.lab.work import Job
+from tombola.lab.work import Job, Subject
 
 __all__ = ["Crew", "News", "Report", "TakenOverError", "Watch", "execute", "missing"]
 
@@ -19,6 +19,9 @@ PAUSE = 0.2
 
 class Watch:
     """Somebody who is told how a plan goes; this one keeps it to himself."""
+
+    def subject(self, subject: Subject) -> None:
+        """This network is trained on this task, with this recipe."""
 
     def plan(self, todo: list[Job], kept: list[Job]) -> None:
         """These jobs are coming, those are in the store."""

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from tombola.registry import unknown
 from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
-from tombola.task.embedded import model_path
 from tombola.task.own import named_task
+from tombola.task.recipes import recipe_for
 from tombola.task.tasks import Task, check_recipe
 from tombola.ticket.schedule import rounds
 
@@ -25,21 +25,21 @@ def find_options(options: Mapping[str, Any]) -> tuple[FindSpec, Task, TrainSpec,
 
     Raises: SpecError, ModelError, for a name or a value that makes no sense.
     """
-    spec, task, recipe, lab = _specify(FindSpec, options, FindSpec.task)
+    model = options.get("model", FindSpec.model)
+    spec, task, recipe, lab = _specify(FindSpec, options, FindSpec.task, model)
     rounds(spec)
-    model_path(spec.model)
     return spec, task, recipe, lab
 
 
 def evaluate_options(
-    options: Mapping[str, Any], task: str
+    options: Mapping[str, Any], task: str, model: str
 ) -> tuple[EvaluateSpec, Task, TrainSpec, LabSpec]:
     """The same for an evaluation, whose task is that of the ticket unless another is named."""
-    return _specify(EvaluateSpec, options, task)
+    return _specify(EvaluateSpec, options, task, model)
 
 
 def _specify(
-    kind: type[S], options: Mapping[str, Any], task: str
+    kind: type[S], options: Mapping[str, Any], task: str, model: str
 ) -> tuple[S, Task, TrainSpec, LabSpec]:
     mine, named, recipe, lab = (_fields(each) for each in (kind, TaskSpec, TrainSpec, LabSpec))
     recipe -= {*SEEDS}
@@ -54,7 +54,7 @@ def _specify(
     chosen["task"] = chosen.get("task") or task
     spec = kind(**chosen)
     found = named_task(chosen["task"], TaskSpec(**about))
-    changed = dataclasses.replace(found.recipe, **changes)
+    changed = recipe_for(found, model, changes)
     check_recipe(found, changed)
     return spec, found, changed, LabSpec(**where)
 

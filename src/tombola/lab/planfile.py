@@ -17,6 +17,7 @@ from tombola.lab.plan import Cell, Plan, Subject
 from tombola.registry import unknown
 from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, SEEDS, FindSpec, TaskSpec, TrainSpec
 from tombola.task.own import named_task
+from tombola.task.recipes import recipe_for
 from tombola.task.tasks import Task
 
 __all__ = ["PlanFile", "data_in", "expand", "plan_names", "read_plan"]
@@ -111,7 +112,7 @@ def expand(plan: PlanFile, subject: Callable[[Task, TrainSpec], Subject]) -> Pla
     for name, changes in plan.tasks.items():
         with plan.at("tasks", name):
             task = named_task(name, TaskSpec(eval_split=plan.eval_split))
-            subjects[name] = subject(task, replace(task.recipe, **changes))
+            subjects[name] = subject(task, recipe_for(task, plan.model, changes))
     cells: dict[str, list[Cell]] = {}
     ground = Ground(subjects, plan.seeds, cells)
     for name in sorted(plan.arms, key=lambda name: len(_chain(name, plan.arms))):

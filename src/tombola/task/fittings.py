@@ -12,8 +12,11 @@ from tombola.ticket.provenance import weights_digest
 __all__ = ["fittings"]
 
 OF_THE_HEAD = ("id2label", "label2id", "num_labels", "problem_type")
-OF_THE_FILE = ("architectures", "dtype", "torch_dtype", "transformers_version")
-"""Fields of a configuration that say how it was saved, not what is computed."""
+OF_THE_FILE = (
+    *("architectures", "dtype", "torch_dtype", "transformers_version"),
+    "fine_tuning_learning_rate",
+)
+"""Fields of a configuration that say how it was saved or is best trained, not what is computed."""
 
 
 def fittings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, beside: Tensors) -> str:

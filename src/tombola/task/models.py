@@ -20,6 +20,7 @@ from transformers import (
     AutoConfig,
     AutoModel,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Network",
     "hub_answers",
     "load_backbone",
+    "load_configuration",
     "load_network",
     "load_tokenizer",
     "stream",
@@ -283,6 +285,15 @@ def _beside(network: nn.Module, fresh: Collection[str]) -> Tensors:
         for name, parameter in network.named_parameters()
         if name not in fresh and id(parameter) not in inside
     }
+
+
+def load_configuration(model: str) -> PretrainedConfig:
+    """The configuration of a network, of the hub too.
+
+    Raises: ModelError, if it can't be loaded.
+    """
+    config: PretrainedConfig = _load(AutoConfig.from_pretrained, model)
+    return config
 
 
 def load_tokenizer(model: str) -> PreTrainedTokenizerBase:

@@ -14,9 +14,11 @@ import yaml
 from tombola.errors import DataError, SpecError, cut
 from tombola.registry import unknown
 from tombola.scalars import check_scalars
-from tombola.specs import TrainSpec
+from tombola.specs import TrainSpec, knobs
+from tombola.task.embedded import EMBEDDED
 
 __all__ = [
+    "BERT_BASE",
     "DIVIDED",
     "METRICS_OF",
     "Task",
@@ -50,6 +52,9 @@ DIVIDED = ("dev", "test")
 DEFINITION = ("kind", "texts", "label", "labels", "metric", "more", "beside", "n_best", "tsv")
 """Fields that decide what a training makes of the same rows."""
 
+BERT_BASE = "bert-base"
+"""What the paper's recipes are tuned for."""
+
 LISTS = ("texts", "labels", "more", "sizes")
 
 
@@ -73,6 +78,11 @@ class Task:
     margin: float = 1.0
     """Largest loss against the dense network that still counts as matching, in points."""
     recipe: TrainSpec = field(default_factory=TrainSpec)
+    named: tuple[str, ...] = ()
+    """Knobs that the recipe names; the others go by network and task, see `recipe_for`."""
+    tuned_for: str = ""
+    """The network that the recipe was found for, an embedded model or bert-base; on others its
+    learning rate is scaled. Where there is none, a rate that is named holds on every network."""
     label: str = "label"
     """Column with the class or the value."""
     labels: tuple[str, ...] = ()
@@ -100,6 +110,9 @@ class Task:
         check_scalars(self)
         if not 0 <= self.margin < inf:
             raise SpecError(f"margin is a number of points, 0 or more, got {self.margin}.")
+        if self.tuned_for not in ("", BERT_BASE, *EMBEDDED):
+            raise unknown("network that a recipe is for", self.tuned_for, (BERT_BASE, *EMBEDDED))
+        object.__setattr__(self, "named", tuple(sorted({*self.named, *knobs(self.recipe)})))
         if self.kind not in COLUMNS:
             raise unknown("kind of task", self.kind, COLUMNS)
         if self.kind == "classification" and len(self.labels) < 2:
@@ -156,8 +169,10 @@ class Task:
         }
 
     def to_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """One line of JSON, whose recipe has the knobs that are named."""
+        fields = dataclasses.asdict(self)
+        fields["recipe"] = {name: fields["recipe"][name] for name in fields.pop("named")}
+        return json.dumps(fields, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Task":
@@ -218,14 +233,15 @@ def parse_task(fields: Mapping[str, Any], where: str) -> Task:
 
     Raises: SpecError, DataError, naming the file, for a field that does not exist or is missing.
     """
-    known = {field.name for field in dataclasses.fields(Task)}
+    known = {field.name for field in dataclasses.fields(Task)} - {"named"}
     for name in fields:
         if name not in known:
             raise SpecError(f"{where}: {unknown('field of a task', name, known)}")
     lists = {name: _listed(fields[name], name, where) for name in LISTS if name in fields}
     try:
-        recipe = TrainSpec(**(fields.get("recipe") or {}))
-        return Task(**{**fields, **lists, "recipe": recipe})
+        named = fields.get("recipe") or {}
+        recipe = TrainSpec(**named)
+        return Task(**{**fields, **lists, "recipe": recipe, "named": tuple(named)})
     except TypeError as error:
         raise DataError(f"{where}: {error}") from None
     except SpecError as error:
