@@ -12,7 +12,7 @@ import pytest
 import tombola
 
 ROOT = Path(tombola.__file__).parent
-BASE = {"errors", "printable", "registry", "scalars", "specs", "flags"}
+BASE = {"errors", "printable", "registry", "scalars", "specs", "flags", "waiting"}
 BELOW_API = {"base", "ticket", "task", "study", "lab", "ship"}
 
 ALLOWED = {

@@ -32,6 +32,7 @@ from tombola.printable import printable
 from tombola.registry import unknown
 from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
 from tombola.study_cli import claims, matching, study_parser, table, table_parser, transfer
+from tombola.waiting import load_share, waiting
 
 __all__ = ["main"]
 
@@ -240,7 +241,7 @@ def _terminate(*_: object) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; the console script `tombola`."""
-    for name, value in QUIET.items():
+    for name, value in {**QUIET, **waiting(os.environ, load_share())}.items():
         os.environ.setdefault(name, value)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
