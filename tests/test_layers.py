@@ -12,7 +12,10 @@ import pytest
 import tombola
 
 ROOT = Path(tombola.__file__).parent
-BASE = {"errors", "printable", "registry", "scalars", "specs", "flags", "waiting"}
+BASE = {
+    *("documents", "errors", "flags", "printable", "registry", "scalars", "specs", "streams"),
+    "waiting",
+}
 BELOW_API = {"base", "ticket", "task", "study", "lab", "ship"}
 
 ALLOWED = {
@@ -38,17 +41,18 @@ ALLOWED = {
     "root": ({"api"}, set()),
     "arguments": (BELOW_API, set()),
     "screen": ({"base"}, {"rich"}),
-    "terminal": (BELOW_API | {"screen"}, {"rich"}),
-    "terminal_lab": (BELOW_API | {"screen", "terminal"}, {"rich"}),
-    "lab_cli": (BELOW_API | {"arguments", "terminal", "terminal_lab"}, set()),
-    "terminal_study": (BELOW_API | {"screen", "terminal"}, {"rich"}),
-    "study_cli": (BELOW_API | {"arguments", "terminal", "terminal_study"}, set()),
-    "terminal_anatomy": (BELOW_API | {"screen", "terminal"}, {"rich"}),
-    "anatomy_cli": (BELOW_API | {"api", "arguments", "terminal", "terminal_anatomy"}, set()),
-    "import_cli": (BELOW_API | {"api", "terminal"}, set()),
+    "grid": ({"base", "screen"}, {"rich"}),
+    "terminal": (BELOW_API | {"grid", "screen"}, {"rich"}),
+    "terminal_lab": (BELOW_API | {"grid", "screen", "terminal"}, {"rich"}),
+    "lab_cli": (BELOW_API | {"arguments", "screen", "terminal", "terminal_lab"}, set()),
+    "terminal_study": (BELOW_API | {"grid", "screen", "terminal"}, {"rich"}),
+    "study_cli": (BELOW_API | {"arguments", "screen", "terminal_study"}, set()),
+    "terminal_anatomy": (BELOW_API | {"grid", "screen", "terminal"}, {"rich"}),
+    "anatomy_cli": (BELOW_API | {"api", "arguments", "screen", "terminal_anatomy"}, set()),
+    "import_cli": (BELOW_API | {"api", "arguments", "screen"}, set()),
     "cli": (
         BELOW_API
-        | {"api", "root", "arguments", "terminal"}
+        | {"api", "root", "arguments", "screen", "terminal"}
         | {"lab_cli", "study_cli", "anatomy_cli", "import_cli"},
         set(),
     ),

@@ -9,9 +9,10 @@ from rich.table import Table
 
 import tombola
 from tombola.cli import main
+from tombola.grid import show_rows
 from tombola.printable import printable
 from tombola.screen import Screen, stacked, styled
-from tombola.terminal import Live, show_entries, show_rows
+from tombola.terminal import Live, show_entries
 
 HOSTILE = (
     "\x1b[2Jgone",  # clears the screen

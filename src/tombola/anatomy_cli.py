@@ -4,6 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from tombola.arguments import (
+    command,
     data_flag,
     json_flag,
     plan_flags,
@@ -14,7 +15,6 @@ from tombola.arguments import (
 )
 from tombola.errors import SpecError
 from tombola.flags import Parser
-from tombola.printable import printable
 from tombola.specs import exact
 
 __all__ = [
@@ -53,9 +53,9 @@ def overlap(options: Namespace) -> None:
             "an overlap is of two tickets or more, or of the masks of a plan, got one folder. "
             "Name another ticket."
         )
+    from tombola.screen import screen
     from tombola.study.comparison import compare, of_plan, of_tickets
     from tombola.task.attention import attention_heads
-    from tombola.terminal import screen
     from tombola.terminal_anatomy import show_overlap
 
     if len(options.masks) == 1:
@@ -69,8 +69,8 @@ def overlap(options: Namespace) -> None:
             raise SpecError(f"expected different tickets, got {options.masks[0]!r} twice.")
         model = members[0].about["model"]
     found = compare(members, options.heads or attention_heads(model))
-    write_json(options.json, found)
-    show_overlap(found, screen())
+    if not write_json(options.json, found):
+        show_overlap(found, screen())
 
 
 # --- distance ----------------------------------------------------------------
@@ -91,9 +91,9 @@ def distance_parser(parser: Parser) -> None:
 
 def distance(options: Namespace) -> None:
     """How far training has moved the weights of each matrix."""
+    from tombola.screen import screen
     from tombola.specs import FindSpec
     from tombola.study.travel import moved, moved_in_store
-    from tombola.terminal import screen
     from tombola.terminal_anatomy import show_distances
     from tombola.ticket.ticket import Ticket
 
@@ -104,8 +104,9 @@ def distance(options: Namespace) -> None:
         label, found = options.trained, moved(options.trained, pretrained, mask, scope)
     else:
         label, found = moved_in_store(store_of(options), options.trained, pretrained)
-    write_json(options.json, {"trained": label, "pretrained": pretrained, "distances": found})
-    show_distances(label, pretrained, found, screen())
+    told = {"trained": label, "pretrained": pretrained, "distances": found}
+    if not write_json(options.json, told):
+        show_distances(label, pretrained, found, screen())
 
 
 # --- connectivity ------------------------------------------------------------
@@ -121,21 +122,24 @@ def connectivity_parser(parser: Parser) -> None:
 
 def connectivity(options: Namespace) -> None:
     """The barriers between runs of one network in different data orders, and their picture."""
+    from tombola.screen import say, screen
     from tombola.study.lines import lines
-    from tombola.terminal import screen
     from tombola.terminal_anatomy import show_lines
+    from tombola.ticket.folder import check_folder
 
+    if options.output:
+        check_folder(options.output)
     plan, kept = plan_in_store(options)
     found = [line.to_json() for line in lines(plan, kept)]
     if not found:
         raise SpecError(f"expected a plan with connectivity arms, got none in {options.plan!r}.")
-    write_json(options.json, found)
-    show_lines(found, screen())
+    if not write_json(options.json, found):
+        show_lines(found, screen(), command=command("run", options))
     if options.output:
         from tombola.ship.connectivity import save
 
         for path in save(found, Path(options.output)):
-            print(printable(path))
+            say(screen(options.json), str(path))
 
 
 # --- report ------------------------------------------------------------------
@@ -151,9 +155,14 @@ def report_parser(parser: Parser) -> None:
 
 def report(options: Namespace) -> None:
     """One HTML file with all that came of a search or of a plan."""
+    from tombola.screen import say, screen
     from tombola.ship.report import save
+    from tombola.ticket.folder import check_file
 
     folder = Path(options.subject)
+    default = folder / "report.html" if folder.is_dir() else Path("report.html")
+    place = Path(options.output or default)
+    check_file(place)
     if folder.is_dir():
         from tombola.api import one_shot
         from tombola.ship.search_report import search_page
@@ -167,6 +176,6 @@ def report(options: Namespace) -> None:
 
         options.plan = options.subject
         plan, kept = plan_in_store(options)
-        page = plan_page(of_plan(options.plan, read_plan(options.plan), plan, kept))
-    default = folder / "report.html" if folder.is_dir() else Path("report.html")
-    print(printable(save(page, Path(options.output or default))))
+        facts = of_plan(options.plan, read_plan(options.plan), plan, kept)
+        page = plan_page(facts, command=command("run", options))
+    say(screen(), str(save(page, place)))

@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tombola.errors import SpecError, TicketError
+from tombola.documents import json_text
+from tombola.errors import OutputError, SpecError, TicketError
 from tombola.lab import plan as plans
 from tombola.lab.artefacts import keep_mask, read_mask, results
 from tombola.lab.engine import Report, Watch
@@ -83,17 +86,30 @@ def find(
     watch.subject(subject)
     store = _done(*run(jobs.plan, lab, watch))
     known.save()
-    folder = place.open()
-    tickets = {
-        str(seed): _ticket(store, subject, spec, search, folder)
-        for seed, search in jobs.searches.items()
-    }
     from tombola.ship import picture  # altair is not needed before the first step
 
-    found = found_in(store, subject, spec, jobs, tickets=tickets, output=str(folder), key=name)
-    picture.save(found.to_json(), place.folder)
-    write_file(place.folder / "result.json", json.dumps(found.to_json(), indent=1) + "\n")
+    with _kept_in(store):
+        folder = place.open()
+        tickets = {
+            str(seed): _ticket(store, subject, spec, search, folder)
+            for seed, search in jobs.searches.items()
+        }
+        found = found_in(store, subject, spec, jobs, tickets=tickets, output=str(folder), key=name)
+        picture.save(found.to_json(), place.folder)
+        write_file(place.folder / "result.json", json_text(found.to_json()))
     return found
+
+
+@contextmanager
+def _kept_in(store: Store) -> Iterator[None]:
+    """Say, if what came of the trainings can't be written, that they need not be done again."""
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(
+            f"{error} Every training is kept in {str(store.folder)!r}: the same command, or one "
+            "with another --output, trains nothing again."
+        ) from None
 
 
 def _slug(task: Task) -> str:
@@ -219,7 +235,8 @@ def evaluate(
         output=str(folder.folder),
         key=name,
     )
-    write_file(folder.open() / "result.json", json.dumps(evaluated.to_json(), indent=1) + "\n")
+    with _kept_in(store):
+        write_file(folder.open() / "result.json", json_text(evaluated.to_json()))
     return evaluated
 
 

@@ -1,10 +1,12 @@
 """Arguments that several verbs have: a plan, its data, the store, a file for the result."""
 
-import json
-from argparse import Namespace
+import shlex
+import sys
+from argparse import Namespace, _ActionsContainer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tombola.documents import json_text
 from tombola.errors import SpecError
 from tombola.flags import Parser, add_flags
 from tombola.specs import LabSpec
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from tombola.lab.subjects import Subjects
 
 __all__ = [
+    "STDOUT",
+    "check_json",
+    "command",
     "data_flag",
     "json_flag",
     "lab_of",
@@ -25,6 +30,10 @@ __all__ = [
     "store_of",
     "write_json",
 ]
+
+
+STDOUT = "-"
+"""As a file: standard output."""
 
 
 def plan_flags(parser: Parser, more: str = "") -> None:
@@ -44,17 +53,53 @@ def store_flag(parser: Parser) -> None:
     add_flags(parser, LabSpec, leave_out=LabSpec.__dataclass_fields__.keys() - {"store"})
 
 
-def json_flag(parser: Parser) -> None:
-    """Where the result goes as JSON."""
-    parser.add_argument("--json", metavar="FILE", help="also write everything there")
+def json_flag(parser: _ActionsContainer, *, bare: bool = False) -> None:
+    """Where the result goes as JSON.
+
+    Args:
+        parser: gets the flag.
+        bare: whether `--json` at the end of the command may stand for `--json -`.
+    """
+    optional: dict[str, Any] = {"nargs": "?", "const": STDOUT} if bare else {}
+    told = f"write everything there as JSON; {STDOUT} is standard output, instead of what is shown"
+    parser.add_argument("--json", metavar="FILE", help=told, **optional)
 
 
-def write_json(path: str | None, content: Any) -> None:
-    """Write the result there, if somewhere."""
-    if path is not None:
-        from tombola.ticket.folder import write_file
+def check_json(path: str | None) -> None:
+    """Refuse a file that can't be written, before there is anything to write."""
+    if path not in (None, STDOUT):
+        from tombola.ticket.folder import check_file
 
-        write_file(path, json.dumps(content, indent=1) + "\n")
+        check_file(path)
+
+
+def write_json(path: str | None, content: Any) -> bool:
+    """Write the result there, if somewhere; whether that takes the place of what is shown."""
+    if path is None:
+        return False
+    if path == STDOUT:
+        sys.stdout.write(json_text(content))
+        return True
+    from tombola.ticket.folder import write_file
+
+    write_file(path, json_text(content))
+    return False
+
+
+def command(verb: str, options: Namespace, *names: str) -> str:
+    """A command that goes on with the plan of these options, to be copied into a shell.
+
+    Args:
+        verb: what it does.
+        options: of the command that was given.
+        names: the flags that matter to it besides the plan, its data and the store.
+    """
+    words = ["tombola", verb, options.plan]
+    for name in ("data", "store", *names):
+        if (value := getattr(options, name, None)) is not None:
+            flag, text = f"--{name.replace('_', '-')}", str(value)
+            words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+    return shlex.join(words)
 
 
 def lab_of(options: Namespace) -> LabSpec:

@@ -4,7 +4,6 @@ Exit status: 0 done, 1 if a job of a plan has failed or a store is damaged, 2 fo
 user can mend, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
-import json
 import os
 import signal
 import sys
@@ -23,7 +22,7 @@ from tombola.anatomy_cli import (
     report,
     report_parser,
 )
-from tombola.arguments import write_json
+from tombola.arguments import check_json, json_flag, write_json
 from tombola.errors import SpecError, TombolaError
 from tombola.flags import Parser, add_flags
 from tombola.import_cli import import_masks, import_parser
@@ -31,6 +30,7 @@ from tombola.lab_cli import run, run_parser, status, status_parser, store, store
 from tombola.printable import printable
 from tombola.registry import unknown
 from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
+from tombola.streams import complain, open_streams, whole_output
 from tombola.study_cli import claims, matching, study_parser, table, table_parser, transfer
 from tombola.waiting import load_share, waiting
 
@@ -62,7 +62,7 @@ def _experiment_flags(parser: Parser) -> None:
         default=SUPPRESS,
         help="where everything goes (default: a folder under runs/ named by the experiment)",
     )
-    places.add_argument("--json", metavar="FILE", help="also write the result there")
+    json_flag(places)
     places.add_argument(
         "--config", metavar="FILE", help="YAML file with flags; flags given here win"
     )
@@ -80,12 +80,14 @@ def _find(options: Namespace) -> None:
     find_options({k: v for k, v in knobs.items() if k not in ("data", "output")})
 
     from tombola import api
-    from tombola.terminal import Live, screen, show_found
+    from tombola.screen import screen
+    from tombola.terminal import Live, show_found
 
-    console = screen()
+    console = screen(options.json)
     with Live(console) as live:
         found = api.find(watch=live, **knobs)
-    write_json(options.json, found.to_json())
+    if write_json(options.json, found.to_json()):
+        return
     example = EXAMPLE.format(ticket=found.ticket, model=found.model)
     show_found(found.to_json(), console, example=example)
 
@@ -98,36 +100,38 @@ def _evaluate_parser(parser: Parser) -> None:
 
 
 def _evaluate(options: Namespace) -> None:
-    from tombola import api
-    from tombola.terminal import Live, screen, show_evaluated
 
-    console, knobs = screen(), _knobs(options)
+    from tombola import api
+    from tombola.screen import screen
+    from tombola.terminal import Live, show_evaluated
+
+    console, knobs = screen(options.json), _knobs(options)
     with Live(console) as live:
         evaluated = api.evaluate(watch=live, **knobs)
-    write_json(options.json, evaluated.to_json())
-    show_evaluated(evaluated.to_json(), console)
+    if not write_json(options.json, evaluated.to_json()):
+        show_evaluated(evaluated.to_json(), console)
 
 
 def _inspect_parser(parser: Parser) -> None:
     parser.add_argument("ticket", metavar="TICKET", help="folder of the ticket")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    json_flag(parser, bare=True)
 
 
 def _inspect(options: Namespace) -> None:
     from tombola import api
-    from tombola.terminal import screen, show_ticket
+    from tombola.screen import screen
+    from tombola.terminal import show_ticket
 
     facts = api.inspect(options.ticket)
-    if options.json:
-        print(json.dumps(facts, indent=1))
-    else:
+    if not write_json(options.json, facts):
         show_ticket(facts, screen())
 
 
 def _tasks(options: Namespace) -> None:
+    from tombola.screen import say, screen
     from tombola.task.sources import split_sizes
     from tombola.task.tasks import load_task, task_names
-    from tombola.terminal import screen, show_entries
+    from tombola.terminal import show_entries
 
     tasks = [load_task(name) for name in task_names()]
     entries = [
@@ -135,16 +139,17 @@ def _tasks(options: Namespace) -> None:
         for task in tasks
     ]
     show_entries(("task", "kind", "train/dev/test", "metric"), entries, screen())
-    screen().print("or your own: FILE.yaml, or csv:DIR with --text-columns; see docs/tasks.md")
+    say(screen(), "or your own: FILE.yaml, or csv:DIR with --text-columns; see docs/tasks.md")
 
 
 def _models(options: Namespace) -> None:
+    from tombola.screen import say, screen
     from tombola.task.embedded import EMBEDDED, about
-    from tombola.terminal import screen, show_entries
+    from tombola.terminal import show_entries
 
     entries = [(fields, source) for *fields, source in map(about, EMBEDDED)]
     show_entries(("model", "kind", "size"), entries, screen())
-    screen().print("or any folder that save_pretrained() wrote, or a hub id")
+    say(screen(), "or any folder that save_pretrained() wrote, or a hub id")
 
 
 VERBS: dict[str, tuple[str, Callable[[Parser], None], Callable[[Namespace], int | None]]] = {
@@ -199,6 +204,7 @@ def _run(argv: Sequence[str]) -> int:
     options = parser.read(argv[1:])
     if "--processes" in parser.flags():
         _refuse_launchers(os.environ)
+    check_json(getattr(options, "json", None))
     return do(options) or 0
 
 
@@ -231,6 +237,10 @@ QUIET = {
 """Keeps the libraries' own reports and progress bars out of ours, here and in every worker."""
 
 
+TRAIN = ("find", "evaluate", "run")
+"""The verbs that keep what they have finished."""
+
+
 class _Terminated(KeyboardInterrupt):
     """A batch system wants its machine back."""
 
@@ -243,22 +253,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; the console script `tombola`."""
     for name, value in {**QUIET, **waiting(os.environ, load_share())}.items():
         os.environ.setdefault(name, value)
+    open_streams()
+    given = sys.argv[1:] if argv is None else argv
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        status = _run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:  # whoever read the output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1  # as rich does
+        with whole_output():
+            return _run(given)
     except TombolaError as error:
-        print(f"tombola: {printable(error)}", file=sys.stderr)
+        complain(printable(error))
         return 2
     except KeyboardInterrupt as stopped:
-        print(
-            "tombola: stopped. What was finished is kept; the same command goes on.",
-            file=sys.stderr,
-        )
+        kept = "What was finished is kept; the same command goes on."
+        complain(f"stopped. {kept}" if given[0] in TRAIN else "stopped.")
         return 143 if isinstance(stopped, _Terminated) else 130
     finally:
         signal.signal(signal.SIGTERM, before)

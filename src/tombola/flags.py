@@ -4,6 +4,7 @@ import argparse
 import ast
 import dataclasses
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -32,6 +33,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print with its usage."""
         raise SpecError(f"{message}. See `{self.prog} --help`.")
+
+    def print_help(self, file: Any = None) -> None:
+        """Print what there is to know; argparse's own would say nothing if it can't be written."""
+        (file or sys.stdout).write(self.format_help())
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
         """Parse the arguments, those of a configuration file first.

@@ -1,5 +1,6 @@
 """The verb import: a ticket from masks that others have made, or from the zeros of a checkpoint."""
 
+import shlex
 from argparse import Namespace
 from pathlib import Path
 
@@ -35,8 +36,11 @@ def import_parser(parser: Parser) -> None:
 def import_masks(options: Namespace) -> None:
     """Write the ticket, and say what it is."""
     from tombola import api
-    from tombola.terminal import screen
+    from tombola.screen import say, screen
+    from tombola.ticket.ticket import Ticket
 
+    if options.output:
+        Ticket.check_place(options.output)
     ticket = api.import_ticket(options.source, model=options.model, scope=options.scope)
     default = Path("runs") / f"imported-{ticket.mask.digest()[:8]}"
     place = Path(options.output) if options.output else default
@@ -45,7 +49,7 @@ def import_masks(options: Namespace) -> None:
         "ticket": str(place),
         "scope": f"{ticket.scope}, {len(ticket.mask)} matrices",
         "sparsity": f"{ticket.sparsity:f}, {ticket.mask.dead:,} of {ticket.mask.size:,} weights",
-        "train it": f"tombola evaluate {place} --task TASK",
+        "train it": f"tombola evaluate {shlex.quote(str(place))} --task TASK",
     }
     for name, value in told.items():
-        screen().print(f"{name:9} {value}", soft_wrap=True)
+        say(screen(), f"{name:9} {value}")

@@ -1,12 +1,15 @@
 """The verbs of the laboratory: run a plan, see how it goes, look after the store."""
 
-import json
+import dataclasses
 import time
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from tombola.arguments import (
+    STDOUT,
+    command,
+    json_flag,
     lab_of,
     plan_flags,
     plan_in_store,
@@ -33,29 +36,32 @@ def run_parser(parser: Parser) -> None:
     plan_flags(parser)
     add_flags(parser, LabSpec)
     parser.add_argument("--dry-run", action="store_true", help="tell what it would take, and end")
-    parser.add_argument("--json", metavar="FILE", help="also write the scores of every cell there")
+    json_flag(parser)
 
 
 def run(options: Namespace) -> int:
     """Do what the store lacks of a plan; 1 if a job has failed."""
     from tombola.lab.store import Store
-    from tombola.terminal import recipe_line, screen
+    from tombola.screen import say, screen
+    from tombola.terminal import recipe_line
     from tombola.terminal_lab import show_cells, show_estimate, show_report
 
-    console, lab = screen(), lab_of(options)
+    console, lab = screen(options.json), lab_of(options)
     plan, known = plan_of(options)
     kept = Store(lab.store)
     known.save()
     for note in sorted({note for job in plan.jobs for note in job.subject.notes}):
-        console.print(f"note: {note}", soft_wrap=True)
+        say(console, f"note: {note}")
     for line in dict.fromkeys(recipe_line(cell.yardstick.subject) for cell in plan.cells):
-        console.print(line, soft_wrap=True)
+        say(console, line)
     if options.dry_run:
         from tombola.lab.estimate import estimate
         from tombola.lab.run import threads_of
 
         workers, threads = max(lab.workers, 1), threads_of(lab)
-        show_estimate(estimate(plan, kept, workers=workers, threads=threads), console)
+        found = estimate(plan, kept, workers=workers, threads=threads)
+        if not write_json(options.json, dataclasses.asdict(found)):
+            show_estimate(found, console)
         return 0
 
     from tombola.lab.run import run as run_plan
@@ -64,18 +70,17 @@ def run(options: Namespace) -> int:
     began = time.monotonic()
     with Live(console) as live:
         _, report = run_plan(plan, lab, live)
-    if options.json:
-        from tombola.study.table import rows
+    from tombola.study.table import rows
 
-        name = Path(options.plan).stem
-        write_json(options.json, [row.to_json() for row in rows(plan, kept, name)])
-    show_cells(plan, kept, console)
+    table = [row.to_json() for row in rows(plan, kept, Path(options.plan).stem)]
+    if not write_json(options.json, table):
+        show_cells(plan, kept, console)
     show_report(
         report,
         console,
         kept=len(plan.jobs) - len(report.done) - len(report.failed) - len(report.blocked),
         seconds=time.monotonic() - began,
-        command=f"tombola run {options.plan}",
+        command=command("run", options, *(LabSpec.__dataclass_fields__.keys() - {"store"})),
     )
     return 1 if report.failed else 0
 
@@ -91,7 +96,7 @@ def status_parser(parser: Parser) -> None:
 
 def status(options: Namespace) -> int:
     """How far a plan is, whoever works on it."""
-    from tombola.terminal import screen
+    from tombola.screen import screen
     from tombola.terminal_lab import show_status
 
     plan, kept = plan_in_store(options)
@@ -109,12 +114,12 @@ def store_parser(parser: Parser) -> None:
     store_flag(parser)
     parser.add_argument("--kind", help="of `list`: train, prune or interpolate")
     parser.add_argument("--task", help="of `list`: results of that task only")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    json_flag(parser, bare=True)
 
 
 def store(options: Namespace) -> int:
     """List, show, check or tidy a store; 1 if something is damaged."""
-    from tombola.terminal import screen
+    from tombola.screen import say, screen
     from tombola.terminal_lab import show_listing
 
     if options.chore not in CHORES:
@@ -123,39 +128,34 @@ def store(options: Namespace) -> int:
     if options.chore == "list":
         wanted = {k: v for k in ("kind", "task") if (v := getattr(options, k)) is not None}
         rows = [row for row in kept.rows() if all(row.get(k) == v for k, v in wanted.items())]
-        if options.json:
-            print(json.dumps(rows, indent=1))
-        else:
+        if not write_json(options.json, rows):
             show_listing(rows, console)
     elif options.chore == "show":
-        print(json.dumps(_shown(kept, options.key), indent=1))
+        write_json(options.json or STDOUT, _shown(kept, options.key))
     elif options.chore == "verify":
         from tombola.lab.subjects import damaged_fingerprints
 
         damaged = list(kept.verify())
         if wrong := damaged_fingerprints(kept.folder):
-            console.print(
+            say(
+                console,
                 f"fingerprints.json: {len(wrong)} entries are not as they were written; they are "
                 "taken again",
-                soft_wrap=True,
-                highlight=False,
             )
         for key, what in damaged:
-            console.print(f"{key[:12]} {what}", soft_wrap=True)
-        console.print(f"{len(damaged)} of {len(kept.rows())} results are damaged")
+            say(console, f"{key[:12]} {what}")
+        say(console, f"{len(damaged)} of {len(kept.rows())} results are damaged")
         return 1 if damaged else 0
     else:
         for what, count in kept.collect().items():
-            console.print(f"{what.replace('_', ' '):16} {count:,}")
+            say(console, f"{what.replace('_', ' '):16} {count:,}")
         if kept.wanted():
-            console.print("a plan is running: the weights that it reads stay")
+            say(console, "a plan is running: the weights that it reads stay")
     return 0
 
 
 def _shown(kept: Any, start: str | None) -> dict[str, Any]:
     """All that is known of the one result whose key begins so."""
-    import dataclasses
-
     if not start:
         raise SpecError("expected a key after `show`, got none. `tombola store list` shows them.")
     keys = [row["key"] for row in kept.rows() if row["key"].startswith(start)]

@@ -1,5 +1,6 @@
 """Standard output of the command line: every text that goes there is data, and only shown."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,7 +9,10 @@ from rich.text import Text
 
 from tombola.printable import printable
 
-__all__ = ["Screen", "stacked", "styled"]
+__all__ = ["Screen", "has_window", "say", "screen", "stacked", "styled"]
+
+WIDE = 160
+"""Columns of what goes into a file or a pipe, where nothing has to fit a window."""
 
 
 class Screen(Console):
@@ -32,3 +36,26 @@ def styled(*parts: str | tuple[str, str]) -> Text:
 def stacked(lines: Iterable[str]) -> Text:
     """Lines under one another, in one cell of a table."""
     return Text("\n").join(styled(line) for line in lines)
+
+
+def screen(json: str | None = None) -> Screen:
+    """Standard output, as wide as its window; `COLUMNS` gives another width.
+
+    Args:
+        json: file for the result; if that is `-`, which is standard output, people read standard
+            error.
+    """
+    console = Screen(stderr=json == "-")
+    if not has_window(console):
+        console.width = WIDE
+    return console
+
+
+def has_window(console: Console) -> bool:
+    """Whether lines are seen in a window of some width."""
+    return console.is_terminal or "COLUMNS" in os.environ
+
+
+def say(console: Console, *parts: str | tuple[str, str]) -> None:
+    """Print a line of `styled` parts as it is; the terminal breaks it where it has to."""
+    console.print(styled(*parts), soft_wrap=True)

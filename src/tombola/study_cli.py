@@ -5,7 +5,14 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tombola.arguments import json_flag, plan_flags, plan_in_store, store_flag, write_json
+from tombola.arguments import (
+    command,
+    json_flag,
+    plan_flags,
+    plan_in_store,
+    store_flag,
+    write_json,
+)
 from tombola.errors import SpecError
 from tombola.flags import Parser
 from tombola.printable import printable
@@ -40,31 +47,32 @@ def _rows(options: Namespace) -> tuple[list["Row"], tuple["Plan", "Store"] | Non
 
 def _show_gaps(options: Namespace, table: list["Row"]) -> None:
     """What is missing, and what goes on with it; with a table nothing does."""
+    from tombola.screen import screen
     from tombola.study.recorded import is_table
-    from tombola.terminal import screen
     from tombola.terminal_study import show_unfinished
 
-    show_unfinished(table, screen(), plan=None if is_table(options.plan) else options.plan)
+    again = None if is_table(options.plan) else command("run", options)
+    show_unfinished(table, screen(options.json), command=again)
 
 
 def matching(options: Namespace) -> None:
     """Which networks of a plan match their dense network."""
+    from tombola.screen import screen
     from tombola.study.evidence import one_run
     from tombola.study.winning import matching
-    from tombola.terminal import screen
     from tombola.terminal_study import show_matching
 
     table, there = _rows(options)
     found = matching(table, one_run(there[1]) if there else None)
-    write_json(options.json, found.to_json())
-    show_matching(found, screen())
+    if not write_json(options.json, found.to_json()):
+        show_matching(found, screen())
     _show_gaps(options, table)
 
 
 def transfer(options: Namespace) -> None:
     """How the tickets of each task fare on the others."""
+    from tombola.screen import screen
     from tombola.study.transfer import transfer
-    from tombola.terminal import screen
     from tombola.terminal_study import show_transfer
 
     table, _ = _rows(options)
@@ -74,21 +82,21 @@ def transfer(options: Namespace) -> None:
             f"expected a plan with an arm of kind transfer, got {options.plan!r} without one. "
             "`figure2` has one."
         )
-    write_json(options.json, [matrix.to_json() for matrix in found])
-    show_transfer(found, screen())
+    if not write_json(options.json, [matrix.to_json() for matrix in found]):
+        show_transfer(found, screen())
     _show_gaps(options, table)
 
 
 def claims(options: Namespace) -> None:
     """What becomes of each claim of the paper."""
+    from tombola.screen import screen
     from tombola.study.claims import claims
-    from tombola.terminal import screen
     from tombola.terminal_study import show_claims
 
     table, _ = _rows(options)
     found = claims(table)
-    write_json(options.json, [claim.to_json() for claim in found])
-    show_claims(found, screen())
+    if not write_json(options.json, [claim.to_json() for claim in found]):
+        show_claims(found, screen())
     _show_gaps(options, table)
 
 
@@ -114,24 +122,32 @@ def table(options: Namespace) -> None:
     from tombola.study.export import FORMATS, SUFFIXES, export
     from tombola.study.recorded import filled, read_rows
     from tombola.study.table import with_overlaps
-    from tombola.ticket.folder import write_bytes
+    from tombola.ticket.folder import check_file, write_bytes
 
     suffix = SUFFIXES.get(Path(options.output).suffix, "csv") if options.output else "csv"
     form = options.format or suffix
     FORMATS[form]
     if form == "parquet" and not options.output:
         raise SpecError("parquet is no text, got no file for it. Name one with --output.")
+    if options.output:
+        check_file(options.output)
     rows, there = _rows(options)
     if there:
         rows = with_overlaps(rows, *there)
     if options.fill:
         rows = filled(rows, read_rows(options.fill))
-    write_json(options.json, [row.to_json() for row in rows])
+    shown = not write_json(options.json, [row.to_json() for row in rows])
     content = export(rows, form, together=options.together)
     if options.output:
         write_bytes(options.output, content)
-    else:
-        text = content.decode()
-        if sys.stdout.isatty():
-            text = "\n".join(map(printable, text.split("\n")))
-        sys.stdout.write(text)
+    elif shown:
+        _print(content)
+
+
+def _print(content: bytes) -> None:
+    """Print a table: to people in their encoding, to programs in UTF-8, as it is in a file."""
+    if sys.stdout.isatty():
+        sys.stdout.write("\n".join(map(printable, content.decode().split("\n"))))
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)

@@ -1,20 +1,26 @@
 """What a person sees in a terminal: progress while it runs, tables when it is done."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
+from tombola.grid import Grid, show_rows
 from tombola.lab.engine import Watch
 from tombola.lab.store import Result
 from tombola.lab.work import Job, Subject
 from tombola.printable import printable
-from tombola.screen import Screen, styled
+from tombola.screen import say
 from tombola.ticket.folder import directory_size
 
 __all__ = [
@@ -22,23 +28,15 @@ __all__ = [
     "percent",
     "recipe_line",
     "score",
-    "screen",
     "show_entries",
     "show_evaluated",
     "show_found",
-    "show_rows",
     "show_ticket",
 ]
 
 
-WIDE = 160
-"""Columns of what goes into a file or a pipe, where nothing has to fit a window."""
-
-
-def screen() -> Console:
-    """Standard output, as wide as its window; `COLUMNS` tells of another width."""
-    found = Screen()
-    return found if found.is_terminal or "COLUMNS" in os.environ else Screen(width=WIDE)
+LABEL = 36
+"""Columns of the label next to a progress bar."""
 
 
 class Live(Watch):
@@ -46,15 +44,7 @@ class Live(Watch):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.bar = Progress(
-            TextColumn("{task.description:36}", markup=False),
-            BarColumn(bar_width=26),
-            TaskProgressColumn(),
-            TextColumn("job {task.fields[number]} of {task.fields[jobs]}, left:"),
-            TimeRemainingColumn(compact=True),
-            console=console,
-            transient=True,
-        )
+        self.bar = Progress(*_parts(console.width), console=console, transient=True)
         self.done: dict[str, int] = {}
         """Key -> steps done of each job that has begun."""
         self.task = self.bar.add_task("", start=False, visible=False, jobs=0, number=0)
@@ -73,7 +63,7 @@ class Live(Watch):
         """Open the bar."""
         if kept:
             trainings = sum(job.kind == "train" for job in kept)
-            self.console.print(f"  trainings kept from before: {trainings}")
+            say(self.console, f"  trainings kept from before: {trainings}")
         if todo:
             steps = sum(_share(job) for job in todo)
             self.bar.update(self.task, total=steps, jobs=len(todo), visible=True)
@@ -83,7 +73,8 @@ class Live(Watch):
     def start(self, job: Job) -> None:
         """Name the job that runs."""
         self.done.setdefault(job.key, 0)
-        self.bar.update(self.task, description=printable(job.label), number=len(self.done))
+        label = job.label if len(job.label) <= LABEL else f"{job.label[: LABEL - 3]}..."
+        self.bar.update(self.task, description=printable(label), number=len(self.done))
 
     def step(self, job: Job, done: int, steps: int) -> None:
         """Move the bar."""
@@ -97,11 +88,21 @@ class Live(Watch):
         """Say how a training ended."""
         self._move(job, _share(job))
         if job.kind == "train":
-            self.console.print(f"  {job.label:44} {result.facts['score']:6.2f}")
+            say(self.console, f"  {job.label:44} {result.facts['score']:6.2f}")
 
     def fail(self, job: Job, reason: str) -> None:
         """Say what has failed."""
-        self.console.print(f"  {job.label}: {reason}", style="red", soft_wrap=True)
+        say(self.console, (f"  {job.label}: {reason}", "red"))
+
+
+def _parts(width: int) -> list[ProgressColumn]:
+    """What of a progress bar fits into a window."""
+    label = TextColumn(f"{{task.description:{LABEL}}}", markup=False)
+    text = TextColumn("job {task.fields[number]} of {task.fields[jobs]}, left:", markup=False)
+    counts = [TaskProgressColumn(), text, TimeRemainingColumn(compact=True)]
+    if width >= 100:
+        return [label, BarColumn(bar_width=26), *counts]
+    return [label, *counts] if width >= 75 else [*counts]
 
 
 def recipe_line(subject: Subject) -> str:
@@ -128,49 +129,48 @@ def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> N
     """The table of a search, its verdict, and what to do next."""
     dense, last = found["dense"], found["rounds"][-1]
     seeds = len(dense["values"])
-    table = Table(
+    table = Grid(
+        ("network",),
+        ("sparsity", "score", "minus dense", "overlap with one-shot"),
         title=f"{found['task']}, {found['model']}: {found['metric']} on the {found['split']} "
         f"split, {seeds} seed{'s' * (seeds > 1)}",
-        title_justify="left",
+        frame=box.HEAVY_HEAD,
     )
-    table.add_column("network")
-    for column in ("sparsity", "score", "minus dense", "overlap with one-shot"):
-        table.add_column(column, justify="right")
-    table.add_row("dense", "0 %", score(dense), "", "", end_section=True)
+    table.add("dense", "0 %", score(dense), "", "", rule=True)
     for entry in found["rounds"]:
-        table.add_row(
+        table.add(
             "IMP ticket",
             percent(entry["sparsity"]),
             score(entry),
             f"{entry['mean'] - dense['mean']:+.2f}",
             f"{entry['jaccard_one_shot']:.3f}",
-            end_section=entry is last,
+            rule=entry is last,
         )
     for name, entry in found["controls"].items():
         change = f"{entry['mean'] - dense['mean']:+.2f}"
-        table.add_row(name, percent(last["sparsity"]), score(entry), change, "")
+        table.add(name, percent(last["sparsity"]), score(entry), change, "")
     console.print()
-    console.print(table)
+    table.show(console)
     _print_more({"dense": dense, "ticket": last, **found["controls"]}, console)
     _print_verdict(found, console)
     _print_places(found, console)
     console.print()
-    console.print("use it:", style="dim")
+    say(console, ("use it:", "dim"))
     for line in example.splitlines():
-        console.print(line, soft_wrap=True)
+        say(console, line)
 
 
 def _print_more(entries: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     """Other metrics than the one that decides, a line each."""
     for metric in next(iter(entries.values())).get("more", {}):
         told = (f"{name} {entry['more'][metric]:.2f}" for name, entry in entries.items())
-        console.print(f"{metric}: {', '.join(told)}", soft_wrap=True)
+        say(console, f"{metric}: {', '.join(told)}")
 
 
 def _print_verdict(result: Mapping[str, Any], console: Console) -> None:
-    console.print(result["verdict"]["sentence"], style="bold", soft_wrap=True)
+    say(console, (result["verdict"]["sentence"], "bold"))
     for note in result["notes"]:
-        console.print(styled(("note:", "yellow"), f" {note}"), soft_wrap=True)
+        say(console, ("note:", "yellow"), f" {note}")
 
 
 def _print_places(found: Mapping[str, Any], console: Console) -> None:
@@ -185,25 +185,24 @@ def _print_places(found: Mapping[str, Any], console: Console) -> None:
         f"{found['summed_learning_rate']:.3g}",
     }
     for name, text in rows.items():
-        console.print(f"{name:9} {text}", soft_wrap=True)
+        say(console, f"{name:9} {text}")
 
 
 def show_evaluated(result: Mapping[str, Any], console: Console) -> None:
     """The dense network and the ticket, side by side."""
-    table = Table(
+    table = Grid(
+        ("network",),
+        ("sparsity", "score", "minus dense"),
         title=f"{result['task']}, {result['model']}: {result['metric']} on the "
         f"{result['split']} split",
-        title_justify="left",
+        frame=box.HEAVY_HEAD,
     )
-    table.add_column("network")
-    for column in ("sparsity", "score", "minus dense"):
-        table.add_column(column, justify="right")
     change = result["scores"]["mean"] - result["dense"]["mean"]
-    table.add_row("dense", "0 %", score(result["dense"]), "")
+    table.add("dense", "0 %", score(result["dense"]), "")
     sparsity = percent(result["sparsity"])
-    table.add_row(f"ticket, {result['init']}", sparsity, score(result["scores"]), f"{change:+.2f}")
+    table.add(f"ticket, {result['init']}", sparsity, score(result["scores"]), f"{change:+.2f}")
     console.print()
-    console.print(table)
+    table.show(console)
     _print_more({"dense": result["dense"], "ticket": result["scores"]}, console)
     _print_verdict(result, console)
 
@@ -212,22 +211,12 @@ def show_ticket(facts: Mapping[str, Any], console: Console) -> None:
     """Provenance and sparsity per matrix."""
     for name, value in facts.items():
         if name not in ("layers", "shapes"):
-            console.print(f"{name:12} {value!s}", soft_wrap=True)
+            say(console, f"{name:12} {value}")
     rows = (
         (name, "x".join(map(str, facts["shapes"][name])), f"{sparsity:.1%}")
         for name, sparsity in facts["layers"].items()
     )
     show_rows(("matrix", "shape", "sparsity"), rows, console)
-
-
-def show_rows(columns: Sequence[str], rows: Iterable[Sequence[str]], console: Console) -> None:
-    """A plain table."""
-    table = Table(box=box.SIMPLE)
-    for column in columns:
-        table.add_column(column, no_wrap=column != columns[-1])
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
 
 
 def show_entries(
@@ -240,10 +229,10 @@ def show_entries(
     lines = [
         "".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows
     ]
-    console.print(lines[0].rstrip(), style="bold")
+    say(console, (lines[0].rstrip(), "bold"))
     for line, (_, about) in zip(lines[1:], known, strict=True):
-        console.print(line.rstrip())
-        console.print(f"  {about}", style="dim")
+        say(console, line.rstrip())
+        say(console, (f"  {about}", "dim"))
 
 
 def score(entry: Mapping[str, Any]) -> str:

@@ -6,7 +6,9 @@ from typing import Any
 
 from rich.console import Console
 
-from tombola.terminal import percent, show_rows
+from tombola.grid import show_rows
+from tombola.screen import say
+from tombola.terminal import percent
 
 __all__ = ["show_distances", "show_lines", "show_overlap"]
 
@@ -14,11 +16,12 @@ __all__ = ["show_distances", "show_lines", "show_overlap"]
 def show_overlap(found: Mapping[str, Any], console: Console) -> None:
     """Every pair beside chance, the layers, agreement, and what died whole."""
     masks, pairs = found["masks"], found["pairs"]
-    console.print("Jaccard index of the dead weights; chance has the same dead in each matrix")
+    say(console, "Jaccard index of the dead weights; chance has the same dead in each matrix")
     show_rows(
         ("mask", "and", "Jaccard", "chance", "z"),
         ((pair["a"], pair["b"], *_numbers(pair)) for pair in pairs),
         console,
+        texts=2,
     )
     columns = ("matrix", "sparsity", "Jaccard", "chance", "z")
     show_rows(columns, _layers(masks, pairs), console)
@@ -51,7 +54,7 @@ def _layers(
 
 def _show_agreement(found: Mapping[str, Any], console: Console) -> None:
     total = sum(found["weights"])
-    console.print("weights that are dead in so many of the masks, and by chance")
+    say(console, "weights that are dead in so many of the masks, and by chance")
     rows = [
         (str(k), f"{count / total:.2%}", f"{chance / total:.2%}")
         for k, (count, chance) in enumerate(zip(found["weights"], found["expected"], strict=True))
@@ -75,23 +78,20 @@ def _show_fallen(mask: Mapping[str, Any], console: Console) -> None:
             f", {len(heads)} of {len(inside['heads'])} heads{named}, "
             f"{inside['dead_neurons']:,} of {inside['neurons']:,} neurons"
         )
-    console.print(f"{mask['name']}: {told}", soft_wrap=True)
+    say(console, f"{mask['name']}: {told}")
 
 
 def show_distances(
     trained: str, pretrained: str, found: Mapping[str, float], console: Console
 ) -> None:
     """The relative distance of each matrix."""
-    console.print(
-        f"{trained}: |trained - pre-trained| / |pre-trained|, from {pretrained}",
-        soft_wrap=True,
-    )
+    say(console, f"{trained}: |trained - pre-trained| / |pre-trained|, from {pretrained}")
     show_rows(("matrix", "distance"), ((n, f"{d:.4f}") for n, d in found.items()), console)
 
 
-def show_lines(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """The barriers of each line; those that are not done are empty."""
-    console.print("barrier: the worst network on the line against the mean of its two ends")
+def show_lines(lines: Sequence[Mapping[str, Any]], console: Console, *, command: str) -> None:
+    """The barriers of each line; those that are not done are empty, and the command does them."""
+    say(console, "barrier: the worst network on the line against the mean of its two ends")
     rows = (
         (
             line["network"],
@@ -105,6 +105,6 @@ def show_lines(lines: Sequence[Mapping[str, Any]], console: Console) -> None:
         for line in lines
     )
     columns = ("network", "task", "sparsity", "seed", "orders", "score barrier", "loss barrier")
-    show_rows(columns, rows, console)
+    show_rows(columns, rows, console, texts=2)
     if missing := sum(not line["positions"] for line in lines):
-        console.print(f"{missing} of {len(lines)} lines are not done: `tombola run` does them.")
+        say(console, f"{missing} of {len(lines)} lines are not done: `{command}` does them.")

@@ -5,13 +5,13 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.table import Table
 
+from tombola.grid import Grid
 from tombola.lab.engine import Report
 from tombola.lab.estimate import Estimate, remaining
 from tombola.lab.plan import Plan
 from tombola.lab.store import Store
-from tombola.screen import styled
+from tombola.screen import say
 from tombola.study.table import groups, rows
 from tombola.terminal import percent, score
 
@@ -29,7 +29,7 @@ def show_estimate(found: Estimate, console: Console) -> None:
         "disk": f"{found.disk / 1e6:,.0f} MB stay, {found.weights / 1e6:,.0f} MB come and go",
     }
     for name, text in lines.items():
-        console.print(f"{name:9}{text}", soft_wrap=True)
+        say(console, f"{name:9}{text}")
 
 
 def _duration(seconds: float) -> str:
@@ -42,27 +42,26 @@ def _duration(seconds: float) -> str:
 
 def show_cells(plan: Plan, store: Store, console: Console) -> None:
     """Scores of every cell, seeds together, arm by arm."""
-    table = Table(box=box.HORIZONTALS, pad_edge=False)
-    for column in ("arm", "network", "task"):
-        table.add_column(column)
-    for column in ("sparsity", "seeds", "score", "minus dense"):
-        table.add_column(column, justify="right")
-    before = ""
-    for group in groups(rows(plan, store)):
-        begins = group["arm"] != before
-        if begins and before:
-            table.add_section()
-        before = group["arm"]
+    table = Grid(
+        ("arm", "network", "task"),
+        ("sparsity", "seeds", "score", "minus dense"),
+        frame=box.HORIZONTALS,
+    )
+    found = groups(rows(plan, store))
+    for at, group in enumerate(found):
+        begins = not at or group["arm"] != found[at - 1]["arm"]
+        ends = at + 1 < len(found) and group["arm"] != found[at + 1]["arm"]
         moved = group["source"] and group["source"] != group["target"]
         task = f"{group['source']} → {group['target']}" if moved else group["target"]
-        table.add_row(
+        table.add(
             *(group["arm"] if begins else "", group["name"], task),
             *(percent(group["sparsity"]), f"{group['done']}/{group['cells']}"),
             *(score(group), _signed(group["minus_dense"])),
             style="" if group["done"] else "dim",
+            rule=ends,
         )
     console.print()
-    console.print(table)
+    table.show(console)
 
 
 def _signed(change: float | None) -> str:
@@ -74,14 +73,14 @@ def show_report(
 ) -> None:
     """What was done; what has failed and why, what wasn't tried for that, and how to try again."""
     took = "" if not report.done else f" in {_duration(seconds)}"
-    console.print(f"{len(report.done)} jobs done{took}, {kept} kept from before")
+    say(console, f"{len(report.done)} jobs done{took}, {kept} kept from before")
     for job, error in report.failed:
-        console.print(styled(("failed", "red"), f" {job.label}: {error}"), soft_wrap=True)
+        say(console, ("failed", "red"), f" {job.label}: {error}")
     if report.failed:
-        console.print(
+        say(
+            console,
             f"{len(report.blocked)} jobs that depend on them were not tried. What is done is kept: "
             f"`{command}` tries the rest again.",
-            soft_wrap=True,
         )
 
 
@@ -94,12 +93,12 @@ def show_status(plan: Plan, store: Store, console: Console) -> None:
         progress = holder.get("progress") or {}
         steps = f"step {progress['done']} of {progress['steps']}" if progress else "begun"
         place = f"{holder['host']}, process {holder['pid']}"
-        console.print(f"running  {job.label}: {steps} ({place})", soft_wrap=True)
+        say(console, f"running  {job.label}: {steps} ({place})")
     done = len(plan.jobs) - len(todo)
     left = remaining(plan, store, todo) if done and todo else None
     work = "" if left is None else f", about {_duration(left)} of work left"
     told = f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running{work}"
-    console.print(told, soft_wrap=True)
+    say(console, told)
 
 
 def show_listing(results: Iterable[Mapping[str, Any]], console: Console) -> None:
@@ -107,5 +106,4 @@ def show_listing(results: Iterable[Mapping[str, Any]], console: Console) -> None
     for row in results:
         points = row.get("score")
         told = "" if points is None else f"{points:.2f}"
-        line = f"{row['key'][:12]}  {row['kind']:6} {told:>7}  {row['label']}"
-        console.print(line, soft_wrap=True)
+        say(console, f"{row['key'][:12]}  {row['kind']:6} {told:>7}  {row['label']}")

@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from tombola.screen import stacked, styled
+from tombola.grid import Grid
+from tombola.screen import say
 from tombola.study.claims import Claim, Finding
 from tombola.study.row import Row
 from tombola.study.spread import Spread
@@ -24,38 +22,37 @@ MOST_MISSING = 3
 
 def show_matching(found: Matching, console: Console) -> None:
     """A line for each network, then what they say together."""
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for column in ("network", "task"):
-        table.add_column(column, overflow="fold")
-    for column in ("sparsity", "seeds", "minus dense", "90 % interval"):
-        table.add_column(column, justify="right", no_wrap=column != "minus dense")
-    for column in ("verdict", "sd"):
-        table.add_column(column, no_wrap=True)
+    table = Grid(
+        ("network", "task"),
+        ("sparsity", "seeds", "minus dense", "90 % interval"),
+        ("verdict", "sd"),
+        frame=None,
+    )
     for each in found.judged:
-        table.add_row(*_judged(each))
-    console.print(table)
-    _say(
+        table.add(*_judged(each))
+    table.show(console)
+    say(
         console,
         "sd: within one standard deviation of dense / pooled, the paper's two rules; no tests.",
     )
     if any(each.verdict and each.verdict.seeds == 1 for each in found.judged):
-        _say(console, "*: this run only, over test examples; it says nothing about other seeds.")
+        say(console, "*: this run only, over test examples; it says nothing about other seeds.")
     for each in found.judged:
         if each.why and not _missing(each):
-            _say(console, f"no verdict on {each.pair.about()}: {each.why}.")
+            say(console, f"no verdict on {each.pair.about()}: {each.why}.")
     for first, sparsity in found.highest:
         if first.row.kind == "imp":
             star = "*" * bool(first.verdict and first.verdict.seeds == 1)
             told = "unfinished" if first.pair.gaps else f"{_highest(sparsity)}{star}"
-            _say(console, f"{_name(first.row)} on {first.row.target}: {told}")
+            say(console, f"{_name(first.row)} on {first.row.target}: {told}")
     for family in found.families:
         source = f" from {family.source}" * bool(family.source)
         at = ", ".join(map(in_percent, family.sparsities))
-        _say(console, f"{family.arm}, {family.name}{source} at {at}: {family.answer.sentence()}")
+        say(console, f"{family.arm}, {family.name}{source} at {at}: {family.answer.sentence()}")
     for spread in found.spreads:
-        _say(console, _spread(spread))
+        say(console, _spread(spread))
         if spread.warning:
-            _say(console, f"note on {spread.task}: {spread.warning}")
+            say(console, f"note on {spread.task}: {spread.warning}")
 
 
 def _judged(each: Judged) -> tuple[str, ...]:
@@ -107,16 +104,13 @@ def show_transfer(matrices: Iterable[Matrix], console: Console) -> None:
     for matrix in matrices:
         at = in_percent(matrix.sparsity)
         for title, own in (("minus dense", False), ("minus the target's own ticket", True)):
-            _say(console, f"{matrix.arm}, tickets at {at}: score {title}, 90 % interval")
-            table = Table(box=box.SIMPLE)
-            table.add_column("from \\ to")
-            for target in matrix.targets:
-                table.add_column(target, justify="right")
+            say(console, f"{matrix.arm}, tickets at {at}: score {title}, 90 % interval")
+            table = Grid(("from \\ to",), matrix.targets)
             for row in matrix.sources:
-                table.add_row(row.source, *_places(row, matrix.targets, own=own))
-            console.print(table)
+                table.add(row.source, *_places(row, matrix.targets, own=own))
+            table.show(console)
         for row in matrix.sources:
-            _say(
+            say(
                 console,
                 f"{row.source}: at least the own ticket's mean on {row.at_least_same_task} of "
                 f"{row.compared} targets, within the margin of it by Holm on "
@@ -124,15 +118,15 @@ def show_transfer(matrices: Iterable[Matrix], console: Console) -> None:
             )
 
 
-def _places(row: Source, targets: Sequence[str], *, own: bool) -> list[Text]:
+def _places(row: Source, targets: Sequence[str], *, own: bool) -> list[list[str]]:
     found = {each.target: each for each in row.places}
-    cells = []
+    cells: list[list[str]] = []
     for target in targets:
         place = found.get(target)
         if place is None:
-            cells.append(stacked(()))
+            cells.append([])
         else:
-            cells.append(stacked(_estimate(place.minus_same_task if own else place.minus_dense)))
+            cells.append(_estimate(place.minus_same_task if own else place.minus_dense))
     return cells
 
 
@@ -153,13 +147,12 @@ def show_claims(found: Iterable[Claim], console: Console) -> None:
     """Each claim, what becomes of it, and what that rests on."""
     colours = {"reproduced": "green", "contradicted": "red", "undecided": "yellow"}
     for claim in found:
-        status = (claim.status, colours[claim.status])
-        head = styled((str(claim.id), "bold"), " ", status, f": {claim.claim}")
-        console.print(head, soft_wrap=True)
+        lead = f"{claim.id} {claim.status}"
+        say(console, (lead, f"bold {colours[claim.status]}"), f": {claim.claim}")
         for part in claim.findings:
             told = f"{part.status}: {part.says}" if len(claim.findings) > 1 else part.says
             for line in (told, *_evidence(part)):
-                _say(console, f"  {line}")
+                say(console, f"  {line}")
 
 
 def _evidence(part: Finding) -> list[str]:
@@ -180,14 +173,10 @@ def _evidence(part: Finding) -> list[str]:
     return lines
 
 
-def show_unfinished(table: Sequence[Row], console: Console, *, plan: str | None) -> None:
-    """How much of the plan is missing, if anything is, and what goes on with it, if it is named."""
+def show_unfinished(table: Sequence[Row], console: Console, *, command: str | None) -> None:
+    """How much of the plan is missing, if anything is, and the command that goes on with it."""
     missing = sum(row.state == "missing" for row in table)
     if missing:
-        more = f" `tombola run {plan}` goes on." if plan else ""
+        more = f" `{command}` goes on." if command else ""
         told = f" {missing} of {len(table)} runs are missing.{more}"
-        console.print(styled(("unfinished:", "yellow"), told), soft_wrap=True)
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True)
+        say(console, ("unfinished:", "yellow"), told)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.errors import OutputError
-from tombola.ticket.folder import write_file
+from tombola.ticket.folder import check_folder, write_file
 
 __all__ = ["Output"]
 
@@ -29,6 +29,7 @@ class Output:
             raise OutputError(
                 f"{str(folder)!r} holds something else. Name an empty or a new folder as --output."
             )
+        check_folder(folder)
 
     def open(self) -> Path:
         """The folder, which says from now on whose it is."""

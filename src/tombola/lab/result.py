@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import math
 import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_origin
 
 from tombola import specs
+from tombola.documents import finite
 from tombola.errors import OutputError
 from tombola.lab.work import Job, Named
 from tombola.task.divergence import Diverged
@@ -52,7 +52,7 @@ def encode(result: Result) -> tuple[Result, bytes]:
     Raises: ValueError, if its key is not that of what made it.
     """
     plain = {**asdict(result), "seconds": float(result.seconds)}
-    said = {"digest": ZEROS, "format_version": FORMAT_VERSION, **_finite(plain)}
+    said = {"digest": ZEROS, "format_version": FORMAT_VERSION, **finite(plain)}
     text = json.dumps(said, indent=1, allow_nan=False) + "\n"
     content = text.replace(ZEROS, sha256(text.encode()), 1).encode()
     return decode(content), content
@@ -103,12 +103,3 @@ def _checked(values: dict[str, Any]) -> Result:
     if names != result.files.keys() or names != result.sizes.keys() or "result.json" in names:
         raise ValueError("result.json names files that can't be")
     return result
-
-
-def _finite(value: Any) -> Any:
-    """JSON knows neither NaN nor infinity."""
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

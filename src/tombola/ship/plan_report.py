@@ -1,6 +1,5 @@
 """The report of a plan: cells, searches, overlaps, lines, and the key of every run."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from tombola.ship.tables import numerics_table, overlap_table, percent, points, 
 __all__ = ["plan_page"]
 
 
-def plan_page(facts: Mapping[str, Any]) -> Page:
+def plan_page(facts: Mapping[str, Any], *, command: str) -> Page:
     """The page of a plan, finished or not; gaps are marked.
 
     Args:
         facts: what `study.plan_dossier.of_plan` gives.
+        command: does the plan again.
     """
     sections = [
         Section("Networks", tables=[_cells(facts["groups"])]),
@@ -29,7 +29,7 @@ def plan_page(facts: Mapping[str, Any]) -> Page:
         Section("Recipes", tables=[_recipes(facts["tasks"])]),
         Section("Numerics", tables=[_numerics(facts["runs"])]),
         Section("Keys of every run", tables=[_runs(facts["runs"])]),
-        Section("How to do it again", code=f"tombola run {shlex.quote(facts['name'])}"),
+        Section("How to do it again", code=command),
         Section("What this does not show", points=_limits(facts)),
     ]
     gaps = facts["jobs"] - facts["done"]

@@ -1,5 +1,6 @@
 """Folders that are complete or absent, and files that are read with a limit."""
 
+import errno
 import json
 import os
 import secrets
@@ -13,6 +14,8 @@ from typing import Any
 from tombola.errors import OutputError, TicketError
 
 __all__ = [
+    "check_file",
+    "check_folder",
     "directory_size",
     "parse_object",
     "read_limited",
@@ -26,6 +29,48 @@ __all__ = [
 def directory_size(path: str | Path) -> int:
     """Bytes of all files in a folder."""
     return sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
+
+
+def check_file(path: str | Path) -> None:
+    """Refuse a place that `write_bytes` could not write to, before there is anything to write.
+
+    Raises: OutputError, if a folder is there, or nothing may be made there.
+    """
+    target = Path(path)
+    if not target.name:
+        raise OutputError(f"expected the name of a file, got {str(path)!r}. Name one.")
+    if target.is_dir():
+        raise _unwritten(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    _check_parents(target.parent, path)
+
+
+def check_folder(path: str | Path, *, replaces: Iterable[str] | None = None) -> None:
+    """Refuse a place that `write_folder` could not write to, before there is anything to write.
+
+    Args:
+        path: the folder.
+        replaces: the only names that a folder already there may hold; by default any.
+
+    Raises: OutputError, if something else is there, or nothing may be made there.
+    """
+    target = Path(os.path.realpath(path))
+    if replaces is not None:
+        _refuse_foreign(target, set(replaces))
+    _check_parents(target, path)
+
+
+def _check_parents(folder: Path, path: str | Path) -> None:
+    """Refuse a folder that is a file, or that may not be made or written."""
+    there = Path(os.path.abspath(folder))
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    code = 0
+    if not there.is_dir():
+        code = errno.ENOTDIR
+    elif not os.access(there, os.W_OK | os.X_OK):
+        code = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+    if code:
+        raise _unwritten(path, OSError(code, f"{os.strerror(code)} ({there})"))
 
 
 def write_folder(path: str | Path, files: Mapping[str, bytes], *, replaces: Iterable[str]) -> Path:
@@ -69,11 +114,15 @@ def write_file(path: str | Path, text: str) -> Path:
 def write_bytes(path: str | Path, content: bytes) -> Path:
     """Write a file beside its final place, sync it, and rename it last.
 
+    A device or a pipe, such as /dev/null, is written to and stays.
+
     Raises: OutputError, if the disk refuses, or the path names no file.
     """
-    target = Path(path)
-    if not target.name:
-        raise OutputError(f"expected the name of a file, got {str(path)!r}. Name one.")
+    check_file(path)
+    if _is_device(path):
+        _write_through(path, content)
+        return Path(path)
+    target = Path(os.path.realpath(path))
     beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -85,15 +134,31 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
     finally:
         with suppress(OSError):
             beside.unlink()
-    return target
+    return Path(path)
+
+
+def _is_device(path: str | Path) -> bool:
+    """Whether something is there that is not kept on a disk."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _write_through(path: str | Path, content: bytes) -> None:
+    try:
+        with open(path, "wb") as stream:
+            stream.write(content)
+    except OSError as error:
+        raise _unwritten(path, error) from None
 
 
 def _unwritten(path: str | Path, error: OSError) -> OutputError:
     """What to say when the disk refuses."""
-    return OutputError(
-        f"expected to write {path}, got: {error.strerror or error}. "
-        f"Free some space or choose another folder."
-    )
+    remedy = "Free some space, or name another place."
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "Name another place."
+    return OutputError(f"expected to write {path}, got: {error.strerror or error}. {remedy}")
 
 
 def _refuse_foreign(target: Path, ours: set[str]) -> None:

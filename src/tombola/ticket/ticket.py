@@ -11,7 +11,7 @@ from torch import nn
 
 from tombola.errors import TicketError
 from tombola.specs import exact
-from tombola.ticket.folder import directory_size, write_folder
+from tombola.ticket.folder import check_folder, directory_size, write_folder
 from tombola.ticket.format import (
     FORMAT,
     FORMAT_VERSION,
@@ -29,6 +29,10 @@ from tombola.ticket.scope import scope_parameters
 __all__ = ["FORMAT_VERSION", "Ticket", "directory_size", "fingerprint", "versions"]
 
 M = TypeVar("M", bound=nn.Module)
+
+
+NAMES = (JSON_NAME, MASK_NAME, "README.md")
+"""What a folder may hold that a ticket takes the place of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +108,15 @@ class Ticket:
         check_shapes(self.mask.shapes)
         bits = {name: packed.numpy() for name, packed in pack(self.mask).items()}
         files = {JSON_NAME: self._text(), MASK_NAME: save(bits)}
-        return write_folder(path, files, replaces=[*files, "README.md"])
+        return write_folder(path, files, replaces=NAMES)
+
+    @staticmethod
+    def check_place(path: str | Path) -> None:
+        """Refuse a folder that `save` could not write, before there is a ticket.
+
+        Raises: OutputError, if the folder holds anything but a ticket or can't be written.
+        """
+        check_folder(path, replaces=NAMES)
 
     @classmethod
     def load(cls, path: str | Path) -> "Ticket":

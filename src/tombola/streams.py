@@ -1,0 +1,100 @@
+"""Standard input, output and error, whatever encoding they have and whoever has stopped reading."""
+
+import codecs
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+__all__ = ["complain", "open_streams", "spelled", "whole_output"]
+
+_SPELLED = "→ -> ± +/- … ... – - — - − - × x · - ‘ ' ’ ' “ \" ” \" ≥ >= ≤ <= μ mu µ mu".split()
+PLAIN = dict(zip(_SPELLED[::2], _SPELLED[1::2], strict=True))
+"""Characters of ours -> how an encoding that lacks them spells them."""
+
+HANDLER = "tombola.plain"
+REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF}
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """What an encoding lacks, spelled out or as its number; an error handler for codecs."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    missing = error.object[error.start : error.end]
+    told = (PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in missing)
+    return "".join(told), error.end
+
+
+codecs.register_error(HANDLER, _plainly)
+
+
+def spelled(text: str, encoding: str) -> str:
+    """A text as a stream of that encoding shows it, so that its width is known before."""
+    return text.encode(encoding, HANDLER).decode(encoding)
+
+
+def open_streams() -> None:
+    """Let every text be written: what an encoding lacks is spelled, and a closed stream swallows.
+
+    A closed one would leave its number to the next file that is opened, which another process
+    would then write to.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors=HANDLER)
+
+
+def complain(line: str) -> None:
+    """Say a line on standard error, if anybody can hear it."""
+    with suppress(OSError, ValueError):
+        print(f"tombola: {line}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def whole_output() -> Iterator[None]:
+    """All that is printed inside arrives.
+
+    Raises: SystemExit, with 1 after a reader has gone, as `head` does, and 2, with a line on
+        standard error, if the disk under standard output refuses.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _swallow()
+        raise SystemExit(1) from None  # as rich does
+    except OSError as error:
+        if not _from_output(error):
+            raise
+        _swallow()
+        complain(
+            f"expected to write to standard output, got: {os.strerror(error.errno or errno.EIO)}. "
+            "Send it to a place with room."
+        )
+        raise SystemExit(2) from None
+
+
+def _from_output(error: OSError) -> bool:
+    """Whether it was standard output that refused: it still does, or the error names no file."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return error.filename is None and error.errno in REFUSED
+
+
+def _swallow() -> None:
+    """Drop what is still to be written to standard output, which would be tried again at exit."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
