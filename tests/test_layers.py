@@ -14,7 +14,7 @@ import tombola
 ROOT = Path(tombola.__file__).parent
 BASE = {
     *("documents", "errors", "flags", "printable", "registry", "scalars", "specs", "streams"),
-    "waiting",
+    *("plainfile", "waiting"),
 }
 BELOW_API = {"base", "ticket", "task", "study", "lab", "ship"}
 

@@ -133,25 +133,25 @@ def store(options: Namespace) -> int:
     elif options.chore == "show":
         write_json(options.json or STDOUT, _shown(kept, options.key))
     elif options.chore == "verify":
-        from tombola.lab.subjects import damaged_fingerprints
-
-        damaged = list(kept.verify())
-        if wrong := damaged_fingerprints(kept.folder):
-            say(
-                console,
-                f"fingerprints.json: {len(wrong)} entries are not as they were written; they are "
-                "taken again",
-            )
-        for key, what in damaged:
-            say(console, f"{key[:12]} {what}")
-        say(console, f"{len(damaged)} of {len(kept.rows())} results are damaged")
-        return 1 if damaged else 0
+        return _verify(kept, console)
     else:
         for what, count in kept.collect().items():
             say(console, f"{what.replace('_', ' '):16} {count:,}")
         if kept.wanted():
             say(console, "a plan is running: the weights that it reads stay")
     return 0
+
+
+def _verify(kept: Any, console: Any) -> int:
+    """Say what is wrong, and how many results it touches; 1 if anything is."""
+    found, keys = list(kept.verify()), kept.keys()
+    for key, what in found:
+        say(console, f"{key[:12] if key in keys else key} {what}")
+    damaged = {key for key, _ in found} & keys
+    others = len({key for key, _ in found} - keys)
+    more = f", and {others} other thing{'s' * (others > 1)} wrong" if others else ""
+    say(console, f"{len(damaged)} of {len(keys)} results are damaged{more}")
+    return 1 if found else 0
 
 
 def _shown(kept: Any, start: str | None) -> dict[str, Any]:

@@ -479,13 +479,13 @@ def test_rows_are_flat_sorted_and_filtered(store: Store) -> None:
 def test_only_what_the_index_lacks_is_read_and_it_is_written_only_then(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, asked = Store._read, list[str]()
+    read, asked = Store.decoded, list[str]()
 
     def counted(self: Store, key: str) -> Result | None:
         asked.append(key)
         return read(self, key)
 
-    monkeypatch.setattr(Store, "_read", counted)
+    monkeypatch.setattr(Store, "decoded", counted)
     store.save(result(0), {})
     store.save(result(1), {})
     asked.clear()

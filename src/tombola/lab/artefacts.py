@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from safetensors.numpy import load as load_content
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save
-from safetensors.torch import load_file
+from safetensors.torch import load
 
 from tombola.errors import OutputError
 from tombola.lab.store import Result, Store
@@ -49,9 +50,9 @@ def read_mask(store: Store, key: str) -> Mask:
     Raises: OutputError, if the store has none, or another than was recorded.
     """
     made = result_of(store, key)
-    listed = json.loads(store.file(key, SHAPES).read_text(encoding="utf-8"))
+    listed = json.loads(store.content(made, SHAPES))
     shapes: Shapes = {name: tuple(shape) for name, shape in listed.items()}
-    mask = unpack(load_file(store.file(key, MASK)), shapes)
+    mask = unpack(load(store.content(made, MASK)), shapes)
     if mask.digest() != made.facts["digest"]:
         raise OutputError(
             f"expected the mask {made.facts['digest'][:12]} in {store.file(key, MASK)}, got "
@@ -61,8 +62,12 @@ def read_mask(store: Store, key: str) -> Mask:
 
 
 def read_outcome(store: Store, key: str) -> Outcome:
-    """What a trained network made of each test example."""
-    outcome: Outcome = load_arrays(store.file(key, OUTCOME))["outcome"]
+    """What a trained network made of each test example.
+
+    Raises: OutputError, if the store has none, or another than was written.
+    """
+    content = store.content(result_of(store, key), OUTCOME)
+    outcome: Outcome = load_content(content)["outcome"]
     return outcome
 
 

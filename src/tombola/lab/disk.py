@@ -11,16 +11,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 from tombola.errors import OutputError
 from tombola.lab.lease import age
 from tombola.lab.process import Process
-from tombola.ticket.folder import directory_size, sync, write_file
+from tombola.plainfile import read_plain
+from tombola.ticket.folder import sync, write_file
+from tombola.ticket.removal import MADE, clear, clear_folder, opened
 
-__all__ = ["KEY", "Disk"]
+__all__ = ["FOREIGN", "KEY", "Disk"]
 
 FORMAT = {"format": "tombola-store", "version": 1}
 KEY = re.compile(r"[0-9a-f]{64}")
+LITTER = re.compile(r"(token|.+-[0-9a-f]*\.[0-9]*-[0-9]+-[0-9]+)-[0-9a-f]+")
+"""Names in tmp/: of the process that made it, or of an engine that shows where its store is."""
+FOREIGN = "foreign"
+"""Where files go that others have put where a result belongs."""
+LIMIT = 1 << 16
+"""Bytes of store.json."""
 HOUR = 3600.0
 FULL = {errno.ENOSPC, errno.EDQUOT}
 RUST_ERROR = re.compile(r"\(os error (\d+)\)")
@@ -41,9 +50,9 @@ class Disk:
             self._refuse_foreign(about)
             write_file(about, json.dumps(FORMAT) + "\n")
         try:
-            found = json.loads(about.read_bytes())
+            found = json.loads(read_plain(about, LIMIT))
             same, version = found["format"] == FORMAT["format"], int(found["version"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             same, version = False, 0
         if not same:
             raise self._foreign("a store.json of something else")
@@ -75,9 +84,13 @@ class Disk:
 
     def at(self, part: str, key: str) -> Path:
         """The folder of a key, in that part of the store."""
+        return self.folder.joinpath(*self.way(part, key))
+
+    def way(self, part: str, key: str) -> tuple[str, str, str]:
+        """The same as names, one below the other."""
         if not KEY.fullmatch(key):
             raise ValueError(f"a key has 64 hexadecimal digits, got {key!r}")
-        return self.folder / part / key[:2] / key
+        return part, key[:2], key
 
     @contextmanager
     def aside(self, target: Path) -> Iterator[Path]:
@@ -85,13 +98,16 @@ class Disk:
 
         Raises: OutputError, for whatever the disk refuses meanwhile.
         """
-        beside = self.folder / "tmp" / f"{Process.here().name}-{secrets.token_hex(4)}"
+        beside = self._beside()
         try:
             with self.refusals(target):
                 beside.mkdir(parents=True)
                 yield beside
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+    def _beside(self) -> Path:
+        return self.folder / "tmp" / f"{Process.here().name}-{secrets.token_hex(4)}"
 
     @contextmanager
     def refusals(self, target: Path) -> Iterator[None]:
@@ -103,12 +119,13 @@ class Disk:
             if not rust and not isinstance(error, OSError):
                 raise
             code = getattr(error, "errno", None) or int(rust[1] if rust else errno.EIO)
+            reason = os.strerror(code) if rust else getattr(error, "strerror", None) or str(error)
             remedy = "Name a --store that can be written."
             if code in FULL:
                 remedy = "Free some space with `tombola store gc`, or name another --store."
             raise OutputError(
                 f"expected to write {target.relative_to(self.folder)} in {str(self.folder)!r}, "
-                f"got: {os.strerror(code)}. {remedy}"
+                f"got: {reason}. {remedy}"
             ) from None
 
     def settle(self, beside: Path, target: Path, last: str) -> None:
@@ -122,33 +139,79 @@ class Disk:
         except OSError:
             if (target / last).exists():
                 return
-            self.discard(target)
+            self.discard(*target.relative_to(self.folder).parts)
             beside.rename(target)
         sync(target.parent)
 
-    def discard(self, path: Path) -> None:
-        """Make a folder disappear at once, then delete it."""
-        with self.aside(path) as beside, suppress(FileNotFoundError):
-            path.rename(beside / path.name)
+    def discard(self, *place: str) -> None:
+        """Make a folder disappear at once, then delete it; what wasn't made here is kept aside.
 
-    def delete(self, path: Path) -> int:
-        """Delete a file or a folder; its bytes."""
-        size = 0
-        with self.refusals(path), suppress(FileNotFoundError):
-            if path.is_dir():
-                size = directory_size(path)
-                shutil.rmtree(path)
-            else:
-                size = path.stat().st_size
-                path.unlink()
-        return size
+        Raises: OutputError, if there is a link on the way, or the disk refuses.
+        """
+        *above, name = place
+        beside = self._beside()
+        with self.refusals(self.folder.joinpath(*place)), suppress(FileNotFoundError):
+            beside.mkdir(parents=True)
+            with opened(self.folder, *above) as here, opened(self.folder, "tmp", beside.name) as to:
+                os.rename(name, name, src_dir_fd=here, dst_dir_fd=to)
+                with suppress(NotADirectoryError):
+                    clear(to, name)
+                with suppress(FileNotFoundError):
+                    self._set_aside(to, name)
+        with suppress(OSError):
+            beside.rmdir()
 
-    def litter(self) -> Iterator[Path]:
-        """What nobody will rename from tmp/ any more."""
-        folder = self.folder / "tmp"
-        for path in folder.iterdir() if folder.is_dir() else ():
-            owner = Process.named(path.name)
+    def _set_aside(self, handle: int, name: str) -> None:
+        """Keep what is left of a folder that was taken out."""
+        os.stat(name, dir_fd=handle, follow_symlinks=False)
+        (self.folder / FOREIGN).mkdir(exist_ok=True)
+        with opened(self.folder, FOREIGN) as there:
+            new = f"{name}-{secrets.token_hex(4)}"
+            os.rename(name, new, src_dir_fd=handle, dst_dir_fd=there)
+
+    def delete(self, *place: str, made: re.Pattern[str] = MADE) -> int:
+        """Delete a folder as far as it holds what was made here; its bytes.
+
+        Raises: OutputError, if there is a link on the way, or the disk refuses.
+        """
+        with self.refusals(self.folder.joinpath(*place)):
+            return clear_folder(self.folder, *place, made=made)
+
+    def listed(self, *place: str, names: re.Pattern[str] = KEY) -> list[str]:
+        """The folders of such names in a part of the store; no link, and nothing behind one."""
+        return [
+            name for name, mode in self._entries(*place) if S_ISDIR(mode) and names.fullmatch(name)
+        ]
+
+    def _entries(self, *place: str) -> list[tuple[str, int]]:
+        """Names and modes of all that is in a folder, reached without a link."""
+        try:
+            with opened(self.folder, *place) as handle, os.scandir(handle) as entries:
+                found = [(each.name, each.stat(follow_symlinks=False).st_mode) for each in entries]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(found)
+
+    def litter(self) -> Iterator[str]:
+        """Names in tmp/ that nobody will rename from there any more."""
+        for name, mode in self._entries("tmp"):
+            if not LITTER.fullmatch(name) or not (S_ISDIR(mode) or S_ISREG(mode)):
+                continue
+            owner = Process.named(name)
             gone = owner.gone() if owner else None
             with suppress(FileNotFoundError):
-                if gone or (gone is None and age(path) > HOUR):
-                    yield path
+                if gone or (gone is None and age(self.folder / "tmp" / name) > HOUR):
+                    yield name
+
+    def sweep(self, name: str) -> int:
+        """Delete something that `litter` has named; its bytes."""
+        with self.refusals(self.folder / "tmp" / name), opened(self.folder, "tmp") as handle:
+            about = os.stat(name, dir_fd=handle, follow_symlinks=False)
+            if S_ISDIR(about.st_mode):
+                return clear(handle, name)
+            os.unlink(name, dir_fd=handle)
+            return about.st_size
+
+    def there(self, *place: str) -> bool:
+        """Whether something has that name in the store, a link included."""
+        return os.path.lexists(self.folder.joinpath(*place))

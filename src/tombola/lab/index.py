@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from tombola.lab.result import Result
+from tombola.plainfile import read_plain_text
 
-__all__ = ["bring_up_to_date", "listed"]
+__all__ = ["bring_up_to_date", "listed", "misread"]
+
+LIMIT = 1 << 30
+"""Bytes of an index that are read."""
 
 HEADER = '{"format": "tombola-index", "version": 1}'
 
@@ -42,13 +46,27 @@ def bring_up_to_date(
             result = read(entry.name)
             if result is None:
                 continue
-            row = {**_flat(result), "stored_ns": stored}
+            row = _row(result, stored)
             line, news = json.dumps(row), True
         rows.append(row)
         lines.append(line)
     if not news and len(lines) == len(known):
         return rows, None
     return rows, "\n".join([HEADER, *lines, ""])
+
+
+def misread(
+    index: Path, results: Path, read: Callable[[str], Result | None]
+) -> Iterator[tuple[str, str]]:
+    """Rows of the index that would be believed, and say something else than their results do."""
+    known = _load(index)
+    for entry in listed(results):
+        _, row = known.get(entry.name, ("", {}))
+        if row and row.get("stored_ns") == entry.stat(follow_symlinks=False).st_mtime_ns:
+            result = read(entry.name)
+            if result is not None and row != json.loads(json.dumps(_row(result, row["stored_ns"]))):
+                told = f"says of {entry.name[:12]} what its result doesn't; delete {index.name}"
+                yield index.name, f"{told}, it is made again"
 
 
 def listed(results: Path) -> Iterator[os.DirEntry[str]]:
@@ -66,24 +84,24 @@ def _sorted(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
         return []
 
 
-def _flat(result: Result) -> Row:
-    """What a table shows of a result: whatever is a text or a number."""
+def _row(result: Result, stored: int) -> Row:
+    """What a table shows of a result, whatever is a text or a number; and its folder's time."""
     plain = {
         name: value
         for name, value in (*result.spec.items(), *result.facts.items())
         if not isinstance(value, dict | list)
     }
     own = ("key", "kind", "label", "seconds", "peak_memory")
-    return {**plain, **{name: getattr(result, name) for name in own}}
+    return {**plain, **{name: getattr(result, name) for name in own}, "stored_ns": stored}
 
 
 def _load(index: Path) -> dict[str, tuple[str, Row]]:
     """Key -> line and row; nothing, if the file is missing or damaged."""
     try:
-        header, *lines = index.read_text(encoding="utf-8").splitlines()
+        header, *lines = read_plain_text(index, LIMIT).splitlines()
         if header != HEADER:
             return {}
         rows = json.loads(f"[{','.join(lines)}]")  # at once is faster than line by line
         return {row["key"]: (line, row) for line, row in zip(lines, rows, strict=True)}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import secrets
 import threading
 import time
@@ -14,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tombola.lab.process import Process
+from tombola.plainfile import read_plain
 
 __all__ = ["Lease", "age", "claim", "holder", "sweep"]
 
@@ -23,6 +25,11 @@ HOLD = 20.0
 """Seconds between two signs of life of a lease that beats by itself."""
 SILENCE = 120.0
 """Seconds without a sign of life, after which a process that can't be asked is taken for dead."""
+
+LIMIT = 1 << 24
+"""Bytes of a lease that are read."""
+NAME = re.compile(r"(([0-9a-f]{64}|run-[0-9a-f]{16})\.json(\.[0-9A-Za-z]+)*|\.[0-9a-f]{16})")
+"""How the files of leases are named in a store."""
 
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
@@ -90,7 +97,7 @@ class Lease:
         """Write, if the file is still ours; a full disk is no reason to stop working."""
         with self._lock, suppress(OSError):
             try:
-                self.lost = self.lost or not self.path.read_bytes().startswith(self._head)
+                self.lost = self.lost or not _content(self.path).startswith(self._head)
             except FileNotFoundError:
                 self.lost = True
             if not self.lost and self._handle >= 0:
@@ -122,7 +129,7 @@ def claim(path: Path) -> Lease | None:
     Whoever is to take over a stale lease is settled by a lease on that, whose name holds the
     token of the stale one. Only he may remove it, so nobody removes a fresh one by mistake.
     """
-    if not path.exists():
+    if not os.path.lexists(path):
         return _take(path)
     token = _stale(path)
     right = claim(path.with_name(f"{path.name}.{token}")) if token else None
@@ -171,17 +178,23 @@ def _link(lease: Lease, own: Path) -> bool:
 
 def holder(path: Path) -> dict[str, Any] | None:
     """What the lease of a living process says, or None if there is none."""
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         if not _stale(path):
             return _read(path)
     return None
 
 
 def sweep(folder: Path) -> int:
-    """Remove what dead processes have left among leases; how many files that was."""
+    """Remove what dead processes have left among leases; how many files that was.
+
+    What is no lease stays: links, folders, files without its name that name no process.
+    """
     removed = 0
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if not _stale(path):
+    for path in folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ():
+        try:
+            if not (NAME.fullmatch(path.name) or _owner(_read(path))) or not _stale(path):
+                continue
+        except OSError:  # no plain file, or gone just now
             continue
         if path.name.startswith("."):  # of somebody who died before he had a lease
             path.unlink(missing_ok=True)
@@ -195,10 +208,8 @@ def _stale(path: Path) -> str | None:
     """The token of a lease that nobody alive has; None if there is no such lease."""
     try:
         found = _read(path)
-        try:
-            gone = Process(**{field.name: found[field.name] for field in fields(Process)}).gone()
-        except (KeyError, TypeError):  # damaged
-            gone = None
+        owner = _owner(found)
+        gone = owner.gone() if owner else None
         stale = age(path) > SILENCE if gone is None else gone
     except FileNotFoundError:
         return None
@@ -206,11 +217,24 @@ def _stale(path: Path) -> str | None:
     return (token if token.isalnum() else "damaged") if stale else None
 
 
+def _owner(found: Mapping[str, Any]) -> Process | None:
+    """The process that a lease names; None if it is damaged."""
+    values = {field.name: found.get(field.name) for field in fields(Process)}
+    wanted = {field.name: field.type for field in fields(Process)}
+    if any(type(values[name]) is not kind for name, kind in wanted.items()):
+        return None
+    return Process(**values)  # type: ignore[arg-type]
+
+
+def _content(path: Path) -> bytes:
+    return read_plain(path, LIMIT, links=False)
+
+
 def _read(path: Path) -> dict[str, Any]:
     """What a lease says; nothing, if it is damaged or just being written."""
     try:
-        found = json.loads(path.read_bytes())
-    except ValueError:
+        found = json.loads(_content(path))
+    except (ValueError, RecursionError):
         found = {}
     return found if isinstance(found, dict) else {}
 

@@ -12,9 +12,11 @@ from tombola.errors import OutputError
 from tombola.lab.work import Job, Named
 from tombola.task.divergence import Diverged
 
-__all__ = ["Result", "decode", "encode", "sha256"]
+__all__ = ["LIMIT", "Result", "decode", "encode", "sha256"]
 
 FORMAT_VERSION = 1
+LIMIT = 1 << 26
+"""Bytes of a result.json."""
 ZEROS = "0" * 64
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 

@@ -1,10 +1,12 @@
 """Finished jobs by what made them, in a folder that many processes share (docs/store-format.md)."""
 
+import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from tombola.errors import OutputError
@@ -12,11 +14,15 @@ from tombola.lab import lease
 from tombola.lab.disk import KEY, Disk
 from tombola.lab.index import bring_up_to_date, listed
 from tombola.lab.lease import Lease
-from tombola.lab.result import Result, decode, encode, sha256
+from tombola.lab.result import LIMIT, Result, decode, encode, sha256
+from tombola.plainfile import read_plain
+from tombola.ticket.removal import MADE
 
 __all__ = ["Result", "Store"]
 
 ABOUT, WEIGHTS = "result.json", "weights.safetensors"
+SHELF = re.compile(r"[0-9a-f]{2}")
+"""The first digits of a key, for which a folder stands."""
 RUN = "run-"
 """How the lease of a whole run begins."""
 
@@ -44,14 +50,20 @@ class Store:
         Raises: OutputError, if that is damaged, or was written by a newer program.
         """
         try:
-            return self._read(key)
+            return self.decoded(key)
         except ValueError as error:
             raise self._damaged(key, str(error)) from None
 
-    def _read(self, key: str) -> Result | None:
+    def try_read(self, key: str) -> Result | None:
+        """The same; None if it is damaged, too."""
+        with suppress(ValueError, OutputError):
+            return self.decoded(key)
+        return None
+
+    def decoded(self, key: str) -> Result | None:
         """The same, with a ValueError that says what is damaged."""
         try:
-            result = decode((self._disk.at("results", key) / ABOUT).read_bytes())
+            result = decode(read_plain(self.file(key, ABOUT), LIMIT, links=False))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -70,21 +82,48 @@ class Store:
         """Whether a result is there and its files have their sizes, and their contents where they
         were touched after it was written; `verify` reads all."""
         try:
-            result = self._read(key)
-            return result is not None and not any(self._missing(result))
+            result = self.decoded(key)
+            return result is not None and not any(self.missing(result))
         except (ValueError, OSError):  # damaged, or somebody takes it out just now
             return False
 
-    def _missing(self, result: Result) -> Iterator[str]:
+    def missing(self, result: Result) -> Iterator[str]:
+        """What is wrong with the files of a result, as far as `intact` looks."""
         written = self.file(result.key, ABOUT).stat().st_mtime_ns  # it is written last
         for name, size in result.sizes.items():
             file = self.file(result.key, name)
-            if not file.is_file():
+            try:
+                now = file.lstat()
+            except FileNotFoundError:
                 yield f"{name} is missing"
-            elif (now := file.stat()).st_size != size:
+                continue
+            if not S_ISREG(now.st_mode):
+                yield f"{name} is no plain file"
+            elif now.st_size != size:
                 yield f"{name} has {now.st_size} bytes, expected {size}"
-            elif now.st_mtime_ns > written and sha256(file.read_bytes()) != result.files[name]:
+            elif now.st_mtime_ns > written and self.changed(result, name):
                 yield f"{name} is not what was written"
+
+    def changed(self, result: Result, name: str) -> bool:
+        """Whether a file of a result has another content than was written."""
+        content = read_plain(self.file(result.key, name), result.sizes[name], links=False)
+        return sha256(content) != result.files[name]
+
+    def content(self, result: Result, name: str) -> bytes:
+        """A file of a result, with the content that was written.
+
+        Raises: OutputError, if it has another or is not there.
+        """
+        try:
+            size = result.sizes[name]
+            content = read_plain(self.file(result.key, name), size, links=False)
+        except KeyError:
+            raise self._damaged(result.key, f"one without {name}") from None
+        except OSError as error:
+            raise self._damaged(result.key, f"{name}: {error.strerror}") from None
+        if sha256(content) != result.files[name]:
+            raise self._damaged(result.key, f"a {name} that is not what was written")
+        return content
 
     def file(self, key: str, name: str) -> Path:
         """Where a file of a result is."""
@@ -99,9 +138,10 @@ class Store:
         if result is None:
             raise self._damaged(key, "nothing")
         try:
-            return {name: self.file(key, name).read_bytes() for name in (ABOUT, *result.files)}
+            about = read_plain(self.file(key, ABOUT), LIMIT, links=False)
         except OSError as error:
-            raise self._damaged(key, f"{error.filename}: {error.strerror}") from None
+            raise self._damaged(key, f"{ABOUT}: {error.strerror}") from None
+        return {ABOUT: about, **{name: self.content(result, name) for name in result.files}}
 
     def rows(self, **wanted: Any) -> list[dict[str, Any]]:
         """One flat row a result, by key; damaged results are left out.
@@ -109,49 +149,24 @@ class Store:
         Args:
             wanted: columns and what they must hold: `kind="train", task="sentiment"`.
         """
-
-        def read(key: str) -> Result | None:
-            with suppress(ValueError, OutputError):
-                return self._read(key)
-            return None
-
         index = self.folder / "index.jsonl"
-        rows, text = bring_up_to_date(index, self.folder / "results", read)
+        rows, text = bring_up_to_date(index, self.folder / "results", self.try_read)
         if text is not None:
             with suppress(OutputError), self._disk.aside(index) as beside:  # it is only a cache
                 (beside / index.name).write_text(text, encoding="utf-8")
                 (beside / index.name).replace(index)
         return [row for row in rows if all(row.get(name) == wanted[name] for name in wanted)]
 
+    def keys(self) -> set[str]:
+        """Whatever stands where a result belongs, damaged or not."""
+        found = (Path(entry.path) for entry in listed(self.folder / "results"))
+        return {p.name for p in found if KEY.fullmatch(p.name) and p.parent.name == p.name[:2]}
+
     def verify(self) -> Iterator[tuple[str, str]]:
         """What is damaged or doesn't belong here: the key, or the name, and what is wrong."""
-        results = self.folder / "results"
-        for shelf in sorted(results.iterdir()) if results.is_dir() else ():
-            if len(shelf.name) != 2 or not shelf.is_dir():
-                yield shelf.name, "is no part of a store"
-        for entry in listed(results):
-            if not KEY.fullmatch(entry.name) or Path(entry.path).parent.name != entry.name[:2]:
-                yield entry.name, "is no result"
-                continue
-            for what in self._wrong(entry.name):
-                yield entry.name, what
+        from tombola.lab.damage import wrong_in
 
-    def _wrong(self, key: str) -> Iterator[str]:
-        try:
-            result = self._read(key)
-            found = {path.name for path in self._disk.at("results", key).iterdir()}
-        except (ValueError, OutputError, OSError) as error:
-            yield str(error)
-            return
-        if result is None:
-            yield f"{ABOUT} is missing"
-            return
-        yield from (f"{name} is unknown" for name in sorted(found - {ABOUT, *result.files}))
-        missing = list(self._missing(result))
-        yield from missing
-        for name, digest in result.files.items() if not missing else ():
-            if sha256(self.file(key, name).read_bytes()) != digest:
-                yield f"{name} is not what was written"
+        return wrong_in(self)
 
     # --- writing -------------------------------------------------------------
 
@@ -198,20 +213,23 @@ class Store:
             for name in (*(files.keys() - {ABOUT}), ABOUT):
                 (beside / name).write_bytes(files[name])
             self._disk.settle(beside, target, ABOUT)
-        if self.partial(key).exists():
+        if self._disk.there("partial", key):
             with suppress(OutputError):  # the result is safe, and `collect` tries again
-                self._disk.discard(self.partial(key))
+                self._disk.discard("partial", key)
 
     def remove(self, key: str) -> None:
-        """Take out a damaged result, so that its job is done again."""
-        self._disk.discard(self._disk.at("results", key))
+        """Take out a result, so that its job is done again; what others have put there is kept in
+        the folder `foreign` of the store."""
+        self._disk.discard(*self._disk.way("results", key))
 
     # --- weights and checkpoints ---------------------------------------------
 
     def weights(self, key: str) -> Path | None:
         """The weights of a training, if they are kept."""
         path = self._disk.at("weights", key) / WEIGHTS
-        return path if path.exists() else None
+        with suppress(OSError):
+            return path if S_ISREG(path.lstat().st_mode) else None
+        return None
 
     def save_weights(self, key: str, write: Callable[[Path], None]) -> Path:
         """Keep the weights of a training; if some are there already, those stay.
@@ -230,14 +248,17 @@ class Store:
 
     def drop_weights(self, key: str) -> None:
         """Remove the weights of a training, if they are kept."""
-        path = self._disk.at("weights", key) / WEIGHTS
-        with self._disk.refusals(path), suppress(FileNotFoundError):
-            path.unlink()
-            path.parent.rmdir()
+        self._disk.delete(*self._disk.way("weights", key), made=re.compile(re.escape(WEIGHTS)))
 
     def partial(self, key: str) -> Path:
-        """Where an unfinished training keeps its checkpoint; `save` removes it."""
-        return self.folder / "partial" / self._disk.at("results", key).name
+        """Where an unfinished training keeps its checkpoint; `save` removes it.
+
+        Raises: OutputError, if a link is in its place.
+        """
+        place = self.folder / "partial" / self._disk.at("results", key).name
+        if place.is_symlink() or place.parent.is_symlink():
+            raise OutputError(f"expected a folder at {str(place)!r}, got a link. Remove the link.")
+        return place
 
     # --- who is at what ------------------------------------------------------
 
@@ -294,17 +315,30 @@ class Store:
         """
         freed = dict.fromkeys(("weights", "tmp", "partial", "leases", "bytes"), 0)
         wanted = self.wanted()
-        weights = (path for path in self.folder.glob("weights/*/*") if path.name not in wanted)
-        found = [("weights", path) for path in weights]
-        found += [("tmp", path) for path in self._disk.litter()]
-        for what, path in found:
-            freed["bytes"] += self._disk.delete(path)
-            freed[what] += 1
-        for path in self.folder.glob("partial/*"):
-            useless = KEY.fullmatch(path.name) and (everything or self.has(path.name))
-            if useless and (free := self.claim(path.name)):
+        for key in self.kept_weights():
+            if key not in wanted:
+                made = re.compile(re.escape(WEIGHTS))
+                self._free("weights", self._disk.way("weights", key), made, freed)
+        for name in list(self._disk.litter()):
+            freed["bytes"] += self._disk.sweep(name)
+            freed["tmp"] += 1
+        for key in self._disk.listed("partial"):
+            useless = everything or self.has(key)
+            if useless and (free := self.claim(key)):
                 with free:
-                    freed["bytes"] += self._disk.delete(path)
-                    freed["partial"] += 1
+                    self._free("partial", ("partial", key), MADE, freed)
         freed["leases"] = lease.sweep(self.folder / "leases")
         return freed
+
+    def kept_weights(self) -> list[str]:
+        """The keys of the trainings whose weights are here."""
+        shelves = self._disk.listed("weights", names=SHELF)
+        keys = (key for shelf in shelves for key in self._disk.listed("weights", shelf))
+        return [key for key in keys if self.weights(key)]
+
+    def _free(
+        self, what: str, way: Sequence[str], made: re.Pattern[str], freed: dict[str, int]
+    ) -> None:
+        """Delete a folder, and count it if it is gone."""
+        freed["bytes"] += self._disk.delete(*way, made=made)
+        freed[what] += not self._disk.there(*way)

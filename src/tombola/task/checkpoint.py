@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import os
 import secrets
 import shutil
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tombola.errors import OutputError, TicketError
+from tombola.plainfile import open_plain
 from tombola.task.ranks import accelerator, agree
 from tombola.ticket.folder import parse_object, read_limited, sync
 from tombola.ticket.mask import Tensors
+from tombola.ticket.removal import clear_folder
 
 __all__ = ["Checkpoint", "Training"]
 
@@ -204,7 +208,8 @@ class Checkpoint:
     def _remove_all_but(self, kept: Path | None) -> None:
         for path in [*self._places(), *self.folder.glob(".step-*")]:
             if path != kept:
-                shutil.rmtree(path, ignore_errors=True)
+                with suppress(OSError):
+                    clear_folder(self.folder.parent, self.folder.name, path.name)
 
 
 def _read(place: Path, facts: Mapping[str, Any]) -> tuple[Tensors, dict[str, Any]] | None:
@@ -228,7 +233,7 @@ def _read(place: Path, facts: Mapping[str, Any]) -> tuple[Tensors, dict[str, Any
 
 def _sha256(path: Path, document: Mapping[str, Any]) -> str:
     """SHA-256 of a file and of what its document says besides."""
-    with path.open("rb") as file:
+    with os.fdopen(open_plain(path, links=False), "rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     digest.update(json.dumps(document, sort_keys=True).encode())
     return digest.hexdigest()

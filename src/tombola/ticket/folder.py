@@ -3,15 +3,17 @@
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
-import stat
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tombola.errors import OutputError, TicketError
+from tombola.plainfile import read_plain
+from tombola.ticket.removal import clear_folder
 
 __all__ = [
     "check_file",
@@ -44,18 +46,21 @@ def check_file(path: str | Path) -> None:
     _check_parents(target.parent, path)
 
 
-def check_folder(path: str | Path, *, replaces: Iterable[str] | None = None) -> None:
+def check_folder(
+    path: str | Path, *, replaces: Iterable[str] | None = None, needed: Iterable[str] = ()
+) -> None:
     """Refuse a place that `write_folder` could not write to, before there is anything to write.
 
     Args:
         path: the folder.
         replaces: the only names that a folder already there may hold; by default any.
+        needed: those of them that it must hold, if it isn't empty.
 
     Raises: OutputError, if something else is there, or nothing may be made there.
     """
     target = Path(os.path.realpath(path))
     if replaces is not None:
-        _refuse_foreign(target, set(replaces))
+        _refuse_foreign(target, set(replaces), set(needed))
     _check_parents(target, path)
 
 
@@ -86,15 +91,15 @@ def write_folder(path: str | Path, files: Mapping[str, bytes], *, replaces: Iter
 
     Raises: OutputError, if something else is there or the disk refuses.
     """
-    target = Path(os.path.realpath(path))
-    _refuse_foreign(target, set(replaces))
+    target, ours = Path(os.path.realpath(path)), set(replaces)
+    _refuse_foreign(target, ours, set(files))
     beside = target.parent / f".{target.name}.{secrets.token_hex(6)}"
     try:
         beside.mkdir(parents=True)
         for name, content in files.items():
             _write_synced(beside / name, content)
         sync(beside)
-        _swap(beside, target)
+        _swap(beside, target, ours, set(files))
         sync(target.parent)
     except OSError as error:
         raise _unwritten(path, error) from None
@@ -161,32 +166,45 @@ def _unwritten(path: str | Path, error: OSError) -> OutputError:
     return OutputError(f"expected to write {path}, got: {error.strerror or error}. {remedy}")
 
 
-def _refuse_foreign(target: Path, ours: set[str]) -> None:
-    """Refuse a place that holds anything but what this program writes."""
-    if not target.exists():
+def _refuse_foreign(target: Path, ours: set[str], needed: set[str]) -> None:
+    """Refuse a place that holds anything but a folder which this program has written."""
+    if not os.path.lexists(target):
         return
-    found = {entry.name for entry in target.iterdir()} if target.is_dir() else {target.name}
-    if not target.is_dir() or not found <= ours:
-        kind = f"a folder with {min(found - ours)}" if target.is_dir() else "a file"
+    kind = _foreign(target, ours, needed) if target.is_dir() else "no folder"
+    if kind:
         raise OutputError(
             f"expected no {target}, an empty folder or an older ticket, got {kind}. "
             f"Choose another folder or move this one away."
         )
 
 
-def _swap(beside: Path, target: Path) -> None:
+def _foreign(folder: Path, ours: set[str], needed: set[str]) -> str:
+    """What in a folder this program hasn't written; nothing if it has written all."""
+    with os.scandir(folder) as entries:
+        plain = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
+    strange = [name for name in sorted(plain) if name not in ours or not plain[name]]
+    if strange:
+        return f"a folder with {strange[0]}"
+    return "a folder without a ticket" if plain and not needed <= plain.keys() else ""
+
+
+def _swap(beside: Path, target: Path, ours: set[str], needed: set[str]) -> None:
     """Put `beside` under the final name; what was there comes back if that fails."""
-    if not target.exists():
+    if not os.path.lexists(target):
         beside.rename(target)
         return
     old = beside.with_name(beside.name + ".old")
     target.rename(old)
     try:
+        if _foreign(old, ours, needed):  # somebody has just put it there
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
         beside.rename(target)
     except OSError:
         old.rename(target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    with suppress(OSError):
+        made = re.compile("|".join(map(re.escape, sorted(ours))))
+        clear_folder(old.parent, old.name, made=made)
 
 
 def _write_synced(path: Path, content: bytes) -> None:
@@ -212,28 +230,12 @@ def read_limited(path: Path, limit: int) -> bytes:
     Raises: TicketError, if it is missing, no plain file, too large or changes meanwhile.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise TicketError(
-                f"expected a plain file {path}, got something else. Fetch the ticket again."
-            )
-        if status.st_size > limit:
-            raise TicketError(
-                f"{path} has at most {limit} bytes, got {status.st_size}. Fetch the ticket again."
-            )
-        with path.open("rb") as file:
-            content = file.read(status.st_size + 1)
+        return read_plain(path, limit)
     except OSError as error:
         raise TicketError(
             f"expected a ticket with {path.name} in {path.parent}, got: "
             f"{error.strerror or error}. Check the path or fetch the ticket again."
         ) from None
-    if len(content) != status.st_size:
-        raise TicketError(
-            f"expected {status.st_size} bytes in {path}, got another number. "
-            f"Try again when nobody is writing it."
-        )
-    return content
 
 
 def parse_object(content: bytes, where: Path) -> dict[str, Any]:

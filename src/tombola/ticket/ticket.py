@@ -116,7 +116,7 @@ class Ticket:
 
         Raises: OutputError, if the folder holds anything but a ticket or can't be written.
         """
-        check_folder(path, replaces=NAMES)
+        check_folder(path, replaces=NAMES, needed=(JSON_NAME, MASK_NAME))
 
     @classmethod
     def load(cls, path: str | Path) -> "Ticket":
