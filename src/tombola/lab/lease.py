@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tombola.lab.process import Process
-from tombola.plainfile import read_plain
+from tombola.plainfile import open_plain
 
 __all__ = ["Lease", "age", "claim", "holder", "sweep"]
 
@@ -26,7 +26,7 @@ HOLD = 20.0
 SILENCE = 120.0
 """Seconds without a sign of life, after which a process that can't be asked is taken for dead."""
 
-LIMIT = 1 << 24
+LIMIT = 1 << 22
 """Bytes of a lease that are read."""
 NAME = re.compile(r"(([0-9a-f]{64}|run-[0-9a-f]{16})\.json(\.[0-9A-Za-z]+)*|\.[0-9a-f]{16})")
 """How the files of leases are named in a store."""
@@ -227,7 +227,9 @@ def _owner(found: Mapping[str, Any]) -> Process | None:
 
 
 def _content(path: Path) -> bytes:
-    return read_plain(path, LIMIT, links=False)
+    """What is in a lease now; its holder may be writing it."""
+    with os.fdopen(open_plain(path, links=False), "rb") as file:
+        return file.read(LIMIT)
 
 
 def _read(path: Path) -> dict[str, Any]:
