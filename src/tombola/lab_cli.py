@@ -144,6 +144,8 @@ def store(options: Namespace) -> int:
 
 def _verify(kept: Any, console: Any) -> int:
     """Say what is wrong, and how many results it touches; 1 if anything is."""
+    from tombola.screen import say
+
     found, keys = list(kept.verify()), kept.keys()
     for key, what in found:
         say(console, f"{key[:12] if key in keys else key} {what}")
