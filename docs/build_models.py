@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedConfig
 from tombola.errors import ModelError, SpecError
 from tombola.task.heads import HEADS
 from tombola.task.tokenizer import reserved_positions
-from tombola.ticket.scope import scope_parameters, whole_model_size
+from tombola.ticket.scope import left_out, scope_parameters, starred, whole_model_size
 from tombola.ticket.units import units_of
 
 PAGE = Path(__file__).parent / "models.md"
@@ -92,6 +92,15 @@ PUBLISHED: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "ModernBERT": ("answerdotai/ModernBERT-base", "modernbert", {"vocab_size": 50368}),
     "GPT-2": ("openai-community/gpt2", "gpt2", {}),
+    "XLNet": ("xlnet/xlnet-large-cased", "xlnet", {}),
+    "ConvBERT": ("YituTech/conv-bert-base", "convbert", {}),
+    "Mixtral": ("mistralai/Mixtral-8x7B-v0.1", "mixtral", {}),
+    "gpt-oss": (
+        "openai/gpt-oss-20b",
+        "gpt_oss",
+        {"num_hidden_layers": 24, "num_local_experts": 32},
+    ),
+    "Jamba": ("ai21labs/Jamba-v0.1", "jamba", {}),
 }
 """Architecture -> published model, its type, and its configuration where it is not the default."""
 
@@ -101,8 +110,12 @@ INTRODUCTION = """\
 Made from the code by `python docs/build_models.py`; a test checks that it is up to date.
 
 The scope `encoder` is every weight matrix inside the repeated blocks of a network, found by its
-structure and not by names. Embeddings, biases, normalisation and the head of a task are never
-pruned. `encoder+pooler` adds the pooler's matrix where the pre-trained files hold one and the head
+structure: those of linear layers, convolutions of width one, and parameters of two or three axes
+that a layer multiplies by itself, such as the stacked matrices of experts. Embeddings, biases,
+normalisation and the head of a task are never pruned. What the blocks hold besides with two axes or
+more (wider convolutions, position tables, coefficients of state-space layers) is listed below as
+left out, and by every result that it concerns: in its notes and under `left_out` in its JSON.
+`encoder+pooler` adds the pooler's matrix where the pre-trained files hold one and the head
 of the task keeps it. A weight that several blocks share is counted, and masked, once.
 
 Sizes are those of the published configurations, without any head. Any other network that
@@ -116,7 +129,20 @@ XLNet with a classifier, which reads the last place of a padded batch.
 NOTES = """
 Heads are those of the kinds of task: classification, regression, span (question answering) and
 mlm (masked language modelling). `small-dense` is the control in which whole attention heads and
-neurons die; where a network's matrices don't tell them apart it is refused in one line.
+neurons die; where a network's matrices don't tell them apart it is refused in one line, before
+anything is trained.
+
+The head is drawn afresh from each seed, also where the files hold one that was trained: it would be
+the same for every seed, and know the task already. `--head checkpoint` keeps that of the files, of
+as many classes; it names another experiment. The head of masked language modelling is a part of
+pre-training and stays, where the files have it.
+
+Files are read as other programs leave them: `module.`, `_orig_mod.` and whatever else stands before
+all names is taken off, and a `config.json` without `model_type` is read by its `architectures`.
+Refused by name are weights that this network has no place for, that aren't finite, or that have
+another shape than the configuration says; adapters, also next to a base; quantised checkpoints;
+pointers of git-LFS. Heads stand on a backbone: T5's question answering has none of its own, and is
+refused.
 
 A tokenizer without a pad token, as GPT-2's, pads with its end of text. Token types are given to
 networks that know more than one, where the tokenizer makes them. RoBERTa and its kin reserve two
@@ -144,7 +170,9 @@ def _describe(name: str) -> tuple[str, str]:
         f"| {_with_pooler(network)} | {'all' if len(heads) == len(HEADS) else ', '.join(heads)} |\n"
     )
     lines = [f"\n## {name}: `{model}`\n", "Pruned:\n", *_pruned(encoder), "\nLeft:\n"]
-    lines += [*_left(network, encoder), f"\n{_reads(network, config)} {_units(encoder, config)}\n"]
+    lines += _left(network, encoder)
+    lines += _left_out(network)
+    lines += [f"\n{_reads(network, config)} {_units(encoder, config)}\n"]
     return row, "\n".join(lines)
 
 
@@ -160,7 +188,7 @@ def _pruned(encoder: Mapping[str, nn.Parameter]) -> Iterator[str]:
     """A line for each matrix of a block."""
     blocks: dict[tuple[str, tuple[int, ...]], int] = {}
     for name, weight in encoder.items():
-        place = (_starred(name).removesuffix(".weight"), tuple(weight.shape))
+        place = (starred(name).removesuffix(".weight"), tuple(weight.shape))
         blocks[place] = blocks.get(place, 0) + 1
     for (name, shape), count in blocks.items():
         yield f"- `{name}`: {count} of {' x '.join(map(str, shape))}"
@@ -169,11 +197,23 @@ def _pruned(encoder: Mapping[str, nn.Parameter]) -> Iterator[str]:
 def _left(network: nn.Module, encoder: Mapping[str, nn.Parameter]) -> Iterator[str]:
     """A line for each part that is not pruned; in blocks these are biases and normalisation."""
     parts: dict[str, int] = {}
+    listed = left_out(network, "encoder")
     for name, parameter in network.named_parameters():
-        if name not in encoder:
-            part = _part(_starred(name).split(".")[:-1])
+        if name not in encoder and name not in listed:
+            part = _part(starred(name).split(".")[:-1] or [name])
             parts[part] = parts.get(part, 0) + parameter.numel()
     for name, size in parts.items():
+        yield f"- `{name}`: {size:,}"
+
+
+def _left_out(network: nn.Module) -> Iterator[str]:
+    """A line for each parameter of the blocks with two axes or more that is not pruned."""
+    sizes: dict[str, int] = {}
+    for name, parameter in left_out(network, "encoder").items():
+        sizes[starred(name)] = sizes.get(starred(name), 0) + parameter.numel()
+    if sizes:
+        yield "\nLeft out of the blocks, with two axes or more:\n"
+    for name, size in sizes.items():
         yield f"- `{name}`: {size:,}"
 
 
@@ -182,12 +222,11 @@ def _part(name: list[str]) -> str:
     return ".".join(name[: name.index("*") + 1] if "*" in name else name[:2])
 
 
-def _starred(name: str) -> str:
-    return ".".join("*" if part.isdecimal() else part for part in name.split("."))
-
-
 def _reads(network: nn.Module, config: PreTrainedConfig) -> str:
-    positions = config.max_position_embeddings - reserved_positions(network)
+    rows = getattr(config, "max_position_embeddings", None) or 0
+    if rows <= 0:
+        return "It sets no limit to the tokens."
+    positions = rows - reserved_positions(network)
     return f"It reads {positions:,} tokens at once."
 
 

@@ -157,16 +157,23 @@ def save(name: str, folder: Path) -> Path:
     return folder
 
 
-def wordpiece(make: Any, special: tuple[str, ...]) -> Any:
-    """Whole words, and letters for the rest."""
-    listed = [*special, *WORDS, *LETTERS, *(f"##{letter}" for letter in LETTERS)]
+def wordpiece(make: Any, special: tuple[str, ...], last: tuple[str, ...] = ()) -> Any:
+    """Whole words, and letters for the rest; some special tokens after all words."""
+    listed = [*special, *WORDS, *LETTERS, *(f"##{letter}" for letter in LETTERS), *last]
     return make(vocab={word: n for n, word in enumerate(dict.fromkeys(listed))})
 
 
-def pieces(make: Any, special: tuple[str, ...]) -> Any:
+def pieces(make: Any, special: tuple[str, ...], last: tuple[str, ...] = ()) -> Any:
     """Words with the space before them, and letters for the rest (SentencePiece)."""
     scored = [(word, 0.0) for word in special] + [(f"▁{word}", -1.0) for word in WORDS]
-    return make(vocab=scored + [(letter, -9.0) for letter in ("▁", *LETTERS)])
+    scored += [(letter, -9.0) for letter in ("▁", *LETTERS)]
+    return make(vocab=scored + [(word, 0.0) for word in last])
+
+
+def at_the_end(vocab: dict[str, int], *words: str) -> dict[str, int]:
+    """A vocabulary with some words after all others, which close the gap."""
+    kept = [word for word in sorted(vocab, key=lambda word: vocab[word]) if word not in words]
+    return {word: number for number, word in enumerate([*kept, *words])}
 
 
 @cache
@@ -183,7 +190,7 @@ def byte_pairs() -> tuple[dict[str, int], Any]:
 def roberta() -> Any:
     """Byte-level BPE between <s> and </s>."""
     vocab, merges = byte_pairs()
-    return transformers.RobertaTokenizer(vocab=vocab, merges=merges)
+    return transformers.RobertaTokenizer(vocab=at_the_end(vocab, "<mask>"), merges=merges)
 
 
 def gpt2() -> Any:
@@ -204,13 +211,13 @@ def fast() -> Any:
 TOKENIZERS: dict[str, Callable[[], Any]] = {
     "wordpiece": lambda: wordpiece(transformers.BertTokenizer, BRACKETS),
     "mpnet": lambda: wordpiece(
-        transformers.MPNetTokenizer, ("<s>", "<pad>", "</s>", "[UNK]", "<mask>")
+        transformers.MPNetTokenizer, ("<s>", "<pad>", "</s>", "[UNK]"), ("<mask>",)
     ),
     "albert": lambda: pieces(
         transformers.AlbertTokenizer, ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
     ),
-    "deberta": lambda: pieces(transformers.DebertaV2Tokenizer, BRACKETS),
-    "xlm-roberta": lambda: pieces(transformers.XLMRobertaTokenizer, ANGLES),
+    "deberta": lambda: pieces(transformers.DebertaV2Tokenizer, BRACKETS[:-1], BRACKETS[-1:]),
+    "xlm-roberta": lambda: pieces(transformers.XLMRobertaTokenizer, ANGLES[:-1], ANGLES[-1:]),
     "roberta": roberta,
     "modernbert": fast,
     "gpt2": gpt2,

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -79,7 +79,7 @@ def find(
     made_of = _made_of(
         subject, **{k: v for k, v in knobs(spec).items() if k not in ("model", "task")}
     )
-    name = key("find", _version(FIND_VERSION, made_of), **made_of)
+    name = key("find", _version(FIND_VERSION, made_of, spec.controls), **made_of)
     default = Path("runs") / f"{_slug(task)}-{spec.sparsity:f}-{name[:8]}"
     place = Output(Path(output) if output else default, made_of)
     jobs, watch = finding(subject, spec), watch or Watch()
@@ -141,9 +141,10 @@ def _made_of(subject: Subject, **more: Any) -> dict[str, Any]:
     return made_of
 
 
-def _version(own: int, made_of: dict[str, Any]) -> int:
-    """The version of an experiment: newer where its trainings are."""
-    return own + job_version("train", made_of) - VERSIONS["train"]
+def _version(own: int, made_of: dict[str, Any], controls: Iterable[str] = ()) -> int:
+    """The version of an experiment: newer where its trainings or its controls are."""
+    revised = sum(name in ("layer-random", "shuffle-layers") for name in controls)
+    return own + job_version("train", made_of) - VERSIONS["train"] + revised
 
 
 def _ticket(store: Store, subject: Subject, spec: FindSpec, search: Search, folder: Path) -> str:

@@ -50,6 +50,9 @@ INITS = ("pretrained", "reinit", "shuffle", "shuffle-layers")
 SCOPES = ("encoder", "encoder+pooler")
 """Which weights may be pruned: the matrices of the repeated blocks, and the pooler's."""
 
+HEADS = ("fresh", "checkpoint")
+"""What the head of a task can start from."""
+
 ENGINES = ("local", "ray")
 """Who does the jobs of a plan."""
 
@@ -127,6 +130,10 @@ class TrainSpec:
     test_limit: int = 0
     """Score on so many test examples, chosen as those of train_limit are; 0 is all."""
 
+    head: str = "fresh"
+    """What the task's head starts from: fresh draws it from the seed, checkpoint takes that of the
+    model's files, as masked language modelling always does where they have one."""
+
     precision: str = "fp32"
     """Arithmetic of the forward and backward pass: fp32, bf16, or fp16 (CUDA, loss scaling)."""
 
@@ -166,6 +173,8 @@ class TrainSpec:
             object.__setattr__(self, "order_seed", -1)
         if not 0 <= self.warmup <= 1:
             raise SpecError(f"warmup is a fraction in [0, 1], got {self.warmup}.")
+        if self.head not in HEADS:
+            raise SpecError(f"head is {' or '.join(HEADS)}, got {self.head!r}.")
         if self.precision not in ("fp32", "bf16", "fp16"):
             raise SpecError(f"precision is fp32, bf16 or fp16, got {self.precision!r}.")
 

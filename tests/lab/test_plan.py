@@ -93,7 +93,7 @@ PINNED: dict[str, tuple[Job, str]] = {
     ),
     "prune like": (
         plans.control("layer-random", subject(), MASK, HIGH, 1).parents["mask"],
-        "52e23bf4d2aea3a82a5f2c93f6400ebafc743a57151f48487defc74df1dca436",
+        "567d1b42e7f936af9ea84a00da0063ba71851b8179590aebbd3a59e2518b8e55",
     ),
     "prune units": (
         plans.control("small-dense", subject(), MASK, HIGH, 1).parents["mask"],

@@ -4,15 +4,17 @@ import hashlib
 import json
 import shutil
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, BertForMaskedLM, BertModel
 
 from tombola.errors import ModelError, SpecError, TombolaError
-from tombola.task import embedded, models
+from tombola.task import embedded, loading
 from tombola.task.embedded import EMBEDDED, about, model_path
 from tombola.task.models import (
     HEADS,
@@ -134,6 +136,25 @@ def test_an_initialisation_changes_the_scope_and_nothing_else(
     for name in changed:
         values = [tensors[name].flatten().sort().values for tensors in (before, after)]
         assert torch.equal(*values) == (init == "shuffle")
+
+
+def test_whole_blocks_change_places_in_the_network_and_none_is_lost(tiny: Path) -> None:
+    network, orders = load_network(str(tiny), "classification"), set()
+    start = {name: network.pretrained[f"bert.{name}"] for name in network.scope("encoder")}
+    for seed in range(6):
+        spoil(network)
+        network.rewind(seed, init="shuffle-layers")
+        for within in {name.split(".", 3)[3] for name in start}:
+            names = [f"encoder.layer.{number}.{within}" for number in (0, 1)]
+            moved = [network.scope("encoder")[name] for name in names]
+            order = [
+                next(n for n, name in enumerate(names) if torch.equal(one, start[name]))
+                for one in moved
+            ]
+            assert sorted(order) == [0, 1]
+            orders.add((seed, *order))
+    assert len(orders) == 6  # one for all matrices of a seed
+    assert len({order[1:] for order in orders}) == 2
 
 
 def test_weights_are_a_copy_that_brings_every_bit_back(networks: dict[str, Network]) -> None:
@@ -368,16 +389,225 @@ def test_a_head_that_would_read_padding_is_refused(tiny: Path, tmp_path: Path) -
         load_network(str(tmp_path), "classification")
 
 
-def test_a_head_of_another_size_in_the_files_is_told_in_one_line(
+@pytest.fixture(scope="module")
+def finetuned(networks: dict[str, Network], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with a trained head of three classes."""
+    folder = tmp_path_factory.mktemp("models") / "finetuned"
+    network = networks["classification"]
+    network.rewind(11)
+    network.model.save_pretrained(folder)
+    network.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_a_head_in_the_files_is_drawn_afresh_from_each_seed(
+    finetuned: Path, tiny: Path, classes: int
+) -> None:
+    network = load_network(str(finetuned), "classification", classes)
+    assert network.replaced == ({"classifier.weight", "classifier.bias"} & network.fresh)
+    plain = load_network(str(tiny), "classification", classes)
+    heads = []
+    for seed in (0, 1):
+        network.rewind(seed)
+        plain.rewind(seed)
+        assert same(head(network), head(plain))
+        heads.append(head(network)["classifier.weight"])
+    assert not torch.equal(*heads)
+    assert heads[0].shape[0] == classes
+    assert (network.fingerprint, network.fittings) == (plain.fingerprint, plain.fittings)
+    assert not plain.replaced
+
+
+def test_a_head_in_the_files_is_kept_where_it_is_asked_for_and_named(finetuned: Path) -> None:
+    kept = load_network(str(finetuned), "classification", 3, head="checkpoint")
+    assert kept.fresh == frozenset()
+    stored = load_file(finetuned / "model.safetensors")["classifier.weight"]
+    for seed in (0, 1):
+        spoil(kept)
+        kept.rewind(seed)
+        assert torch.equal(weights(kept)["classifier.weight"], stored)
+    fresh = load_network(str(finetuned), "classification", 3)
+    assert kept.fingerprint == fresh.fingerprint
+    assert kept.fittings != fresh.fittings
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "came"), [("classification", 2, r"\(3, 32\)|\(3,\)"), ("span", 2, "none")]
+)
+def test_a_head_that_the_files_lack_cannot_be_kept(
+    finetuned: Path, kind: str, classes: int, came: str
+) -> None:
+    with pytest.raises(ModelError, match=f"head 'checkpoint' .*got .*({came})") as refused:
+        load_network(str(finetuned), kind, classes, head="checkpoint")
+    assert "\n" not in str(refused.value)
+
+
+def test_the_head_of_masked_language_modelling_stays_pre_trained(
     networks: dict[str, Network], tmp_path: Path
 ) -> None:
-    network = networks["classification"]
-    network.model.save_pretrained(tmp_path)
-    network.tokenizer.save_pretrained(tmp_path)
-    assert load_network(str(tmp_path), "classification", 3).fresh == frozenset()
-    with pytest.raises(ModelError, match="expected a transformers model in ") as caught:
-        load_network(str(tmp_path), "classification", 2)
-    assert "\n" not in str(caught.value)
+    networks["mlm"].rewind(0)
+    networks["mlm"].model.save_pretrained(tmp_path)
+    networks["mlm"].tokenizer.save_pretrained(tmp_path)
+    loaded = [load_network(str(tmp_path), "mlm", 2, head=head) for head in ("fresh", "checkpoint")]
+    assert {one.fresh for one in loaded} == {frozenset()}
+    assert len({one.fittings for one in loaded}) == 1
+
+
+# files as other programs leave them
+
+
+def rewritten(
+    place: Path, folder: Path, change: Callable[[Tensors], Tensors], **config: object
+) -> str:
+    """A model with other tensors in its file, and other fields in its configuration."""
+    shutil.copytree(place, folder)
+    tensors = change(load_file(folder / "model.safetensors"))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    path = folder / "config.json"
+    found = json.loads(path.read_text()) | config
+    path.write_text(json.dumps({name: value for name, value in found.items() if value != "gone"}))
+    return str(folder)
+
+
+def under(prefix: str) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def with_tensor(name: str, tensor: torch.Tensor) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: tensors | {name: tensor}
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "model.", "a.b.auto_model.", "x.bert."]
+)
+@pytest.mark.parametrize("headed", [False, True])
+def test_prefixes_before_every_name_are_taken_off(
+    tiny: Path, finetuned: Path, tmp_path: Path, prefix: str, headed: bool
+) -> None:
+    plain = finetuned if headed else tiny
+    wrapped = rewritten(plain, tmp_path / "m", under(prefix))
+    assert fingerprint(load_backbone(wrapped)) == fingerprint(load_backbone(str(plain)))
+    for kind in ("classification", "span", "mlm"):
+        ours, theirs = (load_network(place, kind, 3) for place in (wrapped, str(plain)))
+        assert (ours.fingerprint, ours.fittings) == (theirs.fingerprint, theirs.fittings)
+        assert ours.replaced == theirs.replaced
+
+
+def test_a_configuration_without_a_type_is_read_by_its_classes(
+    finetuned: Path, tmp_path: Path
+) -> None:
+    place = rewritten(finetuned, tmp_path / "m", dict, model_type="gone")
+    for kind, classes in (("classification", 5), ("span", 2)):
+        ours, theirs = (load_network(one, kind, classes) for one in (place, str(finetuned)))
+        assert (ours.fingerprint, ours.fittings) == (theirs.fingerprint, theirs.fittings)
+        assert [p.shape for p in ours.model.parameters()] == [
+            p.shape for p in theirs.model.parameters()
+        ]
+    assert fingerprint(load_backbone(place)) == ours.fingerprint
+    bare = rewritten(finetuned, tmp_path / "n", dict, model_type="gone", architectures="gone")
+    with pytest.raises(ModelError, match=r"expected a model_type .*\"model_type\": \"bert\""):
+        load_backbone(bare)
+
+
+LAYER = "encoder.layer.1.attention.self"
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        (f"{LAYER}.distance_embedding.weight", torch.zeros(7, 8), "1 more, first .*distance_emb"),
+        ("embeddings.extra.weight", torch.zeros(3), "got 1 more, first .*embeddings.extra"),
+        (f"{LAYER}.query.lora_A.default.weight", torch.zeros(2, 32), "an adapter in it"),
+        (f"{LAYER}.query.weight_scale", torch.zeros(1), "got quantised ones: .*weight_scale"),
+        (f"{LAYER}.query.weight", torch.zeros(32, 32, dtype=torch.int8), "quantised .* I8"),
+        (f"{LAYER}.query.weight", torch.full((32, 32), torch.nan), "in 1,024 of the 1,024 values"),
+        (
+            "pooler.dense.bias",
+            torch.tensor([torch.inf] * 32),
+            r"infinity .* of (bert\.)?pooler\.",
+        ),
+        (f"{LAYER}.query.weight", torch.zeros(48, 32), r"of shape \(32, 32\), as the config"),
+    ],
+)
+def test_weights_that_would_make_another_network_are_refused_by_name(
+    tiny: Path, tmp_path: Path, name: str, tensor: torch.Tensor, message: str
+) -> None:
+    place = rewritten(tiny, tmp_path / "m", with_tensor(name, tensor))
+    attempts: list[Callable[[], object]] = [
+        lambda: load_backbone(place),
+        lambda: load_network(place, "classification"),
+    ]
+    for attempt in attempts:
+        with pytest.raises(ModelError, match=message) as refused:
+            attempt()
+        assert "\n" not in str(refused.value)
+        assert "above report" not in str(refused.value)
+
+
+def test_tables_and_heads_of_other_programs_are_no_part_of_the_network(
+    tiny: Path, tmp_path: Path
+) -> None:
+    def add(tensors: Tensors) -> Tensors:
+        more = {"embeddings.position_ids": torch.arange(9), "nsp.weight": torch.zeros(2, 2)}
+        return tensors | more | {"encoder.layer.0.attention.bias": torch.ones(1, 1, 4, 4)}
+
+    place = rewritten(tiny, tmp_path / "m", add)
+    assert load_network(place, "span").fingerprint == fingerprint(load_backbone(str(tiny)))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_pointer_of_git_lfs_is_called_so(tiny: Path, tmp_path: Path, file: str) -> None:
+    place = tmp_path / "m"
+    shutil.copytree(tiny, place)
+    (place / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ModelError, match=f"the file {file} .*pointer of git-LFS.*git lfs pull"):
+        load_network(str(place), "classification")
+
+
+@pytest.mark.parametrize("base", [True, False])
+def test_an_adapter_is_called_so_with_and_without_its_base(
+    tiny: Path, tmp_path: Path, base: bool
+) -> None:
+    place = tmp_path / "m"
+    shutil.copytree(tiny, place)
+    if not base:
+        (place / "config.json").unlink()
+    (place / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(ModelError, match=r"got an adapter, such as LoRA's .*merge_and_unload"):
+        load_backbone(str(place))
+
+
+def test_quantised_weights_are_called_so(tiny: Path, tmp_path: Path) -> None:
+    how = {"quant_method": "gptq", "bits": 4}
+    place = rewritten(tiny, tmp_path / "m", dict, quantization_config=how)
+    with pytest.raises(ModelError, match="got quantised ones: quantization_config of 'gptq'"):
+        load_backbone(place)
+
+
+@pytest.mark.parametrize("name", ["t5", "llama"])
+def test_a_question_answering_head_stands_on_the_backbone_or_is_refused(
+    tiny: Path, tmp_path: Path, name: str
+) -> None:
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+    words = AutoTokenizer.from_pretrained(tiny)
+    small = {"vocab_size": len(words), "pad_token_id": 0, "num_hidden_layers": 1}
+    if name == "t5":
+        sizes = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2}
+        t5 = AutoConfig.for_model("t5", **small, **sizes)
+        AutoModel.from_config(t5).save_pretrained(tmp_path)
+    else:
+        sizes = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
+        config = AutoConfig.for_model("llama", **small, **sizes, num_key_value_heads=2)
+        AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    if name == "llama":
+        network = load_network(str(tmp_path), "span")
+        assert network.fingerprint == fingerprint(load_backbone(str(tmp_path)))
+        return
+    with pytest.raises(ModelError, match="'span' needs a head on a backbone, and that of T5"):
+        load_network(str(tmp_path), "span")
 
 
 @pytest.mark.parametrize(
@@ -394,7 +624,7 @@ def test_a_head_of_another_size_in_the_files_is_told_in_one_line(
 def test_a_model_that_is_not_there_is_told_in_one_line(
     name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "hub_answers", lambda: False)
+    monkeypatch.setattr(loading, "hub_answers", lambda: False)
     (tmp_path / "file").touch()
     with pytest.raises(TombolaError) as caught:
         load_backbone(name.format(tmp=tmp_path))
@@ -406,9 +636,9 @@ def test_the_hub_is_not_asked_where_the_user_forbids_it(monkeypatch: pytest.Monk
     def asked(*_: object, **__: object) -> None:
         raise AssertionError("the hub was asked")
 
-    monkeypatch.setattr(models, "urlopen", asked)
-    models.hub_answers.cache_clear()
-    assert models.hub_answers() is False
+    monkeypatch.setattr(loading, "urlopen", asked)
+    loading.hub_answers.cache_clear()
+    assert loading.hub_answers() is False
 
 
 def test_an_embedded_name_stands_for_its_folder(

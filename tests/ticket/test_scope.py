@@ -1,14 +1,24 @@
 """A scope is found by structure in every architecture, and heads don't matter."""
 
+import re
 from typing import Any
 
 import pytest
+import torch
 import transformers
 from torch import nn
 
 from architectures import ARCHITECTURES, HIDDEN
 from tombola.errors import ModelError, SpecError
-from tombola.ticket.scope import SCOPES, backbone, scope_parameters, whole_model_size
+from tombola.ticket.scope import (
+    SCOPES,
+    backbone,
+    beyond_linear,
+    left_out,
+    scope_parameters,
+    starred,
+    whole_model_size,
+)
 
 
 def classifier(name: str, auto: Any = transformers.AutoModelForSequenceClassification) -> nn.Module:
@@ -77,3 +87,93 @@ def test_a_mistyped_scope_is_met_with_the_nearest() -> None:
     with pytest.raises(SpecError, match="encoder"):
         scope_parameters(classifier("bert"), "encodre")
     assert set(SCOPES) == {"encoder", "encoder+pooler"}
+
+
+# matrices that are no linear layer's
+
+MAMBA = ("A_log", "conv1d.weight")
+ZAMBA = (*MAMBA, "D", "dt_proj_bias")
+RELATIVE = "block.*.layer.*.SelfAttention.relative_attention_bias.weight"
+RGLRU = ("conv_1d.weight", "rg_lru.input_gate_bias", "rg_lru.recurrent_gate_bias")
+GPT_OSS = tuple(f"layers.*.mlp.experts.{n}_proj_bias" for n in ("down", "gate_up"))
+TWO = {"num_hidden_layers": 2}
+UNUSUAL: dict[str, tuple[dict[str, int], int, tuple[str, ...]]] = {
+    "mixtral": (TWO, 2 * 2, ()),
+    "qwen2_moe": (TWO, 2 * 2, ()),
+    "phimoe": (TWO, 2 * 2, ()),
+    "llama4_text": (TWO, 2 * 2, ()),
+    "jetmoe": (TWO, 4 * 2, ()),
+    "gpt_oss": (
+        TWO,
+        2 * 2,
+        GPT_OSS,
+    ),
+    "deepseek_v3": ({"num_hidden_layers": 4}, 2, ()),
+    "granitemoehybrid": (TWO, 2 * 2, ("layers.*.mamba.conv1d.weight",)),
+    "qwen3_next": ({"num_hidden_layers": 4}, 2 * 4, ("layers.*.linear_attn.conv1d.weight",)),
+    "jamba": ({"num_hidden_layers": 5}, 2 * 2, tuple(f"layers.*.mamba.{n}" for n in MAMBA)),
+    "zamba": (
+        {"num_hidden_layers": 8},
+        2 * 8,
+        tuple(f"layers.*.{place}mamba.{n}" for place in ("", "mamba_decoder.") for n in ZAMBA),
+    ),
+    "mamba": (TWO, 0, tuple(f"layers.*.mixer.{n}" for n in MAMBA)),
+    "recurrent_gemma": (
+        {"num_hidden_layers": 3},
+        2 * 2,
+        tuple(f"layers.*.temporal_block.{n}" for n in RGLRU),
+    ),
+    "xlnet": (
+        {"n_layer": 2},
+        5 * 2,
+        tuple(f"layer.*.rel_attn.{n}" for n in ("r_r_bias", "r_s_bias", "r_w_bias", "seg_embed")),
+    ),
+    "convbert": (
+        TWO,
+        2,
+        tuple(
+            f"encoder.layer.*.attention.self.key_conv_attn_layer.{n}"
+            for n in ("bias", "depthwise.weight")
+        ),
+    ),
+    "squeezebert": (TWO, 6 * 2, ()),
+    "ibert": (TWO, 0, ()),
+    "nystromformer": (TWO, 0, ("encoder.layer.*.attention.self.conv.weight",)),
+    "t5": ({"num_layers": 2}, 0, (f"encoder.{RELATIVE}", f"decoder.{RELATIVE}")),
+}
+"""Type -> configuration, matrices of three axes in the scope, what it leaves out of the blocks."""
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_every_matrix_of_the_blocks_is_in_the_scope_or_listed(name: str) -> None:
+    settings, stacks, listed = UNUSUAL[name]
+    with torch.device("meta"):
+        config = transformers.AutoConfig.for_model(name, **settings)
+        model: Any = transformers.AutoModel.from_config(config)
+    inside, outside = scope_parameters(model, "encoder"), left_out(model, "encoder")
+    blocks = {
+        key
+        for key, weight in model.named_parameters()
+        if weight.ndim > 1 and re.search(r"(^|\.)\d+\.", key)
+    }
+    assert blocks
+    assert blocks == inside.keys() | outside.keys()
+    assert not inside.keys() & outside.keys()
+    assert {starred(key) for key in outside} == set(listed)
+    assert sum(weight.ndim == 3 for weight in inside.values()) == stacks
+    assert bool(beyond_linear(model)) == (name not in ("mamba", "nystromformer", "t5"))
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_scopes_of_linear_layers_alone_keep_their_names(name: str) -> None:
+    model = classifier(name)
+    assert beyond_linear(model) == ()
+    assert left_out(model, "encoder") == {}
+
+
+def test_attention_of_torch_s_own_is_in_the_scope() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 12)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    names = {starred(name) for name in scope_parameters(model, "encoder")}
+    linear = ("self_attn.out_proj", "linear1", "linear2")
+    assert names == {"layers.*.self_attn.in_proj_weight", *(f"layers.*.{n}.weight" for n in linear)}

@@ -42,7 +42,7 @@ class Bench:
         Raises: ModelError, if it can't be loaded.
         """
         task = Task.from_json(order.task)
-        network = load_network(order.model, task.kind, len(task.labels))
+        network = load_network(order.model, task.kind, len(task.labels), head=order.head)
         network.scope(order.scope)
         return cls(network, task, order.folder)
 
@@ -136,11 +136,11 @@ class Benches:
     """The network that a process works with; the next one takes its place."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str, str | None], Bench] = {}
+        self._open: dict[tuple[str | None, ...], Bench] = {}
 
     def of(self, order: Order) -> Bench:
         """The bench for an order, loaded unless it is at hand."""
-        name = (order.model, order.task, order.folder)
+        name = (order.model, order.task, order.folder, order.head)
         if name not in self._open:
             self._open.clear()
             self._open[name] = Bench.open(order)

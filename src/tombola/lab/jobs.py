@@ -140,7 +140,8 @@ def _prune(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
     scope = spec.get("scope", order.scope)
     if "like" in order.parents:
         like = read_mask(store, order.parents["like"])
-        drawn = torch.Generator().manual_seed(stream(spec.get("seed", 0), "layer-random mask"))
+        purpose = f"layer-random mask like {like.digest()}"  # of two tickets, two permutations
+        drawn = torch.Generator().manual_seed(stream(spec.get("seed", 0), purpose))
         mask = random_like(like, drawn)
     elif "trained" in order.parents:
         trained = result_of(store, order.parents["trained"])

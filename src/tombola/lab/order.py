@@ -20,6 +20,8 @@ class Order(Named):
     folder: str | None
     """Where the task's data are: a folder, or `hub:OWNER/NAME`; None for the package's own."""
     scope: str
+    head: str = "fresh"
+    """What the task's head starts from."""
     keep_weights: bool
     """Whether a later job of the plan reads the weights."""
     threads: int
@@ -45,6 +47,7 @@ def order_of(job: Job, *, keep_weights: bool, threads: int, processes: int) -> O
         task=job.subject.task.to_json(),
         folder=job.subject.folder,
         scope=job.subject.scope,
+        head=job.subject.recipe.head,
         keep_weights=keep_weights,
         threads=threads,
         processes=processes if job.kind == "train" else 1,

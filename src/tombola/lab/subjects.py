@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tombola.errors import OutputError
+from tombola.errors import ModelError, OutputError
 from tombola.lab.work import Subject
 from tombola.specs import TrainSpec
 from tombola.task.counts import SplitCounts
@@ -25,6 +25,9 @@ __all__ = ["Subjects", "damaged_fingerprints", "forget_fingerprints"]
 
 KEPT = "fingerprints.json"
 """The file next to the results."""
+
+SHOWN = 5
+"""Names that a note tells."""
 
 
 class Subjects:
@@ -59,7 +62,8 @@ class Subjects:
         files = list(_files(task, place))
         data = self._once(("data", *made_of, place), files, lambda: _data(task, place))
         weights = list(Path(model_path(model)).glob("*"))
-        network = self._network(model, task, weights)
+        network = self._network(model, task, recipe, weights)
+        about = _of_scope(network, scope)
         examples = data["examples"]
         if recipe.stride or recipe.blocks:
             cut = [recipe.max_length, recipe.stride, recipe.query_length, recipe.blocks]
@@ -78,15 +82,22 @@ class Subjects:
             examples=examples,
             folder=place,
             scope=scope,
-            notes=tuple(data["notes"]),
             counts={split: SplitCounts(**counts) for split, counts in data["counts"].items()},
+            matrices=network["matrices"],
+            heads=network["heads"],
+            refused=about["refused"],
+            left_out=about["left_out"],
+            notes=(*data["notes"], *_notes(network, task, recipe.head, about["left_out"])),
         )
 
-    def _network(self, model: str, task: Task, files: Iterable[Path]) -> dict[str, Any]:
-        if model in EMBEDDED:
-            return self._once(("model", model), files, lambda: _backbone(model)) | {"fittings": ""}
-        head = task.kind, len(task.labels)
-        return self._once(("network", model, *head), files, lambda: _network(model, *head))
+    def _network(
+        self, model: str, task: Task, recipe: TrainSpec, files: Iterable[Path]
+    ) -> dict[str, Any]:
+        head = task.kind, len(task.labels), recipe.head
+        found = self._once(("traits", model, *head), files, lambda: _network(model, *head))
+        if model in EMBEDDED:  # which comes with the package as it is
+            return found | {"fittings": "", "heads": 0}
+        return found
 
     def save(self) -> None:
         """Keep what was found out, once the store is there."""
@@ -158,6 +169,14 @@ def forget_fingerprints(folder: Path) -> None:
         (folder / KEPT).unlink(missing_ok=True)
 
 
+def _of_scope(network: dict[str, Any], scope: str) -> dict[str, Any]:
+    """What is known of a scope; ModelError, if the network has none of that name."""
+    about: dict[str, Any] = network["scopes"][scope]
+    if "error" in about:
+        raise ModelError(about["error"])
+    return about
+
+
 def _place(task: Task, folder: str | None) -> str | None:
     """Where the data are; of the hub, the revision that it has now."""
     place = folder or task.place
@@ -192,15 +211,34 @@ def _examples(model: str, task: Task, recipe: TrainSpec, place: str | None) -> d
     return {"examples": len(encode_split(rows, task, load_tokenizer(model), recipe))}
 
 
-def _backbone(model: str) -> dict[str, Any]:
-    from tombola.task.models import load_backbone
-    from tombola.ticket.ticket import fingerprint
-
-    return {"fingerprint": fingerprint(load_backbone(model))}
-
-
-def _network(model: str, kind: str, classes: int) -> dict[str, Any]:
+def _network(model: str, kind: str, classes: int, head: str) -> dict[str, Any]:
     from tombola.task.models import load_network
+    from tombola.task.traits import traits
 
-    network = load_network(model, kind, classes)
-    return {"fingerprint": network.fingerprint, "fittings": network.fittings}
+    network = load_network(model, kind, classes, head=head)
+    return {
+        "fingerprint": network.fingerprint,
+        "fittings": network.fittings,
+        "replaced": sorted(network.replaced),
+        **traits(network),
+    }
+
+
+def _notes(network: dict[str, Any], task: Task, head: str, left_out: dict[str, int]) -> list[str]:
+    """What a reader of the results must know of a network."""
+    notes = []
+    if network["replaced"]:
+        notes.append(
+            f"The checkpoint's own head ({', '.join(network['replaced'])}) is not used: each seed "
+            "draws a fresh one. --head checkpoint keeps it."
+        )
+    elif head == "checkpoint" and task.kind != "mlm":
+        notes.append("The head starts from the checkpoint's, the same for every seed.")
+    if left_out:
+        named = [f"{name} ({size:,})" for name, size in left_out.items()]
+        rest = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+        notes.append(
+            f"The scope leaves out {sum(left_out.values()):,} weights of the blocks that have two "
+            f"axes or more: {', '.join(named[:SHOWN])}{rest}."
+        )
+    return notes

@@ -1,7 +1,7 @@
 """What is to be done, as data: each job is named by what makes it; no torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any
@@ -35,12 +35,21 @@ READS_WEIGHTS = ("trained", "start", "head", "body", "left", "right")
 """Roles of the parents whose trained weights a job reads."""
 
 
-def job_version(kind: str, spec: Mapping[str, Any]) -> int:
-    """Version of a job: that of its kind, or a later one for a knob that has come to mean
-    something else."""
-    if kind == "train" and "test_limit" in spec["train"]:  # a seeded choice; once the first rows
-        return 2
-    return VERSIONS[kind]
+def job_version(kind: str, spec: Mapping[str, Any], roles: Container[str] = ()) -> int:
+    """Version of a job: that of its kind, and one more for each knob that has come to mean
+    something else.
+
+    Args:
+        kind: of job.
+        spec: of it.
+        roles: of its parents.
+    """
+    revised = (
+        kind == "train" and "test_limit" in spec["train"],  # a seeded choice; once the first rows
+        spec.get("init") == "shuffle-layers",  # a permutation; once blocks were lost on a CPU
+        "like" in roles,  # the mask is in the stream; once two tickets had one permutation
+    )
+    return VERSIONS[kind] + sum(map(bool, revised))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,16 +73,38 @@ class Subject:
     folder: str | None
     """Where the data are, None for the package's own; never in a key."""
     scope: str = "encoder"
+    matrices: str = ""
+    """Digest of the names in the scope that belong to no linear layer, which earlier scopes didn't
+    hold; empty without any."""
+    heads: int = 0
+    """Attention heads of a block; 0 for an embedded model, or where the configuration has none."""
+    refused: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Scorer or initialisation -> why this network's scope can't have it; never in a key."""
+    left_out: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Name with stars -> weights of the blocks outside of the scope; never in a key."""
     notes: tuple[str, ...] = ()
-    """What a reader of the results must know of how the data were read; never in a key."""
+    """What a reader of the results must know of network and data; never in a key."""
     counts: Mapping[str, SplitCounts] = field(default_factory=dict)
     """Split -> what was counted of it; never in a key."""
 
     @property
     def network(self) -> dict[str, str]:
         """What names the network in a result."""
-        named = {"model": self.fingerprint, "fittings": self.fittings}
+        return {**self.weights, **({"fittings": self.fittings} if self.fittings else {})}
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """What names its pre-trained backbone and what may be pruned of that."""
+        named = {"model": self.fingerprint, "matrices": self.matrices}
         return {what: digest for what, digest in named.items() if digest}
+
+    def check(self, what: str) -> None:
+        """Refuse a scorer or an initialisation that the network can't have.
+
+        Raises: SpecError, with the reason.
+        """
+        if what in self.refused:
+            raise SpecError(self.refused[what])
 
     @property
     def steps(self) -> int:
@@ -120,15 +151,15 @@ class Job:
     def __post_init__(self) -> None:
         # here and not on demand, because a chain of parents may be longer than the stack is deep
         parents = {role: parent.key for role, parent in self.parents.items()}
-        name = key(self.kind, job_version(self.kind, self.spec), **self.spec, parents=parents)
-        object.__setattr__(self, "key", name)
+        version = job_version(self.kind, self.spec, self.parents)
+        object.__setattr__(self, "key", key(self.kind, version, **self.spec, parents=parents))
 
     def named(self) -> dict[str, Any]:
         """Its description as plain data: the fields of `Named`."""
         return {
             "key": self.key,
             "kind": self.kind,
-            "job_version": job_version(self.kind, self.spec),
+            "job_version": job_version(self.kind, self.spec, self.parents),
             "spec": json.loads(json.dumps(self.spec)),
             "parents": {role: parent.key for role, parent in self.parents.items()},
             "label": self.label,
@@ -178,6 +209,7 @@ def train(
     """
     if init not in INITS:
         raise unknown("initialisation", init, INITS)
+    subject.check(init)
     spec: dict[str, Any] = {
         **subject.network,
         "data": subject.data,
@@ -259,10 +291,15 @@ def prune(
         seed: of whatever draws.
         trained: the training whose weights they are instead; what is dead in it stays dead.
         like: the mask that has as many dead in each matrix, which are drawn by chance.
+
+    Raises: SpecError, if the network's weights can't be ranked in this way.
     """
+    subject.check(scores)
     spec: dict[str, Any] = {"scores": scores, "sparsity": f"{exact(sparsity):f}"}
+    if scores == "units" and subject.heads:
+        spec["heads"] = subject.heads
     if trained is None:
-        spec["model"] = subject.fingerprint
+        spec |= subject.weights
     if trained is None and like is None:
         spec["of"] = of
         if (of, subject.scope) != ("pretrained", "encoder"):
@@ -286,7 +323,7 @@ def one_shot(subject: Subject, sparsity: Decimal) -> Job:
 
 def given(subject: Subject, digest: str, sparsity: Decimal) -> Job:
     """A mask that is there already, by its digest."""
-    made_of = {"of": "given", "digest": digest, "model": subject.fingerprint}
+    made_of = {"of": "given", "digest": digest, **subject.weights}
     return Job(
         kind="prune",
         spec={**made_of, "sparsity": f"{exact(sparsity):f}", **_scope(subject)},

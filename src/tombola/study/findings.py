@@ -50,6 +50,8 @@ class Found:
     """Sum of the learning rate over the steps of one training."""
     whole_model_sparsity: float
     """Zero weights as a fraction of the backbone, embeddings included."""
+    left_out: dict[str, int]
+    """Name with stars -> weights of the blocks, with two axes or more, outside of the scope."""
     notes: list[str]
     """What a reader must know to read the scores rightly."""
     counts: dict[str, dict[str, Any]]
@@ -80,6 +82,8 @@ class Evaluated:
     verdict: dict[str, Any]
     ticket: str
     seconds: float
+    left_out: dict[str, int]
+    """Name with stars -> weights of the blocks, with two axes or more, outside of the scope."""
     notes: list[str]
     """What a reader must know to read the scores rightly."""
     counts: dict[str, dict[str, Any]]
@@ -141,6 +145,7 @@ def found_in(
         seconds=_seconds(runs),
         summed_learning_rate=first["summed_learning_rate"],
         whole_model_sparsity=whole_model_sparsity(trained[last][0]),
+        left_out=dict(subject.left_out),
         notes=[*subject.notes, *_notes(task, dense, rounds[-1]["jaccard_one_shot"])],
         counts=_counts(subject),
         output=output,
@@ -219,6 +224,7 @@ def evaluated_in(
         verdict=verdict(store, task, dense, masked, sparsity, fixed=True).to_json(),
         ticket=ticket,
         seconds=_seconds([*dense, *masked]),
+        left_out=dict(subject.left_out),
         notes=list(subject.notes),
         counts=_counts(subject),
         output=output,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tombola.errors import ModelError
 from tombola.registry import unknown
+from tombola.task.model_folder import check_folder
 
 __all__ = ["EMBEDDED", "about", "model_path"]
 
@@ -20,6 +21,7 @@ def model_path(model: str) -> str:
     if model in EMBEDDED:
         return str(EMBEDDED[model])
     if Path(model).is_dir():
+        check_folder(Path(model), model)
         if not (Path(model) / "config.json").is_file():
             raise ModelError(
                 f"expected a model folder with config.json, got {model!r} without one. Name a "

@@ -14,7 +14,7 @@ from tombola.specs import TrainSpec
 from tombola.task.data import Batch
 from tombola.task.models import Network
 from tombola.task.packed import KERNEL, packed
-from tombola.task.ranks import add_gradients, part
+from tombola.task.ranks import add_gradients, device_type, part
 from tombola.task.tasks import Task
 
 __all__ = ["LABELS", "Arithmetic", "differentiating", "kernel", "moved"]
@@ -32,7 +32,7 @@ def kernel(spec: TrainSpec) -> str:
     """
     if spec.compile:
         return "compiled"
-    return "model" if spec.gradient_checkpointing or torch.cuda.is_available() else KERNEL
+    return "model" if spec.gradient_checkpointing or device_type() != "cpu" else KERNEL
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,14 @@ from transformers import (
     AutoModelForSequenceClassification,
 )
 
+from tombola.errors import ModelError
 from tombola.registry import Registry
+from tombola.task.loading import loaded_config
 
-__all__ = ["HEADS", "Head"]
+__all__ = ["HEADS", "KEPT", "Head", "check_head", "head_settings"]
+
+KEPT = ("mlm",)
+"""Kinds of task whose head is pre-trained, and is not drawn where the files have it."""
 
 
 @dataclass(frozen=True)
@@ -46,3 +51,29 @@ def _heads() -> Registry[Head]:
 
 
 HEADS = _heads()
+
+
+def head_settings(kind: str, classes: int) -> dict[str, Any]:
+    """Configuration that the class of a kind needs, whatever the network's own has.
+
+    Args:
+        kind: of task.
+        classes: number of classes; only classification has more than one output.
+    """
+    outputs = {"classification": classes, "regression": 1, "span": 2}
+    return dict(HEADS[kind].settings) | ({"num_labels": outputs[kind]} if kind in outputs else {})
+
+
+def check_head(model: str, kind: str) -> None:
+    """Refuse a kind of task for which the architecture has no head.
+
+    Raises: ModelError, naming the kinds for which it has one.
+    """
+    config = loaded_config(model)
+    if type(config) not in HEADS[kind].fits:
+        others = [name for name in HEADS if type(config) in HEADS[name].fits]
+        raise ModelError(
+            f"a task of the kind {kind!r} needs a head that {config.model_type} doesn't have in "
+            f"transformers; {model!r} can do {', '.join(others) or 'none'}. Take another task or "
+            f"another model."
+        )

@@ -98,7 +98,7 @@ class Hub:
 
 def _answers() -> bool:
     """Whether the hub can be reached."""
-    from tombola.task.models import hub_answers  # which loads torch
+    from tombola.task.loading import hub_answers  # which loads torch
 
     return hub_answers()
 

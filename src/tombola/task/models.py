@@ -5,19 +5,12 @@ head of a seed, as often as needed, without touching the disk again.
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
 import torch
-from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from torch import Tensor, nn
 from transformers import (
-    AutoConfig,
     AutoModel,
     AutoTokenizer,
     PretrainedConfig,
@@ -26,9 +19,9 @@ from transformers import (
 )
 
 from tombola.errors import ModelError, SpecError
-from tombola.task.embedded import EMBEDDED, model_path
 from tombola.task.fittings import fittings
-from tombola.task.heads import HEADS
+from tombola.task.heads import HEADS, KEPT, check_head, head_settings
+from tombola.task.loading import Report, inside, load, load_network_files
 from tombola.task.tokenizer import fit_tokenizer, reserved_positions
 from tombola.ticket.init import INITS
 from tombola.ticket.mask import Tensors
@@ -38,7 +31,6 @@ from tombola.ticket.scope import backbone, scope_parameters
 __all__ = [
     "HEADS",
     "Network",
-    "hub_answers",
     "load_backbone",
     "load_configuration",
     "load_network",
@@ -61,7 +53,9 @@ class Network:
     fittings: str
     """Digest of what else the files decide: configuration, tokenizer, pre-trained head."""
     fresh: frozenset[str]
-    """Parameters that the pre-trained files lack: the head, drawn anew from each seed."""
+    """Parameters that are drawn anew from each seed: the head, and what the files lack."""
+    replaced: frozenset[str]
+    """Those of them that the files hold: the head of a task that the checkpoint was trained on."""
     pretrained: Tensors
     """Name -> pre-trained value of every parameter of the model."""
 
@@ -95,7 +89,9 @@ class Network:
             for prefix, module in self.model.named_modules():
                 _draw(module, prefix, self.fresh, head, self._std)
             parameters = self.scope(scope)
-            weights = {name: parameter.detach().cpu() for name, parameter in parameters.items()}
+            # not the parameters, which are written while an initialisation's views are read
+            start = {id(p): self.pretrained[name] for name, p in self.model.named_parameters()}
+            weights = {name: start[id(parameter)] for name, parameter in parameters.items()}
             drawn = torch.Generator().manual_seed(stream(seed, "init"))
             for name, value in INITS[init](weights, drawn, std=self._std).items():
                 parameters[name].copy_(value)
@@ -205,37 +201,33 @@ def load_backbone(model: str) -> PreTrainedModel:
 
     Raises: ModelError, if there is no such model, or its files hold another network's weights.
     """
-    settings: dict[str, Any] = {"dtype": torch.float32, "output_loading_info": True}
-    network, report = _load(AutoModel.from_pretrained, model, **settings)
-    _check_pretrained(network, report["missing_keys"], model)
+    network, report = load_network_files(AutoModel.from_pretrained, model)
     if any(name.startswith("pooler.") for name in report["missing_keys"]):
-        network.pooler = None
-    loaded: PreTrainedModel = network
-    return loaded
+        network.register_module("pooler", None)
+    return network
 
 
-def load_network(model: str, kind: str, classes: int = 2) -> Network:
+def load_network(model: str, kind: str, classes: int = 2, *, head: str = "fresh") -> Network:
     """Load an encoder with the head of a kind of task, as float32 on the CPU.
 
     Args:
         model: an embedded name, a folder that `save_pretrained` wrote, or a hub id.
         kind: a kind of task, see `HEADS`.
         classes: number of classes; only classification has more than one output.
+        head: fresh, to draw it from each seed; or checkpoint, to start from that of the files.
+            Masked language modelling starts from that of the files either way.
 
     Raises: ModelError, if there is no such model, or it can't carry such a head.
     """
-    head = HEADS[kind]
-    settings = dict(head.settings)
-    outputs = {"classification": classes, "regression": 1, "span": 2}
-    if kind in outputs:  # whatever the network's own configuration has
-        settings["num_labels"] = outputs[kind]
+    check_head(model, kind)
     tokenizer = load_tokenizer(model)
-    _check_head(model, kind)
-    settings |= {"dtype": torch.float32, "output_loading_info": True}
-    network, report = _load(head.load, model, **settings)
-    _check_pretrained(network, report["missing_keys"], model)
-    fresh = frozenset(report["missing_keys"])
-    digest = fittings(network.config, tokenizer, _beside(network, fresh))
+    settings = head_settings(kind, classes)
+    network, report = load_network_files(HEADS[kind].load, model, kind=kind, **settings)
+    lacking, top = _lacking(report), _top(network)
+    if head == "checkpoint" and top & lacking:
+        raise _no_head(model, kind, classes, report, top)
+    drawn = lacking if head == "checkpoint" or kind in KEPT else lacking | top
+    digest = fittings(network.config, tokenizer, _beside(network, drawn))
     fit_tokenizer(tokenizer, network, model=model, kind=kind)
     return Network(
         model=network,
@@ -243,47 +235,43 @@ def load_network(model: str, kind: str, classes: int = 2) -> Network:
         name=model,
         fingerprint=fingerprint(network),
         fittings=digest,
-        fresh=fresh,
+        fresh=drawn,
+        replaced=top & drawn - set(report["missing_keys"]),
         pretrained={name: p.detach().clone() for name, p in network.named_parameters()},
     )
 
 
-def _check_head(model: str, kind: str) -> None:
-    """Refuse a kind of task for which the architecture has no head."""
-    config = _load(AutoConfig.from_pretrained, model)
-    if type(config) not in HEADS[kind].fits:
-        others = [name for name in HEADS if type(config) in HEADS[name].fits]
-        raise ModelError(
-            f"a task of the kind {kind!r} needs a head that {config.model_type} doesn't have in "
-            f"transformers; {model!r} can do {', '.join(others) or 'none'}. Take another task or "
-            f"another model."
-        )
+def _lacking(report: Report) -> frozenset[str]:
+    """Parameters that the files lack, or hold in another size."""
+    return frozenset([*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])])
 
 
-def _check_pretrained(network: nn.Module, missing: Collection[str], model: str) -> None:
-    """Refuse files that lack weights of the backbone, its pooler aside, which some heads drop."""
-    inside = _inside(network)
-    lost = sorted(n for n, p in network.named_parameters() if n in missing and id(p) in inside)
-    if lost:
-        raise ModelError(
-            f"expected the weights of {type(backbone(network)).__name__} in {model!r}, and its "
-            f"files lack {len(lost)} of them, first {lost[0]}. Give the folder of the whole model."
-        )
+def _top(network: PreTrainedModel) -> frozenset[str]:
+    """The parameters of the head."""
+    body = {id(parameter) for parameter in backbone(network).parameters()}
+    return frozenset(name for name, p in network.named_parameters() if id(p) not in body)
 
 
-def _inside(network: nn.Module) -> set[int]:
-    """The parameters of the backbone without its pooler, by identity: those of the fingerprint."""
-    body = backbone(network)
-    return {id(p) for name, p in body.named_parameters() if not name.startswith("pooler.")}
+def _no_head(
+    model: str, kind: str, classes: int, report: Report, top: frozenset[str]
+) -> ModelError:
+    """The files' head is none, or that of another task."""
+    others = sorted(one for one in report["mismatched_keys"] if one[0] in top)
+    came = f"{others[0][0]} of shape {tuple(others[0][1])}" if others else "none"
+    of = f" of {classes} classes" if kind == "classification" else ""
+    return ModelError(
+        f"head 'checkpoint' starts from the head for the kind {kind!r}{of} in the files of "
+        f"{model!r}, got {came}. Leave it out: each seed then draws a fresh head."
+    )
 
 
-def _beside(network: nn.Module, fresh: Collection[str]) -> Tensors:
+def _beside(network: nn.Module, drawn: Collection[str]) -> Tensors:
     """The pre-trained parameters that the fingerprint leaves out: of pooler and head."""
-    inside = _inside(network)
+    own = inside(network)
     return {
         name: parameter.detach()
         for name, parameter in network.named_parameters()
-        if name not in fresh and id(parameter) not in inside
+        if name not in drawn and id(parameter) not in own
     }
 
 
@@ -301,47 +289,10 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
 
     Raises: ModelError, if there is none.
     """
-    tokenizer: PreTrainedTokenizerBase = _load(AutoTokenizer.from_pretrained, model)
+    tokenizer: PreTrainedTokenizerBase = load(AutoTokenizer.from_pretrained, model)
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes up an empty one
         raise ModelError(
             f"expected a tokenizer beside the model {model!r}, got none with any words. "
             "Save it into the same folder."
         )
     return tokenizer
-
-
-def _load(load: Callable[..., Any], model: str, **settings: Any) -> Any:
-    """Load something of a model; whatever fails becomes one line."""
-    place = model_path(model)
-    cached = not Path(place).is_dir() and not hub_answers()
-    try:
-        return load(place, trust_remote_code=False, local_files_only=cached, **settings)
-    except Exception as error:
-        raise _unloadable(model, place, error) from error
-
-
-@cache
-def hub_answers() -> bool:
-    """Whether the hub can be reached; asked once, instead of a minute of retries for each file."""
-    if HF_HUB_OFFLINE:
-        return False
-    try:
-        with urlopen(Request(ENDPOINT, method="HEAD"), timeout=10):
-            return True
-    except HTTPError:
-        return True
-    except OSError:
-        return False
-
-
-def _unloadable(model: str, place: str, error: Exception) -> ModelError:
-    """One line for the many ways in which loading fails."""
-    reason = str(error).strip().split("\n")[0]
-    if Path(place).is_dir():
-        return ModelError(
-            f"expected a transformers model in {model!r}, but loading failed: {reason}"
-        )
-    return ModelError(
-        f"{model!r} is neither embedded ({', '.join(EMBEDDED)}) nor a folder, and the hub gave no "
-        f"such model: {reason} Without a network, download it elsewhere and give its folder."
-    )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.state import PartialState, is_initialized
 from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
@@ -24,6 +25,7 @@ __all__ = [
     "add_outcomes",
     "agree",
     "agree_on_weights",
+    "device_type",
     "part",
     "world_size",
 ]
@@ -48,12 +50,24 @@ def accelerator() -> Accelerator:
     return here
 
 
+def device_type() -> str:
+    """What trainings of this process run on: cpu, cuda, mps, xpu."""
+    if is_initialized():
+        return str(PartialState().device.type)
+    return "cpu" if _share_the_processor() else _device() or "cpu"
+
+
 def _share_the_processor() -> bool:
     """Whether ranks were started on a machine without a device that ranks can have each."""
     if not torch.distributed.is_available() or not torch.distributed.is_torchelastic_launched():
         return False
+    return _device() in (None, "mps")
+
+
+def _device() -> str | None:
+    """The accelerator that torch has found on this machine."""
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return device is None or device.type == "mps"
+    return device.type if device else None
 
 
 def _refused(came: str) -> TombolaError:

@@ -28,7 +28,14 @@ from tombola.task.metrics import Outcome
 from tombola.task.models import Network, stream
 from tombola.task.outcomes import OUTCOMES, rows_of
 from tombola.task.packed import packed
-from tombola.task.ranks import accelerator, add_outcomes, agree, agree_on_weights, world_size
+from tombola.task.ranks import (
+    accelerator,
+    add_outcomes,
+    agree,
+    agree_on_weights,
+    device_type,
+    world_size,
+)
 from tombola.task.tasks import Task
 from tombola.ticket.mask import Mask, hold
 
@@ -249,7 +256,7 @@ def evaluation_batches(
 def numerics(spec: TrainSpec) -> dict[str, Any]:
     """What the bits of a result depend on besides its spec."""
     return {
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "device": device_type(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "processes": world_size(),

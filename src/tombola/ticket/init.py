@@ -18,7 +18,10 @@ __all__ = ["INITS", "Init"]
 
 
 class Init(Protocol):
-    """Pre-trained weights of the scope -> the weights to start from; nothing in place."""
+    """Pre-trained weights of the scope -> the weights to start from; nothing in place.
+
+    What it returns may be the pre-trained tensors themselves, under other names, too.
+    """
 
     def __call__(self, weights: Tensors, generator: torch.Generator, *, std: float) -> Tensors:
         """Draw in the order of names; `std` is the network's initializer_range."""
@@ -83,7 +86,7 @@ def shuffle_layers(weights: Tensors, generator: torch.Generator, *, std: float) 
         order = torch.randperm(len(numbers), generator=generator, device=generator.device)
         for number, source in zip(numbers, order.tolist(), strict=True):
             for within, name in blocks[number].items():
-                moved[name] = weights[blocks[numbers[source]][within]].detach()
+                moved[name] = weights[blocks[numbers[source]][within]].detach().clone()
     return moved
 
 

@@ -1,18 +1,30 @@
 """Which parameters of a network may be pruned: found by structure, never by a list of names.
 
-A scope holds weight matrices inside the repeated blocks of the backbone. Embeddings, biases,
-normalisation and task heads are never in it. Names are relative to the backbone, so that a mask
-found under one head fits the same backbone under any other.
+A scope holds weight matrices inside the repeated blocks of the backbone: those of linear layers,
+and parameters of two or three axes that a module multiplies by itself, such as the stacked matrices
+of experts. Embeddings, biases, normalisation and task heads are never in it. Names are relative to
+the backbone, so that a mask found under one head fits the same backbone under any other.
 """
 
+import re
 from collections.abc import Callable, Iterator
 
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from tombola.errors import ModelError
 from tombola.registry import Registry
 
-__all__ = ["SCOPES", "Scope", "backbone", "scope_parameters", "whole_model_size"]
+__all__ = [
+    "SCOPES",
+    "Scope",
+    "backbone",
+    "beyond_linear",
+    "left_out",
+    "scope_parameters",
+    "starred",
+    "whole_model_size",
+]
 
 Scope = Callable[[nn.Module], dict[str, nn.Parameter]]
 """backbone -> its prunable parameters, in model order."""
@@ -23,7 +35,7 @@ SCOPES: Registry[Scope] = Registry("scope")
 @SCOPES.register("encoder")
 def encoder(body: nn.Module) -> dict[str, nn.Parameter]:
     """The weight matrices of the repeated blocks."""
-    blocks = tuple(f"{name}." for name, module in body.named_modules() if _repeats(module))
+    blocks = _blocks(body)
     return {name: weight for name, weight in _matrices(body) if name.startswith(blocks)}
 
 
@@ -75,24 +87,82 @@ def scope_parameters(model: nn.Module, scope: str) -> dict[str, nn.Parameter]:
     return parameters
 
 
+def left_out(model: nn.Module, scope: str) -> dict[str, nn.Parameter]:
+    """Parameters of the blocks with two axes or more that a scope doesn't hold, in model order.
+
+    Position tables, convolutions, stacked biases, state-space coefficients: a reader must know of
+    them, because a sparsity is a fraction of the scope.
+    """
+    body = backbone(model)
+    inside = {id(parameter) for parameter in SCOPES[scope](body).values()}
+    blocks = _blocks(body)
+    return {
+        name: parameter
+        for name, parameter in body.named_parameters()
+        if parameter.ndim > 1 and name.startswith(blocks) and id(parameter) not in inside
+    }
+
+
+def beyond_linear(model: nn.Module) -> tuple[str, ...]:
+    """Names of the matrices in the scope `encoder` that are not the weights of linear layers."""
+    body = backbone(model)
+    linear = {id(module.weight) for module in body.modules() if _is_linear(module)}
+    return tuple(name for name, weight in encoder(body).items() if id(weight) not in linear)
+
+
+def starred(name: str) -> str:
+    """A name with `*` for the number of the block, and of whatever else is numbered."""
+    return re.sub(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.)", "*", name)
+
+
 def whole_model_size(model: nn.Module) -> int:
     """The number of all parameters of the backbone, prunable or not, shared ones counted once."""
     return sum(parameter.numel() for parameter in backbone(model).parameters())
 
 
+def _blocks(body: nn.Module) -> tuple[str, ...]:
+    """What the names of parameters inside repeated blocks start with."""
+    return tuple(f"{name}." for name, module in body.named_modules() if _repeats(module))
+
+
 def _repeats(module: nn.Module) -> bool:
-    """Whether a module is a list of layers of one kind."""
-    return isinstance(module, nn.ModuleList) and len({type(layer) for layer in module}) == 1
+    """Whether a module is a list of layers; hybrids alternate layers of two or three kinds."""
+    if not isinstance(module, nn.ModuleList):
+        return False
+    kinds = {type(layer) for layer in module}
+    return len(kinds) == 1 or all(any(layer.children()) for layer in module)
 
 
 def _matrices(body: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Name and weight of every linear layer, a shared weight once."""
+    """Name and weight of every matrix, or stack of matrices, a shared one once."""
     seen: set[int] = set()
-    for name, module in body.named_modules():
-        weight = getattr(module, "weight", None)
-        if _is_linear(module) and isinstance(weight, nn.Parameter) and id(weight) not in seen:
-            seen.add(id(weight))
-            yield (f"{name}.weight" if name else "weight"), weight
+    for place, module in body.named_modules():
+        for name, parameter in module.named_parameters(prefix=place, recurse=False):
+            if id(parameter) not in seen and _is_matrix(module, name.rpartition(".")[2], parameter):
+                seen.add(id(parameter))
+                yield name, parameter
+
+
+def _is_matrix(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
+    """Whether a module multiplies by this parameter of its own.
+
+    A linear layer says so; of other parameters the axes do: a vector has one that is longer than
+    one. What looks like a matrix and is none has a name that says what it is.
+    """
+    if _is_linear(module):
+        return name == "weight"
+    if isinstance(module, nn.Embedding) or (name != "weight" and _NO_MATRIX.search(name)):
+        return False
+    if isinstance(module, _ConvNd) and max(module.kernel_size) > 1:
+        return False
+    axes = [size for size in parameter.shape if size > 1]
+    return len(axes) > 1 and parameter.ndim <= 3
+
+
+_NO_MATRIX = re.compile(
+    r"bias|emb(ed|$)|token|norm|scale|(^|_)(log|pos(_[a-z]+)?)$|^D$", re.IGNORECASE
+)
+"""Names of stacked biases, tables, and the coefficients of state-space layers."""
 
 
 def _is_linear(module: nn.Module) -> bool:
