@@ -103,7 +103,7 @@ def test_a_result_says_everything_that_is_documented(found: api.Found, tiny: Pat
     assert set(result) == {
         *("task", "model", "metric", "split", "dense", "rounds", "controls", "trivial", "verdict"),
         *("ticket", "tickets", "seconds", "summed_learning_rate", "whole_model_sparsity"),
-        *("notes", "output", "key"),
+        *("left_out", "counts", "notes", "output", "key"),
     }
     assert (result["task"], result["model"]) == ("sentiment", str(tiny))
     assert (result["metric"], result["split"]) == ("accuracy", "test")

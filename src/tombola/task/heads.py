@@ -15,7 +15,7 @@ from transformers import (
 
 from tombola.errors import ModelError
 from tombola.registry import Registry
-from tombola.task.loading import loaded_config
+from tombola.task.loading import load_configuration
 
 __all__ = ["HEADS", "KEPT", "Head", "check_head", "head_settings"]
 
@@ -69,7 +69,7 @@ def check_head(model: str, kind: str) -> None:
 
     Raises: ModelError, naming the kinds for which it has one.
     """
-    config = loaded_config(model)
+    config = load_configuration(model)
     if type(config) not in HEADS[kind].fits:
         others = [name for name in HEADS if type(config) in HEADS[name].fits]
         raise ModelError(

@@ -19,7 +19,7 @@ from tombola.task.embedded import EMBEDDED, model_path
 from tombola.task.model_folder import config_of
 from tombola.ticket.scope import backbone
 
-__all__ = ["Report", "hub_answers", "inside", "load", "load_network_files", "loaded_config"]
+__all__ = ["Report", "hub_answers", "inside", "load", "load_configuration", "load_network_files"]
 
 BUFFERS = re.compile(
     r"(^|\.)(position_ids|token_type_ids|inv_freq|masked_bias|num_batches_tracked)$"
@@ -52,7 +52,7 @@ def load(load: Callable[..., Any], model: str, **settings: Any) -> Any:
         raise _unloadable(model, place, error) from error
 
 
-def loaded_config(model: str) -> Any:
+def load_configuration(model: str) -> Any:
     """The configuration of a model.
 
     Raises: ModelError, if there is none.

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoModel,
     AutoTokenizer,
-    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -32,7 +31,6 @@ __all__ = [
     "HEADS",
     "Network",
     "load_backbone",
-    "load_configuration",
     "load_network",
     "load_tokenizer",
     "stream",
@@ -273,15 +271,6 @@ def _beside(network: nn.Module, drawn: Collection[str]) -> Tensors:
         for name, parameter in network.named_parameters()
         if name not in drawn and id(parameter) not in own
     }
-
-
-def load_configuration(model: str) -> PretrainedConfig:
-    """The configuration of a network, of the hub too.
-
-    Raises: ModelError, if it can't be loaded.
-    """
-    config: PretrainedConfig = _load(AutoConfig.from_pretrained, model)
-    return config
 
 
 def load_tokenizer(model: str) -> PreTrainedTokenizerBase:

@@ -102,7 +102,7 @@ def _configuration(model: str) -> Mapping[str, Any]:
         return {}
     path = Path(model_path(model)) / "config.json"
     if not path.is_file():
-        from tombola.task.models import load_configuration
+        from tombola.task.loading import load_configuration
 
         config: dict[str, Any] = load_configuration(model).to_dict()
         return config
