@@ -115,7 +115,7 @@ class Subjects:
             return find_out()
         name = hashlib.sha256(json.dumps([*what, stamps]).encode()).hexdigest()
         if name not in self._known:
-            found = json.loads(json.dumps(find_out()))
+            found = json.loads(json.dumps(find_out(), sort_keys=True))  # as it is read again
             self._known[name] = {"found": found, "digest": _digest(name, found)}
             self._new = True
         kept: dict[str, Any] = self._known[name]["found"]
