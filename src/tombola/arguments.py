@@ -119,9 +119,7 @@ def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
     known = Subjects(Path(lab_of(options).store))
 
     def subject(task: Any, recipe: Any) -> Any:
-        place = file.data.get(task.name)
-        folder = None if place is None else str(place)
-        return known.subject(file.model, task, recipe, scope=file.scope, folder=folder)
+        return known.subject(file.model, task, recipe, scope=file.scope, folder=None)
 
     return expand(file, subject), known
 

@@ -139,7 +139,7 @@ def _tasks(options: Namespace) -> None:
         for task in tasks
     ]
     show_entries(("task", "kind", "train/dev/test", "metric"), entries, screen())
-    say(screen(), "or your own: FILE.yaml, or csv:DIR with --text-columns; see docs/tasks.md")
+    say(screen(), "or your own: FILE.yaml, csv:DIR or csv:FILE; see docs/tasks.md")
 
 
 def _models(options: Namespace) -> None:

@@ -200,7 +200,7 @@ class TaskSpec:
     """Of csv:DIR: classification (the default), regression or mlm."""
 
     text_columns: tuple[str, ...] = ()
-    """Of csv:DIR and of mlm: the column with the text, or the two of a pair."""
+    """Of csv:DIR and of mlm: the column with the text, or the two of a pair (by default text)."""
 
     label_column: str = ""
     """Of csv:DIR: the column with the class or the number (by default label)."""
@@ -210,6 +210,9 @@ class TaskSpec:
 
     metric: str = ""
     """Of csv:DIR: what is scored (by default accuracy, pearson or masked-accuracy)."""
+
+    drop_bad_rows: bool = False
+    """Leave out rows with a label, text or answer that can't be used, and count them."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -588,3 +588,22 @@ def test_an_error_that_is_not_the_plan_s_stays_as_it_is(read: Any) -> None:
 def test_a_plan_of_cells_is_the_plan_of_a_file(read: Any) -> None:
     plan = expand(read(TEN_LINES), subject)
     assert [job.key for job in Plan.of(plan.cells).jobs] == [job.key for job in plan.jobs]
+
+
+def test_data_that_are_given_for_a_task_in_a_file_are_used(read: Any, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    definition = "kind: mlm\ntexts: [text]\nmetric: masked-accuracy\ndata: first\n"
+    (tmp_path / "own" / "mine.yaml").write_text(definition)
+    name = str(tmp_path / "own" / "mine.yaml")
+    text = f"version: 1\ntasks: {{{name}: {{data: %s}}, mlm: }}\n{ARMS_LINE}"
+    seen: list[str] = []
+
+    def made(task: Task, recipe: TrainSpec) -> Subject:
+        seen.append(task.data)
+        return subject(task, recipe)
+
+    expand(read(text % "other"), made)
+    expand(read(text % "hub:a/b"), made)
+    (tmp_path / "all" / "mine").mkdir(parents=True)
+    expand(data_in(tmp_path / "all", read(text % "other")), made)
+    assert seen == [str(tmp_path / "other"), "", "hub:a/b", "", str(tmp_path / "all/mine"), ""]

@@ -43,9 +43,15 @@ def test_of_several_formats_of_a_split_one_is_read(tmp_path: Path) -> None:
 
 def test_labels_that_are_written_out_are_classes(tmp_path: Path) -> None:
     rows = [{"sentence": "a", "label": each} for each in ("positive", "negative", " 1 ", "fine")]
-    write(tmp_path, "train", rows)
+    write(tmp_path, "train", rows[:3])
     labels = [row["label"] for row in read_split(load_task("sentiment"), "train", tmp_path)]
-    assert labels == [1, 0, 1, "fine"]
+    assert labels == [1, 0, 1]
+    write(tmp_path, "train", rows)
+    said = refusal(tmp_path)
+    assert (
+        "row 3, counted from 0, column 'label': the train split of task 'sentiment' needs" in said
+    )
+    assert "one of the 2 classes negative, positive, got 'fine'." in said
 
 
 def write(folder: Path, split: str, rows: list[dict[str, Any]], part: int = 0) -> Path:
@@ -86,9 +92,10 @@ def test_a_missing_split_is_told_with_those_that_are_there(tmp_path: Path) -> No
 
 
 def test_a_missing_column_is_told_with_those_that_are_there(tmp_path: Path) -> None:
-    write(tmp_path, "train", [{"text": "a film", "label": 1}])
+    path = write(tmp_path, "train", [{"text": "a film", "label": 1}])
     assert refusal(tmp_path) == (
-        "task 'sentiment' needs the column 'sentence' in the train split, found text, label."
+        f"{str(path)!r}: the train split of task 'sentiment' needs the column 'sentence', found "
+        "'text', 'label'."
     )
 
 
@@ -106,10 +113,13 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
         assert "can't read the train split" in refusal(tmp_path)
 
 
-def test_files_that_do_not_fit_together_are_told_in_one_line(tmp_path: Path) -> None:
-    write(tmp_path, "train", [ROW], part=0)
+def test_files_of_unlike_types_are_read_row_by_row(tmp_path: Path) -> None:
+    write(tmp_path, "train", [ROW | {"more": None}], part=0)
+    path = write(tmp_path, "train", [{"sentence": "a film", "label": "negative"}], part=1)
+    labels = [row["label"] for row in read_split(load_task("sentiment"), "train", tmp_path)]
+    assert labels == [1, 0]
     write(tmp_path, "train", [{"sentence": "a film", "label": "good"}], part=1)
-    assert "can't read the train split" in refusal(tmp_path)
+    assert refusal(tmp_path).startswith(f"{str(path)!r}, row 0, counted from 0, column 'label': ")
 
 
 def test_the_fingerprint_of_data_sees_rows_and_not_files(tmp_path: Path) -> None:

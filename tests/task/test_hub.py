@@ -65,7 +65,7 @@ def test_a_data_set_of_the_hub_is_read_at_the_revision_that_is_recorded(
 
 
 def test_only_the_rows_that_are_used_are_asked_of_the_hub(fake_hub: list[dict[str, Any]]) -> None:
-    open_source(load_task("glue/cola"), "hub:a/b").table("train", 7)
+    list(open_source(load_task("glue/cola"), "hub:a/b").parts("train", ("sentence",), 7))
     assert fake_hub[0]["split"] == "train[:7]"
 
 

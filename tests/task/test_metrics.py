@@ -89,8 +89,13 @@ def test_a_resample_is_scored_like_any_other_outcome(name: str) -> None:
         ("dog", "cat", 0.0, 0.0),
         ("", "cat", 0.0, 0.0),
         ("cat", "", 0.0, 0.0),
-        ("", "", 1.0, 1.0),
-        ("the", "a", 1.0, 1.0),
+        ("", "", 0.0, 1.0),
+        ("the", "a", 0.0, 1.0),
+        ("A", "A", 0.0, 1.0),
+        ("Z-A", "za", 1.0, 1.0),
+        ("l'an 2000", "lan 2000", 1.0, 1.0),
+        ("l\u2019an 2000", "l\u2019 2000", 1.0, 1.0),
+        ("a\u2013b", "\u2013b", 1.0, 1.0),
         ("north-west wind", "northwest wind", 1.0, 1.0),
         ("one two three", "three two", 0.8, 0.0),
     ],
@@ -100,6 +105,22 @@ def test_answers_are_compared_as_squad_does(
 ) -> None:
     assert answer_f1(predicted, gold) == pytest.approx(f1)
     assert exact_match(predicted, gold) == same
+
+
+def official(text: str) -> str:
+    """`normalize_answer` of the evaluation script that comes with SQuAD 1.1."""
+    import re
+    import string
+
+    text = "".join(ch for ch in text.lower() if ch not in set(string.punctuation))
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+
+
+def test_words_end_where_the_official_script_ends_them() -> None:
+    letters = np.array(list("aAnthe \u2019\u2013\u00e9'-.,_0\u3000"))
+    for _ in range(2000):
+        text = "".join(CHANCE.choice(letters, size=int(CHANCE.integers(0, 12))))
+        assert " ".join(normalise_answer(text)) == official(text)
 
 
 def test_an_answer_is_its_words_without_case_marks_and_articles() -> None:

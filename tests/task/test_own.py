@@ -36,7 +36,7 @@ def test_a_folder_of_csv_files_is_a_task_by_its_flags(tmp_path: Path) -> None:
 
 
 def test_a_blank_class_is_told_with_its_row(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected a class in every training row, got none in row"):
+    with pytest.raises(DataError, match=r"train.csv', line 3, column 'stars': .* got ' '\."):
         named_task(f"csv:{csv_folder(tmp_path, 'a,b,good' + chr(10) + 'c,d, ' + chr(10))}", OWN)
 
 
@@ -46,7 +46,10 @@ def test_numbers_in_a_csv_file_are_classes_or_values_as_the_kind_says(tmp_path: 
     assert classes.labels == ("0", "2", "10")
     assert [row["label"] for row in read_split(classes, "train")] == [0, 1, 2]
     (tmp_path / "test.csv").write_text("title,body,stars\na,b,1\n")
-    assert read_split(classes, "test")[0]["label"] == "1"  # no class, which encoding refuses
+    with pytest.raises(DataError, match=r"test.csv', line 2, .* 3 classes 0, 2, 10, got '1'\."):
+        read_split(classes, "test")
+    (tmp_path / "test.csv").write_text("title,body,stars\na,b,2.0\nc,d,+010\n")
+    assert [row["label"] for row in read_split(classes, "test")] == [1, 2]
     spec = TaskSpec(
         text_columns=("title",), label_column="stars", kind="regression", metric="spearman"
     )
@@ -58,7 +61,7 @@ def test_numbers_in_a_csv_file_are_classes_or_values_as_the_kind_says(tmp_path: 
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        (TaskSpec(), "needs --text-columns: .*; found title, body, stars"),
+        (TaskSpec(), "needs --text-columns: .*; found 'title', 'body', 'stars'"),
         (TaskSpec(text_columns=("titel",)), "expected the column 'titel' of --text-columns"),
         (TaskSpec(text_columns=("title",)), "expected the column 'label' of --label-column"),
         (TaskSpec(kind="span"), "no kind of csv:DIR 'span'"),
@@ -83,7 +86,7 @@ def test_a_csv_line_with_too_many_fields_is_told_with_its_number(tmp_path: Path)
     csv_folder(tmp_path, "a,b,good\na,b,c,good\n")
     with pytest.raises(DataError, match=r"train.csv': line 3 has 4 fields, the header 3\."):
         named_task(f"csv:{tmp_path}", OWN)
-    with pytest.raises(DataError, match=r"expected train.csv or train.tsv in .*, found nothing"):
+    with pytest.raises(DataError, match=r"expected train.csv and test.csv .*, found nothing"):
         named_task(f"csv:{tmp_path / 'nowhere'}", OWN)
 
 

@@ -13,7 +13,8 @@ from tombola.errors import DataError
 from tombola.specs import TaskSpec
 from tombola.task.glue_tsv import GlueTsv
 from tombola.task.own import named_task
-from tombola.task.sources import data_fingerprint, open_source, read_split
+from tombola.task.shares import half
+from tombola.task.sources import data_fingerprint, open_source, read, read_split
 from tombola.task.tasks import Task, load_task, task_names
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
@@ -54,9 +55,9 @@ def test_a_task_finds_its_own_folder_in_that_of_all(place: str) -> None:
 
 
 def test_lines_of_qqp_that_are_no_rows_are_passed_over_counted_and_told() -> None:
-    notes: list[str] = []
     place = FIXTURES / "glue_tsv/QQP"
-    rows = read_split(load_task("glue/qqp"), "train", place, notes=notes)
+    found = read(load_task("glue/qqp"), "train", place)
+    rows, notes = found.rows, found.notes
     lines = (place / "train.tsv").read_text(encoding="utf-8").splitlines()
     assert (len(lines), len(rows)) == (51, 48)
     assert notes == ["2 of 50 lines of train.tsv have other than 6 fields and were passed over."]
@@ -64,8 +65,8 @@ def test_lines_of_qqp_that_are_no_rows_are_passed_over_counted_and_told() -> Non
 
 def tsv(folder: Path, text: str, **columns: str | int) -> list[dict[str, Any]]:
     (folder / "train.tsv").write_bytes(text.encode())
-    rows: list[dict[str, Any]] = GlueTsv(folder, columns).table("train", 0).to_pylist()
-    return rows
+    (part,) = GlueTsv(folder, columns).parts("train", tuple(columns), 0)
+    return [dict(row) for row in part.rows]
 
 
 def test_quotes_and_odd_line_ends_inside_a_text_mean_nothing(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_a_byte_order_mark_is_no_part_of_a_column_s_name(tmp_path: Path) -> None
 
 
 def test_a_file_of_another_release_is_told_with_its_columns(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"expected the column 'label', found a, b\.$"):
+    with pytest.raises(DataError, match=r"expected the column 'label', found 'a', 'b'\.$"):
         tsv(tmp_path, "a\tb\n1\t2\n", label="label")
     with pytest.raises(DataError, match="expected 4 fields or more in each line, got 2"):
         tsv(tmp_path, "a\tb\n", sentence=3)
@@ -102,7 +103,7 @@ def test_of_two_versions_of_squad_the_one_with_answers_is_read(tmp_path: Path) -
         for split in ("train", "dev"):
             path = tmp_path / f"{split}-{version}.json"
             path.write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}))
-    [row] = open_source(load_task("squad"), tmp_path).table("dev", 0).to_pylist()
+    [row] = read_split(load_task("squad"), "validation", tmp_path)
     assert row == {"question": "one?", "context": "yes", "answers": answered}
     for path in tmp_path.glob("*-v1.1.json"):
         path.unlink()
@@ -137,9 +138,7 @@ def test_the_half_of_a_row_is_fixed_and_does_not_see_spaces() -> None:
 
 
 def read_split_of(task: Task, text: str) -> str:
-    from tombola.task.sources import _half
-
-    return _half({"sentence": text, "label": 1}, task)
+    return half({"sentence": text, "label": 1}, task)
 
 
 HALVES = {

@@ -18,7 +18,7 @@ from tombola.registry import unknown
 from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, SEEDS, FindSpec, TaskSpec, TrainSpec
 from tombola.task.own import named_task
 from tombola.task.recipes import recipe_for
-from tombola.task.tasks import Task
+from tombola.task.tasks import Task, on_hub
 
 __all__ = ["PlanFile", "data_in", "expand", "plan_names", "read_plan"]
 
@@ -56,8 +56,11 @@ class PlanFile:
     eval_split: str = TaskSpec.eval_split
     """Split that scores come from: test, dev, or validation, which is the whole development set."""
 
-    data: Mapping[str, Path]
-    """Task -> the folder with its files, for tasks whose data are not the package's own."""
+    drop_bad_rows: bool = TaskSpec.drop_bad_rows
+    """Leave out rows with a label, text or answer that can't be used, and count them."""
+
+    data: Mapping[str, str | Path]
+    """Task -> its files, or `hub:OWNER/NAME`, where they are not those that the task names."""
 
     where: str
     """Name of the file."""
@@ -111,7 +114,10 @@ def expand(plan: PlanFile, subject: Callable[[Task, TrainSpec], Subject]) -> Pla
     subjects = {}
     for name, changes in plan.tasks.items():
         with plan.at("tasks", name):
-            task = named_task(name, TaskSpec(eval_split=plan.eval_split))
+            asked = TaskSpec(eval_split=plan.eval_split, drop_bad_rows=plan.drop_bad_rows)
+            task = named_task(name, asked)
+            if name in plan.data:
+                task = replace(task, data=str(plan.data[name]))
             subjects[name] = subject(task, recipe_for(task, plan.model, changes))
     cells: dict[str, list[Cell]] = {}
     ground = Ground(subjects, plan.seeds, cells)
@@ -126,7 +132,7 @@ def expand(plan: PlanFile, subject: Callable[[Task, TrainSpec], Subject]) -> Pla
 SIMPLE = {
     field.name: field
     for field in dataclasses.fields(PlanFile)
-    if field.name in ("about", "model", "scope", "seeds", "eval_split")
+    if field.name in ("about", "model", "scope", "seeds", "eval_split", "drop_bad_rows")
 }
 RECIPE = {field.name: field for field in dataclasses.fields(TrainSpec) if field.name not in SEEDS}
 
@@ -146,17 +152,17 @@ def _parse(text: str, where: str, folder: Path) -> PlanFile:
         if name not in entries or not entries[name][1].value:
             raise SpecError(f"{where}: a plan needs `{name}`, got none. Add some.")
     lines: dict[tuple[str, str], int] = {}
-    data: dict[str, Path] = {}
+    data: dict[str, str | Path] = {}
     train = _recipe(fields, entries["train"][1], "train") if "train" in entries else {}
     tasks = _tasks(fields, entries["tasks"][1], train, lines, data)
     fields.names[TaskName] = ("task of the plan", list(tasks))
     arms = _arms(fields, entries["arms"][1], lines)
     simple = {name: entries[name] for name in SIMPLE if name in entries}
     given = fields.read(simple, SIMPLE, "a plan")
-    for name in given.keys() - {"about", "eval_split"}:
+    for name in given.keys() - {"about", "eval_split", "drop_bad_rows"}:
         with fields.at(fields.line(entries[name][0])):
             FindSpec(**{name: given[name]})
-    data = {task: folder / place for task, place in data.items()}
+    data = {task: p if on_hub(p) else folder / p for task, p in data.items()}
     return PlanFile(tasks=tasks, arms=arms, data=data, where=where, lines=lines, **given)
 
 
@@ -191,7 +197,7 @@ def _tasks(
     node: Node,
     train: Changes,
     lines: dict[tuple[str, str], int],
-    data: dict[str, Path],
+    data: dict[str, str | Path],
 ) -> dict[str, Changes]:
     """Task -> what is changed of its recipe: by the plan, and by the task's own field.
 
@@ -215,27 +221,36 @@ def _tasks(
                 if setting == "train":
                     tasks[name] = {**train, **_recipe(fields, given, "train")}
                 else:
-                    data[name] = Path(fields.one(given, str, "data"))
+                    data[name] = fields.one(given, str, "data")
     return tasks
 
 
 def data_in(folder: str | Path, plan: PlanFile) -> PlanFile:
     """The plan with the data of a folder, which has a folder for each task that it has data of.
 
-    A plan of one task may be given the folder with its files, too.
+    The folder of a task in a file is called as the file is, without .yaml. A plan of one task may
+    be given its files, or `hub:OWNER/NAME`, too.
 
     Raises: SpecError, if no task of the plan has data there.
     """
     place = Path(folder)
-    found = {task: place / task for task in plan.tasks if (place / task).is_dir()}
-    if not found and len(plan.tasks) == 1 and place.is_dir():
-        found = dict.fromkeys(plan.tasks, place)
+    inside = {task: place / _folder_of(task) for task in plan.tasks}
+    found: dict[str, str | Path] = {task: at for task, at in inside.items() if at.is_dir()}
+    if not found and len(plan.tasks) == 1 and (on_hub(folder) or place.exists()):
+        found = dict.fromkeys(plan.tasks, str(folder) if on_hub(folder) else place)
     if not found:
         raise SpecError(
-            f"expected a folder for each task in {str(folder)!r} ({', '.join(plan.tasks)}), got "
+            f"expected a folder for each task in {str(folder)!r} "
+            f"({', '.join(map(_folder_of, plan.tasks))}), got "
             f"none of them. Name another --data."
         )
     return replace(plan, data={**plan.data, **found})
+
+
+def _folder_of(task: str) -> str:
+    """What the folder with a task's files is called."""
+    path = Path(task)
+    return path.stem if path.suffix in (".yaml", ".yml") else task
 
 
 def _arms(fields: Fields, node: Node, lines: dict[tuple[str, str], int]) -> dict[str, Arm]:

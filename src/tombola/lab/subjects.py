@@ -58,7 +58,13 @@ class Subjects:
         if task.kind == "mlm" and place is not None:
             recipe = replace(recipe, blocks=True)
         check_recipe(task, recipe)
-        made_of = [task.identity, task.test_split, task.train_rows, task.divided]
+        made_of = [
+            task.identity,
+            task.test_split,
+            task.train_rows,
+            task.divided,
+            task.drop_bad_rows,
+        ]
         files = list(_files(task, place))
         data = self._once(("data", *made_of, place), files, lambda: _data(task, place))
         weights = list(Path(model_path(model)).glob("*"))
@@ -192,6 +198,8 @@ def _files(task: Task, place: str | None) -> Iterable[Path]:
     if on_hub(place):
         return ()
     folder = task.folder if place is None else Path(place)
+    if folder.is_file():
+        return (folder,)
     return (path for path in folder.rglob("*") if path.is_file())
 
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tombola.errors import DataError
+from tombola.task.parts import Rows
 
 __all__ = ["Batch", "Examples", "Numbers", "Rows", "texts_of"]
 
 Batch = dict[str, Tensor]
-Rows = list[dict[str, Any]]
 Numbers = NDArray[np.int64]
 """Which examples: their places in the split."""
 

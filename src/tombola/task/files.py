@@ -1,18 +1,19 @@
-"""A folder of data files, a split each: parquet, arrow, JSON, CSV or plain text."""
+"""Data files, a split each or all in one: parquet, arrow, JSON, CSV or plain text."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.ipc
-import pyarrow.parquet as pq
+from tombola.errors import DataError, cut
+from tombola.task.delimited import read_delimited
+from tombola.task.parts import Part, Reader, numbered
+from tombola.task.plain import COMPRESSED, format_of, read_text
 
-from tombola.errors import DataError
-from tombola.task.plain import read_table, read_text
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-__all__ = ["READERS", "Files", "find_folder", "split_files"]
+__all__ = ["READERS", "Files", "find_folder", "labelled_files", "split_files", "table_part"]
 
 SPLITS = ("train", "dev", "valid", "val", "test")
 """What the name of a split's own folder begins with."""
@@ -22,39 +23,54 @@ ABOUT = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.
 
 
 class Files:
-    """Data files as the hub and `save_to_disk()` lay them out.
+    """Data files as the hub and `save_to_disk()` lay them out, or one file.
 
     A split's files are `SPLIT.EXT`, `SPLIT-00000-of-00001.EXT` or `SPLIT/*.EXT`.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.files = split_files(folder)
+    def __init__(self, place: Path, *, without: Collection[str] = ()) -> None:
+        """Files.
+
+        Args:
+            place: a folder, or one file.
+            without: formats that are no data here.
+        """
+        self.place = place
+        self.files = split_files(place, without=without)
         self.notes: list[str] = []
 
     def splits(self) -> list[str]:
         """Names of the splits that there are."""
         return sorted(self.files)
 
-    def table(self, split: str, limit: int) -> pa.Table:
-        """The rows of a split, the first `limit` of them unless that is 0."""
-        tables: list[pa.Table] = []
+    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[Part]:
+        """The rows of each file of a split; once there are `limit` rows, no further file."""
+        count = 0
         for path in self.files[split]:
-            try:
-                tables.append(READERS[path.suffix](path))
-            except (pa.ArrowException, OSError) as error:
-                reason = " ".join(str(error).split()).rstrip(".")
-                raise DataError(f"{str(path)!r}: can't read the {split} split: {reason}.") from None
-            if 0 < limit <= sum(table.num_rows for table in tables):
+            part = _read(path, wanted, split)
+            yield part
+            count += len(part.rows)
+            if 0 < limit <= count:
                 break
-        try:
-            whole = pa.concat_tables(tables)
-        except pa.ArrowException as error:
-            reason = " ".join(str(error).split()).rstrip(".")
-            raise DataError(
-                f"{str(self.folder)!r}: can't read the {split} split: {reason}."
-            ) from None
-        return whole.slice(0, limit or None)
+
+
+def labelled_files(place: Path) -> Files:
+    """Files with labels: texts alone, such as a README.txt, are data only where nothing else is."""
+    files = Files(place, without=(".txt",))
+    return files if files.splits() else Files(place)
+
+
+def _read(path: Path, wanted: Sequence[str], split: str) -> Part:
+    kind = format_of(path)
+    if kind in TEXTUAL:
+        return TEXTUAL[kind](path, wanted)
+    import pyarrow as pa
+
+    try:
+        return READERS[kind](path, wanted)
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{str(path)!r}: can't read the {split} split: {reason}.") from None
 
 
 def _beside(name: str) -> bool:
@@ -62,21 +78,36 @@ def _beside(name: str) -> bool:
     return name in ABOUT or (name.startswith("cache-") and name.endswith(".arrow"))
 
 
-def split_files(folder: Path) -> dict[str, list[Path]]:
-    """Split -> its files, in order; of several formats the first of `READERS` is taken."""
+def _is_data(path: Path) -> bool:
+    formats = TEXTUAL if path.suffix == COMPRESSED else READERS
+    return format_of(path) in formats and not _beside(path.name) and path.is_file()
+
+
+def split_files(place: Path, *, without: Collection[str] = ()) -> dict[str, list[Path]]:
+    """Split -> its files, in order; of several formats the first of `READERS` is taken.
+
+    Args:
+        place: a folder, or one file.
+        without: formats that are passed over.
+    """
     found: dict[str, dict[str, list[Path]]] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    inside = sorted(place.iterdir()) if place.is_dir() else ()
+    for path in [place] if place.is_file() else inside:
         if path.is_dir() and path.name.startswith(SPLITS):
-            inside, split = sorted(path.iterdir()), path.name
+            files, split = sorted(path.iterdir()), path.name
         else:
-            inside, split = [path], path.stem.split("-")[0]
-        for file in inside:
-            if file.suffix in READERS and not _beside(file.name) and file.is_file():
-                found.setdefault(split, {}).setdefault(file.suffix, []).append(file)
+            files, split = [path], _stem(path).split("-")[0]
+        for file in files:
+            if _is_data(file) and format_of(file) not in without:
+                found.setdefault(split, {}).setdefault(format_of(file), []).append(file)
     return {
-        split: next(formats[suffix] for suffix in READERS if suffix in formats)
+        split: next(formats[kind] for kind in READERS if kind in formats)
         for split, formats in found.items()
     }
+
+
+def _stem(path: Path) -> str:
+    return Path(path.name.removesuffix(COMPRESSED)).stem
 
 
 def find_folder(place: Path, *names: str) -> Path:
@@ -101,51 +132,83 @@ def _plain(name: str) -> str:
 # --- formats -----------------------------------------------------------------
 
 
-def _arrow(path: Path) -> pa.Table:
+def table_part(table: "pa.Table", file: str, wanted: Sequence[str], columns: Sequence[str]) -> Part:
+    """The rows of a table.
+
+    Args:
+        table: with some of the columns at least.
+        file: its name, for messages.
+        wanted: the columns that are asked for.
+        columns: all that the file has.
+    """
+    there = [name for name in wanted if name in table.column_names]
+    if any(columns.count(name) > 1 for name in there):
+        return Part(file=file, columns=tuple(columns), rows=(), place=numbered)
+    rows = table.select(there).to_pylist()
+    return Part(file=file, columns=tuple(columns), rows=rows, place=numbered)
+
+
+def _parquet(path: Path, wanted: Sequence[str]) -> Part:
+    import pyarrow.parquet as pq  # its read_table would import pandas
+
+    file = pq.ParquetFile(path)
+    columns = file.schema_arrow.names
+    there = [name for name in wanted if name in columns]
+    return table_part(file.read(columns=there), str(path), wanted, columns)
+
+
+def _arrow(path: Path, wanted: Sequence[str]) -> Part:
+    import pyarrow as pa
+
     with pa.memory_map(str(path)) as file:
         try:
-            return pa.ipc.open_stream(file).read_all()
+            table = pa.ipc.open_stream(file).read_all()
         except pa.ArrowInvalid:
-            return pa.ipc.open_file(file).read_all()
+            table = pa.ipc.open_file(file).read_all()
+        return table_part(table, str(path), wanted, table.column_names)
 
 
-def _json(path: Path) -> pa.Table:
+def _json(path: Path, wanted: Sequence[str]) -> Part:
     """A list of objects, or an object on each line."""
     text = read_text(path)
     try:
         if text.lstrip().startswith("["):
-            return _objects(json.loads(text), path)
-        lines = [json.loads(line) for line in text.split("\n") if line.strip()]
-    except json.JSONDecodeError as error:
+            rows, places = json.loads(text), None
+        else:
+            lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+            rows, places = [json.loads(line) for _, line in lines], [n for n, _ in lines]
+    except (ValueError, RecursionError) as error:  # ValueError: a number of too many digits, too
         raise DataError(f"{str(path)!r} is neither a JSON list nor JSON lines: {error}.") from None
-    return _objects(lines, path)
 
+    def place(number: int) -> str:
+        return numbered(number) if places is None else f"line {places[number]}"
 
-def _objects(rows: Any, path: Path) -> pa.Table:
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise DataError(f"{str(path)!r}: row {number} is no object, got {row!r}.")
-    return pa.Table.from_pylist(rows)
+            raise DataError(f"{str(path)!r}, {place(number)}: expected an object, got {cut(row)}.")
+    columns = dict.fromkeys(name for row in rows for name in row)
+    kept = [{name: row[name] for name in wanted if name in row} for row in rows]
+    return Part(file=str(path), columns=tuple(columns), rows=kept, place=place)
 
 
-def _text(path: Path) -> pa.Table:
+def _text(path: Path, wanted: Sequence[str]) -> Part:
     """A row for each line that isn't blank, in the column `text`."""
-    lines = (line.strip() for line in read_text(path).split("\n"))
-    return pa.table({"text": pa.array([line for line in lines if line], pa.string())})
+    lines = [(n, line.strip()) for n, line in enumerate(read_text(path).split("\n"), 1)]
+    lines = [(number, line) for number, line in lines if line]
+    rows: list[Mapping[str, Any]] = [{"text": line} for _, line in lines]
+    return Part(
+        file=str(path), columns=("text",), rows=rows, place=lambda row: f"line {lines[row][0]}"
+    )
 
 
-def _csv(path: Path) -> pa.Table:
-    columns = read_table(path)
-    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-
-
-READERS: Mapping[str, Callable[[Path], pa.Table]] = {
-    ".parquet": lambda path: pq.ParquetFile(path).read(),  # read_table would import pandas
-    ".arrow": _arrow,
+TEXTUAL: Mapping[str, Reader] = {
     ".jsonl": _json,
     ".json": _json,
-    ".csv": _csv,
-    ".tsv": _csv,
+    ".csv": read_delimited,
+    ".tsv": read_delimited,
     ".txt": _text,
 }
+"""Formats that may be compressed, too: `.csv.gz`."""
+
+READERS: Mapping[str, Reader] = {".parquet": _parquet, ".arrow": _arrow, **TEXTUAL}
 """End of a file's name -> how it is read."""

@@ -1,12 +1,13 @@
 """Data sets of the hub, through `datasets`: one revision, and never code from there."""
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow as pa
-
 from tombola.errors import DataError
+from tombola.task.files import table_part
+from tombola.task.parts import Part
 from tombola.task.tasks import HUB
 
 __all__ = ["Hub", "HubName", "pinned"]
@@ -70,12 +71,13 @@ class Hub:
 
         return sorted(self._ask(get_dataset_split_names))
 
-    def table(self, split: str, limit: int) -> pa.Table:
+    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[Part]:
         """The rows of a split, the first `limit` of them unless that is 0."""
         from datasets import load_dataset
 
         part = f"{split}[:{limit}]" if limit else split
-        return self._ask(load_dataset, split=part).with_format("arrow")[:]
+        table = self._ask(load_dataset, split=part).with_format("arrow")[:]
+        yield table_part(table, f"{self.name} {split}", wanted, table.column_names)
 
     def _ask(self, what: Any, **more: Any) -> Any:
         """Call a function of `datasets`; whatever fails becomes one line."""

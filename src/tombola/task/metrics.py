@@ -4,6 +4,7 @@ Whatever a metric needs to know of an example stands in its row, so that a boots
 is a choice of rows.
 """
 
+import re
 import string
 import warnings
 from collections import Counter
@@ -102,19 +103,24 @@ def masked_accuracy(outcome: Outcome) -> float:
     return 100.0 * float(outcome[:, 0].sum()) / masked if masked else 0.0
 
 
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
 def normalise_answer(text: str) -> list[str]:
-    """Words of an answer without case, punctuation and articles (SQuAD's official script)."""
+    """Words of an answer without case, ASCII punctuation and articles.
+
+    Source: the official script of SQuAD 1.1. An article ends where a word does: punctuation that is
+    not ASCII ends one, too.
+    """
     text = "".join(char for char in text.lower() if char not in string.punctuation)
-    return [word for word in text.split() if word not in ("a", "an", "the")]
+    return ARTICLES.sub(" ", text).split()
 
 
 def answer_f1(predicted: str, gold: str) -> float:
-    """F1 of the words of two answers, in [0, 1]; two empty ones agree."""
+    """F1 of the words of two answers, in [0, 1]; 0 where one has no words, as in SQuAD 1.1."""
     mine, theirs = normalise_answer(predicted), normalise_answer(gold)
-    if not mine or not theirs:
-        return float(mine == theirs)
     common = sum((Counter(mine) & Counter(theirs)).values())
-    return 2 * common / (len(mine) + len(theirs))
+    return 2 * common / (len(mine) + len(theirs)) if common else 0.0
 
 
 def exact_match(predicted: str, gold: str) -> float:

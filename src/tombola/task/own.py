@@ -1,28 +1,33 @@
-"""The task that a user names: of the catalog, a YAML file, or a folder of CSV files."""
+"""The task that a user names: of the catalog, a YAML file, or files with flags."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from tombola.errors import DataError, SpecError
 from tombola.registry import unknown
 from tombola.specs import TaskSpec, TrainSpec
-from tombola.task.plain import read_table
-from tombola.task.tasks import METRICS_OF, Task, load_task
+from tombola.task.checked import bad_row
+from tombola.task.files import Files, find_folder, labelled_files
+from tombola.task.labels import class_name, classes_in
+from tombola.task.parts import Part, listed
+from tombola.task.tasks import METRICS_OF, NOT_YET, Task, load_task, not_yet
 
 __all__ = ["CSV", "named_task"]
 
 CSV = "csv:"
-"""What a folder of CSV files has before its path where it is named as a task."""
+"""What a folder of files, or a file, has before its path where it is named as a task."""
 
 CSV_KINDS = ("classification", "regression", "mlm")
-LABEL = "label"
+TEXT, LABEL = "text", "label"
+"""Columns, where none are named."""
 
 
 def named_task(name: str, spec: TaskSpec) -> Task:
     """The task of a name, with the split that is scored and the columns that flags give.
 
     Args:
-        name: of the catalog, a path that ends in .yaml, or `csv:DIR`.
+        name: of the catalog, a path that ends in .yaml, or `csv:PLACE`, a folder or a file.
         spec: the flags.
 
     Raises: SpecError, DataError, if there is no such task, or the flags don't fit it.
@@ -33,7 +38,11 @@ def named_task(name: str, spec: TaskSpec) -> Task:
             "eval_split is a split that is not trained on, got 'train'. Name test, dev or "
             "validation."
         )
-    return replace(task, test_split=spec.eval_split or task.test_split)
+    return replace(
+        task,
+        test_split=spec.eval_split or task.test_split,
+        drop_bad_rows=spec.drop_bad_rows or task.drop_bad_rows,
+    )
 
 
 def _changed(task: Task, spec: TaskSpec) -> Task:
@@ -48,56 +57,66 @@ def _changed(task: Task, spec: TaskSpec) -> Task:
 
 
 def _csv_task(name: str, spec: TaskSpec) -> Task:
-    """A task over `train.csv` and `test.csv` in a folder, or the same with .tsv."""
-    folder, kind = Path(name.removeprefix(CSV)), spec.kind or CSV_KINDS[0]
+    """A task over the files of a folder, or one file, in any format."""
+    place, kind = Path(name.removeprefix(CSV)), spec.kind or CSV_KINDS[0]
+    if kind in NOT_YET:
+        raise not_yet(kind)
     if kind not in CSV_KINDS:
         raise unknown(f"kind of {CSV}DIR", kind, CSV_KINDS)
-    columns = _training_columns(folder)
-    texts = spec.text_columns or (("text",) if kind == "mlm" else ())
-    label = spec.label_column or LABEL
-    _check_columns(texts, label if kind != "mlm" else "", columns, folder)
+    texts, label = spec.text_columns or (TEXT,), spec.label_column or LABEL
+    labelled = kind != "mlm"
+    parts = list(_training(place, (*texts, label) if labelled else texts, text_files=not labelled))
+    for part in parts:
+        _check_columns(spec, texts, label if labelled else "", part)
     return Task(
         name="csv",
         kind=kind,
         texts=texts,
         label=label,
-        labels=(spec.labels or _classes(columns[label])) if kind == CSV_KINDS[0] else (),
+        labels=(spec.labels or _classes(parts, label, spec)) if kind == CSV_KINDS[0] else (),
         metric=spec.metric or METRICS_OF[kind][0],
         recipe=TrainSpec(),
-        data=str(folder),
+        data=str(place),
     )
 
 
-def _training_columns(folder: Path) -> dict[str, list[str]]:
-    for suffix in (".csv", ".tsv"):
-        if (folder / f"train{suffix}").is_file():
-            return read_table(folder / f"train{suffix}")
-    there = sorted(path.name for path in folder.glob("*")) if folder.is_dir() else []
-    found = ", ".join(there) or "nothing"
-    raise DataError(f"expected train.csv or train.tsv in {str(folder)!r}, found {found}.")
+def _training(place: Path, columns: tuple[str, ...], *, text_files: bool) -> Iterator[Part]:
+    """The training rows: those of the split of that name, or of the only one."""
+    folder = find_folder(place)
+    files = Files(folder) if text_files else labelled_files(folder)
+    there = files.splits()
+    if "train" not in there and len(there) != 1:
+        if place.is_dir():
+            found = ", ".join(sorted(path.name for path in place.glob("*"))) or "nothing"
+        else:
+            found = "a file of another format" if place.is_file() else "nothing"
+        raise DataError(
+            f"expected train.csv and test.csv (or .tsv, .jsonl, .json, .parquet, .arrow) or one "
+            f"such file in {str(place)!r}, found {found}. Check the path, or name the file."
+        )
+    return files.parts("train" if "train" in there else there[0], columns, 0)
 
 
-def _check_columns(
-    texts: tuple[str, ...], label: str, columns: dict[str, list[str]], folder: Path
-) -> None:
-    there = f"found {', '.join(columns) or 'none'}"
-    if not texts:
+def _check_columns(spec: TaskSpec, texts: tuple[str, ...], label: str, part: Part) -> None:
+    there = f"found {listed(part.columns)}"
+    if not spec.text_columns and TEXT not in part.columns:
         raise SpecError(
-            f"{CSV}{folder} needs --text-columns: the column with the text, or the two of a pair; "
+            f"{part.file!r} needs --text-columns: the column with the text, or the two of a pair; "
             f"{there}."
         )
     for flag, names in (("--text-columns", texts), ("--label-column", (label,) if label else ())):
         for name in names:
-            if name not in columns:
-                raise DataError(f"expected the column {name!r} of {flag} in {folder}, {there}.")
+            if name not in part.columns:
+                raise DataError(
+                    f"expected the column {name!r} of {flag} in {part.file!r}, {there}."
+                )
 
 
-def _classes(values: list[str]) -> tuple[str, ...]:
-    """The classes of a column: its values, sorted as numbers if all are."""
-    stripped = [value.strip() for value in values]
-    if "" in stripped:
-        row = stripped.index("") + 1
-        raise DataError(f"expected a class in every training row, got none in row {row}. Fill it.")
-    classes = set(stripped)
-    numbers = all(value.isdecimal() for value in classes)
-    return tuple(sorted(classes, key=int if numbers else None))
+def _classes(parts: list[Part], label: str, spec: TaskSpec) -> tuple[str, ...]:
+    """The classes of the training rows, sorted by value if all are numbers."""
+    for part in parts:
+        for number, row in enumerate(part.rows):
+            if class_name(row.get(label)) is None and not spec.drop_bad_rows:
+                needed = "a classification needs a class in every row"
+                raise bad_row(part, number, label, needed, row.get(label))
+    return classes_in(row.get(label) for part in parts for row in part.rows)

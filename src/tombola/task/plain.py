@@ -1,23 +1,37 @@
-"""Text files with nothing but the standard library: UTF-8, and tables with commas or tabs."""
+"""Text files with nothing but the standard library: UTF-8, as it stands or compressed."""
 
-import csv
-import io
+import gzip
+import zlib
 from pathlib import Path
 
 from tombola.errors import DataError
 
-__all__ = ["read_table", "read_text"]
+__all__ = ["format_of", "read_text"]
+
+COMPRESSED = ".gz"
+
+
+def format_of(path: Path) -> str:
+    """The end of a file's name that says what it holds: `.csv` of `train.csv.gz`."""
+    name = Path(path.name.removesuffix(COMPRESSED))
+    return name.suffix.lower()
 
 
 def read_text(path: Path) -> str:
     """What stands in a file, without a byte-order mark and with its line ends as they are.
 
-    Raises: DataError, with the place of the first byte that is no UTF-8.
+    Args:
+        path: what ends in .gz is decompressed.
+
+    Raises: DataError, with the place of the first byte that is not UTF-8.
     """
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"expected a file at {str(path)!r}, got: {error.strerror}.") from None
+        if path.suffix == COMPRESSED:
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise DataError(f"expected a file at {str(path)!r}, got: {reason}.") from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -25,29 +39,3 @@ def read_text(path: Path) -> str:
         raise DataError(
             f"{str(path)!r} is no UTF-8: byte {error.start} is 0x{bad:02x}. Save it as UTF-8."
         ) from None
-
-
-def read_table(path: Path) -> dict[str, list[str]]:
-    """Column -> its values, of a file with a header whose fields may be quoted (RFC 4180).
-
-    Args:
-        path: ends in .csv for commas or in .tsv for tabs.
-
-    Raises: DataError, for a line that has more or fewer fields than the header.
-    """
-    text = io.StringIO(read_text(path), newline="")
-    lines = csv.reader(text, delimiter="\t" if path.suffix == ".tsv" else ",")
-    try:
-        header = next(lines, [])
-        columns: dict[str, list[str]] = {name: [] for name in header}
-        for fields in lines:
-            if fields and len(fields) != len(header):
-                raise DataError(
-                    f"{str(path)!r}: line {lines.line_num} has {len(fields)} fields, the header "
-                    f"{len(header)}. Put texts with a comma or a line break in quotes."
-                )
-            for name, value in zip(header, fields, strict=bool(fields)):
-                columns[name].append(value)
-    except csv.Error as error:
-        raise DataError(f"{str(path)!r}: line {lines.line_num}: {error}.") from None
-    return columns

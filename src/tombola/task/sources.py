@@ -2,38 +2,37 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from tombola.errors import DataError
+from tombola.task.checked import Checked, check_rows, wanted_columns
 from tombola.task.counts import SplitCounts
-from tombola.task.files import Files, find_folder
-from tombola.task.glue_tsv import GlueTsv
+from tombola.task.files import Files, find_folder, labelled_files
+from tombola.task.glue_tsv import GlueTsv, MsrParaphrase
 from tombola.task.hub import Hub
+from tombola.task.parts import Part, Rows, listed
+from tombola.task.shares import half, share
 from tombola.task.squad import SquadJson, is_squad
 from tombola.task.tasks import DIVIDED, Task, on_hub
 
 __all__ = [
     "DataFacts",
-    "Rows",
+    "Reading",
     "Source",
     "data_fingerprint",
     "data_folder",
     "open_source",
+    "read",
     "read_facts",
     "read_split",
     "split_sizes",
 ]
 
-Rows = list[dict[str, Any]]
-
-HELD_OUT = 100
-"""Of so many texts without a test split, one is for the test and one for dev."""
+HELD_OUT_SPELLINGS = ("test", "dev", "validation", "valid", "val")
 
 
 class Source(Protocol):
@@ -45,8 +44,11 @@ class Source(Protocol):
     def splits(self) -> list[str]:
         """Names of the splits that there are."""
 
-    def table(self, split: str, limit: int) -> pa.Table:
-        """The rows of a split, the first `limit` of them unless that is 0."""
+    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[Part]:
+        """The rows of each file of a split with the columns that are wanted, in order.
+
+        Where `limit` is not 0, files that are not needed for so many rows may be left out.
+        """
 
 
 def open_source(task: Task, place: str | Path | None = None) -> Source:
@@ -54,7 +56,8 @@ def open_source(task: Task, place: str | Path | None = None) -> Source:
 
     Args:
         task: decides which layouts are looked for.
-        place: a folder, or `hub:OWNER/NAME`; the package's own data, or the task's, if None.
+        place: a folder, a file, or `hub:OWNER/NAME`; the package's own data, or the task's, if
+            None.
 
     Raises: DataError, if there are no data.
     """
@@ -69,9 +72,11 @@ def open_source(task: Task, place: str | Path | None = None) -> Source:
     folder = data_folder(task, Path(place))
     if is_squad(folder):
         return SquadJson(folder)
+    if task.tsv and MsrParaphrase.is_in(folder):
+        return MsrParaphrase(folder, task.tsv)
     if task.tsv and any(folder.glob("*.tsv")):
         return GlueTsv(folder, task.tsv)
-    files = Files(folder)
+    files = labelled_files(folder) if task.kind != "mlm" else Files(folder)
     if not files.splits():
         if scripts := sorted(path.name for path in folder.glob("*.py")):
             raise DataError(
@@ -91,37 +96,81 @@ def data_folder(task: Task, place: Path) -> Path:
     return find_folder(place, *names, *task.hub.split("/")[2:])
 
 
-def read_split(
-    task: Task, split: str, place: str | Path | None = None, *, notes: list[str] | None = None
-) -> Rows:
+@dataclass
+class Reading:
+    """The rows of a split with the task's columns, and what a reader must know of them."""
+
+    rows: Rows
+    notes: list[str]
+    dropped: Mapping[str, int]
+    """Column -> rows that were left out because of what stands there."""
+
+
+def read_split(task: Task, split: str, place: str | Path | None = None) -> Rows:
+    """The rows of a split, see `read`."""
+    return read(task, split, place).rows
+
+
+def read(task: Task, split: str, place: str | Path | None = None) -> Reading:
     """The rows of a split, with the task's columns.
 
     Args:
-        task: which columns there must be, and which split stands for dev and test.
+        task: which columns there must be, which split stands for dev and test, and whether rows
+            that it can't use are dropped.
         split: train, dev, test, validation (the whole development set), or one of the source's.
         place: see `open_source`.
-        notes: gets what a reader of the results must know.
 
-    Raises: DataError, if files or columns are missing, or there are no rows.
+    Raises: DataError, if files or columns are missing, there are no rows, or one can't be used.
     """
     source = open_source(task, place)
     there = source.splits()
-    divided = bool(task.divided) and split in DIVIDED
-    wanted = task.divided if task.divided and split in (*DIVIDED, "validation") else split
-    if task.kind == "mlm" and split in ("train", *DIVIDED) and _spelled("test", there) is None:
-        rows = _held_out(_texts(source, task, there), split, task)
-    else:
-        found = _spelled(wanted, there)
-        if found is None:
-            raise DataError(_no_split(task, split, wanted, there, place))
-        rows = _rows(source, task, found)
-        if divided:
-            rows = [row for row in rows if _half(row, task) == split]
+    names, shared = _names(task, split, there, place)
+    found = [
+        check_rows(
+            source.parts(name, wanted_columns(task), limit := _limit(task, name)), task, name, limit
+        )
+        for name in names
+    ]
+    rows = [row for each in found for row in each.rows]
+    dropped: Counter[str] = sum((each.dropped for each in found), Counter())
+    notes = [note for each in found for note in each.notes] + source.notes
+    notes += _dropped(dropped, len(rows), names) + _spelled_alike(found, task)
+    if task.divided and split in DIVIDED:
+        rows = [row for row in rows if half(row, task) == split]
+    elif shared:
+        rows, note = share(rows, split, task)
+        notes.append(note)
     if not rows:
-        raise DataError(f"the {split} split of task {task.name!r} has no rows. Check its files.")
-    if notes is not None:
-        notes += [note for note in source.notes if note not in notes]
-    return rows
+        raise DataError(
+            f"the {split} split of task {task.name!r} has no rows"
+            f"{f' left: all {sum(dropped.values()):,} were dropped' if dropped else ''}. "
+            "Check its files."
+        )
+    return Reading(rows, list(dict.fromkeys(notes)), dict(dropped))
+
+
+def _limit(task: Task, split: str) -> int:
+    return task.train_rows if split == "train" else 0
+
+
+def _names(
+    task: Task, split: str, there: list[str], place: str | Path | None
+) -> tuple[list[str], bool]:
+    """The splits of a source that the rows of a split come from, and whether they are shared out.
+
+    A source without a test split is: all of its texts in masked language modelling, and the only
+    split of a user's own task, unless that is held out by its name.
+    """
+    if split in ("train", *DIVIDED) and not task.divided:
+        if task.kind == "mlm" and _spelled("test", there) is None:
+            return (["train"] if "train" in there else there), True
+        own = len(task.identity) > 2  # the catalog's are named by name and version
+        if own and len(there) == 1 and there[0].split("_")[0] not in HELD_OUT_SPELLINGS:
+            return there, True
+    wanted = task.divided if task.divided and split in (*DIVIDED, "validation") else split
+    if (found := _spelled(wanted, there)) is None:
+        raise DataError(_no_split(task, split, wanted, there, place))
+    return [found], False
 
 
 def _spelled(split: str, there: Iterable[str]) -> str | None:
@@ -138,84 +187,40 @@ def _no_split(
 ) -> str:
     needed = f" for the {split} split" if wanted != split else ""
     where = str(place or task.place or task.folder)
+    way_on = (
+        "Name the file of one of them, or add it."
+        if split == "train"
+        else "Name another with --eval-split, or add it."
+    )
     return (
         f"task {task.name!r} needs the split {wanted!r}{needed} in {where!r}, found "
-        f"{', '.join(there)}. Name another with --eval-split, or add it."
+        f"{', '.join(there)}. {way_on}"
     )
 
 
-def _rows(source: Source, task: Task, split: str) -> Rows:
-    """The rows of a split of the source, with the task's columns only."""
-    table = source.table(split, task.train_rows if split == "train" else 0)
-    names = {name: task.label if name == "label" else name for name in task.columns}
-    for name in names.values():
-        if name not in table.column_names:
-            raise DataError(
-                f"task {task.name!r} needs the column {name!r} in the {split} split, found "
-                f"{', '.join(table.column_names) or 'none'}."
-            )
-    rows: Rows = table.select(list(names.values())).rename_columns(list(names)).to_pylist()
-    if "label" in names:
-        for row in rows:
-            row["label"] = _label(row["label"], task)
-    return rows
+def _dropped(dropped: Mapping[str, int], rows: int, names: Sequence[str]) -> list[str]:
+    """What to say of rows that were left out."""
+    if not dropped:
+        return []
+    reasons = ", ".join(f"{count:,} for {column!r}" for column, count in sorted(dropped.items()))
+    count = sum(dropped.values())
+    return [
+        f"{count:,} of {rows + count:,} rows of {' and '.join(names)} can't be used and were "
+        f"dropped: {reasons}."
+    ]
 
 
-def _label(label: Any, task: Task) -> Any:
-    """A class or a value that may be written as text; what is neither stays as it is.
-
-    A class is written as its name, or as its number if no name is a number.
-    """
-    if not isinstance(label, str):
-        return label
-    label = label.strip()
-    if label in task.labels:
-        return task.labels.index(label)
-    if any(name.isdecimal() for name in task.labels):
-        return label
-    try:
-        return int(label) if task.kind == "classification" else float(label)
-    except ValueError:
-        return label
-
-
-# --- splits that are made ----------------------------------------------------
-
-
-def _digest(row: dict[str, Any], texts: Iterable[str]) -> bytes:
-    """SHA-256 of some texts of a row, whatever the spaces between their words."""
-    words = "\x1f".join(" ".join(str(row[name]).split()) for name in texts)
-    return hashlib.sha256(words.encode()).digest()
-
-
-def _half(row: dict[str, Any], task: Task) -> str:
-    """Whether a row of the divided split is for dev or for the test.
-
-    The first byte of the digest of its texts decides: even is test. The questions about one
-    context stay together.
-    """
-    texts = task.texts[1:] if task.kind == "span" else task.texts
-    return DIVIDED[_digest(row, texts)[0] % 2 == 0]
-
-
-def _texts(source: Source, task: Task, there: list[str]) -> Rows:
-    """All texts of a source without a test split: those of train, or of every file."""
-    names = ["train"] if "train" in there else there
-    return [row for name in names for row in _rows(source, task, name)]
-
-
-def _held_out(rows: Rows, split: str, task: Task) -> Rows:
-    """Texts of a split that is made by the smallest digests: one in a hundred for test and dev."""
-    if len(rows) < 3:
-        raise DataError(
-            f"task {task.name!r} needs a test split, or three texts or more to hold some out, got "
-            f"{len(rows)}. A line of a text file and a row of any other is a text."
-        )
-    digests = [_digest(row, task.texts) for row in rows]
-    count = max(1, len(rows) // HELD_OUT)
-    order = sorted(range(len(rows)), key=lambda n: (digests[n], n))
-    parts = {"test": order[:count], "dev": order[count : 2 * count], "train": order[2 * count :]}
-    return [rows[n] for n in sorted(parts[split])]
+def _spelled_alike(found: Iterable[Checked], task: Task) -> list[str]:
+    """What to say of a class that is written in several ways."""
+    ways: dict[str, set[str]] = {}
+    for each in found:
+        for name, spellings in each.spellings.items():
+            ways.setdefault(name, set()).update(spellings)
+    return [
+        f"the column {task.label!r} writes the class {name} as {listed(sorted(spelled))}."
+        for name, spelled in sorted(ways.items())
+        if len(spelled) > 1
+    ]
 
 
 # --- what is known of data ---------------------------------------------------
@@ -225,6 +230,8 @@ def split_sizes(task: Task) -> tuple[int, ...]:
     """Rows of the package's own train, dev and test split, or of the published sets."""
     if not task.embedded:
         return task.sizes
+    import pyarrow.parquet as pq
+
     return tuple(
         sum(pq.read_metadata(path).num_rows for path in task.folder.glob(f"{split}-*.parquet"))
         for split in ("train", "dev", "test")
@@ -258,18 +265,16 @@ def read_facts(task: Task, place: str | None) -> DataFacts:
 
     Raises: DataError, if they can't be read.
     """
-    notes: list[str] = []
-    train = read_split(task, "train", place, notes=notes)
     scored = {task.test_split: task, **task.scored_beside()}
-    tests = {
-        name: read_split(each, each.test_split, place, notes=notes) for name, each in scored.items()
-    }
+    splits = {"train": read(task, "train", place)}
+    splits |= {name: read(each, each.test_split, place) for name, each in scored.items()}
     return DataFacts(
-        fingerprint=data_fingerprint(train, *tests.values()),
-        examples=len(train),
-        notes=tuple(notes),
+        fingerprint=data_fingerprint(*(each.rows for each in splits.values())),
+        examples=len(splits["train"].rows),
+        notes=tuple(dict.fromkeys(note for each in splits.values() for note in each.notes)),
         counts={
-            name: SplitCounts(rows=len(rows)) for name, rows in {"train": train, **tests}.items()
+            name: SplitCounts(rows=len(each.rows), dropped=each.dropped)
+            for name, each in splits.items()
         },
     )
 

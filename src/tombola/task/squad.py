@@ -1,12 +1,12 @@
 """SQuAD 1.1 as its authors released it: one JSON file a split."""
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from tombola.errors import DataError
+from tombola.task.parts import Part
 from tombola.task.plain import read_text
 
 __all__ = ["SquadJson", "is_squad"]
@@ -33,29 +33,27 @@ class SquadJson:
         """Names of the splits that there are."""
         return sorted(self.files)
 
-    def table(self, split: str, limit: int) -> pa.Table:
-        """Question, context and answers of a split, the first `limit` unless that is 0."""
+    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[Part]:
+        """Question, context and answers of a split, which is one file."""
         path = self.files[split]
         try:
             rows = [
-                _row(question, paragraph["context"])
+                {
+                    "id": question.get("id"),
+                    "question": question["question"],
+                    "context": paragraph["context"],
+                    "answers": question["answers"],
+                }
                 for article in json.loads(read_text(path))["data"]
                 for paragraph in article["paragraphs"]
                 for question in paragraph["qas"]
             ]
-            return pa.Table.from_pylist(rows[: limit or None])
-        except (json.JSONDecodeError, KeyError, TypeError, pa.ArrowException) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             reason = " ".join(f"{type(error).__name__} {error}".split()).rstrip(".")
             raise DataError(f"{str(path)!r} is not laid out as SQuAD 1.1: {reason}.") from None
 
+        def place(number: int) -> str:
+            row: dict[str, Any] = rows[number]
+            return f"question {number}, counted from 0, id {row['id']!r}"
 
-def _row(question: dict[str, Any], context: str) -> dict[str, Any]:
-    answers = question["answers"]
-    return {
-        "question": question["question"],
-        "context": context,
-        "answers": {
-            "text": [answer["text"] for answer in answers],
-            "answer_start": [answer["answer_start"] for answer in answers],
-        },
-    }
+        yield Part(file=str(path), columns=tuple(rows[0]) if rows else (), rows=rows, place=place)

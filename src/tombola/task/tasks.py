@@ -21,9 +21,11 @@ __all__ = [
     "BERT_BASE",
     "DIVIDED",
     "METRICS_OF",
+    "NOT_YET",
     "Task",
     "check_recipe",
     "load_task",
+    "not_yet",
     "on_hub",
     "parse_task",
     "task_names",
@@ -54,6 +56,17 @@ DEFINITION = ("kind", "texts", "label", "labels", "metric", "more", "beside", "n
 
 BERT_BASE = "bert-base"
 """What the paper's recipes are tuned for."""
+
+NOT_YET = {
+    "multi-label": "multi-label classification",
+    "multi-label-classification": "multi-label classification",
+    "token-classification": "token classification",
+    "ner": "token classification",
+    "macro-f1": "F1 averaged over classes",
+    "micro-f1": "F1 averaged over classes",
+    "weighted-f1": "F1 averaged over classes",
+}
+"""Kinds and metrics that are not there yet -> what they are."""
 
 LISTS = ("texts", "labels", "more", "sizes")
 
@@ -103,6 +116,8 @@ class Task:
     """OWNER/NAME/CONFIGURATION of the data set on the hub, read where no data are named."""
     tsv: Mapping[str, str | int] = field(default_factory=dict, hash=False)
     """Column -> its name in the original TSV files, or its number where they have no header."""
+    drop_bad_rows: bool = False
+    """Leave out rows that the task can't use, and count them, instead of refusing them."""
     sizes: tuple[int, ...] = ()
     """Rows of the published training and development set."""
 
@@ -113,6 +128,9 @@ class Task:
         if self.tuned_for not in ("", BERT_BASE, *EMBEDDED):
             raise unknown("network that a recipe is for", self.tuned_for, (BERT_BASE, *EMBEDDED))
         object.__setattr__(self, "named", tuple(sorted({*self.named, *knobs(self.recipe)})))
+        for name in (self.kind, self.metric, *self.more):
+            if name in NOT_YET:
+                raise not_yet(name)
         if self.kind not in COLUMNS:
             raise unknown("kind of task", self.kind, COLUMNS)
         if self.kind == "classification" and len(self.labels) < 2:
@@ -178,6 +196,15 @@ class Task:
     def from_json(cls, text: str) -> "Task":
         """What `to_json` wrote."""
         return parse_task(json.loads(text), "a task")
+
+
+def not_yet(name: str) -> SpecError:
+    """The refusal of a kind or a metric that is known but not there yet."""
+    kinds, metrics = ", ".join(COLUMNS), ", ".join(m for all_ in METRICS_OF.values() for m in all_)
+    return SpecError(
+        f"{name!r} ({NOT_YET[name]}) is not there yet. There are the kinds {kinds} and the metrics "
+        f"{metrics}."
+    )
 
 
 def on_hub(place: str | Path | None) -> bool:

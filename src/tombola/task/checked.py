@@ -1,0 +1,141 @@
+"""Rows as a task wants them: texts, and one convention for labels, or the row is named."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tombola.errors import DataError, cut
+from tombola.task.answers import answers_of
+from tombola.task.labels import class_name, class_of, value_of
+from tombola.task.parts import Part, Rows
+from tombola.task.tasks import Task
+
+__all__ = ["Checked", "bad_row", "check_rows", "wanted_columns"]
+
+HIDDEN = "-1"
+"""The label that stands for one which is not published."""
+
+
+@dataclass
+class Checked:
+    """The rows of a split that a task can use, and what was found on the way."""
+
+    rows: Rows = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Column -> rows that were left out because of what stands there."""
+    spellings: dict[str, set[str]] = field(default_factory=dict)
+    """Class -> the texts that it is written as."""
+    notes: list[str] = field(default_factory=list)
+
+
+class _BadRowError(Exception):
+    """A row that a task can't use."""
+
+    def __init__(self, column: str, expected: str, came: Any) -> None:
+        self.column, self.expected, self.came = column, expected, came
+
+
+def check_rows(parts: Iterable[Part], task: Task, split: str, limit: int = 0) -> Checked:
+    """The rows of a split, with the task's columns as the task wants them.
+
+    Args:
+        parts: the files of the split.
+        task: what a row must be, and whether others are dropped.
+        split: its name, for messages.
+        limit: so many rows are taken, the first; 0 is all.
+
+    Raises: DataError, with file, row and column, for a row that the task can't use, unless the
+        task drops such rows.
+    """
+    found = Checked()
+    for part in parts:
+        part.check(wanted_columns(task), f"the {split} split of task {task.name!r}")
+        if part.note and part.note not in found.notes:
+            found.notes.append(part.note)
+        for number, row in enumerate(part.rows):
+            try:
+                found.rows.append(_checked(row, task, found))
+            except _BadRowError as bad:
+                if not task.drop_bad_rows:
+                    raise _refusal(bad, part, number, task, split) from None
+                found.dropped[bad.column] += 1
+            if len(found.rows) == limit > 0:
+                return found
+    return found
+
+
+def wanted_columns(task: Task) -> tuple[str, ...]:
+    """The columns of a task as its files call them."""
+    return tuple(task.label if name == "label" else name for name in task.columns)
+
+
+def _checked(row: Mapping[str, Any], task: Task, found: Checked) -> dict[str, Any]:
+    """One row as the task wants it."""
+    made: dict[str, Any] = {}
+    for name in task.texts:
+        if not isinstance(text := row.get(name), str):
+            raise _BadRowError(name, "a text", text)
+        made[name] = text
+    if "label" in task.columns:
+        made["label"] = _label(row.get(task.label), task, found)
+    if "answers" in task.columns:
+        answers = row.get("answers")
+        try:
+            made["answers"] = answers_of(answers, made[task.texts[1]])
+        except ValueError as error:
+            raise _BadRowError("answers", str(error), answers) from None
+    return made
+
+
+def _label(label: Any, task: Task, found: Checked) -> float:
+    if task.kind == "regression":
+        if (value := value_of(label)) is None:
+            raise _BadRowError(task.label, "a finite number", label)
+        return value
+    number = class_of(label, task.labels)
+    if number is None:
+        if isinstance(label, list | tuple | dict):
+            what = "one class (several, multi-label classification, is not there yet)"
+            raise _BadRowError(task.label, what, label)
+        raise _BadRowError(task.label, _classes(task), label)
+    if isinstance(label, str):
+        found.spellings.setdefault(task.labels[number], set()).add(label.strip())
+    return number
+
+
+def _classes(task: Task) -> str:
+    """What a label may be."""
+    few = ", ".join(task.labels[:8]) + (", ..." if len(task.labels) > 8 else "")
+    return f"one of the {len(task.labels)} classes {few}"
+
+
+def _refusal(bad: _BadRowError, part: Part, number: int, task: Task, split: str) -> DataError:
+    """What to say of a row that can't be used."""
+    if split != "train" and bad.column == task.label and _hidden(part.rows, task.label):
+        return DataError(
+            f"{part.file!r}: the labels of the {split} split of task {task.name!r} are all "
+            f"{HIDDEN}, so they seem to be hidden. Name another --eval-split."
+        )
+    whose = f"the {split} split of task {task.name!r}"
+    return bad_row(part, number, bad.column, f"{whose} needs {bad.expected}", bad.came)
+
+
+def bad_row(part: Part, number: int, column: str, needed: str, came: Any) -> DataError:
+    """The refusal of a row, by file, row and column.
+
+    Args:
+        part: the file.
+        number: of the row in it.
+        column: where the fault is.
+        needed: who needs what, as a sentence.
+        came: what stands there.
+    """
+    return DataError(
+        f"{part.file!r}, {part.place(number)}, column {column!r}: {needed}, got {cut(came)}. "
+        "Correct the row, or leave such rows out with --drop-bad-rows."
+    )
+
+
+def _hidden(rows: Sequence[Mapping[str, Any]], label: str) -> bool:
+    return all(class_name(row.get(label)) == HIDDEN for row in rows)
