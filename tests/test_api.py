@@ -321,7 +321,7 @@ def test_a_ticket_is_evaluated_with_fresh_seeds(
     )
     assert told.to_json().keys() == {
         *("task", "model", "metric", "split", "init", "sparsity", "dense", "scores", "verdict"),
-        *("ticket", "seconds", "notes", "output", "key"),
+        *("ticket", "seconds", "notes", "counts", "output", "key"),
     }
     assert json.loads((tmp_path / "out" / "result.json").read_text()) == told.to_json()
     assert (told.task, told.init, told.sparsity, told.split) == ("sentiment", init, "0.5", "test")

@@ -93,9 +93,11 @@ def find(
         tickets = {
             str(seed): _ticket(store, subject, spec, search, folder)
             for seed, search in jobs.searches.items()
+            if store.has(search.trainings[spec.sparsity].key)
         }
         found = found_in(store, subject, spec, jobs, tickets=tickets, output=str(folder), key=name)
-        picture.save(found.to_json(), place.folder)
+        if any(value is not None for value in found.dense["values"]):
+            picture.save(found.to_json(), place.folder)
         write_file(place.folder / "result.json", json_text(found.to_json()))
     return found
 

@@ -73,7 +73,8 @@ def _find_parser(parser: Parser) -> None:
     _experiment_flags(parser)
 
 
-def _find(options: Namespace) -> None:
+def _find(options: Namespace) -> int:
+    """Find a ticket; 1 if there is none, because every dense network diverged."""
     from tombola.lab.options import find_options
 
     knobs = _knobs(options)
@@ -86,10 +87,10 @@ def _find(options: Namespace) -> None:
     console = screen(options.json)
     with Live(console) as live:
         found = api.find(watch=live, **knobs)
-    if write_json(options.json, found.to_json()):
-        return
-    example = EXAMPLE.format(ticket=found.ticket, model=found.model)
-    show_found(found.to_json(), console, example=example)
+    if not write_json(options.json, found.to_json()):
+        example = EXAMPLE.format(ticket=found.ticket, model=found.model)
+        show_found(found.to_json(), console, example=example)
+    return 0 if found.ticket else 1
 
 
 def _evaluate_parser(parser: Parser) -> None:

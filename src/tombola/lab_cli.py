@@ -44,7 +44,7 @@ def run(options: Namespace) -> int:
     from tombola.lab.store import Store
     from tombola.screen import say, screen
     from tombola.terminal import recipe_line
-    from tombola.terminal_lab import show_cells, show_estimate, show_report
+    from tombola.terminal_lab import show_cells, show_estimate, show_remarks, show_report
 
     console, lab = screen(options.json), lab_of(options)
     plan, known = plan_of(options)
@@ -75,10 +75,11 @@ def run(options: Namespace) -> int:
     table = [row.to_json() for row in rows(plan, kept, Path(options.plan).stem)]
     if not write_json(options.json, table):
         show_cells(plan, kept, console)
+    show_remarks(plan, kept, console)
     show_report(
         report,
         console,
-        kept=len(plan.jobs) - len(report.done) - len(report.failed) - len(report.blocked),
+        kept=len(plan.jobs) - report.counted,
         seconds=time.monotonic() - began,
         command=command("run", options, *(LabSpec.__dataclass_fields__.keys() - {"store"})),
     )

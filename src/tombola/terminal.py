@@ -21,6 +21,7 @@ from tombola.lab.store import Result
 from tombola.lab.work import Job, Subject
 from tombola.printable import printable
 from tombola.screen import say
+from tombola.task.counts import InputCounts
 from tombola.ticket.folder import directory_size
 
 __all__ = [
@@ -88,7 +89,7 @@ class Live(Watch):
         """Say how a training ended."""
         self._move(job, _share(job))
         if job.kind == "train":
-            say(self.console, f"  {job.label:44} {result.facts['score']:6.2f}")
+            say(self.console, f"  {job.label:44} {_ended(result)}")
 
     def fail(self, job: Job, reason: str) -> None:
         """Say what has failed."""
@@ -103,6 +104,12 @@ def _parts(width: int) -> list[ProgressColumn]:
     if width >= 100:
         return [label, BarColumn(bar_width=26), *counts]
     return [label, *counts] if width >= 75 else [*counts]
+
+
+def _ended(result: Result) -> str:
+    """The score of a training, or why it has none."""
+    score = result.facts["score"]
+    return str(result.diverged or "diverged") if score is None else f"{score:6.2f}"
 
 
 def recipe_line(subject: Subject) -> str:
@@ -142,18 +149,20 @@ def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> N
             "IMP ticket",
             percent(entry["sparsity"]),
             score(entry),
-            f"{entry['mean'] - dense['mean']:+.2f}",
-            f"{entry['jaccard_one_shot']:.3f}",
+            _minus(entry, dense),
+            "" if entry["jaccard_one_shot"] is None else f"{entry['jaccard_one_shot']:.3f}",
             rule=entry is last,
         )
     for name, entry in found["controls"].items():
-        change = f"{entry['mean'] - dense['mean']:+.2f}"
+        change = _minus(entry, dense)
         table.add(name, percent(last["sparsity"]), score(entry), change, "")
     console.print()
     table.show(console)
     _print_more({"dense": dense, "ticket": last, **found["controls"]}, console)
     _print_verdict(found, console)
     _print_places(found, console)
+    if not found["ticket"]:
+        return
     console.print()
     say(console, ("use it:", "dim"))
     for line in example.splitlines():
@@ -162,8 +171,9 @@ def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> N
 
 def _print_more(entries: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     """Other metrics than the one that decides, a line each."""
-    for metric in next(iter(entries.values())).get("more", {}):
-        told = (f"{name} {entry['more'][metric]:.2f}" for name, entry in entries.items())
+    whole = {name: entry["more"] for name, entry in entries.items() if entry.get("more")}
+    for metric in next(iter(whole.values()), {}):
+        told = (f"{name} {more[metric]:.2f}" for name, more in whole.items())
         say(console, f"{metric}: {', '.join(told)}")
 
 
@@ -174,13 +184,19 @@ def _print_verdict(result: Mapping[str, Any], console: Console) -> None:
 
 
 def _print_places(found: Mapping[str, Any], console: Console) -> None:
-    size = directory_size(found["ticket"]) / 1000
     last = found["rounds"][-1]["sparsity"]
-    rows = {
-        "ticket": f"{found['ticket']} ({size:,.0f} kB)",
-        "picture": f"{Path(found['output']) / 'scores.png'}, .svg",
-        "sparsity": f"{percent(last)} of the scope, "
-        f"{found['whole_model_sparsity']:.1%} of the whole encoder with its embeddings",
+    rows = {"texts": _texts(found)}
+    if not found["ticket"]:
+        rows["result"] = str(Path(found["output"]) / "result.json")
+    else:
+        size = directory_size(found["ticket"]) / 1000
+        whole = f"{found['whole_model_sparsity']:.1%} of the whole encoder with its embeddings"
+        rows |= {
+            "ticket": f"{found['ticket']} ({size:,.0f} kB)",
+            "picture": f"{Path(found['output']) / 'scores.png'}, .svg",
+            "sparsity": f"{percent(last)} of the scope, {whole}",
+        }
+    rows |= {
         "training": f"{found['seconds']:,.0f} s in all; the learning rate of one sums to "
         f"{found['summed_learning_rate']:.3g}",
     }
@@ -197,14 +213,21 @@ def show_evaluated(result: Mapping[str, Any], console: Console) -> None:
         f"{result['split']} split",
         frame=box.HEAVY_HEAD,
     )
-    change = result["scores"]["mean"] - result["dense"]["mean"]
+    change = _minus(result["scores"], result["dense"])
     table.add("dense", "0 %", score(result["dense"]), "")
     sparsity = percent(result["sparsity"])
-    table.add(f"ticket, {result['init']}", sparsity, score(result["scores"]), f"{change:+.2f}")
+    table.add(f"ticket, {result['init']}", sparsity, score(result["scores"]), change)
     console.print()
     table.show(console)
     _print_more({"dense": result["dense"], "ticket": result["scores"]}, console)
     _print_verdict(result, console)
+    say(console, f"texts     {_texts(result)}")
+
+
+def _texts(result: Mapping[str, Any]) -> str:
+    """What was read of the training split, in a line."""
+    counted = result["counts"].get("train", {}).get("inputs")
+    return InputCounts(**counted).sentence("train") if counted else "not counted"
 
 
 def show_ticket(facts: Mapping[str, Any], console: Console) -> None:
@@ -236,11 +259,19 @@ def show_entries(
 
 
 def score(entry: Mapping[str, Any]) -> str:
-    """Mean and standard deviation, as far as there are any."""
+    """Mean and standard deviation, as far as there are any, and how many runs diverged."""
+    lost = f"{entry['diverged']} diverged" if entry.get("diverged") else ""
     if entry["mean"] is None:
-        return ""
+        return lost
     spread = "" if entry["std"] is None else f" ± {entry['std']:.2f}"
-    return f"{entry['mean']:.2f}{spread}"
+    return f"{entry['mean']:.2f}{spread}{', ' * bool(lost)}{lost}"
+
+
+def _minus(entry: Mapping[str, Any], dense: Mapping[str, Any]) -> str:
+    """The difference of two means, if there are both."""
+    if entry["mean"] is None or dense["mean"] is None:
+        return ""
+    return f"{entry['mean'] - dense['mean']:+.2f}"
 
 
 def percent(sparsity: str | None) -> str:

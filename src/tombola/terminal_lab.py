@@ -7,15 +7,23 @@ from rich import box
 from rich.console import Console
 
 from tombola.grid import Grid
-from tombola.lab.engine import Report
+from tombola.lab.engine import Report, left_of
 from tombola.lab.estimate import Estimate, remaining
 from tombola.lab.plan import Plan
 from tombola.lab.store import Store
 from tombola.screen import say
-from tombola.study.table import groups, rows
+from tombola.study.table import groups, rows, texts_read
+from tombola.task.counts import InputCounts
 from tombola.terminal import percent, score
 
-__all__ = ["show_cells", "show_estimate", "show_listing", "show_report", "show_status"]
+__all__ = [
+    "show_cells",
+    "show_estimate",
+    "show_listing",
+    "show_remarks",
+    "show_report",
+    "show_status",
+]
 
 
 def show_estimate(found: Estimate, console: Console) -> None:
@@ -68,6 +76,14 @@ def _signed(change: float | None) -> str:
     return "" if change is None else f"{change:+z.2f}"
 
 
+def show_remarks(plan: Plan, store: Store, console: Console) -> None:
+    """What must be known of the texts of each task, if anything."""
+    for task, counted in texts_read(plan, store).items():
+        for split, each in counted.items():
+            for remark in InputCounts(**each).remarks(split):
+                say(console, ("note", "yellow"), f" on {task}: {remark}")
+
+
 def show_report(
     report: Report, console: Console, *, kept: int, seconds: float, command: str
 ) -> None:
@@ -76,6 +92,12 @@ def show_report(
     say(console, f"{len(report.done)} jobs done{took}, {kept} kept from before")
     for job, error in report.failed:
         say(console, ("failed", "red"), f" {job.label}: {error}")
+    if report.stopped:
+        say(
+            console,
+            f"{len(report.stopped)} jobs can't be done: they go on from trainings that diverged. "
+            "A lower learning rate may help.",
+        )
     if report.failed:
         say(
             console,
@@ -86,7 +108,7 @@ def show_report(
 
 def show_status(plan: Plan, store: Store, console: Console) -> None:
     """What came so far, which jobs are running, and how many are left."""
-    todo = {job.key for job in plan.jobs if not store.intact(job.key)}
+    todo, halted = left_of(plan, store)
     running = {job: holder for job in plan.jobs if (holder := store.holder(job.key))}
     show_cells(plan, store, console)
     for job, holder in running.items():
@@ -94,11 +116,11 @@ def show_status(plan: Plan, store: Store, console: Console) -> None:
         steps = f"step {progress['done']} of {progress['steps']}" if progress else "begun"
         place = f"{holder['host']}, process {holder['pid']}"
         say(console, f"running  {job.label}: {steps} ({place})")
-    done = len(plan.jobs) - len(todo)
+    done = len(plan.jobs) - len(todo) - len(halted)
     left = remaining(plan, store, todo) if done and todo else None
     work = "" if left is None else f", about {_duration(left)} of work left"
-    told = f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running{work}"
-    say(console, told)
+    lost = f", {len(halted)} can't be done after a training that diverged" * bool(halted)
+    say(console, f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running{lost}{work}")
 
 
 def show_listing(results: Iterable[Mapping[str, Any]], console: Console) -> None:

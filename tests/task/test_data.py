@@ -186,7 +186,7 @@ def test_the_tokens_of_an_answer_stand_over_the_answer(tokenizer: Any, row: dict
 def test_only_tokens_of_the_context_have_offsets(tokenizer: Any) -> None:
     task = load_task("gloss-span")
     examples = encode([question("the plot", "plot")], task, tokenizer, max_length=60)
-    assert examples.offsets[0] == [(0, 0)] * 5 + [(0, 3), (4, 8), (0, 0)]
+    assert examples.offsets[0].tolist() == [[0, 0]] * 5 + [[0, 3], [4, 8], [0, 0]]
 
 
 def test_an_answer_that_was_cut_off_is_at_zero_and_the_question_is_kept(tokenizer: Any) -> None:

@@ -1,7 +1,7 @@
 """One network with the head of a task, and the task's data: where masked networks are trained."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,9 @@ from tombola.errors import DataError, ModelError
 from tombola.lab.order import Order
 from tombola.specs import TrainSpec
 from tombola.task.baselines import trivial_score
+from tombola.task.counts import InputCounts
 from tombola.task.data import Examples, encode_split
+from tombola.task.inputs import count_inputs, count_shared, refuse_unreadable
 from tombola.task.models import Network, load_network, stream
 from tombola.task.sources import read_facts, read_split
 from tombola.task.tasks import Task, on_hub
@@ -34,6 +36,7 @@ class Bench:
     _data: str | None = None
     _encoded: dict[tuple[Any, ...], Examples] = field(default_factory=dict)
     _trivial: dict[tuple[Any, ...], float] = field(default_factory=dict)
+    _counts: dict[tuple[Any, ...], dict[str, InputCounts]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, order: Order) -> "Bench":
@@ -97,6 +100,31 @@ class Bench:
             self._encoded[name] = encoded
         return self._encoded[name]
 
+    def counts(self, spec: TrainSpec) -> dict[str, InputCounts]:
+        """Split -> what is read of it, for the training split and that which is scored.
+
+        Raises: DataError, if there is nothing to learn from, or too little to score.
+        """
+        name = (spec.max_length, spec.stride, spec.query_length, spec.blocks, spec.test_limit)
+        if name not in self._counts:
+            training, test = self.training(spec), self.test(spec)
+            _refuse_one(test, self.task)
+            found = {
+                "train": self._counted("train", training),
+                self.task.test_split: self._counted(self.task.test_split, test),
+            }
+            shared = count_shared(training, test, self.task)
+            self._counts[name] = found | {"train": replace(found["train"], shared=shared)}
+        return self._counts[name]
+
+    def _counted(self, split: str, examples: Examples) -> InputCounts:
+        tokenizer, task = self.network.tokenizer, self.task
+        counts = count_inputs(examples, task, tokenizer)
+        refuse_unreadable(
+            counts, examples, task, split, model=self.network.name, tokenizer=tokenizer
+        )
+        return counts
+
     def trivial(self, spec: TrainSpec) -> float:
         """Score of the trivial baseline on the test split, in points."""
         name = (spec.max_length, spec.test_limit, spec.blocks)
@@ -130,6 +158,20 @@ class Bench:
         )
         scores = SCORERS[spec["scores"]](evidence)
         return keep_top(scores, base, sparsity=Decimal(spec["sparsity"]))
+
+
+def _refuse_one(test: Examples, task: Task) -> None:
+    """Refuse to score a network on less than two examples.
+
+    Raises: DataError.
+    """
+    scored = len(test) if test.blocks else len(test.rows)
+    if scored < 2:
+        what = "block of tokens" if test.blocks else "row"
+        raise DataError(
+            f"task {task.name!r} is scored on two examples or more, got {scored} {what} in the "
+            f"{task.test_split} split. Add rows to it, or take another --eval-split."
+        )
 
 
 class Benches:

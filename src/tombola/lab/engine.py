@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tombola.errors import OutputError, TombolaError
+from tombola.lab.divergence import stopped
 from tombola.lab.lease import Lease
 from tombola.lab.order import Order, order_of
 from tombola.lab.plan import Plan
 from tombola.lab.store import Result, Store
 from tombola.lab.work import Job, Subject
 
-__all__ = ["Crew", "News", "Report", "TakenOverError", "Watch", "execute", "missing"]
+__all__ = ["Crew", "News", "Report", "TakenOverError", "Watch", "execute", "left_of", "missing"]
 
 PAUSE = 0.2
 """Seconds between two looks at jobs that another process holds."""
@@ -82,16 +83,30 @@ class Report:
     """Jobs that came to nothing, and why."""
     blocked: list[Job] = field(default_factory=list)
     """Jobs that were not tried, because one that they depend on has failed."""
+    stopped: dict[str, Job] = field(default_factory=dict)
+    """Keys of jobs that can't be done, and the training that diverged which each goes on from."""
+
+    @property
+    def counted(self) -> int:
+        """Jobs that it tells of; the others of the plan were kept from before."""
+        return len(self.done) + len(self.failed) + len(self.blocked) + len(self.stopped)
 
 
 def missing(plan: Plan, store: Store) -> set[str]:
     """Keys of the jobs to be done: results that the store lacks or that are damaged, and trainings
-    whose weights are needed again."""
+    whose weights are needed again; those that go on from a training that diverged can't be done."""
+    return left_of(plan, store)[0]
+
+
+def left_of(plan: Plan, store: Store) -> tuple[set[str], dict[str, Job]]:
+    """Keys of the jobs to be done, and of those that can't be, with the training that diverged."""
     todo = {job.key for job in plan.jobs if not store.intact(job.key)}
+    halted = stopped(plan.jobs, store, todo)
+    todo -= halted.keys()
     for job in reversed(plan.jobs):
         if job.key in todo:
             todo |= {p.key for p in job.reads_weights if store.weights(p.key) is None}
-    return todo
+    return todo, halted
 
 
 def execute(
@@ -111,7 +126,9 @@ def execute(
     Raises: OutputError, if the disk refuses: then nothing more can be kept.
     """
     with store.announce(job.key for job in plan.jobs if plan.readers(job)) as reading:
-        run = _Run(plan, store, watch, missing(plan, store), threads, processes, reading)
+        todo, halted = left_of(plan, store)
+        run = _Run(plan, store, watch, todo, threads, processes, reading)
+        run.report.stopped = halted
         watch.plan([j for j in plan.jobs if j.key in run.todo], run.kept())
         try:
             while run.todo:
@@ -149,7 +166,8 @@ class _Run:
 
     def kept(self) -> list[Job]:
         """The jobs whose results are there."""
-        return [job for job in self.plan.jobs if job.key not in self.todo]
+        left = self.todo | self.report.stopped.keys()
+        return [job for job in self.plan.jobs if job.key not in left]
 
     def hand_out(self, crew: Crew) -> None:
         """Give the crew as many orders as it takes, as far as they are ready."""
@@ -193,8 +211,14 @@ class _Run:
         return [c for c in self.plan.readers(job) if c.key in self.todo and c.key != job.key]
 
     def _complete(self, job: Job) -> bool:
+        if not self.store.intact(job.key):
+            return False
         lost = bool(self._readers(job)) and self.store.weights(job.key) is None
-        return self.store.intact(job.key) and not lost
+        return not lost or self._diverged(job)
+
+    def _diverged(self, job: Job) -> bool:
+        result = self.store.read(job.key)
+        return result is not None and result.diverged is not None
 
     def step(self, key: str, done: int, steps: int) -> bool:
         lease = self.leases[key]
@@ -215,6 +239,9 @@ class _Run:
             raise OutputError(f"expected the result of {job.label} in the store, got none.")
         self.todo.discard(job.key)
         self.report.done.append(job)
+        if result.diverged:
+            self.report.stopped |= stopped(self.plan.jobs, self.store, self.todo)
+            self.todo -= self.report.stopped.keys()
         for parent in (*job.reads_weights, job):
             if parent.kind == "train" and not self._readers(parent):
                 self._drop_weights(parent)
@@ -229,8 +256,11 @@ class _Run:
         """Remove the weights that were left for other runs, which may have ended meanwhile."""
         for job in self.plan.jobs:
             readers = self.plan.readers(job) if self.store.weights(job.key) else ()
-            if readers and all(self.store.intact(reader.key) for reader in readers):
+            if readers and not any(self._to_come(reader) for reader in readers):
                 self._drop_weights(job)
+
+    def _to_come(self, job: Job) -> bool:
+        return job.key not in self.report.stopped and not self.store.intact(job.key)
 
     def failed(self, key: str, error: Exception) -> None:
         self.leases.pop(key).release()

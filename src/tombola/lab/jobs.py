@@ -5,10 +5,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -20,12 +21,14 @@ from tombola.lab.store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
 from tombola.specs import CourseSpec, TrainSpec
 from tombola.task.checkpoint import Checkpoint
+from tombola.task.divergence import Diverged
+from tombola.task.evaluation import evaluate
 from tombola.task.loss import mean_loss
-from tombola.task.metrics import METRICS, Outcome
+from tombola.task.metrics import Outcome, score_of
 from tombola.task.models import stream, weights_digest
 from tombola.task.ranks import accelerator
 from tombola.task.tasks import on_hub
-from tombola.task.train import evaluate, fit, numerics
+from tombola.task.train import fit, numerics
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import random_like
 
@@ -84,6 +87,7 @@ def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
     course = CourseSpec(**order.spec.get("course", {}))
     network, scope = bench.network, order.spec.get("scope", order.scope)
     mask = _mask(order, store, bench, scope)
+    known = _known(order, bench, spec, mask)
     network.rewind(spec.seed, init=order.spec.get("init", "pretrained"), scope=scope)
     for role in ("start", "head"):
         if role in order.parents:
@@ -101,38 +105,48 @@ def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
         checkpoint=Checkpoint(store.partial(order.key), identity=order.key),
         watch=step,
     )
-    outcome = evaluate(network, bench.task, bench.test(spec))
-    more = _more(bench, spec, outcome)
+    outcome = None if done.diverged else evaluate(network, bench.task, bench.test(spec))
+    if outcome is not None and np.isnan(outcome).any():
+        done, outcome = replace(done, diverged=Diverged(done.steps, "logits")), None
+    if outcome is None:
+        return {**known, "score": None, **asdict(done), "weights": None}, {}
     weights = network.weights()
     digest = weights_digest(weights)
     if main:
         _keep_weights(order, store, weights, digest)
-    facts = {
+    scores = _scores(bench, spec, outcome)
+    return {**known, **scores, **asdict(done), "weights": digest}, outcome_files(outcome)
+
+
+def _known(order: Order, bench: Bench, spec: TrainSpec, mask: Mask) -> dict[str, Any]:
+    """What can be told before a training, and so is: what it lacks costs no training."""
+    bench.beside(spec)  # encoded here, so that what they lack shows
+    counts = {split: asdict(found) for split, found in bench.counts(spec).items()}
+    return {
         "task": bench.task.name,
         "metric": bench.task.metric,
         "seed": spec.seed,
-        "score": METRICS[bench.task.metric](outcome),
-        **({"more": more} if more else {}),
         **({"data": order.folder} if on_hub(order.folder) else {}),
+        "inputs": counts,
         "trivial": bench.trivial(spec),
         "sparsity": mask.sparsity,
         "dead": mask.dead,
         "scope_size": mask.size,
         "backbone_size": bench.backbone_size,
-        **asdict(done),
-        "weights": digest,
     }
-    return facts, outcome_files(outcome)
 
 
-def _more(bench: Bench, spec: TrainSpec, outcome: Outcome) -> dict[str, float]:
-    """What is told besides the score: other metrics, and the metric on other rows; in points."""
+def _scores(bench: Bench, spec: TrainSpec, outcome: Outcome) -> dict[str, Any]:
+    """The score, and what is told besides: other metrics, and the metric on other rows; in points.
+
+    What is not finite is NaN, which the store keeps as None.
+    """
     task = bench.task
-    more = {name: METRICS[name](outcome) for name in task.more}
+    more = {name: score_of(outcome, name) for name in task.more}
     for name, examples in bench.beside(spec).items():
         beside = evaluate(bench.network, task, examples)
-        more[f"{name} {task.metric}"] = METRICS[task.metric](beside)
-    return more
+        more[f"{name} {task.metric}"] = score_of(beside, task.metric)
+    return {"score": score_of(outcome, task.metric), **({"more": more} if more else {})}
 
 
 def _prune(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
@@ -165,7 +179,7 @@ def _interpolate(order: Order, store: Store, bench: Bench, step: Step, main: boo
     scores, losses = [], []
     for number, position in enumerate(positions, start=1):
         network.load(between(left, right, position))
-        scores.append(METRICS[bench.task.metric](evaluate(network, bench.task, examples)))
+        scores.append(score_of(evaluate(network, bench.task, examples), bench.task.metric))
         losses.append(mean_loss(network, bench.task, examples))
         step(number, points)
     facts = {
@@ -219,8 +233,9 @@ def _keep_weights(order: Order, store: Store, weights: Tensors, digest: str) -> 
     if before is not None and before.facts["weights"] != digest:
         raise OutputError(
             f"expected {order.label} to come out as before, with weights "
-            f"{before.facts['weights'][:12]}, got {digest[:12]}. Train with the threads and "
-            f"versions of the first time, {_changed(before, order)}, or use another store."
+            f"{(before.facts['weights'] or 'not finite')[:12]}, got {digest[:12]}. Train with the "
+            f"threads and versions of the first time, {_changed(before, order)}, or use another "
+            "store."
         )
     if order.keep_weights:
         store.save_weights(order.key, lambda path: save_file(weights, path))

@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 
 from tombola.errors import SpecError
-from tombola.lab.engine import Crew, Report, Watch, execute, missing
+from tombola.lab.engine import Crew, Report, Watch, execute, left_of
 from tombola.lab.numerics import refuse_mixed
 from tombola.lab.plan import Plan
 from tombola.lab.store import Store
@@ -27,9 +27,10 @@ def run(plan: Plan, spec: LabSpec, watch: Watch) -> tuple[Store, Report]:
         can't be used.
     """
     store = Store(Path(spec.store))
-    if not missing(plan, store):
-        watch.plan([], list(plan.jobs))
-        return store, Report()
+    todo, halted = left_of(plan, store)
+    if not todo:
+        watch.plan([], [job for job in plan.jobs if job.key not in halted])
+        return store, Report(stopped=halted)
     threads = threads_of(spec)
     _refuse_mixed(plan, store, threads, spec.processes)
     crew = _crew(spec, store, threads)

@@ -7,7 +7,7 @@ from typing import Any
 from tombola.ship import connectivity, picture
 from tombola.ship.report import Page, Picture, Section, Table
 from tombola.ship.style import svg
-from tombola.ship.tables import numerics_table, overlap_table, percent, points, shown
+from tombola.ship.tables import inputs_table, numerics_table, overlap_table, percent, points, shown
 
 __all__ = ["plan_page"]
 
@@ -26,6 +26,7 @@ def plan_page(facts: Mapping[str, Any], *, command: str) -> Page:
         *_section("Transfer", tables=_transfer(facts["transfer"])),
         *_section("Overlap of the masks", tables=_overlap(facts["overlap"])),
         *_lines(facts["lines"]),
+        *_section("Texts", tables=_texts(facts["texts"])),
         Section("Recipes", tables=[_recipes(facts["tasks"])]),
         Section("Numerics", tables=[_numerics(facts["runs"])]),
         Section("Keys of every run", tables=[_runs(facts["runs"])]),
@@ -61,7 +62,7 @@ def _cells(groups: Sequence[Mapping[str, Any]]) -> Table:
         rows.append(
             (
                 *(group["arm"], group["name"], _task(group), percent(group["sparsity"]) or "0 %"),
-                *(f"{group['done']}/{len(group['seeds'])}", f"{points(group['mean'])}{spread}"),
+                *(f"{group['done']}/{len(group['seeds'])}", f"{_mean(group)}{spread}"),
                 "" if group["name"] == "dense" else points(group["minus_dense"], sign=True),
             )
         )
@@ -72,6 +73,14 @@ def _cells(groups: Sequence[Mapping[str, Any]]) -> Table:
         "over the seeds that are done.",
         right=frozenset((3, 4, 5, 6)),
     )
+
+
+def _mean(group: Mapping[str, Any]) -> str:
+    """The mean of what has a score, and how many runs have diverged."""
+    if not group["diverged"]:
+        return points(group["mean"])
+    told = f"{group['diverged']} diverged"
+    return told if group["mean"] is None else f"{points(group['mean'])}, {told}"
 
 
 def _verdicts(groups: Sequence[Mapping[str, Any]]) -> list[Table]:
@@ -171,6 +180,13 @@ def _lines(lines: Sequence[Mapping[str, Any]]) -> list[Section]:
     return [Section("Connectivity", pictures=drawn, tables=[table])]
 
 
+def _texts(tasks: Mapping[str, Mapping[str, Any]]) -> list[Table]:
+    table = inputs_table(
+        {f"{task}, {split}": each for task, found in tasks.items() for split, each in found.items()}
+    )
+    return [table] if table.rows else []
+
+
 def _recipes(tasks: Mapping[str, Mapping[str, Any]]) -> Table:
     names = dict.fromkeys(name for recipe in tasks.values() for name in recipe)
     rows = [
@@ -191,7 +207,7 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Table:
         (
             run["label"],
             run["kind"] if run["done"] else "not done",
-            "" if run["score"] is None else points(run["score"]),
+            "diverged" if run["diverged"] else "" if run["score"] is None else points(run["score"]),
             run["key"],
         )
         for run in runs

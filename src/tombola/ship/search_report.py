@@ -10,7 +10,7 @@ from tombola.ship.again import command, recipe, searched
 from tombola.ship.anatomy_sections import anatomy_section, one_shot_section, seeds_section
 from tombola.ship.report import Page, Picture, Section, Table
 from tombola.ship.style import svg
-from tombola.ship.tables import numerics_table, percent, points, shown
+from tombola.ship.tables import inputs_table, numerics_table, percent, points, shown
 from tombola.specs import FindSpec, TrainSpec
 
 __all__ = ["search_page"]
@@ -30,6 +30,7 @@ def search_page(facts: Mapping[str, Any]) -> Page:
         anatomy_section(facts["tickets"]),
         one_shot_section(facts),
         *([seeds_section(facts["overlap"])] if facts["overlap"] else []),
+        *_texts(result),
         _recipe(facts),
         _numerics(facts),
         _runs(facts),
@@ -59,6 +60,9 @@ def _capital(sentence: str) -> str:
 
 
 def _verdict(said: Mapping[str, Any]) -> Table:
+    if said["interval"] is None:
+        rows = [("status", said["status"]), ("reason", said["reason"])]
+        return Table((), [*rows, ("margin, fixed before the runs", f"{said['margin']:g} points")])
     low, high = said["interval"]
     needed = said.get("seeds_needed")
     rows = [
@@ -83,7 +87,7 @@ def _scores(result: Mapping[str, Any]) -> Section:
     networks += [("IMP ticket", percent(one["sparsity"]), one) for one in result["rounds"]]
     networks += [(name, last, one) for name, one in result["controls"].items()]
     rows = [
-        (name, sparsity, *_entry(one, None if name == "dense" else result["dense"]["mean"]))
+        (name, sparsity, *_entry(one, None if one is networks[0][2] else result["dense"]["mean"]))
         for name, sparsity, one in networks
     ]
     rows.append(("trivial baseline", "", points(result["trivial"]), "", "", ""))
@@ -109,10 +113,20 @@ def _scores(result: Mapping[str, Any]) -> Section:
 def _entry(entry: Mapping[str, Any], dense: float | None) -> tuple[str, str, str, str]:
     """Score, difference from dense, overlap with one-shot, and the score of each seed."""
     spread = "" if entry["std"] is None else f" ± {entry['std']:.2f}"
+    each = ", ".join("diverged" if value is None else points(value) for value in entry["values"])
+    overlap = entry.get("jaccard_one_shot")
+    jaccard = "" if overlap is None else f"{overlap:.3f}"
+    if entry["mean"] is None:
+        return "diverged", "", jaccard, each
     change = "" if dense is None else points(entry["mean"] - dense, sign=True)
-    jaccard = f"{entry['jaccard_one_shot']:.3f}" if "jaccard_one_shot" in entry else ""
-    each = ", ".join(points(value) for value in entry["values"])
     return f"{points(entry['mean'])}{spread}", change, jaccard, each
+
+
+def _texts(result: Mapping[str, Any]) -> list[Section]:
+    """What was read of each split, where it was counted."""
+    counted = {split: each["inputs"] for split, each in result.get("counts", {}).items()}
+    table = inputs_table({split: each for split, each in counted.items() if each})
+    return [Section("Texts", tables=[table])] if table.rows else []
 
 
 def _recipe(facts: Mapping[str, Any]) -> Section:

@@ -10,6 +10,7 @@ from tombola.ship.report import Table
 __all__ = [
     "CHANCE",
     "beside_chance",
+    "inputs_table",
     "numerics_table",
     "overlap_table",
     "percent",
@@ -57,6 +58,30 @@ def overlap_table(pairs: Sequence[Mapping[str, Any]]) -> Table:
     """Every pair of masks beside chance."""
     rows = [(pair["a"], pair["b"], *beside_chance(pair)) for pair in pairs]
     return Table(("mask", "and", "Jaccard", "by chance", "z"), rows, CHANCE, frozenset((2, 3, 4)))
+
+
+def inputs_table(counted: Mapping[str, Mapping[str, Any]]) -> Table:
+    """What a network reads of some splits, a row each.
+
+    Args:
+        counted: name of a split -> what `task.counts.InputCounts` has.
+    """
+    rows = [
+        (
+            *(name, f"{one['examples']:,}", f"{one['distinct']:,}", f"{one['tokens']:,}"),
+            *(f"{100 * one[share]:.1f} %" for share in ("unknown", "cut", "empty")),
+            f"{one['shared']:,}" if one["shared"] else "–",
+        )
+        for name, one in counted.items()
+    ]
+    return Table(
+        ("split", "examples", "different", "tokens", "unknown", "cut", "empty", "in test, too"),
+        rows,
+        caption="As the tokenizer encodes them. Unknown: share of the tokens that stand for what "
+        "the vocabulary lacks. Cut: examples whose text goes on behind their last token. Empty: "
+        "rows without a text. In test, too: rows of the training split whose texts stand there.",
+        right=frozenset(range(1, 8)),
+    )
 
 
 def numerics_table(records: Sequence[tuple[str, Mapping[str, Any]]], caption: str) -> Table:

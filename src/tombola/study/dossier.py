@@ -42,6 +42,11 @@ def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
     tickets = {
         seed: Ticket.load(folder / Path(path).name) for seed, path in result["tickets"].items()
     }
+    if not tickets:
+        raise OutputError(
+            f"expected a search that found a ticket in {str(folder)!r}, got one that did not: "
+            f"{result['verdict'].get('reason') or 'it has no tickets'}. Search with another recipe."
+        )
     first = next(iter(tickets.values()))
     heads = attention_heads(first.model)
     members = [Member(f"seed {seed}", t.mask, {"seed": seed}) for seed, t in tickets.items()]

@@ -1,19 +1,20 @@
 """What a search or an evaluation has found, from the trainings that it left in a store."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from tombola.lab.artefacts import results
 from tombola.lab.numerics import refuse_mixed
 from tombola.lab.search import Evaluation, Finding
 from tombola.lab.store import Result, Store
-from tombola.lab.work import Job, Subject
+from tombola.lab.work import Subject
 from tombola.specs import FindSpec
-from tombola.study.evidence import overlap, summary, verdict
+from tombola.study.evidence import overlap
+from tombola.study.runs import Runs, verdict_on
 from tombola.study.verdict import hardly_learned
+from tombola.task.counts import InputCounts, SplitCounts
 from tombola.task.tasks import Task
 
 __all__ = ["SAME_MASK", "Evaluated", "Found", "evaluated_in", "found_in", "whole_model_sparsity"]
@@ -41,14 +42,15 @@ class Found:
     verdict: dict[str, Any]
     """status, sparsity, interval, margin, estimand, and a sentence that says it all."""
     ticket: str
-    """Folder of the ticket: the first seed's, never the best."""
+    """Folder of the ticket: the first seed's, never the best; empty where all dense networks
+    diverged, so that there is nothing to prune."""
     tickets: dict[str, str]
     """Seed -> folder of its ticket."""
     seconds: float
     """Time of all trainings and evaluations, whenever they were done."""
     summed_learning_rate: float
     """Sum of the learning rate over the steps of one training."""
-    whole_model_sparsity: float
+    whole_model_sparsity: float | None
     """Zero weights as a fraction of the backbone, embeddings included."""
     left_out: dict[str, int]
     """Name with stars -> weights of the blocks, with two axes or more, outside of the scope."""
@@ -120,68 +122,90 @@ def found_in(
     Raises: SpecError, if its trainings have different numerics.
     """
     task, last, searches = subject.task, spec.sparsity, jobs.searches.values()
-    dense = results(store, [search.dense for search in searches])
+    dense = Runs.of(store, [search.dense for search in searches])
     trained = {
-        sparsity: results(store, [search.trainings[sparsity] for search in searches])
+        sparsity: Runs.of(store, [search.trainings[sparsity] for search in searches])
         for sparsity in jobs.one_shot
     }
-    controls = {name: results(store, each) for name, each in jobs.controls.items()}
-    runs = [*dense, *_joined(trained.values()), *_joined(controls.values())]
+    controls = {name: Runs.of(store, each) for name, each in jobs.controls.items()}
+    runs = [one for each in (dense, *trained.values(), *controls.values()) for one in each.there]
     refuse_mixed([one.numerics for one in runs])
     rounds = [_round(store, jobs, sparsity, trained[sparsity]) for sparsity in trained]
-    first = dense[0].facts
+    first, pruned = dense.there[0].facts, trained[last].there
+    counts = _counts(subject, first)
     return Found(
         task=task.name,
         model=spec.model,
         metric=task.metric,
         split=task.test_split,
-        dense=summary(dense),
+        dense=dense.summary(),
         rounds=rounds,
-        controls={name: summary(each) for name, each in controls.items()},
+        controls={name: each.summary() for name, each in controls.items()},
         trivial=first["trivial"],
-        verdict=verdict(store, task, dense, trained[last], last, fixed=False).to_json(),
-        ticket=next(iter(tickets.values())),
+        verdict=verdict_on(store, task, dense, trained[last], last, fixed=False),
+        ticket=next(iter(tickets.values()), ""),
         tickets=tickets,
         seconds=_seconds(runs),
         summed_learning_rate=first["summed_learning_rate"],
-        whole_model_sparsity=whole_model_sparsity(trained[last][0]),
+        whole_model_sparsity=whole_model_sparsity(pruned[0]) if pruned else None,
         left_out=dict(subject.left_out),
-        notes=[*subject.notes, *_notes(task, dense, rounds[-1]["jaccard_one_shot"])],
-        counts=_counts(subject),
+        notes=[
+            *subject.notes,
+            *_notes(task, dense, counts),
+            *_same_mask(first, rounds[-1]["jaccard_one_shot"]),
+        ],
+        counts=counts,
         output=output,
         key=key,
     )
 
 
-def _round(
-    store: Store, jobs: Finding, sparsity: Decimal, runs: Sequence[Result]
-) -> dict[str, Any]:
-    masks: list[Job] = [search.masks[sparsity] for search in jobs.searches.values()]
-    same = overlap(store, masks, [jobs.one_shot[sparsity]] * len(masks))
-    return {"sparsity": f"{sparsity:f}", **summary(runs), "jaccard_one_shot": same}
+def _round(store: Store, jobs: Finding, sparsity: Decimal, runs: Runs) -> dict[str, Any]:
+    masks = [search.masks[sparsity] for search in jobs.searches.values()]
+    masks = [mask for mask in masks if store.has(mask.key)]
+    same = overlap(store, masks, [jobs.one_shot[sparsity]] * len(masks)) if masks else None
+    return {"sparsity": f"{sparsity:f}", **runs.summary(), "jaccard_one_shot": same}
 
 
-def _counts(subject: Subject) -> dict[str, dict[str, Any]]:
-    return {split: counts.to_json() for split, counts in subject.counts.items()}
+def _counts(subject: Subject, facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Of rows, as they were read, and of inputs, as the training of these facts has read them."""
+    inputs = facts.get("inputs", {})
+    return {
+        split: replace(counts, inputs=_inputs(inputs.get(split))).to_json()
+        for split, counts in {
+            **{name: SplitCounts() for name in inputs},
+            **subject.counts,
+        }.items()
+    }
 
 
-def _joined(groups: Iterable[Sequence[Result]]) -> list[Result]:
-    return [one for group in groups for one in group]
+def _inputs(counted: Mapping[str, Any] | None) -> InputCounts | None:
+    return None if counted is None else InputCounts(**counted)
 
 
-def _notes(task: Task, dense: Sequence[Result], jaccard: float) -> list[str]:
-    facts = dense[0].facts
-    worst = min(run.facts["score"] for run in dense)
-    untrained = hardly_learned(worst, facts["trivial"], task.margin)
-    notes = [f"{untrained} Train longer."] if untrained else []
-    if jaccard >= SAME_MASK:
-        notes.append(
-            "IMP's mask is nearly that of one-shot pruning: the learning rates sum to "
-            f"{facts['summed_learning_rate']:.3g}, and the two masks' dead weights have a "
-            f"Jaccard index of {jaccard:.3f}. Only the score of the control one-shot tells what "
-            "the search was worth; a longer or faster recipe would move the weights further."
-        )
-    return notes
+def _notes(task: Task, dense: Runs, counts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What must be known of what was read, and of what dense has learned from it."""
+    read = {split: _inputs(each["inputs"]) for split, each in counts.items()}
+    remarks = [note for split, each in read.items() if each for note in each.remarks(split)]
+    if dense.diverged:
+        return remarks
+    worst = min(run.facts["score"] for run in dense.there)
+    untrained = hardly_learned(worst, dense.there[0].facts["trivial"], task.margin)
+    if not untrained:
+        return remarks
+    longer = "" if any(each and each.much_unknown for each in read.values()) else " Train longer."
+    return [f"{untrained}{longer}", *remarks]
+
+
+def _same_mask(facts: Mapping[str, Any], jaccard: float | None) -> list[str]:
+    if jaccard is None or jaccard < SAME_MASK:
+        return []
+    return [
+        "IMP's mask is nearly that of one-shot pruning: the learning rates sum to "
+        f"{facts['summed_learning_rate']:.3g}, and the two masks' dead weights have a "
+        f"Jaccard index of {jaccard:.3f}. Only the score of the control one-shot tells what "
+        "the search was worth; a longer or faster recipe would move the weights further."
+    ]
 
 
 def evaluated_in(
@@ -210,8 +234,9 @@ def evaluated_in(
     Raises: SpecError, if its trainings have different numerics.
     """
     task = subject.task
-    dense, masked = results(store, jobs.dense), results(store, jobs.masked)
-    refuse_mixed([one.numerics for one in (*dense, *masked)])
+    dense, masked = Runs.of(store, jobs.dense), Runs.of(store, jobs.masked)
+    refuse_mixed([one.numerics for one in (*dense.there, *masked.there)])
+    counts = _counts(subject, dense.there[0].facts)
     return Evaluated(
         task=task.name,
         model=subject.model,
@@ -219,14 +244,14 @@ def evaluated_in(
         split=task.test_split,
         init=init,
         sparsity=f"{sparsity:f}",
-        dense=summary(dense),
-        scores=summary(masked),
-        verdict=verdict(store, task, dense, masked, sparsity, fixed=True).to_json(),
+        dense=dense.summary(),
+        scores=masked.summary(),
+        verdict=verdict_on(store, task, dense, masked, sparsity, fixed=True),
         ticket=ticket,
-        seconds=_seconds([*dense, *masked]),
+        seconds=_seconds([*dense.there, *masked.there]),
         left_out=dict(subject.left_out),
-        notes=list(subject.notes),
-        counts=_counts(subject),
+        notes=[*subject.notes, *_notes(task, dense, counts)],
+        counts=counts,
         output=output,
         key=key,
     )

@@ -14,7 +14,7 @@ from tombola.study.comparison import of_plan as masks_of_plan
 from tombola.study.evidence import one_run
 from tombola.study.lines import lines
 from tombola.study.row import Row
-from tombola.study.table import rows, together
+from tombola.study.table import rows, texts_read, together
 from tombola.study.transfer import transfer
 from tombola.study.winning import Judged, matching
 from tombola.task.attention import attention_heads
@@ -47,6 +47,7 @@ def of_plan(name: str, file: PlanFile, plan: Plan, store: Store) -> dict[str, An
         "scope": file.scope,
         "seeds": list(file.seeds),
         "tasks": _recipes(plan),
+        "texts": texts_read(plan, store),
         "jobs": len(plan.jobs),
         "done": len(kept),
         "groups": groups,
@@ -79,6 +80,7 @@ def _run(label: str, kind: str, key: str, result: Result | None) -> dict[str, An
         "key": key,
         "done": result is not None,
         "score": result.facts.get("score") if result else None,
+        "diverged": result is not None and result.diverged is not None,
         "seconds": result.seconds if result else None,
         "numerics": result.numerics if result else {},
     }
@@ -99,7 +101,7 @@ def _group(mine: Group, judged: Judged | None, mixed: str) -> dict[str, Any]:
     first, told = mine[0], together(mine)
     verdict, why = (judged.verdict, judged.why) if judged else (None, mixed)
     there = sum(each.difference is not None for each in mine)
-    if there < len(mine):
+    if there < len(mine) and not (judged and judged.pair.diverged):
         verdict, why = None, f"{there} of {len(mine)} seeds are done"
     if first.name not in JUDGED or first.sparsity is None:
         verdict, why = None, ""

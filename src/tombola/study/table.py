@@ -15,7 +15,15 @@ from tombola.lab.work import one_shot
 from tombola.study.compare import Group, group
 from tombola.study.row import Row, digest, row
 
-__all__ = ["groups", "refuse_empty", "refuse_mixed_rows", "rows", "together", "with_overlaps"]
+__all__ = [
+    "groups",
+    "refuse_empty",
+    "refuse_mixed_rows",
+    "rows",
+    "texts_read",
+    "together",
+    "with_overlaps",
+]
 
 WHAT = ("arm", "name", "source", "target", "sparsity")
 """Columns that say what a row is about; the rest says what came of it."""
@@ -97,6 +105,16 @@ def refuse_mixed_rows(table: Iterable[Row]) -> None:
         if any("digest" in each for each in numerics_of_all):  # a table has no more of them
             numerics_of_all = tuple({"digest": digest(each)} for each in numerics_of_all)
         refuse_mixed(numerics_of_all, names)
+
+
+def texts_read(plan: Plan, store: Store) -> dict[str, dict[str, dict[str, Any]]]:
+    """Task -> split -> what was read of it, by a training that is done; see `InputCounts`."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for cell in plan.cells:
+        result = None if cell.target in found else store.read(cell.dense)
+        if result is not None and "inputs" in result.facts:
+            found[cell.target] = result.facts["inputs"]
+    return found
 
 
 def groups(table: Iterable[Row]) -> list[dict[str, Any]]:

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 
 from tombola.task.data import Examples
+from tombola.task.evaluation import evaluation_batches
 from tombola.task.metrics import METRICS, Outcome, answer_f1
 from tombola.task.models import Network
 from tombola.task.tasks import Task
-from tombola.task.train import evaluation_batches
 
 __all__ = ["trivial_score"]
 
@@ -45,7 +45,9 @@ def _first_word(_: Network, task: Task, training: Examples, test: Examples) -> O
 
 
 def _commonest_token(network: Network, task: Task, training: Examples, test: Examples) -> Outcome:
-    counts = np.bincount(np.concatenate(training.inputs["input_ids"]))
+    counts = np.bincount(
+        np.concatenate(training.inputs["input_ids"]), minlength=len(network.tokenizer)
+    )
     counts[network.tokenizer.all_special_ids] = 0
     commonest, outcome = int(np.argmax(counts)), np.zeros((len(test), 2))
     for numbers, _, labels in evaluation_batches(network, task, test):

@@ -5,7 +5,72 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["SplitCounts"]
+__all__ = ["InputCounts", "SplitCounts"]
+
+MUCH_UNKNOWN, MUCH_CUT, MUCH_EMPTY, MUCH_SHARED = 0.05, 0.25, 0.01, 0.01
+"""Shares from which a reader is told of unknown tokens, of cut and empty texts, of shared rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputCounts:
+    """What a network reads of a split, as its tokenizer encodes it; shares are in [0, 1]."""
+
+    examples: int
+    """Rows, or windows or blocks of them."""
+    distinct: int
+    """Different examples among them."""
+    tokens: int
+    """Of all examples, without special ones."""
+    unknown: float
+    """Share of the tokens that stand for what is not in the tokenizer's vocabulary."""
+    cut: float
+    """Share of the examples whose text goes on behind their last token."""
+    empty: float
+    """Share of the rows with a text of no letter; those of blocks, which may, are not counted."""
+    shared: int = 0
+    """Of the training split: rows whose texts stand in the test split, too."""
+
+    @property
+    def much_unknown(self) -> bool:
+        """Whether so many tokens are unknown that longer training is no help."""
+        return self.unknown >= MUCH_UNKNOWN
+
+    def remarks(self, split: str) -> list[str]:
+        """What a reader must know, a sentence each; none where nothing is out of the ordinary."""
+        found = []
+        if self.much_unknown:
+            found.append(
+                f"{self.unknown:.0%} of the tokens of the {split} split are unknown to the "
+                "model's tokenizer, and all read alike. Take a model of the texts' language, "
+                "and compare upper and lower case with its vocabulary's."
+            )
+        if self.cut >= MUCH_CUT:
+            found.append(
+                f"{self.cut:.0%} of the texts of the {split} split are cut at the end. A larger "
+                "max_length reads more of them."
+            )
+        if self.empty >= MUCH_EMPTY:
+            found.append(f"{self.empty:.0%} of the rows of the {split} split have an empty text.")
+        if self.distinct <= self.examples // 2:
+            found.append(
+                f"only {self.distinct:,} of the {self.examples:,} examples of the {split} split "
+                "differ from each other."
+            )
+        if self.shared >= max(1, MUCH_SHARED * self.examples):
+            found.append(
+                f"{self.shared:,} rows of the {split} split stand in the test split, too: scores "
+                "are too good."
+            )
+        return found
+
+    def sentence(self, split: str) -> str:
+        """One line that says it all."""
+        shared = f"; {self.shared:,} rows stand in the test split, too" if self.shared else ""
+        return (
+            f"{split} split: {self.distinct:,} different ones of {self.examples:,} examples, "
+            f"{self.unknown:.1%} of the tokens unknown, {self.cut:.1%} of the texts cut, "
+            f"{self.empty:.1%} empty{shared}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +81,8 @@ class SplitCounts:
     """Rows that are used."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Reason -> rows that were left out for it."""
+    inputs: InputCounts | None = None
+    """What is read of them; None as long as nothing was trained."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields, as a result has them."""

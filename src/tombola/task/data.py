@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from tombola.errors import DataError
 from tombola.specs import TrainSpec
-from tombola.task.examples import Batch, Examples, Numbers, Rows, texts_of
+from tombola.task.examples import Batch, Examples, Numbers, Rows, count_cut, texts_of
 from tombola.task.models import stream
 from tombola.task.spans import encode_spans
 from tombola.task.tasks import Task
@@ -89,8 +89,13 @@ def encode(
         for name in tokenizer.model_input_names
     }
     targets = [_target(row, task) for row in rows]
-    offsets: list[list[tuple[int, int]]] = []
-    return Examples(rows=rows, inputs=inputs, targets=targets, offsets=offsets)
+    return Examples(
+        rows=rows,
+        inputs=inputs,
+        targets=targets,
+        offsets=[],
+        cut=count_cut(encoded, max_length),
+    )
 
 
 def _target(row: dict[str, Any], task: Task) -> Any:
@@ -138,7 +143,7 @@ def encode_blocks(
         for name in tokenizer.model_input_names
     }
     inputs["input_ids"] = blocks
-    return Examples(rows=rows, inputs=inputs, targets=[None] * len(blocks), offsets=[])
+    return Examples(rows=rows, inputs=inputs, targets=[None] * len(blocks), offsets=[], blocks=True)
 
 
 def _around(tokenizer: PreTrainedTokenizerBase) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -14,7 +14,7 @@ class Diverged:
     step: int
     """Optimizer steps until then, counted from the first of its course."""
     what: str
-    """loss, weights, or logits: those of the trained network on the test split."""
+    """loss, gradient, weights, or logits: those of the trained network on the test split."""
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Diverged | None":
@@ -24,5 +24,5 @@ class Diverged:
 
     def __str__(self) -> str:
         """For people, after the name of the training."""
-        be = "is" if self.what == "loss" else "are"
-        return f"diverged: its {self.what} {be} not finite at step {self.step}"
+        be = "is" if self.what in ("loss", "gradient") else "are"
+        return f"diverged: its {self.what} {be} not finite at step {self.step:,}"

@@ -11,7 +11,7 @@ from torch import Tensor
 from tombola.errors import DataError
 from tombola.task.parts import Rows
 
-__all__ = ["Batch", "Examples", "Numbers", "Rows", "texts_of"]
+__all__ = ["Batch", "Examples", "Numbers", "Rows", "count_cut", "texts_of"]
 
 Batch = dict[str, Tensor]
 Numbers = NDArray[np.int64]
@@ -27,10 +27,14 @@ class Examples:
     """What the network takes (`input_ids`, `attention_mask`, ...), for each example, not padded."""
     targets: list[Any]
     """Class, value, or first and last token of the answer; None for masked language modelling."""
-    offsets: list[list[tuple[int, int]]]
-    """Characters of the context under each token, for spans only; (0, 0) elsewhere."""
+    offsets: list[NDArray[np.int32]]
+    """(tokens, 2): characters of the context under each token, for spans only; (0, 0) elsewhere."""
     owners: list[int] = field(default_factory=list)
     """The row that each example is a window of, for spans only."""
+    cut: int = 0
+    """Examples whose text goes on behind their last token, and is not read."""
+    blocks: bool = False
+    """Whether texts were joined and cut into blocks, so that none is empty and none is cut."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -54,3 +58,11 @@ def texts_of(rows: Rows, column: str) -> list[str]:
             )
         texts.append(row[column])
     return texts
+
+
+def count_cut(encoded: Any, max_length: int) -> int:
+    """How many of a tokenizer's examples it has cut; of a slow one, those of the full length."""
+    if not encoded.encodings:
+        return sum(len(ids) >= max_length for ids in encoded["input_ids"])
+    full = (each for each in encoded.encodings if len(each) >= max_length)
+    return sum(bool(each.overflowing) for each in full)

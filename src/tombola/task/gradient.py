@@ -12,6 +12,7 @@ from torch import Tensor
 from tombola.errors import ModelError, SpecError
 from tombola.specs import TrainSpec
 from tombola.task.data import Batch
+from tombola.task.faults import in_network
 from tombola.task.models import Network
 from tombola.task.packed import KERNEL, packed
 from tombola.task.ranks import add_gradients, device_type, part
@@ -92,10 +93,11 @@ class Arithmetic:
             return torch.stack([0.0 * out.float().sum() for out in outputs]).sum()
 
     def _output(self, batch: Batch) -> Any:
-        if kernel(self.spec) != KERNEL:
-            return self.forward(**batch)
-        with packed(self.network.model, batch, self.task.kind) as inputs:
-            return self.forward(**inputs)
+        with in_network(self.network.name, batch):
+            if kernel(self.spec) != KERNEL:
+                return self.forward(**batch)
+            with packed(self.network.model, batch, self.task.kind) as inputs:
+                return self.forward(**inputs)
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 import torch
 
 from tombola.task.data import Examples
+from tombola.task.evaluation import evaluation_batches
 from tombola.task.models import Network
 from tombola.task.tasks import Task
-from tombola.task.train import evaluation_batches
 
 __all__ = ["mean_loss"]
 

@@ -17,13 +17,26 @@ from numpy.typing import NDArray
 
 from tombola.registry import Registry
 
-__all__ = ["METRICS", "Metric", "Outcome", "answer_f1", "exact_match", "normalise_answer"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "Outcome",
+    "answer_f1",
+    "exact_match",
+    "normalise_answer",
+    "score_of",
+]
 
 Outcome = NDArray[np.float64]
 """(examples, columns): what one network made of each test example."""
 
 Metric = Callable[[Outcome], float]
 METRICS: Registry[Metric] = Registry("metric")
+
+
+def score_of(outcome: Outcome, metric: str) -> float:
+    """The score of a network in points; NaN where what it made of an example is NaN."""
+    return float("nan") if np.isnan(outcome).any() else METRICS[metric](outcome)
 
 
 @METRICS.register("accuracy")

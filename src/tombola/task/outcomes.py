@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from tombola.task.examples import Batch, Examples, Numbers
 from tombola.task.metrics import Outcome
@@ -31,7 +32,8 @@ def _restored(
     output: Any, labels: Batch, examples: Examples, numbers: Numbers, task: Task
 ) -> Outcome:
     masked = labels["labels"] >= 0
-    hits = (output.logits.argmax(-1).cpu() == labels["labels"]) & masked
+    hits = torch.zeros_like(masked)
+    hits[masked] = output.logits.argmax(-1).cpu() == labels["labels"][masked]
     return torch.stack([hits.sum(1), masked.sum(1)], dim=1).double().numpy()
 
 
@@ -42,12 +44,23 @@ def _answers(
     return window_answers(starts, ends, examples, numbers, task)
 
 
+def _logits(output: Any, batch: Batch) -> tuple[Tensor, ...]:
+    return (output.logits,)
+
+
+def _both_ends(output: Any, batch: Batch) -> tuple[Tensor, ...]:
+    tokens = batch["attention_mask"].bool()
+    return output.start_logits.cpu()[tokens], output.end_logits.cpu()[tokens]
+
+
 @dataclass(frozen=True)
 class Outcomes:
     """How a kind of task is scored."""
 
     of_batch: Callable[[Any, Batch, Examples, Numbers, Task], Outcome]
     """(output, labels, examples, their numbers, task) -> a row for each of the batch."""
+    logits: Callable[[Any, Batch], tuple[Tensor, ...]] = _logits
+    """(output, inputs) -> what is read of the output, padding left out."""
     columns: int = 2
     """Of these rows."""
 
@@ -56,7 +69,7 @@ OUTCOMES: Mapping[str, Outcomes] = {
     "classification": Outcomes(_classes),
     "regression": Outcomes(_values),
     "mlm": Outcomes(_restored),
-    "span": Outcomes(_answers, columns=3),
+    "span": Outcomes(_answers, columns=3, logits=_both_ends),
 }
 """Kind of task -> how it is scored, see `metrics`."""
 

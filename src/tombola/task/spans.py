@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from tombola.errors import DataError, SpecError
-from tombola.task.examples import Examples, Numbers, Rows, texts_of
+from tombola.task.examples import Examples, Numbers, Rows, count_cut, texts_of
 from tombola.task.metrics import Outcome, answer_f1, exact_match
 from tombola.task.tasks import Task
 
@@ -22,7 +22,10 @@ LONGEST_ANSWER = 30
 """Tokens of the longest answer that is considered."""
 
 NO_ANSWER = (-np.inf, 0.0, 0.0)
-Offsets = Sequence[tuple[int, int]]
+Offsets = NDArray[np.int32]
+"""(tokens, 2): characters of the context under each token; (0, 0) elsewhere."""
+AT_ONCE = 1000
+"""Rows that a tokenizer gets at once: what it makes of them takes fifty times their final room."""
 
 
 # --- windows -----------------------------------------------------------------
@@ -59,24 +62,27 @@ def encode_spans(
             f"{max(sizes)} tokens. Take a larger one, or a query_length."
         )
     found: dict[int, list[_Window]] = {}
+    cut = 0
     for size in sorted(set(sizes)) if stride else [max(sizes)]:
         chosen = [n for n, own in enumerate(sizes) if own == size or not stride]
         more = _overflow(max_length, size, stride, tokenizer)
-        encoded = tokenizer(
-            [questions[n] for n in chosen],
-            [contexts[n] for n in chosen],
-            truncation="only_second",
-            max_length=max_length,
-            padding=False,
-            return_offsets_mapping=True,
-            **more,
-        )
-        for owner, window in _windows(encoded, chosen, tokenizer.model_input_names):
-            found.setdefault(owner, []).append(window)
-    return _gathered(rows, task, found, tokenizer.model_input_names)
+        for some in (chosen[at : at + AT_ONCE] for at in range(0, len(chosen), AT_ONCE)):
+            encoded = tokenizer(
+                [questions[n] for n in some],
+                [contexts[n] for n in some],
+                truncation="only_second",
+                max_length=max_length,
+                padding=False,
+                return_offsets_mapping=True,
+                **more,
+            )
+            cut += 0 if stride else count_cut(encoded, max_length)
+            for owner, window in _windows(encoded, some, tokenizer.model_input_names):
+                found.setdefault(owner, []).append(window)
+    return _gathered(rows, task, found, tokenizer.model_input_names, cut)
 
 
-_Window = tuple[dict[str, NDArray[np.int32]], list[tuple[int, int]]]
+_Window = tuple[dict[str, NDArray[np.int32]], Offsets]
 """The inputs of one window, and the characters under its tokens."""
 
 
@@ -112,13 +118,13 @@ def _windows(
     owners = encoded.get("overflow_to_sample_mapping") or range(len(chosen))
     for number, (owner, pairs) in enumerate(zip(owners, encoded["offset_mapping"], strict=True)):
         inputs = {name: np.array(encoded[name][number], dtype=np.int32) for name in names}
-        inside = encoded.sequence_ids(number)
-        offsets = [p if s == 1 else (0, 0) for p, s in zip(pairs, inside, strict=True)]
+        inside = [sequence == 1 for sequence in encoded.sequence_ids(number)]
+        offsets = np.array(pairs, dtype=np.int32) * np.array(inside, dtype=np.int32)[:, None]
         yield chosen[owner], (inputs, offsets)
 
 
 def _gathered(
-    rows: Rows, task: Task, found: dict[int, list[_Window]], names: Sequence[str]
+    rows: Rows, task: Task, found: dict[int, list[_Window]], names: Sequence[str], cut: int
 ) -> Examples:
     """The windows of all rows, in the rows' order."""
     owners = [n for n in range(len(rows)) for _ in found[n]]
@@ -131,6 +137,7 @@ def _gathered(
         ],
         offsets=[offsets for _, offsets in windows],
         owners=owners,
+        cut=cut,
     )
 
 
@@ -148,11 +155,11 @@ def _target(row: dict[str, Any], task: Task, offsets: Offsets) -> tuple[int, int
         )
     start += len(text) - len(text.lstrip())
     end = start + len(text.strip())
-    inside = [pair for pair in offsets if pair[1] > pair[0]]
-    if not inside or inside[0][0] > start or inside[-1][1] < end:
+    inside = offsets[offsets[:, 1] > offsets[:, 0]]
+    if not len(inside) or inside[0, 0] > start or inside[-1, 1] < end:
         return 0, 0
-    touched = [n for n, (a, b) in enumerate(offsets) if a < end and b > start]
-    return (touched[0], touched[-1]) if touched else (0, 0)
+    touched = np.flatnonzero((offsets[:, 0] < end) & (offsets[:, 1] > start))
+    return (int(touched[0]), int(touched[-1])) if len(touched) else (0, 0)
 
 
 # --- answers -----------------------------------------------------------------
@@ -200,7 +207,7 @@ def best_span(
         0, 0 where no span is possible.
     """
     start, end = start[: len(offsets)], end[: len(offsets)]
-    places = np.array(offsets)
+    places = np.asarray(offsets)
     inside = places[:, 1] > places[:, 0]
     may_begin, may_end = inside.copy(), inside.copy()
     if first is not None:
@@ -237,13 +244,17 @@ def _widest(examples: Examples, number: int) -> NDArray[np.bool_]:
     best: dict[tuple[int, int], tuple[float, int]] = {}
     window = first
     while window < len(examples.owners) and examples.owners[window] == owner:
-        inside = [pair for pair in examples.offsets[window] if pair[1] > pair[0]]
+        inside = [pair for pair in _pairs(examples, window) if pair[1] > pair[0]]
         for place, pair in enumerate(inside):
             around = min(place, len(inside) - 1 - place) + 0.01 * len(inside)
             if pair not in best or around > best[pair][0]:
                 best[pair] = around, window
         window += 1
-    return np.array([best.get(pair, (0.0, -1))[1] == number for pair in examples.offsets[number]])
+    return np.array([best.get(pair, (0.0, -1))[1] == number for pair in _pairs(examples, number)])
+
+
+def _pairs(examples: Examples, window: int) -> list[tuple[int, int]]:
+    return [(first, last) for first, last in examples.offsets[window].tolist()]
 
 
 def marked_answers(windows: Outcome, examples: Examples, task: Task) -> Outcome:
@@ -254,14 +265,19 @@ def marked_answers(windows: Outcome, examples: Examples, task: Task) -> Outcome:
         examples: of the split.
         task: which column is the context.
 
-    Returns: (questions, 2), in [0, 1], against the gold answer that agrees best.
+    Returns: (questions, 2), in [0, 1], against the gold answer that agrees best; NaN where a
+    window's answer is.
     """
     marks = np.zeros((len(examples.rows), 2))
     best = np.full(len(examples.rows), -1)
+    undefined = {examples.owners[n] for n in np.flatnonzero(np.isnan(windows).any(1))}
     for number, owner in enumerate(examples.owners):
         if best[owner] < 0 or windows[number, 0] > windows[best[owner], 0]:
             best[owner] = number
     for owner, number in enumerate(best):
+        if owner in undefined:
+            marks[owner] = np.nan
+            continue
         row = examples.rows[owner]
         answer = row[task.texts[1]][int(windows[number, 1]) : int(windows[number, 2])]
         golds = row["answers"]["text"]

@@ -1,4 +1,4 @@
-"""fit() and evaluate(): the only training loop.
+"""fit(): the only training loop.
 
 The dead weights of a mask stay zero: their gradients are zeroed before the clip norm is taken,
 and they are filled with zero again after each step of the optimizer. Ranks that share a training
@@ -9,10 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import nn
@@ -22,27 +20,18 @@ from transformers import get_linear_schedule_with_warmup
 from tombola.errors import SpecError
 from tombola.specs import CourseSpec, TrainSpec
 from tombola.task.checkpoint import Checkpoint, Training
-from tombola.task.data import Batch, Examples, Numbers, batches, chosen, collate, mask_tokens
-from tombola.task.gradient import LABELS, differentiating, kernel, moved
-from tombola.task.metrics import Outcome
+from tombola.task.data import Batch, Examples, batches, chosen, collate, mask_tokens
+from tombola.task.divergence import Diverged
+from tombola.task.evaluation import evaluate, evaluation_batches
+from tombola.task.finite import Pulse, all_finite
+from tombola.task.gradient import differentiating, kernel
 from tombola.task.models import Network, stream
-from tombola.task.outcomes import OUTCOMES, rows_of
-from tombola.task.packed import packed
-from tombola.task.ranks import (
-    accelerator,
-    add_outcomes,
-    agree,
-    agree_on_weights,
-    device_type,
-    world_size,
-)
+from tombola.task.ranks import accelerator, agree, agree_on_weights, device_type, world_size
 from tombola.task.tasks import Task
 from tombola.ticket.mask import Mask, hold
 
 __all__ = ["Fit", "evaluate", "evaluation_batches", "fit", "numerics"]
 
-EVALUATION_TOKENS = 4096
-"""Tokens in an evaluation batch, padding included."""
 WHOLE = CourseSpec()
 """A training from its first step to its last."""
 
@@ -64,6 +53,8 @@ class Fit:
     training_seconds: float
     earlier_seconds: float = 0.0
     """Those of them before this process took the training up."""
+    diverged: Diverged | None = None
+    """Where its numbers ceased to be finite; it ends there."""
 
 
 def fit(
@@ -92,6 +83,7 @@ def fit(
         checkpoint: where the training is kept meanwhile, and taken up again.
         watch: told of every step, counted from the course's first.
 
+    Returns: what it did; a training whose numbers cease to be finite ends there.
     Raises: SpecError, if the training has no such steps; OutputError, if the checkpoint can't be
         written; TombolaError, if the ranks of one training differ.
     Source: AdamW with linear decay and clipping as in Chen et al. 2020, section 3.
@@ -119,6 +111,7 @@ def fit(
         last_epoch=first + training.steps - 1,
     )
     parameters = network.scope(scope)
+    pulse, diverged = Pulse(here.device, training.steps), None
     with hold(parameters, mask) as held, differentiating(network, task, spec, here) as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
         for batch in _training_batches(
@@ -127,8 +120,13 @@ def fit(
             save = checkpoint is not None and checkpoint.due()
             loss, save = arithmetic.backward(batch, training.scaler, save=save)
             training.scaler.unscale_(training.optimizer)
-            nn.utils.clip_grad_norm_(training.model.parameters(), spec.clip_norm)
+            norm = nn.utils.clip_grad_norm_(training.model.parameters(), spec.clip_norm)
             training.count(loss, schedule.get_last_lr()[0], int(batch["attention_mask"].sum()))
+            diverged = pulse.feel(loss, None if training.scaler.is_enabled() else norm)
+            if save:
+                diverged = diverged or pulse.look()
+            if diverged:
+                break
             training.scaler.step(training.optimizer)
             training.scaler.update()
             schedule.step()
@@ -137,7 +135,11 @@ def fit(
             if checkpoint is not None and save:
                 checkpoint.save(training, facts)
             watch(training.steps, last - first)
-    agree_on_weights("trained weights", network.model, parameters, mask)
+    diverged = diverged or pulse.look()
+    if not diverged and not all_finite(network.model.parameters()):
+        diverged = Diverged(training.steps, "weights")
+    if not diverged:
+        agree_on_weights("trained weights", network.model, parameters, mask)
     training.optimizer.state.clear()  # the schedule keeps the optimizer from being freed at once
     return Fit(
         steps=training.steps,
@@ -146,6 +148,7 @@ def fit(
         loss=float(torch.stack([*training.losses]).mean()),
         training_seconds=training.seconds,
         earlier_seconds=training.earlier,
+        diverged=diverged,
     )
 
 
@@ -210,47 +213,6 @@ def _training_batches(
             if wanted:
                 yield batch
             done += 1
-
-
-def evaluate(network: Network, task: Task, examples: Examples) -> Outcome:
-    """What the network makes of each example, in their order.
-
-    The network predicts without dropout, in float32; the global generator is left as it was. The
-    tokens masked for masked language modelling are the same for every network. Ranks take turns
-    with the batches, and each has the whole outcome in the end.
-
-    Returns: (examples, 2): prediction and label; for spans a row for each question, F1 and exact
-    match in [0, 1]; for masked language modelling tokens restored and tokens masked.
-    """
-    here, device = accelerator(), next(network.model.parameters()).device
-    outcomes = OUTCOMES[task.kind]
-    outcome = np.zeros((len(examples), outcomes.columns))
-    network.model.eval()
-    with torch.inference_mode(), torch.random.fork_rng():
-        every = evaluation_batches(network, task, examples)
-        for numbers, batch, labels in islice(every, here.process_index, None, here.num_processes):
-            with packed(network.model, moved(batch, device), task.kind) as inputs:
-                output = network.model(**inputs)
-            outcome[numbers] = outcomes.of_batch(output, labels, examples, numbers, task)
-    return rows_of(add_outcomes(outcome, here), examples, task)
-
-
-def evaluation_batches(
-    network: Network, task: Task, examples: Examples
-) -> Iterator[tuple[Numbers, Batch, Batch]]:
-    """Examples sorted by length, in batches of about as many tokens: numbers, inputs, labels."""
-    masks = torch.Generator().manual_seed(stream(0, "evaluation"))
-    order = np.argsort(-examples.lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        count = max(1, EVALUATION_TOKENS // int(examples.lengths[order[start]]))
-        numbers = order[start : start + count]
-        batch = collate(examples, numbers, task, network.pad)
-        if task.kind == "mlm":
-            batch = mask_tokens(batch, network.tokenizer, masks)
-        labels = {name: batch.pop(name) for name in LABELS & batch.keys()}
-        yield numbers, batch, labels
-        start += count
 
 
 def numerics(spec: TrainSpec) -> dict[str, Any]:
