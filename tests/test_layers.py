@@ -14,7 +14,7 @@ import tombola
 ROOT = Path(tombola.__file__).parent
 BASE = {
     *("documents", "errors", "flags", "printable", "registry", "scalars", "specs", "streams"),
-    *("plainfile", "waiting"),
+    *("plainfile", "waiting", "yamlfile"),
 }
 BELOW_API = {"base", "ticket", "task", "study", "lab", "ship"}
 
@@ -96,7 +96,7 @@ def is_module(name: str) -> bool:
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_imports_point_down_or_sideways(path: Path) -> None:
     layers, packages = ALLOWED[layer(name_of(path))]
-    if name_of(path) == "flags":
+    if name_of(path) in ("flags", "yamlfile"):
         packages = {"yaml"}
     for imported in imports(path):
         package, _, inner = imported.partition(".")

@@ -18,6 +18,7 @@ __all__ = [
     "SpecError",
     "TicketError",
     "TombolaError",
+    "brief",
     "cut",
 ]
 
@@ -46,6 +47,15 @@ class TicketError(TombolaError):
 
 class OutputError(TombolaError):
     """A folder can't be used for results."""
+
+
+def brief(came: object) -> str:
+    """What came as Python writes it, as far as it fits."""
+    try:
+        told = repr(came)
+    except (ValueError, RecursionError):  # a number of thousands of digits
+        told = f"a {type(came).__name__} that is too long to show"
+    return told if len(told) <= _WIDTH else f"{told[:_WIDTH]}…"
 
 
 def cut(came: object) -> str:

@@ -11,11 +11,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from tombola.errors import SpecError
+from tombola.errors import SpecError, brief, cut
 from tombola.registry import unknown
 from tombola.scalars import CALLED
+from tombola.yamlfile import NotYamlError, compose, construct, read_yaml_text
 
 __all__ = ["Parser", "add_flags", "field_help"]
 
@@ -66,27 +67,47 @@ class Parser(argparse.ArgumentParser):
     def _from_file(self, path: Path) -> Iterable[str]:
         """A configuration file as arguments."""
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            root = compose(read_yaml_text(path))
+            content = construct(root) or {}
+        except NotYamlError as error:
+            place = f"{path}:{error.line}" if error.line else str(path)
+            raise SpecError(f"{place} is no YAML: {error}. Fix the file.") from None
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(
-                f"expected a YAML file as --config, got {str(path)!r}: {error}."
+                f"expected a YAML file as --config, got {str(path)!r}: "
+                f"{getattr(error, 'strerror', None) or error}."
             ) from None
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise SpecError(f"{path} is no YAML: {reason}.") from None
-        if not isinstance(content, dict):
-            raise SpecError(f"{path}: expected `flag: value` lines, got {content!r}.")
-        for name, value in content.items():
-            flag = f"--{str(name).replace('_', '-')}"
+        if not isinstance(root, MappingNode) and content:
+            raise SpecError(f"{path}: expected `flag: value` lines, got {brief(content)}.")
+        for key, value in root.value if isinstance(root, MappingNode) else ():
+            flag = f"--{key.value.replace('_', '-')}" if isinstance(key, ScalarNode) else "a list"
             if flag not in self.flags() or flag == "--config":
                 raise SpecError(f"{path}: {unknown('flag', flag, self.flags())}")
             if self._option_string_actions[flag].nargs == 0:
-                if not isinstance(value, bool):
-                    raise SpecError(f"{path}: {flag} is true or false, got {value!r}.")
-                yield from [flag] * value
+                given = construct(value)
+                if not isinstance(given, bool):
+                    raise SpecError(f"{path}: {flag} is true or false, got {brief(given)}.")
+                yield from [flag] * given
             else:
-                listed = ",".join(map(str, value)) if isinstance(value, list) else str(value)
-                yield f"{flag}={listed or 'none'}"
+                yield f"{flag}={_listed(value, f'{path}: {flag}') or 'none'}"
+
+
+def _listed(node: Node, what: str) -> str:
+    """What a flag is given, as it is written; a list with commas between."""
+    if isinstance(node, SequenceNode):
+        return ",".join(_one(each, what, in_list=True) for each in node.value)
+    return _one(node, what)
+
+
+def _one(node: Node, what: str, *, in_list: bool = False) -> str:
+    if not isinstance(node, ScalarNode) or node.tag.endswith(":null"):
+        got = "nothing" if isinstance(node, ScalarNode) else brief(construct(node))
+        raise SpecError(
+            f"{what} is a value or a list of them, got {got}. Leave it out or give one."
+        )
+    if in_list and "," in node.value:
+        raise SpecError(f"{what} has no commas within a value, got {cut(node.value)}.")
+    return str(node.value)
 
 
 class _Formatter(argparse.HelpFormatter):
@@ -170,7 +191,7 @@ def _ints(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"expected whole numbers with commas between, like 0,1,2, got {text!r}"
+            f"expected whole numbers with commas between, like 0,1,2, got {cut(text)}"
         ) from None
 
 
@@ -180,6 +201,6 @@ def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
             return kind(text)
         except ValueError:
             what = CALLED[kind]
-            raise argparse.ArgumentTypeError(f"expected {what}, got {text!r}") from None
+            raise argparse.ArgumentTypeError(f"expected {what}, got {cut(text)}") from None
 
     return read

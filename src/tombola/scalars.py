@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tombola.errors import SpecError
+from tombola.errors import SpecError, brief
 
-__all__ = ["CALLED", "check_scalars"]
+__all__ = ["CALLED", "MOST", "check_scalars", "refuse_above"]
 
 CALLED: Mapping[Any, str] = {
     int: "a whole number",
@@ -15,6 +15,19 @@ CALLED: Mapping[Any, str] = {
     str: "text",
 }
 """Type of a field -> what may stand there."""
+
+
+MOST = 2**63 - 1
+"""The largest whole number of a field."""
+
+
+def refuse_above(value: float, most: float, name: str) -> None:
+    """Refuse a number that is larger than a knob takes.
+
+    Raises: SpecError, naming the knob.
+    """
+    if value > most:
+        raise SpecError(f"{name} is at most {most:,.0f}, got {brief(value)}.")
 
 
 def check_scalars(spec: Any) -> None:
@@ -32,4 +45,6 @@ def check_scalars(spec: Any) -> None:
             continue
         fits = isinstance(value, (int, float) if kind is float else kind)  # type: ignore[arg-type]
         if not fits or (isinstance(value, bool) and kind is not bool):
-            raise SpecError(f"{field.name} is {CALLED[kind]}, got {value!r}.")
+            raise SpecError(f"{field.name} is {CALLED[kind]}, got {brief(value)}.")
+        if kind in (int, float) and isinstance(value, int):
+            refuse_above(abs(value), MOST, field.name)

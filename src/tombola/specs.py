@@ -9,14 +9,14 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import pairwise
 from math import inf
 from typing import Any
 
-from tombola.errors import SpecError
+from tombola.errors import SpecError, brief, cut
 from tombola.registry import unknown
-from tombola.scalars import check_scalars
+from tombola.scalars import MOST, check_scalars, refuse_above
 
 __all__ = [
     "CONTROLS",
@@ -60,6 +60,16 @@ SEEDS = ("seed", "order_seed")
 """Knobs of a TrainSpec that each training gets from its plan, and no recipe has."""
 
 
+PLACES = 64
+"""Decimal places of a fraction."""
+STEPS = 2**31 - 1
+"""The largest number of examples, tokens or optimizer steps that a knob takes."""
+EPOCHS = 1e6
+"""The most passes over the training examples."""
+PROCESSES = 4096
+"""The most workers, threads and processes."""
+
+
 def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
     """A fraction as the exact decimal that was written: 0.7 is 7/10, not 0.699999...
 
@@ -70,15 +80,19 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
     Raises: SpecError, if it is no number in [0, 1).
     """
     try:
-        decimal = Decimal(str(value)).normalize() + 0  # which turns -0 into 0
-    except InvalidOperation:
-        decimal = Decimal("NaN")
-    if decimal.is_nan():
-        raise SpecError(f"{what} is a fraction in [0, 1), got {value!r}.")
-    if not 0 <= decimal < 1:
-        hint = f" For {value} % write {decimal / 100}." if 1 < decimal < 100 else ""
-        raise SpecError(f"{what} is a fraction in [0, 1), got {value}.{hint}")
-    return decimal
+        written = Decimal(str(value))
+    except ArithmeticError:
+        written = Decimal("NaN")
+    if not written.is_finite():
+        raise SpecError(f"{what} is a fraction in [0, 1), got {brief(value)}.")
+    if not 0 <= written < 1:
+        hint = f" For {value} % write {written / 100}." if 1 < written < 100 else ""
+        raise SpecError(f"{what} is a fraction in [0, 1), got {cut(value)[1:-1]}.{hint}")
+    if written and written.adjusted() < -PLACES:
+        raise SpecError(
+            f"{what} has at most {PLACES} decimal places, got {cut(value)[1:-1]}. Write 0 for none."
+        )
+    return written.normalize() + 0 if written else Decimal(0)  # which turns -0 into 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +181,12 @@ class TrainSpec:
         ):
             if not 0 <= getattr(self, name) < inf:
                 raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")
+        for name in (
+            *("batch_size", "max_length", "accumulation", "min_steps", "train_limit"),
+            *("test_limit", "stride", "query_length"),
+        ):
+            refuse_above(getattr(self, name), STEPS, name)
+        refuse_above(self.epochs, EPOCHS, "epochs")
         if self.order_seed < -1:
             raise SpecError(f"order_seed is zero or more, or -1, got {self.order_seed}.")
         if self.order_seed == self.seed:  # so that one training has one key
@@ -281,6 +301,7 @@ class ImpSpec:
             self._follow_rounds(asked)
         if not self.sparsity:
             raise SpecError("sparsity is above 0 in a search, got 0. For 70 % write 0.7.")
+        refuse_above(self.rewind_step, STEPS, "rewind_step")
         if self.rewind_step < 0:
             raise SpecError(f"rewind_step is zero or more, got {self.rewind_step}.")
         if self.rewind_step and self.rewind_fraction:
@@ -394,6 +415,8 @@ class LabSpec:
         for name in ("workers", "threads"):
             if getattr(self, name) < 0:
                 raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")
+        for name in ("workers", "threads", "processes"):
+            refuse_above(getattr(self, name), PROCESSES, name)
         if self.processes < 1:
             raise SpecError(f"processes is one or more, got {self.processes}.")
 
@@ -403,7 +426,8 @@ def _distinct(seeds: Iterable[int]) -> tuple[int, ...]:
         raise SpecError(f"seeds are a list, got {seeds!r}. Write [{seeds}].")
     listed = tuple(seeds)
     if not listed or len(set(listed)) < len(listed) or min(listed) < 0:
-        raise SpecError(f"seeds are different whole numbers from 0, got {seeds}.")
+        raise SpecError(f"seeds are different whole numbers from 0, got {brief(seeds)}.")
+    refuse_above(max(listed), MOST, "seed")
     return listed
 
 

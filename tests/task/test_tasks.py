@@ -151,9 +151,9 @@ def test_a_value_of_the_wrong_type_is_told(field: str, value: Any, told: str) ->
         parse(**{field: value})
 
 
-def test_a_date_that_is_none_is_told(tmp_path: Path) -> None:
+def test_a_value_that_is_not_of_its_tag_is_told(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("about: 2024-13-45\n", encoding="utf-8")
+    path.write_text("about: !!int soon\n", encoding="utf-8")
     with pytest.raises(SpecError, match="expected a task as YAML in"):
         load_task(str(path))
 

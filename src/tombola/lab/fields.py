@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, TypeVar, get_args, get_origin
 
-import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tombola.errors import SpecError, cut
@@ -14,6 +13,8 @@ from tombola.lab.arm import Sparsities, TaskName
 from tombola.registry import unknown
 from tombola.scalars import CALLED
 from tombola.specs import ImpSpec, exact
+from tombola.yamlfile import NotYamlError
+from tombola.yamlfile import compose as compose_yaml
 
 __all__ = ["Fields", "compose"]
 
@@ -34,12 +35,10 @@ def compose(text: str, where: str) -> MappingNode:
     Raises: SpecError, if it is no YAML or has no fields.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or str(error).split("\n", maxsplit=1)[0]
-        raise SpecError(f"{where}{line}: expected YAML: {reason}. Mend it.") from None
+        root = compose_yaml(text)
+    except NotYamlError as error:
+        line = f":{error.line}" if error.line else ""
+        raise SpecError(f"{where}{line}: expected YAML: {error}. Fix the file.") from None
     if not isinstance(root, MappingNode):
         raise SpecError(f"{where}: expected `field: value` lines, got {_told(root)}.")
     return root
@@ -77,8 +76,6 @@ class Fields:
             with self.at(self.line(name)):
                 if not isinstance(name, ScalarNode):
                     raise SpecError(f"expected a name, got {_told(name)}. Write `name: value`.")
-                if name.value in found:
-                    raise SpecError(f"{name.value!r} is there twice in {what}. Keep one.")
             found[name.value] = name, value
         return found
 

@@ -19,6 +19,7 @@ from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, SEEDS, FindSpec, TaskSpec
 from tombola.task.own import named_task
 from tombola.task.recipes import recipe_for
 from tombola.task.tasks import Task, on_hub
+from tombola.yamlfile import read_yaml_text
 
 __all__ = ["PlanFile", "data_in", "expand", "plan_names", "read_plan"]
 
@@ -96,9 +97,10 @@ def read_plan(plan: str | Path) -> PlanFile:
             raise unknown("plan", plan, plan_names())
         path = CATALOG / f"{plan}.yaml"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_yaml_text(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"expected a plan file, got {str(plan)!r}: {error}.") from None
+        reason = getattr(error, "strerror", None) or error
+        raise SpecError(f"expected a plan file, got {str(plan)!r}: {reason}.") from None
     return _parse(text, path.name if path.parent == CATALOG else str(plan), path.parent)
 
 

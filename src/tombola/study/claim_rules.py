@@ -8,9 +8,8 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tombola.study.compare import Span, Which
+from tombola.yamlfile import compose, construct, read_yaml_text
 
 __all__ = ["QUANTIFIERS", "Part", "Rule", "Rules", "Trend", "read_rules"]
 
@@ -76,7 +75,7 @@ class Rules:
 @cache
 def read_rules(paper: str = "chen-2020") -> Rules:
     """The rules of a paper's claims."""
-    content = yaml.safe_load((CATALOG / f"{paper}.yaml").read_text(encoding="utf-8"))
+    content = construct(compose(read_yaml_text(CATALOG / f"{paper}.yaml")))
     return Rules(content["error"], tuple(map(_rule, content["claims"])))
 
 

@@ -9,13 +9,12 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tombola.errors import DataError, SpecError, cut
+from tombola.errors import DataError, SpecError, brief, cut
 from tombola.registry import unknown
 from tombola.scalars import check_scalars
 from tombola.specs import TrainSpec, knobs
 from tombola.task.embedded import EMBEDDED
+from tombola.yamlfile import NotYamlError, compose, construct, read_yaml_text
 
 __all__ = [
     "BERT_BASE",
@@ -233,16 +232,19 @@ def load_task(name: str) -> Task:
     if name not in task_names():
         raise unknown("task", name, task_names())
     path = CATALOG / f"{name}.yaml"
-    return parse_task(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
+    return parse_task(construct(compose(read_yaml_text(path))), path.name)
 
 
 def _read(path: Path) -> Task:
     """A user's own task; its data are relative to the file."""
     try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: a date, or no UTF-8
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise SpecError(f"expected a task as YAML in {str(path)!r}, got: {reason}.") from None
+        fields = construct(compose(read_yaml_text(path)))
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or no YAML
+        line = f"line {error.line}: " if isinstance(error, NotYamlError) and error.line else ""
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise SpecError(
+            f"expected a task as YAML in {str(path)!r}, got: {line}{reason}. Fix the file."
+        ) from None
     if not isinstance(fields, dict):
         raise SpecError(f"{path}: expected `field: value` lines, got {cut(fields)}.")
     task = parse_task({"name": path.stem, **fields}, str(path))
@@ -263,7 +265,11 @@ def parse_task(fields: Mapping[str, Any], where: str) -> Task:
     known = {field.name for field in dataclasses.fields(Task)} - {"named"}
     for name in fields:
         if name not in known:
-            raise SpecError(f"{where}: {unknown('field of a task', name, known)}")
+            raise SpecError(f"{where}: {unknown('field of a task', str(name), known)}")
+    for name in ("recipe", "tsv", "beside"):
+        value = fields.get(name) or {}
+        if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in value):
+            raise SpecError(f"{where}: {name} is `name: value` lines, got {brief(value)}.")
     lists = {name: _listed(fields[name], name, where) for name in LISTS if name in fields}
     try:
         named = fields.get("recipe") or {}
@@ -277,11 +283,11 @@ def parse_task(fields: Mapping[str, Any], where: str) -> Task:
 
 def _listed(value: Any, name: str, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise SpecError(f"{where}: {name} are a list, got {value!r}. Write [{value}].")
+        raise SpecError(f"{where}: {name} are a list, got {brief(value)}. Write [{value}].")
     for each in value:
         if not isinstance(each, int if name == "sizes" else str) or isinstance(each, bool):
             what = "whole numbers" if name == "sizes" else "text"
-            raise SpecError(f"{where}: {name} are {what}, got {each!r}. Put text in quotes.")
+            raise SpecError(f"{where}: {name} are {what}, got {brief(each)}. Put text in quotes.")
     return tuple(value)
 
 
