@@ -83,7 +83,7 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
         written = Decimal(str(value))
     except ArithmeticError:
         written = Decimal("NaN")
-    if not written.is_finite():
+    if written.is_nan():
         raise SpecError(f"{what} is a fraction in [0, 1), got {brief(value)}.")
     if not 0 <= written < 1:
         hint = f" For {value} % write {written / 100}." if 1 < written < 100 else ""
