@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tombola.specs import LabSpec
 
 __all__ = ["run", "run_parser", "status", "status_parser", "store", "store_parser"]
 
-CHORES = ("list", "show", "verify", "gc")
+CHORES = ("list", "show", "verify", "gc", "forget")
 
 
 # --- run ---------------------------------------------------------------------
@@ -110,11 +111,20 @@ def status(options: Namespace) -> int:
 
 def store_parser(parser: Parser) -> None:
     """The flags of `tombola store`."""
-    parser.add_argument("chore", metavar="list|show|verify|gc", help="what to do")
-    parser.add_argument("key", metavar="KEY", nargs="?", help="of `show`: the first digits do")
+    parser.add_argument("chore", metavar="list|show|verify|gc|forget", help="what to do")
+    parser.add_argument(
+        "keys", metavar="KEY", nargs="*", help="of `show` and `forget`: the first digits do"
+    )
     store_flag(parser)
     parser.add_argument("--kind", help="of `list`: train, prune or interpolate")
     parser.add_argument("--task", help="of `list`: results of that task only")
+    parser.add_argument(
+        "--numerics", metavar="DIGEST", help="of `forget`: all results with these numerics"
+    )
+    parser.add_argument(
+        "--dependants", action="store_true", help="of `forget`: and what was made from them"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="of `forget`: list, and end")
     json_flag(parser, bare=True)
 
 
@@ -132,9 +142,11 @@ def store(options: Namespace) -> int:
         if not write_json(options.json, rows):
             show_listing(rows, console)
     elif options.chore == "show":
-        write_json(options.json or STDOUT, _shown(kept, options.key))
+        write_json(options.json or STDOUT, _shown(kept, options.keys))
     elif options.chore == "verify":
         return _verify(kept, console)
+    elif options.chore == "forget":
+        _forget(kept, options, console)
     else:
         for what, count in kept.collect().items():
             say(console, f"{what.replace('_', ' '):16} {count:,}")
@@ -157,10 +169,40 @@ def _verify(kept: Any, console: Any) -> int:
     return 1 if found else 0
 
 
-def _shown(kept: Any, start: str | None) -> dict[str, Any]:
+def _forget(kept: Any, options: Namespace, console: Any) -> None:
+    """Take results out, or list them; and say what was made from them."""
+    from tombola.lab.forget import chosen, dependants, forget, made_with
+    from tombola.screen import say
+
+    if bool(options.keys) == (options.numerics is not None):
+        raise SpecError(
+            "expected keys or --numerics after `forget`, got "
+            f"{'both' if options.keys else 'neither'}. `tombola store list` shows the keys."
+        )
+    keys = chosen(kept, options.keys) if options.keys else made_with(kept, options.numerics)
+    below = dependants(kept, keys)
+    if options.dependants:
+        keys, below = [*keys, *below], {}
+    for key in keys:
+        result = kept.try_read(key)
+        say(console, f"{key[:12]}  {result.label if result else 'damaged'}")
+    for key, result in below.items():
+        say(console, f"{key[:12]}  {result.label}: made from these, and stays")
+    if below:
+        say(console, "`--dependants` takes those out, too.")
+    if options.dry_run:
+        say(console, f"{len(keys)} results would be forgotten; nothing was")
+        return
+    forget(kept, keys)
+    say(console, f"{len(keys)} results are forgotten, with their weights and checkpoints")
+
+
+def _shown(kept: Any, starts: Sequence[str]) -> dict[str, Any]:
     """All that is known of the one result whose key begins so."""
-    if not start:
-        raise SpecError("expected a key after `show`, got none. `tombola store list` shows them.")
+    if len(starts) != 1:
+        got = "several" if starts else "none"
+        raise SpecError(f"expected a key after `show`, got {got}. `tombola store list` shows them.")
+    start = starts[0]
     keys = [row["key"] for row in kept.rows() if row["key"].startswith(start)]
     if len(keys) != 1:
         raise SpecError(

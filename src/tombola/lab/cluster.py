@@ -13,7 +13,9 @@ from typing import Any
 
 from tombola.errors import SpecError, TombolaError
 from tombola.lab.engine import News
+from tombola.lab.numerics import refuse_others
 from tombola.lab.order import Order
+from tombola.lab.result import decode
 from tombola.lab.store import Store
 from tombola.lab.work import READS_WEIGHTS
 from tombola.lab.workers import Worker, revive
@@ -131,6 +133,8 @@ class Cluster:
 
     def _take(self, order: Order, files: Files | None, weights: bytes | None) -> None:
         """Keep what a worker without our file system has sent."""
+        if files is not None:
+            refuse_others(self.store, order, decode(files["result.json"]).numerics)
         if weights is not None:
             self.store.save_weights(order.key, partial(_write, content=weights))
         if files is not None:

@@ -163,6 +163,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.by_key = {job.key: job for job in self.plan.jobs}
+        self.trainings = [job.key for job in self.plan.jobs if job.kind == "train"]
 
     def kept(self) -> list[Job]:
         """The jobs whose results are there."""
@@ -203,6 +204,7 @@ class _Run:
             keep_weights=bool(self._readers(job)),
             threads=self.threads,
             processes=self.processes,
+            peers=self.trainings,
         )
         crew.give(order, self)
 

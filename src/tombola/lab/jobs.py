@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from tombola.errors import DataError, ModelError, OutputError
 from tombola.lab.artefacts import mask_files, outcome_files, read_mask, result_of
 from tombola.lab.bench import Bench, Benches
+from tombola.lab.numerics import refuse_others
 from tombola.lab.order import Order
 from tombola.lab.store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
@@ -53,20 +54,30 @@ def perform(order: Order, store: Store, benches: Benches, step: Step, *, main: b
     Raises: TombolaError, if the model, the data or the disk can't be used.
     """
     torch.set_num_threads(order.threads)
+    now = numerics(TrainSpec(**order.spec.get("train", {})))
+    refuse_others(store, order, now)
     began = time.monotonic()
     with _peak_memory() as memory:
         facts, files = KINDS[order.kind](order, store, benches.of(order), step, main)
     if main:
-        store.save(
-            Result(
-                **order.named(),
-                facts=facts,
-                numerics=numerics(TrainSpec(**order.spec.get("train", {}))),
-                seconds=time.monotonic() - began + facts.get("earlier_seconds", 0.0),
-                peak_memory=memory[0],
-            ),
-            files,
-        )
+        seconds = time.monotonic() - began + facts.get("earlier_seconds", 0.0)
+        made = {"facts": facts, "numerics": now, "seconds": seconds, "peak_memory": memory[0]}
+        _keep(order, store, Result(**order.named(), **made), files)
+
+
+def _keep(order: Order, store: Store, result: Result, files: dict[str, bytes]) -> None:
+    """Save a result, unless another engine has saved one of other numerics meanwhile; after that,
+    look once more, in case it did so at the same moment."""
+    before = store.has(order.key)
+    try:
+        refuse_others(store, order, result.numerics)
+        store.save(result, files)
+        refuse_others(store, order, result.numerics)
+    except OutputError:
+        if not before:
+            store.remove(order.key)
+            store.drop_weights(order.key)
+        raise
 
 
 def _check(order: Order, store: Store, bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tombola.lab.work import Job, Named
@@ -28,6 +29,8 @@ class Order(Named):
     """Of each process."""
     processes: int
     """That share the batches of one training."""
+    peers: list[str] = dataclasses.field(default_factory=list)
+    """The plan's other trainings, which must have the same numerics."""
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -39,7 +42,9 @@ class Order(Named):
         return cls(**json.loads(text))
 
 
-def order_of(job: Job, *, keep_weights: bool, threads: int, processes: int) -> Order:
+def order_of(
+    job: Job, *, keep_weights: bool, threads: int, processes: int, peers: Iterable[str] = ()
+) -> Order:
     """The order for a job of a plan."""
     return Order(
         **job.named(),
@@ -51,4 +56,5 @@ def order_of(job: Job, *, keep_weights: bool, threads: int, processes: int) -> O
         keep_weights=keep_weights,
         threads=threads,
         processes=processes if job.kind == "train" else 1,
+        peers=[key for key in peers if key != job.key] if job.kind == "train" else [],
     )

@@ -260,6 +260,11 @@ class Store:
             raise OutputError(f"expected a folder at {str(place)!r}, got a link. Remove the link.")
         return place
 
+    def drop_partial(self, key: str) -> None:
+        """Remove the checkpoint of a training, if there is one."""
+        if self._disk.there("partial", key):
+            self._disk.delete("partial", key)
+
     # --- who is at what ------------------------------------------------------
 
     def _lease(self, key: str) -> Path:

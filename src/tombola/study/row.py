@@ -1,14 +1,13 @@
 """One run of a plan: what was trained, what came of it, and what it is compared with."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import isfinite
 from typing import Any
 
+from tombola.lab.numerics import numerics_digest
 from tombola.lab.plan import Cell
 from tombola.lab.store import Result
 from tombola.lab.work import Job
@@ -175,7 +174,7 @@ def digest(numerics: Mapping[str, Any]) -> str:
     """Twelve digits that stand for numerics; of a row read from a table, those that it had."""
     if numerics.keys() == {"digest"}:
         return str(numerics["digest"])
-    return hashlib.sha256(json.dumps(numerics, sort_keys=True).encode()).hexdigest()[:12]
+    return numerics_digest(numerics)
 
 
 def habits(cell: Cell) -> tuple[tuple[str, ...], int]:
