@@ -1,9 +1,12 @@
 """Every mistake is one line on stderr and exit status 2, and leaves nothing behind."""
 
+import contextlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,6 +130,22 @@ def test_who_presses_control_c_goes_on_with_the_same_command(
     assert "trainings kept from before: 1" in shown
     assert len(done) == 5 + 3
     assert Path("out/result.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_the_exit_status_names_the_signal_whatever_a_library_makes_of_it(
+    number: signal.Signals, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(_: object) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(number)
+            time.sleep(60)
+        raise KeyboardInterrupt  # as Ray's wait does
+
+    monkeypatch.setattr(api, "inspect", stopped)
+    before = signal.getsignal(number)
+    assert cli("inspect", "ticket") == (128 + number, "", "tombola: stopped.\n")
+    assert signal.getsignal(number) == before
 
 
 def test_tasks_and_models_are_listed(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

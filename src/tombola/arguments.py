@@ -95,7 +95,7 @@ def command(verb: str, options: Namespace, *names: str) -> str:
         names: the flags that matter to it besides the plan, its data and the store.
     """
     words = ["tombola", verb, options.plan]
-    for name in ("data", "store", *names):
+    for name in dict.fromkeys(("data", "store", *names)):
         if (value := getattr(options, name, None)) is not None:
             flag, text = f"--{name.replace('_', '-')}", str(value)
             words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]

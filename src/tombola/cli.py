@@ -1,14 +1,15 @@
 """The command line: one verb each, its flags taken from the specs.
 
 Exit status: 0 done, 1 if a job of a plan has failed or a store is damaged, 2 for anything that the
-user can mend, 130 after Ctrl-C, 143 after SIGTERM.
+user can mend, 130 after Ctrl-C, 143 after SIGTERM, 129 where the terminal was closed.
 """
 
 import os
 import signal
 import sys
 from argparse import SUPPRESS, Namespace
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from tombola import __version__
@@ -242,12 +243,25 @@ TRAIN = ("find", "evaluate", "run")
 """The verbs that keep what they have finished."""
 
 
-class _Terminated(KeyboardInterrupt):
-    """A batch system wants its machine back."""
+@contextmanager
+def _stopping() -> Iterator[list[int]]:
+    """Let a batch system that wants its machine back, and a terminal that is closed, stop the work
+    as Ctrl-C does; the numbers of the signals that came."""
+    came: list[int] = []
 
+    def stop(number: int, _: object) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
 
-def _terminate(*_: object) -> None:
-    raise _Terminated
+    there = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    before = {s: handler for s, handler in there.items() if handler not in (signal.SIG_IGN, None)}
+    for each in before:
+        signal.signal(each, stop)
+    try:
+        yield came
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -256,19 +270,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.setdefault(name, value)
     open_streams()
     given = sys.argv[1:] if argv is None else argv
-    before = signal.signal(signal.SIGTERM, _terminate)
+    with _stopping() as signals:
+        return _guarded(given, signals)
+
+
+def _guarded(given: Sequence[str], signals: Sequence[int]) -> int:
+    """Run one verb; whatever a user can mend is one line."""
     try:
         with whole_output():
             return _run(given)
     except TombolaError as error:
         complain(printable(error))
         return 2
-    except KeyboardInterrupt as stopped:
+    except KeyboardInterrupt:
         kept = "What was finished is kept; the same command goes on."
-        complain(f"stopped. {kept}" if given[0] in TRAIN else "stopped.")
-        return 143 if isinstance(stopped, _Terminated) else 130
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        complain(f"stopped. {kept}" if given and given[0] in TRAIN else "stopped.")
+        return 128 + (signals[0] if signals else signal.SIGINT)
 
 
 if __name__ == "__main__":

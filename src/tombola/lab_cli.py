@@ -82,7 +82,7 @@ def run(options: Namespace) -> int:
         console,
         kept=len(plan.jobs) - report.counted,
         seconds=time.monotonic() - began,
-        command=command("run", options, *(LabSpec.__dataclass_fields__.keys() - {"store"})),
+        command=command("run", options, *LabSpec.__dataclass_fields__),
     )
     return 1 if report.failed else 0
 

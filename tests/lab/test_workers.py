@@ -1,6 +1,7 @@
 """Who does the work changes nothing: the same bits from one process, several, two ranks, or Ray."""
 
 import contextlib
+import dataclasses
 import json
 import multiprocessing
 import os
@@ -23,8 +24,9 @@ from tombola.lab.run import run
 from tombola.lab.store import Store
 from tombola.lab.subjects import Subjects
 from tombola.lab.work import Job
-from tombola.lab.workers import Pool, _launch
+from tombola.lab.workers import Pool, _launch, work
 from tombola.specs import LabSpec
+from tombola.task.tasks import Task
 
 PLAN = """\
 version: 1
@@ -126,6 +128,103 @@ def test_a_job_that_kills_every_worker_fails_with_a_reason(
 
 def _die(*_: object) -> None:
     os._exit(7)
+
+
+class Listener:
+    """Keeps what is told of jobs."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.errors: list[Exception] = []
+
+    def step(self, key: str, done: int, steps: int) -> bool:
+        return True
+
+    def done(self, key: str) -> None:
+        self.ended.append(key)
+
+    def failed(self, key: str, error: Exception) -> None:
+        self.errors.append(error)
+
+
+def _answer(pipe: Any, folder: str) -> None:
+    while pipe.recv():
+        pipe.send(("done",))
+
+
+def test_a_worker_that_died_before_its_order_is_replaced(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tombola.lab.workers.work", _answer)
+    pool, news = Pool(Store(tmp_path / "store"), 1), Listener()
+    order = order_of(plan.jobs[0], keep_weights=False, threads=1, processes=1)
+    hand = pool._hire()
+    hand.process.kill()
+    hand.process.join()
+    pool.give(order, news)
+    while not news.ended:
+        pool.wait(60, news)
+    assert (news.ended, news.errors, pool.room) == ([order.key], [], 1)
+    pool.close()
+
+
+def test_without_room_for_another_process_one_line_says_so(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    pool = Pool(Store(tmp_path / "store"), 2)
+    monkeypatch.setattr(pool._context.Process, "start", refuse)
+    order = order_of(plan.jobs[0], keep_weights=False, threads=1, processes=1)
+    with pytest.raises(TombolaError, match=r"got: Resource .* unavailable\. Take fewer --workers"):
+        pool.give(order, Listener())
+
+
+def _work_with_ranks(pipe: Any, folder: str, ranks: str) -> None:
+    sys.executable = ranks
+    work(pipe, folder)
+
+
+def test_a_worker_that_is_ended_ends_the_processes_of_its_training(
+    plan: Plan, tmp_path: Path
+) -> None:
+    ranks, started = tmp_path / "python", tmp_path / "started"
+    lines = ("#!/bin/sh", f"echo $$ > {started}.new", f"mv {started}.new {started}")
+    ranks.write_text("\n".join([*lines, "exec sleep 1000\n"]))
+    ranks.chmod(0o755)
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    Store(tmp_path / "store")
+    words = (theirs, str(tmp_path / "store"), str(ranks))
+    worker = context.Process(target=_work_with_ranks, args=words)
+    worker.start()
+    ours.send(order_of(plan.jobs[0], keep_weights=False, threads=1, processes=2).to_json())
+    while not started.exists():
+        assert worker.is_alive()
+        time.sleep(0.05)
+    worker.terminate()
+    worker.join()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
+
+
+def test_an_order_for_elsewhere_has_full_paths(
+    plan: Plan, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in ("models/mine", "rows", "mini"):
+        Path(place).mkdir(parents=True)
+    order = order_of(plan.jobs[0], keep_weights=False, threads=1, processes=1)
+    task = dataclasses.replace(Task.from_json(order.task), data="rows").to_json()
+    near = dataclasses.replace(order, model="models/mine", folder="rows", task=task)
+    far = near.anywhere()
+    assert (far.model, far.folder) == (str(tmp_path / "models/mine"), str(tmp_path / "rows"))
+    assert Task.from_json(far.task).data == str(tmp_path / "rows")
+    assert (far.key, far.spec) == (near.key, near.spec)
+    for name in ("mini", "owner/name", "bert-base-uncased"):
+        assert dataclasses.replace(near, model=name).anywhere().model == name
+    assert dataclasses.replace(near, folder="hub:owner/name").anywhere().folder == "hub:owner/name"
 
 
 class Deaf:

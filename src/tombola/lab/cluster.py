@@ -89,7 +89,7 @@ class Cluster:
         self._token.touch()
         cargo = None if self._shared else self.ray.put(self._cargo(order))
         remote = self._far_work.options(name=order.label)
-        handle = remote.remote(order.to_json(), self._place(), cargo)
+        handle = remote.remote(order.anywhere().to_json(), self._place(), cargo)
         self._pending[handle] = order
 
     def _place(self) -> tuple[str, str]:

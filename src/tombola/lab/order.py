@@ -4,8 +4,11 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from tombola.lab.work import Job, Named
+from tombola.task.embedded import EMBEDDED
+from tombola.task.tasks import Task
 
 __all__ = ["Order", "order_of"]
 
@@ -32,6 +35,16 @@ class Order(Named):
     peers: list[str] = dataclasses.field(default_factory=list)
     """The plan's other trainings, which must have the same numerics."""
 
+    def anywhere(self) -> "Order":
+        """The same with full paths, for a worker that is in another folder."""
+        task = Task.from_json(self.task)
+        return dataclasses.replace(
+            self,
+            model=self.model if self.model in EMBEDDED else _full(self.model),
+            task=dataclasses.replace(task, data=_full(task.data)).to_json(),
+            folder=None if self.folder is None else _full(self.folder),
+        )
+
     def to_json(self) -> str:
         """One line of JSON."""
         return json.dumps(dataclasses.asdict(self))
@@ -40,6 +53,12 @@ class Order(Named):
     def from_json(cls, text: str) -> "Order":
         """What `to_json` wrote."""
         return cls(**json.loads(text))
+
+
+def _full(place: str) -> str:
+    """A path that is there, from the root; what is none, as a name on the hub, stays."""
+    path = Path(place)
+    return str(path.absolute()) if place and path.exists() else place
 
 
 def order_of(

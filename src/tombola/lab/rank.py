@@ -15,11 +15,14 @@ __all__ = ["main"]
 
 def main(order_file: str, folder: str) -> int:
     """Do this process's part; the first one keeps the result and tells how it goes."""
+    parent = os.getppid()
     order = Order.from_json(Path(order_file).read_text(encoding="utf-8"))
     try:
         here = accelerator()
 
         def step(done: int, steps: int) -> None:
+            if os.getppid() != parent:  # torchrun was killed, and nobody waits for this any more
+                os._exit(1)
             if here.is_main_process:
                 print("step", done, steps, flush=True)
 

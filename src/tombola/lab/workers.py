@@ -103,19 +103,28 @@ class Pool:
 
     def give(self, order: Order, news: News) -> None:
         """Hand a job to a worker that has none."""
-        del news
         hand = next((hand for hand in self._hands if hand.order is None), None) or self._hire()
         hand.order = order
         self._tries[order.key] = self._tries.get(order.key, 0) + 1
-        hand.pipe.send(order.to_json())
+        try:
+            hand.pipe.send(order.to_json())
+        except OSError:  # it has died before it got the order
+            self._bury(hand, news)
 
     def _hire(self) -> _Hand:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=work, args=(theirs, str(self.store.folder)), daemon=True
         )
-        process.start()
-        theirs.close()
+        try:
+            process.start()
+        except OSError as error:
+            raise TombolaError(
+                f"expected another process on this machine, got: {error.strerror or error}. "
+                "Take fewer --workers."
+            ) from None
+        finally:
+            theirs.close()
         self._hands.append(_Hand(process, ours))
         return self._hands[-1]
 
@@ -155,14 +164,15 @@ class Pool:
             self.give(hand.order, news)
             return
         code = hand.process.exitcode
-        how = f"signal {-code}" if code < 0 else f"exit status {code}"
-        news.failed(
-            hand.order.key,
-            TombolaError(
-                f"expected a worker to do {hand.order.label}, got {TRIES} that died of {how}. "
-                "Is there memory for so many? Take fewer --workers."
-            ),
-        )
+        how, remedy = f"signal {-code}", "Is there memory for so many? Take fewer --workers."
+        if code >= 0:
+            how = f"exit status {code}"
+            remedy = (
+                "What it said stands above. A script of yours that takes workers needs "
+                "`if __name__ == '__main__':` around its calls."
+            )
+        told = f"expected a worker to do {hand.order.label}, got {TRIES} that died of {how}. "
+        news.failed(hand.order.key, TombolaError(told + remedy))
 
     def close(self) -> None:
         """End every worker."""
@@ -185,6 +195,7 @@ def work(pipe: Connection, folder: str) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's, which then ends us
+    signal.signal(signal.SIGTERM, _leave)
     parent = os.getppid()
     worker = Worker(Store(folder))
     while True:
@@ -204,6 +215,11 @@ def work(pipe: Connection, folder: str) -> None:
             pipe.send(("failed", type(error).__name__, str(error)))
         else:
             pipe.send(("done",))
+
+
+def _leave(*_: object) -> None:
+    """End this worker as an exception does, so that the processes which it has started end too."""
+    raise SystemExit(143)
 
 
 def revive(name: str, message: str) -> Exception:
