@@ -116,7 +116,7 @@ def show_status(plan: Plan, store: Store, console: Console) -> None:
         steps = f"step {progress['done']} of {progress['steps']}" if progress else "begun"
         place = f"{holder['host']}, process {holder['pid']}"
         say(console, f"running  {job.label}: {steps} ({place})")
-    done = len(plan.jobs) - len(todo) - len(halted)
+    done = sum(store.intact(job.key) for job in plan.jobs)  # some are trained again for weights
     left = remaining(plan, store, todo) if done and todo else None
     work = "" if left is None else f", about {_duration(left)} of work left"
     lost = f", {len(halted)} can't be done after a training that diverged" * bool(halted)
