@@ -91,7 +91,7 @@ def test_texts_and_answers_that_can_not_be_used_are_counted_apart(
     ]
     write(rows, tmp_path / "train")
     write(rows[:1], tmp_path / "test")
-    with pytest.raises(DataError, match=r"column 'question': .* needs a text, got 'None'"):
+    with pytest.raises(DataError, match=r"column 'question': .* needs a text, got nothing"):
         read(task, "train", tmp_path)
     found = read(replace(task, drop_bad_rows=True), "train", tmp_path)
     assert (len(found.rows), found.dropped) == (1, {"question": 1, "answers": 3})

@@ -24,6 +24,8 @@ STRAY: list[tuple[str, int]] = [
     ('"open,0\nfoo,1\na 5",1\nbar,0\n', 2),
     ('"open,good\nfoo,bad\na 5",bad\nbar,good\n', 2),
     ('"a"b,0\nfoo,1\n', 2),
+    ('foo,"0\nbar,1\nlast,0"\nmore,1\n', 2),
+    ('foo,"good\nbar,bad\nlast,good"\nmore,bad\nmost,good\n', 2),
     ('"two\nlines ""said""",0\n"open,1\nbar,0\n', 4),
     ('foo,0\n"open,1,2\nbar"",0\n', 3),
 ]

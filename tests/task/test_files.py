@@ -1,5 +1,6 @@
 """What is amiss with a folder of files is told in one line."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def test_labels_that_are_written_out_are_classes(tmp_path: Path) -> None:
     assert (
         "row 3, counted from 0, column 'label': the train split of task 'sentiment' needs" in said
     )
-    assert "one of the 2 classes negative, positive, got 'fine'." in said
+    assert "one of the 2 classes 'negative', 'positive', got 'fine'." in said
 
 
 def write(folder: Path, split: str, rows: list[dict[str, Any]], part: int = 0) -> Path:
@@ -144,3 +145,17 @@ def test_what_datasets_caches_beside_a_split_is_no_part_of_it(tmp_path: Path) ->
     assert len(list((tmp_path / "train").glob("cache-*.arrow"))) == 1
     found = read_split(load_task("sentiment"), "train", tmp_path)
     assert [row["sentence"] for row in found] == ["A Film", "A Plot"]
+
+
+def test_a_list_may_be_the_data_of_an_object_and_one_line_is_a_row(tmp_path: Path) -> None:
+    row = {"sentence": "a film", "label": 1}
+    for content in (json.dumps({"version": 1, "data": [row]}, indent=1), json.dumps(row)):
+        (tmp_path / "train.json").write_text(content)
+        assert read_split(load_task("sentiment"), "train", tmp_path) == [row]
+
+
+def test_json_that_is_damaged_is_told_with_its_line(tmp_path: Path) -> None:
+    row = json.dumps(ROW)
+    for damage in ("{", "[" * 100_000, f'{{"label": {"1" * 5000}}}'):
+        (tmp_path / "train.jsonl").write_text(f"{row}\n\n{damage}\n{row}\n")
+        assert "train.jsonl' is neither a JSON list nor JSON lines: line 3: " in refusal(tmp_path)

@@ -46,7 +46,7 @@ def test_numbers_in_a_csv_file_are_classes_or_values_as_the_kind_says(tmp_path: 
     assert classes.labels == ("0", "2", "10")
     assert [row["label"] for row in read_split(classes, "train")] == [0, 1, 2]
     (tmp_path / "test.csv").write_text("title,body,stars\na,b,1\n")
-    with pytest.raises(DataError, match=r"test.csv', line 2, .* 3 classes 0, 2, 10, got '1'\."):
+    with pytest.raises(DataError, match=r"test.csv', line 2, .* '0', '2', '10', got '1'\."):
         read_split(classes, "test")
     (tmp_path / "test.csv").write_text("title,body,stars\na,b,2.0\nc,d,+010\n")
     assert [row["label"] for row in read_split(classes, "test")] == [1, 2]
@@ -65,6 +65,16 @@ def test_numbers_in_a_csv_file_are_classes_or_values_as_the_kind_says(tmp_path: 
         (TaskSpec(text_columns=("titel",)), "expected the column 'titel' of --text-columns"),
         (TaskSpec(text_columns=("title",)), "expected the column 'label' of --label-column"),
         (TaskSpec(kind="span"), "no kind of csv:DIR 'span'"),
+        (
+            TaskSpec(kind="multi-label"),
+            r"multi-label classification\) is not there yet",
+        ),
+        (TaskSpec(kind="token-classification"), "is not there yet. There are the kinds"),
+        (TaskSpec(kind="clm"), "causal language modelling"),
+        (
+            TaskSpec(text_columns=("title",), label_column="stars", metric="macro-f1"),
+            r"F1 averaged over classes\) is not there yet",
+        ),
         (
             TaskSpec(text_columns=("title",), label_column="stars", metric="pearson"),
             "no metric of kind classification 'pearson'",

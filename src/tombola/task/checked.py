@@ -106,7 +106,7 @@ def _label(label: Any, task: Task, found: Checked) -> float:
 
 def _classes(task: Task) -> str:
     """What a label may be."""
-    few = ", ".join(task.labels[:8]) + (", ..." if len(task.labels) > 8 else "")
+    few = ", ".join(map(cut, task.labels[:8])) + (", ..." if len(task.labels) > 8 else "")
     return f"one of the {len(task.labels)} classes {few}"
 
 
@@ -132,7 +132,8 @@ def bad_row(part: Part, number: int, column: str, needed: str, came: Any) -> Dat
         came: what stands there.
     """
     return DataError(
-        f"{part.file!r}, {part.place(number)}, column {column!r}: {needed}, got {cut(came)}. "
+        f"{part.file!r}, {part.place(number)}, column {column!r}: {needed}, got "
+        f"{'nothing' if came is None else cut(came)}. "
         "Correct the row, or leave such rows out with --drop-bad-rows."
     )
 

@@ -148,20 +148,22 @@ def _swallowing(table: _Table, text: str, delimiter: str) -> int | None:
     like those of the other rows: the same, or numbers where all are numbers.
     """
     long = [span for span in table.lines if span[1] > span[0]]
+    rows = [row for row, (a, b) in zip(table.rows, table.lines, strict=True) if a == b]
     if not long or len(table.header) < 2:
         return None
     lines = list(io.StringIO(text, newline=""))
-    likes = [_like([row[at] for row in table.rows]) for at in range(len(table.header))]
+    likes = [_like(at, rows or table.rows, table.rows) for at in range(len(table.header))]
     for first, last in long:
         inside = [line.rstrip("\r\n").split(delimiter) for line in lines[first - 1 : last]]
         if all(len(fields) == len(likes) for fields in inside) and any(
-            all(like(fields[at]) for fields in inside) for at, like in enumerate(likes)
+            all(like(fields[at].strip('"')) for fields in inside) for at, like in enumerate(likes)
         ):
             return _opening(text, first, delimiter)
     return None
 
 
-def _like(values: list[str]) -> Callable[[str], bool]:
-    """Whether a value is like those of a column."""
-    known = set(values)
-    return is_number if all(map(is_number, known)) else known.__contains__
+def _like(at: int, plain: list[list[str]], rows: list[list[str]]) -> Callable[[str], bool]:
+    """Whether a value is like those of a column: a number where those of plain rows are."""
+    if all(is_number(row[at]) for row in plain):
+        return is_number
+    return {row[at] for row in rows}.__contains__

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,14 +45,9 @@ class Files:
         return sorted(self.files)
 
     def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[Part]:
-        """The rows of each file of a split; once there are `limit` rows, no further file."""
-        count = 0
+        """The rows of each file of a split, which is read when it is asked for."""
         for path in self.files[split]:
-            part = _read(path, wanted, split)
-            yield part
-            count += len(part.rows)
-            if 0 < limit <= count:
-                break
+            yield _read(path, wanted, split)
 
 
 def labelled_files(place: Path) -> Files:
@@ -169,16 +165,8 @@ def _arrow(path: Path, wanted: Sequence[str]) -> Part:
 
 
 def _json(path: Path, wanted: Sequence[str]) -> Part:
-    """A list of objects, or an object on each line."""
-    text = read_text(path)
-    try:
-        if text.lstrip().startswith("["):
-            rows, places = json.loads(text), None
-        else:
-            lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
-            rows, places = [json.loads(line) for _, line in lines], [n for n, _ in lines]
-    except (ValueError, RecursionError) as error:  # ValueError: a number of too many digits, too
-        raise DataError(f"{str(path)!r} is neither a JSON list nor JSON lines: {error}.") from None
+    """A list of objects, alone or as `data` of an object; or an object on each line."""
+    rows, places = _json_rows(read_text(path), path)
 
     def place(number: int) -> str:
         return numbered(number) if places is None else f"line {places[number]}"
@@ -189,6 +177,30 @@ def _json(path: Path, wanted: Sequence[str]) -> Part:
     columns = dict.fromkeys(name for row in rows for name in row)
     kept = [{name: row[name] for name in wanted if name in row} for row in rows]
     return Part(file=str(path), columns=tuple(columns), rows=kept, place=place)
+
+
+def _json_rows(text: str, path: Path) -> tuple[list[Any], list[int] | None]:
+    """The rows, and the line of each where they have one of their own."""
+    rows: list[Any] = []
+    places: list[int] = []
+    line = 0
+    try:
+        with suppress(ValueError):
+            whole = json.loads(text)
+            if isinstance(whole, dict):
+                whole = whole.get("data")
+            if isinstance(whole, list):
+                return whole, None
+        for line, content in enumerate(text.split("\n"), 1):
+            if content.strip():
+                rows.append(json.loads(content))
+                places.append(line)
+    except (ValueError, RecursionError) as error:  # ValueError: a number of too many digits, too
+        reason = str(error).rstrip(".")
+        raise DataError(
+            f"{str(path)!r} is neither a JSON list nor JSON lines: line {max(line, 1)}: {reason}."
+        ) from None
+    return rows, places
 
 
 def _text(path: Path, wanted: Sequence[str]) -> Part:

@@ -110,6 +110,7 @@ def _check_columns(spec: TaskSpec, texts: tuple[str, ...], label: str, part: Par
                 raise DataError(
                     f"expected the column {name!r} of {flag} in {part.file!r}, {there}."
                 )
+        part.check(names, f"{flag} of {CSV}DIR")
 
 
 def _classes(parts: list[Part], label: str, spec: TaskSpec) -> tuple[str, ...]:
@@ -119,4 +120,10 @@ def _classes(parts: list[Part], label: str, spec: TaskSpec) -> tuple[str, ...]:
             if class_name(row.get(label)) is None and not spec.drop_bad_rows:
                 needed = "a classification needs a class in every row"
                 raise bad_row(part, number, label, needed, row.get(label))
-    return classes_in(row.get(label) for part in parts for row in part.rows)
+    classes = classes_in(row.get(label) for part in parts for row in part.rows)
+    if len(classes) < 2:
+        raise DataError(
+            f"expected two classes or more in the column {label!r} of the training rows in "
+            f"{parts[0].file!r}, got {listed(classes)}. Check the column, or name --labels."
+        )
+    return classes

@@ -61,11 +61,14 @@ NOT_YET = {
     "multi-label-classification": "multi-label classification",
     "token-classification": "token classification",
     "ner": "token classification",
+    "clm": "causal language modelling",
+    "causal-lm": "causal language modelling",
+    "text-generation": "text generation",
     "macro-f1": "F1 averaged over classes",
     "micro-f1": "F1 averaged over classes",
     "weighted-f1": "F1 averaged over classes",
 }
-"""Kinds and metrics that are not there yet -> what they are."""
+"""Kinds, tasks and metrics that are not there yet -> what they are."""
 
 LISTS = ("texts", "labels", "more", "sizes")
 
@@ -229,6 +232,8 @@ def load_task(name: str) -> Task:
     """
     if Path(name).suffix in (".yaml", ".yml"):
         return _read(Path(name))
+    if name in NOT_YET:
+        raise not_yet(name)
     if name not in task_names():
         raise unknown("task", name, task_names())
     path = CATALOG / f"{name}.yaml"
