@@ -102,6 +102,7 @@ def test_a_result_says_everything_that_is_documented(found: api.Found, tiny: Pat
     assert result == json.loads(json.dumps(found.to_json()))
     assert set(result) == {
         *("task", "model", "metric", "split", "dense", "rounds", "controls", "trivial", "verdict"),
+        *("margin", "tuned"),
         *("ticket", "tickets", "seconds", "summed_learning_rate", "whole_model_sparsity"),
         *("left_out", "counts", "notes", "output", "key"),
     }
@@ -321,6 +322,7 @@ def test_a_ticket_is_evaluated_with_fresh_seeds(
     )
     assert told.to_json().keys() == {
         *("task", "model", "metric", "split", "init", "sparsity", "dense", "scores", "verdict"),
+        "margin",
         *("ticket", "seconds", "notes", "counts", "output", "key"),
     }
     assert json.loads((tmp_path / "out" / "result.json").read_text()) == told.to_json()

@@ -1,27 +1,29 @@
 """What tombola does, one function each; the command line is made of these."""
 
-import dataclasses
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from tombola.documents import json_text
-from tombola.errors import OutputError, SpecError, TicketError
+from tombola.errors import DataError, OutputError, SpecError, TicketError
 from tombola.lab import plan as plans
 from tombola.lab.artefacts import keep_mask, read_mask, results
 from tombola.lab.engine import Report, Watch
 from tombola.lab.options import evaluate_options, find_options
+from tombola.lab.origin import Origin, origin_of, told
 from tombola.lab.output import Output
-from tombola.lab.plan import Search, Subject
+from tombola.lab.plan import Job, Search, Subject
 from tombola.lab.run import run
 from tombola.lab.search import evaluation, finding
-from tombola.lab.store import Store
+from tombola.lab.store import Result, Store
 from tombola.lab.subjects import Subjects
+from tombola.lab.tuning import Tuned, tuning
 from tombola.lab.work import VERSIONS, job_version
-from tombola.specs import FindSpec, exact, key, knobs
+from tombola.specs import TUNE, FindSpec, LabSpec, exact, key, knobs
 from tombola.study.findings import (
     Evaluated,
     Found,
@@ -29,8 +31,9 @@ from tombola.study.findings import (
     found_in,
     whole_model_sparsity,
 )
+from tombola.study.margins import TICKET, margin_of
 from tombola.task.embedded import model_path
-from tombola.task.tasks import Task, task_names
+from tombola.task.tasks import Task, load_task, on_hub, task_names
 from tombola.ticket.folder import directory_size, write_file
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
@@ -74,28 +77,45 @@ def find(
     Raises: TombolaError, if an option, the model or the data are not usable.
     """
     spec, task, recipe, lab = find_options(options)
-    known = Subjects(Path(lab.store))
+    known, watch, tuned = Subjects(Path(lab.store)), watch or Watch(), None
     subject = known.subject(spec.model, task, recipe, scope=spec.scope, folder=_folder(data))
+    if options.get("learning_rate") == TUNE:
+        tuned = _tuned(known.with_dev(subject), spec, lab, watch)
+        recipe = replace(subject.recipe, learning_rate=tuned.learning_rate)
+        subject = replace(subject, recipe=recipe)
     made_of = _made_of(
         subject, **{k: v for k, v in knobs(spec).items() if k not in ("model", "task")}
     )
     name = key("find", _version(FIND_VERSION, made_of, spec.controls), **made_of)
     default = Path("runs") / f"{_slug(task)}-{spec.sparsity:f}-{name[:8]}"
     place = Output(Path(output) if output else default, made_of)
-    jobs, watch = finding(subject, spec), watch or Watch()
+    jobs = finding(subject, spec)
     watch.subject(subject)
     store = _done(*run(jobs.plan, lab, watch))
     known.save()
+    margin = margin_of(task, _result(store, jobs.scoring))
+    tuned_so = tuned.to_json() if tuned else None
+    more = {**told(subject, margin=margin.points), **({"tuned": tuned_so} if tuned_so else {})}
     from tombola.ship import picture  # altair is not needed before the first step
 
     with _kept_in(store):
         folder = place.open()
         tickets = {
-            str(seed): _ticket(store, subject, spec, search, folder)
+            str(seed): _ticket(store, subject, spec, search, folder=folder, more=more)
             for seed, search in jobs.searches.items()
             if store.has(search.trainings[spec.sparsity].key)
         }
-        found = found_in(store, subject, spec, jobs, tickets=tickets, output=str(folder), key=name)
+        found = found_in(
+            store,
+            subject,
+            spec,
+            jobs,
+            margin=margin,
+            tuned=tuned_so,
+            tickets=tickets,
+            output=str(folder),
+            key=name,
+        )
         if any(value is not None for value in found.dense["values"]):
             picture.save(found.to_json(), place.folder)
         write_file(place.folder / "result.json", json_text(found.to_json()))
@@ -112,6 +132,17 @@ def _kept_in(store: Store) -> Iterator[None]:
             f"{error} Every training is kept in {str(store.folder)!r}: the same command, or one "
             "with another --output, trains nothing again."
         ) from None
+
+
+def _tuned(subject: Subject, spec: FindSpec, lab: LabSpec, watch: Watch) -> Tuned:
+    """The learning rate that does best on dev, by the dense network of the first seed."""
+    jobs = tuning(subject, spec.seeds[0])
+    store, report = run(jobs.plan, lab, watch)
+    return jobs.chosen(store, report)
+
+
+def _result(store: Store, job: Job | None) -> Result | None:
+    return store.read(job.key) if job else None
 
 
 def _slug(task: Task) -> str:
@@ -137,6 +168,7 @@ def _made_of(subject: Subject, **more: Any) -> dict[str, Any]:
         "data": subject.data,
         "task": subject.task.identity,
         "train": knobs(subject.recipe),
+        **_own_margin(subject.task),
         **more,
     }
     made_of: dict[str, Any] = json.loads(json.dumps(content))
@@ -149,8 +181,22 @@ def _version(own: int, made_of: dict[str, Any], controls: Iterable[str] = ()) ->
     return own + job_version("train", made_of) - VERSIONS["train"] + revised
 
 
-def _ticket(store: Store, subject: Subject, spec: FindSpec, search: Search, folder: Path) -> str:
-    """Write the ticket of one seed's search."""
+def _own_margin(task: Task) -> dict[str, float]:
+    """The margin, where it is another than the catalog's or the rule's."""
+    known = task.name in task_names() and task.margin == load_task(task.name).margin
+    return {} if known or task.by_rule else {"margin": task.margin}
+
+
+def _ticket(
+    store: Store,
+    subject: Subject,
+    spec: FindSpec,
+    search: Search,
+    *,
+    folder: Path,
+    more: dict[str, Any],
+) -> str:
+    """Write the ticket of one seed's search, which tells `more` of it, too."""
     mask, training = search.masks[spec.sparsity], search.trainings[spec.sparsity]
     dense, run = results(store, [search.dense, training])
     ticket = Ticket(
@@ -169,9 +215,9 @@ def _ticket(store: Store, subject: Subject, spec: FindSpec, search: Search, fold
             "whole_model_sparsity": whole_model_sparsity(run),
             "dense": dense.facts["score"],
             "ticket": run.facts["score"],
-            "recipe": dataclasses.asdict(subject.recipe),
             "numerics": run.numerics,
             "key": run.key,
+            **more,
             **({"rounds": [f"{each:f}" for each in spec.rounds]} if spec.rounds else {}),
         },
     )
@@ -203,13 +249,19 @@ def evaluate(
     Raises: TombolaError, if an option, the ticket, the model or the data are not usable.
     """
     loaded = Ticket.load(ticket)
-    if loaded.task and not options.get("task") and loaded.task not in task_names():
+    origin = origin_of(loaded.task, loaded.provenance)
+    if loaded.task and not options.get("task") and origin.task is None:
         raise SpecError(
             f"{str(ticket)!r} was found on {loaded.task!r}, which is no task that comes with "
             "tombola. Name it with --task, as the search did."
         )
     place = model or loaded.model
-    spec, task, recipe, lab = evaluate_options(options, loaded.task or FindSpec.task, place)
+    spec, task, recipe, lab = evaluate_options(options, origin, place)
+    if not options.get("task"):
+        data = data or _still_there(origin, str(ticket))
+    from_search = task.by_rule and origin.is_of(task) and origin.margin is not None
+    if from_search:
+        task = replace(task, margin=float(origin.margin or 0), by_rule=False)
     if loaded.seed in spec.seeds:
         raise SpecError(
             f"a ticket is evaluated on seeds other than that of its search, got {loaded.seed}. "
@@ -228,10 +280,14 @@ def evaluate(
     watch.subject(subject)
     store = _done(*run(jobs.plan, lab, watch))
     known.save()
+    margin = margin_of(task, _result(store, jobs.scoring))
+    if from_search:
+        margin = replace(margin, origin=TICKET)
     evaluated = evaluated_in(
         store,
         subject,
         jobs,
+        margin=margin,
         init=spec.init,
         sparsity=loaded.sparsity,
         ticket=str(ticket),
@@ -241,6 +297,20 @@ def evaluate(
     with _kept_in(store):
         write_file(folder.open() / "result.json", json_text(evaluated.to_json()))
     return evaluated
+
+
+def _still_there(origin: Origin, ticket: str) -> str | None:
+    """Where the data of a ticket's search are, if not in the package.
+
+    Raises: DataError, if there is no such folder any more.
+    """
+    place = origin.place
+    if place is not None and not on_hub(place) and not Path(place).exists():
+        raise DataError(
+            f"expected the data that {ticket!r} was found on in {place!r}, got nothing there. "
+            "Name it with --data."
+        )
+    return place
 
 
 def _belongs(ticket: Ticket, subject: Subject) -> None:

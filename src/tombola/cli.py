@@ -30,7 +30,7 @@ from tombola.import_cli import import_masks, import_parser
 from tombola.lab_cli import run, run_parser, status, status_parser, store, store_parser
 from tombola.printable import printable
 from tombola.registry import unknown
-from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
+from tombola.specs import SEEDS, TUNE, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
 from tombola.streams import complain, open_streams, whole_output
 from tombola.study_cli import claims, matching, study_parser, table, table_parser, transfer
 from tombola.waiting import load_share, waiting
@@ -44,11 +44,11 @@ model = AutoModel.from_pretrained(tombola.model_path({model!r}))
 tombola.Ticket.load({ticket!r}).apply(model)"""
 
 
-def _experiment_flags(parser: Parser) -> None:
-    """The flags that every experiment has besides its own."""
+def _experiment_flags(parser: Parser, words: Mapping[str, str] = {}) -> None:
+    """The flags that every experiment has besides its own; `words` as `add_flags` takes them."""
     add_flags(parser.add_argument_group("task"), TaskSpec, default="")
     recipe = parser.add_argument_group("training (by default the task's recipe)")
-    add_flags(recipe, TrainSpec, leave_out=SEEDS, default="")
+    add_flags(recipe, TrainSpec, leave_out=SEEDS, default="", words=words)
     add_flags(parser.add_argument_group("laboratory"), LabSpec)
     places = parser.add_argument_group("files")
     places.add_argument(
@@ -71,7 +71,7 @@ def _experiment_flags(parser: Parser) -> None:
 
 def _find_parser(parser: Parser) -> None:
     add_flags(parser.add_argument_group("search"), FindSpec)
-    _experiment_flags(parser)
+    _experiment_flags(parser, {"learning_rate": TUNE})
 
 
 def _find(options: Namespace) -> int:

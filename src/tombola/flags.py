@@ -6,10 +6,11 @@ import dataclasses
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, NoReturn
+from types import UnionType
+from typing import Any, NoReturn, get_args
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -121,6 +122,7 @@ def add_flags(
     *,
     leave_out: Iterable[str] = (),
     default: str | None = None,
+    words: Mapping[str, str] = {},
 ) -> None:
     """One flag for each field of a spec.
 
@@ -130,17 +132,21 @@ def add_flags(
         leave_out: fields without a flag.
         default: what the help says of the default instead of the field's own; flags that are
             not given are left out of the result either way.
+        words: field -> a word that may stand for its value.
     """
     fields = {field.name: field for field in dataclasses.fields(spec)}
     for name, text in field_help(spec).items():
         if name not in leave_out:
             field, flag = fields[name], f"--{name.replace('_', '-')}"
+            kind = _given(field.type)
             said = _shown(field.default) if default is None else default
-            if field.type is bool:
+            if kind is bool:
                 what: dict[str, Any] = {"action": "store_true"}
                 said = ""
             else:
-                what = {"type": _reader(field.type), "metavar": _metavar(field.type)}
+                what = {"type": _reader(kind), "metavar": _metavar(kind)}
+                if word := words.get(name):
+                    what = {"type": _or_word(word, what["type"]), "metavar": f"X|{word}"}
             about = text.rstrip(".") + (f" (default: {said})" if said else "")
             parser.add_argument(
                 flag, default=argparse.SUPPRESS, help=about.replace("%", "%%"), **what
@@ -161,6 +167,17 @@ def field_help(spec: type) -> dict[str, str]:
                 ):
                     about.setdefault(name, " ".join(text.split()))
     return about
+
+
+def _given(kind: Any) -> Any:
+    """The type of a field where something is given; it may be None where nothing is."""
+    several = [each for each in get_args(kind) if each is not type(None)]
+    return several[0] if isinstance(kind, UnionType) else kind
+
+
+def _or_word(word: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Reads that word as it stands, and anything else as before."""
+    return lambda text: text if text == word else read(text)
 
 
 def _shown(default: Any) -> str:

@@ -116,7 +116,7 @@ def store_parser(parser: Parser) -> None:
         "keys", metavar="KEY", nargs="*", help="of `show` and `forget`: the first digits do"
     )
     store_flag(parser)
-    parser.add_argument("--kind", help="of `list`: train, prune or interpolate")
+    parser.add_argument("--kind", help="of `list`: train, score, prune or interpolate")
     parser.add_argument("--task", help="of `list`: results of that task only")
     parser.add_argument(
         "--numerics", metavar="DIGEST", help="of `forget`: all results with these numerics"

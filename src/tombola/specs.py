@@ -25,6 +25,7 @@ __all__ = [
     "OPTIONAL_CONTROLS",
     "SCOPES",
     "SEEDS",
+    "TUNE",
     "CourseSpec",
     "EvaluateSpec",
     "FindSpec",
@@ -55,6 +56,9 @@ HEADS = ("fresh", "checkpoint")
 
 ENGINES = ("local", "ray")
 """Who does the jobs of a plan."""
+
+TUNE = "tune"
+"""What may stand for the learning rate of a search: the best of three on dev."""
 
 SEEDS = ("seed", "order_seed")
 """Knobs of a TrainSpec that each training gets from its plan, and no recipe has."""
@@ -233,6 +237,10 @@ class TaskSpec:
 
     drop_bad_rows: bool = False
     """Leave out rows with a label, text or answer that can't be used, and count them."""
+
+    margin: float | None = None
+    """Largest loss against dense that still counts as matching, in points (by default the task's;
+    of a task without one the larger of 1 and 5 % of what dense gains over a trivial baseline)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from tombola.task.counts import InputCounts
 from tombola.task.data import Examples, encode_split
 from tombola.task.inputs import count_inputs, count_shared, refuse_unreadable
 from tombola.task.models import Network, load_network, stream
-from tombola.task.sources import read_facts, read_split
+from tombola.task.sources import data_fingerprint, read_facts, read_split
 from tombola.task.tasks import Task, on_hub
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
@@ -75,6 +75,14 @@ class Bench:
                     f"{self._data[:12]}: they have changed. Run the same command again."
                 )
 
+        if "rows" in spec and self.place is not None and not on_hub(self.place):
+            found = data_fingerprint(read_split(self.task, spec["split"], self.place))
+            if spec["rows"] != found:
+                raise DataError(
+                    f"expected the {spec['split']} split {spec['rows'][:12]} in {self.place!r}, "
+                    f"got {found[:12]}: it has changed. Run the same command again."
+                )
+
     def training(self, spec: TrainSpec) -> Examples:
         """Tokenised examples of the training split."""
         return self._examples(self.task, "train", spec, 0)
@@ -82,6 +90,10 @@ class Bench:
     def test(self, spec: TrainSpec) -> Examples:
         """Tokenised examples of the split that scores come from."""
         return self._examples(self.task, self.task.test_split, spec, spec.test_limit)
+
+    def split(self, name: str, spec: TrainSpec) -> Examples:
+        """Tokenised examples of another split, as many at most as of the one that is scored."""
+        return self._examples(self.task, name, spec, spec.test_limit)
 
     def beside(self, spec: TrainSpec) -> dict[str, Examples]:
         """Name -> tokenised examples of what is scored besides."""

@@ -103,6 +103,8 @@ def remaining(plan: Plan, store: Store, todo: Collection[str]) -> float | None:
 def _kind(job: Job) -> str:
     if job.kind == "prune":
         return "prunings"
+    if job.kind == "score":
+        return "scorings on dev"
     if job.kind == "interpolate":
         return "lines between trainings"
     if "mask" in job.parents:
@@ -129,6 +131,8 @@ def _sort(made_of: Mapping[str, Any]) -> tuple[Any, ...]:
 def _seconds(job: Job, paces: Mapping[tuple[Any, ...], Pace]) -> float:
     if job.kind == "prune":
         return max((pace.scope_size for pace in paces.values()), default=0) * 1e-8
+    if job.kind == "score":
+        return paces[_sort(job.parents["trained"].spec)].around
     if job.kind == "interpolate":  # each point is scored, and then its loss taken
         return 2 * job.steps * paces[_sort(job.parents["left"].spec)].around
     pace = paces[_sort(job.spec)]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from tombola.errors import DataError, ModelError, OutputError
+from tombola.errors import DataError, ModelError, OutputError, SpecError
 from tombola.lab.artefacts import mask_files, outcome_files, read_mask, result_of
 from tombola.lab.bench import Bench, Benches
 from tombola.lab.numerics import refuse_others
@@ -21,6 +21,7 @@ from tombola.lab.order import Order
 from tombola.lab.store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
 from tombola.specs import CourseSpec, TrainSpec
+from tombola.task.baselines import trivial_score
 from tombola.task.checkpoint import Checkpoint
 from tombola.task.divergence import Diverged
 from tombola.task.evaluation import evaluate
@@ -160,6 +161,28 @@ def _scores(bench: Bench, spec: TrainSpec, outcome: Outcome) -> dict[str, Any]:
     return {"score": score_of(outcome, task.metric), **({"more": more} if more else {})}
 
 
+def _score(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
+    trained = result_of(store, order.parents["trained"])
+    spec = TrainSpec(**trained.spec["train"])
+    if trained.diverged is not None:
+        raise SpecError(f"{trained.label} {trained.diverged}. Take a lower learning rate.")
+    _check(order, store, bench)
+    network, task = bench.network, bench.task
+    network.model.to(accelerator().device)
+    network.load(_weights(store, trained.key))
+    examples = bench.split(order.spec["split"], spec)
+    outcome = evaluate(network, task, examples)
+    facts = {
+        "task": task.name,
+        "metric": task.metric,
+        "seed": spec.seed,
+        "split": order.spec["split"],
+        "score": score_of(outcome, task.metric),
+        "trivial": trivial_score(network, task, bench.training(spec), examples),
+    }
+    return facts, {}
+
+
 def _prune(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
     spec, network = order.spec, bench.network
     scope = spec.get("scope", order.scope)
@@ -213,6 +236,7 @@ def between(left: Tensors, right: Tensors, position: float) -> Tensors:
 
 KINDS: Mapping[str, Callable[[Order, Store, Bench, Step, bool], Made]] = {
     "train": _train,
+    "score": _score,
     "prune": _prune,
     "interpolate": _interpolate,
 }

@@ -2,18 +2,18 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
+from tombola.errors import SpecError
+from tombola.lab.origin import Origin
 from tombola.registry import unknown
-from tombola.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
-from tombola.task.own import named_task
+from tombola.specs import SEEDS, TUNE, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
+from tombola.task.own import changed_task, named_task
 from tombola.task.recipes import recipe_for
 from tombola.task.tasks import Task, check_recipe
 from tombola.ticket.schedule import rounds
 
 __all__ = ["evaluate_options", "find_options"]
-
-S = TypeVar("S", FindSpec, EvaluateSpec)
 
 
 def find_options(options: Mapping[str, Any]) -> tuple[FindSpec, Task, TrainSpec, LabSpec]:
@@ -21,42 +21,64 @@ def find_options(options: Mapping[str, Any]) -> tuple[FindSpec, Task, TrainSpec,
 
     Args:
         options: fields of `FindSpec`, `TaskSpec`, `TrainSpec` and `LabSpec`; those not named keep
-            their default, or what the task's recipe says.
+            their default, or go by task and network. A learning rate that is to be tuned is still
+            the one that these give.
 
     Raises: SpecError, ModelError, for a name or a value that makes no sense.
     """
-    model = options.get("model", FindSpec.model)
-    spec, task, recipe, lab = _specify(FindSpec, options, FindSpec.task, model)
+    given = {k: v for k, v in options.items() if (k, v) != ("learning_rate", TUNE)}
+    mine, about, changes, lab = _sorted(FindSpec, given)
+    spec = FindSpec(**mine)
+    task = named_task(spec.task, TaskSpec(**about))
+    if len(given) < len(options) and task.test_split in ("dev", "validation"):
+        raise SpecError(
+            f"--learning-rate {TUNE} chooses on dev, so scores come from another split, got "
+            f"{task.test_split!r}. Name a number, or another --eval-split."
+        )
+    recipe = recipe_for(task, spec.model, changes)
+    check_recipe(task, recipe)
     rounds(spec)
-    return spec, task, recipe, lab
+    return spec, task, recipe, LabSpec(**lab)
 
 
 def evaluate_options(
-    options: Mapping[str, Any], task: str, model: str
+    options: Mapping[str, Any], origin: Origin, model: str
 ) -> tuple[EvaluateSpec, Task, TrainSpec, LabSpec]:
-    """The same for an evaluation, whose task is that of the ticket unless another is named."""
-    return _specify(EvaluateSpec, options, task, model)
+    """The same for an evaluation.
+
+    Args:
+        options: fields of `EvaluateSpec`, and the others as above.
+        origin: of the ticket, whose task and recipe hold unless the options name others.
+        model: where the network is.
+    """
+    if options.get("learning_rate") == TUNE:
+        raise SpecError(
+            f"--learning-rate {TUNE} is for `tombola find`, got it for an evaluation. Name a "
+            "number, or leave it out for the ticket's."
+        )
+    mine, about, changes, lab = _sorted(EvaluateSpec, options)
+    described = TaskSpec(**about)
+    if mine.get("task") or origin.task is None:
+        task = named_task(mine.get("task") or FindSpec.task, described)
+    else:
+        task = changed_task(origin.task, described)
+    mine["task"] = task.name
+    recipe = recipe_for(task, model, {**(origin.recipe if origin.is_of(task) else {}), **changes})
+    check_recipe(task, recipe)
+    return EvaluateSpec(**mine), task, recipe, LabSpec(**lab)
 
 
-def _specify(
-    kind: type[S], options: Mapping[str, Any], task: str, model: str
-) -> tuple[S, Task, TrainSpec, LabSpec]:
-    mine, named, recipe, lab = (_fields(each) for each in (kind, TaskSpec, TrainSpec, LabSpec))
-    recipe -= {*SEEDS}
-    known = mine | named | recipe | lab
+def _sorted(kind: type, options: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """The options of that spec, of `TaskSpec`, of `TrainSpec` and of `LabSpec`.
+
+    Raises: SpecError, with the nearest name, for one that is none of theirs.
+    """
+    kinds = [_fields(kind), _fields(TaskSpec), _fields(TrainSpec) - {*SEEDS}, _fields(LabSpec)]
+    known = set().union(*kinds)
     for name in options:
         if name not in known:
             raise unknown("option", name, known)
-    chosen, about, changes, where = (
-        {name: value for name, value in options.items() if name in fields}
-        for fields in (mine, named, recipe, lab)
-    )
-    chosen["task"] = chosen.get("task") or task
-    spec = kind(**chosen)
-    found = named_task(chosen["task"], TaskSpec(**about))
-    changed = recipe_for(found, model, changes)
-    check_recipe(found, changed)
-    return spec, found, changed, LabSpec(**where)
+    return tuple({k: v for k, v in options.items() if k in fields} for fields in kinds)
 
 
 def _fields(spec: type) -> set[str]:

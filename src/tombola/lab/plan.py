@@ -12,7 +12,7 @@ from itertools import product
 
 from tombola.errors import SpecError
 from tombola.lab.controls import control
-from tombola.lab.work import VERSIONS, Job, Subject, dense, given, one_shot, prune, train
+from tombola.lab.work import VERSIONS, Job, Subject, dense, given, one_shot, prune, scoring, train
 from tombola.specs import CourseSpec, ImpSpec
 from tombola.ticket.schedule import rounds
 
@@ -30,6 +30,7 @@ __all__ = [
     "imp",
     "one_shot",
     "prune",
+    "scoring",
     "train",
     "transfer",
 ]

@@ -1,7 +1,7 @@
 """Experiments as YAML: reads a plan file, says what is wrong with it, and makes it a plan."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,9 +13,9 @@ from tombola.errors import SpecError
 from tombola.lab.arm import Arm, ArmName, ControlName, Ground, TaskName
 from tombola.lab.arms import ARMS
 from tombola.lab.fields import Fields, compose
-from tombola.lab.plan import Cell, Plan, Subject
+from tombola.lab.plan import Cell, Job, Plan, Subject, scoring
 from tombola.registry import unknown
-from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, SEEDS, FindSpec, TaskSpec, TrainSpec
+from tombola.specs import CONTROLS, OPTIONAL_CONTROLS, SEEDS, TUNE, FindSpec, TaskSpec, TrainSpec
 from tombola.task.own import named_task
 from tombola.task.recipes import recipe_for
 from tombola.task.tasks import Task, on_hub
@@ -126,7 +126,16 @@ def expand(plan: PlanFile, subject: Callable[[Task, TrainSpec], Subject]) -> Pla
     for name in sorted(plan.arms, key=lambda name: len(_chain(name, plan.arms))):
         with plan.at("arms", name):
             cells[name] = plan.arms[name].cells(name, ground)
-    return Plan.of(cell for name in plan.arms for cell in cells[name])
+    made = [cell for name in plan.arms for cell in cells[name]]
+    return Plan.of([*_scorings(made), *made])
+
+
+def _scorings(cells: Iterable[Cell]) -> Iterator[Job]:
+    """The first dense network of each task whose margin goes by the rule, scored on dev."""
+    first = {cell.target: cell.yardstick for cell in reversed([*cells])}
+    for training in first.values():
+        if training.subject.task.by_rule and training.subject.dev:
+            yield scoring(training)
 
 
 # --- reading -----------------------------------------------------------------
@@ -188,7 +197,15 @@ def _check_version(
 
 def _recipe(fields: Fields, node: Node, what: str) -> Changes:
     """What is changed of a recipe."""
-    changes = fields.read(fields.entries(node, what), RECIPE, "a recipe")
+    entries = fields.entries(node, what)
+    for key, given in entries.values():
+        if key.value == "learning_rate" and given.value == TUNE:
+            with fields.at(fields.line(key)):
+                raise SpecError(
+                    f"learning_rate: {TUNE} is for `tombola find`, which chooses on dev. Write the "
+                    "number that it finds."
+                )
+    changes = fields.read(entries, RECIPE, "a recipe")
     with fields.at(fields.line(node)):
         TrainSpec(**changes)
     return changes

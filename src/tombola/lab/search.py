@@ -20,15 +20,20 @@ class Finding:
     """Control -> its training for each seed."""
     one_shot: dict[Decimal, Job]
     """Sparsity -> mask of the largest pre-trained weights."""
+    scoring: Job | None
+    """The first seed's dense network on dev, which a margin by the rule is taken from."""
 
     @property
     def plan(self) -> Plan:
         """Everything that has to be done, seed by seed."""
         jobs: list[Job] = []
         for number, search in enumerate(self.searches.values()):
-            jobs += [search.dense, *search.trainings.values()]
+            jobs += [search.dense, *self._scored(number), *search.trainings.values()]
             jobs += [trainings[number] for trainings in self.controls.values()]
         return Plan.of([*jobs, *self.one_shot.values()])
+
+    def _scored(self, number: int) -> list[Job]:
+        return [self.scoring] if self.scoring and not number else []
 
 
 def finding(subject: Subject, spec: FindSpec) -> Finding:
@@ -47,7 +52,12 @@ def finding(subject: Subject, spec: FindSpec) -> Finding:
             sparsity: plans.one_shot(subject, sparsity)
             for sparsity in next(iter(searches.values())).masks
         },
+        scoring=_scoring(subject, next(iter(searches.values())).dense),
     )
+
+
+def _scoring(subject: Subject, dense: Job) -> Job | None:
+    return plans.scoring(dense) if subject.task.by_rule and subject.dev else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +66,22 @@ class Evaluation:
 
     dense: list[Job]
     masked: list[Job]
+    scoring: Job | None
+    """The first dense network on dev, which a margin by the rule is taken from."""
 
     @property
     def plan(self) -> Plan:
         """Everything that has to be done."""
         pairs = zip(self.dense, self.masked, strict=True)
-        return Plan.of([job for pair in pairs for job in pair])
+        scored = [self.scoring] if self.scoring else []
+        return Plan.of([self.dense[0], *scored, *(job for pair in pairs for job in pair)])
 
 
 def evaluation(subject: Subject, mask: Job, spec: EvaluateSpec) -> Evaluation:
     """A fixed ticket on a task with fresh seeds, beside the dense network."""
+    dense = [plans.dense(subject, seed) for seed in spec.seeds]
     return Evaluation(
-        dense=[plans.dense(subject, seed) for seed in spec.seeds],
+        dense=dense,
         masked=plans.evaluate(subject, mask, spec.seeds, spec.init),
+        scoring=_scoring(subject, dense[0]),
     )

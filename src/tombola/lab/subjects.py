@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from tombola.errors import ModelError, OutputError
+from tombola.errors import DataError, ModelError, OutputError
 from tombola.lab.work import Subject
 from tombola.specs import TrainSpec
 from tombola.task.counts import SplitCounts
@@ -78,7 +79,7 @@ class Subjects:
                 [*files, *weights] if files and weights else [],
                 lambda: _examples(model, task, recipe, place),
             )["examples"]
-        return Subject(
+        made = Subject(
             model=model,
             fingerprint=network["fingerprint"],
             fittings=network["fittings"],
@@ -95,6 +96,17 @@ class Subjects:
             left_out=about["left_out"],
             notes=(*data["notes"], *_notes(network, task, recipe.head, about["left_out"])),
         )
+        return self.with_dev(made) if task.by_rule else made
+
+    def with_dev(self, subject: Subject) -> Subject:
+        """The same, with the fingerprint of the dev split's rows if there are any with labels."""
+        task, place = subject.task, subject.folder
+        found = self._once(
+            ("dev", task.identity, task.divided, place),
+            _files(task, place),
+            lambda: _dev(task, place),
+        )
+        return replace(subject, dev=found["fingerprint"])
 
     def _network(
         self, model: str, task: Task, recipe: TrainSpec, files: Iterable[Path]
@@ -207,6 +219,26 @@ def _data(task: Task, place: str | None) -> dict[str, Any]:
     from tombola.task.sources import read_facts
 
     return read_facts(task, place).to_json()
+
+
+def _dev(task: Task, place: str | None) -> dict[str, Any]:
+    """The fingerprint of the dev split; empty if nothing can be scored on it."""
+    from tombola.task.sources import data_fingerprint, read_split
+
+    try:
+        rows = read_split(task, "dev", place)
+    except DataError:
+        return {"fingerprint": ""}
+    labels = [row.get("label") for row in rows]
+    if task.kind == "classification":
+        whole = all(type(label) is int and 0 <= label < len(task.labels) for label in labels)
+    else:
+        whole = task.kind != "regression" or all(map(_finite, labels))
+    return {"fingerprint": data_fingerprint(rows) if whole else ""}
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and isfinite(value)
 
 
 def _examples(model: str, task: Task, recipe: TrainSpec, place: str | None) -> dict[str, Any]:

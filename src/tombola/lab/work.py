@@ -25,10 +25,11 @@ __all__ = [
     "one_shot",
     "prune",
     "reordered",
+    "scoring",
     "train",
 ]
 
-VERSIONS = {"train": 1, "prune": 1, "interpolate": 1}
+VERSIONS = {"train": 1, "score": 1, "prune": 1, "interpolate": 1}
 """Kind of job -> its version; raised when the same spec comes to mean something else."""
 
 READS_WEIGHTS = ("trained", "start", "head", "body", "left", "right")
@@ -86,6 +87,9 @@ class Subject:
     """What a reader of the results must know of network and data; never in a key."""
     counts: Mapping[str, SplitCounts] = field(default_factory=dict)
     """Split -> what was counted of it; never in a key."""
+    dev: str = ""
+    """Fingerprint of the dev split's rows, where something goes by a score on them; empty if
+    nothing does, or there are none with labels."""
 
     @property
     def network(self) -> dict[str, str]:
@@ -137,7 +141,7 @@ class Job:
     """Something to be done once: its key is the same wherever it is asked for."""
 
     kind: str
-    """train, prune or interpolate."""
+    """train, score, prune or interpolate."""
     spec: Mapping[str, Any]
     """As JSON: all that names it besides its parents; knobs only where not at their default."""
     parents: Mapping[str, "Job"]
@@ -167,7 +171,7 @@ class Job:
 
     @property
     def steps(self) -> int:
-        """Optimizer steps that it does, or points of a line; 0 for a pruning."""
+        """Optimizer steps that it does, or points of a line; 0 for others."""
         if self.kind != "train":
             return int(self.spec.get("points", 0))
         course = CourseSpec(**self.spec.get("course", {}))
@@ -249,6 +253,17 @@ def reordered(training: Job, order_seed: int) -> Job:
         parents=training.parents,
         subject=training.subject,
         label=f"{training.label}, order {order_seed}",
+    )
+
+
+def scoring(training: Job) -> Job:
+    """The score of a trained network on the dev split, which chooses and never tests."""
+    return Job(
+        kind="score",
+        spec={"split": "dev", "rows": training.subject.dev},
+        parents={"trained": training},
+        subject=training.subject,
+        label=f"{training.label}, on dev",
     )
 
 

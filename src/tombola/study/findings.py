@@ -12,6 +12,7 @@ from tombola.lab.store import Result, Store
 from tombola.lab.work import Subject
 from tombola.specs import FindSpec
 from tombola.study.evidence import overlap
+from tombola.study.margins import Margin
 from tombola.study.runs import Runs, verdict_on
 from tombola.study.verdict import hardly_learned
 from tombola.task.counts import InputCounts, SplitCounts
@@ -41,6 +42,10 @@ class Found:
     """Score of a baseline that learns nothing from the texts, such as the commonest class."""
     verdict: dict[str, Any]
     """status, sparsity, interval, margin, estimand, and a sentence that says it all."""
+    margin: dict[str, Any]
+    """points, and their origin: named, or rule with the dense and trivial score on dev."""
+    tuned: dict[str, Any] | None
+    """learning_rate, seed and the scores on dev of all rates that were tried; null if none were."""
     ticket: str
     """Folder of the ticket: the first seed's, never the best; empty where all dense networks
     diverged, so that there is nothing to prune."""
@@ -82,6 +87,8 @@ class Evaluated:
     scores: dict[str, Any]
     """values, mean, std, keys of the masked network."""
     verdict: dict[str, Any]
+    margin: dict[str, Any]
+    """points, and their origin: named, ticket, or rule with the dense and trivial score on dev."""
     ticket: str
     seconds: float
     left_out: dict[str, int]
@@ -104,6 +111,8 @@ def found_in(
     spec: FindSpec,
     jobs: Finding,
     *,
+    margin: Margin,
+    tuned: dict[str, Any] | None,
     tickets: dict[str, str],
     output: str,
     key: str,
@@ -115,13 +124,16 @@ def found_in(
         subject: what was trained.
         spec: of the search.
         jobs: of the search.
+        margin: of its task.
+        tuned: how the learning rate was chosen, if it was.
         tickets: seed -> folder of its ticket.
         output: folder of everything.
         key: name of the experiment.
 
     Raises: SpecError, if its trainings have different numerics.
     """
-    task, last, searches = subject.task, spec.sparsity, jobs.searches.values()
+    last, searches = spec.sparsity, jobs.searches.values()
+    task = replace(subject.task, margin=margin.points, by_rule=False)
     dense = Runs.of(store, [search.dense for search in searches])
     trained = {
         sparsity: Runs.of(store, [search.trainings[sparsity] for search in searches])
@@ -148,9 +160,12 @@ def found_in(
         seconds=_seconds(runs),
         summed_learning_rate=first["summed_learning_rate"],
         whole_model_sparsity=whole_model_sparsity(pruned[0]) if pruned else None,
+        margin=margin.to_json(),
+        tuned=tuned,
         left_out=dict(subject.left_out),
         notes=[
             *subject.notes,
+            *margin.notes,
             *_notes(task, dense, counts),
             *_same_mask(first, rounds[-1]["jaccard_one_shot"]),
         ],
@@ -213,6 +228,7 @@ def evaluated_in(
     subject: Subject,
     jobs: Evaluation,
     *,
+    margin: Margin,
     init: str,
     sparsity: Decimal,
     ticket: str,
@@ -225,6 +241,7 @@ def evaluated_in(
         store: in which all its jobs are done.
         subject: what was trained.
         jobs: of the evaluation.
+        margin: of its task.
         init: what the living weights started from.
         sparsity: of the ticket.
         ticket: its folder.
@@ -233,7 +250,7 @@ def evaluated_in(
 
     Raises: SpecError, if its trainings have different numerics.
     """
-    task = subject.task
+    task = replace(subject.task, margin=margin.points, by_rule=False)
     dense, masked = Runs.of(store, jobs.dense), Runs.of(store, jobs.masked)
     refuse_mixed([one.numerics for one in (*dense.there, *masked.there)])
     counts = _counts(subject, dense.there[0].facts)
@@ -247,10 +264,11 @@ def evaluated_in(
         dense=dense.summary(),
         scores=masked.summary(),
         verdict=verdict_on(store, task, dense, masked, sparsity, fixed=True),
+        margin=margin.to_json(),
         ticket=ticket,
         seconds=_seconds([*dense.there, *masked.there]),
         left_out=dict(subject.left_out),
-        notes=[*subject.notes, *_notes(task, dense, counts)],
+        notes=[*subject.notes, *margin.notes, *_notes(task, dense, counts)],
         counts=counts,
         output=output,
         key=key,

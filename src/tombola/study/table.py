@@ -13,6 +13,7 @@ from tombola.lab.plan import Plan
 from tombola.lab.store import Result, Store
 from tombola.lab.work import one_shot
 from tombola.study.compare import Group, group
+from tombola.study.margins import margins
 from tombola.study.row import Row, digest, row
 
 __all__ = [
@@ -44,10 +45,12 @@ def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
                 kept[key] = store.read(key)
     todo = {job.key for job in plan.jobs if not store.has(job.key)}
     halted = stopped(plan.jobs, store, todo)
-    return [
+    found = [
         row(name, cell, kept[cell.key], kept[cell.dense], stopped=cell.key in halted)
         for cell in plan.cells
     ]
+    by_task = margins(plan, store)
+    return [replace(each, margin=by_task[each.target]) for each in found]
 
 
 def with_overlaps(table: Sequence[Row], plan: Plan, store: Store) -> list[Row]:

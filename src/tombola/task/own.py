@@ -6,14 +6,14 @@ from pathlib import Path
 
 from tombola.errors import DataError, SpecError
 from tombola.registry import unknown
-from tombola.specs import TaskSpec, TrainSpec
+from tombola.specs import TaskSpec
 from tombola.task.checked import bad_row
 from tombola.task.files import Files, find_folder, labelled_files
 from tombola.task.labels import class_name, classes_in
 from tombola.task.parts import Part, listed
 from tombola.task.tasks import METRICS_OF, NOT_YET, Task, load_task, not_yet
 
-__all__ = ["CSV", "named_task"]
+__all__ = ["CSV", "changed_task", "named_task"]
 
 CSV = "csv:"
 """What a folder of files, or a file, has before its path where it is named as a task."""
@@ -32,12 +32,28 @@ def named_task(name: str, spec: TaskSpec) -> Task:
 
     Raises: SpecError, DataError, if there is no such task, or the flags don't fit it.
     """
-    task = _csv_task(name, spec) if name.startswith(CSV) else _changed(load_task(name), spec)
+    if name.startswith(CSV):
+        return _as_asked(_csv_task(name, spec), spec)
+    return changed_task(load_task(name), spec)
+
+
+def changed_task(task: Task, spec: TaskSpec) -> Task:
+    """A task as flags change it: the split that is scored, the margin, a text column.
+
+    Raises: SpecError, if the flags don't fit it.
+    """
+    return _as_asked(_with_columns(task, spec), spec)
+
+
+def _as_asked(task: Task, spec: TaskSpec) -> Task:
+    """With the split that is scored and the margin."""
     if spec.eval_split == "train":
         raise SpecError(
             "eval_split is a split that is not trained on, got 'train'. Name test, dev or "
             "validation."
         )
+    if spec.margin is not None:
+        task = replace(task, margin=spec.margin, by_rule=False)
     return replace(
         task,
         test_split=spec.eval_split or task.test_split,
@@ -45,7 +61,7 @@ def named_task(name: str, spec: TaskSpec) -> Task:
     )
 
 
-def _changed(task: Task, spec: TaskSpec) -> Task:
+def _with_columns(task: Task, spec: TaskSpec) -> Task:
     """A task with another text column, which is all that flags may change of it."""
     for field in ("kind", "text_columns", "label_column", "labels", "metric"):
         if getattr(spec, field) and not (field == "text_columns" and task.kind == "mlm"):
@@ -75,7 +91,7 @@ def _csv_task(name: str, spec: TaskSpec) -> Task:
         label=label,
         labels=(spec.labels or _classes(parts, label, spec)) if kind == CSV_KINDS[0] else (),
         metric=spec.metric or METRICS_OF[kind][0],
-        recipe=TrainSpec(),
+        by_rule=True,
         data=str(place),
     )
 

@@ -92,6 +92,8 @@ class Task:
     """Metrics that are told besides."""
     margin: float = 1.0
     """Largest loss against the dense network that still counts as matching, in points."""
+    by_rule: bool = False
+    """Whether nobody named the margin: it stands at its least until the rule has a dense score."""
     recipe: TrainSpec = field(default_factory=TrainSpec)
     named: tuple[str, ...] = ()
     """Knobs that the recipe names; the others go by network and task, see `recipe_for`."""
@@ -192,6 +194,8 @@ class Task:
         """One line of JSON, whose recipe has the knobs that are named."""
         fields = dataclasses.asdict(self)
         fields["recipe"] = {name: fields["recipe"][name] for name in fields.pop("named")}
+        if fields.pop("by_rule"):
+            del fields["margin"]
         return json.dumps(fields, sort_keys=True)
 
     @classmethod
@@ -267,7 +271,7 @@ def parse_task(fields: Mapping[str, Any], where: str) -> Task:
 
     Raises: SpecError, DataError, naming the file, for a field that does not exist or is missing.
     """
-    known = {field.name for field in dataclasses.fields(Task)} - {"named"}
+    known = {field.name for field in dataclasses.fields(Task)} - {"named", "by_rule"}
     for name in fields:
         if name not in known:
             raise SpecError(f"{where}: {unknown('field of a task', str(name), known)}")
@@ -279,7 +283,8 @@ def parse_task(fields: Mapping[str, Any], where: str) -> Task:
     try:
         named = fields.get("recipe") or {}
         recipe = TrainSpec(**named)
-        return Task(**{**fields, **lists, "recipe": recipe, "named": tuple(named)})
+        settled = {"recipe": recipe, "named": tuple(named), "by_rule": "margin" not in fields}
+        return Task(**{**fields, **lists, **settled})
     except TypeError as error:
         raise DataError(f"{where}: {error}") from None
     except SpecError as error:

@@ -1,0 +1,105 @@
+"""A learning rate that is chosen: of three the one whose dense network does best on dev."""
+
+import dataclasses
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import isfinite
+from typing import Any
+
+from tombola.errors import SpecError
+from tombola.lab.engine import Report
+from tombola.lab.plan import Job, Plan, Subject, dense, scoring
+from tombola.lab.store import Store
+from tombola.specs import TUNE
+
+__all__ = ["Tuned", "Tuning", "tuning"]
+
+FACTORS = (Fraction(1), Fraction(1, 3), Fraction(3))
+"""What the recipe's own rate is multiplied by; of equal scores the first wins."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What became of each learning rate; the key of nothing, since the chosen number is one."""
+
+    learning_rate: float
+    seed: int
+    scores: dict[str, float | None]
+    """Learning rate, as text -> score of its dense network on dev, in points; None if it
+    diverged."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A dense network for each learning rate, scored on dev."""
+
+    jobs: dict[float, Job]
+    seed: int
+
+    @property
+    def plan(self) -> Plan:
+        """Everything that has to be done."""
+        return Plan.of(self.jobs.values())
+
+    def chosen(self, store: Store, report: Report) -> Tuned:
+        """The rate with the best score.
+
+        Raises: what a job has failed of, unless its training diverged; SpecError, if all have.
+        """
+        diverged = {job.key for job in self.jobs.values() if _diverged(store, job)}
+        for job, error in report.failed:
+            if job.key not in diverged:
+                raise error
+        scores: dict[float, float | None] = {}
+        for rate, job in self.jobs.items():
+            result = None if job.key in diverged else store.read(job.key)
+            score = result.facts["score"] if result else None
+            scores[rate] = score if score is not None and isfinite(score) else None
+        there = {rate: score for rate, score in scores.items() if score is not None}
+        if not there:
+            raise SpecError(
+                f"expected a learning rate that trains, got {', '.join(map(_told, scores))}, with "
+                "each of which the dense network diverged. Name a lower --learning-rate."
+            )
+        best = max(there, key=lambda rate: there[rate])
+        return Tuned(best, self.seed, {_told(rate): scores[rate] for rate in sorted(scores)})
+
+
+def tuning(subject: Subject, seed: int) -> Tuning:
+    """The trainings of a third, once and three times the recipe's learning rate.
+
+    The one that is chosen is the search's own dense network of that seed.
+
+    Raises: SpecError, if there is no dev split to choose on.
+    """
+    if not subject.dev:
+        raise SpecError(
+            f"--learning-rate {TUNE} chooses on a dev split with labels, got none for the task "
+            f"{subject.task.name!r}. Add one (dev or validation), or name a number."
+        )
+    rates = [_times(subject.recipe.learning_rate, factor) for factor in FACTORS]
+    jobs = {}
+    for rate in rates:
+        mine = replace(subject, recipe=replace(subject.recipe, learning_rate=rate))
+        training = dense(mine, seed)
+        named = replace(training, label=f"{training.label}, learning rate {_told(rate)}")
+        jobs[rate] = scoring(named)
+    return Tuning(jobs, seed)
+
+
+def _times(rate: float, factor: Fraction) -> float:
+    """In two significant digits, but for the rate itself."""
+    return rate if factor == 1 else float(f"{float(Fraction(str(rate)) * factor):.1e}")
+
+
+def _told(rate: float) -> str:
+    return f"{rate:g}"
+
+
+def _diverged(store: Store, job: Job) -> bool:
+    training = store.read(job.parents["trained"].key)
+    return training is not None and training.diverged is not None

@@ -1,0 +1,79 @@
+"""The margin of each task: the one that is named, or the rule's from what dense scores on dev."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from tombola.lab.plan import Plan
+from tombola.lab.store import Result, Store
+from tombola.study.matching import margin
+from tombola.task.tasks import Task
+
+__all__ = ["NAMED", "TICKET", "Margin", "margin_of", "margins"]
+
+NAMED, TICKET, RULE, LEAST = "named", "ticket", "rule", "least"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margin:
+    """How far below dense still counts as matching, and why so far."""
+
+    points: float
+    origin: str
+    """named by the task or the user; ticket: that of its search; rule: from dev; least: one point,
+    where there is no dev split to take more from."""
+    dense: float | None = None
+    """Score of the dense network on dev that the rule has taken, in points."""
+    trivial: float | None = None
+    """Of a baseline that learns nothing from the texts, there, in points."""
+    seed: int | None = None
+    """Of that dense network."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields."""
+        return dataclasses.asdict(self)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of a margin that nobody named."""
+        if self.origin == RULE:
+            return [
+                f"the margin of {self.points:.2f} points is the larger of 1 and 5 % of what dense "
+                f"(seed {self.seed}) gains on dev, {self.dense:.2f} over {self.trivial:.2f}."
+            ]
+        if self.origin == LEAST:
+            return [
+                "the margin is 1 point: there is no dev split with labels, on which a share of "
+                "dense's gain could be taken. --margin names another."
+            ]
+        return []
+
+
+def margin_of(task: Task, scored: Result | None) -> Margin:
+    """The margin of a task.
+
+    Args:
+        task: which names one, or leaves it to the rule.
+        scored: what the first seed's dense network scores on dev; None if there is no dev split.
+
+    Source: the rule of `matching.margin`.
+    """
+    if not task.by_rule:
+        return Margin(points=task.margin, origin=NAMED)
+    if scored is None or scored.facts["score"] is None:
+        return Margin(points=task.margin, origin=LEAST)
+    dense, trivial = scored.facts["score"], scored.facts["trivial"]
+    return Margin(
+        points=margin(dense, trivial),
+        origin=RULE,
+        dense=dense,
+        trivial=trivial,
+        seed=scored.facts["seed"],
+    )
+
+
+def margins(plan: Plan, store: Store) -> dict[str, float]:
+    """Task of a plan -> its margin in points: the rule's as soon as dense is scored on dev."""
+    scored = {job.subject.task: store.read(job.key) for job in plan.jobs if job.kind == "score"}
+    tasks = {cell.target: cell.yardstick.subject.task for cell in plan.cells}
+    return {name: margin_of(task, scored.get(task)).points for name, task in tasks.items()}
