@@ -32,6 +32,8 @@ def network(
         "sparsity": Decimal("0.7"),
         "margin": 1.0,
         "examples": SIZES.get(target, 500),
+        "trivial": 50.0,
+        "resolution": 0.05,
     } | fields
     rows = []
     for seed, (yardstick, more) in enumerate(zip(dense, wobble, strict=True)):

@@ -44,18 +44,23 @@ def dense(*rows: Row) -> list[Row]:
     ]
 
 
+def whole(rows: list[Row]) -> list[Row]:
+    """The rows of a plan that has no others."""
+    return [replace(row, plan_rows=len(rows)) for row in rows]
+
+
 @pytest.fixture
 def table() -> list[Row]:
     rows = plan()
     firsts = {row.dense_key: row for row in rows}
-    return [*dense(*firsts.values()), *rows]
+    return whole([*dense(*firsts.values()), *rows])
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
 def test_rows_are_read_as_they_were_written(table: list[Row], tmp_path: Path, name: str) -> None:
     habits = ("rewind", "keep-head")
     full: dict[str, Any] = {"rewind_step": 15, "seconds": 0.1 + 0.2, "jaccard_one_shot": 1 / 3}
-    wrote = [*table, *network("imp", "x", None, habits=habits, **full)]
+    wrote = whole([*table, *network("imp", "x", None, habits=habits, **full)])
     read = read_rows(written(tmp_path, wrote, name))
     for one, other in zip(read, wrote, strict=True):
         if one.difference is not None:
@@ -87,10 +92,10 @@ def told(plain: Any) -> Any:
 
 
 def test_a_difference_is_that_of_the_scores(table: list[Row], tmp_path: Path) -> None:
-    changed = [replace(row, score=50.0) if row.score is not None else row for row in table]
+    changed = [replace(row, difference=7.0) if row.score is not None else row for row in table]
     for row in read_rows(written(tmp_path, changed)):
         if row.dense is not None and row.score is not None:
-            assert row.difference == 50.0 - row.dense
+            assert row.difference == row.score - row.dense
 
 
 def test_mixed_numerics_are_told_from_a_table_too(table: list[Row], tmp_path: Path) -> None:
@@ -143,13 +148,23 @@ def test_a_table_that_is_not_there_or_empty_or_no_parquet_is_refused(
         ("score", "nan", "a number as score, got 'nan' in row 2"),
         ("margin", "", "a number as margin, got '' in row 2"),
         ("sparsity", "most", "a number as sparsity, got 'most' in row 2"),
+        ("margin", "-5", "a number of points, 0 or more, as margin, got -5.0 in row 2"),
+        ("sparsity", "1.5", r"a fraction in \[0, 1\) as sparsity, got 1.5 in row 2"),
+        ("seed", "-1", "a whole number from 0 as seed, got -1 in row 2"),
+        ("resolution", "0", "a number of points above 0 as resolution, got 0.0 in row 2"),
+        ("resolution", "", "expected resolution where the state is done, got none in row 2"),
+        ("trivial", "", "expected trivial where the state is done, got none in row 2"),
+        ("numerics", "", "expected numerics where the state is done, got none in row 2"),
+        ("dense_numerics", "", "expected dense_numerics where dense has a score, got none in row"),
+        ("score", "", "expected a score where the state is done, got done and none in row 2"),
+        ("state", "missing", "expected a score where the state is done, got missing and 79.7"),
         ("state", "perhaps", "one of done, missing, diverged as state, got 'perhaps' in row 2"),
     ],
 )
 def test_a_value_that_is_none_of_its_column_is_named(
     tmp_path: Path, field: str, value: str, says: str
 ) -> None:
-    file = written(tmp_path, network("imp", "a", -1.0))
+    file = written(tmp_path, whole(network("imp", "a", -1.0)))
     with file.open(newline="") as lines:
         rows = list(csv.DictReader(lines))
     rows[1][field] = value
@@ -159,6 +174,48 @@ def test_a_value_that_is_none_of_its_column_is_named(
         writer.writerows(rows)
     with pytest.raises(SpecError, match=says):
         read_rows(file)
+
+
+def test_rows_are_those_of_whole_plans_each_run_once(table: list[Row], tmp_path: Path) -> None:
+    def refused(rows: list[Row], says: str) -> None:
+        with pytest.raises(SpecError, match=says) as caught:
+            read_rows(written(tmp_path, rows))
+        assert "\n" not in str(caught.value)
+
+    refused(table + table, f"in rows 1 and {len(table) + 1}. Leave one out")
+    refused(
+        table[:-1], f"expected all {len(table)} rows of the plan '' in .*, got {len(table) - 1}"
+    )
+    refused([row for row in table if row.seed < 2], f"expected all {len(table)} rows")
+    tickets = [row for row in table if row.kind == "imp" and row.target == "a"]
+    twice = [*tickets, *(replace(row, seed=row.seed + 3) for row in tickets)]
+    refused(whole(twice), "expected each run of imp on a once")
+    renamed = [*tickets, *(replace(row, seed=row.seed + 3, key=f"{row.key}x") for row in tickets)]
+    refused(whole(renamed), "expected each dense run of imp on a once")
+    edited = [replace(row, dense=99.0) if row is tickets[0] else row for row in table]
+    refused(edited, "one score and one numerics of the run dense.a.0")
+    mixed = [
+        replace(row, dense_numerics={"threads": 8}) if row is tickets[0] else row for row in table
+    ]
+    refused(mixed, "one score and one numerics of the run dense.a.0")
+
+
+def test_two_plans_in_one_table_are_two_plans(table: list[Row], tmp_path: Path) -> None:
+    other = [
+        replace(row, plan="other", key=f"o{row.key}", dense_key=f"o{row.dense_key}")
+        for row in table
+    ]
+    read = read_rows(written(tmp_path, [*table, *other]))
+    alone, both = matching(table), matching(read)
+    assert len(both.judged) == 2 * len(alone.judged)
+    assert {each.verdict.seeds for each in both.judged if each.verdict} == {3}
+    assert len(both.families) == 2 * len(alone.families)
+
+
+def test_dense_numerics_are_compared_without_a_dense_arm(tmp_path: Path) -> None:
+    rows = [replace(row, dense_numerics={"threads": 8}) for row in network("imp", "a", 0.0)]
+    with pytest.raises(SpecError, match="digest is "):
+        matching(read_rows(written(tmp_path, whole(rows))))
 
 
 def test_a_table_fills_what_is_missing_and_nothing_else() -> None:
@@ -182,7 +239,7 @@ def test_a_run_that_diverged_stays_so_through_a_table_and_fills_what_is_missing(
     gap = network("imp", "a", None, dense=(None,) * 3)
     dense = [replace(row, name="dense", kind="dense", key=row.dense_key) for row in gap]
     ours = [replace(row, state="diverged", numerics=NUMERICS) for row in (*dense, *gap)]
-    there = read_rows(written(tmp_path, ours))
+    there = read_rows(written(tmp_path, whole(ours)))
     assert {row.state for row in there} == {"diverged"}
     found = filled(gap, there)
     assert {row.state for row in found} == {"diverged"}

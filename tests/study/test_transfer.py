@@ -50,7 +50,8 @@ def test_differences_are_paired_with_dense_and_with_the_targets_own_ticket(matri
     assert low < -1.0 < high
     assert found.minus_same_task is not None
     assert found.minus_same_task.mean == pytest.approx(1.0)
-    assert found.minus_same_task.interval == pytest.approx((1.0, 1.0))
+    ends = found.minus_same_task.interval or (0.0, 0.0)
+    assert 0.7 < ends[0] < 1.0 < ends[1] < 1.3  # equal differences, on 2,000 examples
     assert len(found.minus_same_task.runs) == 6
 
 

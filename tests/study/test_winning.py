@@ -124,7 +124,7 @@ def test_seeds_needed_come_from_ten_dense_runs_or_more_wherever_they_stand() -> 
     noisy = search("a", 0.0, wobble=(3.0, -3.0, 0.5), dense=[80 + x for x in spread[:3]])
     found = matching(dense + noisy)
     [told] = found.spreads
-    needed = seeds_needed(float(np.std(spread, ddof=1)), 1.0)
+    needed = seeds_needed(float(np.std(spread, ddof=1)), 1.0, resolution=0.05)
     assert (told.runs, told.seeds_needed) == (10, needed)
     assert found.judged[0].verdict is not None
     assert found.judged[0].verdict.seeds_needed == needed
@@ -138,6 +138,8 @@ def test_the_sign_flip_test_is_told_where_its_seeds_suffice() -> None:
     wobble = [0.1 * n for n in range(5)]
     several = search("a", 0.0, wobble=wobble, dense=[80.0] * 5)
     assert only(several).sign_flip_p_value == pytest.approx(2**-5)
+    few = search("a", 0.0, wobble=[0.0] * 5, dense=[80.0] * 5, resolution=100 / 35)
+    assert only(few).sign_flip_p_value == pytest.approx(0.99 ** (5 * 35), rel=1e-6)
     assert only(search("a", 0.0)).sign_flip_p_value is None
 
 
@@ -168,12 +170,13 @@ def test_a_metric_that_is_undefined_on_one_network_spares_the_verdicts_on_others
     assert found.judged[0].why == "the metric is undefined. Use more test examples"
 
 
-def test_an_unfinished_network_is_judged_by_its_seeds_and_settles_no_every_task() -> None:
+def test_no_verdict_is_given_before_all_seeds_are_there() -> None:
     half = search("a", 0.0, wobble=(0.0, 0.1, -0.1, 0.0), dense=(80.0, None, 80.1, 80.2))
     found = matching(half + search("b", 0.0) + search("c", None))
     a, _, c = found.judged
-    assert a.verdict is not None
-    assert (a.verdict.seeds, a.pair.gaps) == (3, [1])
+    assert (a.verdict, a.pair.gaps) == (None, [1])
+    assert a.why == "3 of 4 seeds are there, and a verdict takes all of them"
+    assert (a.p_value, a.within_dense_sd) == (1.0, None)
     assert (c.verdict, c.why) == (None, "no seed is there yet")
     [family] = found.families
     assert family.answer.status == "undecided"
@@ -205,7 +208,37 @@ def test_mixed_numerics_are_refused() -> None:
 @pytest.mark.parametrize(("trivial", "warned"), [(50.0, False), (79.5, True)])
 def test_dense_runs_that_have_hardly_learned_are_told(trivial: float, warned: bool) -> None:
     [told] = matching(search("a", 0.0, trivial=trivial)).spreads
-    assert ("has hardly learned the task" in told.warning) is warned
+    assert ("has not learned the task" in told.warning) is warned
+
+
+@pytest.mark.parametrize("change", [0.0, -9.0])
+@pytest.mark.parametrize(("trivial", "decided"), [(79.2, True), (79.4, False), (90.0, False)])
+def test_nothing_follows_where_dense_gains_no_more_than_the_margin(
+    change: float, trivial: float, decided: bool
+) -> None:
+    found = matching(search("a", change, trivial=trivial) + search("b", change))
+    a = found.judged[0]
+    assert a.verdict is not None
+    assert a.verdict.difference == pytest.approx(change, abs=0.1)
+    [family] = found.families
+    if decided:
+        assert a.verdict.reason is None
+        assert a.verdict.status == family.answer.status != "undecided"
+        return
+    assert (a.verdict.status, a.verdict.reason) == ("undecided", "dense has not learned")
+    assert a.verdict.to_json()["reason"] == "dense has not learned"
+    assert f"the best constant {trivial:.2f}" in a.verdict.sentence()
+    assert a.p_value == 1.0
+    assert family.answer.unlearned == ("a",)
+    assert family.answer.status == ("undecided" if change == 0 else "not matching")
+    assert "dense has not learned: a" in family.answer.sentence()
+    assert found.highest[0][1] is None
+
+
+def test_nothing_follows_where_nobody_knows_what_a_constant_scores() -> None:
+    found = only(search("a", 0.0, trivial=None))
+    assert found.verdict is not None
+    assert found.verdict.status == "undecided"
 
 
 def test_highest_winning_sparsity_waits_for_all_seeds() -> None:
@@ -217,5 +250,5 @@ def test_highest_winning_sparsity_waits_for_all_seeds() -> None:
     assert whole.judged[0].verdict is not None
     verdict = replace(whole.judged[0].verdict, seeds=1)
     [(first, highest)] = matching(unfinished, lambda row: verdict).highest
-    assert first.verdict == verdict
+    assert first.verdict is None
     assert highest is None

@@ -198,7 +198,7 @@ def test_the_best_of_a_question_s_windows_answers_it(tokenizer: Any) -> None:
     examples = encode(rows, SQUAD, tokenizer, max_length=18, stride=8)
     assert examples.owners == [0, 1, 1, 1, 1, 2]
     marks = scored(examples, {0: (-3.0, "film"), 1: (1.0, "0"), 3: (2.0, "film 7"), 4: (1.5, "8")})
-    assert marks == [(1.0, 1.0), (1.0, 1.0), (0.0, 0.0)]
+    assert marks == [(1.0, 1.0, 0.0), (1.0, 1.0, 1.0), (0.0, 0.0, 2.0)]
     outcome = np.array(marks)
     assert METRICS["f1"](outcome) == METRICS["exact-match"](outcome) == pytest.approx(200 / 3)
 
@@ -224,7 +224,7 @@ def test_answers_are_marked_as_squad_does(
     row = asked(context, said or context)
     examples = encode([row], SQUAD, tokenizer, max_length=60, stride=8)
     row["answers"] = {"text": golds, "answer_start": [0] * len(golds)}
-    assert scored(examples, {0: (1.0, said)}) == [pytest.approx(marks)]
+    assert scored(examples, {0: (1.0, said)}) == [pytest.approx((*marks, 0))]
 
 
 def test_an_answer_begins_in_the_window_with_most_context_around_it(tokenizer: Any) -> None:

@@ -26,7 +26,7 @@ from tombola.task.checkpoint import Checkpoint
 from tombola.task.divergence import Diverged
 from tombola.task.evaluation import evaluate
 from tombola.task.loss import mean_loss
-from tombola.task.metrics import Outcome, score_of
+from tombola.task.metrics import Outcome, resolution, score_of
 from tombola.task.models import stream, weights_digest
 from tombola.task.ranks import accelerator
 from tombola.task.tasks import on_hub
@@ -158,7 +158,11 @@ def _scores(bench: Bench, spec: TrainSpec, outcome: Outcome) -> dict[str, Any]:
     for name, examples in bench.beside(spec).items():
         beside = evaluate(bench.network, task, examples)
         more[f"{name} {task.metric}"] = score_of(beside, task.metric)
-    return {"score": score_of(outcome, task.metric), **({"more": more} if more else {})}
+    return {
+        "score": score_of(outcome, task.metric),
+        "resolution": resolution(task.metric, outcome),
+        **({"more": more} if more else {}),
+    }
 
 
 def _score(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:

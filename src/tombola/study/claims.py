@@ -14,13 +14,13 @@ import numpy as np
 
 from tombola.study.claim_rules import QUANTIFIERS, Part, Rule, Rules, Trend, read_rules
 from tombola.study.compare import Comparison, comparisons
-from tombola.study.interval import FloatArray, ends, p_above, p_below
+from tombola.study.interval import FloatArray
 from tombola.study.multiple import at_least
 from tombola.study.published import published_difference
 from tombola.study.row import Row
 from tombola.study.table import refuse_mixed_rows
 from tombola.study.trend import TAU, kendall
-from tombola.study.verdict import in_percent
+from tombola.study.verdict import DENSE_HAS_NOT_LEARNED, in_percent
 
 __all__ = ["Claim", "Finding", "claims", "decide"]
 
@@ -42,9 +42,10 @@ class Finding:
     about: str = ""
     """The comparison that decides."""
     holds: int = 0
-    """In how many comparisons the difference is on the right side of the bound, tested or not."""
+    """On how many tasks, or pairs of tasks, the difference is on the right side of the bound,
+    tested or not."""
     of: int = 0
-    """Comparisons that the plan has."""
+    """Tasks, or pairs of tasks, that the plan has; of "some", comparisons."""
     needed: int = 0
     """In how many of them it must be."""
     p_value: float = 1.0
@@ -131,32 +132,85 @@ def decide(rule: Rule, table: Sequence[Row], error: float) -> Claim:
 # --- a difference against a bound --------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Place:
+    """The comparisons on one task, or between one pair of tasks.
+
+    A sweep of rates is one question, however many comparisons it makes: all of them must hold.
+    """
+
+    pairs: Sequence[Comparison]
+    shown: Sequence[float]
+    """P value of each comparison."""
+    denied: Sequence[float]
+    """P value of the opposite of each."""
+
+    @classmethod
+    def of(cls, part: Part, pairs: Sequence[Comparison]) -> "_Place":
+        """Tests every comparison."""
+        shown, denied = (
+            [pair.p_value(part.margins * pair.margin, above=above) for pair in pairs]
+            for above in (part.above, not part.above)
+        )
+        counted = [
+            p if pair.sparsity <= part.denied_at_most else 1.0
+            for p, pair in zip(denied, pairs, strict=True)
+        ]
+        return cls(pairs, shown, counted)
+
+    @property
+    def p_value(self) -> float:
+        """That all of them hold."""
+        return at_least(self.shown, len(self.shown))
+
+    @property
+    def opposite_p_value(self) -> float:
+        """That one of them does not."""
+        return at_least(self.denied, 1)
+
+    def deciding(self, *, opposite: bool) -> Comparison:
+        """The least convincing one; of the opposite, the most convincing."""
+        numbers = range(len(self.pairs))
+        if opposite:
+            return self.pairs[min(numbers, key=self.denied.__getitem__)]
+        return self.pairs[max(numbers, key=lambda n: (self.shown[n], -self.denied[n]))]
+
+
+def _places(part: Part, pairs: Sequence[Comparison]) -> list[_Place]:
+    """What the quantifier counts: tasks or pairs of tasks; for "some", any comparison will do."""
+    found: dict[Any, list[Comparison]] = {}
+    for pair in pairs:
+        both = (pair.first[0], (pair.second or pair.first)[0])
+        moved = tuple(row.source for row in both if row.moved)
+        own = tuple(pair.runs) if part.quantifier == "some" else ()
+        found.setdefault((pair.first[0].target, moved, own), []).append(pair)
+    return [_Place.of(part, mine) for mine in found.values()]
+
+
 def _weigh(part: Part, table: Sequence[Row], error: float, opposite: float) -> Finding:
     pairs = comparisons(table, part.first, part.minus, part.span)
     if not pairs:
         return _nothing(part, table, "points")
-    needed = QUANTIFIERS[part.quantifier](len(pairs))
-    shown = [_p_value(part, pair, above=part.above) for pair in pairs]
-    denied = [
-        _p_value(part, pair, above=not part.above) if pair.sparsity <= part.denied_at_most else 1.0
-        for pair in pairs
-    ]
-    p_value = at_least(shown, needed)
-    opposite_p_value = at_least(denied, len(pairs) - needed + 1)
+    places = _places(part, pairs)
+    needed = QUANTIFIERS[part.quantifier](len(places))
+    p_value = at_least([place.p_value for place in places], needed)
+    spare = len(places) - needed + 1
+    opposite_p_value = at_least([place.opposite_p_value for place in places], spare)
     missing = [*_gaps(pairs), *_too_few(part, pairs), *_too_sparse(part, pairs)]
     status: Decision = "undecided"
-    order = sorted(range(len(pairs)), key=lambda n: (shown[n], -denied[n]))
-    pair = pairs[order[needed - 1]]
+    order = sorted(places, key=lambda place: (place.p_value, -place.opposite_p_value))
+    place = order[needed - 1]
     if opposite_p_value < opposite and (part.quantifier == "every" or _several(pairs)):
         status = "contradicted"
-        pair = pairs[sorted(range(len(pairs)), key=denied.__getitem__)[len(pairs) - needed]]
+        place = sorted(places, key=lambda place: place.opposite_p_value)[spare - 1]
     elif p_value < error and not _too_few(part, pairs):
         status = "reproduced"
-    mine, theirs = error / (len(pairs) - needed + 1), opposite / needed
+    pair = place.deciding(opposite=status == "contradicted")
+    mine, theirs = error / spare, opposite / needed / len(place.pairs)
     effect = interval = None
     if pair.complete:
         lower, upper = (mine, theirs) if part.above else (theirs, mine)
-        effect, *both = ends(pair.differences, lower, upper)
+        effect, *both = pair.ends(lower, upper)
         interval = (both[0], both[1])
     return Finding(
         says=part.says,
@@ -166,8 +220,8 @@ def _weigh(part: Part, table: Sequence[Row], error: float, opposite: float) -> F
         bound=part.margins * pair.margin,
         unit="points",
         about=pair.about(),
-        holds=sum(_holds(part, pair) for pair in pairs),
-        of=len(pairs),
+        holds=sum(all(_holds(part, pair) for pair in place.pairs) for place in places),
+        of=len(places),
         needed=needed,
         p_value=p_value,
         opposite_p_value=opposite_p_value,
@@ -175,14 +229,6 @@ def _weigh(part: Part, table: Sequence[Row], error: float, opposite: float) -> F
         missing=tuple(missing),
         runs=_runs(pairs),
     )
-
-
-def _p_value(part: Part, pair: Comparison, *, above: bool) -> float:
-    """Of one comparison; 1.0 as long as it isn't complete."""
-    if not pair.complete:
-        return 1.0
-    test = p_above if above else p_below
-    return test(pair.differences, part.margins * pair.margin)
 
 
 def _holds(part: Part, pair: Comparison) -> bool:
@@ -225,6 +271,8 @@ def _gaps(pairs: Iterable[Comparison]) -> list[str]:
             missing.append(f"{pair.about()}: seed{plural} {', '.join(map(str, pair.gaps))}")
         elif len(pair.first) < 2:
             missing.append(f"{pair.about()}: a second seed")
+        elif pair.unlearned:
+            missing.append(f"{pair.about()}: {DENSE_HAS_NOT_LEARNED}: {pair.unlearned}")
     return missing
 
 

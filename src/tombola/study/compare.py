@@ -6,8 +6,9 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, TypeAlias
 
+from tombola.study.interval import ends, p_above, p_below, p_resolved
 from tombola.study.row import Row
-from tombola.study.verdict import in_percent
+from tombola.study.verdict import in_percent, not_learned
 
 __all__ = ["Comparison", "Span", "Which", "compare", "comparisons", "group"]
 
@@ -125,6 +126,46 @@ class Comparison:
             ]
         return list(dict.fromkeys(found))
 
+    @property
+    def resolution(self) -> float:
+        """How much one test example can change a score, in points; all of it, if nobody knows."""
+        rows = (*self.first, *(self.second or ()))
+        return max((row.resolution for row in rows if row.resolution), default=100.0)
+
+    @cached_property
+    def unlearned(self) -> str:
+        """Why dense counts as not having learned the task; empty if it has, or isn't there yet."""
+        dense = [row.dense for row in self.first if row.dense is not None]
+        constant = next((row.trivial for row in self.first if row.trivial is not None), None)
+        if not dense:
+            return ""
+        if constant is None:
+            return "nobody knows what a constant would score"
+        return not_learned(dense, constant, self.margin)
+
+    @property
+    def tells(self) -> bool:
+        """Whether a test can be made of which something follows."""
+        return self.complete and not self.unlearned
+
+    def p_value(self, bound: float, *, above: bool) -> float:
+        """Small, if the true difference is above, or below, a bound in points.
+
+        Returns: 1.0 as long as seeds are missing, or if dense has not learned the task.
+        """
+        if not self.tells:
+            return 1.0
+        test = p_above if above else p_below
+        return test(self.differences, bound, resolution=self.resolution)
+
+    def p_resolved(self, bound: float) -> float:
+        """The part of that P value, above, which the number of test examples allows."""
+        return p_resolved(self.differences, bound, resolution=self.resolution)
+
+    def ends(self, below: float, above: float | None = None) -> tuple[float, float, float]:
+        """Mean, lower and upper end of its interval, with those error rates; see `ends`."""
+        return ends(self.differences, below, above, resolution=self.resolution)
+
     def _seeds(self, *, there: bool) -> list[int]:
         both = zip(self.first, self._scores, strict=True)
         return [row.seed for row, pair in both if (None not in pair) == there]
@@ -168,7 +209,7 @@ def group(rows: Iterable[Row]) -> list[Group]:
     """Rows that differ in nothing but their seed, together."""
     found: dict[Any, list[Row]] = {}
     for row in rows:
-        what = (row.arm, row.name, row.source, row.target, row.sparsity)
+        what = (row.plan, row.arm, row.name, row.source, row.target, row.sparsity)
         found.setdefault(what, []).append(row)
     return [tuple(mine) for mine in found.values()]
 
@@ -203,13 +244,18 @@ def comparisons(table: Sequence[Row], first: Which, minus: Which, span: Span) ->
 def _belong(a: Row, b: Row) -> bool:
     if a.key == b.key or (a.target, a.sparsity) != (b.target, b.sparsity):
         return False
-    return all(not y.of or (y.of, y.source) == (x.arm, x.source) for x, y in ((a, b), (b, a)))
+    return all(
+        not y.of or (y.plan, y.of, y.source) == (x.plan, x.arm, x.source)
+        for x, y in ((a, b), (b, a))
+    )
 
 
 def _search(pair: Comparison) -> tuple[str, ...]:
     """What a comparison is about besides the sparsity."""
     both = pair.first[0], (pair.second or pair.first)[0]
-    return tuple(name for row in both for name in (row.arm, row.name, row.source, row.target))
+    return tuple(
+        name for row in both for name in (row.plan, row.arm, row.name, row.source, row.target)
+    )
 
 
 def _at(several: Sequence[Comparison], span: Span) -> Iterator[Comparison]:

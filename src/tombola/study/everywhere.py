@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tombola.study.compare import Comparison
-from tombola.study.interval import p_above, p_below
 from tombola.study.multiple import at_least, holm
-from tombola.study.verdict import Status
+from tombola.study.verdict import DENSE_HAS_NOT_LEARNED, Status
 
 __all__ = ["ERROR", "Everywhere", "everywhere", "p_matching"]
 
@@ -25,6 +24,8 @@ class Everywhere:
     """The tasks on which it matches, all of them rightly at the level, by Holm."""
     unfinished: tuple[str, ...]
     """The tasks of which seeds are missing, or on which there is one seed only."""
+    unlearned: tuple[str, ...]
+    """The tasks that dense has not learned, on which nothing follows from a difference."""
     p_value: float
     """Of "on every task"."""
 
@@ -35,23 +36,24 @@ class Everywhere:
             told = f"not matching on some of {self.tasks} tasks"
         which = f"; on these by Holm: {', '.join(self.matching) or 'none'}"
         gaps = f"; unfinished: {', '.join(self.unfinished)}" * bool(self.unfinished)
-        return f"{told}{which}{gaps}"
+        flat = f"; {DENSE_HAS_NOT_LEARNED}: {', '.join(self.unlearned)}" * bool(self.unlearned)
+        return f"{told}{which}{gaps}{flat}"
 
 
 def everywhere(pairs: Sequence[Comparison]) -> Everywhere:
     """An intersection-union test: each task at the full level, uncorrected.
 
-    The opposite, that it fails to match on some task, is Bonferroni's. A task that is unfinished
-    decides nothing.
+    The opposite, that it fails to match on some task, is Bonferroni's. A task that is unfinished,
+    or that dense has not learned, decides nothing.
 
     Args:
         pairs: the network against dense, on each task.
     """
     within = [p_matching(pair) for pair in pairs]
-    below = [p_below(pair.differences, -pair.margin) if pair.complete else 1.0 for pair in pairs]
-    p_value = at_least(within, len(pairs))
+    below = [pair.p_value(-pair.margin, above=False) for pair in pairs]
+    together = at_least(within, len(pairs))
     status: Status = "undecided"
-    if p_value < ERROR:
+    if together < ERROR:
         status = "matching"
     elif at_least(below, 1) < ERROR:
         status = "not matching"
@@ -62,10 +64,11 @@ def everywhere(pairs: Sequence[Comparison]) -> Everywhere:
         tasks=len(pairs),
         matching=tuple(task for task, p in zip(tasks, adjusted, strict=True) if p < ERROR),
         unfinished=tuple(pair.first[0].target for pair in pairs if not pair.complete),
-        p_value=p_value,
+        unlearned=tuple(pair.first[0].target for pair in pairs if pair.unlearned),
+        p_value=together,
     )
 
 
 def p_matching(pair: Comparison) -> float:
-    """Small, if the true difference is above minus the margin; 1.0 as long as seeds are missing."""
-    return p_above(pair.differences, -pair.margin) if pair.complete else 1.0
+    """Small, if the true difference is above minus the margin; 1.0 where nothing follows."""
+    return pair.p_value(-pair.margin, above=True)

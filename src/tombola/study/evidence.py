@@ -10,10 +10,16 @@ import numpy as np
 from tombola.lab.artefacts import read_mask, read_outcome
 from tombola.lab.plan import Job
 from tombola.lab.store import Result, Store
-from tombola.study.matching import bootstrap, paired_t
+from tombola.study.matching import ScoredExamples, bootstrap, paired_t
 from tombola.study.row import Row
-from tombola.study.verdict import FIXED_TICKET, SEARCH, Verdict
-from tombola.task.metrics import METRICS
+from tombola.study.verdict import (
+    DENSE_HAS_NOT_LEARNED,
+    FIXED_TICKET,
+    SEARCH,
+    Verdict,
+    not_learned,
+)
+from tombola.task.metrics import CONTEXT, CREDITS, METRICS, resolution
 from tombola.task.models import stream
 from tombola.task.tasks import Task
 from tombola.ticket.mask import jaccard
@@ -47,16 +53,20 @@ def verdict(
     fixed: bool,
 ) -> Verdict:
     """Is it matching: over seeds if there are several, else over the examples of the one run."""
+    scores = [[run.facts["score"] for run in runs] for runs in (dense, ticket)]
     if len(dense) > 1:
-        return paired_t(
-            [run.facts["score"] for run in dense],
-            [run.facts["score"] for run in ticket],
+        found = paired_t(
+            *scores,
             margin=task.margin,
             sparsity=sparsity,
+            resolution=resolution(task.metric, read_outcome(store, dense[0].key)),
             estimand=FIXED_TICKET if fixed else SEARCH,
         )
-    keys = dense[0].key, ticket[0].key
-    return _this_run(store, keys, metric=task.metric, margin=task.margin, sparsity=sparsity)
+    else:
+        keys = dense[0].key, ticket[0].key
+        found = _this_run(store, keys, metric=task.metric, margin=task.margin, sparsity=sparsity)
+    detail = not_learned(scores[0], dense[0].facts["trivial"], task.margin)
+    return found.without_premise(DENSE_HAS_NOT_LEARNED, detail) if detail else found
 
 
 def one_run(store: Store) -> Callable[[Row], Verdict]:
@@ -78,20 +88,21 @@ def _this_run(
     store: Store, keys: tuple[str, str], *, metric: str, margin: float, sparsity: Decimal | None
 ) -> Verdict:
     """The bootstrap over test examples of two trainings, named by their keys, dense first."""
+    measure, credit = METRICS[metric], CREDITS.get(metric)
+    dense, ticket = (read_outcome(store, key) for key in keys)
     return bootstrap(
-        _score(store, metric, keys[0]),
-        _score(store, metric, keys[1]),
-        examples=len(read_outcome(store, keys[0])),
+        lambda numbers: measure(dense[numbers]),
+        lambda numbers: measure(ticket[numbers]),
+        test_set=ScoredExamples(
+            examples=len(dense),
+            resolution=resolution(metric, dense),
+            gains=credit(ticket) - credit(dense) if credit else None,
+            clusters=dense[:, CONTEXT].astype(np.int64) if dense.shape[1] > CONTEXT else None,
+        ),
         margin=margin,
         sparsity=sparsity,
         generator=np.random.default_rng(stream(0, "bootstrap")),
     )
-
-
-def _score(store: Store, metric: str, key: str) -> Callable[..., float]:
-    """Test examples, by number -> the score of a training on them, in points."""
-    measure, outcome = METRICS[metric], read_outcome(store, key)
-    return lambda numbers: measure(outcome[numbers])
 
 
 def overlap(store: Store, ours: Sequence[Job], theirs: Sequence[Job]) -> float:

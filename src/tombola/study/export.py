@@ -75,10 +75,10 @@ def _arrow(column: str) -> Any:
     """The type of a column, the same whether anything is in it or not."""
     import pyarrow as pa
 
-    if column in ("seed", "rewind_step", "examples", "cells", "done", "diverged"):
+    if column in ("seed", "rewind_step", "examples", "cells", "done", "diverged", "plan_rows"):
         return pa.int64()
     numbers = ("learning_rate", "margin", "score", "dense", "difference", "trivial", "seconds")
-    more = ("summed_learning_rate", "jaccard_one_shot", "mean", "std", "minus_dense")
+    more = ("resolution", "summed_learning_rate", "jaccard_one_shot", "mean", "std", "minus_dense")
     return pa.float64() if column in numbers + more else pa.string()
 
 

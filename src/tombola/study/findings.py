@@ -39,7 +39,7 @@ class Found:
     controls: dict[str, dict[str, Any]]
     """Control -> values, mean, std, keys at the final sparsity."""
     trivial: float
-    """Score of a baseline that learns nothing from the texts, such as the commonest class."""
+    """The best score without learning anything from the texts, such as the commonest class."""
     verdict: dict[str, Any]
     """status, sparsity, interval, margin, estimand, and a sentence that says it all."""
     margin: dict[str, Any]
@@ -86,6 +86,8 @@ class Evaluated:
     dense: dict[str, Any]
     scores: dict[str, Any]
     """values, mean, std, keys of the masked network."""
+    trivial: float
+    """The best score without learning anything from the texts."""
     verdict: dict[str, Any]
     margin: dict[str, Any]
     """points, and their origin: named, ticket, or rule with the dense and trivial score on dev."""
@@ -206,10 +208,7 @@ def _notes(task: Task, dense: Runs, counts: Mapping[str, Mapping[str, Any]]) -> 
         return remarks
     worst = min(run.facts["score"] for run in dense.there)
     untrained = hardly_learned(worst, dense.there[0].facts["trivial"], task.margin)
-    if not untrained:
-        return remarks
-    longer = "" if any(each and each.much_unknown for each in read.values()) else " Train longer."
-    return [f"{untrained}{longer}", *remarks]
+    return [untrained, *remarks] if untrained else remarks
 
 
 def _same_mask(facts: Mapping[str, Any], jaccard: float | None) -> list[str]:
@@ -263,6 +262,7 @@ def evaluated_in(
         sparsity=f"{sparsity:f}",
         dense=dense.summary(),
         scores=masked.summary(),
+        trivial=dense.there[0].facts["trivial"],
         verdict=verdict_on(store, task, dense, masked, sparsity, fixed=True),
         margin=margin.to_json(),
         ticket=ticket,

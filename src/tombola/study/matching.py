@@ -7,21 +7,23 @@ run of the same seed.
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite, sqrt
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from tombola.errors import SpecError
 from tombola.study.interval import FloatArray, ends, finite, paired
 from tombola.study.power import LEAST_DENSE_RUNS, seeds_needed
+from tombola.study.resolution import net_ends
 from tombola.study.verdict import SEARCH, THIS_RUN, Status, Verdict
 
 __all__ = [
+    "ScoredExamples",
     "bootstrap",
-    "bootstrap_mean",
     "highest_winning",
     "margin",
     "paired_t",
@@ -33,7 +35,6 @@ IntArray: TypeAlias = NDArray[np.int64]
 Statistic: TypeAlias = Callable[[IntArray], float]
 
 RESAMPLES = 10_000
-CHUNK = 2**22
 
 
 def margin(
@@ -59,6 +60,7 @@ def paired_t(
     *,
     margin: float,
     sparsity: Decimal | None,
+    resolution: float,
     level: float = 0.90,
     estimand: str = SEARCH,
     dense_sd: float | None = None,
@@ -70,26 +72,28 @@ def paired_t(
         ticket: score of the ticket of the same seeds, in the same order.
         margin: how far below dense still counts as matching, in points.
         sparsity: of the ticket.
+        resolution: what one test example is worth, in points. It bounds the spread from below:
+            equal differences on few examples are no certainty.
         level: coverage of the interval.
         estimand: SEARCH, or FIXED_TICKET for one ticket on fresh seeds.
         dense_sd: standard deviation of ten or more dense runs, in points, from which an
             undecided verdict says how many seeds would settle it. None: that of `dense`,
             if these are ten or more, since that of fewer is too rough to plan with.
 
-    Returns: a verdict whose interval has no width if all differences are equal. Its
-        `seeds_needed` is for 80 % power, and None where the runs already were that many.
+    Returns: a verdict. Its `seeds_needed` is for 80 % power, and None where the runs already were
+        that many.
     Raises: SpecError, for fewer than two seeds, unequal lengths, or a score that is no number.
     """
     _check(margin, level)
     pairs = paired(dense, ticket, "seed", least=2)
     seeds = pairs.shape[1]
-    mean, *interval = ends(pairs[1] - pairs[0], (1 - level) / 2)
+    mean, *interval = ends(pairs[1] - pairs[0], (1 - level) / 2, resolution=resolution)
     status = _status((interval[0], interval[1]), margin)
     if dense_sd is None and seeds >= LEAST_DENSE_RUNS:
         dense_sd = _sd(pairs[0])
     needed = None
     if status == "undecided" and dense_sd is not None and margin > 0:
-        needed = seeds_needed(dense_sd, margin, level=level)
+        needed = seeds_needed(dense_sd, margin, level=level, resolution=resolution)
     return Verdict(
         status=status,
         sparsity=sparsity,
@@ -103,11 +107,26 @@ def paired_t(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoredExamples:
+    """What a bootstrap needs to know of the test examples of one run."""
+
+    resolution: float
+    """What one example is worth, in points."""
+    examples: int
+    gains: FloatArray | None = None
+    """[examples] what the ticket earns more than dense on each, from -1 to 1; None for a metric
+    to which no single example adds anything, such as a correlation."""
+    clusters: IntArray | None = None
+    """[examples] a number for each; examples that share it are drawn together, as the questions
+    about one text are. None if each stands for itself."""
+
+
 def bootstrap(
     dense: Statistic,
     ticket: Statistic,
     *,
-    examples: int,
+    test_set: ScoredExamples,
     margin: float,
     sparsity: Decimal | None,
     generator: np.random.Generator,
@@ -115,11 +134,14 @@ def bootstrap(
 ) -> Verdict:
     """One seed, any metric: a paired percentile bootstrap over the test examples.
 
+    An end is at least as far as the examples won and lost would have it (`net_ends`): a bootstrap
+    sees no chance of what did not happen.
+
     Args:
-        dense: int64 indices [examples] of test examples -> the dense network's score on
-            them, in points; an index may come several times.
+        dense: int64 indices of test examples -> the dense network's score on them, in points; an
+            index may come several times.
         ticket: the same for the ticket.
-        examples: number of test examples.
+        test_set: the examples.
         margin: how far below dense still counts as matching, in points.
         sparsity: of the ticket.
         generator: draws the resamples.
@@ -129,52 +151,59 @@ def bootstrap(
     Raises: SpecError, if the metric is undefined on the test split or on a resample of it.
     """
     _check(margin, level)
-    if examples < 2:
-        raise SpecError(f"a bootstrap needs at least 2 test examples, got {examples}.")
-    whole = np.arange(examples)
+    members = _members(test_set)
+    if len(members) < 2:
+        what = "examples" if test_set.clusters is None else "texts that are asked about"
+        raise SpecError(f"a bootstrap needs at least 2 test {what}, got {len(members)}.")
+    whole = np.arange(test_set.examples)
+    difference = ticket(whole) - dense(whole)
     resampled = np.empty(RESAMPLES)
     for at in range(RESAMPLES):
-        index = generator.integers(examples, size=examples)
+        drawn = generator.integers(len(members), size=len(members))
+        index = drawn if test_set.clusters is None else np.concatenate([members[n] for n in drawn])
         resampled[at] = ticket(index) - dense(index)
-    return _this_run(ticket(whole) - dense(whole), resampled, margin, sparsity, level)
-
-
-def bootstrap_mean(
-    dense: ArrayLike,
-    ticket: ArrayLike,
-    *,
-    margin: float,
-    sparsity: Decimal | None,
-    generator: np.random.Generator,
-    level: float = 0.90,
-) -> Verdict:
-    """One seed, a metric that is a mean over examples: the same bootstrap, much faster.
-
-    Examples with equal differences are interchangeable, so each resample is one multinomial
-    draw over the distinct differences: three of them for accuracy.
-
-    Args:
-        dense: score of each test example, as a fraction: 0 or 1, or the example's F1.
-        ticket: the same for the ticket, in the same order.
-        margin, sparsity, generator, level: as for bootstrap().
-
-    Raises: SpecError, for fewer than two examples, unequal lengths, or a score that is no number.
-    """
-    _check(margin, level)
-    pairs = paired(dense, ticket, "test example", least=2)
-    differences = np.round(100 * (pairs[1] - pairs[0]), 9)
-    distinct, counts = np.unique(differences, return_counts=True)
-    examples = differences.size
-    rows = max(1, CHUNK // distinct.size)
-    resampled = np.concatenate(
-        [
-            generator.multinomial(examples, counts / examples, size=min(rows, RESAMPLES - start))
-            @ distinct
-            / examples
-            for start in range(0, RESAMPLES, rows)
-        ]
+    if not isfinite(difference) or not np.isfinite(resampled).all():
+        raise SpecError(
+            "the metric is undefined on the test split or on a resample of it, as a correlation "
+            "is where all predictions are equal. Use more test examples or several seeds."
+        )
+    chance = (1 - level) / 2
+    low, high = np.quantile(resampled, [chance, 1 - chance])
+    least, most = _resolved(difference, test_set, members, chance)
+    interval = min(float(low), least), max(float(high), most)
+    return Verdict(
+        status=_status(interval, margin),
+        sparsity=sparsity,
+        difference=difference,
+        interval=interval,
+        margin=margin,
+        level=level,
+        estimand=THIS_RUN,
+        seeds=1,
     )
-    return _this_run(float(np.mean(differences)), resampled, margin, sparsity, level)
+
+
+def _members(test_set: ScoredExamples) -> list[IntArray]:
+    """The examples of each cluster, or each example alone."""
+    clusters = np.arange(test_set.examples) if test_set.clusters is None else test_set.clusters
+    order = np.argsort(clusters, kind="stable")
+    starts = np.flatnonzero(np.diff(clusters[order])) + 1
+    return np.split(order, starts)
+
+
+def _resolved(
+    difference: float, test_set: ScoredExamples, members: Sequence[IntArray], chance: float
+) -> tuple[float, float]:
+    """The ends that the examples won and lost allow, around the difference, in points."""
+    units, scale = len(members), test_set.resolution * test_set.examples
+    if test_set.gains is None:
+        net = np.array([difference / scale * units])
+    else:
+        net = np.array([test_set.gains[mine].mean() for mine in members])
+    lost, won = float(-net[net < 0].sum()), float(net[net > 0].sum())
+    least, most = net_ends(lost, won, units, chance, chance)
+    centre = (won - lost) / units
+    return difference - scale * (centre - least), difference + scale * (most - centre)
 
 
 def within_one_dense_sd(dense: Sequence[float], ticket: Sequence[float]) -> bool:
@@ -222,33 +251,6 @@ def highest_winning(verdicts: Sequence[Verdict]) -> Verdict | None:
         )
     passed = list(itertools.takewhile(lambda verdict: verdict.status == "matching", verdicts))
     return passed[-1] if passed else None
-
-
-def _this_run(
-    difference: float,
-    resampled: FloatArray,
-    margin: float,
-    sparsity: Decimal | None,
-    level: float,
-) -> Verdict:
-    """The verdict from the differences [resamples] of one seed's bootstrap, in points."""
-    if not isfinite(difference) or not np.isfinite(resampled).all():
-        raise SpecError(
-            "the metric is undefined on the test split or on a resample of it, as a correlation "
-            "is where all predictions are equal. Use more test examples or several seeds."
-        )
-    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    interval = (float(low), float(high))
-    return Verdict(
-        status=_status(interval, margin),
-        sparsity=sparsity,
-        difference=float(difference),
-        interval=interval,
-        margin=margin,
-        level=level,
-        estimand=THIS_RUN,
-        seeds=1,
-    )
 
 
 def _status(interval: tuple[float, float], margin: float) -> Status:

@@ -1,6 +1,6 @@
 """How many seeds a verdict needs; standard deviations and margins are in points."""
 
-from math import ceil, inf, sqrt
+from math import ceil, hypot, inf, log, log1p, sqrt
 
 import scipy
 
@@ -38,13 +38,15 @@ def matching_power(seeds: int, dense_sd: float, margin: float, *, level: float =
 
 
 def seeds_needed(
-    dense_sd: float, margin: float, *, power: float = 0.80, level: float = 0.90
+    dense_sd: float, margin: float, *, resolution: float, power: float = 0.80, level: float = 0.90
 ) -> int:
     """Fewest seeds with which a ticket truly equal to dense comes out as matching, mostly.
 
     Args:
         dense_sd: standard deviation of ten or more dense runs, in points.
         margin: in points.
+        resolution: what one test example is worth, in points: on few examples, many seeds are
+            needed however little they differ.
         power: the chance wanted.
         level: coverage of the interval.
 
@@ -59,6 +61,9 @@ def seeds_needed(
     quantiles = float(scipy.stats.norm.ppf((1 + level) / 2) + scipy.stats.norm.ppf(power))
     # The normal distribution asks for too few, and never for many too few.
     seeds = max(2, ceil(2 * (max(quantiles, 0.0) * dense_sd / margin) ** 2))
-    while matching_power(seeds, dense_sd, margin, level=level) < power:
+    spread = hypot(dense_sd, resolution / sqrt(12))  # a score is rounded to a step
+    while matching_power(seeds, spread, margin, level=level) < power:
         seeds += 1
-    return seeds
+    # With no example lost, the share that may be must be below the margin.
+    pairs = log((1 - level) / 2) / log1p(-min(margin / 100, 1 - 1e-9))
+    return max(seeds, ceil(pairs * resolution / 100))

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 from tombola.errors import SpecError, cut
 from tombola.scalars import CALLED
 from tombola.study.export import SUFFIXES
+from tombola.study.identity import check_identities, check_row
 from tombola.study.row import COLUMNS, STATES, Row, digest, minus
 
 __all__ = ["filled", "is_table", "read_rows"]
@@ -52,7 +53,8 @@ def read_rows(path: str | Path) -> list[Row]:
     Args:
         path: a CSV or Parquet file.
 
-    Raises: SpecError, if it is not there, lacks rows or a column, or has a value that is none.
+    Raises: SpecError, if it is not there, lacks rows or a column, has a value that is none, or
+        its rows are not those of whole plans, each run once.
     """
     path = Path(path)
     if not path.is_file():
@@ -66,15 +68,8 @@ def read_rows(path: str | Path) -> list[Row]:
             raise SpecError(f"{error} in row {number} of {str(path)!r}.") from error
     if not table:
         raise SpecError(f"expected rows in {str(path)!r}, got a header alone.")
-    numerics = {each.key: each.numerics for each in table}
-    return [
-        replace(
-            each,
-            difference=minus(each.score, each.dense),
-            dense_numerics=numerics.get(each.dense_key),
-        )
-        for each in table
-    ]
+    check_identities(table, str(path))
+    return [replace(each, difference=minus(each.score, each.dense)) for each in table]
 
 
 def filled(table: Sequence[Row], known: Iterable[Row]) -> list[Row]:
@@ -171,7 +166,9 @@ def _expect_columns(path: Path, there: Sequence[str]) -> None:
 
 def _row(values: Mapping[str, Any]) -> Row:
     told = {name: "" if values[name] is None else str(values[name]) for name in COLUMNS}
-    return Row(**{name: _value(name, text) for name, text in told.items()})
+    row = Row(**{name: _value(name, text) for name, text in told.items()})
+    check_row(row)
+    return row
 
 
 def _value(name: str, text: str) -> Any:

@@ -38,6 +38,8 @@ class Row:
     """A training of a plan; scores, differences and margins are in points."""
 
     plan: str = ""
+    plan_rows: int = 0
+    """Rows that the plan's table has, so that a part of it is never taken for the whole."""
     arm: str
     name: str
     """What was trained, for people: dense, imp, one-shot, transfer, evaluate, or a control."""
@@ -73,7 +75,9 @@ class Row:
     difference: float | None = None
     """Score minus dense."""
     trivial: float | None = None
-    """Score of a baseline that learns nothing from the texts."""
+    """The best score without learning anything from the texts."""
+    resolution: float | None = None
+    """How much one test example can change a score, in points."""
     summed_learning_rate: float | None = None
     jaccard_one_shot: float | None = None
     """Overlap of the dead weights with those of one-shot pruning at this sparsity."""
@@ -95,16 +99,23 @@ class Row:
         return plain | {
             "sparsity": None if self.sparsity is None else f"{self.sparsity:f}",
             "habits": " ".join(self.habits),
-            "numerics": None if self.numerics is None else digest(self.numerics),
+            "numerics": _digest_or_none(self.numerics),
+            "dense_numerics": _digest_or_none(self.dense_numerics),
         }
 
 
-COLUMNS = tuple(f.name for f in dataclasses.fields(Row) if f.name != "dense_numerics")
+COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 """Fields that a table has."""
 
 
 def row(
-    plan: str, cell: Cell, mine: Result | None, dense: Result | None, *, stopped: bool = False
+    plan: str,
+    cell: Cell,
+    mine: Result | None,
+    dense: Result | None,
+    *,
+    stopped: bool = False,
+    plan_rows: int = 0,
 ) -> Row:
     """The row of a cell.
 
@@ -114,14 +125,17 @@ def row(
         mine: what came of it, if it is done.
         dense: what came of the dense network, if that is done.
         stopped: whether it can't be done, because a training that it goes on from has diverged.
+        plan_rows: how many rows the plan has.
     """
     job = cell.training
     recipe = TrainSpec(**job.spec["train"])
     done, rewind_step = habits(cell)
     facts = mine.facts if mine else {}
+    about_test = {**(dense.facts if dense else {}), **facts}
     score, yardstick = _score(mine), _score(dense)
     return Row(
         plan=plan,
+        plan_rows=plan_rows,
         arm=cell.arm,
         name=cell.name,
         kind="connectivity" if cell.line else cell.name.split(",")[0],
@@ -142,7 +156,8 @@ def row(
         score=score,
         dense=yardstick,
         difference=minus(score, yardstick),
-        trivial=facts.get("trivial"),
+        trivial=about_test.get("trivial"),
+        resolution=about_test.get("resolution"),
         summed_learning_rate=facts.get("summed_learning_rate"),
         seconds=mine.seconds if mine else None,
         key=cell.key,
@@ -177,6 +192,10 @@ def digest(numerics: Mapping[str, Any]) -> str:
     return numerics_digest(numerics)
 
 
+def _digest_or_none(numerics: Mapping[str, Any] | None) -> str | None:
+    return None if numerics is None else digest(numerics)
+
+
 def habits(cell: Cell) -> tuple[tuple[str, ...], int]:
     """What the search of a cell's mask did besides the plain thing, as its jobs tell.
 
@@ -189,7 +208,7 @@ def habits(cell: Cell) -> tuple[tuple[str, ...], int]:
     for job in _ancestry(cell):
         if job.kind == "prune":
             first = "trained" not in job.parents and job.spec["scores"] == "magnitude"
-            if first and (trainings or cell.name == "imp"):
+            if first and (trainings or cell.source):
                 found.add("prune-first")
             continue
         trainings += job is not cell.training

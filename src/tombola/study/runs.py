@@ -8,7 +8,7 @@ from typing import Any
 from tombola.lab.store import Result, Store
 from tombola.lab.work import Job
 from tombola.study.evidence import summary, verdict
-from tombola.study.verdict import FIXED_TICKET, SEARCH, THIS_RUN, in_percent
+from tombola.study.verdict import FIXED_TICKET, SEARCH, THIS_RUN, Verdict
 from tombola.task.tasks import Task
 
 __all__ = ["Runs", "verdict_on"]
@@ -63,17 +63,15 @@ def verdict_on(
     if not (reasons := [*dense.diverged, *ticket.diverged]):
         return verdict(store, task, dense.there, ticket.there, sparsity, fixed=fixed).to_json()
     about = FIXED_TICKET if fixed else SEARCH
-    return {
-        "status": "undecided",
-        "reason": reasons[0],
-        "sparsity": str(sparsity),
-        "difference": None,
-        "interval": None,
-        "margin": task.margin,
-        "level": None,
-        "estimand": about if len(dense.jobs) > 1 else THIS_RUN,
-        "seeds": len(dense.jobs),
-        "seeds_needed": None,
-        "sentence": f"undecided at {in_percent(sparsity)}: {reasons[0]}. "
-        "A lower learning rate may help.",
-    }
+    return Verdict(
+        status="undecided",
+        sparsity=sparsity,
+        difference=None,
+        interval=None,
+        margin=task.margin,
+        level=0.90,
+        estimand=about if len(dense.jobs) > 1 else THIS_RUN,
+        seeds=len(dense.jobs),
+        reason=reasons[0],
+        detail="a lower learning rate may help",
+    ).to_json()

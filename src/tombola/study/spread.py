@@ -48,7 +48,9 @@ def spreads(table: Iterable[Row]) -> list[Spread]:
 def _spread(row: Row, scores: list[float]) -> Spread:
     margin, trivial = row.margin, row.trivial
     sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
-    known = sd is not None and len(scores) >= LEAST_DENSE_RUNS and margin > 0
+    needed = None
+    if sd is not None and len(scores) >= LEAST_DENSE_RUNS and margin > 0 and row.resolution:
+        needed = seeds_needed(sd, margin, resolution=row.resolution)
     return Spread(
         task=row.target,
         runs=len(scores),
@@ -56,5 +58,5 @@ def _spread(row: Row, scores: list[float]) -> Spread:
         sd=sd,
         margin=margin,
         warning="" if trivial is None else hardly_learned(min(scores), trivial, margin),
-        seeds_needed=seeds_needed(sd, margin) if known and sd is not None else None,
+        seeds_needed=needed,
     )

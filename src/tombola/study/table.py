@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
-from tombola.errors import SpecError
+from tombola.errors import SpecError, TombolaError
 from tombola.lab.divergence import stopped
 from tombola.lab.numerics import refuse_mixed
 from tombola.lab.plan import Plan
@@ -45,12 +45,49 @@ def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
                 kept[key] = store.read(key)
     todo = {job.key for job in plan.jobs if not store.has(job.key)}
     halted = stopped(plan.jobs, store, todo)
-    found = [
-        row(name, cell, kept[cell.key], kept[cell.dense], stopped=cell.key in halted)
+    table = [
+        row(
+            name,
+            cell,
+            kept[cell.key],
+            kept[cell.dense],
+            stopped=cell.key in halted,
+            plan_rows=len(plan.cells),
+        )
         for cell in plan.cells
     ]
     by_task = margins(plan, store)
-    return [replace(each, margin=by_task[each.target]) for each in found]
+    table = [replace(each, margin=by_task[each.target]) for each in table]
+    return _with_test_sets(table, store)
+
+
+def _with_test_sets(table: Sequence[Row], store: Store) -> list[Row]:
+    """The same rows, with what is known of a test set from any run on it."""
+    known: dict[str, tuple[float, float | None]] = {}
+    for each in table:
+        if each.state == "done" and each.trivial is not None and each.target not in known:
+            known[each.target] = each.trivial, each.resolution or _resolution(each, store)
+    return [
+        replace(
+            each,
+            trivial=each.trivial if each.trivial is not None else known[each.target][0],
+            resolution=each.resolution or known[each.target][1],
+        )
+        if each.target in known
+        else each
+        for each in table
+    ]
+
+
+def _resolution(done: Row, store: Store) -> float | None:
+    """Of a result that does not say, as long as its outcome can be read."""
+    from tombola.lab.artefacts import read_outcome
+    from tombola.task.metrics import resolution
+
+    try:
+        return resolution(done.metric, read_outcome(store, done.key))
+    except (OSError, TombolaError):
+        return None
 
 
 def with_overlaps(table: Sequence[Row], plan: Plan, store: Store) -> list[Row]:

@@ -9,11 +9,11 @@ import numpy as np
 
 from tombola.study.compare import Comparison, Group, compare, group
 from tombola.study.everywhere import ERROR, Everywhere, everywhere
-from tombola.study.interval import ends, p_above
 from tombola.study.multiple import holm
 from tombola.study.published import published_difference
 from tombola.study.row import Row
 from tombola.study.table import refuse_mixed_rows
+from tombola.study.verdict import DENSE_HAS_NOT_LEARNED
 
 __all__ = ["Estimate", "Matrix", "Place", "Source", "transfer"]
 
@@ -25,10 +25,12 @@ class Estimate:
     mean: float | None
     """None as long as no seed is there."""
     interval: tuple[float, float] | None
-    """90 %, paired-t; None for fewer than two seeds."""
+    """90 %; None for one seed, and as long as seeds are missing."""
     seeds: int
     gaps: tuple[int, ...]
     """Seeds of the plan that are not there."""
+    reason: str | None = None
+    """Why nothing follows from it, if dense has not learned the target."""
     published: float | None = None
     runs: tuple[str, ...] = ()
 
@@ -36,12 +38,13 @@ class Estimate:
     def of(cls, pair: Comparison) -> "Estimate":
         """From what there is of a comparison."""
         there = pair.differences
-        low_high = ends(there, ERROR)[1:] if len(there) > 1 else None
+        low_high = pair.ends(ERROR)[1:] if pair.complete else None
         return cls(
             mean=float(np.mean(there)) if there else None,
             interval=low_high,
             seeds=len(there),
             gaps=tuple(pair.gaps),
+            reason=DENSE_HAS_NOT_LEARNED if pair.unlearned else None,
             published=published_difference(pair),
             runs=tuple(pair.keys),
         )
@@ -165,12 +168,7 @@ def _source(
         theirs = own.get((rows[0].target, rows[0].sparsity))
         if theirs and source != rows[0].target and (pair := compare(rows, theirs)).first:
             against_own[rows[0].target] = pair
-    p_values = holm(
-        [
-            p_above(pair.differences, -pair.margin) if pair.complete else 1.0
-            for pair in against_own.values()
-        ]
-    )
+    p_values = holm([pair.p_value(-pair.margin, above=True) for pair in against_own.values()])
     return Source(
         source=source,
         places=tuple(

@@ -36,7 +36,7 @@ def kendall(sizes: Sequence[int], values: FloatArray, error: float) -> Correlati
 
     Source: permutation test of the order of the tasks by their mean value; ties stay ties.
     """
-    taus = [float(scipy.stats.kendalltau(sizes, row).statistic) for row in values]
+    taus = np.array([scipy.stats.kendalltau(sizes, row).statistic for row in values])
     order = np.sign(np.subtract.outer(sizes, sizes))
 
     def concordance(ranked: FloatArray, axis: int = -1) -> FloatArray:
@@ -58,5 +58,7 @@ def kendall(sizes: Sequence[int], values: FloatArray, error: float) -> Correlati
         )
         for side in ("greater", "less")
     )
-    mean, low, high = ends(np.nan_to_num(taus), error)  # no order at all is no correlation
+    ranked = len(sizes) * (len(sizes) - 1) / 2
+    taus = np.nan_to_num(taus)  # no order at all is no correlation
+    mean, low, high = ends(taus, error, resolution=1 / ranked, scale=1.0)
     return Correlation((mean, max(low, -1.0), min(high, 1.0)), rising, falling)

@@ -20,7 +20,7 @@ from tombola.study.published import published_difference
 from tombola.study.row import Row
 from tombola.study.spread import Spread, spreads
 from tombola.study.table import refuse_mixed_rows
-from tombola.study.verdict import FIXED_TICKET, SEARCH, Verdict
+from tombola.study.verdict import DENSE_HAS_NOT_LEARNED, FIXED_TICKET, SEARCH, Verdict
 
 __all__ = ["Family", "Judged", "Matching", "OneRun", "matching"]
 
@@ -150,7 +150,7 @@ def _searches(table: Iterable[Row]) -> list[list[Comparison]]:
     pruned = (row for row in table if row.sparsity is not None and row.kind != "connectivity")
     for rows in group(pruned):
         row = rows[0]
-        search = (row.arm, row.name, row.source, row.target)
+        search = (row.plan, row.arm, row.name, row.source, row.target)
         found.setdefault(search, []).append(Comparison(rows))
     return [sorted(search, key=lambda pair: pair.sparsity) for search in found.values()]
 
@@ -162,15 +162,15 @@ def _families(searches: Sequence[Sequence[Comparison]]) -> list[Places]:
     on: the same sparsity on all tasks, unless the plan gives each task another. Lowest first.
     """
     firsts = [search[0].first[0] for search in searches]
-    moving = {row.arm for row in firsts if row.moved}
-    found: dict[tuple[str, str, str, int], list[tuple[int, int]]] = {}
+    moving = {(row.plan, row.arm) for row in firsts if row.moved}
+    found: dict[tuple[str, str, str, str, int], list[tuple[int, int]]] = {}
     for number, (row, search) in enumerate(zip(firsts, searches, strict=True)):
-        source = row.source if row.arm in moving else ""
+        source = row.source if (row.plan, row.arm) in moving else ""
         for place in range(len(search)):
-            family = (row.arm, row.name, source, place - len(search))
+            family = (row.plan, row.arm, row.name, source, place - len(search))
             found.setdefault(family, []).append((number, place))
     order = sorted(found, key=lambda family: family[-1])
-    return [(source, found[arm, name, source, rank]) for arm, name, source, rank in order]
+    return [(family[-2], found[family]) for family in order]
 
 
 def _judge(
@@ -179,26 +179,32 @@ def _judge(
     """The verdict on what is there of a network, or why there is none."""
     for seed, what, key in pair.diverged:
         return None, f"{what}, seed {seed} ({key[:12]}), diverged"
-    there = [row for row in pair.first if row.seed in pair.seeds]
-    if not there:
+    if not pair.seeds:
         return None, "no seed is there yet"
-    if len(there) == 1:
+    if pair.gaps:  # whoever looks at every step is fooled more often than the level says
+        there = f"{len(pair.seeds)} of {len(pair.first)} seeds are there"
+        return None, f"{there}, and a verdict takes all of them"
+    if len(pair.first) == 1:
         if one_run is None:
             return None, "one seed says nothing about others"
         try:
-            return one_run(there[0]), ""
+            verdict = one_run(pair.first[0])
         except SpecError as error:  # about this network alone; the others have their verdicts
             return None, str(error).rstrip(".")
-    one_mask = len({row.mask_key for row in pair.first}) == 1
-    dense, ticket = _scores(pair)
-    verdict = paired_t(
-        dense,
-        ticket,
-        margin=pair.margin,
-        sparsity=pair.first[0].sparsity,
-        estimand=FIXED_TICKET if one_mask else SEARCH,
-        dense_sd=sd,
-    )
+    else:
+        one_mask = len({row.mask_key for row in pair.first}) == 1
+        dense, ticket = _scores(pair)
+        verdict = paired_t(
+            dense,
+            ticket,
+            margin=pair.margin,
+            sparsity=pair.first[0].sparsity,
+            resolution=pair.resolution,
+            estimand=FIXED_TICKET if one_mask else SEARCH,
+            dense_sd=sd,
+        )
+    if pair.unlearned:
+        verdict = verdict.without_premise(DENSE_HAS_NOT_LEARNED, pair.unlearned)
     return verdict, ""
 
 
@@ -217,10 +223,12 @@ def _judged(
         known = spread.get(pair.first[0].target)
         verdict, why = _judge(pair, known.planning_sd if known else None, one_run)
         dense, ticket = _scores(pair)
-        several = len(dense) > 1
+        several = len(dense) > 1 and not pair.gaps
         flipped = None
-        if pair.complete:
+        if pair.tells:
             flipped = sign_flip(pair.differences, -pair.margin, level=ERROR, tests=len(pairs))
+        if flipped is not None:  # equal differences are likelier than their signs say
+            flipped = max(flipped, pair.p_resolved(-pair.margin))
         yield Judged(
             pair=pair,
             verdict=verdict,

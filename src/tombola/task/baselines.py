@@ -1,65 +1,95 @@
 """What is scored without learning anything from the texts: the floor under every score."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
-import torch
 
-from tombola.task.data import Examples
 from tombola.task.evaluation import evaluation_batches
-from tombola.task.metrics import METRICS, Outcome, answer_f1
+from tombola.task.examples import Examples
+from tombola.task.metrics import METRICS, Outcome, answer_f1, exact_match, normalise_answer
 from tombola.task.models import Network
 from tombola.task.tasks import Task
 
 __all__ = ["trivial_score"]
 
+MOST_ANSWERS = 5
+"""The commonest answers of a split that are tried on every question."""
 
-def trivial_score(network: Network, task: Task, training: Examples, test: Examples) -> float:
-    """Score of the trivial baseline on the test split, in points.
 
-    The commonest class, the mean value, the first word of the context, or the commonest token.
+def trivial_score(network: Network, task: Task, test: Examples) -> float:
+    """The best score of an answer that is the same whatever the text says, in points.
+
+    Every class, the mean value, the commonest answers, the first word or all of the context, or
+    the commonest token: chosen on the split that is scored, so that no network looks as if it had
+    learned because its classes are as frequent as they are.
+
+    Args:
+        network: whose tokens are masked, in masked language modelling.
+        task: what is scored.
+        test: the examples that scores come from.
     """
-    return METRICS[task.metric](TRIVIAL[task.kind](network, task, training, test))
+    outcomes = CONSTANTS[task.kind](network, task, test)
+    return max(METRICS[task.metric](outcome) for outcome in outcomes)
 
 
-def _commonest_class(_: Network, __: Task, training: Examples, test: Examples) -> Outcome:
-    commonest = Counter(training.targets).most_common(1)[0][0]
-    return _constant(commonest, test)
+def _classes(_: Network, __: Task, test: Examples) -> Iterator[Outcome]:
+    for each in sorted(set(test.targets)):
+        yield _constant(each, test)
 
 
-def _mean_value(_: Network, __: Task, training: Examples, test: Examples) -> Outcome:
-    return _constant(float(np.mean(training.targets)), test)
+def _mean_value(_: Network, __: Task, test: Examples) -> Iterator[Outcome]:
+    yield _constant(float(np.mean(test.targets)), test)
 
 
 def _constant(prediction: float, test: Examples) -> Outcome:
     return np.column_stack([np.full(len(test), float(prediction)), np.array(test.targets, float)])
 
 
-def _first_word(_: Network, task: Task, training: Examples, test: Examples) -> Outcome:
-    del training
-    context = task.texts[1]
-    guesses = [(row[context].split()[:1], row["answers"]["text"]) for row in test.rows]
-    f1 = [max(answer_f1("".join(guess), gold) for gold in golds) for guess, golds in guesses]
-    return np.column_stack([f1, np.zeros(len(f1))])
+def _answers(_: Network, task: Task, test: Examples) -> Iterator[Outcome]:
+    contexts = [str(row[task.texts[1]]) for row in test.rows]
+    golds = [row["answers"]["text"] for row in test.rows]
+    yield _marked((" ".join(text.split()[:1]) for text in contexts), golds)
+    yield _marked(contexts, golds)
+    common = Counter(" ".join(normalise_answer(gold)) for each in golds for gold in set(each))
+    for answer, _count in common.most_common(MOST_ANSWERS):
+        yield _marked([answer] * len(golds), golds)
 
 
-def _commonest_token(network: Network, task: Task, training: Examples, test: Examples) -> Outcome:
-    counts = np.bincount(
-        np.concatenate(training.inputs["input_ids"]), minlength=len(network.tokenizer)
+def _marked(guesses: Iterable[str], golds: list[list[str]]) -> Outcome:
+    """F1 and exact match of one guess a question, against the gold answer that agrees best."""
+    return np.array(
+        [
+            (
+                max(answer_f1(guess, gold) for gold in each),
+                max(exact_match(guess, gold) for gold in each),
+            )
+            for guess, each in zip(guesses, golds, strict=True)
+        ],
+        dtype=np.float64,
     )
-    counts[network.tokenizer.all_special_ids] = 0
-    commonest, outcome = int(np.argmax(counts)), np.zeros((len(test), 2))
+
+
+def _commonest_token(network: Network, task: Task, test: Examples) -> Iterator[Outcome]:
+    rows, tokens = [], []
     for numbers, _, labels in evaluation_batches(network, task, test):
-        masked = labels["labels"] >= 0
-        hits = (labels["labels"] == commonest) & masked
-        outcome[numbers] = torch.stack([hits.sum(1), masked.sum(1)], dim=1).numpy()
-    return outcome
+        masked = labels["labels"].numpy()
+        places = masked >= 0
+        rows.append(np.repeat(numbers, places.sum(axis=1)))
+        tokens.append(masked[places])
+    owners, masked_tokens = np.concatenate(rows), np.concatenate(tokens)
+    outcome = np.zeros((len(test), 2))
+    if len(masked_tokens):
+        commonest = np.bincount(masked_tokens).argmax()
+        np.add.at(outcome[:, 0], owners, masked_tokens == commonest)
+        np.add.at(outcome[:, 1], owners, 1)
+    yield outcome
 
 
-TRIVIAL: Mapping[str, Callable[[Network, Task, Examples, Examples], Outcome]] = {
-    "classification": _commonest_class,
+CONSTANTS: Mapping[str, Callable[[Network, Task, Examples], Iterator[Outcome]]] = {
+    "classification": _classes,
     "regression": _mean_value,
-    "span": _first_word,
+    "span": _answers,
     "mlm": _commonest_token,
 }
+"""Kind of task -> what each answer that is tried makes of the examples."""

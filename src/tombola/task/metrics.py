@@ -8,7 +8,7 @@ import re
 import string
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from tombola.registry import Registry
 
 __all__ = [
+    "CONTEXT",
+    "CREDITS",
     "METRICS",
     "Metric",
     "Outcome",
     "answer_f1",
     "exact_match",
     "normalise_answer",
+    "resolution",
     "score_of",
 ]
 
@@ -32,6 +35,9 @@ Outcome = NDArray[np.float64]
 
 Metric = Callable[[Outcome], float]
 METRICS: Registry[Metric] = Registry("metric")
+CONTEXT = 2
+"""The column that numbers the context of a question, in an outcome that has it: questions about
+one context are no independent examples."""
 
 
 def score_of(outcome: Outcome, metric: str) -> float:
@@ -114,6 +120,51 @@ def masked_accuracy(outcome: Outcome) -> float:
     """Percentage of masked tokens restored: hits (column 0) over masked tokens (column 1)."""
     masked = float(outcome[:, 1].sum())
     return 100.0 * float(outcome[:, 0].sum()) / masked if masked else 0.0
+
+
+Credit = Callable[[Outcome], NDArray[np.float64]]
+"""An outcome -> (examples,) what each example earns, in [0, 1]."""
+
+
+def _hits(outcome: Outcome) -> NDArray[np.float64]:
+    return np.asarray(outcome[:, 0] == outcome[:, 1], dtype=np.float64)
+
+
+def _restored_share(outcome: Outcome) -> NDArray[np.float64]:
+    return np.divide(
+        outcome[:, 0], outcome[:, 1], out=np.zeros(len(outcome)), where=outcome[:, 1] > 0
+    )
+
+
+CREDITS: Mapping[str, Credit] = {
+    "accuracy": _hits,
+    "matthews": _hits,
+    "binary-f1": _hits,
+    "f1": lambda outcome: outcome[:, 0],
+    "exact-match": lambda outcome: outcome[:, 1],
+    "masked-accuracy": _restored_share,
+}
+"""What single examples add to a metric; a correlation has no such thing."""
+
+
+def resolution(metric: str, outcome: Outcome) -> float:
+    """How much one test example can change a score, in points.
+
+    That is 100/n of n examples; twice that for a correlation, which goes from -100 to 100. The
+    examples of the rarest class decide Matthews' correlation, and those of class 1 the F1.
+
+    Args:
+        metric: its name.
+        outcome: (examples, columns), of any network: only labels and their number count.
+    """
+    if metric not in CREDITS:
+        return 200.0 / len(outcome)
+    counts = np.unique(outcome[:, 1], return_counts=True)[1]
+    if metric == "matthews":
+        return 100.0 / int(counts.min()) if len(counts) > 1 else 200.0 / len(outcome)
+    if metric == "binary-f1":
+        return 100.0 / max(1, int(np.sum(outcome[:, 1] == 1)))
+    return 100.0 / len(outcome)
 
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")

@@ -258,17 +258,19 @@ def _pairs(examples: Examples, window: int) -> list[tuple[int, int]]:
 
 
 def marked_answers(windows: Outcome, examples: Examples, task: Task) -> Outcome:
-    """F1 and exact match of the best answer that the windows of each question give.
+    """How good the best answer is that the windows of each question give.
 
     Args:
         windows: (windows, 3), see `window_answers`.
         examples: of the split.
         task: which column is the context.
 
-    Returns: (questions, 2), in [0, 1], against the gold answer that agrees best; NaN where a
-    window's answer is.
+    Returns: (questions, 3): F1 and exact match in [0, 1], against the gold answer that agrees
+        best, and the number of the first question about the same context; NaN where a window's
+        answer is.
     """
-    marks = np.zeros((len(examples.rows), 2))
+    marks = np.zeros((len(examples.rows), 3))
+    first: dict[str, int] = {}
     best = np.full(len(examples.rows), -1)
     undefined = {examples.owners[n] for n in np.flatnonzero(np.isnan(windows).any(1))}
     for number, owner in enumerate(examples.owners):
@@ -279,10 +281,12 @@ def marked_answers(windows: Outcome, examples: Examples, task: Task) -> Outcome:
             marks[owner] = np.nan
             continue
         row = examples.rows[owner]
+        context = first.setdefault(row[task.texts[1]], owner)
         answer = row[task.texts[1]][int(windows[number, 1]) : int(windows[number, 2])]
         golds = row["answers"]["text"]
         marks[owner] = (
             max(answer_f1(answer, gold) for gold in golds),
             max(exact_match(answer, gold) for gold in golds),
+            context,
         )
     return marks
