@@ -1,4 +1,4 @@
-"""The floor under every score is the best answer that never changes, on the split that is scored."""
+"""The floor under every score is the best constant answer, on the split that is scored."""
 
 from dataclasses import replace
 from typing import Any, cast
