@@ -182,7 +182,7 @@ def _score(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
         "seed": spec.seed,
         "split": order.spec["split"],
         "score": score_of(outcome, task.metric),
-        "trivial": trivial_score(network, task, bench.training(spec), examples),
+        "trivial": trivial_score(network, task, examples),
     }
     return facts, {}
 
