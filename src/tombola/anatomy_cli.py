@@ -132,7 +132,10 @@ def connectivity(options: Namespace) -> None:
     plan, kept = plan_in_store(options)
     found = [line.to_json() for line in lines(plan, kept)]
     if not found:
-        raise SpecError(f"expected a plan with connectivity arms, got none in {options.plan!r}.")
+        raise SpecError(
+            f"expected a plan with connectivity arms, got none in {options.plan!r}. "
+            "`connectivity` has some."
+        )
     if not write_json(options.json, found):
         show_lines(found, screen(), command=command("run", options))
     if options.output:

@@ -177,7 +177,7 @@ def _forget(kept: Any, options: Namespace, console: Any) -> None:
     if bool(options.keys) == (options.numerics is not None):
         raise SpecError(
             "expected keys or --numerics after `forget`, got "
-            f"{'both' if options.keys else 'neither'}. `tombola store list` shows the keys."
+            f"{'both' if options.keys else 'neither'}. `{kept.command('list')}` shows the keys."
         )
     keys = chosen(kept, options.keys) if options.keys else made_with(kept, options.numerics)
     below = dependants(kept, keys)
@@ -201,12 +201,13 @@ def _shown(kept: Any, starts: Sequence[str]) -> dict[str, Any]:
     """All that is known of the one result whose key begins so."""
     if len(starts) != 1:
         got = "several" if starts else "none"
-        raise SpecError(f"expected a key after `show`, got {got}. `tombola store list` shows them.")
+        listing = kept.command("list")
+        raise SpecError(f"expected a key after `show`, got {got}. `{listing}` shows them.")
     start = starts[0]
     keys = [row["key"] for row in kept.rows() if row["key"].startswith(start)]
     if len(keys) != 1:
         raise SpecError(
             f"expected the first digits of one key, got {start!r}, with which {len(keys)} begin. "
-            "`tombola store list` shows them."
+            f"`{kept.command('list')}` shows them."
         )
     return dataclasses.asdict(kept.read(keys[0]))

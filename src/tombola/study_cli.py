@@ -41,7 +41,7 @@ def _rows(options: Namespace) -> tuple[list["Row"], tuple["Plan", "Store"] | Non
         return read_rows(options.plan), None
     plan, kept = plan_in_store(options)
     table = rows(plan, kept, Path(options.plan).stem)
-    refuse_empty(table, kept)
+    refuse_empty(table, kept, command("run", options))
     return table, (plan, kept)
 
 

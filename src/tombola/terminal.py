@@ -54,7 +54,8 @@ class Live(Watch):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        if self.bar.live.is_started:
+            self.bar.stop()
 
     def subject(self, subject: Subject) -> None:
         """Say how it is trained."""

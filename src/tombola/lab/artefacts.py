@@ -54,9 +54,10 @@ def read_mask(store: Store, key: str) -> Mask:
     shapes: Shapes = {name: tuple(shape) for name, shape in listed.items()}
     mask = unpack(load(store.content(made, MASK)), shapes)
     if mask.digest() != made.facts["digest"]:
+        forget = store.command("forget", key[:12])
         raise OutputError(
             f"expected the mask {made.facts['digest'][:12]} in {store.file(key, MASK)}, got "
-            f"{mask.digest()[:12]}. Remove its folder and run the same command again."
+            f"{mask.digest()[:12]}. Take it out with `{forget}` and run the same command again."
         )
     return mask
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -109,6 +110,10 @@ class Disk:
     def _beside(self) -> Path:
         return self.folder / "tmp" / f"{Process.here().name}-{secrets.token_hex(4)}"
 
+    def command(self, *words: str) -> str:
+        """A command that looks after this store, to be copied into a shell."""
+        return shlex.join(["tombola", "store", *words, "--store", str(self.folder)])
+
     @contextmanager
     def refusals(self, target: Path) -> Iterator[None]:
         """What the disk refuses, told in one line."""
@@ -122,7 +127,7 @@ class Disk:
             reason = os.strerror(code) if rust else getattr(error, "strerror", None) or str(error)
             remedy = "Name a --store that can be written."
             if code in FULL:
-                remedy = "Free some space with `tombola store gc`, or name another --store."
+                remedy = f"Free some space with `{self.command('gc')}`, or name another --store."
             raise OutputError(
                 f"expected to write {target.relative_to(self.folder)} in {str(self.folder)!r}, "
                 f"got: {reason}. {remedy}"

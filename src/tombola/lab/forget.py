@@ -21,7 +21,7 @@ def chosen(store: Store, starts: Sequence[str]) -> list[str]:
         if len(keys) != 1:
             raise SpecError(
                 f"expected the first digits of one key, got {start!r}, with which {len(keys)} "
-                "begin. `tombola store list` shows them."
+                f"begin. `{store.command('list')}` shows them."
             )
         found += keys
     return list(dict.fromkeys(found))

@@ -46,12 +46,12 @@ def refuse_others(store: "Store", order: "Order", numerics: Mapping[str, object]
         fields = sorted(n for n in {*here, *there} if here.get(n) != there.get(n))
         theirs = ", ".join(f"{name} {there.get(name, 'not recorded')}" for name in fields)
         ours = ", ".join(f"{name} {here.get(name, 'not recorded')}" for name in fields)
+        forget = store.command("forget", "--numerics", numerics_digest(there))
         raise OutputError(
             f"results of one plan share their numerics, but {other.label} in "
             f"{str(store.folder)!r} was made with {theirs} (numerics {numerics_digest(there)}), "
             f"and {order.label} would be with {ours} (numerics {numerics_digest(here)}). Run it "
-            "like the other, or take that out with `tombola store forget --numerics "
-            f"{numerics_digest(there)}`."
+            f"like the other, or take that out with `{forget}`."
         )
 
 

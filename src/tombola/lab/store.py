@@ -38,6 +38,10 @@ class Store:
         self.folder = Path(folder)
         self._disk = Disk(self.folder)
 
+    def command(self, *words: str) -> str:
+        """A command that looks after this store, to be copied into a shell."""
+        return self._disk.command(*words)
+
     # --- reading -------------------------------------------------------------
 
     def has(self, key: str) -> bool:
@@ -75,7 +79,7 @@ class Store:
     def _damaged(self, key: str, what: str) -> OutputError:
         return OutputError(
             f"expected the result {key[:12]} in {str(self.folder)!r} as it was written, got: "
-            f"{what}. `tombola store verify` lists all that is damaged."
+            f"{what}. `{self.command('verify')}` lists all that is damaged."
         )
 
     def intact(self, key: str) -> bool:

@@ -113,15 +113,20 @@ def with_overlaps(table: Sequence[Row], plan: Plan, store: Store) -> list[Row]:
     return [replace(each, jaccard_one_shot=found[each.mask_key]) for each in table]
 
 
-def refuse_empty(table: Sequence[Row], store: Store) -> None:
+def refuse_empty(table: Sequence[Row], store: Store, command: str = "tombola run") -> None:
     """Refuse a store that has nothing of a plan, so that an empty table is never taken for one.
+
+    Args:
+        table: the rows of the plan.
+        store: where they would be.
+        command: does the plan, for the error.
 
     Raises: SpecError, if no row has come to anything.
     """
     if all(each.state == "missing" for each in table):
         raise SpecError(
             f"expected runs of this plan in the store {str(store.folder)!r}, got none of "
-            f"{len(table)}. Do some with `tombola run`, or name another --store."
+            f"{len(table)}. Do some with `{command}`, or name another --store."
         )
 
 

@@ -43,9 +43,10 @@ def moved_in_store(store: Store, start: str, pretrained: str) -> tuple[str, dict
     """
     keys = [row["key"] for row in store.rows(kind="train") if row["key"].startswith(start)]
     if len(keys) != 1:
+        listing = store.command("list", "--kind", "train")
         raise SpecError(
             f"expected a model folder or the first digits of one training's key, got {start!r}, "
-            f"with which {len(keys)} begin. `tombola store list --kind train` shows them."
+            f"with which {len(keys)} begin. `{listing}` shows them."
         )
     training = result_of(store, keys[0])
     weights = read_weights(store, keys[0])

@@ -88,7 +88,7 @@ def learning_rate_of(model: str) -> Fraction:
         if not positive or isinstance(carried, bool):
             raise ModelError(
                 f"expected a positive number as {CARRIED} in the configuration of {model!r}, got "
-                f"{carried!r}. Mend it, or remove it."
+                f"{carried!r}. Correct it, or remove it."
             )
         return Fraction(str(carried))
     widths = (config.get(name) for name in WIDTHS)
