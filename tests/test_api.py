@@ -16,7 +16,7 @@ from transformers import AutoModel, BertConfig, BertModel
 
 import tombola
 from tombola import api
-from tombola.errors import DataError, OutputError, SpecError, TicketError
+from tombola.errors import DataError, ModelError, OutputError, SpecError, TicketError
 from tombola.lab.engine import Watch
 from tombola.lab.store import Result, Store
 from tombola.lab.work import Job
@@ -466,3 +466,37 @@ def test_the_package_has_its_public_names_and_no_others() -> None:
     assert tombola.model_path("mini").endswith("mini")
     with pytest.raises(AttributeError, match="has no attribute 'serach'"):
         _ = tombola.serach
+
+
+@pytest.mark.parametrize("task", ["mlm", "gloss-span"])
+def test_a_ticket_with_the_pooler_is_trained_without_it_under_heads_that_have_none(
+    task: str, tiny: Path, tmp_path: Path, store: str
+) -> None:
+    whole = tombola.one_shot(str(tiny), sparsity="0.5", scope="encoder+pooler")
+    whole.save(tmp_path / "ticket")
+    short: dict[str, Any] = {"train_limit": 8, "test_limit": 4, "epochs": 1, "threads": 1}
+    short |= {"max_length": 48} | ({"query_length": 16} if task == "gloss-span" else {})
+    result = api.evaluate(
+        tmp_path / "ticket", task=task, output=tmp_path / "result", store=store, **short
+    )
+    (note,) = [note for note in result.notes if "pooler" in note]
+    inside = {name: alive for name, alive in whole.mask.items() if "pooler" not in name}
+    dead = sum(int((~alive).sum()) for alive in inside.values())
+    assert f"{dead:,} dead of {sum(alive.numel() for alive in inside.values()):,}" in note
+    (run,) = [Store(store).read(key) for key in result.scores["keys"]]
+    assert run is not None
+    assert run.facts["dead"] == dead
+
+
+def test_a_ticket_finds_its_folder_again_from_anywhere(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny, tmp_path / "models" / "mine")
+    monkeypatch.chdir(tmp_path)
+    ticket = tombola.one_shot("models/mine", sparsity="0.5")
+    assert ticket.model == str((tmp_path / "models" / "mine").resolve())
+    assert tombola.one_shot("mini", sparsity="0.5").model == "mini"
+    ticket.save("ticket")
+    (tmp_path / "models").rename(tmp_path / "gone")
+    with pytest.raises(ModelError, match=r"nothing at .*mine'\. Name the folder .* with --model"):
+        api.evaluate("ticket", task="sentiment")

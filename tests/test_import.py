@@ -129,6 +129,91 @@ def test_the_sparsity_of_a_count_is_the_shortest_that_gives_it(size: int) -> Non
             assert dead_count(shorter, size) != dead
 
 
+Spelling = Callable[[Tensors], Any]
+SPELLINGS: dict[str, Spelling] = {
+    "a sparse tensor's pattern": lambda masks: {n: m.to_sparse() for n, m in masks.items()},
+    "compressed rows": lambda masks: {n: m.to_sparse_csr() for n, m in masks.items()},
+    "a pattern of weights": lambda masks: {n: (m * 0.3).to_sparse() for n, m in masks.items()},
+    "explicit zeros": lambda masks: {
+        n: torch.sparse_coo_tensor(torch.ones_like(m).nonzero().T, m.flatten(), m.shape)
+        for n, m in masks.items()
+    },
+    "a checkpoint": lambda masks: {"epoch": 3, "state_dict": masks, "args": {"lr": 0.1}},
+    "another": lambda masks: {"model": masks, "optimizer": {"state": {0: {}}, "param_groups": []}},
+    "a nested one": lambda masks: {"checkpoint": {"module": under(masks, "module."), "step": 1}},
+    "lightning": lambda masks: {
+        "state_dict": under(masks, "net."),
+        "pytorch-lightning_version": "2.5",
+        "callbacks": {},
+    },
+    "names with dots": lambda masks: {n.replace("_mask", ".mask"): m for n, m in masks.items()},
+    "masks of modules": lambda masks: {
+        n.replace(".weight_mask", ".mask"): m for n, m in masks.items()
+    },
+    "plain modules": lambda masks: {n.replace(".weight_mask", ""): m for n, m in masks.items()},
+    "a prefix for masks": lambda masks: {f"masks.{n}": m for n, m in masks.items()},
+}
+
+
+def under(tensors: Tensors, prefix: str) -> Tensors:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse")
+@pytest.mark.parametrize("how", SPELLINGS)
+def test_masks_come_over_bit_for_bit_however_they_are_kept(
+    how: str, ticket: Ticket, tiny: Path, tmp_path: Path
+) -> None:
+    source = saved(SPELLINGS[how](masks_of(ticket)), tmp_path / "mask.pt")
+    found = tombola.import_ticket(source, model=str(tiny))
+    assert found.mask == ticket.mask
+    assert found.scope == "encoder"
+
+
+def test_a_sparse_tensor_of_another_shape_is_never_spread_out(
+    ticket: Ticket, tiny: Path, tmp_path: Path
+) -> None:
+    masks = masks_of(ticket)
+    huge = torch.sparse_coo_tensor(torch.zeros(2, 1), torch.ones(1), (2**31, 2**31))
+    for name in (next(iter(masks)), "bert.embeddings.more.weight_mask"):
+        source = saved(masks | {name: huge}, tmp_path / "mask.pt")
+        with pytest.raises(TicketError, match=r"the mask has \(2147483648, 2147483648\)"):
+            tombola.import_ticket(source, model=str(tiny))
+
+
+@pytest.mark.parametrize("zeros", [0, 1, 20])
+def test_what_underflowed_in_a_pooler_does_not_make_it_pruned(
+    zeros: int,
+    ticket: Ticket,
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    body: Any = BertModel.from_pretrained(tiny)
+    with torch.no_grad():
+        ticket.apply(body).pooler.dense.weight.view(-1)[:zeros] = 0
+    body.half().save_pretrained(tmp_path / "half")
+    given = ["import", str(tmp_path / "half"), "--model", str(tiny)]
+    assert main([*given, "--output", str(tmp_path / "ticket")]) == 0
+    told = capsys.readouterr().out
+    found = Ticket.load(tmp_path / "ticket")
+    assert (found.mask, found.scope) == (ticket.mask, "encoder")
+    assert (f"{zeros} of the values of pooler.dense.weight are zero" in told) == (zeros > 0)
+    whole = tombola.import_ticket(tmp_path / "half", model=str(tiny), scope="encoder+pooler")
+    assert whole.mask.dead == ticket.mask.dead + zeros
+
+
+def test_weights_that_are_not_finite_are_refused_by_name(
+    ticket: Ticket, tiny: Path, tmp_path: Path
+) -> None:
+    body: Any = BertModel.from_pretrained(tiny)
+    with torch.no_grad():
+        ticket.apply(body).encoder.layer[1].output.dense.weight[0, 0] = torch.inf
+    body.save_pretrained(tmp_path)
+    with pytest.raises(TicketError, match=r"NaN or infinity in encoder\.layer\.1\.output\.dense"):
+        tombola.import_ticket(tmp_path, model=str(tiny))
+
+
 # what is refused
 
 
@@ -176,7 +261,14 @@ REFUSED: dict[str, tuple[Callable[[Tensors], Any], str]] = {
         f"got {SIZE} dead of {SIZE}",
     ),
     "code": (lambda masks: masks | {"code": Code()}, "got a pickle that wants to run code"),
-    "no tensors": (lambda masks: {"masks": masks}, "expected a tensor for each name in"),
+    "no tensors": (
+        lambda masks: {"masks": [*masks.values()]},
+        "expected a tensor for each name in .* got list for 'masks'",
+    ),
+    "two dicts": (
+        lambda masks: {"model": masks, "ema": dict(masks)},
+        "got several: ema, model. Save the one of the masks alone",
+    ),
     "no dict": (lambda masks: [*masks.values()], "expected a dict of tensors in .* got list"),
     "empty": (lambda masks: {}, "expected a dict of tensors in "),
 }
@@ -198,7 +290,10 @@ def test_what_is_no_mask_of_the_network_is_refused_in_one_line(
     [
         ("nowhere.pt", None, "got nothing at"),
         ("mask.pt", b"", "expected safetensors or a file of torch.save"),
-        ("mask.pt", b"no pickle", "expected safetensors or a file of torch.save"),
+        ("mask.pt", b"no pickle", "expected safetensors or a file of torch.save.* got: text"),
+        ("passwd", b"root:x:0:0::/root:/bin/sh\n", r"file of torch.save\(\) .* got: text"),
+        ("mask.npz", b"\x93NUMPY\x01\x00", "got: other bytes"),
+        ("mask.pt", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of git-LFS"),
         ("mask.pt", b"PK\x03\x04", "expected safetensors or a file of torch.save"),
         ("mask.safetensors", b"no safetensors", "expected safetensors or a file of torch.save"),
         ("", None, r"expected \*\.safetensors or pytorch_model\.bin in"),

@@ -1,6 +1,9 @@
 """A spec refuses nonsense in one line, and a result is named by what made it."""
 
+import dataclasses
+from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +18,8 @@ from tombola.specs import (
     FindSpec,
     ImpSpec,
     LabSpec,
+    Spec,
+    TaskSpec,
     TrainSpec,
     exact,
     key,
@@ -265,3 +270,55 @@ def test_no_default_changes_in_place(spec: type, pinned: dict[str, Any]) -> None
     """A default is left out of a name, so another value under it would be another result."""
     made = spec()
     assert {name: getattr(made, name) for name in pinned} == pinned
+
+
+# types
+
+
+WRONG: dict[Any, tuple[Any, ...]] = {
+    int: (1.5, "1", True, None, [1], D(1)),
+    float: ("1", True, None, [1.0]),
+    bool: ("no", 0, 1, None, []),
+    str: (0, True, None, ["mini"], b"mini"),
+    D: (True, None, [0.5], b"0.5"),
+    tuple[int, ...]: (1, "12", None, [1.5], [True], ["1"], {1: 2}, {1, 2}, b"1"),
+    tuple[str, ...]: ("random", 1, None, [1], [None], {"a": 1}),
+    tuple[D, ...]: ("0.5", 0.5, None, [None], [True], [[0.5]]),
+}
+"""Type of a field -> what is not of it."""
+
+
+def specs(of: Any = Spec) -> Iterator[Any]:
+    for spec in of.__subclasses__():
+        yield spec
+        yield from specs(spec)
+
+
+def test_every_field_of_every_spec_says_what_it_may_hold() -> None:
+    checked = 0
+    for spec in specs():
+        for field in dataclasses.fields(spec):
+            for value in WRONG[field.type]:
+                with pytest.raises(SpecError, match=f"^{field.name} (is|are) ") as refused:
+                    spec(**{field.name: value})
+                assert "\n" not in str(refused.value)
+                checked += 1
+    assert {spec.__name__ for spec in specs()} >= {
+        *("TrainSpec", "TaskSpec", "CourseSpec", "ImpSpec", "FindSpec", "EvaluateSpec", "LabSpec"),
+    }
+    assert checked > 300
+
+
+def test_what_comes_may_be_a_list_or_a_path_and_is_quoted_as_far_as_it_fits() -> None:
+    made = FindSpec(seeds=[0, 1], controls=[], rounds=[0.5, "0.7"])  # type: ignore[arg-type]
+    assert (made.seeds, made.controls, made.rounds) == ((0, 1), (), (D("0.5"), D("0.7")))
+    assert FindSpec(seeds=range(2)).seeds == (0, 1)  # type: ignore[arg-type]
+    assert LabSpec(store=Path("runs")).store == "runs"  # type: ignore[arg-type]
+    assert TaskSpec(labels=["a", "b"]).labels == ("a", "b")  # type: ignore[arg-type]
+    with pytest.raises(SpecError) as refused:
+        FindSpec(model=["x" * 999])  # type: ignore[arg-type]
+    assert len(str(refused.value)) < 120
+    with pytest.raises(
+        SpecError, match=r"seeds are a list of whole numbers, got 5\. Write \[5\]\."
+    ):
+        FindSpec(seeds=5)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """What tombola does, one function each; the command line is made of these."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -32,10 +32,11 @@ from tombola.study.findings import (
     whole_model_sparsity,
 )
 from tombola.study.margins import TICKET, margin_of
-from tombola.task.embedded import model_path
+from tombola.task.embedded import lasting_name, model_path
 from tombola.task.tasks import Task, load_task, on_hub, task_names
 from tombola.ticket.folder import directory_size, write_file
 from tombola.ticket.mask import Mask
+from tombola.ticket.schedule import shortest
 from tombola.ticket.ticket import Ticket
 
 __all__ = [
@@ -49,6 +50,9 @@ __all__ = [
     "model_path",
     "one_shot",
 ]
+
+POOLED = "encoder+pooler"
+"""The scope that some heads leave a part of out."""
 
 FIND_VERSION = 1
 EVALUATE_VERSION = 1
@@ -201,7 +205,7 @@ def _ticket(
     dense, run = results(store, [search.dense, training])
     ticket = Ticket(
         mask=read_mask(store, mask.key),
-        model=spec.model,
+        model=lasting_name(spec.model),
         fingerprint=subject.fingerprint,
         scope=spec.scope,
         sparsity=spec.sparsity,
@@ -268,14 +272,17 @@ def evaluate(
             "Name fresh --seeds."
         )
     known = Subjects(Path(lab.store))
-    subject = known.subject(place, task, recipe, scope=loaded.scope, folder=_folder(data))
+    ticket_mask, scope, notes = _usable(loaded, known.scopes(place, task, recipe), task)
+    subject = known.subject(place, task, recipe, scope=scope, folder=_folder(data))
+    subject = replace(subject, notes=(*subject.notes, *notes))
     _belongs(loaded, subject)
-    made_of = _made_of(subject, mask=loaded.mask.digest(), init=spec.init, seeds=spec.seeds)
+    sparsity = loaded.sparsity if not notes else shortest(ticket_mask.dead, ticket_mask.size)
+    made_of = _made_of(subject, mask=ticket_mask.digest(), init=spec.init, seeds=spec.seeds)
     name = key("evaluate", _version(EVALUATE_VERSION, made_of), **made_of)
     default = Path("runs") / f"evaluate-{_slug(task)}-{name[:8]}"
     folder = Output(Path(output) if output else default, made_of)
-    mask = plans.given(subject, loaded.mask.digest(), loaded.sparsity)
-    keep_mask(Store(lab.store), mask, loaded.mask)
+    mask = plans.given(subject, ticket_mask.digest(), sparsity)
+    keep_mask(Store(lab.store), mask, ticket_mask)
     jobs, watch = evaluation(subject, mask, spec), watch or Watch()
     watch.subject(subject)
     store = _done(*run(jobs.plan, lab, watch))
@@ -289,7 +296,7 @@ def evaluate(
         jobs,
         margin=margin,
         init=spec.init,
-        sparsity=loaded.sparsity,
+        sparsity=sparsity,
         ticket=str(ticket),
         output=str(folder.folder),
         key=name,
@@ -311,6 +318,21 @@ def _still_there(origin: Origin, ticket: str) -> str | None:
             "Name it with --data."
         )
     return place
+
+
+def _usable(ticket: Ticket, scopes: Collection[str], task: Task) -> tuple[Mask, str, list[str]]:
+    """The part of a ticket's mask that the network of a task has weights for, its scope, notes.
+
+    A head that reads every token leaves the pooler out; the mask of the encoder fits all the same.
+    """
+    if ticket.scope in scopes or ticket.scope != POOLED:
+        return ticket.mask, ticket.scope, []
+    mask = Mask({n: alive for n, alive in ticket.mask.items() if not n.startswith("pooler.")})
+    note = (
+        f"The ticket covers the pooler, which the network has no use for on {task.name}: what is "
+        f"trained has the encoder's part of the mask, {mask.dead:,} dead of {mask.size:,}."
+    )
+    return mask, "encoder", [note]
 
 
 def _belongs(ticket: Ticket, subject: Subject) -> None:
@@ -351,7 +373,7 @@ def one_shot(model: str, *, sparsity: float | str | Decimal, scope: str = "encod
     scores = SCORERS["magnitude"](Evidence(weights=weights))
     return Ticket(
         mask=keep_top(scores, Mask.full(parameters), sparsity=target),
-        model=model,
+        model=lasting_name(model),
         fingerprint=fingerprint(network),
         scope=scope,
         sparsity=target,
@@ -367,13 +389,12 @@ def import_ticket(source: str | Path, *, model: str, scope: str | None = None) -
             weights, as a safetensors file or a folder that `save_pretrained()` wrote.
         model: the pre-trained network that the masks are of.
         scope: the weights that could be pruned; by default the encoder's, and the pooler's where
-            that is masked or has zeros.
+            that is masked or pruned.
 
     Raises: TombolaError, if source or model are not usable or don't belong together.
     """
     from tombola.task.models import load_backbone
     from tombola.ticket.foreign import read_foreign
-    from tombola.ticket.schedule import shortest
     from tombola.ticket.scope import scope_parameters
     from tombola.ticket.ticket import fingerprint
 
@@ -381,13 +402,17 @@ def import_ticket(source: str | Path, *, model: str, scope: str | None = None) -
     network = load_backbone(model)
     chosen = scope or foreign.scope
     mask = foreign.mask(scope_parameters(network, chosen))
+    ignored = {} if scope else foreign.ignored
     return Ticket(
         mask=mask,
-        model=model,
+        model=lasting_name(model),
         fingerprint=fingerprint(network),
         scope=chosen,
         sparsity=shortest(mask.dead, mask.size),
-        provenance={"imported": "masks" if foreign.masks else "zeros of weights"},
+        provenance={
+            "imported": "masks" if foreign.masks else "zeros of weights",
+            **({"ignored_zeros": ignored} if ignored else {}),
+        },
     )
 
 

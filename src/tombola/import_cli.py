@@ -51,5 +51,10 @@ def import_masks(options: Namespace) -> None:
         "sparsity": f"{ticket.sparsity:f}, {ticket.mask.dead:,} of {ticket.mask.size:,} weights",
         "train it": f"tombola evaluate {shlex.quote(str(place))} --task TASK",
     }
+    for matrix, zeros in ticket.provenance.get("ignored_zeros", {}).items():
+        told["ignored"] = (
+            f"{zeros:,} of the values of {matrix} are zero, as half precision leaves them; "
+            f"--scope encoder+pooler takes them for pruned"
+        )
     for name, value in told.items():
         say(screen(), f"{name:9} {value}")

@@ -1,12 +1,14 @@
-"""What a field of one value may hold, and what it is called in a message."""
+"""What a field of a spec may hold, and what it is called in a message."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
-from typing import Any
+from decimal import Decimal
+from typing import Any, get_args, get_origin
 
 from tombola.errors import SpecError, brief
 
-__all__ = ["CALLED", "MOST", "check_scalars", "refuse_above"]
+__all__ = ["CALLED", "MOST", "check_types", "refuse_above"]
 
 CALLED: Mapping[Any, str] = {
     int: "a whole number",
@@ -16,6 +18,14 @@ CALLED: Mapping[Any, str] = {
 }
 """Type of a field -> what may stand there."""
 
+SEVERAL = {int: "whole numbers", str: "texts", Decimal: "fractions"}
+"""Type -> what a list of it holds."""
+
+ACCEPTED: Mapping[Any, tuple[type, ...]] = {
+    float: (int, float),
+    Decimal: (int, float, str, Decimal),
+}
+"""Type of a field -> types that stand for it, where others than itself do."""
 
 MOST = 2**63 - 1
 """The largest whole number of a field."""
@@ -30,21 +40,49 @@ def refuse_above(value: float, most: float, name: str) -> None:
         raise SpecError(f"{name} is at most {most:,.0f}, got {brief(value)}.")
 
 
-def check_scalars(spec: Any) -> None:
+def check_types(spec: Any) -> None:
     """Refuse fields of a dataclass that are not what they are declared as.
 
+    Lists become tuples, and paths text.
+
     Args:
-        spec: with fields declared int, float, bool or str; others are not looked at. A whole
-            number is a float, true and false are no numbers.
+        spec: with fields declared int, float, bool, str or Decimal, or as a tuple of one of these;
+            others are not looked at. A whole number is a float, and any number or text may be read
+            as a Decimal; true and false are no numbers.
 
     Raises: SpecError, naming the field.
     """
     for field in dataclasses.fields(spec):
         value, kind = getattr(spec, field.name), field.type
-        if kind not in CALLED:
-            continue
-        fits = isinstance(value, (int, float) if kind is float else kind)  # type: ignore[arg-type]
-        if not fits or (isinstance(value, bool) and kind is not bool):
-            raise SpecError(f"{field.name} is {CALLED[kind]}, got {brief(value)}.")
-        if kind in (int, float) and isinstance(value, int):
-            refuse_above(abs(value), MOST, field.name)
+        if kind is str and isinstance(value, os.PathLike):
+            object.__setattr__(spec, field.name, os.fspath(value))
+        elif get_origin(kind) is tuple:
+            each = get_args(kind)[0]
+            if each in SEVERAL:
+                object.__setattr__(spec, field.name, _listed(field.name, value, each))
+        elif kind in (*CALLED, Decimal):
+            if not _fits(value, kind):
+                called = CALLED.get(kind, "a fraction")
+                raise SpecError(f"{field.name} is {called}, got {brief(value)}.")
+            _bound(field.name, value, kind)
+
+
+def _listed(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
+    if not isinstance(value, (list, tuple, range)):
+        hint = f" Write [{brief(value)}]." if _fits(value, kind) else ""
+        raise SpecError(f"{name} are a list of {SEVERAL[kind]}, got {brief(value)}.{hint}")
+    for one in value:
+        if not _fits(one, kind):
+            raise SpecError(f"{name} are {SEVERAL[kind]}, got {brief(one)} among them.")
+        _bound(name, one, kind)
+    return tuple(value)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    fits = isinstance(value, ACCEPTED.get(kind, (kind,)))
+    return fits and (kind is bool or not isinstance(value, bool))
+
+
+def _bound(name: str, value: Any, kind: Any) -> None:
+    if kind in (int, float) and isinstance(value, int):
+        refuse_above(abs(value), MOST, name)

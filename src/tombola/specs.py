@@ -7,7 +7,7 @@ place: it is part of what names a result. Bump the version of the job kind inste
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
@@ -16,7 +16,7 @@ from typing import Any
 
 from tombola.errors import SpecError, brief, cut
 from tombola.registry import unknown
-from tombola.scalars import MOST, check_scalars, refuse_above
+from tombola.scalars import check_types, refuse_above
 
 __all__ = [
     "CONTROLS",
@@ -31,6 +31,7 @@ __all__ = [
     "FindSpec",
     "ImpSpec",
     "LabSpec",
+    "Spec",
     "TaskSpec",
     "TrainSpec",
     "exact",
@@ -99,8 +100,15 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
     return written.normalize() + 0 if written else Decimal(0)  # which turns -0 into 0
 
 
+class Spec:
+    """A group of knobs, each of which holds what it is declared as."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
 @dataclass(frozen=True, kw_only=True)
-class TrainSpec:
+class TrainSpec(Spec):
     """How one network is trained on one task."""
 
     seed: int = 0
@@ -165,7 +173,7 @@ class TrainSpec:
     """Compile the network with torch.compile, which takes a minute and a C++ compiler."""
 
     def __post_init__(self) -> None:
-        check_scalars(self)
+        super().__post_init__()
         for field in dataclasses.fields(self):
             if field.type is float:  # so that 4 and 4.0 have the same key
                 object.__setattr__(self, field.name, float(getattr(self, field.name)))
@@ -214,7 +222,7 @@ class TrainSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskSpec:
+class TaskSpec(Spec):
     """What is scored of a task, and what the columns of a user's own data are."""
 
     eval_split: str = ""
@@ -244,7 +252,7 @@ class TaskSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CourseSpec:
+class CourseSpec(Spec):
     """Which part of a training is done, and over what length its learning rate decays."""
 
     first: int = 0
@@ -257,6 +265,7 @@ class CourseSpec:
     """Decay the learning rate over so many lengths of the training."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, least in (("first", 0), ("last", 0), ("horizon", 1)):
             value = getattr(self, name)
             if value < least:
@@ -268,7 +277,7 @@ class CourseSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImpSpec:
+class ImpSpec(Spec):
     """Iterative magnitude pruning: how fast weights go, and what the others go back to."""
 
     sparsity: Decimal = Decimal("0.7")
@@ -302,6 +311,7 @@ class ImpSpec:
     """Take the first mask from the pre-trained magnitudes, before any training."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         asked = self.sparsity is not ImpSpec.sparsity  # 0.7 may be asked for, too
         for name in ("sparsity", "step", "rewind_fraction"):
             object.__setattr__(self, name, exact(getattr(self, name), name))
@@ -369,15 +379,14 @@ class FindSpec(ImpSpec):
         super().__post_init__()
         if self.scope not in SCOPES:
             raise unknown("scope", self.scope, SCOPES)
-        object.__setattr__(self, "seeds", _distinct(self.seeds))
-        object.__setattr__(self, "controls", tuple(self.controls))
+        _check_distinct(self.seeds)
         for control in self.controls:
             if control not in CONTROLS + OPTIONAL_CONTROLS:
                 raise unknown("control", control, (*CONTROLS, *OPTIONAL_CONTROLS, "none"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSpec:
+class EvaluateSpec(Spec):
     """A test of one fixed ticket on a task, with fresh seeds."""
 
     task: str = ""
@@ -390,13 +399,14 @@ class EvaluateSpec:
     """Seeds of the trainings, none of them the seed of the search."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seeds", _distinct(self.seeds))
+        super().__post_init__()
+        _check_distinct(self.seeds)
         if self.init not in INITS:
             raise unknown("initialisation", self.init, INITS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabSpec:
+class LabSpec(Spec):
     """Where results are kept, and who does the work; nothing of it names a result."""
 
     store: str = "runs/store"
@@ -418,6 +428,7 @@ class LabSpec:
     """Address of a Ray cluster that is there already; without it one is started here."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
         for name in ("workers", "threads"):
@@ -429,14 +440,9 @@ class LabSpec:
             raise SpecError(f"processes is one or more, got {self.processes}.")
 
 
-def _distinct(seeds: Iterable[int]) -> tuple[int, ...]:
-    if not isinstance(seeds, Iterable):
-        raise SpecError(f"seeds are a list, got {seeds!r}. Write [{seeds}].")
-    listed = tuple(seeds)
-    if not listed or len(set(listed)) < len(listed) or min(listed) < 0:
+def _check_distinct(seeds: Collection[int]) -> None:
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise SpecError(f"seeds are different whole numbers from 0, got {brief(seeds)}.")
-    refuse_above(max(listed), MOST, "seed")
-    return listed
 
 
 def knobs(spec: Any) -> dict[str, Any]:

@@ -108,6 +108,14 @@ class Subjects:
         )
         return replace(subject, dev=found["fingerprint"])
 
+    def scopes(self, model: str, task: Task, recipe: TrainSpec) -> tuple[str, ...]:
+        """The scopes that a network has under the head of a task.
+
+        Raises: ModelError, if it can't be loaded.
+        """
+        found = self._network(model, task, recipe, Path(model_path(model)).glob("*"))
+        return tuple(name for name, about in found["scopes"].items() if "error" not in about)
+
     def _network(
         self, model: str, task: Task, recipe: TrainSpec, files: Iterable[Path]
     ) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from tombola.errors import ModelError
 from tombola.registry import unknown
 from tombola.task.model_folder import check_folder
 
-__all__ = ["EMBEDDED", "about", "model_path"]
+__all__ = ["EMBEDDED", "about", "lasting_name", "model_path"]
 
 EMBEDDED = {"mini": Path(__file__).parents[1] / "suite" / "mini"}
 """Models that the package carries."""
@@ -30,11 +30,20 @@ def model_path(model: str) -> str:
         return model
     if Path(model).exists() or Path(model).is_absolute() or model.startswith("."):
         kind = "a file" if Path(model).exists() else "nothing"
-        raise ModelError(f"expected a model folder, got {kind} at {model!r}. Check the path.")
+        raise ModelError(
+            f"expected a model folder, got {kind} at {model!r}. Name the folder "
+            "where it is now, with --model."
+        )
     mistyped = unknown("model", model, EMBEDDED)
     if "Did you mean" in str(mistyped):
         raise mistyped
     return model
+
+
+def lasting_name(model: str) -> str:
+    """What a ticket calls its network: a folder by its absolute path, other names as they are."""
+    folder = model not in EMBEDDED and Path(model).is_dir()
+    return str(Path(model).resolve()) if folder else model
 
 
 def about(model: str) -> tuple[str, str, str, str]:

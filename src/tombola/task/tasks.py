@@ -11,7 +11,7 @@ from typing import Any
 
 from tombola.errors import DataError, SpecError, brief, cut
 from tombola.registry import unknown
-from tombola.scalars import check_scalars
+from tombola.scalars import check_types
 from tombola.specs import TrainSpec, knobs
 from tombola.task.embedded import EMBEDDED
 from tombola.yamlfile import NotYamlError, compose, construct, read_yaml_text
@@ -56,14 +56,17 @@ DEFINITION = ("kind", "texts", "label", "labels", "metric", "more", "beside", "n
 BERT_BASE = "bert-base"
 """What the paper's recipes are tuned for."""
 
+CLM = "causal language modelling; mlm is masked language modelling"
 NOT_YET = {
     "multi-label": "multi-label classification",
     "multi-label-classification": "multi-label classification",
     "token-classification": "token classification",
     "ner": "token classification",
-    "clm": "causal language modelling",
-    "causal-lm": "causal language modelling",
-    "text-generation": "text generation",
+    "clm": CLM,
+    "causal-lm": CLM,
+    "causal": CLM,
+    "lm": CLM,
+    "text-generation": CLM,
     "macro-f1": "F1 averaged over classes",
     "micro-f1": "F1 averaged over classes",
     "weighted-f1": "F1 averaged over classes",
@@ -126,7 +129,7 @@ class Task:
     """Rows of the published training and development set."""
 
     def __post_init__(self) -> None:
-        check_scalars(self)
+        check_types(self)
         if not 0 <= self.margin < inf:
             raise SpecError(f"margin is a number of points, 0 or more, got {self.margin}.")
         if self.tuned_for not in ("", BERT_BASE, *EMBEDDED):

@@ -2,16 +2,19 @@
 
 Three things are read, and nothing in them is ever run:
 
-- a file that torch.save() wrote, with a tensor of zeros and ones for each weight;
+- a file that torch.save() wrote, with a tensor of zeros and ones for each weight, or a sparse one,
+  whose pattern is the mask; alone or in a checkpoint of a training;
 - a state dict after torch.nn.utils.prune, whose `weight_mask` are the same;
 - a checkpoint of weights (safetensors, or a folder that save_pretrained() wrote), whose zeros are
   dead.
 """
 
 import pickle
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -19,12 +22,21 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tombola.errors import TicketError
-from tombola.ticket.mask import Mask, Tensors
+from tombola.ticket.mask import Mask, Tensors, check_shapes
 
 __all__ = ["Foreign", "read_foreign"]
 
-MARK = "_mask"
-"""What torch's pruning adds to the name of a weight to name its mask."""
+MARKS = ("_mask", ".mask")
+"""What is added to the name of a weight, or of its module, to name its mask."""
+
+UNDERFLOW = 10
+"""How many times sparser the encoder is than a pooler whose zeros are nobody's doing."""
+
+ZIP, PICKLE = b"PK\x03\x04", b"\x80"
+"""How files of torch.save() begin."""
+
+DEPTH = 4
+"""How deep in the dicts of a checkpoint its tensors are looked for."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +50,27 @@ class Foreign:
 
     @property
     def scope(self) -> str:
-        """The scope that they cover: with the pooler where that is masked, or has zeros."""
-        for name, tensor in self.tensors.items():
-            matrix = "pooler" in name.split(".") and tensor.ndim > 1
-            if matrix and (self.masks or bool((tensor == 0).any())):
-                return "encoder+pooler"
-        return "encoder"
+        """The scope that they cover: with the pooler where that is masked, or pruned.
+
+        A few zeros in a pooler under a sparse encoder are weights that half precision could not
+        hold.
+        """
+        pooler = self._pooler()
+        if self.masks:
+            return "encoder+pooler" if pooler else "encoder"
+        blocks = [t for n, t in self.tensors.items() if t.ndim > 1 and re.search(r"\.\d+\.", n)]
+        pruned = _share(pooler.values()) * UNDERFLOW >= _share(blocks)
+        return "encoder+pooler" if pruned and _share(pooler.values()) else "encoder"
+
+    @property
+    def ignored(self) -> dict[str, int]:
+        """Pooler's matrix -> its zeros, where they don't make it a part of the scope."""
+        pooler = {} if self.masks or self.scope != "encoder" else self._pooler()
+        zeros = {name: int((tensor == 0).sum()) for name, tensor in pooler.items()}
+        return {name: count for name, count in zeros.items() if count}
+
+    def _pooler(self) -> Tensors:
+        return {n: t for n, t in self.tensors.items() if "pooler" in n.split(".") and t.ndim > 1}
 
     def mask(self, parameters: Mapping[str, Tensor]) -> Mask:
         """The mask of a network's scope.
@@ -54,15 +81,18 @@ class Foreign:
             parameters: name relative to the backbone -> parameter.
 
         Raises: TicketError, if matrices are missing or have other shapes, if masks cover more
-            than the scope or hold anything but 0 and 1, or if nothing is dead, or everything.
+            than the scope or hold anything but 0 and 1, if weights are not finite, or if nothing
+            is dead, or everything.
         """
         ours = self._renamed(parameters)
-        if self.masks:
-            for name, tensor in ours.items():
+        for name, tensor in ours.items():
+            if self.masks:
                 _check_zeros_and_ones(name, tensor)
-        alive = {name: tensor != 0 for name, tensor in ours.items()}
-        mask = Mask({n: t for n, t in alive.items() if n in parameters or self._masks_more(n, t)})
-        mask.check(parameters)
+            elif name in parameters:
+                _check_finite(name, tensor)
+        told = {n: t for n, t in ours.items() if n in parameters or self._masks_more(n, t)}
+        check_shapes({n: t.shape for n, t in told.items()}, parameters)  # a sparse one says any
+        mask = Mask({name: _alive(tensor) for name, tensor in told.items()})
         if not 0 < mask.dead < mask.size:
             raise TicketError(
                 f"expected dead and living weights, got {mask.dead} dead of {mask.size}. Import "
@@ -70,25 +100,31 @@ class Foreign:
             )
         return mask
 
-    def _masks_more(self, name: str, alive: Tensor) -> bool:
+    def _masks_more(self, name: str, tensor: Tensor) -> bool:
         """Whether it is a mask outside of the scope that has something dead."""
-        return self.masks and not name.startswith("pooler.") and not bool(alive.all())
+        if not self.masks or name.startswith("pooler."):
+            return False
+        marks = tensor != 0 if tensor.layout is torch.strided else _marks(tensor)
+        return int(marks.sum()) < tensor.numel()
 
     def _renamed(self, parameters: Mapping[str, Tensor]) -> Tensors:
-        """The tensors without the one prefix that the network's names have in the file."""
-        prefixes = {
-            theirs.removesuffix(name)
-            for theirs in self.tensors
-            for name in parameters
-            if _ends_with(theirs, name)
-        }
+        """The tensors under the network's names, without the prefix that all have in the file."""
+        prefixes, modules = set(), set()
+        for theirs in self.tensors:
+            for name in parameters:
+                if _ends_with(theirs, name):
+                    prefixes.add(theirs.removesuffix(name))
+                elif self.masks and _ends_with(f"{theirs}.weight", name):
+                    prefixes.add(f"{theirs}.weight".removesuffix(name))
+                    modules.add(theirs)
         if len(prefixes) > 1:
             raise TicketError(
                 f"expected one network, got several under the prefixes "
                 f"{', '.join(map(repr, sorted(prefixes)))}. Keep the tensors of one."
             )
         prefix = prefixes.pop() if prefixes else ""
-        return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items()}
+        named = {n: f"{n}.weight" if n in modules else n for n in self.tensors}
+        return {named[n].removeprefix(prefix): tensor for n, tensor in self.tensors.items()}
 
 
 def read_foreign(path: Path) -> Foreign:
@@ -97,10 +133,15 @@ def read_foreign(path: Path) -> Foreign:
     Raises: TicketError, if there is no such thing or it would run code.
     """
     tensors = _read(path)
-    marked = {n.removesuffix(MARK): t for n, t in tensors.items() if n.endswith(MARK)}
+    marked = {
+        name.removesuffix(mark): tensor
+        for name, tensor in tensors.items()
+        for mark in MARKS
+        if name.endswith(mark)
+    }
     if marked:
         return Foreign(marked, masks=True)
-    return Foreign(tensors, masks=path.is_file() and path.suffix != ".safetensors")
+    return Foreign(tensors, masks=path.is_file() and not _is_safetensors(path))
 
 
 def _read(path: Path) -> Tensors:
@@ -113,9 +154,23 @@ def _read(path: Path) -> Tensors:
                 f"folder that save_pretrained() wrote, or a file."
             )
         return {name: tensor for file in files for name, tensor in _read(file).items()}
-    if not path.exists():
-        raise TicketError(f"expected masks or a checkpoint, got nothing at {path}. Check the path.")
-    return _safetensors(path) if path.suffix == ".safetensors" else _pickle(path)
+    if not path.is_file():
+        came = "something else than a file" if path.exists() else "nothing"
+        raise TicketError(f"expected masks or a checkpoint, got {came} at {path}. Check the path.")
+    return _safetensors(path) if _is_safetensors(path) else _pickle(path)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file is called so, or begins like one."""
+    return path.suffix == ".safetensors" or _start(path)[8:10] == b'{"'
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(64)
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
 def _safetensors(path: Path) -> Tensors:
@@ -128,6 +183,14 @@ def _safetensors(path: Path) -> Tensors:
 
 def _pickle(path: Path) -> Tensors:
     """Tensors that torch.save() wrote; whatever else a pickle asks for is refused."""
+    start = _start(path)
+    if start.startswith(b"version https://git-lfs"):
+        raise TicketError(
+            f"expected masks or a checkpoint in {path}, got a pointer of git-LFS to it. Fetch the "
+            f"file itself: `git lfs pull`."
+        )
+    if not start.startswith((ZIP, PICKLE)):
+        raise _unreadable(path, ValueError("text" if start.isascii() and start else "other bytes"))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -141,13 +204,38 @@ def _pickle(path: Path) -> Tensors:
         raise _unreadable(path, error) from None
     if not isinstance(content, Mapping) or not content:
         raise TicketError(f"expected a dict of tensors in {path}, got {type(content).__name__}.")
-    for name, tensor in content.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise TicketError(
-                f"expected a tensor for each name in {path}, got {type(tensor).__name__} for "
-                f"{name!r}. Save the masks as a plain dict: torch.save({{name: tensor}}, file)."
-            )
-    return dict(content)
+    return _unwrapped(content, path)
+
+
+def _unwrapped(content: Mapping[Any, Any], path: Path) -> Tensors:
+    """The one dict of tensors in a checkpoint, which may hold other things next to it."""
+    found = dict(_dicts_of_tensors(content, "", DEPTH))
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        raise TicketError(
+            f"expected one dict of tensors in {path}, got several: {', '.join(sorted(found))}. "
+            f"Save the one of the masks alone."
+        )
+    odd = next(
+        (n for n, t in content.items() if not (isinstance(n, str) and isinstance(t, Tensor)))
+    )
+    raise TicketError(
+        f"expected a tensor for each name in {path}, got {type(content[odd]).__name__} for "
+        f"{odd!r}. Save the masks as a plain dict: torch.save({{name: tensor}}, file)."
+    )
+
+
+def _dicts_of_tensors(
+    content: Mapping[Any, Any], place: str, depth: int
+) -> Iterator[tuple[str, Tensors]]:
+    """Where dicts of names and tensors are, and what they hold; none inside of another."""
+    if content and all(isinstance(n, str) and isinstance(t, Tensor) for n, t in content.items()):
+        yield place, dict(content)
+    elif depth:
+        for name, inner in content.items():
+            if isinstance(inner, Mapping):
+                yield from _dicts_of_tensors(inner, f"{place}.{name}".lstrip("."), depth - 1)
 
 
 def _unreadable(path: Path, error: Exception) -> TicketError:
@@ -157,7 +245,40 @@ def _unreadable(path: Path, error: Exception) -> TicketError:
     )
 
 
+def _alive(tensor: Tensor) -> Tensor:
+    """Which weights live: what is not zero, or has a place in the pattern of a sparse tensor."""
+    if tensor.layout is torch.strided:
+        return tensor != 0
+    indices, marks = tensor.to_sparse_coo()._indices(), _marks(tensor)
+    return torch.sparse_coo_tensor(indices, marks.float(), tensor.shape).to_dense() > 0
+
+
+def _marks(tensor: Tensor) -> Tensor:
+    """Of each stored value of a sparse tensor, whether it lives: all, unless they are 0 and 1."""
+    values = tensor.to_sparse_coo()._values()
+    if bool(((values == 0) | (values == 1)).all()):
+        return torch.ne(values, 0)
+    return torch.ones_like(values, dtype=torch.bool)
+
+
+def _share(tensors: Iterable[Tensor]) -> float:
+    """Zeros as a fraction of all values."""
+    listed = [*tensors]
+    size = sum(tensor.numel() for tensor in listed)
+    return sum(int((tensor == 0).sum()) for tensor in listed) / max(size, 1)
+
+
+def _check_finite(name: str, weight: Tensor) -> None:
+    if not bool(torch.isfinite(weight).all()):
+        raise TicketError(
+            f"expected finite weights, got NaN or infinity in {name}: the checkpoint is damaged. "
+            f"Import one from before."
+        )
+
+
 def _check_zeros_and_ones(name: str, tensor: Tensor) -> None:
+    if tensor.layout is not torch.strided:
+        return  # any pattern is a mask
     odd = tensor[(tensor != 0) & (tensor != 1)]
     if odd.numel():
         raise TicketError(

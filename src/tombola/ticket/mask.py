@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tombola.errors import TicketError
 
-__all__ = ["Mask", "Shapes", "Tensors", "hold", "jaccard", "pack", "unpack"]
+__all__ = ["Mask", "Shapes", "Tensors", "check_shapes", "hold", "jaccard", "pack", "unpack"]
 
 Tensors = dict[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -102,14 +102,7 @@ class Mask(Mapping[str, Tensor]):
 
         Raises: TicketError, naming the first tensor that differs and both shapes.
         """
-        for name in sorted({*self, *tensors}):
-            ours = str(tuple(self[name].shape)) if name in self else "no such tensor"
-            theirs = str(tuple(tensors[name].shape)) if name in tensors else "no such tensor"
-            if ours != theirs:
-                raise TicketError(
-                    f"the mask and the {what} differ first at {name}: the mask has {ours}, "
-                    f"the {what} has {theirs}. Use them with the same architecture and scope."
-                )
+        check_shapes(self.shapes, tensors, what)
 
     @torch.no_grad()
     def fill(self, parameters: Mapping[str, Tensor]) -> None:
@@ -132,6 +125,21 @@ class Mask(Mapping[str, Tensor]):
             sha.update(f"{name} {'x'.join(map(str, alive.shape))}\n".encode())
             sha.update(_pack(alive).data)
         return sha.hexdigest()
+
+
+def check_shapes(shapes: Shapes, tensors: Mapping[str, Tensor], what: str = "network") -> None:
+    """Refuse tensors whose names or shapes differ from those of a mask.
+
+    Raises: TicketError, naming the first tensor that differs and both shapes.
+    """
+    for name in sorted({*shapes, *tensors}):
+        ours = str(tuple(shapes[name])) if name in shapes else "no such tensor"
+        theirs = str(tuple(tensors[name].shape)) if name in tensors else "no such tensor"
+        if ours != theirs:
+            raise TicketError(
+                f"the mask and the {what} differ first at {name}: the mask has {ours}, "
+                f"the {what} has {theirs}. Use them with the same architecture and scope."
+            )
 
 
 def _as_integers(tensor: Tensor) -> Tensor:
