@@ -4,6 +4,7 @@ import dataclasses
 import os
 from collections.abc import Mapping
 from decimal import Decimal
+from types import NoneType, UnionType
 from typing import Any, get_args, get_origin
 
 from tombola.errors import SpecError, brief
@@ -46,14 +47,16 @@ def check_types(spec: Any) -> None:
     Lists become tuples, and paths text.
 
     Args:
-        spec: with fields declared int, float, bool, str or Decimal, or as a tuple of one of these;
-            others are not looked at. A whole number is a float, and any number or text may be read
-            as a Decimal; true and false are no numbers.
+        spec: with fields declared int, float, bool, str or Decimal, or as a tuple of one of these,
+            or as one of them or None; others are not looked at. A whole number is a float, and any
+            number or text may be read as a Decimal; true and false are no numbers.
 
     Raises: SpecError, naming the field.
     """
     for field in dataclasses.fields(spec):
-        value, kind = getattr(spec, field.name), field.type
+        value, kind = getattr(spec, field.name), _needed(field.type)
+        if value is None and kind is not field.type:
+            continue
         if kind is str and isinstance(value, os.PathLike):
             object.__setattr__(spec, field.name, os.fspath(value))
         elif get_origin(kind) is tuple:
@@ -65,6 +68,14 @@ def check_types(spec: Any) -> None:
                 called = CALLED.get(kind, "a fraction")
                 raise SpecError(f"{field.name} is {called}, got {brief(value)}.")
             _bound(field.name, value, kind)
+
+
+def _needed(kind: Any) -> Any:
+    """The type of a field that may be None besides."""
+    if not isinstance(kind, UnionType):
+        return kind
+    (one,) = (each for each in get_args(kind) if each is not NoneType)
+    return one
 
 
 def _listed(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
