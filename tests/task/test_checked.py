@@ -199,3 +199,29 @@ def test_the_original_mrpc_is_divided_as_glue_does(tmp_path: Path) -> None:
     drawn = read(task, "validation", tmp_path)
     assert [row["sentence2"] for row in drawn.rows] == [f'she "said {n}' for n in range(0, 30, 3)]
     assert drawn.notes == []
+
+
+def test_classes_that_a_file_numbers_in_another_order_are_refused(tmp_path: Path) -> None:
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    for names, said in ((["no", "yes"], ""), (["yes", "no"], "expected the classes of 'label'")):
+        features = Features({"text": Value("string"), "label": ClassLabel(names=names)})
+        made = Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
+        for split in SPLITS:
+            made.to_parquet(tmp_path / f"{split}.parquet")
+        if said:
+            with pytest.raises(DataError, match=said):
+                read(CLASSES, "train", tmp_path)
+        else:
+            assert [row["label"] for row in read(CLASSES, "train", tmp_path).rows] == [0, 1]
+
+
+def test_a_lone_dataset_on_disk_is_shared_out(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    texts, labels = [f"a film {n}" for n in range(40)], [n % 2 for n in range(40)]
+    Dataset.from_dict({"text": texts, "label": labels}).save_to_disk(tmp_path / "mine")
+    sizes = [
+        len(read(CLASSES, split, tmp_path / "mine").rows) for split in ("train", "dev", "test")
+    ]
+    assert sizes == [28, 4, 8]

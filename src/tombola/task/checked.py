@@ -51,6 +51,7 @@ def check_rows(parts: Iterable[Part], task: Task, split: str, limit: int = 0) ->
     found = Checked()
     for part in parts:
         part.check(wanted_columns(task), f"the {split} split of task {task.name!r}")
+        _check_order(part, task)
         if part.note and part.note not in found.notes:
             found.notes.append(part.note)
         for number, row in enumerate(part.rows):
@@ -63,6 +64,17 @@ def check_rows(parts: Iterable[Part], task: Task, split: str, limit: int = 0) ->
             if len(found.rows) == limit > 0:
                 return found
     return found
+
+
+def _check_order(part: Part, task: Task) -> None:
+    """Refuse a file that numbers the same classes in another order."""
+    theirs = tuple(part.classes.get(task.label, ()))
+    if theirs != task.labels and sorted(theirs) == sorted(task.labels):
+        raise DataError(
+            f"{part.file!r}: expected the classes of {task.label!r} in the task's order, "
+            f"{', '.join(map(cut, task.labels))}, got {', '.join(map(cut, theirs))}. Put the "
+            "labels of the task into the file's order."
+        )
 
 
 def wanted_columns(task: Task) -> tuple[str, ...]:

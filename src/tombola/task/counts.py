@@ -80,7 +80,7 @@ class SplitCounts:
     rows: int = 0
     """Rows that are used."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """Reason -> rows that were left out for it."""
+    """Column -> rows that were left out because of what stands there."""
     inputs: InputCounts | None = None
     """What is read of them; None as long as nothing was trained."""
 

@@ -140,8 +140,23 @@ def table_part(table: "pa.Table", file: str, wanted: Sequence[str], columns: Seq
     there = [name for name in wanted if name in table.column_names]
     if any(columns.count(name) > 1 for name in there):
         return Part(file=file, columns=tuple(columns), rows=(), place=numbered)
-    rows = table.select(there).to_pylist()
-    return Part(file=file, columns=tuple(columns), rows=rows, place=numbered)
+    return Part(
+        file=file,
+        columns=tuple(columns),
+        rows=table.select(there).to_pylist(),
+        place=numbered,
+        classes=_class_names(table),
+    )
+
+
+def _class_names(table: "pa.Table") -> dict[str, list[str]]:
+    """Column -> names of its classes, as `datasets` writes them into the schema."""
+    try:
+        about = json.loads((table.schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = about["info"]["features"]
+        return {n: list(f["names"]) for n, f in features.items() if "names" in f}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _parquet(path: Path, wanted: Sequence[str]) -> Part:

@@ -1,7 +1,7 @@
 """Rows as they stand in one file, with the place of each for messages."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ class Part:
     """Number of a row in this part -> where it stands in the file."""
     note: str = ""
     """What a reader of the results must know of how the file was read."""
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Column of numbers -> the names that the file itself gives them, in order."""
 
     def check(self, wanted: Sequence[str], whose: str) -> None:
         """Refuse a file that lacks a column, or has one twice.

@@ -188,7 +188,7 @@ def _no_split(
     needed = f" for the {split} split" if wanted != split else ""
     where = str(place or task.place or task.folder)
     way_on = (
-        "Name the file of one of them, or add it."
+        "Call one of them train, or name one file for all splits."
         if split == "train"
         else "Name another with --eval-split, or add it."
     )
