@@ -154,7 +154,7 @@ class TrainSpec(Spec):
     """Train on so many examples, the first of a seeded shuffle that all seeds share; 0 is all."""
 
     test_limit: int = 0
-    """Score on so many test examples, chosen as those of train_limit are; 0 is all."""
+    """Score on so many test examples, two or more, chosen as those of train_limit are; 0 is all."""
 
     head: str = "fresh"
     """What the task's head starts from: fresh draws it from the seed, checkpoint takes that of the
@@ -199,6 +199,8 @@ class TrainSpec(Spec):
         ):
             refuse_above(getattr(self, name), STEPS, name)
         refuse_above(self.epochs, EPOCHS, "epochs")
+        if self.test_limit == 1:
+            raise SpecError("test_limit is 0, for all rows, or two rows or more, got 1.")
         if self.order_seed < -1:
             raise SpecError(f"order_seed is zero or more, or -1, got {self.order_seed}.")
         if self.order_seed == self.seed:  # so that one training has one key

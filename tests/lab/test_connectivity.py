@@ -157,7 +157,7 @@ def test_a_batch_in_which_nothing_is_masked_has_no_part_in_the_mean_loss(
     network.rewind(0)
     rows = [{"text": " ".join(["good"] * 12)}] * 4 + [{"text": "good"}]
     examples = encode(rows, task, network.tokenizer, max_length=30)
-    monkeypatch.setattr("tombola.task.train.EVALUATION_TOKENS", 4 * 14)
+    monkeypatch.setattr("tombola.task.evaluation.EVALUATION_TOKENS", 4 * 14)
     masked = [
         int((labels["labels"] >= 0).sum())
         for _, _, labels in evaluation_batches(network, task, examples)

@@ -49,7 +49,7 @@ def train(model: str, name: str) -> tuple[Any, Tensors, Any]:
     mask = half({name: weight.shape for name, weight in network.scope("encoder").items()})
     done = fit(network, task, examples, mask, SPEC, scope="encoder")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tombola.task.train.EVALUATION_TOKENS", 40)  # so that both have batches
+        patch.setattr("tombola.task.evaluation.EVALUATION_TOKENS", 40)  # so that both have batches
         return done, network.weights(), evaluate(network, task, examples)
 
 
