@@ -40,17 +40,19 @@ class InputCounts:
         found = []
         if self.much_unknown:
             found.append(
-                f"{self.unknown:.0%} of the tokens of the {split} split are unknown to the "
+                f"{_percent(self.unknown)} of the tokens of the {split} split are unknown to the "
                 "model's tokenizer, and all read alike. Take a model of the texts' language, "
                 "and compare upper and lower case with its vocabulary's."
             )
         if self.cut >= MUCH_CUT:
             found.append(
-                f"{self.cut:.0%} of the texts of the {split} split are cut at the end. A larger "
-                "max_length reads more of them."
+                f"{_percent(self.cut)} of the texts of the {split} split are cut at the end. A "
+                "larger max_length reads more of them."
             )
         if self.empty >= MUCH_EMPTY:
-            found.append(f"{self.empty:.0%} of the rows of the {split} split have an empty text.")
+            found.append(
+                f"{_percent(self.empty)} of the rows of the {split} split have an empty text."
+            )
         if self.distinct <= self.examples // 2:
             found.append(
                 f"only {self.distinct:,} of the {self.examples:,} examples of the {split} split "
@@ -68,9 +70,15 @@ class InputCounts:
         shared = f"; {self.shared:,} rows stand in the test split, too" if self.shared else ""
         return (
             f"{split} split: {self.distinct:,} different ones of {self.examples:,} examples, "
-            f"{self.unknown:.1%} of the tokens unknown, {self.cut:.1%} of the texts cut, "
-            f"{self.empty:.1%} empty{shared}"
+            f"{_percent(self.unknown)} of the tokens unknown, {_percent(self.cut)} of the texts "
+            f"cut, {_percent(self.empty)} empty{shared}"
         )
+
+
+def _percent(share: float) -> str:
+    """A share as text: nothing at all, and what is left of all, are told from a little."""
+    digits = 1 if 0.001 <= share <= 0.999 or share in (0, 1) else 3
+    return f"{100 * share:.{digits}f} %"
 
 
 @dataclass(frozen=True, kw_only=True)

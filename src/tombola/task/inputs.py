@@ -77,7 +77,9 @@ def refuse_unreadable(
             f"{model!r} can read, such as {quoted}. Name another column, or other data."
         )
     if counts.unknown == 1:
-        lower = getattr(tokenizer, "do_lower_case", False)
+        lower = (
+            getattr(tokenizer, "do_lower_case", False) and first[column] != first[column].lower()
+        )
         case = " It lower-cases texts first: is its vocabulary in capitals?" if lower else ""
         raise DataError(
             f"expected texts in words that the tokenizer of {model!r} knows, got {rows} in which "
