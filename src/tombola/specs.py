@@ -177,6 +177,20 @@ class TrainSpec(Spec):
         for field in dataclasses.fields(self):
             if field.type is float:  # so that 4 and 4.0 have the same key
                 object.__setattr__(self, field.name, float(getattr(self, field.name)))
+        self._check_sizes()
+        if self.order_seed < -1:
+            raise SpecError(f"order_seed is zero or more, or -1, got {self.order_seed}.")
+        if self.order_seed == self.seed:  # so that one training has one key
+            object.__setattr__(self, "order_seed", -1)
+        if not 0 <= self.warmup <= 1:
+            raise SpecError(f"warmup is a fraction in [0, 1], got {self.warmup}.")
+        if self.head not in HEADS:
+            raise SpecError(f"head is {' or '.join(HEADS)}, got {self.head!r}.")
+        if self.precision not in ("fp32", "bf16", "fp16"):
+            raise SpecError(f"precision is fp32, bf16 or fp16, got {self.precision!r}.")
+
+    def _check_sizes(self) -> None:
+        """Refuse a number of anything that is too small or too large."""
         for name in (
             "epochs",
             "batch_size",
@@ -201,16 +215,6 @@ class TrainSpec(Spec):
         refuse_above(self.epochs, EPOCHS, "epochs")
         if self.test_limit == 1:
             raise SpecError("test_limit is 0, for all rows, or two rows or more, got 1.")
-        if self.order_seed < -1:
-            raise SpecError(f"order_seed is zero or more, or -1, got {self.order_seed}.")
-        if self.order_seed == self.seed:  # so that one training has one key
-            object.__setattr__(self, "order_seed", -1)
-        if not 0 <= self.warmup <= 1:
-            raise SpecError(f"warmup is a fraction in [0, 1], got {self.warmup}.")
-        if self.head not in HEADS:
-            raise SpecError(f"head is {' or '.join(HEADS)}, got {self.head!r}.")
-        if self.precision not in ("fp32", "bf16", "fp16"):
-            raise SpecError(f"precision is fp32, bf16 or fp16, got {self.precision!r}.")
 
     @property
     def noise_seed(self) -> int:
