@@ -54,12 +54,12 @@ def test_no_width_cuts_anything_of_a_table(frame: box.Box | None, encoding: str)
             assert spelled(number, encoding) in shown
         for cell in cells(grid()):
             for word in spelled(cell, encoding).split():
-                pieces = {word[:16], word[-8:]}  # a text may go on in the next line
+                pieces = {word[:24], word[-8:]}  # a text may go on in the next line
                 assert all(piece in letters for piece in pieces), (width, word)
 
 
 def test_a_table_fits_its_window_as_long_as_its_numbers_do() -> None:
-    for width in range(120, 160):
+    for width in range(130, 160):
         assert max(map(len, printed(grid(), width).splitlines())) <= width
     lines = printed(grid(), 44).splitlines()
     assert "  90 % interval: 93.07 ± 0.20" in lines
@@ -102,3 +102,11 @@ def test_with_the_result_on_standard_output_people_read_standard_error(
     say(screen("-"), "told")
     say(screen("file.json"), "shown")
     assert capsys.readouterr() == ("shown\n", "told\n")
+
+
+def test_a_terminal_that_can_do_little_has_its_own_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "44")
+    assert screen().is_dumb_terminal
+    assert screen().width == 44

@@ -65,6 +65,16 @@ def test_the_command_that_goes_on_goes_on(cli: Cli, tiny: Path, reviews: Path) -
         assert key[:12] in shown or argv[0] == "distance"
 
 
+@pytest.mark.parametrize("chore", ["list", "verify", "gc"])
+def test_every_chore_of_a_store_has_its_result_as_json(chore: str, cli: Cli) -> None:
+    Store("kept")
+    status, shown, _ = cli("store", chore, "--store", "kept", "--json", "-")
+    assert status == 0
+    found = json.loads(shown)
+    assert cli("store", chore, "--store", "kept", "--json", "found.json")[0] == 0
+    assert json.loads(Path("found.json").read_text()) == found
+
+
 def refused(cli: Cli, argv: list[object]) -> str:
     before = sorted(Path().rglob("*"))
     status, shown, line = cli(*argv)

@@ -15,7 +15,7 @@ from tombola.streams import spelled
 
 __all__ = ["Grid", "show_rows"]
 
-NARROW = 16
+NARROW = 24
 """Columns that a text is left at least; a longer word is broken there."""
 
 UNLIMITED = 100_000

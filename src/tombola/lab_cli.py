@@ -135,31 +135,37 @@ def store(options: Namespace) -> int:
 
     if options.chore not in CHORES:
         raise unknown("chore of a store", options.chore, CHORES)
-    console, kept = screen(), store_of(options)
+    console, kept = screen(options.json), store_of(options)
     if options.chore == "list":
         wanted = {k: v for k in ("kind", "task") if (v := getattr(options, k)) is not None}
         rows = [row for row in kept.rows() if all(row.get(k) == v for k, v in wanted.items())]
         if not write_json(options.json, rows):
             show_listing(rows, console)
     elif options.chore == "show":
-        write_json(options.json or STDOUT, _shown(kept, options.keys))
+        shown = _shown(kept, options.keys)
+        if not write_json(options.json, shown):
+            write_json(STDOUT, shown)
     elif options.chore == "verify":
-        return _verify(kept, console)
+        return _verify(kept, options, console)
     elif options.chore == "forget":
         _forget(kept, options, console)
     else:
-        for what, count in kept.collect().items():
+        freed = kept.collect()
+        write_json(options.json, freed)
+        for what, count in freed.items():
             say(console, f"{what.replace('_', ' '):16} {count:,}")
         if kept.wanted():
             say(console, "a plan is running: the weights that it reads stay")
     return 0
 
 
-def _verify(kept: Any, console: Any) -> int:
+def _verify(kept: Any, options: Namespace, console: Any) -> int:
     """Say what is wrong, and how many results it touches; 1 if anything is."""
     from tombola.screen import say
 
     found, keys = list(kept.verify()), kept.keys()
+    told = [{"name": key, "what": what} for key, what in found]
+    write_json(options.json, {"results": len(keys), "wrong": told})
     for key, what in found:
         say(console, f"{key[:12] if key in keys else key} {what}")
     damaged = {key for key, _ in found} & keys
@@ -190,6 +196,7 @@ def _forget(kept: Any, options: Namespace, console: Any) -> None:
         say(console, f"{key[:12]}  {result.label}: made from these, and stays")
     if below:
         say(console, "`--dependants` takes those out, too.")
+    write_json(options.json, {"keys": keys, "dependants": list(below), "dry_run": options.dry_run})
     if options.dry_run:
         say(console, f"{len(keys)} results would be forgotten; nothing was")
         return

@@ -1,6 +1,7 @@
 """Standard output of the command line: every text that goes there is data, and only shown."""
 
 import os
+import shutil
 from collections.abc import Iterable
 from typing import Any
 
@@ -48,6 +49,8 @@ def screen(json: str | None = None) -> Screen:
     console = Screen(stderr=json == "-")
     if not has_window(console):
         console.width = WIDE
+    elif console.is_dumb_terminal:  # which rich takes for one of 80 columns
+        console.size = shutil.get_terminal_size()
     return console
 
 
