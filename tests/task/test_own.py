@@ -178,3 +178,12 @@ def test_a_yaml_file_that_is_no_task_is_told(tmp_path: Path, text: str | None, s
     with pytest.raises((SpecError, DataError), match=said) as caught:
         load_task(str(file))
     assert "\n" not in str(caught.value)
+
+
+def test_labels_that_are_one_number_are_refused(tmp_path: Path) -> None:
+    place = f"csv:{csv_folder(tmp_path, NUMBERS)}"
+    for labels in (("1", "1.0", "2"), ("a", "a")):
+        with pytest.raises(SpecError, match="needs labels that differ, got"):
+            named_task(
+                place, TaskSpec(text_columns=("title",), label_column="stars", labels=labels)
+            )

@@ -43,8 +43,16 @@ def command(facts: Mapping[str, Any]) -> str:
     knobs = searched(facts) | facts["task"] | recipe(facts)
     if (split := facts["result"]["split"]) != "test":
         knobs["eval_split"] = split
+    knobs["drop_bad_rows"] = _has_dropped(facts["result"])
     knobs |= {name: numerics[name] for name in ("threads", "processes") if name in numerics}
     return " \\\n  ".join(["tombola find", *_flags(knobs)])
+
+
+def _has_dropped(result: Mapping[str, Any]) -> bool:
+    """Whether rows that can't be used were left out."""
+    counts = result.get("counts")
+    splits = counts.values() if isinstance(counts, Mapping) else ()
+    return any(isinstance(each, Mapping) and bool(each.get("dropped")) for each in splits)
 
 
 def _flags(knobs: Mapping[str, Any]) -> list[str]:

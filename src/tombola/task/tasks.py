@@ -14,6 +14,7 @@ from tombola.registry import unknown
 from tombola.scalars import check_types
 from tombola.specs import TrainSpec, knobs
 from tombola.task.embedded import EMBEDDED
+from tombola.task.labels import class_name
 from tombola.yamlfile import NotYamlError, compose, construct, read_yaml_text
 
 __all__ = [
@@ -142,6 +143,14 @@ class Task:
             raise unknown("kind of task", self.kind, COLUMNS)
         if self.kind == "classification" and len(self.labels) < 2:
             raise SpecError(f"task {self.name!r} needs two labels or more, got {self.labels}.")
+        names = [class_name(label) or label for label in self.labels]
+        if twice := [
+            label for label, name in zip(self.labels, names, strict=True) if names.count(name) > 1
+        ]:
+            raise SpecError(
+                f"task {self.name!r} needs labels that differ, got {', '.join(map(cut, twice))}, "
+                "which are one: a number counts by its value. Leave one out."
+            )
         for metric in (self.metric, *self.more):
             if metric not in METRICS_OF[self.kind]:
                 raise unknown(f"metric of kind {self.kind}", metric, METRICS_OF[self.kind])
