@@ -164,6 +164,10 @@ def test_the_command_names_a_task_of_one_s_own_and_its_split(
     lines = [line.strip(" \\") for line in told.split("\n")]
     assert {*flags, "--eval-split dev"} <= set(lines)
     assert "--eval-split" not in command(facts)
+    assert "--drop-bad-rows" not in command(facts)
+    counts = {"train": {"rows": 3, "dropped": {"label": 1}}}
+    dropping = {**facts, "result": {**facts["result"], "counts": counts}}
+    assert "--drop-bad-rows" in command(dropping)
 
 
 def test_the_command_makes_the_same_search_again(facts: dict[str, Any]) -> None:
