@@ -2,7 +2,7 @@
 
 import unicodedata
 
-__all__ = ["printable"]
+__all__ = ["lines", "printable"]
 
 
 def printable(text: object) -> str:
@@ -15,6 +15,11 @@ def printable(text: object) -> str:
     if told.isascii() and told.isprintable():
         return told
     return "".join(each if _is_shown(each) else _escaped(each) for each in told)
+
+
+def lines(text: str) -> str:
+    """The same of a text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _is_shown(character: str) -> bool:

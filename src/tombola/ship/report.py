@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tombola.printable import lines
 from tombola.ticket.folder import write_file
 
 __all__ = ["Page", "Picture", "Section", "Table", "render", "save"]
@@ -63,8 +64,13 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML; every text is escaped."""
+    """The page as HTML; every text is escaped, and what is not to be seen in it is shown."""
+
+    def shown(value: object) -> object:
+        return lines(value) if type(value) is str else value  # what is Markup is ours
+
     environment = Environment(
+        finalize=shown,
         loader=PackageLoader("tombola.ship"),
         autoescape=True,
         undefined=StrictUndefined,

@@ -6,7 +6,7 @@ from typing import Any
 
 from tombola.flags import field_help
 from tombola.ship import picture
-from tombola.ship.again import command, recipe, searched
+from tombola.ship.again import command, recipe, recorded, searched
 from tombola.ship.anatomy_sections import anatomy_section, one_shot_section, seeds_section
 from tombola.ship.report import Page, Picture, Section, Table
 from tombola.ship.style import svg
@@ -159,9 +159,7 @@ def _recipe(facts: Mapping[str, Any]) -> Section:
 
 def _numerics(facts: Mapping[str, Any]) -> Section:
     abouts = [(ticket["seed"], ticket["about"]) for ticket in facts["tickets"]]
-    records = [
-        (f"seed {seed}", about["provenance"].get("numerics") or {}) for seed, about in abouts
-    ]
+    records = [(f"seed {seed}", recorded(about, "numerics")) for seed, about in abouts]
     versions = [(f"seed {seed}", about["versions"]) for seed, about in abouts]
     return Section(
         "Numerics and versions",

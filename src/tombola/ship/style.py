@@ -6,6 +6,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from tombola.printable import lines
 from tombola.ticket.folder import write_bytes
 
 __all__ = ["DENSE", "INK", "dressed", "save_chart", "svg"]
@@ -34,7 +35,19 @@ def dressed(chart: Any) -> Any:
 
 def svg(chart: alt.LayerChart | alt.VConcatChart) -> str:
     """A chart as one SVG element; nothing is fetched for it."""
-    return vl_convert.vegalite_to_svg(chart.to_dict(), allowed_base_urls=[])
+    return vl_convert.vegalite_to_svg(_shown(chart.to_dict()), allowed_base_urls=[])
+
+
+def _shown(value: Any) -> Any:
+    """The same chart with what is not to be seen in its texts escaped, which SVG can't hold.
+
+    Vega reads a backslash in a title as an escape, so another character stands for it.
+    """
+    if isinstance(value, dict):
+        return {name: _shown(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(inner) for inner in value]
+    return lines(value).replace("\\", "\N{SET MINUS}") if isinstance(value, str) else value
 
 
 def save_chart(chart: alt.LayerChart | alt.VConcatChart, folder: Path, name: str) -> list[Path]:

@@ -1,23 +1,22 @@
 """All that is known of a finished search, from the folder that `tombola find` wrote."""
 
-import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tombola.errors import OutputError, TombolaError
+from tombola.errors import OutputError, TombolaError, brief
 from tombola.study.anatomy import anatomy
 from tombola.study.chance import overlap
 from tombola.study.comparison import Member, compare
-from tombola.task.attention import attention_heads
+from tombola.study.search_result import read_object, read_result
+from tombola.task.attention import attention_heads, on_this_machine
 from tombola.task.tasks import task_names
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
 
 __all__ = ["of_search", "own_task"]
-
-NEEDED = ("dense", "rounds", "controls", "verdict", "tickets")
 
 
 def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
@@ -32,12 +31,7 @@ def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
         with each other if there are several.
     Raises: OutputError, TicketError, if that is no output of `tombola find`, or damaged.
     """
-    result = _read(folder / "result.json")
-    if missing := [name for name in NEEDED if name not in result]:
-        raise OutputError(
-            f"expected the output of `tombola find` in {str(folder)!r}, got a result.json without "
-            f"{missing[0]!r}. Name a search's folder, or a plan."
-        )
+    result = read_result(folder / "result.json")
     place = folder / "experiment.json"
     tickets = {
         seed: Ticket.load(folder / Path(path).name) for seed, path in result["tickets"].items()
@@ -51,12 +45,12 @@ def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
     heads = attention_heads(first.model)
     members = [Member(f"seed {seed}", t.mask, {"seed": seed}) for seed, t in tickets.items()]
     found, reason = _beside_one_shot(tickets, first, one_shot)
-    experiment = _read(place) if place.is_file() else None
+    experiment = read_object(place) if os.path.lexists(place) else None
     return {
         "folder": folder.name,
         "result": result,
         "experiment": experiment,
-        "task": own_task(experiment["task"]) if experiment else {},
+        "task": _own_task(experiment, place) if experiment else {},
         "tickets": [
             {"seed": seed, "about": _about(ticket), "anatomy": asdict(anatomy(ticket.mask, heads))}
             for seed, ticket in tickets.items()
@@ -89,17 +83,22 @@ def own_task(identity: Sequence[Any]) -> dict[str, Any]:
     return flags | {"metric": task["metric"]}
 
 
-def _read(place: Path) -> dict[str, Any]:
+def _own_task(experiment: dict[str, Any], place: Path) -> dict[str, Any]:
+    """The same of an experiment.json, whoever has written it.
+
+    Raises: OutputError, if it names no task.
+    """
     try:
-        found = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        flags = own_task(experiment["task"])
+    except (KeyError, TypeError, ValueError, IndexError):
+        flags = {"task": None}
+    values = (each for one in flags.values() for each in (one if isinstance(one, list) else [one]))
+    if not all(isinstance(each, str) for each in values):
         raise OutputError(
-            f"expected the output of `tombola find` with {str(place)!r}, got: {error}. "
-            "Name the folder that it wrote, or a plan."
-        ) from None
-    if not isinstance(found, dict):
-        raise OutputError(f"expected a JSON object in {str(place)!r}, got another thing.")
-    return found
+            f"expected the task of an experiment in {str(place)!r}, got "
+            f"{brief(experiment.get('task'))}. Name a search's folder as it was written."
+        )
+    return flags
 
 
 def _about(ticket: Ticket) -> dict[str, Any]:
@@ -110,8 +109,11 @@ def _beside_one_shot(
     tickets: dict[str, Ticket], first: Ticket, one_shot: Callable[..., Ticket]
 ) -> tuple[list[dict[str, Any]], str]:
     """The overlap of each ticket with one-shot pruning, or why it can't be told."""
+    place = on_this_machine(first.model)
+    if place is None:
+        return [], f"{first.model!r} is not on this machine."
     try:
-        other = one_shot(first.model, sparsity=first.sparsity, scope=first.scope)
+        other = one_shot(place, sparsity=first.sparsity, scope=first.scope)
     except TombolaError as error:
         return [], str(error)
     if other.fingerprint != first.fingerprint:
