@@ -43,7 +43,8 @@ def show_matching(found: Matching, console: Console) -> None:
     for first, sparsity in found.highest:
         if first.row.kind == "imp":
             star = "*" * bool(first.verdict and first.verdict.seeds == 1)
-            told = "unfinished" if first.pair.gaps else f"{_highest(sparsity)}{star}"
+            gap = "diverged" if first.pair.diverged else "unfinished"
+            told = gap if first.pair.gaps else f"{_highest(sparsity)}{star}"
             say(console, f"{_name(first.row)} on {first.row.target}: {told}")
     for family in found.families:
         source = f" from {family.source}" * bool(family.source)
@@ -61,7 +62,8 @@ def _judged(each: Judged) -> tuple[str, ...]:
     task = f"{row.source} → {row.target}" if row.moved else row.target
     what = (_name(row), task, in_percent(each.pair.sparsity), f"{there}/{wanted}")
     if verdict is None:
-        return (*what, "", "", "missing" if _missing(each) else "none", "")
+        none = "diverged" if each.pair.diverged else "none"
+        return (*what, "", "", "missing" if _missing(each) else none, "")
     status = f"{verdict.status}{'*' * (verdict.seeds == 1)}"
     if verdict.seeds_needed:
         status += f", n = {verdict.seeds_needed}"
@@ -134,7 +136,7 @@ def _estimate(found: Estimate | None) -> list[str]:
     if found is None:
         return []
     if found.mean is None:
-        return ["missing"]
+        return ["diverged" if found.diverged else "missing"]
     lines = [f"{found.mean:+z.2f}", _interval(found.interval) or "one seed"]
     if found.gaps:
         lines.append(f"{found.seeds} of {found.seeds + len(found.gaps)} seeds")

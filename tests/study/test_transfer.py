@@ -1,10 +1,11 @@
 """A transfer matrix says what its rows say, and counts as the paper counts."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hand import network, search
+from hand import network, plan, search
 
 from tombola.study.compare import Comparison
 from tombola.study.published import figure2, published_difference, table2
@@ -133,3 +134,15 @@ def test_published_differences_stand_beside_tasks_of_the_paper_only() -> None:
     for task in ("sentiment", "mlm"):  # the package's own texts
         rows = tuple(search(task, 0.0))
         assert published_difference(Comparison(rows)) is None
+
+
+def test_a_place_whose_run_diverged_says_which_and_is_no_mean_of_the_others() -> None:
+    table = [
+        replace(row, score=None, difference=None, state="diverged")
+        if (row.kind, row.target, row.source, row.seed) == ("transfer", "b", "a", 2)
+        else row
+        for row in plan()
+    ]
+    there = place(by_source(transfer(table)[0])["a"], "b").minus_dense
+    assert (there.diverged, there.interval) == ((2,), None)
+    assert there.reason == "transfer, seed 2, diverged"

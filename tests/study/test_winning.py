@@ -252,3 +252,16 @@ def test_highest_winning_sparsity_waits_for_all_seeds() -> None:
     [(first, highest)] = matching(unfinished, lambda row: verdict).highest
     assert first.verdict is None
     assert highest is None
+
+
+def test_a_task_on_which_a_run_diverged_is_not_waited_for() -> None:
+    lost = [
+        replace(row, score=None, difference=None, state="diverged") if row.seed == 1 else row
+        for row in search("a", 0.0)
+    ]
+    found = matching([*lost, *search("b", 0.0)])
+    [family] = found.families
+    assert (family.answer.status, family.answer.diverged) == ("undecided", ("a",))
+    assert family.answer.unfinished == ()
+    assert "; diverged: a" in family.answer.sentence()
+    assert found.highest[0][1] is None

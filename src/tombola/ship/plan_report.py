@@ -144,7 +144,7 @@ def _matrix(matrix: Mapping[str, Any], field: str, what: str) -> Table:
 
 def _estimate(found: Mapping[str, Any] | None) -> str:
     if found is None or found["mean"] is None:
-        return "–"
+        return "diverged" if found and found["diverged"] else "–"
     mean = points(found["mean"], sign=True)
     if found["interval"] is None:
         return mean

@@ -115,15 +115,14 @@ class Comparison:
 
     @cached_property
     def diverged(self) -> list[tuple[int, str, str]]:
-        """Runs without a score, for which nobody need wait: seed, name and key of each."""
-        pairs = [(row, row.key) for row in (*self.first, *(self.second or ()))]
-        found = [(r.seed, r.name, key) for r, key in pairs if r.state == "diverged"]
-        if self.second is None:
-            found += [
-                (row.seed, "dense", row.dense_key)
-                for row in self.first
-                if row.dense is None and row.dense_numerics is not None
-            ]
+        """Runs without a score, for which nobody need wait: seed, name and key; dense first."""
+        found = [
+            (row.seed, "dense", row.dense_key)
+            for row in self.first
+            if self.second is None and row.dense is None and row.dense_numerics is not None
+        ]
+        rows = (*self.first, *(self.second or ()))
+        found += [(row.seed, row.name, row.key) for row in rows if row.state == "diverged"]
         return list(dict.fromkeys(found))
 
     @property

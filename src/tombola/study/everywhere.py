@@ -24,6 +24,8 @@ class Everywhere:
     """The tasks on which it matches, all of them rightly at the level, by Holm."""
     unfinished: tuple[str, ...]
     """The tasks of which seeds are missing, or on which there is one seed only."""
+    diverged: tuple[str, ...]
+    """The tasks on which a run diverged, so that seeds stay missing."""
     unlearned: tuple[str, ...]
     """The tasks that dense has not learned, on which nothing follows from a difference."""
     p_value: float
@@ -36,6 +38,7 @@ class Everywhere:
             told = f"not matching on some of {self.tasks} tasks"
         which = f"; on these by Holm: {', '.join(self.matching) or 'none'}"
         gaps = f"; unfinished: {', '.join(self.unfinished)}" * bool(self.unfinished)
+        gaps += f"; diverged: {', '.join(self.diverged)}" * bool(self.diverged)
         flat = f"; {DENSE_HAS_NOT_LEARNED}: {', '.join(self.unlearned)}" * bool(self.unlearned)
         return f"{told}{which}{gaps}{flat}"
 
@@ -63,7 +66,10 @@ def everywhere(pairs: Sequence[Comparison]) -> Everywhere:
         status=status,
         tasks=len(pairs),
         matching=tuple(task for task, p in zip(tasks, adjusted, strict=True) if p < ERROR),
-        unfinished=tuple(pair.first[0].target for pair in pairs if not pair.complete),
+        unfinished=tuple(
+            pair.first[0].target for pair in pairs if not (pair.complete or pair.diverged)
+        ),
+        diverged=tuple(pair.first[0].target for pair in pairs if pair.diverged),
         unlearned=tuple(pair.first[0].target for pair in pairs if pair.unlearned),
         p_value=together,
     )

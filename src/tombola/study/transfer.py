@@ -29,8 +29,10 @@ class Estimate:
     seeds: int
     gaps: tuple[int, ...]
     """Seeds of the plan that are not there."""
+    diverged: tuple[int, ...] = ()
+    """Those of them that never will be."""
     reason: str | None = None
-    """Why nothing follows from it, if dense has not learned the target."""
+    """Why nothing follows from it, if a run diverged or dense has not learned the target."""
     published: float | None = None
     runs: tuple[str, ...] = ()
 
@@ -44,10 +46,17 @@ class Estimate:
             interval=low_high,
             seeds=len(there),
             gaps=tuple(pair.gaps),
-            reason=DENSE_HAS_NOT_LEARNED if pair.unlearned else None,
+            diverged=tuple(dict.fromkeys(seed for seed, _, _ in pair.diverged)),
+            reason=_reason(pair),
             published=published_difference(pair),
             runs=tuple(pair.keys),
         )
+
+
+def _reason(pair: Comparison) -> str | None:
+    for seed, what, _ in pair.diverged:
+        return f"{what}, seed {seed}, diverged"
+    return DENSE_HAS_NOT_LEARNED if pair.unlearned else None
 
 
 @dataclass(frozen=True, kw_only=True)
