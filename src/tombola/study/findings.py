@@ -14,11 +14,13 @@ from tombola.specs import FindSpec
 from tombola.study.evidence import overlap
 from tombola.study.margins import Margin
 from tombola.study.runs import Runs, verdict_on
-from tombola.study.verdict import hardly_learned
+from tombola.study.verdict import LONGER, hardly_learned
 from tombola.task.counts import InputCounts, SplitCounts
 from tombola.task.tasks import Task
 
 __all__ = ["SAME_MASK", "Evaluated", "Found", "evaluated_in", "found_in", "whole_model_sparsity"]
+
+UNKNOWN = "Longer training is no help where so many tokens are unknown."
 
 SAME_MASK = 0.95
 """Jaccard index of dead weights from which IMP's mask is called nearly that of one-shot pruning."""
@@ -207,7 +209,8 @@ def _notes(task: Task, dense: Runs, counts: Mapping[str, Mapping[str, Any]]) -> 
     if dense.diverged:
         return remarks
     worst = min(run.facts["score"] for run in dense.there)
-    untrained = hardly_learned(worst, dense.there[0].facts["trivial"], task.margin)
+    advice = UNKNOWN if any(each and each.much_unknown for each in read.values()) else LONGER
+    untrained = hardly_learned(worst, dense.there[0].facts["trivial"], task.margin, advice)
     return [untrained, *remarks] if untrained else remarks
 
 

@@ -158,17 +158,21 @@ def not_learned(dense: Sequence[float], constant: float, margin: float) -> str:
     return f"it scores {mean:.2f}, the best constant {constant:.2f}, and the margin is {margin:g}"
 
 
-def hardly_learned(worst: float, constant: float, margin: float) -> str:
+LONGER = "Train longer, or with another learning rate."
+
+
+def hardly_learned(worst: float, constant: float, margin: float, advice: str = LONGER) -> str:
     """What is said of a dense run that gains no more than the margin; empty if all gain more.
 
     Args:
         worst: the lowest score of the dense network, in points.
         constant: the best score without learning anything from the texts, in points.
         margin: of the task, in points.
+        advice: what may help.
     """
     if worst - constant > margin:
         return ""
     return (
         f"a run of the dense network scores {worst:.2f}, the best constant {constant:.2f}: that "
-        "run has not learned the task. Train longer, or with another learning rate."
+        f"run has not learned the task. {advice}"
     )
