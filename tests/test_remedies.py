@@ -65,6 +65,23 @@ def test_the_command_that_goes_on_goes_on(cli: Cli, tiny: Path, reviews: Path) -
         assert key[:12] in shown or argv[0] == "distance"
 
 
+def test_json_without_a_file_takes_none_of_the_other_arguments(cli: Cli, tiny: Path) -> None:
+    ticket = api.one_shot(str(tiny), sparsity="0.5").save("ticket")
+    Store("kept")
+    for argv in (["inspect", "--json", ticket], ["inspect", ticket, "--json"]):
+        status, shown, errors = cli(*argv)
+        assert (status, errors) == (0, "")
+        assert json.loads(shown) == api.inspect(ticket)
+    assert json.loads(cli("store", "--json", "list", "--store", "kept")[1]) == []
+    assert "required: TICKET" in cli("inspect", "--json")[2]
+
+
+def test_a_mistyped_plan_is_named_before_a_store_that_is_not_there(cli: Cli) -> None:
+    for verb in ("status", "matching", "connectivity", "report"):
+        assert "there is no plan 'quikc'. Did you mean 'quick'?" in cli(verb, "quikc")[2]
+        assert "expected a store at" in cli(verb, "quick")[2]
+
+
 @pytest.mark.parametrize("chore", ["list", "verify", "gc"])
 def test_every_chore_of_a_store_has_its_result_as_json(chore: str, cli: Cli) -> None:
     Store("kept")

@@ -92,3 +92,9 @@ def test_json_on_standard_output_is_nothing_but_json(tiny: Path, tmp_path: Path)
     assert status == 0
     assert "encoder.layer.0" in shown
     assert not Path("/dev/null").is_file()
+
+
+def test_help_fits_its_window() -> None:
+    for width in ("44", "79", "200"):
+        shown = said(["store", "--help"], "", COLUMNS=width)[1]
+        assert max(map(len, shown.splitlines())) <= max(52, min(int(width), 100))

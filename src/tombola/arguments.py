@@ -58,7 +58,7 @@ def json_flag(parser: _ActionsContainer, *, bare: bool = False) -> None:
 
     Args:
         parser: gets the flag.
-        bare: whether `--json` at the end of the command may stand for `--json -`.
+        bare: whether `--json` without a file may stand for `--json -`.
     """
     optional: dict[str, Any] = {"nargs": "?", "const": STDOUT} if bare else {}
     told = f"write everything there as JSON; {STDOUT} is standard output, instead of what is shown"
@@ -136,6 +136,9 @@ def store_of(options: Namespace) -> "Store":
 
 def plan_in_store(options: Namespace) -> tuple["Plan", "Store"]:
     """The plan that is named, and the store that is, in which some of it may be done."""
+    from tombola.lab.planfile import read_plan
+
+    read_plan(options.plan)  # a mistyped plan matters more than a store that isn't there
     kept = store_of(options)
     plan, known = plan_of(options)
     known.save()

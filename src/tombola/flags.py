@@ -4,6 +4,7 @@ import argparse
 import ast
 import dataclasses
 import inspect
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -53,13 +54,28 @@ class Parser(argparse.ArgumentParser):
             self.error(str(error))
         known = config and "--config" in self.flags()
         given = [*(self._from_file(config) if known else ()), *argv]
-        options, rest = self.parse_known_args(given)
+        options, rest = self._parse(given)
         if rest:
             name = rest[0].split("=")[0]
             if name.startswith("-"):
                 raise unknown("flag", name, self.flags())
             raise SpecError(f"expected flags, got {name!r}. See `{self.prog} --help`.")
         return options
+
+    def _parse(self, given: list[str]) -> tuple[argparse.Namespace, list[str]]:
+        """The options and what is left; a flag whose value may be missing takes none from the
+        arguments that have to be there."""
+        try:
+            return self.parse_known_args(given)
+        except SpecError:
+            optional = {
+                name: f"{name}={action.const}"
+                for name, action in self._option_string_actions.items()
+                if action.nargs == "?"
+            }
+            if not optional.keys() & set(given):
+                raise
+            return self.parse_known_args([optional.get(word, word) for word in given])
 
     def flags(self) -> list[str]:
         """Every flag that there is."""
@@ -113,7 +129,8 @@ def _one(node: Node, what: str, *, in_list: bool = False) -> str:
 
 class _Formatter(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=28, width=100)
+        columns = shutil.get_terminal_size((100, 24)).columns
+        super().__init__(prog, max_help_position=28, width=min(columns, 100))
 
 
 def add_flags(
