@@ -1,5 +1,6 @@
 """A store deletes what was made in it, and nothing else: not behind links, not of other names."""
 
+import gzip
 import os
 import shutil
 from collections.abc import Callable
@@ -11,11 +12,14 @@ from crowd import dead
 from test_store import FILES, put, result
 
 from helpers import Cli
-from tombola.errors import OutputError
+from tombola.errors import DataError, OutputError, TombolaError
 from tombola.lab.lease import sweep
 from tombola.lab.store import Store
+from tombola.lab.subjects import damaged_fingerprints
 from tombola.task.checkpoint import Checkpoint
+from tombola.task.plain import read_text
 from tombola.ticket.folder import write_bytes, write_folder
+from tombola.ticket.foreign import read_foreign
 
 KEY = result().key
 SHELF = KEY[:2]
@@ -281,3 +285,25 @@ def test_an_index_that_says_something_else_is_noticed(tmp_path: Path) -> None:
     index.unlink()
     assert store.rows()[0]["score"] == 80
     assert list(store.verify()) == []
+
+
+def test_what_a_compressed_file_holds_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.csv.gz").write_bytes(gzip.compress(b"x" * 1000))
+    assert len(read_text(tmp_path / "train.csv.gz")) == 1000
+    monkeypatch.setattr("tombola.task.plain.LIMIT", 999)
+    with pytest.raises(DataError, match="more than 999 bytes"):
+        read_text(tmp_path / "train.csv.gz")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_no_other_reader_waits_for_a_pipe(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "fingerprints.json")
+    assert damaged_fingerprints(tmp_path) == []
+    make(tmp_path / "masks.pt")
+    with pytest.raises(TombolaError):
+        read_foreign(tmp_path / "masks.pt")
+    make(tmp_path / "train.csv")
+    with pytest.raises(DataError, match="not a plain file"):
+        read_text(tmp_path / "train.csv")

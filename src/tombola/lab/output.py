@@ -4,10 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tombola.errors import OutputError
+from tombola.errors import OutputError, brief
+from tombola.plainfile import read_plain_text
 from tombola.ticket.folder import check_folder, write_file
 
 __all__ = ["Output"]
+
+
+LIMIT = 1 << 24
+"""Bytes of an experiment.json."""
 
 
 class Output:
@@ -41,8 +46,8 @@ class Output:
 def _read(place: Path) -> dict[str, Any]:
     """What an experiment.json says."""
     try:
-        found = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(read_plain_text(place, LIMIT))
+    except (OSError, ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise OutputError(
@@ -59,6 +64,6 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
         if isinstance(ours, dict) and isinstance(theirs, dict) and ours != theirs:
             return _difference(ours, theirs)
         if ours != theirs:
-            said = ["the default" if value is None else repr(value) for value in (ours, theirs)]
+            said = ["the default" if value is None else brief(value) for value in (ours, theirs)]
             return f"its {name} is {said[0]}, asked for {said[1]}"
     return "no difference"

@@ -16,6 +16,7 @@ from typing import Any
 
 from tombola.errors import DataError, ModelError, OutputError
 from tombola.lab.work import Subject
+from tombola.plainfile import read_plain_text
 from tombola.specs import TrainSpec
 from tombola.task.counts import SplitCounts
 from tombola.task.embedded import EMBEDDED, model_path
@@ -24,6 +25,8 @@ from tombola.ticket.folder import write_file
 
 __all__ = ["Subjects", "damaged_fingerprints", "forget_fingerprints"]
 
+LIMIT = 1 << 28
+"""Bytes of that file."""
 KEPT = "fingerprints.json"
 """The file next to the results."""
 
@@ -157,7 +160,7 @@ def _stamp(file: Path) -> tuple[int, int, int]:
 def _entries(place: Path) -> dict[str, Any]:
     """What stands in the file; nothing, if it is missing or is not a JSON object."""
     try:
-        entries = json.loads(place.read_text(encoding="utf-8"))
+        entries = json.loads(read_plain_text(place, LIMIT))
     except (OSError, ValueError, RecursionError):
         return {}
     return entries if isinstance(entries, dict) else {}

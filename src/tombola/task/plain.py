@@ -1,20 +1,38 @@
 """Text files with nothing but the standard library: UTF-8, as it stands or compressed."""
 
+import errno
 import gzip
+import io
 import zlib
 from pathlib import Path
 
 from tombola.errors import DataError
+from tombola.plainfile import read_plain
 
 __all__ = ["format_of", "read_text"]
 
 COMPRESSED = ".gz"
+
+LIMIT = 1 << 32
+"""Bytes of a text file, and of what a compressed one holds."""
 
 
 def format_of(path: Path) -> str:
     """The end of a file's name that says what it holds: `.csv` of `train.csv.gz`."""
     name = Path(path.name.removesuffix(COMPRESSED))
     return name.suffix.lower()
+
+
+def _decompressed(content: bytes) -> bytes:
+    """What a compressed file holds; OSError, if that is damaged or too large."""
+    parts, size = [], 0
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        while part := file.read(1 << 20):
+            parts.append(part)
+            size += len(part)
+            if size > LIMIT:
+                raise OSError(errno.EFBIG, f"it holds more than {LIMIT:,} bytes")
+    return b"".join(parts)
 
 
 def read_text(path: Path) -> str:
@@ -26,9 +44,9 @@ def read_text(path: Path) -> str:
     Raises: DataError, with the place of the first byte that is not UTF-8.
     """
     try:
-        content = path.read_bytes()
+        content = read_plain(path, LIMIT)
         if path.suffix == COMPRESSED:
-            content = gzip.decompress(content)
+            content = _decompressed(content)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise DataError(f"expected a file at {str(path)!r}, got: {reason}.") from None

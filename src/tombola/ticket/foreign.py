@@ -9,6 +9,7 @@ Three things are read, and nothing in them is ever run:
   dead.
 """
 
+import os
 import pickle
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tombola.errors import TicketError
+from tombola.plainfile import open_plain
 from tombola.ticket.mask import Mask, Tensors, check_shapes
 
 __all__ = ["Foreign", "read_foreign"]
@@ -167,7 +169,7 @@ def _is_safetensors(path: Path) -> bool:
 
 def _start(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_plain(path), "rb") as file:
             return file.read(64)
     except OSError as error:
         raise _unreadable(path, error) from None
