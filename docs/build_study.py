@@ -4,7 +4,7 @@ python docs/build_study.py
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -56,11 +56,8 @@ def rounded(examples: int, spread: float) -> Chances:
 def discordant(examples: int, multiple: float) -> Chances:
     """Each example is lost or won by itself."""
     lost, won = ((multiple + sign) / 2 * MARGIN / 100 for sign in (1, -1))
-    size = 2 * examples + 1
-    turn = np.exp(2j * np.pi * np.arange(size) / size)
-    chances = np.fft.fft((1 - lost - won + lost / turn + won * turn) ** examples).real / size
-    counts = np.arange(size)
-    return {int(n if n <= examples else n - size): float(chances[n]) for n in counts}
+    chances = _net(examples, lost, won)
+    return {count - examples: float(chance) for count, chance in enumerate(chances)}
 
 
 def false_verdicts(
@@ -132,6 +129,51 @@ def resolved(mean: float, seeds: int, step: float) -> tuple[float, float]:
     return 100 * low, 100 * high
 
 
+def false_verdicts_on_one_run(examples: int, multiple: float) -> tuple[float, float, float]:
+    """The same for one run, over all numbers of examples lost and won.
+
+    The quantiles of the bootstrap are exact: a resample is a multinomial draw.
+
+    Args:
+        examples: of the test set.
+        multiple: examples on which the two differ, of the fewest that make the margin.
+
+    Returns: false "matching", false "not matching", and the worse of both of the bootstrap alone.
+    """
+    rates = [(multiple + sign) / 2 * MARGIN / 100 for sign in (1, -1)]
+    most = [int(stats.binom.isf(UNLIKELY, examples, rate)) for rate in rates]
+    found = np.zeros(4)
+    for lost in range(most[0] + 1):
+        for won in range(min(most[1], examples - lost) + 1):
+            counts = [lost, won, examples - lost - won]
+            chance = stats.multinomial.pmf(counts, examples, [*rates, 1 - sum(rates)])
+            if chance < UNLIKELY / 100:
+                continue
+            low, high = resampled(examples, lost, won)
+            ends = net_ends(lost, won, examples, ERROR, ERROR)
+            below, above = min(low, 100 * ends[0]) - 1e-9, max(high, 100 * ends[1]) + 1e-9
+            verdicts = [below > -MARGIN, above < -MARGIN, low > -MARGIN, high < -MARGIN]
+            found += chance * np.array(verdicts)
+    return float(found[0]), float(found[1]), float(max(found[2:]))
+
+
+def resampled(examples: int, lost: int, won: int) -> tuple[float, float]:
+    """The percentiles of the bootstrap, in points."""
+    chances = _net(examples, lost / examples, won / examples)
+    below = np.cumsum(chances)
+    places = np.searchsorted(below, [ERROR, 1 - ERROR]) - examples
+    low, high = 100 / examples * places
+    return float(low), float(high)
+
+
+def _net(examples: int, lost: float, won: float) -> Floats:
+    """Chances of a net count of examples, from all lost to all won."""
+    size = 2 * examples + 1
+    turn = np.exp(2j * np.pi * np.arange(size) / size)
+    chances = np.fft.fft((1 - lost - won + lost / turn + won * turn) ** examples).real / size
+    return np.roll(chances, examples)
+
+
 def table() -> str:
     """The worst of all models, with the floor, and without."""
     lines = []
@@ -145,11 +187,18 @@ def table() -> str:
                 if with_floor and plain:
                     both = (*with_floor, max(plain))
                     worst = [max(pair) for pair in zip(worst, both, strict=True)]
-            cells.append("{:.1f} / {:.1f} ({:.0f})".format(*(100 * each for each in worst)))
+            cells.append(in_percent(worst))
+        runs = [false_verdicts_on_one_run(examples, each) for each in DISCORDANT]
+        cells.insert(0, in_percent(tuple(max(each) for each in zip(*runs, strict=True))))
         lines.append(f"| {examples:,} | {' | '.join(cells)} |\n")
         print(lines[-1], end="", flush=True)
-    head = f"| test examples | {' | '.join(f'{seeds} seeds' for seeds in SEEDS)} |\n"
-    return head + "| --- " * (len(SEEDS) + 1) + "|\n" + "".join(lines)
+    columns = ("test examples", "one run", *(f"{seeds} seeds" for seeds in SEEDS))
+    return f"| {' | '.join(columns)} |\n{'| --- ' * len(columns)}|\n{''.join(lines)}"
+
+
+def in_percent(rates: Sequence[float]) -> str:
+    """Both false verdicts, and the worse one without the floor."""
+    return "{:.1f} / {:.1f} ({:.0f})".format(*(100 * rate for rate in rates))
 
 
 if __name__ == "__main__":

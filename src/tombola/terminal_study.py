@@ -40,6 +40,9 @@ def show_matching(found: Matching, console: Console) -> None:
     for each in found.judged:
         if each.why and not _missing(each):
             say(console, f"no verdict on {each.pair.about()}: {each.why}.")
+        elif each.verdict and each.verdict.reason:
+            why = f"{each.verdict.reason}: {each.verdict.detail}"
+            say(console, f"undecided on {each.pair.about()}: {why}.")
     for first, sparsity in found.highest:
         if first.row.kind == "imp":
             star = "*" * bool(first.verdict and first.verdict.seeds == 1)
@@ -137,9 +140,13 @@ def _estimate(found: Estimate | None) -> list[str]:
         return []
     if found.mean is None:
         return ["diverged" if found.diverged else "missing"]
-    lines = [f"{found.mean:+z.2f}", _interval(found.interval) or "one seed"]
+    lines = [f"{found.mean:+z.2f}"]
     if found.gaps:
         lines.append(f"{found.seeds} of {found.seeds + len(found.gaps)} seeds")
+    else:
+        lines.append(_interval(found.interval) or "one seed")
+    if found.reason:
+        lines.append(found.reason)
     if found.published is not None:
         lines.append(f"paper {found.published:+z.2f}")
     return lines

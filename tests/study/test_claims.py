@@ -97,6 +97,62 @@ def test_a_claim_decides_nothing_before_all_its_seeds_are_there() -> None:
     assert found.to_json()["missing"] == ["imp - dense on a at 70 %: seed 2"]
 
 
+def test_most_tasks_are_counted_and_not_comparisons() -> None:
+    most = Part(
+        says="",
+        first=Which(kinds=("imp",)),
+        minus=Which(kinds=("random",)),
+        span=Span(),
+        above=True,
+        margins=1.0,
+        quantifier="most",
+    )
+    rule = Rule(id=2, claim="", parts=(most,))
+
+    def swept(task: str, change: float, rates: int) -> list[Row]:
+        return [
+            row
+            for rate in range(rates)
+            for row in network(
+                "random",
+                task,
+                change,
+                name=f"random, learning rate {rate}",
+                arm="controls",
+                of="tickets",
+                source=task,
+            )
+        ]
+
+    tickets = [row for task in "abc" for row in search(task, 0.0)]
+    one = decide(
+        rule, tickets + swept("a", -9.0, 5) + swept("b", 0.0, 1) + swept("c", 0.0, 1), 0.05
+    )
+    assert (one.status, one.findings[0].holds, one.findings[0].of) == ("contradicted", 1, 3)
+    two = decide(
+        rule, tickets + swept("a", -9.0, 3) + swept("b", -9.0, 3) + swept("c", 0.0, 1), 0.05
+    )
+    assert (two.status, two.findings[0].holds, two.findings[0].needed) == ("reproduced", 2, 2)
+    mixed = swept("a", -9.0, 3) + swept("b", -9.0, 2) + swept("c", 0.0, 1)
+    mixed += network(
+        "random", "b", 0.0, name="random, fast", arm="controls", of="tickets", source="b"
+    )
+    three = decide(rule, tickets + mixed, 0.05)  # on b one rate of three makes up for the ticket
+    assert (three.status, three.findings[0].holds) == ("contradicted", 1)
+
+
+def test_no_claim_is_decided_on_tasks_that_dense_has_not_learned() -> None:
+    flat = [replace(row, trivial=79.5) for row in plan() + EARLY]
+    found = claims(flat)
+    assert {claim.status for claim in found} == {"undecided"}
+    for claim in found:
+        assert "dense has not learned" in claim.to_json()["missing"][0]
+    half = [replace(row, trivial=79.5) if row.target == "a" else row for row in plan()]
+    assert by_id(half)[1].status == "undecided"
+    failing = edited(half + EARLY, lambda row: -9.0 * (row.arm == "early" and row.target == "b"))
+    assert by_id(failing)[1].status == "contradicted"
+
+
 def test_one_seed_and_one_task_decide_no_claim() -> None:
     one_seed = by_id([row for row in plan() if row.seed == 0])
     assert {claim.status for claim in one_seed.values()} == {"undecided"}

@@ -42,6 +42,7 @@ arms:
   moved: {kind: transfer, of: tickets}
   moved-late: {kind: transfer, of: late}
   moved-code: {kind: transfer, of: code}
+  moved-first: {kind: transfer, of: code, sparsity: 0.2}
   moved-weights: {kind: transfer, of: late, start: rewound}
   basin: {kind: connectivity, of: tickets}
   fresh: {kind: evaluate, of: late, seeds: [100], init: shuffle}
@@ -112,6 +113,7 @@ def test_a_row_a_cell_with_scores_where_there_are_any(plan: Plan, store: Store) 
         ("moved-late", ("rewind",), 15),
         ("moved-weights", ("rewind",), 15),
         ("moved-code", ("keep-head", "long-horizon", "prune-first"), 0),
+        ("moved-first", ("prune-first",), 0),
         ("fresh", ("rewind",), 15),
     ],
 )

@@ -71,7 +71,7 @@ def _task(
     return alt.hconcat(score, loss, spacing=30).properties(
         title=alt.TitleParams(
             f"{task}: between two runs in different data orders",
-            subtitle=f"{seeds} seed{'s' * (seeds > 1)}, test split{faint}",
+            subtitle=f"{seeds} seed{'s' * (seeds > 1)}, {lines[0]['split']} split{faint}",
             anchor="start",
             fontSize=15,
             subtitleFontSize=12,

@@ -333,6 +333,8 @@ def _outcome(verdict: Mapping[str, Any]) -> str:
     sparsity = verdict.get("sparsity")
     at = "" if sparsity is None else f" at {100 * float(sparsity):.5g} %"
     told = f"; {verdict['status']}{at}"
+    if verdict.get("reason"):
+        return f"{told}: {verdict['reason']}"
     if not verdict.get("interval"):
         return told
     low, high = (_signed(end) for end in verdict["interval"])

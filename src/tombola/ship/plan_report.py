@@ -35,14 +35,25 @@ def plan_page(facts: Mapping[str, Any], *, command: str) -> Page:
     ]
     gaps = facts["jobs"] - facts["done"]
     notes = [f"{gaps:,} of {facts['jobs']:,} jobs are not done: their places have a dash."]
+    notes = [*_premises(facts["groups"]), *(notes if gaps else [])]
     return Page(
         title=f"Plan {Path(facts['name']).stem}",
         question=facts["about"],
         answers=[],
-        notes=notes if gaps else [],
+        notes=notes,
         sections=sections,
         foot=f"{facts['model']}, scope {facts['scope']}, seeds {shown(facts['seeds'])}",
     )
+
+
+def _premises(groups: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why nothing is decided on a task, once for each."""
+    found = dict.fromkeys(
+        (group["target"], group["verdict"]["reason"])
+        for group in groups
+        if group["verdict"] and group["verdict"]["reason"]
+    )
+    return [f"Nothing is decided on {task}: {reason}." for task, reason in found]
 
 
 def _section(heading: str, **content: Any) -> list[Section]:
@@ -69,10 +80,18 @@ def _cells(groups: Sequence[Mapping[str, Any]]) -> Table:
     return Table(
         ("arm", "network", "task", "sparsity", "seeds", "score", "minus dense"),
         rows,
-        caption="Scores on the test split at the last step, in points; mean ± standard deviation "
-        "over the seeds that are done.",
+        caption=f"Scores on the {_splits(groups)} split at the last step, in points; mean ± "
+        "standard deviation over the seeds that are done.",
         right=frozenset((3, 4, 5, 6)),
     )
+
+
+def _splits(groups: Sequence[Mapping[str, Any]]) -> str:
+    """That the scores come from, of every task where they have different ones."""
+    by_task: dict[str, str] = {group["target"]: group["split"] for group in groups}
+    if len(set(by_task.values())) == 1:
+        return next(iter(by_task.values()))
+    return ", ".join(f"{split} ({task})" for task, split in by_task.items())
 
 
 def _mean(group: Mapping[str, Any]) -> str:
@@ -101,12 +120,13 @@ def _verdict(group: Mapping[str, Any], *, several: bool) -> tuple[str, ...]:
     """A row; its last cell says why there is no verdict, or of which of several kinds it is."""
     place = (group["arm"], _task(group), percent(group["sparsity"]))
     said = group["verdict"]
-    if not said:
-        return *place, "–", "–", "–", group["no_verdict"]
+    if not said or said["interval"] is None:
+        return *place, "–", "–", "–", said["reason"] if said else group["no_verdict"]
     interval = " to ".join(points(end, sign=True) for end in said["interval"])
     level = f" ({100 * said['level']:g} %)"
     about = said["estimand"] if several else ""
-    return *place, said["status"], f"{interval}{level}", f"{said['margin']:g}", about
+    status = f"{said['status']}: {said['reason']}" if said["reason"] else said["status"]
+    return *place, status, f"{interval}{level}", f"{said['margin']:g}", about
 
 
 def _searches(searches: Sequence[Mapping[str, Any]]) -> list[Picture]:
@@ -137,7 +157,7 @@ def _matrix(matrix: Mapping[str, Any], field: str, what: str) -> Table:
         ("from", *targets),
         rows,
         caption=f"Arm {matrix['arm']}, tickets at {percent(matrix['sparsity'])}: score minus "
-        f"{what}, in points, with the 90 % paired-t interval over seeds. Columns are targets.",
+        f"{what}, in points, with the 90 % interval over seeds. Columns are targets.",
         right=frozenset(range(1, len(targets) + 1)),
     )
 
@@ -146,9 +166,10 @@ def _estimate(found: Mapping[str, Any] | None) -> str:
     if found is None or found["mean"] is None:
         return "diverged" if found and found["diverged"] else "–"
     mean = points(found["mean"], sign=True)
+    told = f"; {found['reason']}" if found["reason"] else ""
     if found["interval"] is None:
-        return mean
-    return f"{mean} ({' to '.join(points(end, sign=True) for end in found['interval'])})"
+        return f"{mean}{told}"
+    return f"{mean} ({' to '.join(points(end, sign=True) for end in found['interval'])}){told}"
 
 
 def _overlap(found: Mapping[str, Any] | None) -> list[Table]:

@@ -67,6 +67,7 @@ def _verdict(said: Mapping[str, Any]) -> Table:
     needed = said.get("seeds_needed")
     rows = [
         ("status", said["status"]),
+        *([("reason", said["reason"])] if said.get("reason") else []),
         ("estimand", said["estimand"]),
         ("sparsity of the scope", percent(said["sparsity"])),
         ("ticket minus dense", f"{points(said['difference'], sign=True)} points"),
@@ -219,8 +220,8 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
         "Controls are trained with the ticket's recipe; with a learning rate of their own they may "
         "do better.",
         "The margin is the task's. Whether so many points matter is for the reader to judge.",
-        "The test split was read for every network in the tables. If the recipe was chosen on it, "
-        "all scores are too good.",
+        f"The {result['split']} split was read for every network in the tables. If the recipe was "
+        "chosen on it, all scores are too good.",
     ]
     if not result["controls"]:
         limits.append("No controls were trained: a random mask might do as well.")

@@ -25,13 +25,15 @@ class Line:
     orders: tuple[int, ...]
     """Seeds of the two data orders."""
     metric: str | None
-    """None, as all below, where it has not been done."""
+    """None where it has not been done."""
+    split: str
+    """That scores and losses come from."""
     positions: tuple[float, ...]
-    """0 is the first end, 1 the second."""
+    """Empty, as all below, where it has not been done; 0 is the first end, 1 the second."""
     scores: tuple[float, ...]
-    """On the test split, in points."""
+    """In points."""
     losses: tuple[float, ...]
-    """Mean loss on the test split."""
+    """Mean loss on the same examples."""
     score_barrier: float | None
     """Points by which the worst network on the line is below the mean of the ends."""
     loss_barrier: float | None
@@ -85,6 +87,7 @@ def _line(pair: Sequence[Cell], store: Store) -> Line:
         seed=cell.seed,
         orders=tuple(int(end.name.rpartition(" ")[2]) for end in pair),
         metric=facts.get("metric"),
+        split=cell.training.subject.task.test_split,
         positions=tuple(facts.get("positions", ())),
         scores=tuple(scores),
         losses=tuple(losses),
