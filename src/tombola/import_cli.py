@@ -53,8 +53,8 @@ def import_masks(options: Namespace) -> None:
     }
     for matrix, zeros in ticket.provenance.get("ignored_zeros", {}).items():
         told["ignored"] = (
-            f"{zeros:,} of the values of {matrix} are zero, as half precision leaves them; "
-            f"--scope encoder+pooler takes them for pruned"
+            f"zeros in {matrix}: {zeros:,}, as half precision leaves them; --scope encoder+pooler "
+            f"takes them for pruned"
         )
     for name, value in told.items():
         say(screen(), f"{name:9} {value}")

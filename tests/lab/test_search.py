@@ -228,6 +228,31 @@ def test_controls_differ_in_what_they_say(jobs: Finding, store: Store, bench: Be
     assert len(scores) == len(EVERY)
 
 
+def test_layer_random_masks_of_two_tickets_share_no_permutation(
+    jobs: Finding, store: Store
+) -> None:
+    subject = jobs.searches[5].masks[D("0.63")].subject
+    ticket = masks(jobs, store)[D("0.63")]
+    drawn = []
+    for moved in (0, 1):
+        near = {
+            name: alive.reshape(-1).roll(moved).view_as(alive) for name, alive in ticket.items()
+        }
+        start = given(subject, Mask(near).digest(), D("0.63"))
+        keep_mask(store, start, Mask(near))
+        mask = CONTROLS["layer-random"](subject, start, D("0.63"), 5)[0]
+        done(Plan.of([mask]), store.folder)
+        drawn.append(read_mask(store, mask.key))
+    for name, alive in ticket.items():
+        flat = [mask[name].reshape(-1) for mask in drawn]
+        assert flat[0].sum() == flat[1].sum() == alive.sum()
+        assert jaccard(Mask({"w": flat[0]}), Mask({"w": flat[1]})) < 0.6
+        sample = alive.reshape(-1)
+        share = float((flat[0] != flat[1]).double().mean())
+        by_chance = 2 * float(sample.double().mean()) * float((~sample).double().mean())
+        assert share == pytest.approx(by_chance, abs=0.1)
+
+
 def test_the_names_in_the_specs_are_those_that_are_registered() -> None:
     assert set(EVERY) == set(CONTROLS)
     assert set(specs.INITS) == set(INITS)

@@ -11,7 +11,7 @@ from torch import nn
 
 from tombola.errors import SpecError
 from tombola.specs import CourseSpec, TrainSpec
-from tombola.task import train
+from tombola.task import ranks, train
 from tombola.task.baselines import trivial_score
 from tombola.task.data import Examples, chosen, collate, encode, mask_tokens
 from tombola.task.metrics import METRICS
@@ -350,6 +350,17 @@ def test_tokens_are_counted_without_padding(
     limited, _ = trained(network, examples, mask, replace(SPEC, train_limit=20))
     assert limited.tokens == examples.lengths[chosen(48, 20)].sum()
     assert limited.steps == 2
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "xpu", "cuda"])
+def test_numerics_tell_the_device_that_is_trained_on(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranks, "is_initialized", lambda: False)
+    monkeypatch.setattr(ranks, "_device", lambda: None if device == "cpu" else device)
+    told = numerics(TrainSpec())
+    assert told["device"] == device
+    assert (told["kernel"] == "model") == (device != "cpu")
 
 
 def test_numerics_tell_everything_that_decides_the_bits() -> None:
