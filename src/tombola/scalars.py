@@ -32,13 +32,13 @@ MOST = 2**63 - 1
 """The largest whole number of a field."""
 
 
-def refuse_above(value: float, most: float, name: str) -> None:
+def refuse_above(value: float, most: int, name: str) -> None:
     """Refuse a number that is larger than a knob takes.
 
     Raises: SpecError, naming the knob.
     """
     if value > most:
-        raise SpecError(f"{name} is at most {most:,.0f}, got {brief(value)}.")
+        raise SpecError(f"{name} is at most {most:,}, got {brief(value)}.")
 
 
 def check_types(spec: Any) -> None:

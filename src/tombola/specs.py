@@ -69,7 +69,7 @@ PLACES = 64
 """Decimal places of a fraction."""
 STEPS = 2**31 - 1
 """The largest number of examples, tokens or optimizer steps that a knob takes."""
-EPOCHS = 1e6
+EPOCHS = 10**6
 """The most passes over the training examples."""
 PROCESSES = 4096
 """The most workers, threads and processes."""
