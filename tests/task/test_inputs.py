@@ -100,14 +100,21 @@ def test_texts_that_are_one_to_a_network_are_refused(case: str, kind: str, token
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["pair", "span"])
-def test_a_text_beside_one_that_is_always_the_same_is_looked_at_too(
-    kind: str, tokenizer: Any
-) -> None:
-    examples = encoded(["film", "film"], TASKS[kind], tokenizer)
-    counts = count_inputs(examples, TASKS[kind], tokenizer)
+def test_a_text_beside_one_that_is_always_the_same_is_looked_at_too(tokenizer: Any) -> None:
+    task = TASKS["pair"]
+    examples = encoded(["film", "film"], task, tokenizer)
+    counts = count_inputs(examples, task, tokenizer)
     with pytest.raises(DataError, match="all the same"):
-        refuse_unreadable(counts, examples, TASKS[kind], "dev", model="m", tokenizer=tokenizer)
+        refuse_unreadable(counts, examples, task, "dev", model="m", tokenizer=tokenizer)
+
+
+def test_an_answer_may_be_looked_for_in_one_text_which_is_told(tokenizer: Any) -> None:
+    task = TASKS["span"]
+    examples = encoded(["film", "film"], task, tokenizer)
+    counts = count_inputs(examples, task, tokenizer)
+    refuse_unreadable(counts, examples, task, "dev", model="m", tokenizer=tokenizer)
+    [told] = counts.remarks("dev")
+    assert told.startswith("only 1 of the 2 examples of the dev split")
 
 
 def table(folder: Path, train: Sequence[str], test: Sequence[str]) -> Path:

@@ -152,9 +152,8 @@ def bootstrap(
     """
     _check(margin, level)
     members = _members(test_set)
-    if len(members) < 2:
-        what = "examples" if test_set.clusters is None else "texts that are asked about"
-        raise SpecError(f"a bootstrap needs at least 2 test {what}, got {len(members)}.")
+    if test_set.examples < 2:
+        raise SpecError(f"a bootstrap needs at least 2 test examples, got {test_set.examples}.")
     whole = np.arange(test_set.examples)
     difference = ticket(whole) - dense(whole)
     resampled = np.empty(RESAMPLES)
