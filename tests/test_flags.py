@@ -184,3 +184,17 @@ def test_a_configuration_file_that_is_missing_or_no_text_is_told(tmp_path: Path)
     for name in ("none.yaml", "bits", "."):
         said = refusal("--config", str(tmp_path / name))
         assert said.startswith(f"expected a YAML file as --config, got {str(tmp_path / name)!r}")
+
+
+def test_a_word_may_stand_for_a_number_where_a_verb_says_so() -> None:
+    parser = Parser(prog="x", description="")
+    words = {"learning_rate": ("tune", "the best of three")}
+    add_flags(parser, TrainSpec, leave_out=SEEDS, default="", words=words)
+    assert "--learning-rate X|tune" in parser.format_help()
+    assert "or tune: the best of three" in " ".join(parser.format_help().split())
+    assert parser.read(["--learning-rate", "tune"]).learning_rate == "tune"
+    assert parser.read(["--learning-rate", "1e-3"]).learning_rate == 1e-3
+    with pytest.raises(SpecError, match="expected a number, got 'tuna'"):
+        parser.read(["--learning-rate", "tuna"])
+    with pytest.raises(SpecError, match="expected a number, got 'tune'"):
+        parser.read(["--weight-decay", "tune"])

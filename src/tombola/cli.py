@@ -44,7 +44,7 @@ model = AutoModel.from_pretrained(tombola.model_path({model!r}))
 tombola.Ticket.load({ticket!r}).apply(model)"""
 
 
-def _experiment_flags(parser: Parser, words: Mapping[str, str] = {}) -> None:
+def _experiment_flags(parser: Parser, words: Mapping[str, tuple[str, str]] = {}) -> None:
     """The flags that every experiment has besides its own; `words` as `add_flags` takes them."""
     add_flags(parser.add_argument_group("task"), TaskSpec, default="")
     recipe = parser.add_argument_group("training (by default the task's recipe)")
@@ -71,7 +71,9 @@ def _experiment_flags(parser: Parser, words: Mapping[str, str] = {}) -> None:
 
 def _find_parser(parser: Parser) -> None:
     add_flags(parser.add_argument_group("search"), FindSpec)
-    _experiment_flags(parser, {"learning_rate": TUNE})
+    _experiment_flags(
+        parser, {"learning_rate": (TUNE, "the best of three on dev, by one dense training each")}
+    )
 
 
 def _find(options: Namespace) -> int:

@@ -139,7 +139,7 @@ def add_flags(
     *,
     leave_out: Iterable[str] = (),
     default: str | None = None,
-    words: Mapping[str, str] = {},
+    words: Mapping[str, tuple[str, str]] = {},
 ) -> None:
     """One flag for each field of a spec.
 
@@ -149,7 +149,7 @@ def add_flags(
         leave_out: fields without a flag.
         default: what the help says of the default instead of the field's own; flags that are
             not given are left out of the result either way.
-        words: field -> a word that may stand for its value.
+        words: field -> a word that may stand for its value, and what that does.
     """
     fields = {field.name: field for field in dataclasses.fields(spec)}
     for name, text in field_help(spec).items():
@@ -162,9 +162,12 @@ def add_flags(
                 said = ""
             else:
                 what = {"type": _reader(kind), "metavar": _metavar(kind)}
-                if word := words.get(name):
+                if name in words:
+                    word = words[name][0]
                     what = {"type": _or_word(word, what["type"]), "metavar": f"X|{word}"}
             about = text.rstrip(".") + (f" (default: {said})" if said else "")
+            if kind is not bool and name in words:
+                about += f"; or {words[name][0]}: {words[name][1]}"
             parser.add_argument(
                 flag, default=argparse.SUPPRESS, help=about.replace("%", "%%"), **what
             )
