@@ -217,7 +217,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_a_store(
 ) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", refuse(errno.ENOSPC, after))
-        with pytest.raises(OutputError, match=r"No space left.*`tombola store gc`") as error:
+        with pytest.raises(OutputError, match=r"No space left.*`tombola store gc --store") as error:
             store.save(result(), FILES)
     assert "\n" not in str(error.value)
     assert leftovers(store) == []
@@ -231,7 +231,7 @@ def test_a_disk_that_is_full_for_safetensors_is_told_in_the_same_way(store: Stor
         path.write_bytes(b"half")
         raise RuntimeError("I/O error: No space left on device (os error 28)")
 
-    with pytest.raises(OutputError, match=r"weights.*No space left.*`tombola store gc`"):
+    with pytest.raises(OutputError, match=r"weights.*No space left.*`tombola store gc --store"):
         store.save_weights(result().key, write)
     assert store.weights(result().key) is None
     assert leftovers(store) == []
