@@ -153,6 +153,39 @@ def test_no_claim_is_decided_on_tasks_that_dense_has_not_learned() -> None:
     assert by_id(failing)[1].status == "contradicted"
 
 
+@pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
+@pytest.mark.parametrize("diverged", [False, True])
+def test_no_claim_is_decided_where_nobody_knows_what_dense_scores(
+    seeds: tuple[int, ...], diverged: bool
+) -> None:
+    table = [
+        replace(row, dense=None, dense_numerics=NUMERICS if diverged else None, difference=None)
+        if row.seed in seeds
+        else row
+        for row in plan()
+    ]
+    found = claims(table)
+    assert {claim.status for claim in found} == {"undecided"}
+    told = (
+        "diverged: dense, seed 0" if diverged else "seeds 0, 1, 2" if len(seeds) > 1 else "seed 0"
+    )
+    assert all(any(told in m for m in claim.to_json()["missing"]) for claim in found)
+
+
+def test_networks_of_two_plans_are_not_compared() -> None:
+    apart = [replace(row, plan="other") if row.kind == "imp" else row for row in plan()]
+    found = by_id(apart)
+    assert {found[number].status for number in (2, 5, 6)} == {"undecided"}
+    assert not [part for number in (2, 5, 6) for part in found[number].findings if part.runs]
+
+
+def test_a_source_of_unknown_size_has_no_place_in_a_trend() -> None:
+    gone = [row for row in plan() if row.target != "a"]
+    found = by_id(gone)[6]
+    assert found.status == "undecided"
+    assert "the number of training examples of a" in found.to_json()["missing"]
+
+
 def test_one_seed_and_one_task_decide_no_claim() -> None:
     one_seed = by_id([row for row in plan() if row.seed == 0])
     assert {claim.status for claim in one_seed.values()} == {"undecided"}

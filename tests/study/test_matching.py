@@ -148,6 +148,21 @@ def test_seeds_needed_is_the_fewest(dense_sd: float) -> None:
     assert seeds == 2 or matching_power(seeds - 1, dense_sd, 1.0) < 0.80
 
 
+@pytest.mark.parametrize(
+    ("dense_sd", "examples"), [(0.0, 35), (0.3, 100), (1.0, 100), (0.5, 400), (3.0, 50)]
+)
+def test_so_many_seeds_do_settle_it_on_few_examples(dense_sd: float, examples: int) -> None:
+    resolution, runs = 100 / examples, 400
+    rounded = float(np.hypot(dense_sd, resolution / np.sqrt(12))) if dense_sd else 0.0
+    seeds = seeds_needed(rounded, 1.5, resolution=resolution)
+    generator = np.random.default_rng(examples)
+    scores = generator.normal(80, dense_sd, (runs, 2, seeds))
+    scores += generator.uniform(-0.5, 0.5, (runs, 1, 1)) * resolution
+    scores = np.round(scores / resolution) * resolution
+    won = [judge(list(a), list(b), margin=1.5, resolution=resolution) for a, b in scores]
+    assert np.mean([each.status == "matching" for each in won]) > 0.74
+
+
 def test_seeds_needed_at_its_extremes() -> None:
     assert seeds_needed(1.0, 1.0, resolution=FINE) == 14
     assert seeds_needed(0.0, 1.0, resolution=FINE) == seeds_needed(1e-9, 1.0, resolution=FINE) == 2

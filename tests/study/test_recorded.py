@@ -151,6 +151,8 @@ def test_a_table_that_is_not_there_or_empty_or_no_parquet_is_refused(
         ("margin", "-5", "a number of points, 0 or more, as margin, got -5.0 in row 2"),
         ("sparsity", "1.5", r"a fraction in \[0, 1\) as sparsity, got 1.5 in row 2"),
         ("seed", "-1", "a whole number from 0 as seed, got -1 in row 2"),
+        ("score", "500", "a number of points from -100 to 100 as score, got 500.0 in row 2"),
+        ("trivial", "-1e9", "a number of points from -100 to 100 as trivial, got -1000000000.0"),
         ("resolution", "0", "a number of points above 0 as resolution, got 0.0 in row 2"),
         ("resolution", "", "expected resolution where the state is done, got none in row 2"),
         ("trivial", "", "expected trivial where the state is done, got none in row 2"),
@@ -200,6 +202,44 @@ def test_rows_are_those_of_whole_plans_each_run_once(table: list[Row], tmp_path:
     refused(mixed, "one score and one numerics of the run dense.a.0")
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "about"),
+    [
+        ("margin", 30.0, "all runs on a"),
+        ("metric", "pearson", "all runs on a"),
+        ("split", "dev", "all runs on a"),
+        ("trivial", 0.0, "all runs on a"),
+        ("resolution", 1e-4, "all runs on a"),
+        ("learning_rate", 1.0, "imp on a"),
+        ("habits", ("rewind",), "imp on a"),
+        ("init", "reinit", "imp on a"),
+        ("kind", "one-shot", "imp on a"),
+        ("examples", 7, "imp on a"),
+    ],
+)
+def test_rows_that_are_compared_say_the_same_of_what_they_are(
+    table: list[Row], tmp_path: Path, field: str, value: Any, about: str
+) -> None:
+    [other, *_] = [row for row in table if (row.arm, row.target) == ("tickets", "a")]
+    changed = [replace(row, **{field: value}) if row is other else row for row in table]
+    with pytest.raises(SpecError, match=f"expected one {field} of {about} in") as caught:
+        read_rows(written(tmp_path, changed))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_seed_of_a_task_has_one_dense_run_in_all_arms(table: list[Row], tmp_path: Path) -> None:
+    moved = [replace(r, seed=(r.seed + 1) % 3) if r.kind == "imp" else r for r in table]
+    foreign = [
+        replace(r, dense_key=f"x{r.dense_key}", dense=r.dense - 30)
+        if r.kind == "imp" and r.dense is not None
+        else r
+        for r in table
+    ]
+    for changed in (moved, foreign):
+        with pytest.raises(SpecError, match="expected one dense run for each task and seed"):
+            read_rows(written(tmp_path, changed))
+
+
 def test_two_plans_in_one_table_are_two_plans(table: list[Row], tmp_path: Path) -> None:
     other = [
         replace(row, plan="other", key=f"o{row.key}", dense_key=f"o{row.dense_key}")
@@ -210,6 +250,9 @@ def test_two_plans_in_one_table_are_two_plans(table: list[Row], tmp_path: Path) 
     assert len(both.judged) == 2 * len(alone.judged)
     assert {each.verdict.seeds for each in both.judged if each.verdict} == {3}
     assert len(both.families) == 2 * len(alone.families)
+    assert {each.runs for each in both.spreads} == {3}
+    assert len(both.spreads) == 2 * len(alone.spreads)
+    assert len(transfer(read)) == 2 * len(transfer(table))
 
 
 def test_dense_numerics_are_compared_without_a_dense_arm(tmp_path: Path) -> None:
@@ -220,7 +263,7 @@ def test_dense_numerics_are_compared_without_a_dense_arm(tmp_path: Path) -> None
 
 def test_a_table_fills_what_is_missing_and_nothing_else() -> None:
     ours = network("imp", "a", -1.0)
-    gap = network("imp", "a", None, dense=(None,) * 3)
+    gap = network("imp", "a", None, dense=(None,) * 3, trivial=None, resolution=None)
     theirs = [
         replace(row, seconds=9.0, jaccard_one_shot=0.5, difference=minus(row.score, row.dense))
         for row in ours

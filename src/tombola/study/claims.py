@@ -311,6 +311,8 @@ def _follow(trend: Trend, table: Sequence[Row], error: float) -> Finding:
     missing = _gaps(pairs)
     if len(sources) < LEAST_SOURCES:
         missing.append(f"tickets of {LEAST_SOURCES} tasks, the plan has {len(sources)}")
+    if unknown := [source for source in sources if source not in sizes]:
+        missing.append(f"the number of training examples of {', '.join(unknown)}")
     examples = [sizes.get(source, 0) for source in sources]
     if len(set(examples)) == 1:
         missing.append("sources of different size")

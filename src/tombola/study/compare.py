@@ -96,7 +96,10 @@ class Comparison:
     def _scores(self) -> list[tuple[float | None, float | None]]:
         if self.second is None:
             return [(row.score, row.dense) for row in self.first]
-        return [(a.score, b.score) for a, b in zip(self.first, self.second, strict=True)]
+        return [
+            (a.score, b.score if a.dense is not None else None)  # has dense learned? Nobody knows
+            for a, b in zip(self.first, self.second, strict=True)
+        ]
 
     @cached_property
     def differences(self) -> list[float]:
@@ -110,7 +113,7 @@ class Comparison:
 
     @property
     def gaps(self) -> list[int]:
-        """Seeds for which a score is missing or diverged."""
+        """Seeds for which a score, or that of dense, is missing or diverged."""
         return self._seeds(there=False)
 
     @cached_property
@@ -119,7 +122,7 @@ class Comparison:
         found = [
             (row.seed, "dense", row.dense_key)
             for row in self.first
-            if self.second is None and row.dense is None and row.dense_numerics is not None
+            if row.dense is None and row.dense_numerics is not None
         ]
         rows = (*self.first, *(self.second or ()))
         found += [(row.seed, row.name, row.key) for row in rows if row.state == "diverged"]
@@ -135,7 +138,7 @@ class Comparison:
     def unlearned(self) -> str:
         """Why dense counts as not having learned the task; empty if it has, or isn't there yet."""
         dense = [row.dense for row in self.first if row.dense is not None]
-        constant = next((row.trivial for row in self.first if row.trivial is not None), None)
+        constant = max((row.trivial for row in self.first if row.trivial is not None), default=None)
         if not dense:
             return ""
         if constant is None:
@@ -223,8 +226,8 @@ def compare(first: Group, second: Group) -> Comparison:
 def comparisons(table: Sequence[Row], first: Which, minus: Which, span: Span) -> list[Comparison]:
     """Every network of one kind with every one of another, on the same task and sparsity.
 
-    A control is compared with the tickets of its own arm only. Two comparisons of the same runs
-    count once, whatever arms they come from.
+    Networks of one plan are compared, and a control with the tickets of its own arm only. Two
+    comparisons of the same runs count once, whatever arms they come from.
     """
     firsts = group(filter(first.admits, table))
     if minus.kinds == ("dense",):
@@ -241,12 +244,9 @@ def comparisons(table: Sequence[Row], first: Which, minus: Which, span: Span) ->
 
 
 def _belong(a: Row, b: Row) -> bool:
-    if a.key == b.key or (a.target, a.sparsity) != (b.target, b.sparsity):
+    if a.key == b.key or (a.plan, a.target, a.sparsity) != (b.plan, b.target, b.sparsity):
         return False
-    return all(
-        not y.of or (y.plan, y.of, y.source) == (x.plan, x.arm, x.source)
-        for x, y in ((a, b), (b, a))
-    )
+    return all(not y.of or (y.of, y.source) == (x.arm, x.source) for x, y in ((a, b), (b, a)))
 
 
 def _search(pair: Comparison) -> tuple[str, ...]:

@@ -19,8 +19,15 @@ BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "learning_rate": (lambda value: value > 0, "a number above 0"),
     "examples": (lambda value: value >= 0, "a whole number from 0"),
     "resolution": (lambda value: value > 0, "a number of points above 0"),
+    **dict.fromkeys(
+        ("score", "dense", "trivial"),
+        (lambda value: -100 <= value <= 100, "a number of points from -100 to 100"),
+    ),
 }
 """Column -> what its value must be, if there is one."""
+OF_A_NETWORK = ("kind", "of", "habits", "rewind_step", "init", "learning_rate", "examples")
+OF_A_TASK = ("metric", "split", "margin", "trivial", "resolution")
+"""Columns that are the same in all rows of a plan that are about the same."""
 
 
 def check_row(row: Row) -> None:
@@ -53,6 +60,11 @@ def check_identities(table: Sequence[Row], place: str) -> None:
     """
     _refuse_repeated(table, place)
     _refuse_contradictions(table, place)
+    _refuse_other_seeds(table, place)
+    for rows in group(table):
+        _refuse_different(rows, OF_A_NETWORK, f"{rows[0].name} on {rows[0].target}", place)
+    for same in _by_task(table):
+        _refuse_different(same, OF_A_TASK, f"all runs on {same[0].target}", place)
     for plan, count in Counter(row.plan for row in table).items():
         wanted = {row.plan_rows for row in table if row.plan == plan}
         if wanted != {count}:
@@ -98,3 +110,40 @@ def _refuse_contradictions(table: Sequence[Row], place: str) -> None:
                     f"expected one score and one numerics of the run {key[:12]} in {place!r}, got "
                     f"others in row {number} than in row {first}. One of them has been changed."
                 )
+
+
+def _refuse_other_seeds(table: Sequence[Row], place: str) -> None:
+    """In a plan, the dense run of a task and a seed is one run, and stands for no other seed."""
+    known: dict[Any, Row] = {}
+    for row in table:
+        if row.kind == "connectivity":
+            continue
+        for name in ((row.plan, row.target, row.seed), (row.plan, row.dense_key)):
+            first = known.setdefault(name, row)
+            if (first.target, first.seed, first.dense_key) != (row.target, row.seed, row.dense_key):
+                raise SpecError(
+                    f"expected one dense run for each task and seed in {place!r}, got "
+                    f"{first.dense_key[:12]} for seed {first.seed} on {first.target} and "
+                    f"{row.dense_key[:12]} for seed {row.seed} on {row.target}. "
+                    "One of the rows has been changed."
+                )
+
+
+def _by_task(table: Sequence[Row]) -> list[list[Row]]:
+    """The rows of each plan on each task."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in table:
+        found.setdefault((row.plan, row.target), []).append(row)
+    return list(found.values())
+
+
+def _refuse_different(rows: Sequence[Row], names: Sequence[str], what: str, place: str) -> None:
+    """What the rows are compared by is the same in all of them, where it is known."""
+    for name in names:
+        values = dict.fromkeys(v for row in rows if (v := getattr(row, name)) is not None)
+        if len(values) > 1:
+            first, other, *_ = (" ".join(v) if isinstance(v, tuple) else str(v) for v in values)
+            raise SpecError(
+                f"expected one {name} of {what} in {place!r}, got {first!r} and {other!r}. "
+                "One of the rows has been changed."
+            )

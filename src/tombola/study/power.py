@@ -1,19 +1,25 @@
 """How many seeds a verdict needs; standard deviations and margins are in points."""
 
-from math import ceil, hypot, inf, log, log1p, sqrt
+from math import ceil, inf, log, log1p, sqrt
 
+import numpy as np
 import scipy
 
 from tombola.errors import SpecError
 from tombola.study.interval import finite
+from tombola.study.resolution import net_ends
 
 __all__ = ["LEAST_DENSE_RUNS", "matching_power", "seeds_needed"]
 
 LEAST_DENSE_RUNS = 10
 """The spread of fewer dense runs is too rough to plan with."""
+MANY = 10**5
+"""Seeds from which the normal distribution is exact enough."""
 
 
-def matching_power(seeds: int, dense_sd: float, margin: float, *, level: float = 0.90) -> float:
+def matching_power(
+    seeds: int, dense_sd: float, margin: float, *, level: float = 0.90, resolution: float = 0.0
+) -> float:
     """Chance that a ticket truly equal to dense comes out as matching.
 
     The margin is a fixed number. Where it is instead the standard deviation that the same runs
@@ -26,15 +32,36 @@ def matching_power(seeds: int, dense_sd: float, margin: float, *, level: float =
             pairs that go up and down together need fewer seeds.
         margin: in points.
         level: coverage of the interval; the test is one-sided at (1 - level) / 2.
+        resolution: what one test example is worth, in points; 0 for examples without number.
 
-    Source: the noncentral t distribution of the paired t statistic.
+    Source: the mean difference is normal, and its variance chi-squared: the chance of a mean for
+        which the lower end of `interval.ends` is above minus the margin, over all variances.
     """
+    chance = (1 - level) / 2
+    shares = (np.arange(500) + 0.5) / 500
+    variances = 2 * dense_sd**2 * scipy.stats.chi2.ppf(shares, seeds - 1) / (seeds - 1)
+    errors = np.sqrt((variances + resolution**2 / 6) / seeds)
+    needed = scipy.stats.t.isf(chance, seeds - 1) * errors + resolution / 2 / seeds - margin
+    needed = np.maximum(needed, _least_mean(seeds, margin, chance, resolution))
     if dense_sd == 0:
-        return 1.0
-    # From 40 on the power is 1 to nine digits, and the distribution's tail loses precision.
-    shift = min(margin * sqrt(seeds) / (sqrt(2) * dense_sd), 40.0)
-    critical = scipy.stats.t.ppf((1 + level) / 2, seeds - 1)
-    return float(scipy.stats.nct.sf(critical, seeds - 1, shift))
+        return float(needed[0] < 0)
+    return float(np.mean(scipy.stats.norm.sf(needed / (sqrt(2 / seeds) * dense_sd))))
+
+
+def _least_mean(seeds: int, margin: float, chance: float, resolution: float) -> float:
+    """The mean difference above which the examples of all seeds allow "matching", in points."""
+    if resolution == 0:
+        return -inf
+    pairs = seeds * 100 / resolution
+
+    def above(lost: float) -> float:
+        return 100 * net_ends(lost * pairs / 100, 0.0, pairs, chance, chance)[0] + margin
+
+    if above(0.0) <= 0:
+        return inf
+    if above(min(margin, 100.0)) > 0:
+        return -inf
+    return -float(scipy.optimize.brentq(above, 0.0, min(margin, 100.0)))
 
 
 def seeds_needed(
@@ -59,11 +86,22 @@ def seeds_needed(
             f"a level between 0 and 1, got {margin}, {dense_sd}, {power} and {level}."
         )
     quantiles = float(scipy.stats.norm.ppf((1 + level) / 2) + scipy.stats.norm.ppf(power))
-    # The normal distribution asks for too few, and never for many too few.
-    seeds = max(2, ceil(2 * (max(quantiles, 0.0) * dense_sd / margin) ** 2))
-    spread = hypot(dense_sd, resolution / sqrt(12))  # a score is rounded to a step
-    while matching_power(seeds, spread, margin, level=level) < power:
-        seeds += 1
-    # With no example lost, the share that may be must be below the margin.
-    pairs = log((1 - level) / 2) / log1p(-min(margin / 100, 1 - 1e-9))
-    return max(seeds, ceil(pairs * resolution / 100))
+    # The normal distribution asks for too few, and never for many too few; nor do the examples
+    # that must be right if none is lost.
+    spread = 2 * (max(quantiles, 0.0) * dense_sd / margin) ** 2
+    right = log((1 - level) / 2) / log1p(-min(margin / 100, 1 - 1e-9)) * resolution / 100
+    few = max(2, ceil(spread), ceil(right))
+    if few > MANY:
+        return few
+
+    def enough(seeds: int) -> bool:
+        found = matching_power(seeds, dense_sd, margin, level=level, resolution=resolution)
+        return found >= power
+
+    lacking, seeds = few - 1, few
+    while not enough(seeds):
+        lacking, seeds = seeds, ceil(1.2 * seeds)
+    while seeds - lacking > 1:
+        middle = (seeds + lacking) // 2
+        lacking, seeds = (lacking, middle) if enough(middle) else (middle, seeds)
+    return seeds

@@ -105,6 +105,7 @@ def _filled(
             state=known.state,
             score=known.score,
             trivial=known.trivial,
+            resolution=known.resolution,
             summed_learning_rate=known.summed_learning_rate,
             seconds=known.seconds,
             numerics=known.numerics,

@@ -14,8 +14,9 @@ __all__ = ["Spread", "spreads"]
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """The dense runs of a task, in points."""
+    """The dense runs of a task in a plan, in points."""
 
+    plan: str
     task: str
     runs: int
     """Different seeds that a plan has trained."""
@@ -35,13 +36,13 @@ class Spread:
 
 
 def spreads(table: Iterable[Row]) -> list[Spread]:
-    """One for each task with a dense run, from every seed that the plan has of it."""
-    scores: dict[str, dict[str, float]] = {}
-    of_task: dict[str, Row] = {}
+    """One for each task of a plan with a dense run, from every seed that the plan has of it."""
+    scores: dict[tuple[str, str], dict[str, float]] = {}
+    of_task: dict[tuple[str, str], Row] = {}
     for row in table:
         if row.dense is not None:
-            scores.setdefault(row.target, {})[row.dense_key] = row.dense
-            of_task[row.target] = row
+            scores.setdefault((row.plan, row.target), {})[row.dense_key] = row.dense
+            of_task[row.plan, row.target] = row
     return [_spread(of_task[task], list(found.values())) for task, found in scores.items()]
 
 
@@ -52,6 +53,7 @@ def _spread(row: Row, scores: list[float]) -> Spread:
     if sd is not None and len(scores) >= LEAST_DENSE_RUNS and margin > 0 and row.resolution:
         needed = seeds_needed(sd, margin, resolution=row.resolution)
     return Spread(
+        plan=row.plan,
         task=row.target,
         runs=len(scores),
         mean=float(np.mean(scores)),

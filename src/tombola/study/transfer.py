@@ -131,7 +131,14 @@ def transfer(table: Sequence[Row]) -> list[Matrix]:
     Raises: SpecError, if runs on one task have different numerics.
     """
     refuse_mixed_rows(table)
-    networks = group(row for row in table if row.sparsity is not None)
+    by_plan: dict[str, list[Group]] = {}
+    for rows in group(row for row in table if row.sparsity is not None):
+        by_plan.setdefault(rows[0].plan, []).append(rows)
+    return [matrix for networks in by_plan.values() for matrix in _matrices(networks)]
+
+
+def _matrices(networks: Sequence[Group]) -> list[Matrix]:
+    """Those of one plan."""
     own = {
         (rows[0].target, rows[0].sparsity): rows
         for rows in reversed(networks)

@@ -126,7 +126,7 @@ def matching(table: Iterable[Row], one_run: OneRun | None = None) -> Matching:
     """
     table = list(table)
     refuse_mixed_rows(table)
-    spread = {each.task: each for each in spreads(table)}
+    spread = {(each.plan, each.task): each for each in spreads(table)}
     searches = _searches(table)
     judged: list[list[Judged]] = [[] for _ in searches]
     families = []
@@ -215,12 +215,12 @@ def _scores(pair: Comparison) -> tuple[list[float], list[float]]:
 
 
 def _judged(
-    pairs: Sequence[Comparison], spread: Mapping[str, Spread], one_run: OneRun | None
+    pairs: Sequence[Comparison], spread: Mapping[tuple[str, str], Spread], one_run: OneRun | None
 ) -> Iterator[Judged]:
     """A family: what is said of each network, and with what correction for the others."""
     p_values = [p_matching(pair) for pair in pairs]
     for pair, p_value, adjusted in zip(pairs, p_values, holm(p_values), strict=True):
-        known = spread.get(pair.first[0].target)
+        known = spread.get((pair.first[0].plan, pair.first[0].target))
         verdict, why = _judge(pair, known.planning_sd if known else None, one_run)
         dense, ticket = _scores(pair)
         several = len(dense) > 1 and not pair.gaps
