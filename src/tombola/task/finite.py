@@ -7,37 +7,37 @@ from torch import Tensor
 
 from tombola.task.divergence import Diverged
 
-__all__ = ["Pulse", "all_finite"]
+__all__ = ["FiniteCheck", "all_finite"]
 
-PATIENCE = 50
-"""Steps that are looked at together where looking makes a device wait."""
+CHECK_EVERY = 50
+"""Steps that are checked together where a check makes the device wait."""
 
 
-class Pulse:
-    """Looks at the loss and the gradient of every step of a training.
+class FiniteCheck:
+    """Checks the loss and the gradient of every step of a training.
 
     Args:
-        device: that it is on; only a CPU is looked at in every single step.
-        done: steps before the first.
+        device: of the training; on a CPU every step is checked at once.
+        done: steps done before.
     """
 
     def __init__(self, device: torch.device, done: int) -> None:
-        self.every = 1 if device.type == "cpu" else PATIENCE
+        self.every = 1 if device.type == "cpu" else CHECK_EVERY
         self.done = done
         self._unseen: list[Tensor] = []
 
-    def feel(self, loss: Tensor, norm: Tensor | None) -> Diverged | None:
-        """Take in a step.
+    def add(self, loss: Tensor, norm: Tensor | None) -> Diverged | None:
+        """Add a step, and check if it is time to.
 
         Args:
             loss: of the batch.
             norm: of the gradient; None where an infinite one is not the last word, as in fp16.
         """
         self._unseen.append(torch.stack([loss, loss if norm is None else torch.as_tensor(norm)]))
-        return self.look() if len(self._unseen) >= self.every else None
+        return self.first_fault() if len(self._unseen) >= self.every else None
 
-    def look(self) -> Diverged | None:
-        """The first of the steps since the last look whose numbers are not finite."""
+    def first_fault(self) -> Diverged | None:
+        """The first step since the last check whose numbers are not finite."""
         if not self._unseen:
             return None
         found = torch.stack(self._unseen).isfinite().tolist()

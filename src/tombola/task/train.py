@@ -23,7 +23,7 @@ from tombola.task.checkpoint import Checkpoint, Training
 from tombola.task.data import Batch, Examples, batches, chosen, collate, mask_tokens
 from tombola.task.divergence import Diverged
 from tombola.task.evaluation import evaluate, evaluation_batches
-from tombola.task.finite import Pulse, all_finite
+from tombola.task.finite import FiniteCheck, all_finite
 from tombola.task.gradient import differentiating, kernel
 from tombola.task.models import Network, stream
 from tombola.task.ranks import accelerator, agree, agree_on_weights, device_type, world_size
@@ -111,7 +111,7 @@ def fit(
         last_epoch=first + training.steps - 1,
     )
     parameters = network.scope(scope)
-    pulse, diverged = Pulse(here.device, training.steps), None
+    check, diverged = FiniteCheck(here.device, training.steps), None
     with hold(parameters, mask) as held, differentiating(network, task, spec, here) as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
         for batch in _training_batches(
@@ -122,9 +122,9 @@ def fit(
             training.scaler.unscale_(training.optimizer)
             norm = nn.utils.clip_grad_norm_(training.model.parameters(), spec.clip_norm)
             training.count(loss, schedule.get_last_lr()[0], int(batch["attention_mask"].sum()))
-            diverged = pulse.feel(loss, None if training.scaler.is_enabled() else norm)
+            diverged = check.add(loss, None if training.scaler.is_enabled() else norm)
             if save:
-                diverged = diverged or pulse.look()
+                diverged = diverged or check.first_fault()
             if diverged:
                 break
             training.scaler.step(training.optimizer)
@@ -135,7 +135,7 @@ def fit(
             if checkpoint is not None and save:
                 checkpoint.save(training, facts)
             watch(training.steps, last - first)
-    diverged = diverged or pulse.look()
+    diverged = diverged or check.first_fault()
     if not diverged and not all_finite(network.model.parameters()):
         diverged = Diverged(training.steps, "weights")
     if not diverged:
