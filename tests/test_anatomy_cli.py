@@ -149,6 +149,7 @@ def test_a_plan_that_is_not_finished_has_a_report_with_gaps(
     html = Path("report.html").read_text()
     assert "2 of " in html.split("jobs are not done")[0]
     assert "1 of 2 seeds are done" in html
+    assert html.count("Nothing is decided on") == 1  # known while it is unfinished, too
     assert html.count("<td>not done</td>") == 2
     status, shown, _ = cli("connectivity", plan, "--store", tmp_path / "less")
     assert (status, "1 of 1 lines are not done" in shown) == (0, True)

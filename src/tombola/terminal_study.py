@@ -8,10 +8,11 @@ from rich.console import Console
 from tombola.grid import Grid
 from tombola.screen import say
 from tombola.study.claims import Claim, Finding
+from tombola.study.compare import ONE_SEED, SEEDS_MISSING
 from tombola.study.row import Row
 from tombola.study.spread import Spread
 from tombola.study.transfer import Estimate, Matrix, Source
-from tombola.study.verdict import in_percent
+from tombola.study.verdict import DENSE_HAS_NOT_LEARNED, in_percent
 from tombola.study.winning import Judged, Matching
 
 __all__ = ["show_claims", "show_matching", "show_transfer", "show_unfinished"]
@@ -145,7 +146,7 @@ def _estimate(found: Estimate | None) -> list[str]:
         lines.append(f"{found.seeds} of {found.seeds + len(found.gaps)} seeds")
     else:
         lines.append(_interval(found.interval) or "one seed")
-    if found.reason:
+    if found.reason and found.reason not in (SEEDS_MISSING, ONE_SEED):  # the line above says so
         lines.append(found.reason)
     if found.published is not None:
         lines.append(f"paper {found.published:+z.2f}")
@@ -157,7 +158,8 @@ def show_claims(found: Iterable[Claim], console: Console) -> None:
     colours = {"reproduced": "green", "contradicted": "red", "undecided": "yellow"}
     for claim in found:
         lead = f"{claim.id} {claim.status}"
-        say(console, (lead, f"bold {colours[claim.status]}"), f": {claim.claim}")
+        why = f" ({claim.reason})" * (claim.reason == DENSE_HAS_NOT_LEARNED)
+        say(console, (lead, f"bold {colours[claim.status]}"), f"{why}: {claim.claim}")
         for part in claim.findings:
             told = f"{part.status}: {part.says}" if len(claim.findings) > 1 else part.says
             for line in (told, *_evidence(part)):

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hand import NUMERICS, network, search
+from hand import NUMERICS, network, plan, search
 
 from tombola.errors import SpecError
+from tombola.study.claims import claims
 from tombola.study.compare import Comparison, group
 from tombola.study.everywhere import everywhere
 from tombola.study.power import seeds_needed
 from tombola.study.row import Row
+from tombola.study.transfer import transfer
 from tombola.study.verdict import FIXED_TICKET, SEARCH, THIS_RUN, Verdict
 from tombola.study.winning import Judged, matching
 
@@ -233,6 +235,45 @@ def test_nothing_follows_where_dense_gains_no_more_than_the_margin(
     assert family.answer.status == ("undecided" if change == 0 else "not matching")
     assert "dense has not learned: a" in family.answer.sentence()
     assert found.highest[0][1] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "gone", "reason"),
+    [
+        ({"trivial": 79.9}, (), "dense has not learned"),
+        ({"trivial": 79.9}, ("missing",), "dense has not learned"),
+        ({}, ("missing",), "seeds are missing"),
+        ({}, ("diverged",), ", seed 0, diverged"),
+    ],
+)
+def test_every_verb_gives_the_same_reason_for_deciding_nothing(
+    fields: dict[str, Any], gone: tuple[str, ...], reason: str
+) -> None:
+    table = [replace(row, **fields) for row in plan()]
+    for state in gone:
+        table = [
+            replace(row, state=state, score=None, difference=None)
+            if row.seed == 0 and row.sparsity
+            else row
+            for row in table
+        ]
+    found = matching(table).to_json()
+    told = [*found["networks"], *(each["answer"] for each in found["every_task"])]
+    told += [claim.to_json() for claim in claims(table)]
+    told += [part for claim in claims(table) for part in claim.to_json()["parts"]]
+    for matrix in transfer(table):
+        told += [source["universality"] for source in matrix.to_json()["sources"]]
+    assert {each["status"] for each in told} == {"undecided"}
+    assert all(each["reason"].endswith(reason) for each in told), told
+    places = [p for m in transfer(table) for s in m.to_json()["sources"] for p in s["places"]]
+    assert all(place["minus_dense"]["reason"].endswith(reason) for place in places)
+
+
+def test_what_is_decided_has_no_reason() -> None:
+    found = matching(plan()).to_json()
+    told = [*found["networks"], *(each["answer"] for each in found["every_task"])]
+    told += [claim.to_json() for claim in claims(plan())]
+    assert {each["reason"] for each in told if each["status"] != "undecided"} == {None}
 
 
 def test_nothing_follows_where_nobody_knows_what_a_constant_scores() -> None:

@@ -49,9 +49,7 @@ def plan_page(facts: Mapping[str, Any], *, command: str) -> Page:
 def _premises(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     """Why nothing is decided on a task, once for each."""
     found = dict.fromkeys(
-        (group["target"], group["verdict"]["reason"])
-        for group in groups
-        if group["verdict"] and group["verdict"]["reason"]
+        (group["target"], group["premise"]) for group in groups if group["premise"]
     )
     return [f"Nothing is decided on {task}: {reason}." for task, reason in found]
 

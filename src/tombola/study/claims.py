@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from tombola.study.claim_rules import QUANTIFIERS, Part, Rule, Rules, Trend, read_rules
-from tombola.study.compare import Comparison, comparisons
+from tombola.study.compare import Comparison, comparisons, first_reason
 from tombola.study.interval import FloatArray
 from tombola.study.multiple import at_least
 from tombola.study.published import published_difference
@@ -33,6 +33,8 @@ class Finding:
 
     says: str
     status: Decision
+    reason: str | None
+    """Why it is undecided, if not for the interval: a premise that fails, or what is missing."""
     effect: float | None
     """Difference of the comparison that decides, in points; or Kendall's tau."""
     interval: tuple[float, float] | None
@@ -74,6 +76,14 @@ class Claim:
             return min(self.findings, key=lambda part: part.opposite_p_value)
         return max(self.findings, key=lambda part: part.p_value)
 
+    @property
+    def reason(self) -> str | None:
+        """Why it is undecided, if not for the intervals: what dense has not learned first."""
+        reasons = [part.reason for part in self.findings if part.reason]
+        if self.status != "undecided" or not reasons:
+            return None
+        return DENSE_HAS_NOT_LEARNED if DENSE_HAS_NOT_LEARNED in reasons else reasons[0]
+
     def to_json(self) -> dict[str, Any]:
         """As `tombola claims --json` writes it."""
         told = self.deciding
@@ -81,6 +91,7 @@ class Claim:
             "id": self.id,
             "claim": self.claim,
             "status": self.status,
+            "reason": self.reason,
             "effect": told.effect,
             "interval": None if told.interval is None else list(told.interval),
             "runs": sorted({key for part in self.findings for key in part.runs}),
@@ -215,6 +226,7 @@ def _weigh(part: Part, table: Sequence[Row], error: float, opposite: float) -> F
     return Finding(
         says=part.says,
         status=status,
+        reason=_reason(status, pairs, missing),
         effect=effect,
         interval=interval,
         bound=part.margins * pair.margin,
@@ -276,6 +288,12 @@ def _gaps(pairs: Iterable[Comparison]) -> list[str]:
     return missing
 
 
+def _reason(status: Decision, pairs: Iterable[Comparison], missing: Sequence[str]) -> str | None:
+    if status != "undecided":
+        return None
+    return first_reason(pairs) or next(iter(missing), None)
+
+
 def _nothing(rule: Part | Trend, table: Sequence[Row], unit: str) -> Finding:
     """For whose rows the plan has nothing."""
     absent = [
@@ -287,6 +305,7 @@ def _nothing(rule: Part | Trend, table: Sequence[Row], unit: str) -> Finding:
     return Finding(
         says=rule.says,
         status="undecided",
+        reason=told[0],
         effect=None,
         interval=None,
         bound=0.0,
@@ -330,6 +349,7 @@ def _follow(trend: Trend, table: Sequence[Row], error: float) -> Finding:
     return Finding(
         says=trend.says,
         status=status,
+        reason=_reason(status, pairs, missing),
         effect=effect if found else None,
         interval=(low, high) if found else None,
         bound=0.0,

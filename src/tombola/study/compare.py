@@ -8,12 +8,24 @@ from typing import Any, TypeAlias
 
 from tombola.study.interval import ends, p_above, p_below, p_resolved
 from tombola.study.row import Row
-from tombola.study.verdict import in_percent, not_learned
+from tombola.study.verdict import DENSE_HAS_NOT_LEARNED, in_percent, not_learned
 
-__all__ = ["Comparison", "Span", "Which", "compare", "comparisons", "group"]
+__all__ = [
+    "ONE_SEED",
+    "SEEDS_MISSING",
+    "Comparison",
+    "Span",
+    "Which",
+    "compare",
+    "comparisons",
+    "first_reason",
+    "group",
+]
 
 Group: TypeAlias = tuple[Row, ...]
 """The rows of one network, one a seed."""
+SEEDS_MISSING = "seeds are missing"
+ONE_SEED = "one seed says nothing about others"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +162,25 @@ class Comparison:
         """Whether a test can be made of which something follows."""
         return self.complete and not self.unlearned
 
+    @property
+    def dense_premise(self) -> str | None:
+        """What dense lacks, for which nothing can be decided on its task and seeds."""
+        of_dense = [seed for seed, what, _ in self.diverged if what == "dense"]
+        if of_dense:
+            return f"dense, seed {of_dense[0]}, diverged"
+        return DENSE_HAS_NOT_LEARNED if self.unlearned else None
+
+    @property
+    def reason(self) -> str | None:
+        """The premise that it lacks, so that nothing follows from it; None if it has them all."""
+        for seed, what, _ in self.diverged:
+            return f"{what}, seed {seed}, diverged"
+        if self.unlearned:
+            return DENSE_HAS_NOT_LEARNED
+        if self.gaps:
+            return SEEDS_MISSING
+        return None if self.complete else ONE_SEED
+
     def p_value(self, bound: float, *, above: bool) -> float:
         """Small, if the true difference is above, or below, a bound in points.
 
@@ -205,6 +236,12 @@ class Comparison:
 def _named(row: Row) -> str:
     habits = f", {' '.join(row.habits)}" if row.habits else ""
     return f"{row.name}{f' from {row.source}' if row.moved else ''}{habits}"
+
+
+def first_reason(pairs: Iterable[Comparison]) -> str | None:
+    """The premise that some comparisons lack: what dense has not learned first of all."""
+    reasons = [pair.reason for pair in pairs if pair.reason]
+    return DENSE_HAS_NOT_LEARNED if DENSE_HAS_NOT_LEARNED in reasons else next(iter(reasons), None)
 
 
 def group(rows: Iterable[Row]) -> list[Group]:

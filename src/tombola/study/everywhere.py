@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tombola.study.compare import Comparison
+from tombola.study.compare import Comparison, first_reason
 from tombola.study.multiple import at_least, holm
 from tombola.study.verdict import DENSE_HAS_NOT_LEARNED, Status
 
@@ -19,6 +19,8 @@ class Everywhere:
 
     status: Status
     """Of "on every task"."""
+    reason: str | None
+    """The premise that some task lacks, where it is undecided."""
     tasks: int
     matching: tuple[str, ...]
     """The tasks on which it matches, all of them rightly at the level, by Holm."""
@@ -64,6 +66,7 @@ def everywhere(pairs: Sequence[Comparison]) -> Everywhere:
     adjusted = holm(within)
     return Everywhere(
         status=status,
+        reason=first_reason(pairs) if status == "undecided" else None,
         tasks=len(pairs),
         matching=tuple(task for task, p in zip(tasks, adjusted, strict=True) if p < ERROR),
         unfinished=tuple(

@@ -114,6 +114,7 @@ def _group(mine: Group, judged: Judged | None, mixed: str) -> dict[str, Any]:
         "dense": [each.dense for each in mine],
         "verdict": verdict.to_json() if verdict else None,
         "no_verdict": why,
+        "premise": judged.pair.dense_premise if judged else None,
         "keys": [each.key for each in mine],
     }
 

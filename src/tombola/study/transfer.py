@@ -13,7 +13,6 @@ from tombola.study.multiple import holm
 from tombola.study.published import published_difference
 from tombola.study.row import Row
 from tombola.study.table import refuse_mixed_rows
-from tombola.study.verdict import DENSE_HAS_NOT_LEARNED
 
 __all__ = ["Estimate", "Matrix", "Place", "Source", "transfer"]
 
@@ -32,7 +31,7 @@ class Estimate:
     diverged: tuple[int, ...] = ()
     """Those of them that never will be."""
     reason: str | None = None
-    """Why nothing follows from it, if a run diverged or dense has not learned the target."""
+    """Why nothing follows from it, if so."""
     published: float | None = None
     runs: tuple[str, ...] = ()
 
@@ -47,16 +46,10 @@ class Estimate:
             seeds=len(there),
             gaps=tuple(pair.gaps),
             diverged=tuple(dict.fromkeys(seed for seed, _, _ in pair.diverged)),
-            reason=_reason(pair),
+            reason=pair.reason,
             published=published_difference(pair),
             runs=tuple(pair.keys),
         )
-
-
-def _reason(pair: Comparison) -> str | None:
-    for seed, what, _ in pair.diverged:
-        return f"{what}, seed {seed}, diverged"
-    return DENSE_HAS_NOT_LEARNED if pair.unlearned else None
 
 
 @dataclass(frozen=True, kw_only=True)

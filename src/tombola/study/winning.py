@@ -7,7 +7,7 @@ from itertools import takewhile
 from typing import Any, TypeAlias
 
 from tombola.errors import SpecError
-from tombola.study.compare import Comparison, group
+from tombola.study.compare import ONE_SEED, Comparison, group
 from tombola.study.everywhere import ERROR, Everywhere, everywhere, p_matching
 from tombola.study.matching import (
     highest_winning,
@@ -54,12 +54,21 @@ class Judged:
         """The first seed's; all but seed and scores is that of every seed."""
         return self.pair.first[0]
 
+    @property
+    def reason(self) -> str | None:
+        """Why nothing is decided, where a premise fails; `why` has the details."""
+        if self.verdict is not None:
+            return self.verdict.reason
+        return self.why if self.pair.reason == ONE_SEED else self.pair.reason
+
     def to_json(self) -> dict[str, Any]:
         """What is said of it, and the keys of its runs."""
         plain = self.row.to_json()
         return {name: plain[name] for name in ("arm", "name", "source", "target", "sparsity")} | {
             "seeds": [each.seed for each in self.pair.first],
             "gaps": self.pair.gaps,
+            "status": "undecided" if self.verdict is None else self.verdict.status,
+            "reason": self.reason,
             "verdict": None if self.verdict is None else self.verdict.to_json(),
             "why": self.why,
             "p_value": self.p_value,
@@ -186,7 +195,7 @@ def _judge(
         return None, f"{there}, and a verdict takes all of them"
     if len(pair.first) == 1:
         if one_run is None:
-            return None, "one seed says nothing about others"
+            return None, ONE_SEED
         try:
             verdict = one_run(pair.first[0])
         except SpecError as error:  # about this network alone; the others have their verdicts
@@ -223,7 +232,6 @@ def _judged(
         known = spread.get((pair.first[0].plan, pair.first[0].target))
         verdict, why = _judge(pair, known.planning_sd if known else None, one_run)
         dense, ticket = _scores(pair)
-        several = len(dense) > 1 and not pair.gaps
         flipped = None
         if pair.tells:
             flipped = sign_flip(pair.differences, -pair.margin, level=ERROR, tests=len(pairs))
@@ -236,8 +244,8 @@ def _judged(
             p_value=p_value,
             adjusted_p_value=adjusted,
             sign_flip_p_value=flipped,
-            within_dense_sd=within_one_dense_sd(dense, ticket) if several else None,
-            within_pooled_sd=within_one_pooled_sd(dense, ticket) if several else None,
+            within_dense_sd=within_one_dense_sd(dense, ticket) if pair.tells else None,
+            within_pooled_sd=within_one_pooled_sd(dense, ticket) if pair.tells else None,
         )
 
 
