@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from helpers import Cli
-from tombola.errors import SpecError
+from tombola.errors import DataError, SpecError
 from tombola.lab.planfile import read_plan
+from tombola.scalars import number
 from tombola.specs import FindSpec, LabSpec, TrainSpec, exact
 from tombola.task.tasks import load_task
 from tombola.yamlfile import NotYamlError, compose, construct
@@ -87,10 +88,33 @@ def test_a_file_that_is_no_small_text_is_refused_at_once(
             READ[kind](path)
 
 
-@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000, "-1" + "0" * 30])
+@pytest.mark.parametrize("number", ["9" * 5000, "+" + "9" * 5000, "-1" + "0" * 30])
 def test_a_number_without_bounds_is_refused(number: str) -> None:
     with pytest.raises(NotYamlError):
         construct(compose(f"a: {number}"))
+
+
+@pytest.mark.parametrize(
+    "text", ["0100", "0x10", "0x" + "f" * 5000, "0b11", "0o17", "1_000", "1_0.5", "１", "12:30"]
+)
+def test_a_number_that_readers_of_yaml_differ_about_is_text(text: str) -> None:
+    assert construct(compose(f"a: {text}")) == {"a": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("7", 7), ("-0", 0), ("+5", 5), ("1e-5", 1e-5), (".5", 0.5), ("-2.E3", -2e3), ("0e-999", 0.0)],
+)
+def test_a_plain_number_is_a_number_with_and_without_a_point(text: str, number: float) -> None:
+    read = construct(compose(f"a: {text}"))["a"]
+    assert read == number
+    assert type(read) is type(number)
+
+
+def test_a_number_that_would_become_zero_is_refused_in_yaml() -> None:
+    for text in ("1e-400", "-1.0e-999999", ".01e-999"):
+        with pytest.raises(NotYamlError, match="too small"):
+            construct(compose(f"a: {text}"))
 
 
 def test_dates_and_times_are_text_and_aliases_are_read() -> None:
@@ -177,3 +201,42 @@ def test_numbers_of_flags_are_bounded_before_anything_is_read(
     assert status == 2
     assert told.count("\n") == 1
     assert len(told) < 300
+
+
+@pytest.mark.parametrize("flag", ["--epochs", "--batch-size", "--seeds", "--warmup", "--step"])
+@pytest.mark.parametrize("value", ["1_0", "１", "٣", "\u20031", "0_1", "1e-999999999"])
+def test_a_number_is_plain_ascii_and_none_becomes_zero(cli: Cli, flag: str, value: str) -> None:
+    status, _, told = cli("find", f"{flag}={value}")
+    assert status == 2
+    assert "got" in told
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["1_0", "１", "0x10", "1e-999999999"])
+def test_a_number_in_a_plan_is_plain_ascii_and_none_becomes_zero(
+    tmp_path: Path, value: str
+) -> None:
+    path = tmp_path / "x.yaml"
+    for knobs in (f"train: {{warmup: {value}}}", f"seeds: [{value}]"):
+        path.write_text(f"version: 1\ntasks: [mlm]\narms: {{d: {{kind: dense}}}}\n{knobs}\n")
+        with pytest.raises(SpecError, match=r"x\.yaml:4: (warmup|seeds) is a"):
+            read_plan(path)
+
+
+def test_zero_has_one_sign() -> None:
+    assert str(number("-0.0", float)) == "0.0"
+    assert str(number("-0", Decimal)) == "0"
+
+
+def test_what_argparse_quotes_is_cut(cli: Cli) -> None:
+    for words in (("find", f"--no-rewind={'9' * 5000}"), ("find", "x" * 5000)):
+        status, _, told = cli(*words)
+        assert status == 2
+        assert len(told) < 400
+
+
+def test_a_task_without_a_field_that_it_needs_says_which(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text("kind: classification\ntexts: [text]\n")
+    with pytest.raises(DataError, match=r"x\.yaml: a task needs `metric`, got none"):
+        load_task(str(path))

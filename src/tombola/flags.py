@@ -17,10 +17,14 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tombola.errors import SpecError, brief, cut
 from tombola.registry import unknown
-from tombola.scalars import CALLED
+from tombola.scalars import CALLED, number
 from tombola.yamlfile import NotYamlError, compose, construct, read_yaml_text
 
 __all__ = ["Parser", "add_flags", "field_help"]
+
+
+MESSAGE = 300
+"""Characters of what argparse says, which quotes arguments whole."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,7 +39,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print with its usage."""
-        raise SpecError(f"{message}. See `{self.prog} --help`.")
+        told = message if len(message) <= MESSAGE else f"{message[:MESSAGE]}…"
+        raise SpecError(f"{told}. See `{self.prog} --help`.")
 
     def print_help(self, file: Any = None) -> None:
         """Print what there is to know; argparse's own would say nothing if it can't be written."""
@@ -59,7 +64,7 @@ class Parser(argparse.ArgumentParser):
             name = rest[0].split("=")[0]
             if name.startswith("-"):
                 raise unknown("flag", name, self.flags())
-            raise SpecError(f"expected flags, got {name!r}. See `{self.prog} --help`.")
+            raise SpecError(f"expected flags, got {cut(name)}. See `{self.prog} --help`.")
         return options
 
     def _parse(self, given: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -225,7 +230,7 @@ def _reader(kind: Any) -> Callable[[str], Any]:
 
 def _ints(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(number(part, int) for part in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
             f"expected whole numbers with commas between, like 0,1,2, got {cut(text)}"
@@ -235,7 +240,7 @@ def _ints(text: str) -> tuple[int, ...]:
 def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
     def read(text: str) -> Any:
         try:
-            return kind(text)
+            return number(text, kind)
         except ValueError:
             what = CALLED[kind]
             raise argparse.ArgumentTypeError(f"expected {what}, got {cut(text)}") from None

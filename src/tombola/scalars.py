@@ -2,14 +2,15 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import NoneType, UnionType
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from tombola.errors import SpecError, brief
 
-__all__ = ["CALLED", "MOST", "check_types", "refuse_above"]
+__all__ = ["CALLED", "MOST", "SOME_DIGIT", "check_types", "number", "refuse_above"]
 
 CALLED: Mapping[Any, str] = {
     int: "a whole number",
@@ -28,8 +29,35 @@ ACCEPTED: Mapping[Any, tuple[type, ...]] = {
 }
 """Type of a field -> types that stand for it, where others than itself do."""
 
+PLAIN = re.compile(r"[ \t\r\n]*[!-^`-~]+[ \t\r\n]*")
+"""ASCII without underscores, which Python's own readers pass over."""
+
+SOME_DIGIT = re.compile(r"[^eE]*[1-9]")
+"""A number before whose exponent is more than zeros."""
+
+N = TypeVar("N", int, float, Decimal)
+
 MOST = 2**63 - 1
 """The largest whole number of a field."""
+
+
+def number(text: str, kind: Callable[[str], N]) -> N:
+    """A number as it is written: in ASCII, without underscores; blanks around it don't count.
+
+    Args:
+        text: what stands there.
+        kind: int, float or Decimal.
+
+    Raises: ValueError or ArithmeticError, if it is none, or is not zero and would become zero.
+    """
+    if not PLAIN.fullmatch(text):
+        raise ValueError("no number in plain ASCII")
+    value = kind(text)
+    if value:
+        return value
+    if SOME_DIGIT.match(text):
+        raise ValueError("too small for a number")
+    return kind("0")  # which -0 means, too
 
 
 def refuse_above(value: float, most: int, name: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tombola.errors import SpecError, brief, cut
 from tombola.registry import unknown
-from tombola.scalars import check_types, refuse_above
+from tombola.scalars import check_types, number, refuse_above
 
 __all__ = [
     "CONTROLS",
@@ -85,8 +85,8 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
     Raises: SpecError, if it is no number in [0, 1).
     """
     try:
-        written = Decimal(str(value))
-    except ArithmeticError:
+        written = number(str(value), Decimal)
+    except (ArithmeticError, ValueError):
         written = Decimal("NaN")
     if written.is_nan():
         raise SpecError(f"{what} is a fraction in [0, 1), got {brief(value)}.")

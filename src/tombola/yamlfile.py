@@ -1,5 +1,6 @@
 """YAML that others have written: small, shallow, without tricks, and each key once."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
 
 from tombola.plainfile import read_plain_text
+from tombola.scalars import SOME_DIGIT
 
 __all__ = ["NotYamlError", "compose", "construct", "read_yaml_text"]
 
@@ -23,6 +25,11 @@ PREFIX = "tag:yaml.org,2002:"
 TAGS = {
     f"{PREFIX}{name}" for name in ("str", "int", "float", "bool", "null", "seq", "map", "merge")
 }
+NUMBERS = {f"{PREFIX}int", f"{PREFIX}float"}
+NUMBER = re.compile(
+    r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?"
+)
+"""Numbers that mean the same to everybody; YAML has others, such as 010 for eight."""
 TEXT = f"{PREFIX}str"
 
 
@@ -132,9 +139,14 @@ class _Loader(yaml.SafeLoader):
 
     def resolve(self, kind: type[Node], value: Any, implicit: Any) -> Any:
         tag = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
-        if kind is ScalarNode and implicit[0] and (tag not in TAGS or ":" in value):
-            return TEXT  # 2026-01-31 and 12:30
-        return tag
+        if kind is not ScalarNode or not implicit[0]:
+            return tag
+        if NUMBER.fullmatch(value):
+            return f"{PREFIX}{'int' if value.lstrip('+-').isdecimal() else 'float'}"
+        plain = tag in TAGS and (
+            tag not in NUMBERS or value.lstrip("+-").lower() in (".inf", ".nan")
+        )
+        return tag if plain else TEXT  # 2026-01-31, 12:30, 0x10, 010 and 1_000
 
     def construct_yaml_int(self, node: ScalarNode) -> int:
         value: int = super().construct_yaml_int(node)
@@ -142,5 +154,12 @@ class _Loader(yaml.SafeLoader):
             raise self._refusal(f"a number of more than {BITS_LIMIT} bits", node.start_mark)
         return value
 
+    def construct_yaml_float(self, node: ScalarNode) -> float:
+        value: float = super().construct_yaml_float(node)
+        if value == 0 and SOME_DIGIT.match(node.value):
+            raise self._refusal("a number that is too small", node.start_mark)
+        return value
+
 
 _Loader.add_constructor(f"{PREFIX}int", _Loader.construct_yaml_int)
+_Loader.add_constructor(f"{PREFIX}float", _Loader.construct_yaml_float)

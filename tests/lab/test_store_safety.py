@@ -172,6 +172,33 @@ def test_what_others_put_beside_a_damaged_result_is_kept_aside(tmp_path: Path) -
     assert not list((store.folder / "tmp").iterdir())
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_file_with_a_common_ending_beside_a_result_is_kept_aside(
+    tmp_path: Path, damaged: bool
+) -> None:
+    store = Store(tmp_path / "store")
+    store.save(result(), FILES)
+    names = {"notes.json", "thesis.safetensors"}
+    for name in names:
+        (store.folder / "results" / SHELF / KEY / name).write_text("years of work")
+    if damaged:
+        spoil(store)
+    store.remove(KEY)
+    assert {path.name for path in store.folder.glob("foreign/*/*")} == names
+
+
+def test_a_refused_removal_leaves_nothing_behind_the_link(tmp_path: Path, outside: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.save(result(), FILES)
+    shutil.rmtree(store.folder / "tmp")
+    (store.folder / "tmp").symlink_to(outside)
+    before = sorted(outside.rglob("*"))
+    with pytest.raises(OutputError, match=r"a link or no folder\. Put a folder in its place"):
+        store.remove(KEY)
+    assert sorted(outside.rglob("*")) == before
+    assert store.intact(KEY)
+
+
 @pytest.mark.parametrize("what", ["README.md", "ticket.json", "mask.safetensors"])
 @pytest.mark.parametrize("kind", ["folder", "link", "alone"])
 def test_a_ticket_replaces_nothing_but_a_ticket(tmp_path: Path, what: str, kind: str) -> None:

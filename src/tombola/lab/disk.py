@@ -32,6 +32,7 @@ FOREIGN = "foreign"
 LIMIT = 1 << 16
 """Bytes of store.json."""
 HOUR = 3600.0
+LINKED = {errno.ENOTDIR, errno.ELOOP}
 FULL = {errno.ENOSPC, errno.EDQUOT}
 RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 """How safetensors tells what the disk has refused."""
@@ -126,6 +127,8 @@ class Disk:
             code = getattr(error, "errno", None) or int(rust[1] if rust else errno.EIO)
             reason = os.strerror(code) if rust else getattr(error, "strerror", None) or str(error)
             remedy = "Name a --store that can be written."
+            if code in LINKED:
+                remedy = "Put a folder in its place."
             if code in FULL:
                 remedy = f"Free some space with `{self.command('gc')}`, or name another --store."
             raise OutputError(
@@ -148,23 +151,26 @@ class Disk:
             beside.rename(target)
         sync(target.parent)
 
-    def discard(self, *place: str) -> None:
+    def discard(self, *place: str, made: re.Pattern[str] = MADE) -> None:
         """Make a folder disappear at once, then delete it; what wasn't made here is kept aside.
 
         Raises: OutputError, if there is a link on the way, or the disk refuses.
         """
         *above, name = place
         beside = self._beside()
-        with self.refusals(self.folder.joinpath(*place)), suppress(FileNotFoundError):
-            beside.mkdir(parents=True)
-            with opened(self.folder, *above) as here, opened(self.folder, "tmp", beside.name) as to:
-                os.rename(name, name, src_dir_fd=here, dst_dir_fd=to)
-                with suppress(NotADirectoryError):
-                    clear(to, name)
-                with suppress(FileNotFoundError):
-                    self._set_aside(to, name)
-        with suppress(OSError):
-            beside.rmdir()
+        try:
+            with self.refusals(self.folder.joinpath(*place)), suppress(FileNotFoundError):
+                beside.mkdir(parents=True)
+                inner = beside.relative_to(self.folder).parts
+                with opened(self.folder, *above) as here, opened(self.folder, *inner) as to:
+                    os.rename(name, name, src_dir_fd=here, dst_dir_fd=to)
+                    with suppress(NotADirectoryError):
+                        clear(to, name, made)
+                    with suppress(FileNotFoundError):
+                        self._set_aside(to, name)
+        finally:
+            with suppress(OSError):
+                beside.rmdir()
 
     def _set_aside(self, handle: int, name: str) -> None:
         """Keep what is left of a folder that was taken out."""

@@ -11,7 +11,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from tombola.errors import SpecError, cut
 from tombola.lab.arm import Sparsities, TaskName
 from tombola.registry import unknown
-from tombola.scalars import CALLED
+from tombola.scalars import CALLED, number
 from tombola.specs import ImpSpec, exact
 from tombola.yamlfile import NotYamlError
 from tombola.yamlfile import compose as compose_yaml
@@ -21,8 +21,8 @@ __all__ = ["Fields", "compose"]
 T = TypeVar("T")
 
 SCALARS: Mapping[Any, tuple[str, Callable[[str], Any]]] = {
-    int: (CALLED[int], int),
-    float: (CALLED[float], float),
+    int: (CALLED[int], lambda text: number(text, int)),
+    float: (CALLED[float], lambda text: number(text, float)),
     bool: (CALLED[bool], {"true": True, "false": False}.__getitem__),
     Decimal: ("a fraction in [0, 1)", exact),
 }

@@ -224,7 +224,9 @@ class Store:
     def remove(self, key: str) -> None:
         """Take out a result, so that its job is done again; what others have put there is kept in
         the folder `foreign` of the store."""
-        self._disk.discard(*self._disk.way("results", key))
+        result = self.try_read(key)
+        own = "|".join(map(re.escape, [ABOUT, *result.files])) if result else MADE.pattern
+        self._disk.discard(*self._disk.way("results", key), made=re.compile(own))
 
     # --- weights and checkpoints ---------------------------------------------
 

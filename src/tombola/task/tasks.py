@@ -291,6 +291,10 @@ def parse_task(fields: Mapping[str, Any], where: str) -> Task:
         value = fields.get(name) or {}
         if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in value):
             raise SpecError(f"{where}: {name} is `name: value` lines, got {brief(value)}.")
+    for each in dataclasses.fields(Task):
+        needed = each.default is each.default_factory is dataclasses.MISSING
+        if needed and each.name not in fields:
+            raise DataError(f"{where}: a task needs `{each.name}`, got none. Add it.")
     lists = {name: _listed(fields[name], name, where) for name in LISTS if name in fields}
     try:
         named = fields.get("recipe") or {}

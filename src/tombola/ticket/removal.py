@@ -10,8 +10,10 @@ from pathlib import Path
 
 __all__ = ["MADE", "clear", "clear_folder", "opened"]
 
-MADE = re.compile(r"[A-Za-z0-9_.-]{1,100}\.(safetensors|json|jsonl)")
-"""Names of the files that results, weights and checkpoints consist of."""
+MADE = re.compile(
+    r"(mask|outcome|weights|state)\.safetensors|(result|shapes|state)\.json|index\.jsonl"
+)
+"""Names of the files that results, weights and checkpoints consist of, and of their index."""
 
 INNER = re.compile(r"\.?step-[0-9]+(\.[0-9a-f]+)?|[0-9a-f]{64}")
 """Names of the folders inside those: copies of a training, results that were taken out."""
