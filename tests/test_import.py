@@ -1,11 +1,13 @@
 """Masks of others become tickets bit for bit, or are refused in one line."""
 
 import itertools
+import warnings
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -133,6 +135,10 @@ Spelling = Callable[[Tensors], Any]
 SPELLINGS: dict[str, Spelling] = {
     "a sparse tensor's pattern": lambda masks: {n: m.to_sparse() for n, m in masks.items()},
     "compressed rows": lambda masks: {n: m.to_sparse_csr() for n, m in masks.items()},
+    "blocks": lambda masks: {n: m.to_sparse_bsr((8, 8)) for n, m in masks.items()},
+    "blocks of weights": lambda masks: {
+        n: (m * 0.3).to_sparse_bsr((8, 8)) for n, m in masks.items()
+    },
     "a pattern of weights": lambda masks: {n: (m * 0.3).to_sparse() for n, m in masks.items()},
     "explicit zeros": lambda masks: {
         n: torch.sparse_coo_tensor(torch.ones_like(m).nonzero().T, m.flatten(), m.shape)
@@ -203,6 +209,33 @@ def test_what_underflowed_in_a_pooler_does_not_make_it_pruned(
     assert whole.mask.dead == ticket.mask.dead + zeros
 
 
+def test_a_ticket_is_no_mask_of_others_and_is_called_so(
+    ticket: Ticket, tiny: Path, tmp_path: Path
+) -> None:
+    ticket.save(tmp_path / "ticket")
+    with pytest.raises(TicketError, match=r"got a ticket\. Use it as it is: tombola evaluate "):
+        tombola.import_ticket(tmp_path / "ticket", model=str(tiny))
+
+
+def test_an_archive_of_numpy_is_told_what_to_save_instead(tiny: Path, tmp_path: Path) -> None:
+    numpy.savez(tmp_path / "masks.npz", a=numpy.ones(3))
+    with pytest.raises(TicketError, match=r"got: an archive of other things\. Save the masks as "):
+        tombola.import_ticket(tmp_path / "masks.npz", model=str(tiny))
+
+
+@pytest.mark.parametrize("layout", ["coo", "csr", "bsr"])
+@pytest.mark.filterwarnings("error")
+def test_a_sparse_mask_comes_over_without_a_word_of_torch(
+    layout: str, ticket: Ticket, tiny: Path, tmp_path: Path
+) -> None:
+    size = {"bsr": ((8, 8),)}.get(layout, ())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        masks = {n: getattr(m, f"to_sparse_{layout}")(*size) for n, m in masks_of(ticket).items()}
+        source = saved(masks, tmp_path / "mask.pt")
+    assert tombola.import_ticket(source, model=str(tiny)).mask == ticket.mask
+
+
 def test_weights_that_are_not_finite_are_refused_by_name(
     ticket: Ticket, tiny: Path, tmp_path: Path
 ) -> None:
@@ -269,8 +302,12 @@ REFUSED: dict[str, tuple[Callable[[Tensors], Any], str]] = {
         lambda masks: {"model": masks, "ema": dict(masks)},
         "got several: ema, model. Save the one of the masks alone",
     ),
-    "no dict": (lambda masks: [*masks.values()], "expected a dict of tensors in .* got list"),
-    "empty": (lambda masks: {}, "expected a dict of tensors in "),
+    "no dict": (lambda masks: [*masks.values()], "expected a dict of tensors in .* got a list"),
+    "empty": (lambda masks: {}, "expected a dict of tensors in .* without anything in it"),
+    "no values": (
+        lambda masks: {n: m.to("meta") for n, m in masks.items()},
+        "got no values. Save the masks as a plain dict",
+    ),
 }
 
 

@@ -327,3 +327,5 @@ def test_what_comes_may_be_a_list_or_a_path_and_is_quoted_as_far_as_it_fits() ->
         SpecError, match=r"seeds are a list of whole numbers, got 5\. Write \[5\]\."
     ):
         FindSpec(seeds=5)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match=r"Write \['random', 'shuffle'\]\."):
+        FindSpec(controls="random, shuffle")  # type: ignore[arg-type]

@@ -108,13 +108,18 @@ def _needed(kind: Any) -> Any:
 
 def _listed(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple, range)):
-        hint = f" Write [{brief(value)}]." if _fits(value, kind) else ""
+        hint = f" Write {brief(_parted(value))}." if _fits(value, kind) else ""
         raise SpecError(f"{name} are a list of {SEVERAL[kind]}, got {brief(value)}.{hint}")
     for one in value:
         if not _fits(one, kind):
             raise SpecError(f"{name} are {SEVERAL[kind]}, got {brief(one)} among them.")
         _bound(name, one, kind)
     return tuple(value)
+
+
+def _parted(value: Any) -> list[Any]:
+    """The list that somebody meant who wrote a value, or several with commas between them."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
 
 
 def _fits(value: Any, kind: Any) -> bool:

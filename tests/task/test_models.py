@@ -1,5 +1,6 @@
 """Going back to the pre-trained weights is exact, and chance comes from the seed alone."""
 
+import builtins
 import hashlib
 import json
 import shutil
@@ -583,6 +584,96 @@ def test_quantised_weights_are_called_so(tiny: Path, tmp_path: Path) -> None:
     place = rewritten(tiny, tmp_path / "m", dict, quantization_config=how)
     with pytest.raises(ModelError, match="got quantised ones: quantization_config of 'gptq'"):
         load_backbone(place)
+
+
+class Caller:
+    """What a pickle can call when it is read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, ("import builtins; builtins.caller_ran = True",))
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        (f"{LAYER}.query.weight", torch.zeros(32, 32, dtype=torch.int8), "of type torch.int8"),
+        (f"{LAYER}.query.qweight", torch.zeros(4, 4, dtype=torch.int32), "quantised .*qweight"),
+        (f"{LAYER}.query.weight", torch.zeros(32, 32, dtype=torch.bool), "of type torch.bool"),
+        (f"{LAYER}.query.weight", Caller(), "a pickle that wants to run code.* in safetensors"),
+    ],
+)
+def test_older_files_of_weights_are_looked_at_as_safetensors_are(
+    tiny: Path, tmp_path: Path, name: str, tensor: Any, message: str
+) -> None:
+    place = Path(rewritten(tiny, tmp_path / "m", dict))
+    held = load_file(place / "model.safetensors")
+    (place / "model.safetensors").unlink()
+    torch.save(held | {name: tensor}, place / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=message):
+        load_backbone(str(place))
+    assert not hasattr(builtins, "caller_ran")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("pickled", [True, False])
+def test_no_floating_point_file_passes_for_a_quantised_one(
+    tiny: Path, tmp_path: Path, dtype: torch.dtype, pickled: bool
+) -> None:
+    place = rewritten(
+        tiny, tmp_path / "m", lambda held: {name: t.to(dtype) for name, t in held.items()}
+    )
+    if pickled:
+        file = Path(place) / "model.safetensors"
+        torch.save(load_file(file), Path(place) / "pytorch_model.bin")
+        file.unlink()
+    network = load_backbone(place)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    assert dtype != torch.float64 or fingerprint(network) == fingerprint(load_backbone(str(tiny)))
+
+
+@pytest.mark.parametrize("damage", ["missing", "outside", "no map"])
+def test_an_index_whose_files_are_not_next_to_it_is_refused_by_name(
+    tiny: Path, tmp_path: Path, damage: str
+) -> None:
+    place = Path(rewritten(tiny, tmp_path / "m", dict))
+    file = "../b.safetensors" if damage == "outside" else "b.safetensors"
+    names = load_file(place / "model.safetensors")
+    target = tmp_path / "elsewhere" if damage == "missing" else place / file
+    (place / "model.safetensors").rename(target)
+    index = {} if damage == "no map" else {"weight_map": dict.fromkeys(names, file)}
+    (place / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"weight_map|expected the file '(\.\./)?b.safetensors'"):
+        load_network(str(place), "classification")
+
+
+def test_two_networks_in_one_file_are_called_so(tiny: Path, tmp_path: Path) -> None:
+    def twice(held: Tensors) -> Tensors:
+        copies = {name: tensor.clone() for name, tensor in held.items()}
+        return under("student.")(held) | under("teacher.")(copies)
+
+    place = rewritten(tiny, tmp_path / "m", twice)
+    with pytest.raises(ModelError, match=r"got 2, under 'student\.(bert\.)?', 'teacher\."):
+        load_backbone(place)
+
+
+def test_a_model_with_code_of_its_own_is_called_so(tiny: Path, tmp_path: Path) -> None:
+    its = {"model_type": "other", "auto_map": {"AutoConfig": "a.B", "AutoModel": "a.C"}}
+    place = rewritten(tiny, tmp_path / "m", dict, **its)
+    with pytest.raises(ModelError, match="brings code of its own, and no code of a model is run"):
+        load_network(place, "classification")
+
+
+def test_a_quantised_model_of_the_hub_is_refused_by_what_is_cached(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tombola.task import stored
+
+    place = rewritten(tiny, tmp_path / "m", dict, quantization_config={"quant_method": "awq"})
+    monkeypatch.setattr(
+        stored, "try_to_load_from_cache", lambda model, name: str(Path(place) / name)
+    )
+    with pytest.raises(ModelError, match=r"'some/model', got quantised ones: .*'awq'"):
+        stored.check_files("some/model")
 
 
 @pytest.mark.parametrize("name", ["t5", "llama"])

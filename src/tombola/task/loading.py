@@ -17,6 +17,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedModel
 from tombola.errors import ModelError
 from tombola.task.embedded import EMBEDDED, model_path
 from tombola.task.model_folder import config_of
+from tombola.task.stored import check_files
 from tombola.ticket.scope import backbone
 
 __all__ = ["Report", "hub_answers", "inside", "load", "load_configuration", "load_network_files"]
@@ -29,6 +30,9 @@ BUFFERS = re.compile(
 
 ADAPTED = re.compile(r"(^|\.)(lora_[AB]|lora_embedding_[AB]|base_layer|adapter\w*|ia3_l)(\.|$)")
 """Parts of names that adapters add to a network."""
+
+LONGEST_REASON = 300
+"""Characters of a library's message that are shown."""
 
 Report = Mapping[str, Collection[Any]]
 """missing_keys, unexpected_keys and mismatched_keys, as transformers tells them."""
@@ -99,7 +103,11 @@ def load_network_files(
     """
     settings |= {"dtype": torch.float32, "output_loading_info": True}
     settings["ignore_mismatched_sizes"] = True
+    load_configuration(model)
+    check_files(model)
     network, report = load(load_from, model, **settings)
+    check_files(model)  # of the hub, which are here now
+    _check_unadapted(network, model)
     if kind and backbone(network) is network:
         raise ModelError(
             f"a task of the kind {kind!r} needs a head on a backbone, and that of "
@@ -113,6 +121,15 @@ def load_network_files(
     _check_whole(network, report, model)
     _check_finite(network, report, model)
     return network, report
+
+
+def _check_unadapted(network: PreTrainedModel, model: str) -> None:
+    """Refuse an adapter that transformers has put into a network of itself, where it has peft."""
+    if getattr(network, "_hf_peft_config_loaded", False):
+        raise ModelError(
+            f"expected a whole network in {model!r}, got an adapter next to its base. Merge it "
+            f"with peft's merge_and_unload(), and save that with save_pretrained()."
+        )
 
 
 def inside(network: nn.Module) -> set[int]:
@@ -135,17 +152,22 @@ def _own_prefix(network: nn.Module) -> str:
 
 def _renaming(network: nn.Module, theirs: Iterable[str]) -> dict[str, str]:
     """Pattern -> replacement that turns the files' names into the network's; empty if none does."""
-    names = set(theirs)
-    body = [name for name, _ in backbone(network).named_parameters()]
-    wanted = [name for name in body if not name.startswith("pooler.")]
-    prefixes = {name.removesuffix(wanted[0]) for name in names if _ends_with(name, wanted[0])}
-    fits = [each for each in prefixes if all(f"{each}{name}" in names for name in wanted)]
+    fits = _prefixes(network, theirs)
     if len(fits) != 1 or not fits[0]:
         return {}
     prefix, own = fits[0], _own_prefix(network)
     if own and prefix.endswith(own):  # so that the head's names lose it, too
         prefix, own = prefix.removesuffix(own), ""
     return {f"^{re.escape(prefix)}": own}
+
+
+def _prefixes(network: nn.Module, theirs: Iterable[str]) -> list[str]:
+    """What stands in files before the names of a whole backbone, once for each that they hold."""
+    names = set(theirs)
+    body = [name for name, _ in backbone(network).named_parameters()]
+    wanted = [name for name in body if not name.startswith("pooler.")]
+    prefixes = {name.removesuffix(wanted[0]) for name in names if _ends_with(name, wanted[0])}
+    return sorted(p for p in prefixes if all(f"{p}{name}" in names for name in wanted))
 
 
 def _ends_with(theirs: str, name: str) -> bool:
@@ -198,6 +220,11 @@ def _check_whole(network: nn.Module, report: Report, model: str) -> None:
     if not lost:
         return
     found = sorted(report["unexpected_keys"])
+    if len(several := _prefixes(network, found)) > 1:
+        raise ModelError(
+            f"expected the weights of one network in {model!r}, got {len(several)}, under "
+            f"{', '.join(map(repr, several))}. Save the one that is meant, alone."
+        )
     raise ModelError(
         f"expected the weights of {type(backbone(network)).__name__} in {model!r}, and its "
         f"files lack {len(lost)} of them, first {lost[0]}"
@@ -235,8 +262,19 @@ def hub_answers() -> bool:
 
 def _unloadable(model: str, place: str, error: Exception) -> ModelError:
     """One line for the many ways in which loading fails."""
-    reason = str(error).strip().split("\n")[0]
-    reason = re.sub(r"\s*For details look at .*report!?", "", reason)
+    reason = " ".join(re.sub(r"\s*For details look at .*report!?", "", str(error)).split())
+    if "trust_remote_code" in reason:
+        return ModelError(
+            f"expected a network that transformers knows in {model!r}, got one that brings code of "
+            f"its own, and no code of a model is run. Name a model without."
+        )
+    if "weights_only" in reason:
+        return ModelError(
+            f"expected tensors and nothing else in the weights of {model!r}, got a pickle that "
+            f"wants to run code, or other bytes; nothing of it was run. Name a model with weights "
+            f"in safetensors."
+        )
+    reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
     if Path(place).is_dir():
         return ModelError(
             f"expected a transformers model in {model!r}, but loading failed: {reason}"

@@ -7,14 +7,24 @@ from typing import Any
 
 from tombola.errors import ModelError
 
-__all__ = ["check_folder", "config_of", "stored", "weight_files"]
+__all__ = [
+    "check_folder",
+    "check_quantisation",
+    "check_stored",
+    "config_of",
+    "stored",
+    "weight_files",
+]
 
 LFS = b"version https://git-lfs.github.com"
+WHOLE = ("model.safetensors", "pytorch_model.bin")
+"""What a file of all weights is called, in the order in which transformers looks for it."""
+
 LARGEST_HEADER = 100_000_000
 """Bytes that safetensors allows for its header."""
 
-QUANTISED_TYPES = ("I8", "U8", "I16", "U16", "I32", "U32", "F4", "F6", "F8")
-"""How types begin, in a header of safetensors, that no trained matrix has."""
+FLOATS = ("F16", "BF16", "F32", "F64")
+"""What safetensors calls the types that a trained matrix has."""
 
 PACKED = ("qweight", "qzeros", "scales", "absmax", "weight_scale", "weight_packed", "SCB")
 """Last parts of names that only quantised checkpoints have."""
@@ -43,18 +53,57 @@ def check_folder(folder: Path, model: str) -> None:
             f"save that with save_pretrained(); or name a folder of the base alone."
         )
     if (folder / "config.json").is_file():
-        _check_quantisation(folder, model)
+        _check_parts(folder, model)
+        check_quantisation(folder, model)
 
 
-def _check_quantisation(folder: Path, model: str) -> None:
+def _check_parts(folder: Path, model: str) -> None:
+    """Refuse an index that can't be read, or names what doesn't stand next to it."""
+    index = _index(folder)
+    if index is None:
+        return
+    names = _named_in(index)
+    if not names:
+        raise ModelError(
+            f"expected the files of the weights of {model!r} in {index.name}, got no weight_map "
+            f"in it. Fetch the file again."
+        )
+    for name in names:
+        if Path(name).name != name or not (folder / name).is_file():
+            raise ModelError(
+                f"expected the file {name[:200]!r}, which {index.name} names, in {model!r}, got "
+                f"none there. Fetch all files of the weights into that folder."
+            )
+
+
+def check_quantisation(folder: Path, model: str) -> None:
+    """Refuse a configuration or safetensors files of a quantised network.
+
+    Raises: ModelError, naming the tensor.
+    """
     how = config_of(folder).get("quantization_config")
-    if how:
+    if how is not None:
         method = how.get("quant_method", "some method") if isinstance(how, Mapping) else how
         raise _quantised(model, f"quantization_config of {str(method)[:40]!r} in config.json")
     for name, (dtype, shape) in stored(folder).items():
-        matrix = name.endswith("weight") and len(shape) > 1
-        if (matrix and dtype.startswith(QUANTISED_TYPES)) or name.rpartition(".")[2] in PACKED:
-            raise _quantised(model, f"{name} of type {dtype}")
+        check_stored(model, name, len(shape), dtype, dtype in FLOATS)
+
+
+def check_stored(model: str, name: str, axes: int, dtype: str, trained: bool) -> None:
+    """Refuse a tensor of a file that is no matrix as it was trained.
+
+    Args:
+        model: what the user called it.
+        name: of the tensor.
+        axes: of the tensor.
+        dtype: what its type is called.
+        trained: whether a trained matrix may be of that type.
+
+    Raises: ModelError, if it is one of a quantised network.
+    """
+    matrix = name.endswith("weight") and axes > 1
+    if (matrix and not trained) or name.rpartition(".")[2] in PACKED:
+        raise _quantised(model, f"{name} of type {dtype}")
 
 
 def _quantised(model: str, came: str) -> ModelError:
@@ -75,20 +124,28 @@ def config_of(folder: Path) -> dict[str, Any]:
 
 def weight_files(folder: Path) -> list[Path]:
     """The files that transformers takes the weights from, those of safetensors before others."""
-    for whole in ("model.safetensors", "pytorch_model.bin"):
+    if (index := _index(folder)) is not None:
+        names = [name for name in _named_in(index) if Path(name).name == name]
+        return [folder / name for name in names if (folder / name).is_file()]
+    return [folder / whole for whole in WHOLE if (folder / whole).is_file()][:1]
+
+
+def _index(folder: Path) -> Path | None:
+    """The index that the weights are found by; None, where a file before it holds them all."""
+    for whole in WHOLE:
         index = folder / f"{whole}.index.json"
         if (folder / whole).is_file():
-            return [folder / whole]
+            return None
         if index.is_file():
-            return [folder / name for name in _parts(index) if (folder / name).is_file()]
-    return []
+            return index
+    return None
 
 
-def _parts(index: Path) -> list[str]:
-    """The files that an index names, each by its plain name."""
+def _named_in(index: Path) -> list[str]:
+    """The files that an index names."""
     try:
         names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        return sorted({name for name in names if Path(name).name == name})
+        return sorted({name for name in names if isinstance(name, str)})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
 

@@ -78,7 +78,13 @@ def _check_vocabulary(
     tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, model: str
 ) -> None:
     """Refuse a tokenizer with more words than the network has embeddings."""
-    embeddings: Any = network.get_input_embeddings()
+    try:
+        embeddings: Any = network.get_input_embeddings()
+    except NotImplementedError:
+        raise ModelError(
+            f"expected a network with one table of embeddings, a row for each word, got "
+            f"{type(network).__name__} in {model!r}, which has others. Take another model."
+        ) from None
     rows = int(embeddings.weight.shape[0])
     vocabulary = tokenizer.get_vocab()
     last = max(vocabulary, key=lambda word: vocabulary[word])

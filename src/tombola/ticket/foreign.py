@@ -12,6 +12,7 @@ Three things are read, and nothing in them is ever run:
 import os
 import pickle
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from torch import Tensor
 from tombola.errors import TicketError
 from tombola.plainfile import open_plain
 from tombola.ticket.mask import Mask, Tensors, check_shapes
+from tombola.ticket.pattern import alive, marks
 
 __all__ = ["Foreign", "read_foreign"]
 
@@ -36,6 +38,9 @@ UNDERFLOW = 10
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 """How files of torch.save() begin."""
+
+PLAIN = "Save the masks as a plain dict: torch.save({name: tensor}, file)"
+"""What can always be read."""
 
 DEPTH = 4
 """How deep in the dicts of a checkpoint its tensors are looked for."""
@@ -94,7 +99,7 @@ class Foreign:
                 _check_finite(name, tensor)
         told = {n: t for n, t in ours.items() if n in parameters or self._masks_more(n, t)}
         check_shapes({n: t.shape for n, t in told.items()}, parameters)  # a sparse one says any
-        mask = Mask({name: _alive(tensor) for name, tensor in told.items()})
+        mask = Mask({name: alive(tensor) for name, tensor in told.items()})
         if not 0 < mask.dead < mask.size:
             raise TicketError(
                 f"expected dead and living weights, got {mask.dead} dead of {mask.size}. Import "
@@ -106,8 +111,8 @@ class Foreign:
         """Whether it is a mask outside of the scope that has something dead."""
         if not self.masks or name.startswith("pooler."):
             return False
-        marks = tensor != 0 if tensor.layout is torch.strided else _marks(tensor)
-        return int(marks.sum()) < tensor.numel()
+        living = tensor != 0 if tensor.layout is torch.strided else marks(tensor)
+        return int(living.sum()) < tensor.numel()
 
     def _renamed(self, parameters: Mapping[str, Tensor]) -> Tensors:
         """The tensors under the network's names, without the prefix that all have in the file."""
@@ -149,6 +154,11 @@ def read_foreign(path: Path) -> Foreign:
 def _read(path: Path) -> Tensors:
     """Every tensor of a file, or of the files of a folder."""
     if path.is_dir():
+        if (path / "ticket.json").is_file():
+            raise TicketError(
+                f"expected masks or a checkpoint in {path}, got a ticket. Use it as it is: "
+                f"tombola evaluate {path}"
+            )
         files = sorted(path.glob("*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
         if not files:
             raise TicketError(
@@ -192,21 +202,30 @@ def _pickle(path: Path) -> Tensors:
             f"file itself: `git lfs pull`."
         )
     if not start.startswith((ZIP, PICKLE)):
-        raise _unreadable(path, ValueError("text" if start.isascii() and start else "other bytes"))
+        came = ("text" if start.isascii() else "other bytes") if start else "nothing in it"
+        raise _unreadable(path, ValueError(came))
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles by others, and of sparse tensors
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "global" not in str(error).lower():
             raise _unreadable(path, ValueError("other bytes")) from None
         raise TicketError(
-            f"expected tensors only in {path}, got a pickle that wants to run code. "
-            f"Save the masks as a plain dict: torch.save({{name: tensor}}, file)."
+            f"expected tensors only in {path}, got a pickle that wants to run code. {PLAIN}."
         ) from None
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
         raise _unreadable(path, error) from None
     if not isinstance(content, Mapping) or not content:
-        raise TicketError(f"expected a dict of tensors in {path}, got {type(content).__name__}.")
-    return _unwrapped(content, path)
+        came = f"a {type(content).__name__}" if content is not None else "nothing"
+        empty = " without anything in it" if isinstance(content, Mapping) else ""
+        raise TicketError(f"expected a dict of tensors in {path}, got {came}{empty}. {PLAIN}.")
+    found = _unwrapped(content, path)
+    for name, tensor in found.items():
+        if tensor.is_meta or tensor.is_quantized or tensor.is_nested:
+            came = "no values" if tensor.is_meta else "a quantised or nested tensor"
+            raise TicketError(f"expected a plain tensor for {name} in {path}, got {came}. {PLAIN}.")
+    return found
 
 
 def _unwrapped(content: Mapping[Any, Any], path: Path) -> Tensors:
@@ -224,7 +243,7 @@ def _unwrapped(content: Mapping[Any, Any], path: Path) -> Tensors:
     )
     raise TicketError(
         f"expected a tensor for each name in {path}, got {type(content[odd]).__name__} for "
-        f"{odd!r}. Save the masks as a plain dict: torch.save({{name: tensor}}, file)."
+        f"{odd!r}. {PLAIN}."
     )
 
 
@@ -242,25 +261,12 @@ def _dicts_of_tensors(
 
 def _unreadable(path: Path, error: Exception) -> TicketError:
     reason = " ".join(str(error).split())[:200].rstrip(".")
+    if "inline_container" in reason:
+        reason = "an archive of other things"
     return TicketError(
-        f"expected safetensors or a file of torch.save() in {path}, got: {reason or 'nothing'}."
+        f"expected safetensors or a file of torch.save() in {path}, got: {reason or 'nothing'}. "
+        f"{PLAIN}."
     )
-
-
-def _alive(tensor: Tensor) -> Tensor:
-    """Which weights live: what is not zero, or has a place in the pattern of a sparse tensor."""
-    if tensor.layout is torch.strided:
-        return tensor != 0
-    indices, marks = tensor.to_sparse_coo()._indices(), _marks(tensor)
-    return torch.sparse_coo_tensor(indices, marks.float(), tensor.shape).to_dense() > 0
-
-
-def _marks(tensor: Tensor) -> Tensor:
-    """Of each stored value of a sparse tensor, whether it lives: all, unless they are 0 and 1."""
-    values = tensor.to_sparse_coo()._values()
-    if bool(((values == 0) | (values == 1)).all()):
-        return torch.ne(values, 0)
-    return torch.ones_like(values, dtype=torch.bool)
 
 
 def _share(tensors: Iterable[Tensor]) -> float:
