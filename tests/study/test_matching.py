@@ -254,6 +254,16 @@ def test_questions_about_one_text_are_drawn_together() -> None:
     assert high - low > 90  # one text says next to nothing
 
 
+def test_one_text_with_nearly_all_questions_outweighs_many_others() -> None:
+    even = np.repeat(np.arange(400), 2)
+    uneven = np.concatenate([np.zeros(401, dtype=np.int64), np.arange(1, 400)])
+    right = np.ones(800)
+    assert one_run(right, right, clusters=even).status == "matching"
+    found = one_run(right, right, clusters=uneven)
+    assert found.status == "undecided"
+    assert interval(found)[0] < -20
+
+
 def test_bootstrap_pairs_the_examples_of_a_correlation() -> None:
     generator = np.random.default_rng(3)
     labels, noise, little = generator.normal(size=(3, 200))

@@ -43,7 +43,7 @@ def ends(
     above = below if above is None else above
     mean, error, shift, freedom = _t_parts(differences, resolution)
     low, high = (
-        shift + error * float(scipy.stats.t.isf(chance, freedom)) for chance in (below, above)
+        shift + error * -float(scipy.special.stdtrit(freedom, chance)) for chance in (below, above)
     )
     pairs = (freedom + 1) * scale / resolution
     net = net_ends(*_net(mean, pairs, scale), pairs, below, above)
@@ -63,7 +63,7 @@ def p_above(
         resolution, scale: as for ends().
     """
     mean, error, shift, freedom = _t_parts(differences, resolution)
-    of_t = float(scipy.stats.t.sf((mean - shift - bound) / error, freedom))
+    of_t = float(scipy.special.stdtr(freedom, -(mean - shift - bound) / error))
     return max(of_t, p_resolved(differences, bound, resolution=resolution, scale=scale))
 
 

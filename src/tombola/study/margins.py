@@ -11,7 +11,7 @@ from tombola.task.tasks import Task
 
 __all__ = ["NAMED", "TICKET", "Margin", "margin_of", "margins"]
 
-NAMED, TICKET, RULE, LEAST = "named", "ticket", "rule", "least"
+NAMED, TICKET, RULE, LEAST, DIVERGED = "named", "ticket", "rule", "least", "diverged"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class Margin:
     points: float
     origin: str
     """named by the task or the user; ticket: that of its search; rule: from dev; least: one point,
-    where there is no dev split to take more from."""
+    where there is no dev split to take more from; diverged: one point, for dense has no score."""
     dense: float | None = None
     """Score of the dense network on dev that the rule has taken, in points."""
     trivial: float | None = None
@@ -46,6 +46,8 @@ class Margin:
                 "the margin is 1 point: there is no dev split with labels, on which a share of "
                 "dense's gain could be taken. --margin names another."
             ]
+        if self.origin == DIVERGED:
+            return ["the margin is 1 point: dense diverged, so that no share of its gain is known."]
         return []
 
 
@@ -60,8 +62,10 @@ def margin_of(task: Task, scored: Result | None) -> Margin:
     """
     if not task.by_rule:
         return Margin(points=task.margin, origin=NAMED)
-    if scored is None or scored.facts["score"] is None:
+    if scored is None:
         return Margin(points=task.margin, origin=LEAST)
+    if scored.facts["score"] is None:
+        return Margin(points=task.margin, origin=DIVERGED)
     dense, trivial = scored.facts["score"], scored.facts["trivial"]
     return Margin(
         points=margin(dense, trivial),

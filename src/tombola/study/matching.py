@@ -193,12 +193,17 @@ def _members(test_set: ScoredExamples) -> list[IntArray]:
 def _resolved(
     difference: float, test_set: ScoredExamples, members: Sequence[IntArray], chance: float
 ) -> tuple[float, float]:
-    """The ends that the examples won and lost allow, around the difference, in points."""
-    units, scale = len(members), test_set.resolution * test_set.examples
+    """The ends that the examples won and lost allow, around the difference, in points.
+
+    Clusters count as many as equal ones would that tell as much (Kish's effective number): where
+    one text has nearly all questions, the others are no evidence.
+    """
+    shares = np.array([len(mine) for mine in members]) / test_set.examples
+    units, scale = float(1 / np.sum(shares**2)), test_set.resolution * test_set.examples
     if test_set.gains is None:
         net = np.array([difference / scale * units])
     else:
-        net = np.array([test_set.gains[mine].mean() for mine in members])
+        net = units * shares * [test_set.gains[mine].mean() for mine in members]
     lost, won = float(-net[net < 0].sum()), float(net[net > 0].sum())
     least, most = net_ends(lost, won, units, chance, chance)
     centre = (won - lost) / units
