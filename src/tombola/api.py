@@ -97,7 +97,7 @@ def find(
     watch.subject(subject)
     store = _done(*run(jobs.plan, lab, watch))
     known.save()
-    margin = margin_of(task, _result(store, jobs.scoring))
+    margin = margin_of(task, _result(store, jobs.scoring), tried=jobs.scoring is not None)
     tuned_so = tuned.to_json() if tuned else None
     more = {**told(subject, margin=margin.points), **({"tuned": tuned_so} if tuned_so else {})}
     from tombola.ship import picture  # altair is not needed before the first step
@@ -287,7 +287,7 @@ def evaluate(
     watch.subject(subject)
     store = _done(*run(jobs.plan, lab, watch))
     known.save()
-    margin = margin_of(task, _result(store, jobs.scoring))
+    margin = margin_of(task, _result(store, jobs.scoring), tried=jobs.scoring is not None)
     if from_search:
         margin = replace(margin, origin=TICKET)
     evaluated = evaluated_in(

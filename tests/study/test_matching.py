@@ -1,16 +1,18 @@
 """Intervals have the coverage they claim, and sentences claim no more than the intervals."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from tombola.errors import SpecError
 from tombola.lab.numerics import refuse_mixed
+from tombola.study.margins import margin_of
 from tombola.study.matching import (
     ScoredExamples,
     bootstrap,
@@ -22,6 +24,7 @@ from tombola.study.matching import (
 )
 from tombola.study.power import matching_power, seeds_needed
 from tombola.study.verdict import FIXED_TICKET, SEARCH, THIS_RUN, Status, Verdict
+from tombola.task.tasks import load_task
 
 HALF = Decimal("0.5")
 FINE = 1e-6
@@ -94,6 +97,7 @@ def test_margin_is_a_point_or_a_twentieth_of_the_gain() -> None:
 
 
 @given(st.lists(st.tuples(points, points), min_size=2, max_size=12))
+@settings(deadline=None)
 def test_interval_is_scipys_paired_t(pairs: list[tuple[float, float]]) -> None:
     dense, ticket = (list(scores) for scores in zip(*pairs, strict=True))
     low, high = interval(judge(dense, ticket))
@@ -413,3 +417,11 @@ def test_mixed_numerics_are_refused_with_both_values() -> None:
         refuse_mixed([record, record, {"threads": 8, "precision": "fp32"}])
     with pytest.raises(SpecError, match="isa is not recorded in run 1 and avx2 in run 2"):
         refuse_mixed([record, {**record, "isa": "avx2"}])
+
+
+def test_a_margin_of_one_point_says_why() -> None:
+    task = replace(load_task("sentiment"), by_rule=True, margin=1.0)
+    there, gone = margin_of(task, None, tried=True), margin_of(task, None)
+    assert (there.points, gone.points) == (1.0, 1.0)
+    assert "dense diverged" in there.notes[0]
+    assert "there is no dev split" in gone.notes[0]

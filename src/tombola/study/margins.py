@@ -51,21 +51,20 @@ class Margin:
         return []
 
 
-def margin_of(task: Task, scored: Result | None) -> Margin:
+def margin_of(task: Task, scored: Result | None, *, tried: bool = False) -> Margin:
     """The margin of a task.
 
     Args:
         task: which names one, or leaves it to the rule.
-        scored: what the first seed's dense network scores on dev; None if there is no dev split.
+        scored: what the first seed's dense network scores on dev; None if there is none.
+        tried: whether there is a dev split, so that without a score the network has diverged.
 
     Source: the rule of `matching.margin`.
     """
     if not task.by_rule:
         return Margin(points=task.margin, origin=NAMED)
-    if scored is None:
-        return Margin(points=task.margin, origin=LEAST)
-    if scored.facts["score"] is None:
-        return Margin(points=task.margin, origin=DIVERGED)
+    if scored is None or scored.facts["score"] is None:
+        return Margin(points=task.margin, origin=DIVERGED if tried else LEAST)
     dense, trivial = scored.facts["score"], scored.facts["trivial"]
     return Margin(
         points=margin(dense, trivial),
