@@ -79,10 +79,10 @@ def test_a_row_is_placed_on_the_line_where_it_begins(tmp_path: Path) -> None:
 def test_only_the_columns_that_are_asked_for_need_a_name_of_their_own(tmp_path: Path) -> None:
     found = part(tmp_path, ",,text,label\n0,7,a,1\n")
     assert found.rows == [{"text": "a", "label": "1"}]
-    found.check(("text", "label"), "mine")
+    found.check(("text", "label"), "mine", "Add it.")
     twice = part(tmp_path, "text,text,label\na,b,1\n")
     with pytest.raises(DataError, match="mine needs the column 'text', found it twice"):
-        twice.check(("text",), "mine")
+        twice.check(("text",), "mine", "Add it.")
 
 
 @pytest.mark.parametrize("content", [b"\x1f\x8b\x08\x00rest", b"text,label\na,1\n"])

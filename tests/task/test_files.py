@@ -96,7 +96,7 @@ def test_a_missing_column_is_told_with_those_that_are_there(tmp_path: Path) -> N
     path = write(tmp_path, "train", [{"text": "a film", "label": 1}])
     assert refusal(tmp_path) == (
         f"{str(path)!r}: the train split of task 'sentiment' needs the column 'sentence', found "
-        "'text', 'label'."
+        "'text', 'label'. Add it."
     )
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from tombola.errors import DataError, cut
 from tombola.task.answers import answers_of
-from tombola.task.labels import class_name, class_of, value_of
+from tombola.task.labels import class_name, class_of, is_number, value_of
 from tombola.task.parts import Part, Rows
 from tombola.task.tasks import Task
 
-__all__ = ["Checked", "bad_row", "check_rows", "wanted_columns"]
+__all__ = ["Checked", "bad_row", "check_rows", "one_class", "wanted_columns"]
 
 HIDDEN = "-1"
 """The label that stands for one which is not published."""
@@ -50,7 +50,10 @@ def check_rows(parts: Iterable[Part], task: Task, split: str, limit: int = 0) ->
     """
     found = Checked()
     for part in parts:
-        part.check(wanted_columns(task), f"the {split} split of task {task.name!r}")
+        if part.blank:
+            continue
+        way_on = "Add it, or name another --eval-split." if split != "train" else "Add it."
+        part.check(wanted_columns(task), f"the {split} split of task {task.name!r}", way_on)
         _check_order(part, task)
         if part.note and part.note not in found.notes:
             found.notes.append(part.note)
@@ -89,6 +92,8 @@ def _checked(row: Mapping[str, Any], task: Task, found: Checked) -> dict[str, An
         if not isinstance(text := row.get(name), str):
             raise _BadRowError(name, "a text", text)
         made[name] = text
+    if task.drop_bad_rows and task.kind != "mlm" and not any(map(str.strip, made.values())):
+        raise _BadRowError(task.texts[0], "a text", "")
     if "label" in task.columns:
         made["label"] = _label(row.get(task.label), task, found)
     if "answers" in task.columns:
@@ -107,27 +112,34 @@ def _label(label: Any, task: Task, found: Checked) -> float:
         return value
     number = class_of(label, task.labels)
     if number is None:
-        if isinstance(label, list | tuple | dict):
-            what = "one class (several, multi-label classification, is not there yet)"
-            raise _BadRowError(task.label, what, label)
-        raise _BadRowError(task.label, _classes(task), label)
+        raise _BadRowError(task.label, _classes(task, label), label)
     if isinstance(label, str):
         found.spellings.setdefault(task.labels[number], set()).add(label.strip())
     return number
 
 
-def _classes(task: Task) -> str:
+def one_class(label: Any) -> str:
+    """What a label must be where it is none."""
+    several = isinstance(label, list | tuple | dict)
+    return f"one class{' (several, multi-label classification, is not there yet)' * several}"
+
+
+def _classes(task: Task, label: Any) -> str:
     """What a label may be."""
+    if isinstance(label, list | tuple | dict):
+        return one_class(label)
     few = ", ".join(map(cut, task.labels[:8])) + (", ..." if len(task.labels) > 8 else "")
-    return f"one of the {len(task.labels)} classes {few}"
+    number = is_number(str(label)) and not any(map(is_number, task.labels))
+    places = f" or their places from 0 to {len(task.labels) - 1}" if number else ""
+    return f"one of the {len(task.labels)} classes {few}{places}"
 
 
 def _refusal(bad: _BadRowError, part: Part, number: int, task: Task, split: str) -> DataError:
     """What to say of a row that can't be used."""
-    if split != "train" and bad.column == task.label and _hidden(part.rows, task.label):
+    if split != "train" and bad.column == task.label and (all_ := _hidden(part.rows, task.label)):
         return DataError(
-            f"{part.file!r}: the labels of the {split} split of task {task.name!r} are all "
-            f"{HIDDEN}, so they seem to be hidden. Name another --eval-split."
+            f"{part.file!r}: the labels of the {split} split of task {task.name!r} are all {all_}, "
+            "so they seem to be hidden. Name another --eval-split."
         )
     whose = f"the {split} split of task {task.name!r}"
     return bad_row(part, number, bad.column, f"{whose} needs {bad.expected}", bad.came)
@@ -150,5 +162,9 @@ def bad_row(part: Part, number: int, column: str, needed: str, came: Any) -> Dat
     )
 
 
-def _hidden(rows: Sequence[Mapping[str, Any]], label: str) -> bool:
-    return all(class_name(row.get(label)) == HIDDEN for row in rows)
+def _hidden(rows: Sequence[Mapping[str, Any]], label: str) -> str:
+    """What all labels of a split are that has none: -1 or blank; nothing, where it has some."""
+    labels = [row.get(label) for row in rows]
+    if all(class_name(each) == HIDDEN for each in labels):
+        return HIDDEN
+    return "blank" if all(each is None or not str(each).strip() for each in labels) else ""

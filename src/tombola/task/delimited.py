@@ -7,6 +7,7 @@ with the line where the quote opens. In a file with tabs quotes then mean nothin
 
 import csv
 import io
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,12 @@ from tombola.task.parts import Part
 from tombola.task.plain import format_of, read_text
 
 __all__ = ["read_delimited"]
+
+
+DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
+"""What people divide columns with -> what it is called."""
+
+QUOTED = re.compile(r'"[^"]*"')
 
 
 @dataclass
@@ -49,9 +56,11 @@ def read_delimited(path: Path, wanted: Sequence[str]) -> Part:
         path: ends in .csv for commas or in .tsv for tabs, and in .gz besides if compressed.
         wanted: the columns that are asked for; those that are missing are passed over.
 
-    Raises: DataError, for a line that has more or fewer fields than the header, or a stray quote.
+    Raises: DataError, for another delimiter, a line that has more or fewer fields than the header,
+        or a stray quote.
     """
     text, tabs, note = read_text(path), format_of(path) == ".tsv", ""
+    _check_delimiter(text, "\t" if tabs else ",", path)
     try:
         table = _quoted(text, "\t" if tabs else ",", path)
     except _StrayQuoteError as stray:
@@ -75,6 +84,24 @@ def read_delimited(path: Path, wanted: Sequence[str]) -> Part:
         place=lambda number: f"line {table.lines[number][0]}",
         note=note,
     )
+
+
+def _check_delimiter(text: str, delimiter: str, path: Path) -> None:
+    """Refuse a file whose header has another delimiter, and its own nowhere.
+
+    One column whose name has such a character in it is refused, too, unless that is in quotes.
+    """
+    header = QUOTED.sub("", next(io.StringIO(text, newline=None), ""))
+    if delimiter in header:
+        return
+    for other, name in DELIMITERS.items():
+        if other in header and other != delimiter:
+            way_on = "Call it .tsv" if other == "\t" else f"Save it with {DELIMITERS[delimiter]}"
+            way_on = "Call it .csv" if other == "," else way_on
+            raise DataError(
+                f"{str(path)!r}: expected {DELIMITERS[delimiter]} between the columns of the "
+                f"header, got {name}. {way_on}."
+            )
 
 
 def _quoted(text: str, delimiter: str, path: Path) -> _Table:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tombola.errors import DataError, cut
 from tombola.task.delimited import read_delimited
 from tombola.task.parts import Part, Reader, numbered
-from tombola.task.plain import COMPRESSED, format_of, read_text
+from tombola.task.plain import COMPRESSED, format_of, lines_of, read_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -188,10 +188,30 @@ def _json(path: Path, wanted: Sequence[str]) -> Part:
 
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            raise DataError(f"{str(path)!r}, {place(number)}: expected an object, got {cut(row)}.")
+            raise DataError(
+                f"{str(path)!r}, {place(number)}: expected an object, got {cut(row)}. Write an "
+                "object for each row."
+            )
     columns = dict.fromkeys(name for row in rows for name in row)
+    _check_layout(rows, wanted, path)
     kept = [{name: row[name] for name in wanted if name in row} for row in rows]
     return Part(file=str(path), columns=tuple(columns), rows=kept, place=place)
+
+
+def _check_layout(rows: list[dict[str, Any]], wanted: Sequence[str], path: Path) -> None:
+    """Refuse a file with whole columns in one object, or with SQuAD's articles."""
+    first = rows[0] if rows else {}
+    columns = [first[name] for name in wanted if name in first]
+    if len(rows) == 1 and columns and all(isinstance(each, list | dict) for each in columns):
+        raise DataError(
+            f"{str(path)!r}: expected an object for each row, got one with whole columns. Save it "
+            'as JSON lines, which pandas calls to_json(orient="records", lines=True).'
+        )
+    if "paragraphs" in first and "context" in wanted:
+        raise DataError(
+            f"{str(path)!r} is laid out as SQuAD's own files. Call them train-v1.1.json and "
+            "dev-v1.1.json."
+        )
 
 
 def _json_rows(text: str, path: Path) -> tuple[list[Any], list[int] | None]:
@@ -206,21 +226,22 @@ def _json_rows(text: str, path: Path) -> tuple[list[Any], list[int] | None]:
                 whole = whole.get("data")
             if isinstance(whole, list):
                 return whole, None
-        for line, content in enumerate(text.split("\n"), 1):
+        for line, content in enumerate(lines_of(text), 1):
             if content.strip():
                 rows.append(json.loads(content))
                 places.append(line)
     except (ValueError, RecursionError) as error:  # ValueError: a number of too many digits, too
         reason = str(error).rstrip(".")
         raise DataError(
-            f"{str(path)!r} is neither a JSON list nor JSON lines: line {max(line, 1)}: {reason}."
+            f"{str(path)!r} is neither a JSON list nor JSON lines: line {max(line, 1)}: {reason}. "
+            "Write an object on each line, or a list of objects."
         ) from None
     return rows, places
 
 
 def _text(path: Path, wanted: Sequence[str]) -> Part:
     """A row for each line that isn't blank, in the column `text`."""
-    lines = [(n, line.strip()) for n, line in enumerate(read_text(path).split("\n"), 1)]
+    lines = [(n, line.strip()) for n, line in enumerate(lines_of(read_text(path)), 1)]
     lines = [(number, line) for number, line in lines if line]
     rows: list[Mapping[str, Any]] = [{"text": line} for _, line in lines]
     return Part(

@@ -1,6 +1,7 @@
 """One convention for labels, whatever file and split they stand in: numbers count by their value.
 
-`1`, `+1`, `01`, `1.0`, the number 1 and the decimal 1.0 are one class, and one value.
+`1`, `+1`, `01`, `1.0`, the number 1 and the decimal 1.0 are one class, and one value. So
+are `true`, `True`, `TRUE` and the value true.
 """
 
 import re
@@ -17,6 +18,8 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 LONGEST = 40
 MISSING = {"", "nan", "+nan", "-nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
 """What stands, in any case, for a label that is missing or no number."""
+TRUTHS = {"False": "0", "True": "1"}
+"""Truth values as Python writes them, whatever their case in a file -> the number of each."""
 LARGEST = 3.4e38
 """Of the numbers that 32 bits hold."""
 
@@ -31,8 +34,8 @@ def class_name(label: Any) -> str | None:
     """The name of a class, however it is spelled; None for what is none.
 
     Args:
-        label: text, of which the spaces around it are no part; a number; true or false. What is
-            blank or not finite is no class, and neither is anything else.
+        label: text, of which the spaces around it are no part; a number; true or false, also as
+            text in any case. What is blank or not finite is no class, and neither is anything else.
     """
     if isinstance(label, bool):
         return str(label)
@@ -40,7 +43,10 @@ def class_name(label: Any) -> str | None:
         return _plain(str(label)) if _finite(label) else None
     if not isinstance(label, str) or label.strip().lower() in MISSING:
         return None
-    return _plain(label.strip()) if is_number(label) else label.strip()
+    text = label.strip()
+    if text.capitalize() in TRUTHS:
+        return text.capitalize()
+    return _plain(text) if is_number(text) else text
 
 
 def _finite(number: float | Decimal) -> bool:
@@ -79,10 +85,7 @@ def class_of(label: Any, names: Sequence[str]) -> int | None:
     if name is None:
         return None
     known, places = _known(tuple(names))
-    spellings = [name]
-    if isinstance(label, bool):
-        spellings += [name.lower(), str(int(label))]
-    for spelled in spellings:
+    for spelled in (name, TRUTHS.get(name, name)):
         if spelled in known:
             return known[spelled]
         if spelled in places:

@@ -7,10 +7,11 @@ from pathlib import Path
 from tombola.errors import DataError, SpecError
 from tombola.registry import unknown
 from tombola.specs import TaskSpec
-from tombola.task.checked import bad_row
+from tombola.task.checked import bad_row, one_class
 from tombola.task.files import Files, find_folder, labelled_files
-from tombola.task.labels import class_name, classes_in
+from tombola.task.labels import class_name, classes_in, is_number
 from tombola.task.parts import Part, listed
+from tombola.task.plain import format_of
 from tombola.task.tasks import METRICS_OF, NOT_YET, Task, load_task, not_yet
 
 __all__ = ["CSV", "changed_task", "named_task"]
@@ -21,6 +22,8 @@ CSV = "csv:"
 CSV_KINDS = ("classification", "regression", "mlm")
 TEXT, LABEL = "text", "label"
 """Columns, where none are named."""
+MANY = 20
+"""So many classes are no numbers with fractions, unless somebody names them."""
 
 
 def named_task(name: str, spec: TaskSpec) -> Task:
@@ -81,7 +84,14 @@ def _csv_task(name: str, spec: TaskSpec) -> Task:
         raise unknown(f"kind of {CSV}DIR", kind, CSV_KINDS)
     texts, label = spec.text_columns or (TEXT,), spec.label_column or LABEL
     labelled = kind != "mlm"
+    if spec.labels and kind != CSV_KINDS[0]:
+        raise SpecError(f"--labels names classes, got it for the kind {kind}. Leave it out.")
+    if spec.label_column and not labelled:
+        raise SpecError(f"--label-column names labels, got it for the kind {kind}. Leave it out.")
     parts = list(_training(place, (*texts, label) if labelled else texts, text_files=not labelled))
+    parts = [part for part in parts if not part.blank] or parts
+    if parts and parts[0].blank:
+        raise DataError(f"expected training rows in {parts[0].file!r}, got none. Check the file.")
     for part in parts:
         _check_columns(spec, texts, label if labelled else "", part)
     return Task(
@@ -108,25 +118,30 @@ def _training(place: Path, columns: tuple[str, ...], *, text_files: bool) -> Ite
             found = "a file of another format" if place.is_file() else "nothing"
         raise DataError(
             f"expected train.csv and test.csv (or .tsv, .jsonl, .json, .parquet, .arrow) or one "
-            f"such file in {str(place)!r}, found {found}. Check the path, or name the file."
+            f"such file in {str(place)!r}, found {found}. Check the path, rename the "
+            "files, or name one file or the folder that has them."
         )
     return files.parts("train" if "train" in there else there[0], columns, 0)
 
 
 def _check_columns(spec: TaskSpec, texts: tuple[str, ...], label: str, part: Part) -> None:
     there = f"found {listed(part.columns)}"
+    if format_of(Path(part.file)) in (".csv", ".tsv"):
+        there += " in its first line"
     if not spec.text_columns and TEXT not in part.columns:
+        also = f" No column is called {label!r} either: name it with --label-column."
         raise SpecError(
             f"{part.file!r} needs --text-columns: the column with the text, or the two of a pair; "
-            f"{there}."
+            f"{there}.{also if label and label not in part.columns else ''}"
         )
     for flag, names in (("--text-columns", texts), ("--label-column", (label,) if label else ())):
         for name in names:
             if name not in part.columns:
                 raise DataError(
-                    f"expected the column {name!r} of {flag} in {part.file!r}, {there}."
+                    f"expected the column {name!r} of {flag} in {part.file!r}, {there}. Name one "
+                    f"of them with {flag}."
                 )
-        part.check(names, f"{flag} of {CSV}DIR")
+        part.check(names, f"{flag} of {CSV}DIR", "Rename one of the two.")
 
 
 def _classes(parts: list[Part], label: str, spec: TaskSpec) -> tuple[str, ...]:
@@ -134,9 +149,16 @@ def _classes(parts: list[Part], label: str, spec: TaskSpec) -> tuple[str, ...]:
     for part in parts:
         for number, row in enumerate(part.rows):
             if class_name(row.get(label)) is None and not spec.drop_bad_rows:
-                needed = "a classification needs a class in every row"
+                needed = f"a classification needs {one_class(row.get(label))} in every row"
                 raise bad_row(part, number, label, needed, row.get(label))
     classes = classes_in(row.get(label) for part in parts for row in part.rows)
+    if not any(part.rows for part in parts):
+        raise DataError(f"expected training rows in {parts[0].file!r}, got none. Check the file.")
+    if len(classes) > MANY and all(map(is_number, classes)) and "." in "".join(classes):
+        raise DataError(
+            f"expected classes in the column {label!r} of {parts[0].file!r}, got {len(classes)} "
+            "different numbers, not all of them whole. Name --kind regression, or --labels."
+        )
     if len(classes) < 2:
         raise DataError(
             f"expected two classes or more in the column {label!r} of the training rows in "

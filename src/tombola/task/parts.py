@@ -28,19 +28,27 @@ class Part:
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Column of numbers -> the names that the file itself gives them, in order."""
 
-    def check(self, wanted: Sequence[str], whose: str) -> None:
+    @property
+    def blank(self) -> bool:
+        """Whether nothing stands in the file, as in shards that got no rows."""
+        return not self.columns
+
+    def check(self, wanted: Sequence[str], whose: str, way_on: str) -> None:
         """Refuse a file that lacks a column, or has one twice.
 
         Args:
             wanted: the columns that there must be.
             whose: who needs them, for the message.
+            way_on: what to do, for the message.
 
         Raises: DataError.
         """
         for name in wanted:
             if self.columns.count(name) != 1:
                 found = "it twice" if name in self.columns else listed(self.columns)
-                raise DataError(f"{self.file!r}: {whose} needs the column {name!r}, found {found}.")
+                raise DataError(
+                    f"{self.file!r}: {whose} needs the column {name!r}, found {found}. {way_on}"
+                )
 
 
 Reader = Callable[[Path, Sequence[str]], Part]

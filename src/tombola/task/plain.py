@@ -1,5 +1,6 @@
 """Text files with nothing but the standard library: UTF-8, as it stands or compressed."""
 
+import codecs
 import errno
 import gzip
 import io
@@ -9,7 +10,7 @@ from pathlib import Path
 from tombola.errors import DataError
 from tombola.plainfile import read_plain
 
-__all__ = ["format_of", "read_text"]
+__all__ = ["format_of", "lines_of", "read_text"]
 
 COMPRESSED = ".gz"
 
@@ -49,11 +50,32 @@ def read_text(path: Path) -> str:
             content = _decompressed(content)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
-        raise DataError(f"expected a file at {str(path)!r}, got: {reason}.") from None
+        way_on = (
+            "Check the path" if path.suffix != COMPRESSED else "Compress it again, or unpack it"
+        )
+        raise DataError(f"expected a file at {str(path)!r}, got: {reason}. {way_on}.") from None
+    if wide := _wide(content):
+        raise DataError(f"{str(path)!r} is no UTF-8 but {wide}. Save it as UTF-8.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        bad = content[error.start]
+        bad, line = content[error.start], content[: error.start].count(b"\n") + 1
         raise DataError(
-            f"{str(path)!r} is no UTF-8: byte {error.start} is 0x{bad:02x}. Save it as UTF-8."
+            f"{str(path)!r} is no UTF-8: byte {error.start} is 0x{bad:02x}. Save it as UTF-8; the "
+            f"byte stands in line {line}."
         ) from None
+
+
+def _wide(content: bytes) -> str:
+    """The name of an encoding of two or four bytes a character, if a file's first bytes show it."""
+    if content.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "UTF-32"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "UTF-16"
+    start = content[:1000]
+    return "UTF-16" if start.count(0) > len(start) // 3 else ""
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text, whether they end in LF, CR LF or CR, without these."""
+    return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]

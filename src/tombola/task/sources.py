@@ -138,13 +138,13 @@ def read(task: Task, split: str, place: str | Path | None = None) -> Reading:
     if task.divided and split in DIVIDED:
         rows = [row for row in rows if half(row, task) == split]
     elif shared:
-        rows, note = share(rows, split, task)
+        rows, note = share(rows, split if split in ("train", "test") else "dev", task)
         notes.append(note)
     if not rows:
         raise DataError(
             f"the {split} split of task {task.name!r} has no rows"
             f"{f' left: all {sum(dropped.values()):,} were dropped' if dropped else ''}. "
-            "Check its files."
+            f"Check its files{', or name another --eval-split' if split != 'train' else ''}."
         )
     return Reading(rows, list(dict.fromkeys(notes)), dict(dropped))
 
@@ -161,7 +161,7 @@ def _names(
     A source without a test split is: all of its texts in masked language modelling, and the only
     split of a user's own task, unless that is held out by its name.
     """
-    if split in ("train", *DIVIDED) and not task.divided:
+    if split in ("train", "test", *HELD_OUT_SPELLINGS) and not task.divided:
         if task.kind == "mlm" and _spelled("test", there) is None:
             return (["train"] if "train" in there else there), True
         own = len(task.identity) > 2  # the catalog's are named by name and version
@@ -211,15 +211,22 @@ def _dropped(dropped: Mapping[str, int], rows: int, names: Sequence[str]) -> lis
 
 
 def _spelled_alike(found: Iterable[Checked], task: Task) -> list[str]:
-    """What to say of a class that is written in several ways."""
+    """What to say of a class that is written in several ways, and of two that look like one."""
     ways: dict[str, set[str]] = {}
     for each in found:
         for name, spellings in each.spellings.items():
             ways.setdefault(name, set()).update(spellings)
+    cases: dict[str, list[str]] = {}
+    for name in task.labels:
+        cases.setdefault(name.casefold(), []).append(name)
     return [
         f"the column {task.label!r} writes the class {name} as {listed(sorted(spelled))}."
         for name, spelled in sorted(ways.items())
         if len(spelled) > 1
+    ] + [
+        f"{listed(names)} are different classes, but differ in upper and lower case only."
+        for names in cases.values()
+        if len(names) > 1
     ]
 
 

@@ -40,9 +40,9 @@ class SquadJson:
             rows = [
                 {
                     "id": question.get("id"),
-                    "question": question["question"],
-                    "context": paragraph["context"],
-                    "answers": question["answers"],
+                    "question": question.get("question"),
+                    "context": paragraph.get("context"),
+                    "answers": question.get("answers"),
                 }
                 for article in json.loads(read_text(path))["data"]
                 for paragraph in article["paragraphs"]

@@ -149,7 +149,8 @@ class Task:
         ]:
             raise SpecError(
                 f"task {self.name!r} needs labels that differ, got {', '.join(map(cut, twice))}, "
-                "which are one: a number counts by its value. Leave one out."
+                "which are one: a number counts by its value, true and false in any case. "
+                "Leave one out."
             )
         for metric in (self.metric, *self.more):
             if metric not in METRICS_OF[self.kind]:
@@ -160,6 +161,12 @@ class Task:
             raise SpecError(
                 f"task {self.name!r} of kind {self.kind} needs {wanted} columns with text, got "
                 f"{', '.join(self.texts) or 'none'}."
+            )
+        used = [*self.texts, *(self.label for name in self.columns if name == "label")]
+        if twice := sorted({name for name in used if used.count(name) > 1}):
+            raise SpecError(
+                f"task {self.name!r} needs columns that differ for its texts and its label, got "
+                f"{', '.join(map(cut, twice))} twice. Name each once."
             )
 
     @property
