@@ -84,7 +84,7 @@ def test_saving_removes_the_checkpoint(store: Store) -> None:
     one = result()
     for _ in range(2):
         store.partial(one.key).mkdir(parents=True)
-        (store.partial(one.key) / "model.safetensors").touch()
+        (store.partial(one.key) / "state.safetensors").touch()
         store.save(one, FILES)
         assert not store.partial(one.key).exists()
 
@@ -617,7 +617,7 @@ def test_collecting_removes_what_can_be_made_again_and_nothing_else(store: Store
     store.save_weights(finished, put(b"12345"))
     for key in (finished, begun, busy):
         store.partial(key).mkdir(parents=True)
-        (store.partial(key) / "model.safetensors").write_bytes(b"123")
+        (store.partial(key) / "state.safetensors").write_bytes(b"123")
     litter = store.folder / "tmp"
     for name, seconds in {
         f"{dead().name}-0a1b": 0,
