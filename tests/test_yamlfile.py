@@ -238,5 +238,5 @@ def test_what_argparse_quotes_is_cut(cli: Cli) -> None:
 def test_a_task_without_a_field_that_it_needs_says_which(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("kind: classification\ntexts: [text]\n")
-    with pytest.raises(DataError, match=r"x\.yaml: a task needs `metric`, got none"):
+    with pytest.raises(DataError, match=r"x\.yaml: a task needs 'metric', got none"):
         load_task(str(path))

@@ -301,7 +301,7 @@ def parse_task(fields: Mapping[str, Any], where: str) -> Task:
     for each in dataclasses.fields(Task):
         needed = each.default is each.default_factory is dataclasses.MISSING
         if needed and each.name not in fields:
-            raise DataError(f"{where}: a task needs `{each.name}`, got none. Add it.")
+            raise DataError(f"{where}: a task needs {each.name!r}, got none. Add it.")
     lists = {name: _listed(fields[name], name, where) for name in LISTS if name in fields}
     try:
         named = fields.get("recipe") or {}
