@@ -13,8 +13,8 @@ import tombola
 
 ROOT = Path(tombola.__file__).parent
 BASE = {
-    *("documents", "errors", "flags", "printable", "registry", "scalars", "specs", "streams"),
-    *("plainfile", "waiting", "yamlfile"),
+    *("documents", "errors", "flags", "plainfile", "printable", "registry", "rounding", "scalars"),
+    *("specs", "streams", "waiting", "yamlfile"),
 }
 BELOW_API = {"base", "ticket", "task", "study", "lab", "ship"}
 

@@ -34,7 +34,7 @@ def read_plain(path: str | Path, limit: int, *, links: bool = True) -> bytes:
         size = os.fstat(handle).st_size
         if size > limit:
             raise OSError(errno.EFBIG, f"it has {size:,} bytes, at most {limit:,} are read", path)
-        content = file.read(limit + 1 if size == 0 else size + 1)
+        content = file.read(limit + 1 if size == 0 else size + 1) or b""  # None where it would wait
     if len(content) > limit or (size and len(content) != size):
         raise OSError(errno.EBUSY, "it changed while it was read", str(path))
     return content

@@ -100,6 +100,12 @@ def test_svg_is_well_formed_and_names_everything(saved: list[Path]) -> None:
     assert "3 seeds; undecided at 30 % (ticket − dense: −2.1 to −0.2, 90 % interval)" in told
 
 
+def test_an_end_below_zero_is_not_drawn_as_zero() -> None:
+    said = search()["verdict"] | {"interval": [-2.69, -0.03]}
+    told = picture.draw(search(verdict=said)).to_json()
+    assert "\\u22122.69 to \\u22120.03" in told or "−2.69 to −0.03" in told
+
+
 def test_png_is_the_svg_at_twice_its_size(saved: list[Path]) -> None:
     svg, png = saved[0].read_text("utf-8"), saved[1].read_bytes()
     assert png.startswith(b"\x89PNG\r\n\x1a\n")

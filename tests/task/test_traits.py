@@ -45,8 +45,8 @@ def control(name: str, subject: Subject) -> Job:
 @pytest.mark.parametrize(
     ("architecture", "name", "message"),
     [
-        ("gpt2", "small-dense", "the scorer 'units' needs blocks"),
-        ("modernbert", "small-dense", "the scorer 'units' needs blocks"),
+        ("gpt2", "small-dense", "whole heads and neurons can be pruned in blocks"),
+        ("modernbert", "small-dense", "whole heads and neurons can be pruned in blocks"),
         ("albert", "shuffle-layers", "shuffle-layers needs two blocks or more"),
     ],
 )

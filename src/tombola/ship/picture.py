@@ -15,6 +15,7 @@ import altair as alt
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from tombola.rounding import decimals
 from tombola.ship.series import Content, Series, read
 from tombola.ship.style import DENSE, INK, dressed, save_chart
 
@@ -337,10 +338,11 @@ def _outcome(verdict: Mapping[str, Any]) -> str:
         return f"{told}: {verdict['reason']}"
     if not verdict.get("interval"):
         return told
-    low, high = (_signed(end) for end in verdict["interval"])
+    digits = decimals(tuple(verdict["interval"]), verdict.get("margin", 0.0))
+    low, high = (_signed(end, digits) for end in verdict["interval"])
     level = f", {100 * verdict['level']:g} % interval" if verdict.get("level") else ""
     return f"{told} (ticket \N{MINUS SIGN} dense: {low} to {high}{level})"
 
 
-def _signed(points: float) -> str:
-    return f"{points:+z.1f}".replace("-", "\N{MINUS SIGN}")
+def _signed(points: float, digits: int) -> str:
+    return f"{points:+z.{digits}f}".replace("-", "\N{MINUS SIGN}")

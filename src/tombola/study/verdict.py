@@ -1,11 +1,12 @@
 """What is said of a ticket, and in which words; scores and differences are in points."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from statistics import fmean
 from typing import Any, Literal, TypeAlias
+
+from tombola.rounding import decimals
 
 __all__ = [
     "DENSE_HAS_NOT_LEARNED",
@@ -81,7 +82,7 @@ class Verdict:
             head += f": {self.reason}{f' ({self.detail})' * bool(self.detail)}"
         if self.difference is None or self.interval is None:
             return f"{head}."
-        digits = _digits(self.interval, self.margin)
+        digits = decimals(self.interval, self.margin)
         low, high = (f"{end:+z.{digits}f}" for end in self.interval)
         over = " over test examples" if self.estimand == THIS_RUN else ""
         against = f", {self._against(f'{self.margin:.{digits}f}')}" * (self.reason is None)
@@ -132,16 +133,6 @@ class Verdict:
 def in_percent(sparsity: Decimal) -> str:
     """A fraction, exactly."""
     return f"{(100 * sparsity).normalize():f} %"
-
-
-def _digits(interval: tuple[float, float], margin: float) -> int:
-    """Decimals with which no end looks like zero or like the margin's limit unless it is."""
-    pairs = list(itertools.product(interval, (0.0, -margin)))
-    for digits in (1, 2, 3):
-        told = all((round(a, digits) == round(b, digits)) == (a == b) for a, b in pairs)
-        if told and round(margin, digits) == round(margin, 4):
-            return digits
-    return 4
 
 
 def not_learned(dense: Sequence[float], constant: float, margin: float) -> str:
