@@ -45,8 +45,8 @@ def control(name: str, subject: Subject) -> Job:
 @pytest.mark.parametrize(
     ("architecture", "name", "message"),
     [
-        ("gpt2", "small-dense", "whole heads and neurons can be pruned in blocks"),
-        ("modernbert", "small-dense", "whole heads and neurons can be pruned in blocks"),
+        ("gpt2", "small-dense", "whole heads and neurons can only be pruned in blocks"),
+        ("modernbert", "small-dense", "whole heads and neurons can only be pruned in blocks"),
         ("albert", "shuffle-layers", "shuffle-layers needs two blocks or more"),
     ],
 )
@@ -96,7 +96,7 @@ def test_what_a_scope_holds_and_leaves_out_is_told_and_named(
         (note,) = [note for note in subject.notes if "leaves out" in note]
         assert "depthwise.weight" in note
         assert f"{sum(subject.left_out.values()):,} weights of the blocks" in note
-    with pytest.raises(SpecError, match="'units' needs blocks"):
+    with pytest.raises(SpecError, match="can only be pruned in blocks"):
         control("small-dense", subject)
 
 
