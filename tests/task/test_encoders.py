@@ -244,7 +244,7 @@ def test_whole_heads_and_neurons_die_or_it_is_refused_in_one_line(
         values = torch.cat([score.flatten() for score in scores.values()]).unique()
         assert len(values) == ARCHITECTURES[name].blocks * (2 + 24)
     else:
-        with pytest.raises(SpecError, match="Take another scorer") as refused:
+        with pytest.raises(SpecError, match="needs blocks of square query") as refused:
             SCORERS["units"](evidence)
         assert "\n" not in str(refused.value)
 

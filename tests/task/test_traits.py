@@ -45,8 +45,8 @@ def control(name: str, subject: Subject) -> Job:
 @pytest.mark.parametrize(
     ("architecture", "name", "message"),
     [
-        ("gpt2", "small-dense", "whole heads and neurons can only be pruned in blocks"),
-        ("modernbert", "small-dense", "whole heads and neurons can only be pruned in blocks"),
+        ("gpt2", "small-dense", "the scorer 'units' needs blocks"),
+        ("modernbert", "small-dense", "the scorer 'units' needs blocks"),
         ("albert", "shuffle-layers", "shuffle-layers needs two blocks or more"),
     ],
 )
@@ -57,6 +57,9 @@ def test_a_control_that_a_network_cannot_have_is_refused_while_planning(
     with pytest.raises(SpecError, match=message) as refused:
         control(name, subject)
     assert "\n" not in str(refused.value)
+    assert (name == "small-dense") == str(refused.value).endswith(
+        "Leave the control small-dense out."
+    )
     assert control("reinit", subject).kind == "train"
 
 
@@ -96,7 +99,7 @@ def test_what_a_scope_holds_and_leaves_out_is_told_and_named(
         (note,) = [note for note in subject.notes if "leaves out" in note]
         assert "depthwise.weight" in note
         assert f"{sum(subject.left_out.values()):,} weights of the blocks" in note
-    with pytest.raises(SpecError, match="can only be pruned in blocks"):
+    with pytest.raises(SpecError, match="'units' needs blocks"):
         control("small-dense", subject)
 
 

@@ -108,7 +108,8 @@ class Subject:
         Raises: SpecError, with the reason.
         """
         if what in self.refused:
-            raise SpecError(self.refused[what])
+            remedy = " Leave the control small-dense out." if what == "units" else ""
+            raise SpecError(f"{self.refused[what]}{remedy}")
 
     @property
     def steps(self) -> int:

@@ -87,6 +87,6 @@ def _attention(square: list[str], names: Mapping[str, str]) -> list[tuple[str, i
 
 def _other(came: str) -> SpecError:
     return SpecError(
-        "whole heads and neurons can only be pruned in blocks of square query, key, value and "
-        f"output matrices and of wider ones between two widths, got {came}. Leave small-dense out."
+        f"the scorer 'units' needs blocks of square query, key, value and output matrices and of "
+        f"wider ones between two widths, got {came}."
     )
