@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tables import tables
-from tombola.cli import QUIET
+from tombola.cli.main import QUIET
 
 HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "results.json", HERE.parent / "docs" / "performance.md"

@@ -18,13 +18,13 @@ from transformers import AutoTokenizer, BertConfig, BertModel
 
 from ours import ours
 from protocol import QUICK, WHOLE, alone, machine, matmul_rate
-from tombola.specs import TrainSpec
-from tombola.task.data import Examples
-from tombola.task.embedded import model_path
-from tombola.task.models import load_network
-from tombola.task.tasks import load_task
-from tombola.task.train import fit
+from tombola.base.specs import TrainSpec
+from tombola.models.embedded import model_path
+from tombola.models.network import load_network
+from tombola.tasks.data.batches import Examples
+from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
+from tombola.training.loop import fit
 
 TOKENS = 2048
 """In each step."""

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 ROUNDS = (1, 8, 24)
-TOMBOLA = (sys.executable, "-m", "tombola.cli")
+TOMBOLA = (sys.executable, "-m", "tombola")
 SHORT = (
     *("--train-limit", "32", "--test-limit", "32", "--batch-size", "16", "--epochs", "1"),
     *("--max-length", "24", "--controls", "none", "--threads", "1"),

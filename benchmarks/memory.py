@@ -18,7 +18,7 @@ from transformers import AutoTokenizer, BertConfig, BertForSequenceClassificatio
 
 from ours import search
 from protocol import Protocol, alone, machine
-from tombola.task.embedded import model_path
+from tombola.models.embedded import model_path
 
 STEPS, TEXTS = 2, 8
 SMALL = {"hidden_size": 128, "num_attention_heads": 2, "intermediate_size": 512}

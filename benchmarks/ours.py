@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from protocol import Protocol
-from tombola.lab import bench, jobs
-from tombola.lab.artefacts import results
-from tombola.lab.engine import Watch
 from tombola.lab.options import find_options
-from tombola.lab.plan import Plan
-from tombola.lab.run import run
-from tombola.lab.search import finding
-from tombola.lab.store import Store
+from tombola.lab.run import perform as jobs
+from tombola.lab.run import workspace as bench
+from tombola.lab.run.engine import Watch
+from tombola.lab.run.run import run
+from tombola.lab.store.artifacts import results
+from tombola.lab.store.store import Store
 from tombola.lab.subjects import Subjects
+from tombola.plan.plan import Plan
+from tombola.plan.search import finding
 
 __all__ = ["ours", "search"]
 

@@ -14,14 +14,14 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from protocol import QUICK, WHOLE, Protocol, alone, machine, matmul_rate
-from tombola.task.data import encode_split
-from tombola.task.embedded import model_path
-from tombola.task.models import load_network
-from tombola.task.sources import read_split
-from tombola.task.tasks import load_task
-from tombola.task.train import fit
+from tombola.models.embedded import model_path
+from tombola.models.network import load_network
+from tombola.tasks.data.batches import encode_split
+from tombola.tasks.data.sources import read_split
+from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
+from tombola.training.loop import fit
 
 LINEAR = "matrix products of the linear layers"
 PARTS = {

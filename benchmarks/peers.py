@@ -27,10 +27,10 @@ from transformers import (
 )
 
 from protocol import Protocol
-from tombola.task.data import chosen
-from tombola.task.embedded import model_path
-from tombola.task.sources import read_split
-from tombola.task.tasks import load_task
+from tombola.models.embedded import model_path
+from tombola.tasks.data.batches import chosen
+from tombola.tasks.data.sources import read_split
+from tombola.tasks.task import load_task
 
 __all__ = ["SETTINGS", "padded", "trainer"]
 

@@ -12,10 +12,10 @@ import time
 import tracemalloc
 from platform import machine, processor, python_version
 
-from tombola.lab.plan import Plan, Subject
-from tombola.lab.planfile import expand, read_plan
-from tombola.specs import TrainSpec
-from tombola.task.tasks import Task
+from tombola.base.specs import TrainSpec
+from tombola.lab.planfile.plan_file import expand, read_plan
+from tombola.plan.plan import Plan, Subject
+from tombola.tasks.task import Task
 
 JOBS = 10_000
 

@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn.utils import prune
 
 from protocol import alone
+from tombola.ticket.fingerprint import versions
 from tombola.ticket.mask import Mask
-from tombola.ticket.provenance import versions
 from tombola.ticket.prune import keep_top
 
 SHAPES = [(768, 768)] * 4 + [(3072, 768), (768, 3072)]

@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tombola import specs
-from tombola.lab.result import Result, encode
-from tombola.lab.store import Store
-from tombola.ticket.folder import sync
+from tombola.base import specs
+from tombola.base.folders import sync
+from tombola.lab.store.result import Result, encode
+from tombola.lab.store.store import Store
 
 JOBS = 100
 RESULTS = 100_000

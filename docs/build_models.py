@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
-from tombola.errors import ModelError, SpecError
-from tombola.task.heads import HEADS
-from tombola.task.tokenizer import reserved_positions
+from tombola.base.errors import ModelError, SpecError
+from tombola.models.heads import HEADS
+from tombola.models.tokenizer import reserved_positions
 from tombola.ticket.scope import left_out, scope_parameters, starred, whole_model_size
-from tombola.ticket.units import units_of
+from tombola.ticket.structures import units_of
 
 PAGE = Path(__file__).parent / "models.md"
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from tombola.study.compare import Comparison, compare, group
-from tombola.study.recorded import read_rows
-from tombola.study.row import Row
-from tombola.study.spread import spreads
-from tombola.study.transfer import Estimate
-from tombola.study.verdict import in_percent
-from tombola.study.winning import Judged, matching
+from tombola.study.table.reading import read_rows
+from tombola.study.table.row import Row
+from tombola.study.verdicts.comparisons import Comparison, compare, group
+from tombola.study.verdicts.plan_verdicts import Judged, matching
+from tombola.study.verdicts.spread import spreads
+from tombola.study.verdicts.transfer import Estimate
+from tombola.study.verdicts.verdict import in_percent
 
 HERE = Path(__file__).parent
 PAGE = HERE / "pilot.md"

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from tombola.study.resolution import net_ends
+from tombola.study.statistics.resolution import net_ends
 
 PAGE = Path(__file__).parent / "study.md"
 PLACE = re.compile(r"(<!-- table: false verdicts -->\n).*?(<!-- end -->)", re.S)

@@ -17,18 +17,18 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
-from tombola.lab.artefacts import results
-from tombola.lab.engine import Watch
-from tombola.lab.plan import Plan, dense
-from tombola.lab.run import run
-from tombola.lab.store import Result
+from tombola.base.specs import LabSpec
+from tombola.lab.run.engine import Watch
+from tombola.lab.run.run import run
+from tombola.lab.store.artifacts import results
+from tombola.lab.store.store import Result
 from tombola.lab.subjects import Subjects
-from tombola.specs import LabSpec
-from tombola.study.evidence import summary
-from tombola.study.matching import margin
-from tombola.task.metrics import METRICS, answer_f1
-from tombola.task.sources import read_split
-from tombola.task.tasks import Task, load_task, task_names
+from tombola.plan.plan import Plan, dense
+from tombola.study.verdicts.evidence import summary
+from tombola.study.verdicts.matching import margin
+from tombola.tasks.data.sources import read_split
+from tombola.tasks.metrics import METRICS, answer_f1
+from tombola.tasks.task import Task, load_task, task_names
 
 DOCS = Path(__file__).parents[1] / "docs"
 STORE = DOCS.parent / "runs" / "store"

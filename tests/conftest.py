@@ -2,7 +2,7 @@
 
 import os
 
-from tombola.cli import QUIET
+from tombola.cli.main import QUIET
 
 # before transformers is imported by whichever test comes first
 os.environ |= {"HF_HUB_OFFLINE": "1", **QUIET}
@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers import Cli
-from tombola.cli import main
+from tombola.cli.main import main
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 GOOD = "good great lovely bright warm funny".split()

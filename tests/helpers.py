@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from tombola.lab.plan import Subject
-from tombola.specs import TrainSpec
-from tombola.task.tasks import Task
+from tombola.base.specs import TrainSpec
+from tombola.plan.plan import Subject
+from tombola.tasks.task import Task
 
 Cli = Callable[..., tuple[int, str, str]]
 """The fixture `cli`: arguments of a command line -> exit status, stdout, stderr."""

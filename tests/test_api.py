@@ -16,14 +16,14 @@ from transformers import AutoModel, BertConfig, BertModel
 
 import tombola
 from tombola import api
-from tombola.errors import DataError, ModelError, OutputError, SpecError, TicketError
-from tombola.lab.engine import Watch
-from tombola.lab.store import Result, Store
-from tombola.lab.work import Job
-from tombola.ship import picture
-from tombola.specs import CONTROLS
-from tombola.study.findings import SAME_MASK
-from tombola.study.verdict import FIXED_TICKET, SEARCH, THIS_RUN
+from tombola.base.errors import DataError, ModelError, OutputError, SpecError, TicketError
+from tombola.base.specs import CONTROLS
+from tombola.lab.run.engine import Watch
+from tombola.lab.store.store import Result, Store
+from tombola.plan.job import Job
+from tombola.report.figures import score_curve as picture
+from tombola.study.results.findings import SAME_MASK
+from tombola.study.verdicts.verdict import FIXED_TICKET, SEARCH, THIS_RUN
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.schedule import dead_count

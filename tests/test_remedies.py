@@ -8,8 +8,8 @@ import pytest
 
 from helpers import Cli
 from tombola import api
-from tombola.errors import OutputError
-from tombola.lab.store import Store
+from tombola.base.errors import OutputError
+from tombola.lab.store.store import Store
 
 RECIPE = "--epochs 1 --batch-size 16 --learning-rate 1e-2".split()
 SEARCH = "--sparsity 0.25 --step 0.25 --controls none".split()
@@ -112,9 +112,9 @@ def test_places_for_results_are_refused_before_anything_is_done(
     Path("taken").touch()
     Path("sub").mkdir()
     Path("sub/notes.txt").touch()
-    for name in ("tombola.api.run", "tombola.study_cli._rows", "tombola.api.import_ticket"):
+    for name in ("tombola.api.run", "tombola.cli.verdicts._rows", "tombola.api.import_ticket"):
         monkeypatch.setattr(name, late)
-    monkeypatch.setattr("tombola.arguments.plan_of", late)
+    monkeypatch.setattr("tombola.cli.arguments.plan_of", late)
     Store("kept")
     asked: list[list[object]] = [
         [*find, "--output", place],

@@ -2,7 +2,7 @@
 
 import sys
 
-from tombola.cli import main
+from tombola.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,33 +8,33 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tombola.documents import json_text
-from tombola.errors import DataError, OutputError, SpecError, TicketError
-from tombola.lab import plan as plans
-from tombola.lab.artefacts import keep_mask, read_mask, results
-from tombola.lab.engine import Report, Watch
+from tombola.base.errors import DataError, OutputError, SpecError, TicketError
+from tombola.base.folders import directory_size, write_file
+from tombola.base.json_text import json_text
+from tombola.base.specs import TUNE, FindSpec, LabSpec, exact, key, knobs
 from tombola.lab.options import evaluate_options, find_options
-from tombola.lab.origin import Origin, origin_of, told
-from tombola.lab.output import Output
-from tombola.lab.plan import Job, Search, Subject
-from tombola.lab.run import run
-from tombola.lab.search import evaluation, finding
-from tombola.lab.store import Result, Store
+from tombola.lab.output_folder import Output
+from tombola.lab.run.engine import Report, Watch
+from tombola.lab.run.run import run
+from tombola.lab.store.artifacts import keep_mask, read_mask, results
+from tombola.lab.store.store import Result, Store
 from tombola.lab.subjects import Subjects
+from tombola.lab.ticket_origin import Origin, origin_of, told
 from tombola.lab.tuning import Tuned, tuning
-from tombola.lab.work import VERSIONS, job_version
-from tombola.specs import TUNE, FindSpec, LabSpec, exact, key, knobs
-from tombola.study.findings import (
+from tombola.models.embedded import lasting_name, model_path
+from tombola.plan import plan as plans
+from tombola.plan.job import VERSIONS, job_version
+from tombola.plan.plan import Job, Search, Subject
+from tombola.plan.search import evaluation, finding
+from tombola.study.results.findings import (
     Evaluated,
     Found,
     evaluated_in,
     found_in,
     whole_model_sparsity,
 )
-from tombola.study.margins import TICKET, margin_of
-from tombola.task.embedded import lasting_name, model_path
-from tombola.task.tasks import Task, load_task, on_hub, task_names
-from tombola.ticket.folder import directory_size, write_file
+from tombola.study.verdicts.margins import TICKET, margin_of
+from tombola.tasks.task import Task, load_task, on_hub, task_names
 from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import shortest
 from tombola.ticket.ticket import Ticket
@@ -100,7 +100,9 @@ def find(
     margin = margin_of(task, _result(store, jobs.scoring), tried=jobs.scoring is not None)
     tuned_so = tuned.to_json() if tuned else None
     more = {**told(subject, margin=margin.points), **({"tuned": tuned_so} if tuned_so else {})}
-    from tombola.ship import picture  # altair is not needed before the first step
+    from tombola.report.figures import (
+        score_curve as picture,  # altair is not needed before the first step
+    )
 
     with _kept_in(store):
         folder = place.open()
@@ -339,7 +341,7 @@ def _belongs(ticket: Ticket, subject: Subject) -> None:
     """Refuse a network that the ticket was not found in."""
     if ticket.fingerprint == subject.fingerprint:
         return
-    from tombola.task.models import load_backbone
+    from tombola.models.network import load_backbone
     from tombola.ticket.scope import scope_parameters
 
     ticket.mask.check(scope_parameters(load_backbone(subject.model), ticket.scope))
@@ -360,10 +362,10 @@ def one_shot(model: str, *, sparsity: float | str | Decimal, scope: str = "encod
 
     Raises: TombolaError, if the model or the sparsity is not usable.
     """
-    from tombola.task.models import load_backbone
+    from tombola.finders.scores import SCORERS, Evidence
+    from tombola.models.network import load_backbone
     from tombola.ticket.prune import keep_top
     from tombola.ticket.scope import scope_parameters
-    from tombola.ticket.score import SCORERS, Evidence
     from tombola.ticket.ticket import fingerprint
 
     target = exact(sparsity)
@@ -393,8 +395,8 @@ def import_ticket(source: str | Path, *, model: str, scope: str | None = None) -
 
     Raises: TombolaError, if source or model are not usable or don't belong together.
     """
-    from tombola.task.models import load_backbone
-    from tombola.ticket.foreign import read_foreign
+    from tombola.models.network import load_backbone
+    from tombola.ticket.imported import read_foreign
     from tombola.ticket.scope import scope_parameters
     from tombola.ticket.ticket import fingerprint
 

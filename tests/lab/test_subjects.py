@@ -10,19 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from tombola.errors import DataError, ModelError, SpecError
-from tombola.lab.bench import Bench, Benches
-from tombola.lab.jobs import perform
-from tombola.lab.order import order_of
-from tombola.lab.plan import Plan, dense
-from tombola.lab.planfile import expand, read_plan
-from tombola.lab.store import Store
+from tombola.base.errors import DataError, ModelError, SpecError
+from tombola.base.specs import TaskSpec, TrainSpec
+from tombola.lab.planfile.plan_file import expand, read_plan
+from tombola.lab.run.payload import order_of
+from tombola.lab.run.perform import perform
+from tombola.lab.run.workspace import Bench, Benches
+from tombola.lab.store.store import Store
 from tombola.lab.subjects import Subjects, damaged_fingerprints
-from tombola.lab.work import Subject, one_shot
-from tombola.specs import TaskSpec, TrainSpec
-from tombola.task.embedded import model_path
-from tombola.task.own import named_task
-from tombola.task.tasks import Task, load_task
+from tombola.models.embedded import model_path
+from tombola.plan.job import Subject, one_shot
+from tombola.plan.plan import Plan, dense
+from tombola.tasks.own_task import named_task
+from tombola.tasks.task import Task, load_task
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tombola.errors import SpecError
+from tombola.base.errors import SpecError
 from tombola.ticket.init import INITS
 from tombola.ticket.mask import Tensors
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tombola.errors import TicketError
+from tombola.base.errors import TicketError
 from tombola.ticket.mask import Mask, hold, jaccard, pack, unpack
 
 

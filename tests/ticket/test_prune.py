@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import prune
 
-from tombola.errors import SpecError, TicketError
+from tombola.base.errors import SpecError, TicketError
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import _SAMPLE, keep_top, random_like
 from tombola.ticket.schedule import dead_count, path

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tombola.errors import SpecError
+from tombola.base.errors import SpecError
 from tombola.ticket.schedule import SCHEDULES, dead_count, path
 
 D = Decimal

@@ -9,7 +9,7 @@ import transformers
 from torch import nn
 
 from architectures import ARCHITECTURES, HIDDEN
-from tombola.errors import ModelError, SpecError
+from tombola.base.errors import ModelError, SpecError
 from tombola.ticket.scope import (
     SCOPES,
     backbone,

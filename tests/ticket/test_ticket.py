@@ -16,8 +16,8 @@ import torch
 import transformers
 from safetensors.numpy import save_file
 
-from tombola.errors import OutputError, TicketError
-from tombola.ticket import folder as folder_module
+from tombola.base import folders as folder_module
+from tombola.base.errors import OutputError, TicketError
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.scope import scope_parameters

@@ -1,1 +1,1 @@
-"""Experiments: what is run, in which order, and where it is kept."""
+"""Plans and stores: what is run, where, and what is kept."""

@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tombola.errors import SpecError
-from tombola.lab.origin import Origin
-from tombola.registry import unknown
-from tombola.specs import SEEDS, TUNE, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
-from tombola.task.own import changed_task, named_task
-from tombola.task.recipes import recipe_for
-from tombola.task.tasks import Task, check_recipe
+from tombola.base.errors import SpecError
+from tombola.base.registry import unknown
+from tombola.base.specs import SEEDS, TUNE, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
+from tombola.lab.ticket_origin import Origin
+from tombola.tasks.own_task import changed_task, named_task
+from tombola.tasks.recipes import recipe_for
+from tombola.tasks.task import Task, check_recipe
 from tombola.ticket.schedule import rounds
 
 __all__ = ["evaluate_options", "find_options"]

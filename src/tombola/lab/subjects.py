@@ -14,14 +14,14 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from tombola.errors import DataError, ModelError, OutputError
-from tombola.lab.work import Subject
-from tombola.plainfile import read_plain_text
-from tombola.specs import TrainSpec
-from tombola.task.counts import SplitCounts
-from tombola.task.embedded import EMBEDDED, model_path
-from tombola.task.tasks import Task, check_recipe, on_hub
-from tombola.ticket.folder import write_file
+from tombola.base.errors import DataError, ModelError, OutputError
+from tombola.base.files import read_plain_text
+from tombola.base.folders import write_file
+from tombola.base.specs import TrainSpec
+from tombola.models.embedded import EMBEDDED, model_path
+from tombola.plan.job import Subject
+from tombola.tasks.input_counts import SplitCounts
+from tombola.tasks.task import Task, check_recipe, on_hub
 
 __all__ = ["Subjects", "damaged_fingerprints", "forget_fingerprints"]
 
@@ -211,7 +211,7 @@ def _place(task: Task, folder: str | None) -> str | None:
     place = folder or task.place
     if place is None or not on_hub(place):
         return place
-    from tombola.task.hub import pinned
+    from tombola.tasks.data.hub import pinned
 
     return pinned(place)
 
@@ -227,14 +227,14 @@ def _files(task: Task, place: str | None) -> Iterable[Path]:
 
 
 def _data(task: Task, place: str | None) -> dict[str, Any]:
-    from tombola.task.sources import read_facts
+    from tombola.tasks.data.sources import read_facts
 
     return read_facts(task, place).to_json()
 
 
 def _dev(task: Task, place: str | None) -> dict[str, Any]:
     """The fingerprint of the dev split; empty if nothing can be scored on it."""
-    from tombola.task.sources import data_fingerprint, read_split
+    from tombola.tasks.data.sources import data_fingerprint, read_split
 
     try:
         rows = read_split(task, "dev", place)
@@ -254,17 +254,17 @@ def _finite(value: Any) -> bool:
 
 def _examples(model: str, task: Task, recipe: TrainSpec, place: str | None) -> dict[str, Any]:
     """How many windows or blocks the training split makes."""
-    from tombola.task.data import encode_split
-    from tombola.task.models import load_tokenizer
-    from tombola.task.sources import read_split
+    from tombola.models.network import load_tokenizer
+    from tombola.tasks.data.batches import encode_split
+    from tombola.tasks.data.sources import read_split
 
     rows = read_split(task, "train", place)
     return {"examples": len(encode_split(rows, task, load_tokenizer(model), recipe))}
 
 
 def _network(model: str, kind: str, classes: int, head: str) -> dict[str, Any]:
-    from tombola.task.models import load_network
-    from tombola.task.traits import traits
+    from tombola.models.network import load_network
+    from tombola.models.traits import traits
 
     network = load_network(model, kind, classes, head=head)
     return {

@@ -6,11 +6,11 @@ from fractions import Fraction
 from math import isfinite
 from typing import Any
 
-from tombola.errors import SpecError
-from tombola.lab.engine import Report
-from tombola.lab.plan import Job, Plan, Subject, dense, scoring
-from tombola.lab.store import Store
-from tombola.specs import TUNE
+from tombola.base.errors import SpecError
+from tombola.base.specs import TUNE
+from tombola.lab.run.engine import Report
+from tombola.lab.store.store import Store
+from tombola.plan.plan import Job, Plan, Subject, dense, scoring
 
 __all__ = ["Tuned", "Tuning", "tuning"]
 

@@ -1,1 +1,1 @@
-"""Reads the store and runs nothing: rows, verdicts, transfer, anatomy, claims."""
+"""What the results in a store say; nothing is run."""

@@ -1,1 +1,1 @@
-"""Masks and tickets: torch, numpy and safetensors; no Hugging Face and no experiment."""
+"""Masks over a network, and the ticket files that carry them."""

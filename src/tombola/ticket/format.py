@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from safetensors.numpy import load
 
-from tombola.errors import SpecError, TicketError, cut
-from tombola.specs import exact
-from tombola.ticket.folder import parse_object, read_limited
+from tombola.base.errors import SpecError, TicketError, cut
+from tombola.base.folders import parse_object, read_limited
+from tombola.base.specs import exact
 from tombola.ticket.mask import Shapes, Tensors
 
 __all__ = [

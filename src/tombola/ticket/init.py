@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from tombola.errors import SpecError
-from tombola.registry import Registry
+from tombola.base.errors import SpecError
+from tombola.base.registry import Registry
 from tombola.ticket.blocks import blocks_of
 from tombola.ticket.mask import Tensors
 

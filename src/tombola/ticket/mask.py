@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tombola.errors import TicketError
+from tombola.base.errors import TicketError
 
 __all__ = ["Mask", "Shapes", "Tensors", "check_shapes", "hold", "jaccard", "pack", "unpack"]
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tombola.errors import SpecError
+from tombola.base.errors import SpecError
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.schedule import dead_count
 

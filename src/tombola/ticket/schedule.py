@@ -4,9 +4,9 @@ from collections.abc import Callable
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-from tombola.errors import SpecError
-from tombola.registry import Registry
-from tombola.specs import ImpSpec, exact
+from tombola.base.errors import SpecError
+from tombola.base.registry import Registry
+from tombola.base.specs import ImpSpec, exact
 
 __all__ = ["MAX_ROUNDS", "SCHEDULES", "Schedule", "dead_count", "path", "rounds", "shortest"]
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from tombola.errors import ModelError
-from tombola.registry import Registry
+from tombola.base.errors import ModelError
+from tombola.base.registry import Registry
 
 __all__ = [
     "SCOPES",

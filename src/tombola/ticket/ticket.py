@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 from safetensors.numpy import save
 from torch import nn
 
-from tombola.errors import TicketError
-from tombola.specs import exact
-from tombola.ticket.folder import check_folder, directory_size, write_folder
+from tombola.base.errors import TicketError
+from tombola.base.folders import check_folder, directory_size, write_folder
+from tombola.base.specs import exact
+from tombola.ticket.fingerprint import fingerprint, versions
 from tombola.ticket.format import (
     FORMAT,
     FORMAT_VERSION,
@@ -22,7 +23,6 @@ from tombola.ticket.format import (
     read_document,
 )
 from tombola.ticket.mask import Mask, pack, unpack
-from tombola.ticket.provenance import fingerprint, versions
 from tombola.ticket.schedule import dead_count
 from tombola.ticket.scope import scope_parameters
 

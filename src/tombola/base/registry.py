@@ -1,0 +1,63 @@
+"""Name -> plug-in, with a nearest name for a mistyped one."""
+
+from collections.abc import Callable, Iterable, Iterator
+from difflib import get_close_matches
+from typing import Generic, TypeVar
+
+from tombola.base.errors import SpecError
+
+__all__ = ["Registry", "unknown"]
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> SpecError:
+    """The error for a name that does not exist, with the nearest that does.
+
+    Args:
+        kind: what was named, for example "control".
+        name: what came.
+        known: the names that exist.
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(names)}."
+    return SpecError(f"there is no {kind} {name!r}. {hint}")
+
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Plug-ins of one kind, each under the name it was registered with."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._plugins: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorate a plug-in to enter it under `name`."""
+
+        def enter(plugin: T) -> T:
+            if name in self._plugins:
+                raise ValueError(f"{self.kind} {name!r} is registered twice")
+            self._plugins[name] = plugin
+            return plugin
+
+        return enter
+
+    def __getitem__(self, name: str) -> T:
+        """The plug-in of that name.
+
+        Raises: SpecError, with the nearest name, if there is none.
+        """
+        if name not in self._plugins:
+            raise unknown(self.kind, name, self._plugins)
+        return self._plugins[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._plugins
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._plugins)
+
+    def __len__(self) -> int:
+        return len(self._plugins)

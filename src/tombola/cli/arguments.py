@@ -1,0 +1,145 @@
+"""Arguments that several verbs have: a plan, its data, the store, a file for the result."""
+
+import shlex
+import sys
+from argparse import Namespace, _ActionsContainer
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tombola.base.errors import SpecError
+from tombola.base.json_text import json_text
+from tombola.base.specs import LabSpec
+from tombola.cli.flags import Parser, add_flags
+
+if TYPE_CHECKING:
+    from tombola.lab.store.store import Store
+    from tombola.lab.subjects import Subjects
+    from tombola.plan.plan import Plan
+
+__all__ = [
+    "STDOUT",
+    "check_json",
+    "command",
+    "data_flag",
+    "json_flag",
+    "lab_of",
+    "plan_flags",
+    "plan_in_store",
+    "plan_of",
+    "store_flag",
+    "store_of",
+    "write_json",
+]
+
+
+STDOUT = "-"
+"""As a file: standard output."""
+
+
+def plan_flags(parser: Parser, more: str = "") -> None:
+    """Which plan, or what `more` says may stand for one, and where its data are."""
+    told = f"a plan of the catalog, or a YAML file{more}"
+    parser.add_argument("plan", metavar="PLAN", help=told)
+    data_flag(parser)
+
+
+def data_flag(parser: Parser) -> None:
+    """Where the data of a plan are."""
+    parser.add_argument("--data", metavar="DIR", help="folder with a folder of files for each task")
+
+
+def store_flag(parser: Parser) -> None:
+    """Where results are kept."""
+    add_flags(parser, LabSpec, leave_out=LabSpec.__dataclass_fields__.keys() - {"store"})
+
+
+def json_flag(parser: _ActionsContainer, *, bare: bool = False) -> None:
+    """Where the result goes as JSON.
+
+    Args:
+        parser: gets the flag.
+        bare: whether `--json` without a file may stand for `--json -`.
+    """
+    optional: dict[str, Any] = {"nargs": "?", "const": STDOUT} if bare else {}
+    told = f"write everything there as JSON; {STDOUT} is standard output, instead of what is shown"
+    parser.add_argument("--json", metavar="FILE", help=told, **optional)
+
+
+def check_json(path: str | None) -> None:
+    """Refuse a file that can't be written, before there is anything to write."""
+    if path not in (None, STDOUT):
+        from tombola.base.folders import check_file
+
+        check_file(path)
+
+
+def write_json(path: str | None, content: Any) -> bool:
+    """Write the result there, if somewhere; whether that takes the place of what is shown."""
+    if path is None:
+        return False
+    if path == STDOUT:
+        sys.stdout.write(json_text(content))
+        return True
+    from tombola.base.folders import write_file
+
+    write_file(path, json_text(content))
+    return False
+
+
+def command(verb: str, options: Namespace, *names: str) -> str:
+    """A command that goes on with the plan of these options, to be copied into a shell.
+
+    Args:
+        verb: what it does.
+        options: of the command that was given.
+        names: the flags that matter to it besides the plan, its data and the store.
+    """
+    words = ["tombola", verb, options.plan]
+    for name in dict.fromkeys(("data", "store", *names)):
+        if (value := getattr(options, name, None)) is not None:
+            flag, text = f"--{name.replace('_', '-')}", str(value)
+            words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]
+    return shlex.join(words)
+
+
+def lab_of(options: Namespace) -> LabSpec:
+    """The laboratory that the flags describe."""
+    names = LabSpec.__dataclass_fields__
+    return LabSpec(**{name: value for name, value in vars(options).items() if name in names})
+
+
+def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
+    """The plan that is named, and the fingerprints of its networks and data."""
+    from tombola.lab.planfile.plan_file import data_in, expand, read_plan
+    from tombola.lab.subjects import Subjects
+
+    file = read_plan(options.plan)
+    if options.data is not None:
+        file = data_in(options.data, file)
+    known = Subjects(Path(lab_of(options).store))
+
+    def subject(task: Any, recipe: Any) -> Any:
+        return known.subject(file.model, task, recipe, scope=file.scope, folder=None)
+
+    return expand(file, subject), known
+
+
+def store_of(options: Namespace) -> "Store":
+    """The store that is named, which must be there."""
+    from tombola.lab.store.store import Store
+
+    folder = Path(lab_of(options).store)
+    if not folder.is_dir():
+        raise SpecError(f"expected a store at {str(folder)!r}, got nothing. Name one with --store.")
+    return Store(folder)
+
+
+def plan_in_store(options: Namespace) -> tuple["Plan", "Store"]:
+    """The plan that is named, and the store that is, in which some of it may be done."""
+    from tombola.lab.planfile.plan_file import read_plan
+
+    read_plan(options.plan)  # a mistyped plan matters more than a store that isn't there
+    kept = store_of(options)
+    plan, known = plan_of(options)
+    known.save()
+    return plan, kept

@@ -1,0 +1,184 @@
+"""The verbs that look inside: overlap of masks, distance of weights, connectivity, the report."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from tombola.base.errors import SpecError
+from tombola.base.specs import exact
+from tombola.cli.arguments import (
+    command,
+    data_flag,
+    json_flag,
+    plan_flags,
+    plan_in_store,
+    store_flag,
+    store_of,
+    write_json,
+)
+from tombola.cli.flags import Parser
+
+__all__ = [
+    "connectivity",
+    "connectivity_parser",
+    "distance",
+    "distance_parser",
+    "overlap",
+    "overlap_parser",
+    "report",
+    "report_parser",
+]
+
+
+# --- overlap -----------------------------------------------------------------
+
+
+def overlap_parser(parser: Parser) -> None:
+    """The flags of `tombola overlap`."""
+    parser.add_argument(
+        "masks", metavar="TICKET", nargs="+", help="two or more ticket folders, or one plan"
+    )
+    data_flag(parser)
+    store_flag(parser)
+    parser.add_argument("--sparsity", metavar="X", help="of a plan's masks (default: its highest)")
+    parser.add_argument(
+        "--heads", metavar="N", type=int, help="attention heads of a block (default: the network's)"
+    )
+    json_flag(parser)
+
+
+def overlap(options: Namespace) -> None:
+    """How much masks overlap, beside chance, and what died whole in each."""
+    if len(options.masks) == 1 and Path(options.masks[0]).is_dir():
+        raise SpecError(
+            "an overlap is of two tickets or more, or of the masks of a plan, got one folder. "
+            "Name another ticket."
+        )
+    from tombola.cli.show.masks import show_overlap
+    from tombola.cli.show.screen import screen
+    from tombola.models.attention_heads import attention_heads
+    from tombola.study.masks.comparison import compare, of_plan, of_tickets
+
+    if len(options.masks) == 1:
+        options.plan = options.masks[0]
+        plan, kept = plan_in_store(options)
+        sparsity = exact(options.sparsity) if options.sparsity else None
+        members, model = of_plan(plan, kept, sparsity), plan.jobs[0].subject.model
+    else:
+        members = of_tickets(options.masks)
+        if len(members) < 2:
+            raise SpecError(f"expected different tickets, got {options.masks[0]!r} twice.")
+        model = members[0].about["model"]
+    found = compare(members, options.heads or attention_heads(model))
+    if not write_json(options.json, found):
+        show_overlap(found, screen())
+
+
+# --- distance ----------------------------------------------------------------
+
+
+def distance_parser(parser: Parser) -> None:
+    """The flags of `tombola distance`."""
+    parser.add_argument(
+        "trained", metavar="TRAINED", help="a model folder, or the first digits of a training's key"
+    )
+    parser.add_argument(
+        "pretrained", metavar="PRETRAINED", nargs="?", help="what it was trained from"
+    )
+    parser.add_argument("--ticket", metavar="DIR", help="count the weights alive under that only")
+    store_flag(parser)
+    json_flag(parser)
+
+
+def distance(options: Namespace) -> None:
+    """How far training has moved the weights of each matrix."""
+    from tombola.base.specs import FindSpec
+    from tombola.cli.show.masks import show_distances
+    from tombola.cli.show.screen import screen
+    from tombola.study.masks.weight_distance import moved, moved_in_store
+    from tombola.ticket.ticket import Ticket
+
+    pretrained = options.pretrained or FindSpec.model
+    if Path(options.trained).is_dir():
+        ticket = Ticket.load(options.ticket) if options.ticket else None
+        mask, scope = (ticket.mask, ticket.scope) if ticket else (None, FindSpec.scope)
+        label, found = options.trained, moved(options.trained, pretrained, mask, scope)
+    else:
+        label, found = moved_in_store(store_of(options), options.trained, pretrained)
+    told = {"trained": label, "pretrained": pretrained, "distances": found}
+    if not write_json(options.json, told):
+        show_distances(label, pretrained, found, screen())
+
+
+# --- connectivity ------------------------------------------------------------
+
+
+def connectivity_parser(parser: Parser) -> None:
+    """The flags of `tombola connectivity`."""
+    plan_flags(parser)
+    store_flag(parser)
+    parser.add_argument("--output", metavar="DIR", help="folder for connectivity.svg and .png")
+    json_flag(parser)
+
+
+def connectivity(options: Namespace) -> None:
+    """The barriers between runs of one network in different data orders, and their picture."""
+    from tombola.base.folders import check_folder
+    from tombola.cli.show.masks import show_lines
+    from tombola.cli.show.screen import say, screen
+    from tombola.study.masks.barriers import lines
+
+    if options.output:
+        check_folder(options.output)
+    plan, kept = plan_in_store(options)
+    found = [line.to_json() for line in lines(plan, kept)]
+    if not found:
+        raise SpecError(
+            f"expected a plan with connectivity arms, got none in {options.plan!r}. "
+            "`connectivity` has some."
+        )
+    if not write_json(options.json, found):
+        show_lines(found, screen(), command=command("run", options))
+    if options.output:
+        from tombola.report.figures.connectivity import save
+
+        for path in save(found, Path(options.output)):
+            say(screen(options.json), str(path))
+
+
+# --- report ------------------------------------------------------------------
+
+
+def report_parser(parser: Parser) -> None:
+    """The flags of `tombola report`."""
+    parser.add_argument("subject", metavar="DIR|PLAN", help="output of `find`, or a plan")
+    data_flag(parser)
+    store_flag(parser)
+    parser.add_argument("--output", metavar="FILE", help="(default: report.html, in DIR if given)")
+
+
+def report(options: Namespace) -> None:
+    """One HTML file with all that came of a search or of a plan."""
+    from tombola.base.folders import check_file
+    from tombola.cli.show.screen import say, screen
+    from tombola.report.pages.page import save
+
+    folder = Path(options.subject)
+    default = folder / "report.html" if folder.is_dir() else Path("report.html")
+    place = Path(options.output or default)
+    check_file(place)
+    if folder.is_dir():
+        from tombola.api import one_shot
+        from tombola.report.pages.search import search_page
+        from tombola.study.report_facts.search_facts import of_search
+
+        page = search_page(of_search(folder, one_shot))
+    else:
+        from tombola.lab.planfile.plan_file import read_plan
+        from tombola.report.pages.plan import plan_page
+        from tombola.study.report_facts.plan_facts import of_plan
+
+        options.plan = options.subject
+        plan, kept = plan_in_store(options)
+        facts = of_plan(options.plan, read_plan(options.plan), plan, kept)
+        page = plan_page(facts, command=command("run", options))
+    say(screen(), str(save(page, place)))

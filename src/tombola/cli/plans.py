@@ -1,0 +1,221 @@
+"""The verbs of the laboratory: run a plan, see how it goes, look after the store."""
+
+import dataclasses
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tombola.base.errors import SpecError
+from tombola.base.registry import unknown
+from tombola.base.specs import LabSpec
+from tombola.cli.arguments import (
+    STDOUT,
+    command,
+    json_flag,
+    lab_of,
+    plan_flags,
+    plan_in_store,
+    plan_of,
+    store_flag,
+    store_of,
+    write_json,
+)
+from tombola.cli.flags import Parser, add_flags
+
+__all__ = ["run", "run_parser", "status", "status_parser", "store", "store_parser"]
+
+CHORES = ("list", "show", "verify", "gc", "forget")
+
+
+# --- run ---------------------------------------------------------------------
+
+
+def run_parser(parser: Parser) -> None:
+    """The flags of `tombola run`."""
+    plan_flags(parser)
+    add_flags(parser, LabSpec)
+    parser.add_argument("--dry-run", action="store_true", help="tell what it would take, and end")
+    json_flag(parser)
+
+
+def run(options: Namespace) -> int:
+    """Do what the store lacks of a plan; 1 if a job has failed."""
+    from tombola.cli.show.runs import show_cells, show_estimate, show_remarks, show_report
+    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.search import recipe_line
+    from tombola.lab.store.store import Store
+
+    console, lab = screen(options.json), lab_of(options)
+    plan, known = plan_of(options)
+    kept = Store(lab.store)
+    known.save()
+    for note in sorted({note for job in plan.jobs for note in job.subject.notes}):
+        say(console, f"note: {note}")
+    for line in dict.fromkeys(recipe_line(cell.yardstick.subject) for cell in plan.cells):
+        say(console, line)
+    if options.dry_run:
+        from tombola.lab.run.cost import estimate
+        from tombola.lab.run.run import threads_of
+
+        workers, threads = max(lab.workers, 1), threads_of(lab)
+        found = estimate(plan, kept, workers=workers, threads=threads)
+        if not write_json(options.json, dataclasses.asdict(found)):
+            show_estimate(found, console)
+        return 0
+
+    from tombola.cli.show.search import Live
+    from tombola.lab.run.run import run as run_plan
+
+    began = time.monotonic()
+    with Live(console) as live:
+        _, report = run_plan(plan, lab, live)
+    from tombola.study.table.table import rows
+
+    table = [row.to_json() for row in rows(plan, kept, Path(options.plan).stem)]
+    if not write_json(options.json, table):
+        show_cells(plan, kept, console)
+    show_remarks(plan, kept, console)
+    show_report(
+        report,
+        console,
+        kept=len(plan.jobs) - report.counted,
+        seconds=time.monotonic() - began,
+        command=command("run", options, *LabSpec.__dataclass_fields__),
+    )
+    return 1 if report.failed else 0
+
+
+# --- status ------------------------------------------------------------------
+
+
+def status_parser(parser: Parser) -> None:
+    """The flags of `tombola status`."""
+    plan_flags(parser)
+    store_flag(parser)
+
+
+def status(options: Namespace) -> int:
+    """How far a plan is, whoever works on it."""
+    from tombola.cli.show.runs import show_status
+    from tombola.cli.show.screen import screen
+
+    plan, kept = plan_in_store(options)
+    show_status(plan, kept, screen())
+    return 0
+
+
+# --- store -------------------------------------------------------------------
+
+
+def store_parser(parser: Parser) -> None:
+    """The flags of `tombola store`."""
+    parser.add_argument("chore", metavar="list|show|verify|gc|forget", help="what to do")
+    parser.add_argument(
+        "keys", metavar="KEY", nargs="*", help="of `show` and `forget`: the first digits do"
+    )
+    store_flag(parser)
+    parser.add_argument("--kind", help="of `list`: train, score, prune or interpolate")
+    parser.add_argument("--task", help="of `list`: results of that task only")
+    parser.add_argument(
+        "--numerics", metavar="DIGEST", help="of `forget`: all results with these numerics"
+    )
+    parser.add_argument(
+        "--dependants", action="store_true", help="of `forget`: and what was made from them"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="of `forget`: list, and end")
+    json_flag(parser, bare=True)
+
+
+def store(options: Namespace) -> int:
+    """List, show, check or tidy a store; 1 if something is damaged."""
+    from tombola.cli.show.runs import show_listing
+    from tombola.cli.show.screen import say, screen
+
+    if options.chore not in CHORES:
+        raise unknown("chore of a store", options.chore, CHORES)
+    console, kept = screen(options.json), store_of(options)
+    if options.chore == "list":
+        wanted = {k: v for k in ("kind", "task") if (v := getattr(options, k)) is not None}
+        rows = [row for row in kept.rows() if all(row.get(k) == v for k, v in wanted.items())]
+        if not write_json(options.json, rows):
+            show_listing(rows, console)
+    elif options.chore == "show":
+        shown = _shown(kept, options.keys)
+        if not write_json(options.json, shown):
+            write_json(STDOUT, shown)
+    elif options.chore == "verify":
+        return _verify(kept, options, console)
+    elif options.chore == "forget":
+        _forget(kept, options, console)
+    else:
+        freed = kept.collect()
+        write_json(options.json, freed)
+        for what, count in freed.items():
+            say(console, f"{what.replace('_', ' '):16} {count:,}")
+        if kept.wanted():
+            say(console, "a plan is running: the weights that it reads stay")
+    return 0
+
+
+def _verify(kept: Any, options: Namespace, console: Any) -> int:
+    """Say what is wrong, and how many results it touches; 1 if anything is."""
+    from tombola.cli.show.screen import say
+    from tombola.lab.store.damage import damage_in
+
+    found, keys = list(damage_in(kept)), kept.keys()
+    told = [{"name": key, "what": what} for key, what in found]
+    write_json(options.json, {"results": len(keys), "wrong": told})
+    for key, what in found:
+        say(console, f"{key[:12] if key in keys else key} {what}")
+    damaged = {key for key, _ in found} & keys
+    others = len({key for key, _ in found} - keys)
+    more = f", and {others} other thing{'s' * (others > 1)} wrong" if others else ""
+    say(console, f"{len(damaged)} of {len(keys)} results are damaged{more}")
+    return 1 if found else 0
+
+
+def _forget(kept: Any, options: Namespace, console: Any) -> None:
+    """Take results out, or list them; and say what was made from them."""
+    from tombola.cli.show.screen import say
+    from tombola.lab.store.forget import chosen, dependants, forget, made_with
+
+    if bool(options.keys) == (options.numerics is not None):
+        raise SpecError(
+            "expected keys or --numerics after `forget`, got "
+            f"{'both' if options.keys else 'neither'}. `{kept.command('list')}` shows the keys."
+        )
+    keys = chosen(kept, options.keys) if options.keys else made_with(kept, options.numerics)
+    below = dependants(kept, keys)
+    if options.dependants:
+        keys, below = [*keys, *below], {}
+    for key in keys:
+        result = kept.try_read(key)
+        say(console, f"{key[:12]}  {result.label if result else 'damaged'}")
+    for key, result in below.items():
+        say(console, f"{key[:12]}  {result.label}: made from these, and stays")
+    if below:
+        say(console, "`--dependants` takes those out, too.")
+    write_json(options.json, {"keys": keys, "dependants": list(below), "dry_run": options.dry_run})
+    if options.dry_run:
+        say(console, f"{len(keys)} results would be forgotten; nothing was")
+        return
+    forget(kept, keys)
+    say(console, f"{len(keys)} results are forgotten, with their weights and checkpoints")
+
+
+def _shown(kept: Any, starts: Sequence[str]) -> dict[str, Any]:
+    """All that is known of the one result whose key begins so."""
+    if len(starts) != 1:
+        got = "several" if starts else "none"
+        listing = kept.command("list")
+        raise SpecError(f"expected a key after `show`, got {got}. `{listing}` shows them.")
+    start = starts[0]
+    keys = [row["key"] for row in kept.rows() if row["key"].startswith(start)]
+    if len(keys) != 1:
+        raise SpecError(
+            f"expected the first digits of one key, got {start!r}, with which {len(keys)} begin. "
+            f"`{kept.command('list')}` shows them."
+        )
+    return dataclasses.asdict(kept.read(keys[0]))

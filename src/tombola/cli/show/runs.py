@@ -1,0 +1,131 @@
+"""What a person sees of a plan and of a store."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Console
+
+from tombola.cli.show.grid import Grid
+from tombola.cli.show.screen import say
+from tombola.cli.show.search import percent, score
+from tombola.lab.run.cost import Estimate, remaining
+from tombola.lab.run.engine import Report, left_of
+from tombola.lab.store.store import Store
+from tombola.plan.plan import Plan
+from tombola.study.table.table import groups, rows, texts_read
+from tombola.tasks.input_counts import InputCounts
+
+__all__ = [
+    "show_cells",
+    "show_estimate",
+    "show_listing",
+    "show_remarks",
+    "show_report",
+    "show_status",
+]
+
+
+def show_estimate(found: Estimate, console: Console) -> None:
+    """What a plan consists of and what it will take."""
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.kinds.items()))
+    lines = {
+        "jobs": kinds,
+        "stored": f"{found.stored:,}",
+        "shared": f"{found.shared:,} jobs stand for more than one cell, and are done once",
+        "time": f"about {_duration(found.seconds)}",
+        "disk": f"{found.disk / 1e6:,.0f} MB stay, {found.weights / 1e6:,.0f} MB come and go",
+    }
+    for name, text in lines.items():
+        say(console, f"{name:9}{text}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def show_cells(plan: Plan, store: Store, console: Console) -> None:
+    """Scores of every cell, seeds together, arm by arm."""
+    table = Grid(
+        ("arm", "network", "task"),
+        ("sparsity", "seeds", "score", "minus dense"),
+        frame=box.HORIZONTALS,
+    )
+    found = groups(rows(plan, store))
+    for at, group in enumerate(found):
+        begins = not at or group["arm"] != found[at - 1]["arm"]
+        ends = at + 1 < len(found) and group["arm"] != found[at + 1]["arm"]
+        moved = group["source"] and group["source"] != group["target"]
+        task = f"{group['source']} → {group['target']}" if moved else group["target"]
+        table.add(
+            *(group["arm"] if begins else "", group["name"], task),
+            *(percent(group["sparsity"]), f"{group['done']}/{group['cells']}"),
+            *(score(group), _signed(group["minus_dense"])),
+            style="" if group["done"] else "dim",
+            rule=ends,
+        )
+    console.print()
+    table.show(console)
+
+
+def _signed(change: float | None) -> str:
+    return "" if change is None else f"{change:+z.2f}"
+
+
+def show_remarks(plan: Plan, store: Store, console: Console) -> None:
+    """What must be known of the texts of each task, if anything."""
+    for task, counted in texts_read(plan, store).items():
+        for split, each in counted.items():
+            for remark in InputCounts(**each).remarks(split):
+                say(console, ("note", "yellow"), f" on {task}: {remark}")
+
+
+def show_report(
+    report: Report, console: Console, *, kept: int, seconds: float, command: str
+) -> None:
+    """What was done; what has failed and why, what wasn't tried for that, and how to try again."""
+    took = "" if not report.done else f" in {_duration(seconds)}"
+    say(console, f"{len(report.done)} jobs done{took}, {kept} kept from before")
+    for job, error in report.failed:
+        say(console, ("failed", "red"), f" {job.label}: {error}")
+    if report.stopped:
+        say(
+            console,
+            f"{len(report.stopped)} jobs can't be done: they go on from trainings that diverged. "
+            "A lower learning rate may help.",
+        )
+    if report.failed:
+        say(
+            console,
+            f"{len(report.blocked)} jobs that depend on them were not tried. What is done is kept: "
+            f"`{command}` tries the rest again.",
+        )
+
+
+def show_status(plan: Plan, store: Store, console: Console) -> None:
+    """What came so far, which jobs are running, and how many are left."""
+    todo, halted = left_of(plan, store)
+    running = {job: holder for job in plan.jobs if (holder := store.holder(job.key))}
+    show_cells(plan, store, console)
+    for job, holder in running.items():
+        progress = holder.get("progress") or {}
+        steps = f"step {progress['done']} of {progress['steps']}" if progress else "begun"
+        place = f"{holder['host']}, process {holder['pid']}"
+        say(console, f"running  {job.label}: {steps} ({place})")
+    done = sum(store.intact(job.key) for job in plan.jobs)  # some are trained again for weights
+    left = remaining(plan, store, todo) if done and todo else None
+    work = "" if left is None else f", about {_duration(left)} of work left"
+    lost = f", {len(halted)} can't be done after a training that diverged" * bool(halted)
+    say(console, f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running{lost}{work}")
+
+
+def show_listing(results: Iterable[Mapping[str, Any]], console: Console) -> None:
+    """One line a result."""
+    for row in results:
+        points = row.get("score")
+        told = "" if points is None else f"{points:.2f}"
+        say(console, f"{row['key'][:12]}  {row['kind']:6} {told:>7}  {row['label']}")

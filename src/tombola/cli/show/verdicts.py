@@ -1,0 +1,193 @@
+"""What a person sees of a study: verdicts, a matrix, claims."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from rich.console import Console
+
+from tombola.cli.show.grid import Grid
+from tombola.cli.show.screen import say
+from tombola.study.claims.claims import Claim, Finding
+from tombola.study.table.row import Row
+from tombola.study.verdicts.comparisons import ONE_SEED, SEEDS_MISSING
+from tombola.study.verdicts.plan_verdicts import Judged, Matching
+from tombola.study.verdicts.spread import Spread
+from tombola.study.verdicts.transfer import Estimate, Matrix, Source
+from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, in_percent
+
+__all__ = ["show_claims", "show_matching", "show_transfer", "show_unfinished"]
+
+MOST_MISSING = 3
+"""Gaps that are named; the rest is counted."""
+
+
+def show_matching(found: Matching, console: Console) -> None:
+    """A line for each network, then what they say together."""
+    table = Grid(
+        ("network", "task"),
+        ("sparsity", "seeds", "minus dense", "90 % interval"),
+        ("verdict", "sd"),
+        frame=None,
+    )
+    for each in found.judged:
+        table.add(*_judged(each))
+    table.show(console)
+    say(
+        console,
+        "sd: within one standard deviation of dense / pooled, the paper's two rules; no tests.",
+    )
+    if any(each.verdict and each.verdict.seeds == 1 for each in found.judged):
+        say(console, "*: this run only, over test examples; it says nothing about other seeds.")
+    for each in found.judged:
+        if each.why and not _missing(each):
+            say(console, f"no verdict on {each.pair.about()}: {each.why}.")
+        elif each.verdict and each.verdict.reason:
+            why = f"{each.verdict.reason}: {each.verdict.detail}"
+            say(console, f"undecided on {each.pair.about()}: {why}.")
+    for first, sparsity in found.highest:
+        if first.row.kind == "imp":
+            star = "*" * bool(first.verdict and first.verdict.seeds == 1)
+            gap = "diverged" if first.pair.diverged else "unfinished"
+            told = gap if first.pair.gaps else f"{_highest(sparsity)}{star}"
+            say(console, f"{_name(first.row)} on {first.row.target}: {told}")
+    for family in found.families:
+        source = f" from {family.source}" * bool(family.source)
+        at = ", ".join(map(in_percent, family.sparsities))
+        say(console, f"{family.arm}, {family.name}{source} at {at}: {family.answer.sentence()}")
+    for spread in found.spreads:
+        say(console, _spread(spread))
+        if spread.warning:
+            say(console, f"note on {spread.task}: {spread.warning}")
+
+
+def _judged(each: Judged) -> tuple[str, ...]:
+    row, verdict = each.row, each.verdict
+    there, wanted = len(each.pair.first) - len(each.pair.gaps), len(each.pair.first)
+    task = f"{row.source} → {row.target}" if row.moved else row.target
+    what = (_name(row), task, in_percent(each.pair.sparsity), f"{there}/{wanted}")
+    if verdict is None:
+        none = "diverged" if each.pair.diverged else "none"
+        return (*what, "", "", "missing" if _missing(each) else none, "")
+    status = f"{verdict.status}{'*' * (verdict.seeds == 1)}"
+    if verdict.seeds_needed:
+        status += f", n = {verdict.seeds_needed}"
+    rules = (each.within_dense_sd, each.within_pooled_sd)
+    told = "" if None in rules else "/".join("yn"[not rule] for rule in rules)
+    return (*what, f"{verdict.difference:+z.2f}", _interval(verdict.interval), status, told)
+
+
+def _missing(each: Judged) -> bool:
+    """Whether no run of it has been made."""
+    return all(row.state == "missing" for row in each.pair.first)
+
+
+def _name(row: Row) -> str:
+    """Of a control, its own name as well: an arm has several."""
+    return f"{row.arm}: {row.name}" if row.of else row.arm
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f"{ends[0]:+z.2f} to {ends[1]:+z.2f}"
+
+
+def _highest(sparsity: Decimal | None) -> str:
+    if sparsity is None:
+        return "no winning ticket shown, tested from the lowest sparsity upward"
+    return f"highest winning sparsity {in_percent(sparsity)}"
+
+
+def _spread(found: Spread) -> str:
+    told = f"dense on {found.task}: {found.runs} run{'s' * (found.runs > 1)}"
+    if found.sd is not None:
+        told += f", sd {found.sd:.2f}, margin {found.margin:g}"
+    if found.seeds_needed is None:
+        return f"{told}; ten dense runs would tell how many seeds a verdict needs"
+    return f"{told}; {found.seeds_needed} seeds settle it for a ticket that equals dense"
+
+
+def show_transfer(matrices: Iterable[Matrix], console: Console) -> None:
+    """Two matrices each: minus dense, and minus the target's own tickets."""
+    for matrix in matrices:
+        at = in_percent(matrix.sparsity)
+        for title, own in (("minus dense", False), ("minus the target's own ticket", True)):
+            say(console, f"{matrix.arm}, tickets at {at}: score {title}, 90 % interval")
+            table = Grid(("from \\ to",), matrix.targets)
+            for row in matrix.sources:
+                table.add(row.source, *_places(row, matrix.targets, own=own))
+            table.show(console)
+        for row in matrix.sources:
+            say(
+                console,
+                f"{row.source}: at least the own ticket's mean on {row.at_least_same_task} of "
+                f"{row.compared} targets, within the margin of it by Holm on "
+                f"{len(row.shown_at_least_same_task)}; {row.universality.sentence()}",
+            )
+
+
+def _places(row: Source, targets: Sequence[str], *, own: bool) -> list[list[str]]:
+    found = {each.target: each for each in row.places}
+    cells: list[list[str]] = []
+    for target in targets:
+        place = found.get(target)
+        if place is None:
+            cells.append([])
+        else:
+            cells.append(_estimate(place.minus_same_task if own else place.minus_dense))
+    return cells
+
+
+def _estimate(found: Estimate | None) -> list[str]:
+    if found is None:
+        return []
+    if found.mean is None:
+        return ["diverged" if found.diverged else "missing"]
+    lines = [f"{found.mean:+z.2f}"]
+    if found.gaps:
+        lines.append(f"{found.seeds} of {found.seeds + len(found.gaps)} seeds")
+    else:
+        lines.append(_interval(found.interval) or "one seed")
+    if found.reason and found.reason not in (SEEDS_MISSING, ONE_SEED):  # the line above says so
+        lines.append(found.reason)
+    if found.published is not None:
+        lines.append(f"paper {found.published:+z.2f}")
+    return lines
+
+
+def show_claims(found: Iterable[Claim], console: Console) -> None:
+    """Each claim, what becomes of it, and what that rests on."""
+    colours = {"reproduced": "green", "contradicted": "red", "undecided": "yellow"}
+    for claim in found:
+        lead = f"{claim.id} {claim.status}"
+        why = f" ({claim.reason})" * (claim.reason == DENSE_HAS_NOT_LEARNED)
+        say(console, (lead, f"bold {colours[claim.status]}"), f"{why}: {claim.claim}")
+        for part in claim.findings:
+            told = f"{part.status}: {part.says}" if len(claim.findings) > 1 else part.says
+            for line in (told, *_evidence(part)):
+                say(console, f"  {line}")
+
+
+def _evidence(part: Finding) -> list[str]:
+    """What a part of a claim rests on, and what is missing of it."""
+    lines = []
+    if part.effect is not None:
+        told = f"  {part.about}: {part.effect:+z.2f} {part.unit} ({_interval(part.interval)})"
+        if part.needed:
+            told += f" against {part.bound:+z.2f}; {part.holds} of {part.of} on the right side"
+            told += f", {part.needed} needed"
+        lines.append(told)
+    if part.published is not None:
+        lines.append(f"  the paper's BERT-base: {part.published:+z.2f}")
+    if part.missing:
+        more = len(part.missing) - MOST_MISSING
+        rest = f"; and {more} more" * (more > 0)
+        lines.append(f"  missing: {'; '.join(part.missing[:MOST_MISSING])}{rest}")
+    return lines
+
+
+def show_unfinished(table: Sequence[Row], console: Console, *, command: str | None) -> None:
+    """How much of the plan is missing, if anything is, and the command that goes on with it."""
+    missing = sum(row.state == "missing" for row in table)
+    if missing:
+        more = f" `{command}` goes on." if command else ""
+        told = f" {missing} of {len(table)} runs are missing.{more}"
+        say(console, ("unfinished:", "yellow"), told)

@@ -1,0 +1,1 @@
+"""Ways to find a ticket: one file each."""

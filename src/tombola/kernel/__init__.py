@@ -1,0 +1,1 @@
+"""Faster arithmetic for parts of a network."""

@@ -1,0 +1,1 @@
+"""Plans read from YAML: arms and their fields."""

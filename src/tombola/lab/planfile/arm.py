@@ -1,0 +1,112 @@
+"""What an arm of a plan is: from what there is, and the arms before, to cells."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, ClassVar, NewType, Protocol
+
+from tombola.base.errors import SpecError
+from tombola.base.registry import Registry
+from tombola.base.specs import EvaluateSpec
+from tombola.plan.plan import Cell, Subject
+
+__all__ = [
+    "ARMS",
+    "Arm",
+    "ArmName",
+    "ControlName",
+    "Ground",
+    "Sparsities",
+    "TaskName",
+    "check_seeds",
+    "tickets",
+]
+
+TaskName = NewType("TaskName", str)
+ArmName = NewType("ArmName", str)
+ControlName = NewType("ControlName", str)
+
+
+@dataclass(frozen=True)
+class Sparsities:
+    """Sparsities for all tasks, and others for some."""
+
+    every: tuple[Decimal, ...] = ()
+    by_task: Mapping[str, tuple[Decimal, ...]] = field(default_factory=dict)
+
+    def of(self, task: str) -> tuple[Decimal, ...]:
+        """Those of one task."""
+        return self.by_task.get(task, self.every)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What an arm stands on."""
+
+    subjects: Mapping[str, Subject]
+    """Task -> the network with it, for every task of the plan."""
+    seeds: tuple[int, ...]
+    """Of the plan."""
+    cells: Mapping[str, list[Cell]]
+    """Arm -> its cells, for the arms that come before."""
+
+
+class Arm(Protocol):
+    """One kind of arm."""
+
+    after: ClassVar[tuple[str, ...]]
+    """Kinds of arms that `of` may name; none if there is no `of`."""
+
+    def cells(self, name: str, ground: Ground) -> list[Cell]:
+        """What an arm of that name comes to."""
+
+
+ARMS: Registry[type[Arm]] = Registry("kind of arm")
+
+
+def check_seeds(seeds: tuple[int, ...]) -> None:
+    """Refuse seeds that are no list of different whole numbers; none at all are the plan's."""
+    if seeds:
+        EvaluateSpec(seeds=seeds)
+
+
+def tickets(
+    arm: str,
+    ground: Ground,
+    sparsity: Sparsities,
+    tasks: tuple[TaskName, ...],
+    seeds: tuple[int, ...],
+) -> Iterator[Cell]:
+    """The tickets of an arm at some sparsities, by default the last of each search.
+
+    Args:
+        arm: its name.
+        ground: with its cells.
+        sparsity: by the task that a ticket was found on, or is trained on if found on none.
+        tasks: that tickets are trained on; empty for all.
+        seeds: of the tickets; empty for all.
+
+    Raises: SpecError, if there is no such ticket.
+    """
+    searches: dict[tuple[str, str, int], dict[Decimal | None, Cell]] = {}
+    for cell in ground.cells[arm]:
+        search = (cell.source, cell.target, cell.seed)
+        searches.setdefault(search, {})[cell.sparsity] = cell
+    _check_there("task", arm, tasks, [target for _, target, _ in searches])
+    _check_there("seed", arm, seeds, [seed for _, _, seed in searches])
+    for (source, target, seed), found in searches.items():
+        if (not tasks or target in tasks) and (not seeds or seed in seeds):
+            wanted = sparsity.of(source or target) or (max(found, key=lambda each: each or 0),)
+            _check_there("sparsity", arm, wanted, found)
+            yield from (found[each] for each in wanted)
+
+
+def _check_there(what: str, arm: str, wanted: Iterable[Any], there: Iterable[Any]) -> None:
+    """Refuse what an arm hasn't got."""
+    known = list(dict.fromkeys(there))
+    for each in wanted:
+        if each not in known:
+            raise SpecError(
+                f"expected a {what} of the arm {arm!r}, got {each}. "
+                f"It has: {', '.join(map(str, known))}."
+            )

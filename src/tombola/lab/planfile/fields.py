@@ -1,0 +1,179 @@
+"""YAML -> typed fields; every mistake is told with its file, its line and the nearest name."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import Any, TypeVar, get_args, get_origin
+
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from tombola.base.errors import SpecError, cut
+from tombola.base.fields import CALLED, number
+from tombola.base.registry import unknown
+from tombola.base.specs import ImpSpec, exact
+from tombola.base.yaml_text import NotYamlError
+from tombola.base.yaml_text import compose as compose_yaml
+from tombola.lab.planfile.arm import Sparsities, TaskName
+
+__all__ = ["Fields", "compose"]
+
+T = TypeVar("T")
+
+SCALARS: Mapping[Any, tuple[str, Callable[[str], Any]]] = {
+    int: (CALLED[int], lambda text: number(text, int)),
+    float: (CALLED[float], lambda text: number(text, float)),
+    bool: (CALLED[bool], {"true": True, "false": False}.__getitem__),
+    Decimal: ("a fraction in [0, 1)", exact),
+}
+"""Type -> what it is called, and how it is read."""
+
+
+def compose(text: str, where: str) -> MappingNode:
+    """The document of a YAML file.
+
+    Raises: SpecError, if it is no YAML or has no fields.
+    """
+    try:
+        root = compose_yaml(text)
+    except NotYamlError as error:
+        line = f":{error.line}" if error.line else ""
+        raise SpecError(f"{where}{line}: expected YAML: {error}. Fix the file.") from None
+    if not isinstance(root, MappingNode):
+        raise SpecError(f"{where}: expected `field: value` lines, got {_told(root)}.")
+    return root
+
+
+class Fields:
+    """Reads the parts of a document.
+
+    Args:
+        where: name of the file.
+        names: type of a name -> what it names, and the names that exist.
+    """
+
+    def __init__(self, where: str, names: Mapping[Any, tuple[str, list[str]]]) -> None:
+        self.where, self.names = where, dict(names)
+
+    @contextmanager
+    def at(self, line: int) -> Iterator[None]:
+        """Put file and line before the message of a SpecError."""
+        try:
+            yield
+        except SpecError as error:
+            raise SpecError(f"{self.where}:{line}: {error}") from None
+
+    def line(self, node: Node) -> int:
+        """Where a node begins."""
+        return int(node.start_mark.line) + 1
+
+    def entries(self, node: Node, what: str) -> dict[str, tuple[Node, Node]]:
+        """Name -> the nodes of a name and of what it is given."""
+        if not isinstance(node, MappingNode):
+            raise self._wrong(node, what, "`field: value` lines")
+        found: dict[str, tuple[Node, Node]] = {}
+        for name, value in node.value:
+            with self.at(self.line(name)):
+                if not isinstance(name, ScalarNode):
+                    raise SpecError(f"expected a name, got {_told(name)}. Write `name: value`.")
+            found[name.value] = name, value
+        return found
+
+    def build(self, kind: type[T], node: Node, what: str, *, leave_out: set[str]) -> T:
+        """A dataclass from the fields under a name; those of an ImpSpec in it stand beside."""
+        entries = self.entries(node, what)
+        for name in leave_out:
+            entries.pop(name, None)
+        inner: dict[str, Any] = {}
+        outer = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+        spread = next((name for name, field in outer.items() if field.type is ImpSpec), None)
+        if spread:
+            del outer[spread]
+            inner = {f.name: f for f in dataclasses.fields(ImpSpec) if f.name not in outer}
+        given = self.read(entries, outer | inner, what)
+        with self.at(self.line(node)):
+            for name, field in outer.items():
+                if name not in given and field.default is dataclasses.MISSING:
+                    raise SpecError(f"{what} needs `{name}`, got none. Add it.")
+            if spread:
+                given[spread] = ImpSpec(**{name: given.pop(name) for name in inner.keys() & given})
+            return kind(**given)
+
+    def read(
+        self, entries: Mapping[str, tuple[Node, Node]], known: Mapping[str, Any], what: str
+    ) -> dict[str, Any]:
+        """Name -> value, by the types of the fields of those names."""
+        given = {}
+        for name, (key, node) in entries.items():
+            with self.at(self.line(key)):
+                if name not in known:
+                    raise unknown(f"field of {what}", name, known)
+            given[name] = self.value(node, known[name], name)
+        return given
+
+    def value(self, node: Node, field: "dataclasses.Field[Any]", name: str) -> Any:
+        """What a field is given."""
+        if field.type is Sparsities:
+            return self._sparsities(node, field.default, name)
+        if get_origin(field.type) is tuple:
+            return self.several(node, get_args(field.type)[0], name)
+        return self.one(node, field.type, name)
+
+    def one(self, node: Node, kind: Any, name: str) -> Any:
+        """A number, a name, or true or false."""
+        called, read = SCALARS.get(kind, ("a name", str))
+        if not isinstance(node, ScalarNode) or not node.value:
+            raise self._wrong(node, name, called)
+        if kind not in SCALARS and node.tag != "tag:yaml.org,2002:str":
+            raise self._wrong(node, name, called, " Put it into quotes.")
+        with self.at(self.line(node)):
+            if kind is Decimal:
+                return exact(node.value, name)
+            if kind in self.names:
+                thing, there = self.names[kind]
+                if node.value not in there:
+                    raise unknown(thing, node.value, there)
+        try:
+            return read(node.value)
+        except (ValueError, KeyError):
+            raise self._wrong(node, name, called) from None
+
+    def several(self, node: Node, kind: Any, name: str) -> tuple[Any, ...]:
+        """A list, none of them twice."""
+        if not isinstance(node, SequenceNode):
+            hint = f" Write [{node.value}]." if isinstance(node, ScalarNode) and node.value else ""
+            raise self._wrong(node, name, "a list", hint)
+        found: list[Any] = []
+        for each in node.value:
+            value = self.one(each, kind, name)
+            if value in found:
+                with self.at(self.line(each)):
+                    raise SpecError(f"{name} has different entries, got {value} twice. Keep one.")
+            found.append(value)
+        if not found:
+            raise self._wrong(node, name, "a list with something in it")
+        return tuple(found)
+
+    def _sparsities(self, node: Node, default: Any, name: str) -> Sparsities:
+        """One sparsity, a list of them, or either for each task; other tasks have the default."""
+        if not isinstance(node, MappingNode):
+            return Sparsities(self._fractions(node, name))
+        by_task = {}
+        for key, value in node.value:
+            by_task[self.one(key, TaskName, name)] = self._fractions(value, name)
+        return Sparsities(default.every, by_task)
+
+    def _fractions(self, node: Node, name: str) -> tuple[Decimal, ...]:
+        if isinstance(node, SequenceNode):
+            return self.several(node, Decimal, name)
+        return (self.one(node, Decimal, name),)
+
+    def _wrong(self, node: Node, name: str, expected: str, hint: str = "") -> SpecError:
+        got = _told(node)
+        return SpecError(f"{self.where}:{self.line(node)}: {name} is {expected}, got {got}.{hint}")
+
+
+def _told(node: Node | None) -> str:
+    if isinstance(node, ScalarNode):
+        return cut(node.value) if node.value else "nothing"
+    return "nothing" if node is None else "a list" if isinstance(node, SequenceNode) else "fields"

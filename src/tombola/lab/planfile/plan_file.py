@@ -1,0 +1,322 @@
+"""Experiments as YAML: reads a plan file, says what is wrong with it, and makes it a plan."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from yaml.nodes import MappingNode, Node
+
+from tombola.base.errors import SpecError
+from tombola.base.registry import unknown
+from tombola.base.specs import (
+    CONTROLS,
+    OPTIONAL_CONTROLS,
+    SEEDS,
+    TUNE,
+    FindSpec,
+    TaskSpec,
+    TrainSpec,
+)
+from tombola.base.yaml_text import read_yaml_text
+from tombola.lab.planfile.arm import Arm, ArmName, ControlName, Ground, TaskName
+from tombola.lab.planfile.arms import ARMS
+from tombola.lab.planfile.fields import Fields, compose
+from tombola.plan.plan import Cell, Job, Plan, Subject, scoring
+from tombola.tasks.own_task import named_task
+from tombola.tasks.recipes import recipe_for
+from tombola.tasks.task import Task, on_hub
+
+__all__ = ["PlanFile", "data_in", "expand", "plan_names", "read_plan"]
+
+VERSION = 1
+"""Of the format of plan files."""
+
+CATALOG = Path(__file__).parents[2] / "catalog" / "plans"
+
+Changes = Mapping[str, Any]
+"""Knob -> value where a recipe is changed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanFile:
+    """What stands in a plan file."""
+
+    tasks: Mapping[str, Changes]
+    """The tasks; a list of names, or a name and what is changed of its recipe."""
+
+    arms: Mapping[str, Arm]
+    """What is compared: name -> kind and knobs."""
+
+    about: str = ""
+    """What the plan is to find out, in a line."""
+
+    model: str = FindSpec.model
+    """The network: an embedded model, a folder that save_pretrained() wrote, or a hub id."""
+
+    scope: str = FindSpec.scope
+    """The weights that may be pruned: encoder, or encoder+pooler."""
+
+    seeds: tuple[int, ...] = FindSpec.seeds
+    """Of the searches and trainings of every arm that names no others."""
+
+    eval_split: str = TaskSpec.eval_split
+    """Split that scores come from: test, dev, or validation, which is the whole development set."""
+
+    drop_bad_rows: bool = TaskSpec.drop_bad_rows
+    """Leave out rows with a label, text or answer that can't be used, and count them."""
+
+    data: Mapping[str, str | Path]
+    """Task -> its files, or `hub:OWNER/NAME`, where they are not those that the task names."""
+
+    where: str
+    """Name of the file."""
+
+    lines: Mapping[tuple[str, str], int]
+    """(tasks or arms, name) -> its line."""
+
+    @contextmanager
+    def at(self, part: str, name: str) -> Iterator[None]:
+        """Put file and line of a task or an arm before the message of a SpecError."""
+        try:
+            yield
+        except SpecError as error:
+            raise SpecError(f"{self.where}:{self.lines[part, name]}: {error}") from None
+
+
+def plan_names() -> list[str]:
+    """The plans of the catalog."""
+    return sorted(path.stem for path in CATALOG.glob("*.yaml"))
+
+
+def read_plan(plan: str | Path) -> PlanFile:
+    """Read a plan of the catalog, or a YAML file.
+
+    Args:
+        plan: a name, or a path; what ends in .yaml or has a folder before it is a path.
+
+    Raises: SpecError, with file, line and the nearest name, for whatever is wrong.
+    """
+    path = Path(plan)
+    if isinstance(plan, str) and path.suffix not in (".yaml", ".yml") and len(path.parts) < 2:
+        if plan not in plan_names():
+            raise unknown("plan", plan, plan_names())
+        path = CATALOG / f"{plan}.yaml"
+    try:
+        text = read_yaml_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SpecError(f"expected a plan file, got {str(plan)!r}: {reason}.") from None
+    return _parse(text, path.name if path.parent == CATALOG else str(plan), path.parent)
+
+
+def expand(plan: PlanFile, subject: Callable[[Task, TrainSpec], Subject]) -> Plan:
+    """The jobs and cells of a plan file.
+
+    Args:
+        plan: what stands in the file.
+        subject: finds out the fingerprints of the plan's network, and of a task with its recipe.
+
+    Raises: SpecError, if a task does not exist or an arm asks for what another hasn't got.
+    """
+    subjects = {}
+    for name, changes in plan.tasks.items():
+        with plan.at("tasks", name):
+            asked = TaskSpec(eval_split=plan.eval_split, drop_bad_rows=plan.drop_bad_rows)
+            task = named_task(name, asked)
+            if name in plan.data:
+                task = replace(task, data=str(plan.data[name]))
+            subjects[name] = subject(task, recipe_for(task, plan.model, changes))
+    cells: dict[str, list[Cell]] = {}
+    ground = Ground(subjects, plan.seeds, cells)
+    for name in sorted(plan.arms, key=lambda name: len(_chain(name, plan.arms))):
+        with plan.at("arms", name):
+            cells[name] = plan.arms[name].cells(name, ground)
+    made = [cell for name in plan.arms for cell in cells[name]]
+    return Plan.of([*_scorings(made), *made])
+
+
+def _scorings(cells: Iterable[Cell]) -> Iterator[Job]:
+    """The first dense network of each task whose margin goes by the rule, scored on dev."""
+    first = {cell.target: cell.yardstick for cell in reversed([*cells])}
+    for training in first.values():
+        if training.subject.task.by_rule and training.subject.dev:
+            yield scoring(training)
+
+
+# --- reading -----------------------------------------------------------------
+
+SIMPLE = {
+    field.name: field
+    for field in dataclasses.fields(PlanFile)
+    if field.name in ("about", "model", "scope", "seeds", "eval_split", "drop_bad_rows")
+}
+RECIPE = {field.name: field for field in dataclasses.fields(TrainSpec) if field.name not in SEEDS}
+
+
+def _parse(text: str, where: str, folder: Path) -> PlanFile:
+    """What stands in a plan; folders that it names are relative to its own."""
+    root = compose(text, where)
+    fields = Fields(where, {ControlName: ("control", [*CONTROLS, *OPTIONAL_CONTROLS])})
+    entries = fields.entries(root, "the plan")
+    _check_version(fields, root, entries)
+    known = ("version", *SIMPLE, "tasks", "train", "arms")
+    for name, (key, _) in entries.items():
+        with fields.at(fields.line(key)):
+            if name not in known:
+                raise unknown("field of a plan", name, known)
+    for name in ("tasks", "arms"):
+        if name not in entries or not entries[name][1].value:
+            raise SpecError(f"{where}: a plan needs `{name}`, got none. Add some.")
+    lines: dict[tuple[str, str], int] = {}
+    data: dict[str, str | Path] = {}
+    train = _recipe(fields, entries["train"][1], "train") if "train" in entries else {}
+    tasks = _tasks(fields, entries["tasks"][1], train, lines, data)
+    fields.names[TaskName] = ("task of the plan", list(tasks))
+    arms = _arms(fields, entries["arms"][1], lines)
+    simple = {name: entries[name] for name in SIMPLE if name in entries}
+    given = fields.read(simple, SIMPLE, "a plan")
+    for name in given.keys() - {"about", "eval_split", "drop_bad_rows"}:
+        with fields.at(fields.line(entries[name][0])):
+            FindSpec(**{name: given[name]})
+    data = {task: p if on_hub(p) else folder / p for task, p in data.items()}
+    return PlanFile(tasks=tasks, arms=arms, data=data, where=where, lines=lines, **given)
+
+
+def _check_version(
+    fields: Fields, root: MappingNode, entries: Mapping[str, tuple[Node, Node]]
+) -> None:
+    """Refuse a plan of another version before its fields are read."""
+    if "version" not in entries:
+        raise SpecError(f"{fields.where}: a plan needs `version: {VERSION}`, got none. Add it.")
+    node = entries["version"][1]
+    version = fields.one(node, int, "version")
+    with fields.at(fields.line(node)):
+        if version > VERSION:
+            raise SpecError(
+                f"this tombola reads plans of version {VERSION}, got version {version}. "
+                "Update tombola."
+            )
+        if version < 1:
+            raise SpecError(f"version is {VERSION}, got {version}.")
+
+
+def _recipe(fields: Fields, node: Node, what: str) -> Changes:
+    """What is changed of a recipe."""
+    entries = fields.entries(node, what)
+    for key, given in entries.values():
+        if key.value == "learning_rate" and given.value == TUNE:
+            with fields.at(fields.line(key)):
+                raise SpecError(
+                    f"learning_rate: {TUNE} is for `tombola find`, which chooses on dev. Write the "
+                    "number that it finds."
+                )
+    changes = fields.read(entries, RECIPE, "a recipe")
+    with fields.at(fields.line(node)):
+        TrainSpec(**changes)
+    return changes
+
+
+def _tasks(
+    fields: Fields,
+    node: Node,
+    train: Changes,
+    lines: dict[tuple[str, str], int],
+    data: dict[str, str | Path],
+) -> dict[str, Changes]:
+    """Task -> what is changed of its recipe: by the plan, and by the task's own field.
+
+    Lines, and folders as they stand there, go into `lines` and `data`.
+    """
+    if not isinstance(node, MappingNode):
+        names = fields.several(node, str, "tasks")
+        lines |= {
+            ("tasks", name): fields.line(each) for name, each in zip(names, node.value, strict=True)
+        }
+        return dict.fromkeys(names, train)
+    tasks: dict[str, Changes] = {}
+    for name, (key, settings) in fields.entries(node, "tasks").items():
+        lines["tasks", name] = fields.line(key)
+        tasks[name] = train
+        if settings.value != "":
+            for setting, (inner, given) in fields.entries(settings, f"task {name!r}").items():
+                with fields.at(fields.line(inner)):
+                    if setting not in ("train", "data"):
+                        raise unknown("field of a task", setting, ["train", "data"])
+                if setting == "train":
+                    tasks[name] = {**train, **_recipe(fields, given, "train")}
+                else:
+                    data[name] = fields.one(given, str, "data")
+    return tasks
+
+
+def data_in(folder: str | Path, plan: PlanFile) -> PlanFile:
+    """The plan with the data of a folder, which has a folder for each task that it has data of.
+
+    The folder of a task in a file is called as the file is, without .yaml. A plan of one task may
+    be given its files, or `hub:OWNER/NAME`, too.
+
+    Raises: SpecError, if no task of the plan has data there.
+    """
+    place = Path(folder)
+    inside = {task: place / _folder_of(task) for task in plan.tasks}
+    found: dict[str, str | Path] = {task: at for task, at in inside.items() if at.is_dir()}
+    if not found and len(plan.tasks) == 1 and (on_hub(folder) or place.exists()):
+        found = dict.fromkeys(plan.tasks, str(folder) if on_hub(folder) else place)
+    if not found:
+        raise SpecError(
+            f"expected a folder for each task in {str(folder)!r} "
+            f"({', '.join(map(_folder_of, plan.tasks))}), got "
+            f"none of them. Name another --data."
+        )
+    return replace(plan, data={**plan.data, **found})
+
+
+def _folder_of(task: str) -> str:
+    """What the folder with a task's files is called."""
+    path = Path(task)
+    return path.stem if path.suffix in (".yaml", ".yml") else task
+
+
+def _arms(fields: Fields, node: Node, lines: dict[tuple[str, str], int]) -> dict[str, Arm]:
+    """Name -> arm."""
+    entries = fields.entries(node, "arms")
+    lines |= {("arms", name): fields.line(key) for name, (key, _) in entries.items()}
+    fields.names[ArmName] = ("arm", list(entries))
+    arms: dict[str, Arm] = {}
+    kinds: dict[str, str] = {}
+    for name, (key, settings) in entries.items():
+        what = f"arm {name!r}"
+        inside = fields.entries(settings, what)
+        with fields.at(fields.line(key)):
+            if "kind" not in inside:
+                raise SpecError(f"{what} needs a `kind`, got none. There are: {', '.join(ARMS)}.")
+        kinds[name] = fields.one(inside["kind"][1], str, "kind")
+        with fields.at(fields.line(inside["kind"][0])):
+            kind = ARMS[kinds[name]]
+        told = f"arm {name!r} of kind {kinds[name]}"
+        arms[name] = fields.build(kind, settings, told, leave_out={"kind"})
+    for name, arm in arms.items():
+        with fields.at(lines["arms", name]):
+            chain = _chain(name, arms)
+            if chain[-1] in chain[:-1]:
+                circle = " -> ".join(chain[chain.index(chain[-1]) :])
+                raise SpecError(f"arms are of each other: {circle}. Let one be of an imp arm.")
+            if len(chain) > 1 and kinds[chain[1]] not in arm.after:
+                raise SpecError(
+                    f"arm {name!r} is of an arm of kind {' or '.join(arm.after)}, got "
+                    f"{chain[1]!r} of kind {kinds[chain[1]]}. Name another."
+                )
+    return arms
+
+
+def _chain(name: str, arms: Mapping[str, Arm]) -> list[str]:
+    """An arm, the one that it is of, and so on, until the last or one that was there before."""
+    chain = [name]
+    while (of := getattr(arms[chain[-1]], "of", None)) is not None:
+        chain.append(of)
+        if of in chain[:-1]:
+            break
+    return chain

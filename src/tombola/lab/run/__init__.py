@@ -1,0 +1,1 @@
+"""The jobs of a plan, carried out by this process, by workers or by Ray."""

@@ -1,0 +1,198 @@
+"""What a plan will cost: jobs, hours and disk, from throughput that was measured."""
+
+import dataclasses
+import tempfile
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tombola.base.specs import TrainSpec, key
+from tombola.lab.run.engine import missing
+from tombola.lab.run.payload import order_of
+from tombola.lab.store.store import Result, Store
+from tombola.plan.job import Job
+from tombola.plan.plan import Plan
+
+__all__ = ["Estimate", "Pace", "estimate", "remaining"]
+
+TRIAL_STEPS = 6
+"""Steps of the short training by which a pace is measured that the store knows nothing of."""
+TRIAL_EXAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast trainings of one kind go here, and how large their network is."""
+
+    step: float
+    """Seconds of an optimizer step."""
+    around: float
+    """Seconds of everything else: evaluation, loading, storing."""
+    backbone_size: int
+    scope_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a plan consists of and what it will take."""
+
+    kinds: dict[str, int]
+    """Kind of job -> how many there are."""
+    stored: int
+    """Jobs whose results are there."""
+    shared: int
+    """Jobs that stand for several cells of the plan, and are done once."""
+    seconds: float
+    """Until the end, with so many workers; no less than the longest chain of jobs."""
+    disk: int
+    """Bytes that stay: masks and scores."""
+    weights: int
+    """Bytes that come and go: trained weights that later jobs read."""
+
+
+def estimate(plan: Plan, store: Store, *, workers: int, threads: int) -> Estimate:
+    """What is left of a plan to be done, and its price.
+
+    A pace comes from results in the store, else from a few steps that are trained now.
+    """
+    todo = missing(plan, store)
+    known = {r.key: r for job in plan.jobs if job.key not in todo and (r := store.read(job.key))}
+    paces: dict[tuple[Any, ...], Pace] = {}
+    for job in plan.jobs:
+        if job.kind == "train" and _sort(job.spec) not in paces:
+            paces[_sort(job.spec)] = _pace(job, plan.jobs, known, store, threads)
+    seconds = dict.fromkeys(known, 0.0)
+    longest: dict[str, float] = {}
+    for job in plan.jobs:
+        seconds[job.key] = _seconds(job, paces) if job.key in todo else 0.0
+        before = max((longest[parent.key] for parent in job.parents.values()), default=0.0)
+        longest[job.key] = before + seconds[job.key]
+    size = max((pace.scope_size for pace in paces.values()), default=0)
+    whole = max((pace.backbone_size for pace in paces.values()), default=0)
+    masks = sum(job.kind == "prune" for job in plan.jobs if job.key in todo)
+    return Estimate(
+        kinds=_counted(_kind(job) for job in plan.jobs),
+        stored=len(plan.jobs) - len(todo),
+        shared=sum(count > 1 for count in _counted(c.key for c in plan.cells).values()),
+        seconds=max(sum(seconds.values()) / max(workers, 1), max(longest.values(), default=0.0)),
+        disk=masks * (size // 8 + 8192) + (len(todo) - masks) * 65536,
+        weights=4 * whole * (max(workers, 1) + 1) if todo else 0,
+    )
+
+
+def remaining(plan: Plan, store: Store, todo: Collection[str]) -> float | None:
+    """Seconds that some jobs will take, one after another, at the pace of those that are done.
+
+    Returns: None, if the pace of one of them is not known yet.
+    """
+    known = [r for job in plan.jobs if job.key not in todo and (r := store.read(job.key))]
+    alike: dict[tuple[Any, ...], list[Result]] = {}
+    for result in known:
+        if result.kind == "train":
+            alike.setdefault(_sort(result.spec), []).append(result)
+    paces = {sort: _median(results) for sort, results in alike.items()}
+    left = [job for job in plan.jobs if job.key in todo and job.kind == "train"]
+    if any(_sort(job.spec) not in paces for job in left):
+        return None
+    return sum(_seconds(job, paces) for job in left)
+
+
+def _kind(job: Job) -> str:
+    if job.kind == "prune":
+        return "prunings"
+    if job.kind == "score":
+        return "scorings on dev"
+    if job.kind == "interpolate":
+        return "lines between trainings"
+    if "mask" in job.parents:
+        return "trainings under a mask"
+    return "dense trainings" if "course" not in job.spec else "other dense trainings"
+
+
+def _counted(things: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for thing in things:
+        counts[thing] = counts.get(thing, 0) + 1
+    return counts
+
+
+def _sort(made_of: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Trainings of one sort go at one pace; from the spec of a training."""
+    spec = TrainSpec(**made_of["train"])
+    return (
+        *(made_of["model"], made_of["data"], spec.batch_size),
+        *(spec.max_length, spec.test_limit, spec.precision),
+    )
+
+
+def _seconds(job: Job, paces: Mapping[tuple[Any, ...], Pace]) -> float:
+    if job.kind == "prune":
+        return max((pace.scope_size for pace in paces.values()), default=0) * 1e-8
+    if job.kind == "score":
+        return paces[_sort(job.parents["trained"].spec)].around
+    if job.kind == "interpolate":  # each point is scored, and then its loss taken
+        return 2 * job.steps * paces[_sort(job.parents["left"].spec)].around
+    pace = paces[_sort(job.spec)]
+    return job.steps * pace.step + pace.around
+
+
+def _pace(
+    job: Job, jobs: Iterable[Job], known: Mapping[str, Result], store: Store, threads: int
+) -> Pace:
+    alike = [known[j.key] for j in jobs if j.kind == "train" and j.key in known]
+    alike = [r for r in alike if r.numerics.get("threads") == threads]
+    mine = [r for r in alike if _sort(r.spec) == _sort(job.spec)]
+    if not mine:
+        return _measured(job, threads)
+    return _median(mine)
+
+
+def _median(alike: Sequence[Result]) -> Pace:
+    """The pace of trainings of one sort."""
+    return Pace(
+        step=median(r.facts["training_seconds"] / r.facts["steps"] for r in alike),
+        around=median(r.seconds - r.facts["training_seconds"] for r in alike),
+        backbone_size=alike[0].facts["backbone_size"],
+        scope_size=alike[0].facts["scope_size"],
+    )
+
+
+def _measured(job: Job, threads: int) -> Pace:
+    """The pace of a training of a few steps, scored on a few examples."""
+    from tombola.lab.run.perform import perform
+    from tombola.lab.run.workspace import Benches
+    from tombola.training.evaluation import evaluate
+
+    spec = TrainSpec(**job.spec["train"])
+    few = dataclasses.replace(spec, test_limit=TRIAL_EXAMPLES)
+    order = order_of(job, keep_weights=False, threads=threads, processes=1)
+    made_of = {
+        "model": job.spec["model"],
+        "train": {**job.spec["train"], "test_limit": TRIAL_EXAMPLES},
+        "course": {"last": min(TRIAL_STEPS, spec.steps(job.subject.examples))},
+    }
+    name = key("train", order.job_version, **made_of, parents={})
+    trial = dataclasses.replace(order, key=name, parents={}, spec=made_of)
+    with tempfile.TemporaryDirectory() as scratch:
+        store, benches = Store(Path(scratch) / "store"), Benches()
+        bench = benches.of(trial)
+        for examples in (bench.training(few), bench.test(few)):
+            len(examples)
+        began = time.monotonic()
+        perform(trial, store, benches, lambda done, steps: None)
+        taken = time.monotonic() - began
+        evaluate(bench.network, bench.task, bench.test(few))
+        scoring = time.monotonic() - began - taken
+        result = store.read(trial.key)
+    assert result is not None
+    facts = result.facts
+    tested = len(bench.test(spec)) / len(bench.test(few))
+    return Pace(
+        step=facts["training_seconds"] / facts["steps"],
+        around=taken - facts["training_seconds"] + scoring * (tested - 1),
+        backbone_size=facts["backbone_size"],
+        scope_size=facts["scope_size"],
+    )

@@ -1,0 +1,307 @@
+"""A job and what its parents left in the store -> files in the store; the bridge to training."""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from tombola.base.errors import DataError, ModelError, OutputError, SpecError
+from tombola.base.specs import CourseSpec, TrainSpec
+from tombola.lab.run.payload import Order
+from tombola.lab.run.workspace import Bench, Benches
+from tombola.lab.store.artifacts import mask_files, outcome_files, read_mask, result_of
+from tombola.lab.store.numerics import refuse_others
+from tombola.lab.store.store import Result, Store
+from tombola.lab.subjects import forget_fingerprints
+from tombola.models.network import stream, weights_digest
+from tombola.tasks.baselines import trivial_score
+from tombola.tasks.metrics import Outcome, resolution, score_of
+from tombola.tasks.task import on_hub
+from tombola.ticket.mask import Mask, Tensors
+from tombola.ticket.prune import random_like
+from tombola.training.checkpoint import Checkpoint
+from tombola.training.distributed import accelerator
+from tombola.training.divergence import Diverged
+from tombola.training.evaluation import evaluate
+from tombola.training.loop import fit, numerics
+from tombola.training.loss import mean_loss
+
+__all__ = ["Step", "perform"]
+
+Step = Callable[[int, int], None]
+"""Called with the steps done and the steps in all."""
+Made = tuple[dict[str, Any], dict[str, bytes]]
+"""What a job found out, and its files."""
+
+
+def perform(order: Order, store: Store, benches: Benches, step: Step, *, main: bool = True) -> None:
+    """Do a job and keep what came of it.
+
+    Args:
+        order: what to do; its parents are in the store.
+        store: where everything is kept.
+        benches: the networks at hand.
+        step: told of every optimizer step.
+        main: whether this process keeps the result; the other ranks of a training do not.
+
+    Raises: TombolaError, if the model, the data or the disk can't be used.
+    """
+    torch.set_num_threads(order.threads)
+    now = numerics(TrainSpec(**order.spec.get("train", {})))
+    refuse_others(store, order, now)
+    began = time.monotonic()
+    with _peak_memory() as memory:
+        facts, files = KINDS[order.kind](order, store, benches.of(order), step, main)
+    if main:
+        seconds = time.monotonic() - began + facts.get("earlier_seconds", 0.0)
+        made = {"facts": facts, "numerics": now, "seconds": seconds, "peak_memory": memory[0]}
+        _keep(order, store, Result(**order.named(), **made), files)
+
+
+def _keep(order: Order, store: Store, result: Result, files: dict[str, bytes]) -> None:
+    """Save a result, unless another engine has saved one of other numerics meanwhile; after that,
+    look once more, in case it did so at the same moment."""
+    before = store.has(order.key)
+    try:
+        refuse_others(store, order, result.numerics)
+        store.save(result, files)
+        refuse_others(store, order, result.numerics)
+    except OutputError:
+        if not before:
+            store.remove(order.key)
+            store.drop_weights(order.key)
+        raise
+
+
+def _check(order: Order, store: Store, bench: Bench) -> None:
+    """Refuse a network or data that have changed, and make the next run look at them afresh."""
+    try:
+        bench.check(order.spec)
+    except (ModelError, DataError):
+        forget_fingerprints(store.folder)
+        raise
+
+
+# --- the kinds ----------------------------------------------------------------
+
+
+def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
+    _check(order, store, bench)
+    spec = TrainSpec(**order.spec["train"])
+    course = CourseSpec(**order.spec.get("course", {}))
+    network, scope = bench.network, order.spec.get("scope", order.scope)
+    mask = _mask(order, store, bench, scope)
+    known = _known(order, bench, spec, mask)
+    network.rewind(spec.seed, init=order.spec.get("init", "pretrained"), scope=scope)
+    for role in ("start", "head"):
+        if role in order.parents:
+            network.load(_weights(store, order.parents[role]), only_head=role == "head")
+    if "body" in order.parents:
+        network.load_body(_weights(store, order.parents["body"]))
+    done = fit(
+        network,
+        bench.task,
+        bench.training(spec),
+        mask,
+        spec,
+        scope=scope,
+        course=course,
+        checkpoint=Checkpoint(store.partial(order.key), identity=order.key),
+        watch=step,
+    )
+    outcome = None if done.diverged else evaluate(network, bench.task, bench.test(spec))
+    if outcome is not None and np.isnan(outcome).any():
+        done, outcome = replace(done, diverged=Diverged(done.steps, "logits")), None
+    if outcome is None:
+        return {**known, "score": None, **asdict(done), "weights": None}, {}
+    weights = network.weights()
+    digest = weights_digest(weights)
+    if main:
+        _keep_weights(order, store, weights, digest)
+    scores = _scores(bench, spec, outcome)
+    return {**known, **scores, **asdict(done), "weights": digest}, outcome_files(outcome)
+
+
+def _known(order: Order, bench: Bench, spec: TrainSpec, mask: Mask) -> dict[str, Any]:
+    """What can be told before a training, and so is: what it lacks costs no training."""
+    bench.beside(spec)  # encoded here, so that what they lack shows
+    counts = {split: asdict(found) for split, found in bench.counts(spec).items()}
+    return {
+        "task": bench.task.name,
+        "metric": bench.task.metric,
+        "seed": spec.seed,
+        **({"data": order.folder} if on_hub(order.folder) else {}),
+        "inputs": counts,
+        "trivial": bench.trivial(spec),
+        "sparsity": mask.sparsity,
+        "dead": mask.dead,
+        "scope_size": mask.size,
+        "backbone_size": bench.backbone_size,
+    }
+
+
+def _scores(bench: Bench, spec: TrainSpec, outcome: Outcome) -> dict[str, Any]:
+    """The score, and what is told besides: other metrics, and the metric on other rows; in points.
+
+    What is not finite is NaN, which the store keeps as None.
+    """
+    task = bench.task
+    more = {name: score_of(outcome, name) for name in task.more}
+    for name, examples in bench.beside(spec).items():
+        beside = evaluate(bench.network, task, examples)
+        more[f"{name} {task.metric}"] = score_of(beside, task.metric)
+    return {
+        "score": score_of(outcome, task.metric),
+        "resolution": resolution(task.metric, outcome),
+        **({"more": more} if more else {}),
+    }
+
+
+def _score(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
+    trained = result_of(store, order.parents["trained"])
+    spec = TrainSpec(**trained.spec["train"])
+    if trained.diverged is not None:
+        raise SpecError(f"{trained.label} {trained.diverged}. Take a lower learning rate.")
+    _check(order, store, bench)
+    network, task = bench.network, bench.task
+    network.model.to(accelerator().device)
+    network.load(_weights(store, trained.key))
+    examples = bench.split(order.spec["split"], spec)
+    outcome = evaluate(network, task, examples)
+    facts = {
+        "task": task.name,
+        "metric": task.metric,
+        "seed": spec.seed,
+        "split": order.spec["split"],
+        "score": score_of(outcome, task.metric),
+        "trivial": trivial_score(network, task, examples),
+    }
+    return facts, {}
+
+
+def _prune(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
+    spec, network = order.spec, bench.network
+    scope = spec.get("scope", order.scope)
+    if "like" in order.parents:
+        like = read_mask(store, order.parents["like"])
+        purpose = f"layer-random mask like {like.digest()}"  # of two tickets, two permutations
+        drawn = torch.Generator().manual_seed(stream(spec.get("seed", 0), purpose))
+        mask = random_like(like, drawn)
+    elif "trained" in order.parents:
+        trained = result_of(store, order.parents["trained"])
+        base = trained.parents.get("mask")
+        network.load(_weights(store, trained.key))
+        mask = bench.prune(spec, read_mask(store, base) if base else bench.full(scope), scope)
+    else:
+        _check(order, store, bench)
+        random = spec["of"] == "random-init"
+        network.rewind(spec.get("seed", 0), init="reinit" if random else "pretrained", scope=scope)
+        mask = bench.prune(spec, bench.full(scope), scope)
+    return mask_files(mask)
+
+
+def _interpolate(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
+    spec = TrainSpec(**result_of(store, order.parents["left"]).spec["train"])
+    left, right = (_weights(store, order.parents[end]) for end in ("left", "right"))
+    network, examples, points = bench.network, bench.test(spec), order.spec["points"]
+    network.model.to(accelerator().device)
+    positions = [number / (points - 1) for number in range(points)]
+    scores, losses = [], []
+    for number, position in enumerate(positions, start=1):
+        network.load(between(left, right, position))
+        scores.append(score_of(evaluate(network, bench.task, examples), bench.task.metric))
+        losses.append(mean_loss(network, bench.task, examples))
+        step(number, points)
+    facts = {
+        "task": bench.task.name,
+        "metric": bench.task.metric,
+        "seed": spec.seed,
+        "positions": positions,
+        "scores": scores,
+        "losses": losses,
+    }
+    return facts, {}
+
+
+def between(left: Tensors, right: Tensors, position: float) -> Tensors:
+    """The point of the line between two networks: `left` at 0, `right` at 1, to the bit."""
+    if position in (0, 1):
+        return right if position else left
+    return {name: torch.lerp(weight, right[name], position) for name, weight in left.items()}
+
+
+KINDS: Mapping[str, Callable[[Order, Store, Bench, Step, bool], Made]] = {
+    "train": _train,
+    "score": _score,
+    "prune": _prune,
+    "interpolate": _interpolate,
+}
+
+
+def _mask(order: Order, store: Store, bench: Bench, scope: str) -> Mask:
+    return read_mask(store, order.parents["mask"]) if "mask" in order.parents else bench.full(scope)
+
+
+def _weights(store: Store, key: str) -> Tensors:
+    """The weights that a training left.
+
+    Raises: OutputError, if they are gone, or others than were recorded.
+    """
+    path, recorded = store.weights(key), result_of(store, key).facts["weights"]
+    weights: Tensors = load_file(path) if path else {}
+    if weights_digest(weights) != recorded:
+        store.drop_weights(key)
+        raise OutputError(
+            f"expected the weights {recorded[:12]} of the training {key[:12]} in the store, got "
+            f"{'others' if path else 'none'}. Run the same command again: it trains them again."
+        )
+    return weights
+
+
+def _keep_weights(order: Order, store: Store, weights: Tensors, digest: str) -> None:
+    """Write the weights if a later job reads them, once they are known to be the right ones."""
+    before = store.read(order.key)
+    if before is not None and before.facts["weights"] != digest:
+        raise OutputError(
+            f"expected {order.label} to come out as before, with weights "
+            f"{(before.facts['weights'] or 'not finite')[:12]}, got {digest[:12]}. Train with the "
+            f"threads and versions of the first time, {_changed(before, order)}, or use another "
+            "store."
+        )
+    if order.keep_weights:
+        store.save_weights(order.key, lambda path: save_file(weights, path))
+
+
+def _changed(before: Result, order: Order) -> str:
+    """What the bits depended on the first time, where it differs from now."""
+    now = numerics(TrainSpec(**order.spec["train"]))
+    changed = {name: value for name, value in before.numerics.items() if now.get(name) != value}
+    return ", ".join(f"{name} {value}" for name, value in changed.items()) or "which are the same"
+
+
+# --- memory ------------------------------------------------------------------
+
+
+@contextmanager
+def _peak_memory() -> Iterator[list[int]]:
+    """Largest resident memory of this process meanwhile, in bytes, where Linux tells it."""
+    peak = [0]
+    clear = Path("/proc/self/clear_refs")
+    try:
+        clear.write_text("5")
+    except OSError:
+        clear = Path()
+    yield peak
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak[0] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if clear.name:
+        status = Path("/proc/self/status").read_text()
+        peak[0] = int(status.split("VmHWM:")[1].split()[0]) * 1024

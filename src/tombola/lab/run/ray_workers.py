@@ -1,0 +1,207 @@
+"""A crew on a Ray cluster: one that is started here, or one that is there already."""
+
+import contextlib
+import os
+import secrets
+import signal
+import socket
+import tempfile
+import threading
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tombola.base.errors import SpecError, TombolaError
+from tombola.lab.run.engine import News
+from tombola.lab.run.local_workers import Worker, revive
+from tombola.lab.run.payload import Order
+from tombola.lab.store.numerics import refuse_others
+from tombola.lab.store.result import decode
+from tombola.lab.store.store import Store
+from tombola.plan.job import READS_WEIGHTS
+
+__all__ = ["Cluster", "far_work"]
+
+Files = dict[str, bytes]
+Cargo = dict[str, Any]
+"""What a worker without our file system reads: results and weights, by key, as bytes."""
+
+LOSSES = 5
+"""How often Ray begins a job again whose worker or node is lost."""
+
+
+class Cluster:
+    """Each job is a Ray task; Ray chooses the node, by the processors that the plan asks for.
+
+    Workers read and write the store where they see it. One that doesn't see it says so; from then
+    on each is sent what its job reads, and sends back what came of it.
+    """
+
+    def __init__(self, store: Store, *, address: str, workers: int, cores: int, gpus: int) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise SpecError(
+                "the engine 'ray' needs Ray, which is not installed. "
+                "Install it with `pip install 'tombola[ray]'`."
+            ) from None
+        self.ray: Any = ray
+        self.store = store
+        self._token = store.folder / "tmp" / f"token-{secrets.token_hex(8)}"
+        self._shared = True
+        handler = signal.getsignal(signal.SIGTERM)
+        self._start(address, cores * max(workers, 1))
+        _handle_sigterm(handler)
+        remote: Any = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=LOSSES)
+        self._far_work = remote(far_work)
+        there = int(self.ray.cluster_resources().get("CPU", 1))
+        self._workers = workers or max(1, there // cores)
+        self._pending: dict[Any, Order] = {}
+
+    def _start(self, address: str, cores: int) -> None:
+        if self.ray.is_initialized():
+            return
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+        if address:
+            options["address"] = address
+        else:
+            options |= {"num_cpus": max(cores, os.cpu_count() or 1), "include_dashboard": False}
+        try:
+            _knock(address)
+            self.ray.init(**options)
+        except Exception as error:  # Ray raises that very class where a node is slow to start
+            reason = " ".join(str(error).split())
+            raise SpecError(
+                f"expected a Ray cluster at {address or 'this machine'}, got: {reason} "
+                "Start one with `ray start --head`, set RAY_AUTH_TOKEN if it has one, or leave out "
+                "--ray-address."
+            ) from None
+
+    @property
+    def room(self) -> int:
+        """How many more jobs are wanted in flight."""
+        return self._workers - len(self._pending)
+
+    def give(self, order: Order, news: News) -> None:
+        """Hand a job to the cluster."""
+        del news
+        self._token.parent.mkdir(exist_ok=True)
+        self._token.touch()
+        cargo = None if self._shared else self.ray.put(self._cargo(order))
+        remote = self._far_work.options(name=order.label)
+        handle = remote.remote(order.anywhere().to_json(), self._place(), cargo)
+        self._pending[handle] = order
+
+    def _place(self) -> tuple[str, str]:
+        """The store's folder as this process sees it, and a file that is in it just now."""
+        return str(self.store.folder.resolve()), self._token.name
+
+    def _cargo(self, order: Order) -> Cargo:
+        """All that a job reads: its parents, the masks of trained parents, and weights."""
+        found = dict.fromkeys(order.parents.values())
+        for key in list(found):
+            result = self.store.read(key)
+            if result is not None and "mask" in result.parents:
+                found[result.parents["mask"]] = None
+        weights = {
+            key: path.read_bytes()
+            for role, key in order.parents.items()
+            if role in READS_WEIGHTS and (path := self.store.weights(key))
+        }
+        return {"results": {key: self.store.export(key) for key in found}, "weights": weights}
+
+    def wait(self, seconds: float, news: News) -> None:
+        """Take what the cluster has finished."""
+        done, _ = self.ray.wait(list(self._pending), timeout=seconds)
+        for handle in done:
+            order = self._pending.pop(handle)
+            try:
+                said, *rest = self.ray.get(handle)
+            except self.ray.exceptions.RayError as error:
+                reason = str(error).strip().splitlines()[0]
+                lost = f"expected Ray to do {order.label}, got: {reason} Run it again."
+                news.failed(order.key, TombolaError(lost))
+                continue
+            if said == "absent":
+                self._shared = False
+                self.give(order, news)
+            elif said == "failed":
+                news.failed(order.key, revive(*rest))
+            else:
+                self._take(order, *rest)
+                news.done(order.key)
+
+    def _take(self, order: Order, files: Files | None, weights: bytes | None) -> None:
+        """Keep what a worker without our file system has sent."""
+        if files is not None:
+            refuse_others(self.store, order, decode(files["result.json"]).numerics)
+        if weights is not None:
+            self.store.save_weights(order.key, partial(_write, content=weights))
+        if files is not None:
+            self.store.adopt(files)
+
+    def close(self) -> None:
+        """Cancel what is in flight."""
+        for handle in self._pending:
+            with contextlib.suppress(Exception):
+                self.ray.cancel(handle, force=True)
+        self._pending.clear()
+        self._token.unlink(missing_ok=True)
+
+
+def _handle_sigterm(handler: Any) -> None:
+    """Put a handler in the place of Ray's, which ends the process with its own traceback."""
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+
+
+def _knock(address: str) -> None:
+    """See whether anybody answers there: Ray itself would try for minutes.
+
+    Raises: OSError, if nobody does.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def far_work(order_text: str, place: tuple[str, str], cargo: Cargo | None) -> tuple[Any, ...]:
+    """Do a job on a node of the cluster.
+
+    Args:
+        order_text: the order.
+        place: the store's folder as the engine sees it, and a file that is in it just now.
+        cargo: what the job reads, for a worker that doesn't see that folder.
+
+    Returns: ("done", files, weights), both None where the store is shared; ("absent",) where it
+        isn't and no cargo came; or ("failed", name of the error, message).
+    """
+    order, (folder, token) = Order.from_json(order_text), place
+    try:
+        if (Path(folder) / "tmp" / token).exists():
+            Worker(Store(folder)).do(order, lambda done, steps: None)
+            return "done", None, None
+        if cargo is None:
+            return ("absent",)
+        with tempfile.TemporaryDirectory() as scratch:
+            return "done", *_far_from_the_store(order, Path(scratch), cargo)
+    except Exception as error:
+        return "failed", type(error).__name__, " ".join(str(error).split())
+
+
+def _far_from_the_store(
+    order: Order, scratch: Path, cargo: Cargo
+) -> tuple[dict[str, bytes], bytes | None]:
+    """Do a job in a store of one's own: its files, and its weights if a later job reads them."""
+    store = Store(scratch / "store")
+    for files in cargo["results"].values():
+        store.adopt(files)
+    for key, content in cargo["weights"].items():
+        store.save_weights(key, partial(_write, content=content))
+    Worker(store).do(order, lambda done, steps: None)
+    kept = store.weights(order.key)
+    return store.export(order.key), kept.read_bytes() if kept else None

@@ -1,0 +1,199 @@
+"""One network with the head of a task, and the task's data: where masked networks are trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+import torch
+
+from tombola.base.errors import DataError, ModelError
+from tombola.base.specs import TrainSpec
+from tombola.finders.scores import SCORERS, Evidence
+from tombola.lab.run.payload import Order
+from tombola.models.network import Network, load_network, stream
+from tombola.tasks.baselines import trivial_score
+from tombola.tasks.data.batches import Examples, encode_split
+from tombola.tasks.data.input_checks import count_inputs, count_shared, refuse_unreadable
+from tombola.tasks.data.sources import data_fingerprint, read_facts, read_split
+from tombola.tasks.input_counts import InputCounts
+from tombola.tasks.task import Task, on_hub
+from tombola.ticket.mask import Mask
+from tombola.ticket.prune import keep_top
+from tombola.ticket.scope import whole_model_size
+
+__all__ = ["Bench", "Benches"]
+
+
+@dataclass
+class Bench:
+    """A network, a task, and the task's data as far as somebody has asked for them."""
+
+    network: Network
+    task: Task
+    place: str | None
+    """Where the data are, if not where the task says."""
+    _data: str | None = None
+    _encoded: dict[tuple[Any, ...], Examples] = field(default_factory=dict)
+    _trivial: dict[tuple[Any, ...], float] = field(default_factory=dict)
+    _counts: dict[tuple[Any, ...], dict[str, InputCounts]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, order: Order) -> "Bench":
+        """Load the network of an order.
+
+        Raises: ModelError, if it can't be loaded.
+        """
+        task = Task.from_json(order.task)
+        network = load_network(order.model, task.kind, len(task.labels), head=order.head)
+        network.scope(order.scope)
+        return cls(network, task, order.folder)
+
+    def check(self, spec: Mapping[str, Any]) -> None:
+        """Refuse a network or data other than those whose names stand in a job.
+
+        Args:
+            spec: of the job, with `model`, and with `fittings` and `data` where they name it.
+
+        Raises: ModelError, DataError, if they have changed since the job was planned.
+        """
+        for what, found in (
+            ("model", self.network.fingerprint),
+            ("fittings", self.network.fittings),
+        ):
+            if spec.get(what, found) != found:
+                raise ModelError(
+                    f"expected the network {spec[what][:12]} in {self.network.name!r}, got "
+                    f"{found[:12]}: it has changed. Run the same command again."
+                )
+        if "data" in spec and self.place is not None and not on_hub(self.place):
+            if self._data is None:
+                self._data = read_facts(self.task, self.place).fingerprint
+            if spec["data"] != self._data:
+                raise DataError(
+                    f"expected the data {spec['data'][:12]} in {self.place!r}, got "
+                    f"{self._data[:12]}: they have changed. Run the same command again."
+                )
+
+        if "rows" in spec and self.place is not None and not on_hub(self.place):
+            found = data_fingerprint(read_split(self.task, spec["split"], self.place))
+            if spec["rows"] != found:
+                raise DataError(
+                    f"expected the {spec['split']} split {spec['rows'][:12]} in {self.place!r}, "
+                    f"got {found[:12]}: it has changed. Run the same command again."
+                )
+
+    def training(self, spec: TrainSpec) -> Examples:
+        """Tokenised examples of the training split."""
+        return self._examples(self.task, "train", spec, 0)
+
+    def test(self, spec: TrainSpec) -> Examples:
+        """Tokenised examples of the split that scores come from."""
+        return self._examples(self.task, self.task.test_split, spec, spec.test_limit)
+
+    def split(self, name: str, spec: TrainSpec) -> Examples:
+        """Tokenised examples of another split, as many at most as of the one that is scored."""
+        return self._examples(self.task, name, spec, spec.test_limit)
+
+    def beside(self, spec: TrainSpec) -> dict[str, Examples]:
+        """Name -> tokenised examples of what is scored besides."""
+        return {
+            name: self._examples(task, task.test_split, spec, spec.test_limit)
+            for name, task in self.task.scored_beside().items()
+        }
+
+    def _examples(self, task: Task, split: str, spec: TrainSpec, limit: int) -> Examples:
+        cut = spec.max_length, spec.stride, spec.query_length, spec.blocks
+        name = (task.divided, split, limit, *cut)
+        if name not in self._encoded:
+            rows = read_split(task, split, self.place)
+            encoded = encode_split(rows, task, self.network.tokenizer, spec, limit=limit)
+            self.network.check_length(int(max(encoded.lengths)))
+            self._encoded[name] = encoded
+        return self._encoded[name]
+
+    def counts(self, spec: TrainSpec) -> dict[str, InputCounts]:
+        """Split -> what is read of it, for the training split and that which is scored.
+
+        Raises: DataError, if there is nothing to learn from, or too little to score.
+        """
+        name = (spec.max_length, spec.stride, spec.query_length, spec.blocks, spec.test_limit)
+        if name not in self._counts:
+            training, test = self.training(spec), self.test(spec)
+            _refuse_one(test, self.task)
+            found = {
+                "train": self._counted("train", training),
+                self.task.test_split: self._counted(self.task.test_split, test),
+            }
+            shared = count_shared(training, test, self.task)
+            self._counts[name] = found | {"train": replace(found["train"], shared=shared)}
+        return self._counts[name]
+
+    def _counted(self, split: str, examples: Examples) -> InputCounts:
+        tokenizer, task = self.network.tokenizer, self.task
+        counts = count_inputs(examples, task, tokenizer)
+        refuse_unreadable(
+            counts, examples, task, split, model=self.network.name, tokenizer=tokenizer
+        )
+        return counts
+
+    def trivial(self, spec: TrainSpec) -> float:
+        """The best score without learning anything from the texts, in points."""
+        name = (spec.max_length, spec.test_limit, spec.blocks)
+        if name not in self._trivial:
+            self._trivial[name] = trivial_score(self.network, self.task, self.test(spec))
+        return self._trivial[name]
+
+    @property
+    def backbone_size(self) -> int:
+        """Weights of the whole backbone, embeddings included."""
+        return whole_model_size(self.network.model)
+
+    def full(self, scope: str) -> Mask:
+        """The mask of the dense network."""
+        return Mask.full(self.network.scope(scope))
+
+    def prune(self, spec: Mapping[str, Any], base: Mask, scope: str) -> Mask:
+        """Kill the lowest-scored living weights of the network as it stands.
+
+        Args:
+            spec: of a prune job: scores, sparsity, seed.
+            base: what is dead already.
+            scope: the weights that may die.
+        """
+        evidence = Evidence(
+            weights={name: p.detach().cpu() for name, p in self.network.scope(scope).items()},
+            generator=torch.Generator().manual_seed(stream(spec.get("seed", 0), "random mask")),
+            heads=int(getattr(self.network.model.config, "num_attention_heads", 0)),
+        )
+        scores = SCORERS[spec["scores"]](evidence)
+        return keep_top(scores, base, sparsity=Decimal(spec["sparsity"]))
+
+
+def _refuse_one(test: Examples, task: Task) -> None:
+    """Refuse to score a network on less than two examples.
+
+    Raises: DataError.
+    """
+    scored = len(test) if test.blocks else len(test.rows)
+    if scored < 2:
+        what = "block of tokens" if test.blocks else "row"
+        raise DataError(
+            f"task {task.name!r} is scored on two examples or more, got {scored} {what} in the "
+            f"{task.test_split} split. Add rows to it, or take another --eval-split."
+        )
+
+
+class Benches:
+    """The network that a process works with; the next one takes its place."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str | None, ...], Bench] = {}
+
+    def of(self, order: Order) -> Bench:
+        """The bench for an order, loaded unless it is at hand."""
+        name = (order.model, order.task, order.folder, order.head)
+        if name not in self._open:
+            self._open.clear()
+            self._open[name] = Bench.open(order)
+        return self._open[name]

@@ -1,0 +1,1 @@
+"""Results on disk, each in a folder named by its key."""

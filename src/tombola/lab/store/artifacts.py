@@ -1,0 +1,103 @@
+"""What jobs leave in the store, as files, and read back."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from safetensors.numpy import load as load_content
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save
+from safetensors.torch import load
+
+from tombola.base.errors import OutputError
+from tombola.lab.store.store import Result, Store
+from tombola.plan.job import Job
+from tombola.tasks.metrics import Outcome
+from tombola.ticket.mask import Mask, Shapes, pack, unpack
+
+__all__ = [
+    "OUTCOME",
+    "keep_mask",
+    "mask_files",
+    "outcome_files",
+    "read_mask",
+    "read_outcome",
+    "read_weights",
+    "result_of",
+    "results",
+]
+
+MASK, SHAPES, OUTCOME = "mask.safetensors", "shapes.json", "outcome.safetensors"
+
+
+def mask_files(mask: Mask) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """A mask as the store keeps it: facts and files."""
+    bits = {name: packed.numpy() for name, packed in pack(mask).items()}
+    shapes = {name: list(shape) for name, shape in mask.shapes.items()}
+    facts = {"digest": mask.digest(), "dead": mask.dead, "size": mask.size}
+    return facts, {MASK: save(bits), SHAPES: json.dumps(shapes).encode()}
+
+
+def keep_mask(store: Store, job: Job, mask: Mask) -> None:
+    """Put a mask that is there already into the store, as if its job had been done."""
+    facts, files = mask_files(mask)
+    store.save(Result.of(job, facts), files)
+
+
+def read_mask(store: Store, key: str) -> Mask:
+    """The mask that a prune job made.
+
+    Raises: OutputError, if the store has none, or another than was recorded.
+    """
+    made = result_of(store, key)
+    listed = json.loads(store.content(made, SHAPES))
+    shapes: Shapes = {name: tuple(shape) for name, shape in listed.items()}
+    mask = unpack(load(store.content(made, MASK)), shapes)
+    if mask.digest() != made.facts["digest"]:
+        forget = store.command("forget", key[:12])
+        raise OutputError(
+            f"expected the mask {made.facts['digest'][:12]} in {store.file(key, MASK)}, got "
+            f"{mask.digest()[:12]}. Take it out with `{forget}` and run the same command again."
+        )
+    return mask
+
+
+def read_outcome(store: Store, key: str) -> Outcome:
+    """What a trained network made of each test example.
+
+    Raises: OutputError, if the store has none, or another than was written.
+    """
+    content = store.content(result_of(store, key), OUTCOME)
+    outcome: Outcome = load_content(content)["outcome"]
+    return outcome
+
+
+def read_weights(store: Store, key: str) -> dict[str, Any] | None:
+    """The weights that a training left, as arrays, by their names in the whole network; None if
+    they are gone."""
+    path = store.weights(key)
+    return load_arrays(path) if path else None
+
+
+def result_of(store: Store, key: str) -> Result:
+    """What a job has left.
+
+    Raises: OutputError, if it isn't there.
+    """
+    result = store.read(key)
+    if result is None:
+        raise OutputError(f"expected the result {key[:12]} in the store, got none. Run it again.")
+    return result
+
+
+def outcome_files(outcome: Outcome) -> dict[str, bytes]:
+    """What a network made of each test example, as the store keeps it."""
+    return {OUTCOME: save({"outcome": outcome})}
+
+
+def results(store: Store, jobs: Iterable[Job]) -> list[Result]:
+    """What came of jobs, in their order.
+
+    Raises: OutputError, if one has not been done.
+    """
+    return [result_of(store, job.key) for job in jobs]

@@ -1,0 +1,102 @@
+"""Results that are taken out of a store on purpose, and what was made from them."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from tombola.base.errors import OutputError, SpecError
+from tombola.lab.store.numerics import environment, numerics_digest
+from tombola.lab.store.store import Result, Store
+
+__all__ = ["chosen", "dependants", "forget", "made_with"]
+
+
+def chosen(store: Store, starts: Sequence[str]) -> list[str]:
+    """The keys of the results that are named by their first digits.
+
+    Raises: SpecError, if one names no result or several.
+    """
+    there, found = sorted(store.keys()), list[str]()
+    for start in starts:
+        keys = [key for key in there if start and key.startswith(start)]
+        if len(keys) != 1:
+            raise SpecError(
+                f"expected the first digits of one key, got {start!r}, with which {len(keys)} "
+                f"begin. `{store.command('list')}` shows them."
+            )
+        found += keys
+    return list(dict.fromkeys(found))
+
+
+def made_with(store: Store, digest: str) -> list[str]:
+    """The keys of the results from the environment whose digest begins so; that of any numerics in
+    it, as a table has them, does too.
+
+    Raises: SpecError, with the numerics that there are, if it names none of them or several.
+    """
+    results = _results(store)
+    records = {key: one.numerics for key, one in results.items() if one.numerics}
+    digests = {key: numerics_digest(environment(record)) for key, record in records.items()}
+    named = {
+        digests[key]
+        for key, record in records.items()
+        if digest and any(d.startswith(digest) for d in (digests[key], numerics_digest(record)))
+    }
+    if len(named) != 1:
+        raise SpecError(
+            f"expected the digest of the numerics of some results, got {digest!r}. There are: "
+            f"{_listed(results, digests) or 'none'}."
+        )
+    return [key for key, each in digests.items() if each in named]
+
+
+def _listed(results: Mapping[str, Result], digests: Mapping[str, str]) -> str:
+    """Each digest, how many results have it, and in what they differ."""
+    one_of = {digest: environment(results[key].numerics) for key, digest in digests.items()}
+    fields = sorted({name for record in one_of.values() for name in record})
+    differ = [n for n in fields if len({str(record.get(n)) for record in one_of.values()}) > 1]
+    counts = Counter(digests.values())
+    return "; ".join(
+        f"{digest} ({', '.join([f'{counts[digest]} results', *_said(record, differ)])})"
+        for digest, record in one_of.items()
+    )
+
+
+def _said(record: Mapping[str, object], fields: Iterable[str]) -> list[str]:
+    return [f"{name} {record.get(name, 'not recorded')}" for name in fields]
+
+
+def dependants(store: Store, keys: Iterable[str]) -> dict[str, Result]:
+    """The results that were made from these, from those, and so on."""
+    results, gone = _results(store), set(keys)
+    found: dict[str, Result] = {}
+    while more := {
+        key: one
+        for key, one in results.items()
+        if key not in gone and gone & set(one.parents.values())
+    }:
+        found |= more
+        gone |= more.keys()
+    return found
+
+
+def _results(store: Store) -> dict[str, Result]:
+    read = ((key, store.try_read(key)) for key in sorted(store.keys()))
+    return {key: one for key, one in read if one is not None}
+
+
+def forget(store: Store, keys: Sequence[str]) -> None:
+    """Take results out, with their weights and checkpoints.
+
+    Raises: OutputError, if somebody is at one of them, before anything is gone; or if the disk
+        refuses.
+    """
+    for key in keys:
+        if holder := store.holder(key):
+            raise OutputError(
+                f"expected nobody at {key[:12]}, got process {holder.get('pid')} on "
+                f"{holder.get('host')}. Wait until it has ended, or stop it."
+            )
+    for key in keys:
+        store.remove(key)
+        store.drop_weights(key)
+        store.drop_partial(key)

@@ -1,0 +1,107 @@
+"""What is kept of a finished job: its facts, and the names of its files (docs/store-format.md)."""
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, get_origin
+
+from tombola.base import specs
+from tombola.base.errors import OutputError
+from tombola.base.json_text import finite
+from tombola.plan.job import Job, Named
+from tombola.training.divergence import Diverged
+
+__all__ = ["LIMIT", "Result", "decode", "encode", "sha256"]
+
+FORMAT_VERSION = 1
+LIMIT = 1 << 26
+"""Bytes of a result.json."""
+ZEROS = "0" * 64
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result(Named):
+    """A finished job: what made it, and what came of it."""
+
+    facts: dict[str, Any]
+    """What came of it, as JSON has it; a number that is not finite is kept as None."""
+    numerics: dict[str, Any]
+    """What its bits depend on besides the spec."""
+    seconds: float
+    peak_memory: int
+    """In bytes."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Name -> SHA-256; filled by the store."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Name -> bytes; filled by the store."""
+
+    @property
+    def diverged(self) -> Diverged | None:
+        """Where a training ceased to be finite; None if it didn't, and has a score."""
+        return Diverged.of(self.facts)
+
+    @classmethod
+    def of(cls, job: Job, facts: dict[str, Any]) -> "Result":
+        """The result of a job that nobody had to do, because what came of it is known."""
+        return cls(**job.named(), facts=facts, numerics={}, seconds=0.0, peak_memory=0)
+
+
+def encode(result: Result) -> tuple[Result, bytes]:
+    """A result as it will be read, and the result.json that says it.
+
+    Raises: ValueError, if its key is not that of what made it.
+    """
+    plain = {**asdict(result), "seconds": float(result.seconds)}
+    said = {"digest": ZEROS, "format_version": FORMAT_VERSION, **finite(plain)}
+    text = json.dumps(said, indent=1, allow_nan=False) + "\n"
+    content = text.replace(ZEROS, sha256(text.encode()), 1).encode()
+    return decode(content), content
+
+
+def decode(content: bytes) -> Result:
+    """The result that a result.json says.
+
+    Raises: ValueError, with what is damaged; OutputError, if a newer program wrote it.
+    """
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError("result.json is no JSON object")
+    version, digest = found.get("format_version"), found.get("digest")
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise OutputError(
+            f"expected a result of format {FORMAT_VERSION}, got {version}. Update tombola."
+        )
+    zeroed = content.replace(str(digest).encode(), ZEROS.encode(), 1)
+    if version != FORMAT_VERSION or digest != sha256(zeroed):
+        raise ValueError("result.json is not what was written")
+    return _checked({name: found.get(name) for name in _TYPES})
+
+
+def sha256(content: bytes) -> str:
+    """64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+_TYPES: dict[str, Any] = {
+    field.name: get_origin(field.type) or field.type for field in fields(Result)
+}
+
+
+def _checked(values: dict[str, Any]) -> Result:
+    """A result whose fields fit each other."""
+    for name, value in values.items():
+        if not isinstance(value, _TYPES[name]):
+            raise ValueError(f"result.json has no proper {name}")
+    result = Result(**values)
+    made_of = {**result.spec, "parents": result.parents}
+    if specs.key(result.kind, result.job_version, **made_of) != result.key:
+        raise ValueError("its key is not that of what made it")
+    names = {name for name in result.files if NAME.fullmatch(name)}
+    if names != result.files.keys() or names != result.sizes.keys() or "result.json" in names:
+        raise ValueError("result.json names files that can't be")
+    return result

@@ -1,0 +1,107 @@
+"""What a ticket tells of the task that it was found on, written and read back."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tombola.base.errors import DataError, SpecError, TicketError
+from tombola.base.specs import SEEDS, TaskSpec, TrainSpec
+from tombola.plan.job import Subject
+from tombola.tasks.own_task import named_task
+from tombola.tasks.task import Task, on_hub, parse_task, task_names
+
+__all__ = ["Origin", "origin_of", "told"]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a ticket comes from, as far as it says."""
+
+    task: Task | None = None
+    """What it was found on; None if it doesn't say, or only a name that nobody knows."""
+    place: str | None = None
+    """Where the data were: a folder or `hub:OWNER/NAME`; None for the package's own."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Knobs of its training but the seeds."""
+    margin: float | None = None
+    """Of its verdict, in points."""
+
+    def is_of(self, task: Task) -> bool:
+        """Whether it was found on that task."""
+        return self.task is not None and self.task.identity == task.identity
+
+
+def told(subject: Subject, *, margin: float) -> dict[str, Any]:
+    """What a ticket keeps of a search, as JSON has it.
+
+    Args:
+        subject: the network, the task, and the recipe.
+        margin: of the verdict, in points.
+
+    Returns: recipe, split and margin; data, the folder as an absolute path; and the definition of a
+        task that does not come with the package as it is.
+    """
+    task, place = subject.task, subject.folder
+    content: dict[str, Any] = {
+        "recipe": dataclasses.asdict(subject.recipe),
+        "split": task.test_split,
+        "margin": margin,
+    }
+    if place is not None:
+        content["data"] = place if on_hub(place) else str(Path(place).resolve())
+    if len(task.identity) > 2:
+        content["task"] = json.loads(dataclasses.replace(task, data="").to_json())
+    return content
+
+
+def origin_of(name: str | None, kept: Mapping[str, Any]) -> Origin:
+    """What a ticket tells of its search; of an older one, its recipe and the name of its task.
+
+    Args:
+        name: of the task.
+        kept: the ticket's provenance.
+
+    Raises: TicketError, for a task, a recipe or a margin that makes no sense.
+    """
+    try:
+        task = _task(name, kept)
+        recipe = _recipe(kept.get("recipe"))
+    except (SpecError, DataError, TypeError) as error:
+        raise TicketError(
+            f"expected the task and the recipe of a search in ticket.json, got: "
+            f"{' '.join(str(error).split()).rstrip('.')}. Fetch the ticket again."
+        ) from None
+    margin, place = kept.get("margin"), kept.get("data")
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin < inf:
+        margin = None
+    return Origin(task, place if isinstance(place, str) else None, recipe, margin)
+
+
+def _task(name: str | None, kept: Mapping[str, Any]) -> Task | None:
+    """The task, with the split that was scored."""
+    definition, split = kept.get("task"), kept.get("split")
+    spec = TaskSpec(eval_split=split if isinstance(split, str) else "")
+    if definition is None:
+        return named_task(name, spec) if name in task_names() and name else None
+    if not isinstance(definition, dict):
+        raise SpecError(f"a task of fields, not {definition!r}")
+    task = parse_task(definition, "its task")
+    if PurePosixPath(task.name).is_absolute() or ".." in PurePosixPath(task.name).parts:
+        raise SpecError(f"a task named {task.name!r}")
+    return task
+
+
+def _recipe(given: Any) -> dict[str, Any]:
+    """The knobs that there are today; those of a later version are passed over."""
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise SpecError(f"a recipe of fields, not {given!r}")
+    known = {f.name for f in dataclasses.fields(TrainSpec)} - {*SEEDS}
+    recipe = {name: value for name, value in given.items() if name in known}
+    TrainSpec(**recipe)
+    return recipe

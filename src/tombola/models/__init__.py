@@ -1,0 +1,1 @@
+"""Pre-trained networks: encoder, head, tokenizer and their files."""

@@ -1,0 +1,57 @@
+"""Which models the package carries, and where a model's files are; no torch."""
+
+import json
+from pathlib import Path
+
+from tombola.base.errors import ModelError
+from tombola.base.registry import unknown
+from tombola.models.files import check_folder
+
+__all__ = ["EMBEDDED", "about", "lasting_name", "model_path"]
+
+EMBEDDED = {"mini": Path(__file__).parents[1] / "suite" / "mini"}
+"""Models that the package carries."""
+
+
+def model_path(model: str) -> str:
+    """Where a model's files are: those of an embedded name, a folder, or a hub id as it is.
+
+    Raises: ModelError, for a path without a model; SpecError, for a mistyped name.
+    """
+    if model in EMBEDDED:
+        return str(EMBEDDED[model])
+    if Path(model).is_dir():
+        check_folder(Path(model), model)
+        if not (Path(model) / "config.json").is_file():
+            raise ModelError(
+                f"expected a model folder with config.json, got {model!r} without one. Name a "
+                f"folder that save_pretrained() wrote, or an embedded model: {', '.join(EMBEDDED)}."
+            )
+        return model
+    if Path(model).exists() or Path(model).is_absolute() or model.startswith("."):
+        kind = "a file" if Path(model).exists() else "nothing"
+        raise ModelError(
+            f"expected a model folder, got {kind} at {model!r}. Name the folder "
+            "where it is now, with --model."
+        )
+    mistyped = unknown("model", model, EMBEDDED)
+    if "Did you mean" in str(mistyped):
+        raise mistyped
+    return model
+
+
+def lasting_name(model: str) -> str:
+    """What a ticket calls its network: a folder by its absolute path, other names as they are."""
+    folder = model not in EMBEDDED and Path(model).is_dir()
+    return str(Path(model).resolve()) if folder else model
+
+
+def about(model: str) -> tuple[str, str, str, str]:
+    """Name, architecture, size and source of an embedded model, from its own files."""
+    config = json.loads((EMBEDDED[model] / "config.json").read_text(encoding="utf-8"))
+    kind = (
+        f"{config['num_hidden_layers']} layers of {config['hidden_size']}, {config['model_type']}"
+    )
+    megabytes = (EMBEDDED[model] / "model.safetensors").stat().st_size / 1e6
+    source = "MiniLM-L6, trimmed and adapted to masked language modelling"
+    return model, kind, f"{megabytes:.0f} MB", source

@@ -1,0 +1,170 @@
+"""What stands in a model's folder, before anything is loaded of it; standard library only."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tombola.base.errors import ModelError
+
+__all__ = [
+    "check_folder",
+    "check_quantisation",
+    "check_stored",
+    "config_of",
+    "stored",
+    "weight_files",
+]
+
+LFS = b"version https://git-lfs.github.com"
+WHOLE = ("model.safetensors", "pytorch_model.bin")
+"""What a file of all weights is called, in the order in which transformers looks for it."""
+
+LARGEST_HEADER = 100_000_000
+"""Bytes that safetensors allows for its header."""
+
+FLOATS = ("F16", "BF16", "F32", "F64")
+"""What safetensors calls the types that a trained matrix has."""
+
+PACKED = ("qweight", "qzeros", "scales", "absmax", "weight_scale", "weight_packed", "SCB")
+"""Last parts of names that only quantised checkpoints have."""
+
+
+def check_folder(folder: Path, model: str) -> None:
+    """Refuse a folder whose files are not a network's weights as they were trained.
+
+    Args:
+        folder: exists.
+        model: what the user called it.
+
+    Raises: ModelError, for pointers of git-LFS, adapters, and quantised weights.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(LFS):
+            raise ModelError(
+                f"expected the file {path.name} in {model!r}, got a pointer of git-LFS to it. "
+                f"Fetch the file itself: `git lfs pull` in that folder."
+            )
+    adapters = [*folder.glob("adapter_config.json"), *folder.glob("adapter_model*")]
+    if adapters:
+        raise ModelError(
+            f"expected a whole network in {model!r}, got an adapter, such as LoRA's "
+            f"({adapters[0].name}). Merge it into its base with peft's merge_and_unload(), and "
+            f"save that with save_pretrained(); or name a folder of the base alone."
+        )
+    if (folder / "config.json").is_file():
+        _check_parts(folder, model)
+        check_quantisation(folder, model)
+
+
+def _check_parts(folder: Path, model: str) -> None:
+    """Refuse an index that can't be read, or names what doesn't stand next to it."""
+    index = _index(folder)
+    if index is None:
+        return
+    names = _named_in(index)
+    if not names:
+        raise ModelError(
+            f"expected the files of the weights of {model!r} in {index.name}, got no weight_map "
+            f"in it. Fetch the file again."
+        )
+    for name in names:
+        if Path(name).name != name or not (folder / name).is_file():
+            raise ModelError(
+                f"expected the file {name[:200]!r}, which {index.name} names, in {model!r}, got "
+                f"none there. Fetch all files of the weights into that folder."
+            )
+
+
+def check_quantisation(folder: Path, model: str) -> None:
+    """Refuse a configuration or safetensors files of a quantised network.
+
+    Raises: ModelError, naming the tensor.
+    """
+    how = config_of(folder).get("quantization_config")
+    if how is not None:
+        method = how.get("quant_method", "some method") if isinstance(how, Mapping) else how
+        raise _quantised(model, f"quantization_config of {str(method)[:40]!r} in config.json")
+    for name, (dtype, shape) in stored(folder).items():
+        check_stored(model, name, len(shape), dtype, dtype in FLOATS)
+
+
+def check_stored(model: str, name: str, axes: int, dtype: str, trained: bool) -> None:
+    """Refuse a tensor of a file that is no matrix as it was trained.
+
+    Args:
+        model: what the user called it.
+        name: of the tensor.
+        axes: of the tensor.
+        dtype: what its type is called.
+        trained: whether a trained matrix may be of that type.
+
+    Raises: ModelError, if it is one of a quantised network.
+    """
+    matrix = name.endswith("weight") and axes > 1
+    if (matrix and not trained) or name.rpartition(".")[2] in PACKED:
+        raise _quantised(model, f"{name} of type {dtype}")
+
+
+def _quantised(model: str, came: str) -> ModelError:
+    return ModelError(
+        f"expected weights in floating point in {model!r}, got quantised ones: {came}. Name the "
+        f"checkpoint before it was quantised."
+    )
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """What config.json says; nothing, if it can't be read, which is told when it is loaded."""
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that transformers takes the weights from, those of safetensors before others."""
+    if (index := _index(folder)) is not None:
+        names = [name for name in _named_in(index) if Path(name).name == name]
+        return [folder / name for name in names if (folder / name).is_file()]
+    return [folder / whole for whole in WHOLE if (folder / whole).is_file()][:1]
+
+
+def _index(folder: Path) -> Path | None:
+    """The index that the weights are found by; None, where a file before it holds them all."""
+    for whole in WHOLE:
+        index = folder / f"{whole}.index.json"
+        if (folder / whole).is_file():
+            return None
+        if index.is_file():
+            return index
+    return None
+
+
+def _named_in(index: Path) -> list[str]:
+    """The files that an index names."""
+    try:
+        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        return sorted({name for name in names if isinstance(name, str)})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []
+
+
+def stored(folder: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name -> type and shape of each tensor in safetensors files; empty for other files."""
+    return {name: what for path in weight_files(folder) for name, what in _header(path)}
+
+
+def _header(path: Path) -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
+    """The tensors that a safetensors file says it holds; none, if it is no such file."""
+    if path.suffix != ".safetensors":
+        return
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size)) if size <= LARGEST_HEADER else {}
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                yield name, (str(tensor["dtype"]), tuple(tensor["shape"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return

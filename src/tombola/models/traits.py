@@ -1,0 +1,69 @@
+"""What a plan must know of a network besides its fingerprint, so that mistakes show at once."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from tombola.base.errors import ModelError, SpecError
+from tombola.models.network import Network
+from tombola.ticket.init import INITS
+from tombola.ticket.mask import Tensors
+from tombola.ticket.scope import SCOPES, beyond_linear, left_out, starred
+from tombola.ticket.structures import units_of
+
+__all__ = ["traits"]
+
+
+def traits(network: Network) -> dict[str, Any]:
+    """Plain facts of a network under the head of a task.
+
+    Returns: heads: attention heads of a block, 0 if the configuration doesn't say; matrices: a
+    digest of the names in the scope that belong to no linear layer, empty without any; scopes:
+    name -> refused: scorer or initialisation -> why the scope can't have it, and left_out: name
+    with stars -> weights of the blocks outside of the scope; or error: why there is no such scope.
+    """
+    heads = int(getattr(network.model.config, "num_attention_heads", 0) or 0)
+    more = beyond_linear(network.model)
+    return {
+        "heads": heads,
+        "matrices": hashlib.sha256("\n".join(more).encode()).hexdigest() if more else "",
+        "scopes": {name: _of_scope(network, name, heads) for name in SCOPES},
+    }
+
+
+def _of_scope(network: Network, name: str, heads: int) -> dict[str, Any]:
+    try:
+        parameters = network.scope(name)
+    except ModelError as error:
+        return {"error": str(error)}
+    weights = {key: parameter.detach() for key, parameter in parameters.items()}
+    tried = {"units": lambda: units_of(weights, heads), "shuffle-layers": lambda: _moved(weights)}
+    return {
+        "refused": {what: why for what, attempt in tried.items() if (why := _refusal(attempt))},
+        "left_out": _sizes(network.model, name),
+    }
+
+
+def _moved(weights: Tensors) -> None:
+    """Move blocks as `shuffle-layers` does, in tensors that take no room."""
+    empty = {name: torch.empty(weight.shape, device="meta") for name, weight in weights.items()}
+    INITS["shuffle-layers"](empty, torch.Generator(), std=0.0)
+
+
+def _refusal(attempt: Callable[[], object]) -> str:
+    try:
+        attempt()
+    except SpecError as error:
+        return str(error)
+    return ""
+
+
+def _sizes(model: nn.Module, scope: str) -> dict[str, int]:
+    """Name with stars -> weights, of what a scope leaves out of the blocks."""
+    sizes: dict[str, int] = {}
+    for name, parameter in left_out(model, scope).items():
+        sizes[starred(name)] = sizes.get(starred(name), 0) + parameter.numel()
+    return sizes

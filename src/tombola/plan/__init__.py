@@ -1,0 +1,1 @@
+"""Experiments as data: jobs, controls and plans; no torch."""

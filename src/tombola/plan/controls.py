@@ -1,0 +1,82 @@
+"""What a ticket is compared with: each control is a mask and what the living weights start from."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from tombola.base.registry import Registry
+from tombola.plan.job import Job, Subject, prune, train
+from tombola.plan.job import one_shot as one_shot_mask
+
+__all__ = ["CONTROLS", "Control", "control"]
+
+Control = Callable[[Subject, Job, Decimal, int], tuple[Job, str]]
+"""(subject, the ticket's mask, sparsity, seed) -> mask of the control, and what it starts from."""
+CONTROLS: Registry[Control] = Registry("control")
+
+
+@CONTROLS.register("random")
+def random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
+    """Weights die by chance, anywhere in the scope (RP of Chen et al. 2020)."""
+    what = f"random mask, seed {seed}"
+    return prune(subject, sparsity, what, scores="random", seed=seed), "pretrained"
+
+
+@CONTROLS.register("layer-random")
+def layer_random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
+    """Weights die by chance, as many in each matrix as in the ticket."""
+    what = f"{ticket.subject.task.name}, layer-random mask, seed {seed}"
+    return prune(subject, sparsity, what, scores="random", seed=seed, like=ticket), "pretrained"
+
+
+@CONTROLS.register("one-shot")
+def one_shot(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
+    """The smallest pre-trained weights die, without any training (OMP of Chen et al. 2020)."""
+    return one_shot_mask(subject, sparsity), "pretrained"
+
+
+@CONTROLS.register("reinit")
+def reinit(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
+    """The ticket's mask over fresh random weights."""
+    return ticket, "reinit"
+
+
+@CONTROLS.register("shuffle")
+def shuffle(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
+    """The ticket's mask over the pre-trained weights of each matrix in random order."""
+    return ticket, "shuffle"
+
+
+@CONTROLS.register("random-init")
+def random_init(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
+    """The smallest weights of a freshly initialised network die.
+
+    Source: the research code of Chen et al. 2020, for its random pruning.
+    """
+    what = f"random-init mask, seed {seed}"
+    return prune(subject, sparsity, what, of="random-init", seed=seed), "pretrained"
+
+
+@CONTROLS.register("shuffle-layers")
+def shuffle_layers(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
+    """The ticket's mask over the pre-trained matrices of whole layers in random order."""
+    return ticket, "shuffle-layers"
+
+
+@CONTROLS.register("small-dense")
+def small_dense(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
+    """Whole heads and neurons die: a smaller dense network with as many living weights."""
+    return prune(subject, sparsity, "small-dense mask", scores="units"), "pretrained"
+
+
+def control(name: str, subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> Job:
+    """The training of a control at the sparsity of a ticket.
+
+    Args:
+        name: in CONTROLS.
+        subject: what it is trained on.
+        ticket: the mask of the ticket it is compared with.
+        sparsity: of both.
+        seed: of the control's draw and of the training.
+    """
+    mask, init = CONTROLS[name](subject, ticket, sparsity, seed)
+    return train(subject, seed, f"{name} at {sparsity:f}", mask=mask, init=init)

@@ -1,0 +1,87 @@
+"""The searches and evaluations that users ask for, as plans."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from tombola.base.specs import EvaluateSpec, FindSpec
+from tombola.plan import plan as plans
+from tombola.plan.plan import Job, Plan, Search, Subject
+
+__all__ = ["Evaluation", "Finding", "evaluation", "finding"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The jobs of a search: what is trained for each seed, and what it is compared with."""
+
+    searches: dict[int, Search]
+    """Seed -> its dense training, masks and trainings of masked networks."""
+    controls: dict[str, list[Job]]
+    """Control -> its training for each seed."""
+    one_shot: dict[Decimal, Job]
+    """Sparsity -> mask of the largest pre-trained weights."""
+    scoring: Job | None
+    """The first seed's dense network on dev, which a margin by the rule is taken from."""
+
+    @property
+    def plan(self) -> Plan:
+        """Everything that has to be done, seed by seed."""
+        jobs: list[Job] = []
+        for number, search in enumerate(self.searches.values()):
+            jobs += [search.dense, *self._scored(number), *search.trainings.values()]
+            jobs += [trainings[number] for trainings in self.controls.values()]
+        return Plan.of([*jobs, *self.one_shot.values()])
+
+    def _scored(self, number: int) -> list[Job]:
+        return [self.scoring] if self.scoring and not number else []
+
+
+def finding(subject: Subject, spec: FindSpec) -> Finding:
+    """A search for each seed, each with its controls at the final sparsity."""
+    searches = {seed: plans.imp(subject, spec, seed) for seed in spec.seeds}
+    return Finding(
+        searches=searches,
+        controls={
+            name: [
+                plans.control(name, subject, search.masks[spec.sparsity], spec.sparsity, seed)
+                for seed, search in searches.items()
+            ]
+            for name in spec.controls
+        },
+        one_shot={
+            sparsity: plans.one_shot(subject, sparsity)
+            for sparsity in next(iter(searches.values())).masks
+        },
+        scoring=_scoring(subject, next(iter(searches.values())).dense),
+    )
+
+
+def _scoring(subject: Subject, dense: Job) -> Job | None:
+    return plans.scoring(dense) if subject.task.by_rule and subject.dev else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The trainings of a fixed ticket and of the dense network, one of each for a seed."""
+
+    dense: list[Job]
+    masked: list[Job]
+    scoring: Job | None
+    """The first dense network on dev, which a margin by the rule is taken from."""
+
+    @property
+    def plan(self) -> Plan:
+        """Everything that has to be done."""
+        pairs = zip(self.dense, self.masked, strict=True)
+        scored = [self.scoring] if self.scoring else []
+        return Plan.of([self.dense[0], *scored, *(job for pair in pairs for job in pair)])
+
+
+def evaluation(subject: Subject, mask: Job, spec: EvaluateSpec) -> Evaluation:
+    """A fixed ticket on a task with fresh seeds, beside the dense network."""
+    dense = [plans.dense(subject, seed) for seed in spec.seeds]
+    return Evaluation(
+        dense=dense,
+        masked=plans.evaluate(subject, mask, spec.seeds, spec.init),
+        scoring=_scoring(subject, dense[0]),
+    )

@@ -1,0 +1,1 @@
+"""Figures: scores, lines and heat maps as SVG and PNG."""

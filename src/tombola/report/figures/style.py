@@ -1,0 +1,60 @@
+"""What all pictures have in common: letters, colours of axes, and how they become files."""
+
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from tombola.base.folders import write_bytes
+from tombola.base.text import lines
+
+__all__ = ["DENSE", "INK", "dressed", "save_chart", "svg"]
+
+INK = "#333333"
+DENSE = "#777777"
+
+
+def dressed(chart: Any) -> Any:
+    """The same chart in the house's letters and colours."""
+    return (
+        chart.configure(font="Liberation Sans, Arial, Helvetica, sans-serif", padding=10)
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=INK,
+            titleColor=INK,
+            labelFontSize=12,
+            titleFontSize=12,
+            titleFontWeight="normal",
+            gridColor="#ececec",
+            domainColor="#999999",
+            tickColor="#999999",
+        )
+    )
+
+
+def svg(chart: alt.LayerChart | alt.VConcatChart) -> str:
+    """A chart as one SVG element; nothing is fetched for it."""
+    return vl_convert.vegalite_to_svg(_shown(chart.to_dict()), allowed_base_urls=[])
+
+
+def _shown(value: Any) -> Any:
+    """The same chart with what is not to be seen in its texts escaped, which SVG can't hold.
+
+    Vega reads a backslash in a title as an escape, so another character stands for it.
+    """
+    if isinstance(value, dict):
+        return {name: _shown(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shown(inner) for inner in value]
+    return lines(value).replace("\\", "\N{SET MINUS}") if isinstance(value, str) else value
+
+
+def save_chart(chart: alt.LayerChart | alt.VConcatChart, folder: Path, name: str) -> list[Path]:
+    """Write NAME.svg and NAME.png, the latter at twice the size for sharp screens.
+
+    Raises: OutputError, if the folder can't be written to.
+    """
+    drawn = svg(chart)
+    files = {".svg": drawn.encode(), ".png": vl_convert.svg_to_png(drawn, scale=2)}
+    return [write_bytes(folder / f"{name}{end}", content) for end, content in files.items()]

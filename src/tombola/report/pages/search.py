@@ -1,0 +1,228 @@
+"""The report of one search: verdict, scores, the ticket's anatomy, and how to do it again."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tombola.base.fields import field_help
+from tombola.base.specs import FindSpec, TrainSpec
+from tombola.report.figures import score_curve as picture
+from tombola.report.figures.style import svg
+from tombola.report.pages.anatomy import anatomy_section, one_shot_section, seeds_section
+from tombola.report.pages.command import command, recipe, recorded, searched
+from tombola.report.pages.page import Page, Picture, Section, Table
+from tombola.report.pages.tables import inputs_table, numerics_table, percent, points, shown
+
+__all__ = ["search_page"]
+
+
+def search_page(facts: Mapping[str, Any]) -> Page:
+    """The page of a search.
+
+    Args:
+        facts: what `study.dossier.of_search` gives.
+    """
+    result, first = facts["result"], facts["tickets"][0]["about"]
+    final = percent(result["rounds"][-1]["sparsity"])
+    sections = [
+        Section("Verdict", tables=[_verdict(result["verdict"])]),
+        _scores(result),
+        anatomy_section(facts["tickets"]),
+        one_shot_section(facts),
+        *([seeds_section(facts["overlap"])] if facts["overlap"] else []),
+        *_texts(result),
+        _recipe(facts),
+        _numerics(facts),
+        _runs(facts),
+        Section("How to do it again", text=_again(facts), code=command(facts)),
+        Section("What this does not show", points=_limits(facts)),
+        Section("The result as JSON", code=json.dumps(result, indent=1, ensure_ascii=False)),
+    ]
+    return Page(
+        title=f"A lottery ticket for {result['task']} in {result['model']}",
+        question=(
+            f"Does iterative magnitude pruning find, at {final} sparsity, a subnetwork of "
+            f"{result['model']} that trains on {result['task']}, alone and from the pre-trained "
+            f"weights, to the {result['metric']} of the whole network?"
+        ),
+        answers=[_capital(result["verdict"]["sentence"])],
+        notes=[_capital(note) for note in result["notes"]],
+        sections=sections,
+        foot=f"{first['created_by']}, experiment {result['key']}",
+    )
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
+# --- sections ----------------------------------------------------------------
+
+
+def _verdict(said: Mapping[str, Any]) -> Table:
+    if said["interval"] is None:
+        rows = [("status", said["status"]), ("reason", said["reason"])]
+        return Table((), [*rows, ("margin, fixed before the runs", f"{said['margin']:g} points")])
+    low, high = said["interval"]
+    needed = said.get("seeds_needed")
+    rows = [
+        ("status", said["status"]),
+        *([("reason", said["reason"])] if said.get("reason") else []),
+        ("estimand", said["estimand"]),
+        ("sparsity of the scope", percent(said["sparsity"])),
+        ("ticket minus dense", f"{points(said['difference'], sign=True)} points"),
+        (
+            f"{100 * said['level']:g} % interval",
+            f"{points(low, sign=True)} to {points(high, sign=True)} points",
+        ),
+        ("margin, fixed before the runs", f"{said['margin']:g} points"),
+        ("seeds", str(said["seeds"])),
+        *([("seeds that would settle it", str(needed))] if needed is not None else []),
+    ]
+    return Table((), rows)
+
+
+def _scores(result: Mapping[str, Any]) -> Section:
+    last, several = percent(result["rounds"][-1]["sparsity"]), len(result["dense"]["values"]) > 1
+    networks = [("dense", "0 %", result["dense"])]
+    networks += [("IMP ticket", percent(one["sparsity"]), one) for one in result["rounds"]]
+    networks += [(name, last, one) for name, one in result["controls"].items()]
+    rows = [
+        (name, sparsity, *_entry(one, None if one is networks[0][2] else result["dense"]["mean"]))
+        for name, sparsity, one in networks
+    ]
+    rows.append(("trivial baseline", "", points(result["trivial"]), "", "", ""))
+    columns = ("network", "sparsity", "score", "minus dense", "overlap with one-shot", "each seed")
+    width = len(columns) if several else len(columns) - 1
+    table = Table(
+        columns[:width],
+        [row[:width] for row in rows],
+        caption=(
+            f"{_capital(result['metric'])} on the {result['split']} split at the last step, in "
+            f"points{'; mean ± standard deviation over seeds' * several}. Overlap: Jaccard index "
+            "of the dead weights."
+        ),
+        right=frozenset((1, 2, 3, 4)),
+    )
+    drawn = Picture(
+        svg(picture.draw(result)),
+        "Score against sparsity. The controls, all at the final sparsity, stand in the strip.",
+    )
+    return Section("Score against sparsity", pictures=[drawn], tables=[table])
+
+
+def _entry(entry: Mapping[str, Any], dense: float | None) -> tuple[str, str, str, str]:
+    """Score, difference from dense, overlap with one-shot, and the score of each seed."""
+    spread = "" if entry["std"] is None else f" ± {entry['std']:.2f}"
+    each = ", ".join("diverged" if value is None else points(value) for value in entry["values"])
+    overlap = entry.get("jaccard_one_shot")
+    jaccard = "" if overlap is None else f"{overlap:.3f}"
+    if entry["mean"] is None:
+        return "diverged", "", jaccard, each
+    change = "" if dense is None else points(entry["mean"] - dense, sign=True)
+    return f"{points(entry['mean'])}{spread}", change, jaccard, each
+
+
+def _texts(result: Mapping[str, Any]) -> list[Section]:
+    """What was read of each split, where it was counted."""
+    counted = {split: each["inputs"] for split, each in result.get("counts", {}).items()}
+    table = inputs_table({split: each for split, each in counted.items() if each})
+    return [Section("Texts", tables=[table])] if table.rows else []
+
+
+def _recipe(facts: Mapping[str, Any]) -> Section:
+    search, about = searched(facts), field_help(FindSpec)
+    told = field_help(TrainSpec)
+    text = []
+    if facts["experiment"] is None:
+        text = [
+            "experiment.json is missing: options of the search that a ticket doesn't record stand "
+            "at their default here, and may have been others."
+        ]
+    columns = ("knob", "value", "meaning")
+    return Section(
+        "Recipe and knobs",
+        text=text,
+        tables=[
+            Table(
+                columns,
+                [(name, shown(value), about[name]) for name, value in search.items()],
+                caption="The search.",
+            ),
+            Table(
+                columns,
+                [(name, shown(value), told.get(name, "")) for name, value in recipe(facts).items()],
+                caption="Each training.",
+            ),
+        ],
+    )
+
+
+def _numerics(facts: Mapping[str, Any]) -> Section:
+    abouts = [(ticket["seed"], ticket["about"]) for ticket in facts["tickets"]]
+    records = [(f"seed {seed}", recorded(about, "numerics")) for seed, about in abouts]
+    versions = [(f"seed {seed}", about["versions"]) for seed, about in abouts]
+    return Section(
+        "Numerics and versions",
+        text=["The same numerics give the same bits. Runs of different numerics are not pooled."],
+        tables=[numerics_table(records, "Numerics"), numerics_table(versions, "Versions")],
+    )
+
+
+def _runs(facts: Mapping[str, Any]) -> Section:
+    """The key of every training: its name in the store."""
+    result = facts["result"]
+    entries = [("dense", "0 %", result["dense"])]
+    entries += [("IMP ticket", percent(one["sparsity"]), one) for one in result["rounds"]]
+    last = percent(result["rounds"][-1]["sparsity"])
+    entries += [(name, last, one) for name, one in result["controls"].items()]
+    seeds = [ticket["seed"] for ticket in facts["tickets"]]
+    rows = [
+        (name, sparsity, seed, points(value), key)
+        for name, sparsity, one in entries
+        for seed, value, key in zip(
+            seeds, one["values"], one.get("keys") or ["not recorded"] * len(seeds), strict=True
+        )
+    ]
+    digests = [
+        (t["seed"], t["about"]["digest"], t["about"]["fingerprint"]) for t in facts["tickets"]
+    ]
+    return Section(
+        "Keys of every run",
+        text=[
+            "A key is the name of a training in the store, made of all that made it: "
+            "`tombola store show KEY`."
+        ],
+        tables=[
+            Table(("network", "sparsity", "seed", "score", "key"), rows, small=True),
+            Table(
+                ("seed", "digest of the mask", "fingerprint of the network"), digests, small=True
+            ),
+        ],
+    )
+
+
+def _again(facts: Mapping[str, Any]) -> list[str]:
+    data = (facts["experiment"] or {}).get("data")
+    said = f" Their fingerprint was {data}." if data else ""
+    return [f"If the task's files were your own, add --data with their folder.{said}"]
+
+
+def _limits(facts: Mapping[str, Any]) -> list[str]:
+    result = facts["result"]
+    count = len(facts["tickets"])
+    seeds = "one seed; another may come out differently" if count == 1 else f"{count} seeds"
+    whole = percent(result["whole_model_sparsity"])
+    limits = [
+        f"It is about {result['model']} on {result['task']} with this recipe and {seeds}.",
+        f"Sparsity is of the scope; of the whole encoder with its embeddings {whole} are zero.",
+        "A mask makes nothing smaller or faster by itself: the zeros are stored and multiplied.",
+        "Controls are trained with the ticket's recipe; with a learning rate of their own they may "
+        "do better.",
+        "The margin is the task's. Whether so many points matter is for the reader to judge.",
+        f"The {result['split']} split was read for every network in the tables. If the recipe was "
+        "chosen on it, all scores are too good.",
+    ]
+    if not result["controls"]:
+        limits.append("No controls were trained: a random mask might do as well.")
+    return limits

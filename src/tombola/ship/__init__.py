@@ -1,1 +1,0 @@
-"""What leaves the house: checkpoints, tickets for others, pictures, reports."""

@@ -1,0 +1,1 @@
+"""A paper's claims, tested on the results of a plan."""

@@ -1,0 +1,1 @@
+"""What masks look like and how far they agree."""

@@ -1,0 +1,98 @@
+"""What lies between runs that differ in their data order only: lines of a plan, and barriers."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from tombola.lab.store.store import Store
+from tombola.plan.plan import Cell, Plan
+
+__all__ = ["Line", "barrier", "lines"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """Networks on the straight line between two trained ones."""
+
+    arm: str
+    network: str
+    """What was trained: dense, imp or one-shot."""
+    task: str
+    sparsity: str | None
+    seed: int
+    """Of the search, and of the head that both ends share."""
+    orders: tuple[int, ...]
+    """Seeds of the two data orders."""
+    metric: str | None
+    """None where it has not been done."""
+    split: str
+    """That scores and losses come from."""
+    positions: tuple[float, ...]
+    """Empty, as all below, where it has not been done; 0 is the first end, 1 the second."""
+    scores: tuple[float, ...]
+    """In points."""
+    losses: tuple[float, ...]
+    """Mean loss on the same examples."""
+    score_barrier: float | None
+    """Points by which the worst network on the line is below the mean of the ends."""
+    loss_barrier: float | None
+    """Loss by which the worst network on the line is above the mean of the ends."""
+    key: str
+    """Of the interpolation."""
+    ends: tuple[str, ...]
+    """Keys of the two trainings."""
+
+    @property
+    def done(self) -> bool:
+        """Whether it is in the store."""
+        return bool(self.positions)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, as JSON has them."""
+        return asdict(self)
+
+
+def barrier(errors: Sequence[float]) -> float:
+    """The worst error along a line minus the mean of the errors of its ends.
+
+    The ends belong to the line, so it is half of their difference, at least.
+
+    Source: Frankle et al. 2020, Linear Mode Connectivity and the Lottery Ticket Hypothesis.
+    """
+    return max(errors) - fmean((errors[0], errors[-1]))
+
+
+def lines(plan: Plan, store: Store) -> list[Line]:
+    """Every line of a plan, in its order; those that are not done have no scores."""
+    ends: dict[str, list[Cell]] = {}
+    for cell in plan.cells:
+        if cell.line is not None:
+            ends.setdefault(f"{cell.arm} {cell.line.key}", []).append(cell)
+    return [_line(pair, store) for pair in ends.values()]
+
+
+def _line(pair: Sequence[Cell], store: Store) -> Line:
+    cell = pair[0]
+    assert cell.line is not None
+    result = store.read(cell.line.key)
+    facts = result.facts if result else {}
+    scores, losses = facts.get("scores", []), facts.get("losses", [])
+    known = bool(scores) and None not in scores and None not in losses
+    return Line(
+        arm=cell.arm,
+        network=cell.name.rpartition(", order ")[0],
+        task=cell.target,
+        sparsity=None if cell.sparsity is None else f"{cell.sparsity:f}",
+        seed=cell.seed,
+        orders=tuple(int(end.name.rpartition(" ")[2]) for end in pair),
+        metric=facts.get("metric"),
+        split=cell.training.subject.task.test_split,
+        positions=tuple(facts.get("positions", ())),
+        scores=tuple(scores),
+        losses=tuple(losses),
+        score_barrier=barrier([-score for score in scores]) if known else None,
+        loss_barrier=barrier(losses) if known else None,
+        key=cell.line.key,
+        ends=tuple(end.key for end in pair),
+    )

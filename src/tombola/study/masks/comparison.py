@@ -1,0 +1,130 @@
+"""Masks side by side, as JSON has them: every pair beside chance, agreement, and each anatomy."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from itertools import combinations
+from typing import Any
+
+from tombola.base.errors import SpecError, TicketError
+from tombola.lab.store.artifacts import read_mask
+from tombola.lab.store.store import Store
+from tombola.plan.plan import Cell, Plan
+from tombola.study.masks.anatomy import anatomy
+from tombola.study.masks.overlap import Overlap, agreement, overlap
+from tombola.ticket.mask import Mask
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["Member", "compare", "of_plan", "of_tickets"]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the masks that are compared."""
+
+    name: str
+    mask: Mask
+    about: dict[str, Any]
+    """Whatever else is known of it, as JSON has it."""
+
+
+def of_tickets(folders: Sequence[str]) -> list[Member]:
+    """The masks of ticket folders.
+
+    Raises: TicketError, if one is damaged or belongs to another network than the first.
+    """
+    tickets = {folder: Ticket.load(folder) for folder in dict.fromkeys(folders)}
+    (first, ours), *rest = tickets.items()
+    for folder, theirs in rest:
+        if theirs.fingerprint != ours.fingerprint:
+            raise TicketError(
+                f"expected tickets of one network, got {first!r} of {ours.model} "
+                f"({ours.fingerprint[:12]}) and {folder!r} of {theirs.model} "
+                f"({theirs.fingerprint[:12]}). Compare tickets that were found in the same."
+            )
+    return [
+        Member(
+            folder,
+            ticket.mask,
+            {
+                "model": ticket.model,
+                "fingerprint": ticket.fingerprint,
+                "task": ticket.task,
+                "seed": ticket.seed,
+                "digest": ticket.mask.digest(),
+            },
+        )
+        for folder, ticket in tickets.items()
+    ]
+
+
+def of_plan(plan: Plan, store: Store, sparsity: Decimal | None = None) -> list[Member]:
+    """The masks of a plan at one sparsity, by default its highest, as far as they are done.
+
+    Raises: SpecError, if it has no two of them.
+    """
+    masked = [cell for cell in plan.cells if cell.ticket is not None and cell.sparsity is not None]
+    wanted = sparsity or max((c.sparsity for c in masked if c.sparsity), default=None)
+    chosen: dict[str, Cell] = {}
+    for cell in masked:
+        if cell.ticket and cell.sparsity == wanted:
+            chosen.setdefault(cell.ticket.key, cell)
+    found = [
+        Member(cell.ticket.label, read_mask(store, key), {"arm": cell.arm, "key": key})
+        for key, cell in chosen.items()
+        if cell.ticket and store.intact(key)
+    ]
+    if len(found) < 2:
+        there = ", ".join(sorted({f"{c.sparsity:f}" for c in masked})) or "none"
+        raise SpecError(
+            f"expected two masks or more of one sparsity, got {len(found)} of {len(chosen)} at "
+            f"{wanted} in the store; the plan has masks at {there}. Run the plan first."
+        )
+    return found
+
+
+def compare(members: Sequence[Member], heads: int | None) -> dict[str, Any]:
+    """Every pair of some masks, all of them together, and each by itself.
+
+    Args:
+        members: two or more, of one network.
+        heads: attention heads of a block of it; None if nobody knows.
+
+    Raises: TicketError, if names or shapes differ; SpecError, for fewer than two.
+    """
+    if len(members) < 2:
+        raise SpecError(f"an overlap is of two masks or more, got {len(members)}. Name another.")
+    for member in members[1:]:
+        members[0].mask.check(member.mask, f"mask of {member.name}")
+    pairs = []
+    for a, b in combinations(members, 2):
+        whole, each = overlap(a.mask, b.mask)
+        layers = [{"matrix": one.matrix, **_told(one)} for one in each]
+        pairs.append({"a": a.name, "b": b.name, **_told(whole), "layers": layers})
+    return {
+        "masks": [
+            {
+                "name": member.name,
+                **member.about,
+                "size": member.mask.size,
+                "dead": member.mask.dead,
+                "layers": member.mask.layer_sparsities(),
+                "anatomy": asdict(anatomy(member.mask, heads)),
+            }
+            for member in members
+        ],
+        "pairs": pairs,
+        "agreement": asdict(agreement(member.mask for member in members)),
+    }
+
+
+def _told(found: Overlap) -> dict[str, Any]:
+    return {
+        "size": found.size,
+        "dead": list(found.dead),
+        "both": found.both,
+        "expected": found.expected,
+        "jaccard": found.jaccard,
+        "chance": found.chance,
+        "z": found.z,
+    }

@@ -1,0 +1,137 @@
+"""All that is known of a finished search, from the folder that `tombola find` wrote."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tombola.base.errors import OutputError, TombolaError, brief
+from tombola.models.attention_heads import attention_heads, on_this_machine
+from tombola.study.masks.anatomy import anatomy
+from tombola.study.masks.comparison import Member, compare
+from tombola.study.masks.overlap import overlap
+from tombola.study.results.search_result import read_object, read_result
+from tombola.tasks.task import task_names
+from tombola.ticket.mask import Mask
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["of_search", "own_task"]
+
+
+def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
+    """What a report tells of a search, as JSON has it.
+
+    Args:
+        folder: with result.json and the tickets; experiment.json if it is there.
+        one_shot: model, sparsity, scope -> the ticket of its largest pre-trained weights.
+
+    Returns: result, experiment, task (flags that name a user's own), tickets (about, anatomy), the
+        one-shot ticket's overlap with each and why there is none if so, and the tickets' overlap
+        with each other if there are several.
+    Raises: OutputError, TicketError, if that is no output of `tombola find`, or damaged.
+    """
+    result = read_result(folder / "result.json")
+    place = folder / "experiment.json"
+    tickets = {
+        seed: Ticket.load(folder / Path(path).name) for seed, path in result["tickets"].items()
+    }
+    if not tickets:
+        raise OutputError(
+            f"expected a search that found a ticket in {str(folder)!r}, got one that did not: "
+            f"{result['verdict'].get('reason') or 'it has no tickets'}. Search with another recipe."
+        )
+    first = next(iter(tickets.values()))
+    heads = attention_heads(first.model)
+    members = [Member(f"seed {seed}", t.mask, {"seed": seed}) for seed, t in tickets.items()]
+    found, reason = _beside_one_shot(tickets, first, one_shot)
+    experiment = read_object(place) if os.path.lexists(place) else None
+    return {
+        "folder": folder.name,
+        "result": result,
+        "experiment": experiment,
+        "task": _own_task(experiment, place) if experiment else {},
+        "tickets": [
+            {"seed": seed, "about": _about(ticket), "anatomy": asdict(anatomy(ticket.mask, heads))}
+            for seed, ticket in tickets.items()
+        ],
+        "one_shot": found,
+        "no_one_shot": reason,
+        "overlap": compare(members, heads) if len(members) > 1 else None,
+    }
+
+
+def own_task(identity: Sequence[Any]) -> dict[str, Any]:
+    """The flags of `tombola find` that name a user's own task; DIR stands for its folder.
+
+    Args:
+        identity: of the task: its name and version, and its definition if it is a user's own.
+    """
+    name, _, *defined = identity
+    if not defined:
+        return {}
+    (task,) = defined
+    if name in task_names():  # with a text column of the user's own
+        return {"text_columns": task["texts"]}
+    if name != "csv":
+        return {"task": f"{name}.yaml"}
+    flags = {"task": "csv:DIR", "kind": task["kind"], "text_columns": task["texts"]}
+    if task["kind"] != "mlm":
+        flags["label_column"] = task["label"]
+    if task.get("labels"):
+        flags["labels"] = task["labels"]
+    return flags | {"metric": task["metric"]}
+
+
+def _own_task(experiment: dict[str, Any], place: Path) -> dict[str, Any]:
+    """The same of an experiment.json, whoever has written it.
+
+    Raises: OutputError, if it names no task.
+    """
+    try:
+        flags = own_task(experiment["task"])
+    except (KeyError, TypeError, ValueError, IndexError):
+        flags = {"task": None}
+    values = (each for one in flags.values() for each in (one if isinstance(one, list) else [one]))
+    if not all(isinstance(each, str) for each in values):
+        raise OutputError(
+            f"expected the task of an experiment in {str(place)!r}, got "
+            f"{brief(experiment.get('task'))}. Name a search's folder as it was written."
+        )
+    return flags
+
+
+def _about(ticket: Ticket) -> dict[str, Any]:
+    return {name: value for name, value in ticket.describe().items() if name != "shapes"}
+
+
+def _beside_one_shot(
+    tickets: dict[str, Ticket], first: Ticket, one_shot: Callable[..., Ticket]
+) -> tuple[list[dict[str, Any]], str]:
+    """The overlap of each ticket with one-shot pruning, or why it can't be told."""
+    place = on_this_machine(first.model)
+    if place is None:
+        return [], f"{first.model!r} is not on this machine."
+    try:
+        other = one_shot(place, sparsity=first.sparsity, scope=first.scope)
+    except TombolaError as error:
+        return [], str(error)
+    if other.fingerprint != first.fingerprint:
+        return [], (
+            f"the network {first.model} is another here ({other.fingerprint[:12]}) than the "
+            f"ticket's ({first.fingerprint[:12]})."
+        )
+    return [_pair(seed, ticket.mask, other.mask) for seed, ticket in tickets.items()], ""
+
+
+def _pair(seed: str, mask: Mask, other: Mask) -> dict[str, Any]:
+    whole, each = overlap(mask, other)
+    return {
+        "seed": seed,
+        "jaccard": whole.jaccard,
+        "chance": whole.chance,
+        "z": whole.z,
+        "layers": {
+            one.matrix: {"jaccard": one.jaccard, "chance": one.chance, "z": one.z} for one in each
+        },
+    }

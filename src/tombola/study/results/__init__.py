@@ -1,0 +1,1 @@
+"""What a search or an evaluation found."""

@@ -1,0 +1,1 @@
+"""Intervals, power, multiplicity and trends."""

@@ -1,0 +1,134 @@
+"""Intervals and P values for the mean of paired differences; in points everywhere."""
+
+from collections.abc import Sequence
+from math import inf, isfinite, sqrt
+from typing import TypeAlias
+
+import numpy as np
+import scipy
+from numpy.typing import ArrayLike, NDArray
+
+from tombola.base.errors import SpecError
+from tombola.study.statistics.resolution import net_ends, p_net_above
+
+__all__ = ["FloatArray", "ends", "finite", "p_above", "p_below", "p_resolved", "paired"]
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+
+def ends(
+    differences: ArrayLike,
+    below: float,
+    above: float | None = None,
+    *,
+    resolution: float,
+    scale: float = 100.0,
+) -> tuple[float, float, float]:
+    """Mean, lower and upper end of an interval, each end with an error rate of its own.
+
+    Either end is the farther one of two: that of the t interval, whose spread is at least what
+    rounding to steps makes, and that of the share of test examples won and lost. So the interval
+    has a width even if all differences are equal.
+
+    Args:
+        differences: [seeds], two or more.
+        below: chance that the true mean is below the lower end.
+        above: chance that it is above the upper end; the same by default.
+        resolution: what one test example is worth, above 0, in the unit of the differences.
+        scale: what all test examples together are worth.
+
+    Source: the paired t interval with Sheppard's correction for two rounded scores and a
+        correction for continuity.
+    """
+    above = below if above is None else above
+    mean, error, shift, freedom = _t_parts(differences, resolution)
+    low, high = (
+        shift + error * -float(scipy.special.stdtrit(freedom, chance)) for chance in (below, above)
+    )
+    pairs = (freedom + 1) * scale / resolution
+    net = net_ends(*_net(mean, pairs, scale), pairs, below, above)
+    return mean, min(mean - low, scale * net[0]), max(mean + high, scale * net[1])
+
+
+def p_above(
+    differences: ArrayLike, bound: float, *, resolution: float, scale: float = 100.0
+) -> float:
+    """One-sided P value: small, if the true mean is above the bound.
+
+    It is below a level exactly where the lower end of `ends` at that level is above the bound.
+
+    Args:
+        differences: [seeds], two or more.
+        bound: in the unit of the differences.
+        resolution, scale: as for ends().
+    """
+    mean, error, shift, freedom = _t_parts(differences, resolution)
+    of_t = float(scipy.special.stdtr(freedom, -(mean - shift - bound) / error))
+    return max(of_t, p_resolved(differences, bound, resolution=resolution, scale=scale))
+
+
+def p_resolved(
+    differences: ArrayLike, bound: float, *, resolution: float, scale: float = 100.0
+) -> float:
+    """The part of `p_above` that the number of test examples allows, whatever the spread."""
+    values = np.asarray(differences, dtype=np.float64)
+    pairs = values.size * scale / resolution
+    return p_net_above(*_net(float(np.mean(values)), pairs, scale), pairs, bound / scale)
+
+
+def p_below(
+    differences: ArrayLike, bound: float, *, resolution: float, scale: float = 100.0
+) -> float:
+    """The same, small if the true mean is below the bound."""
+    return p_above(
+        -np.asarray(differences, dtype=np.float64), -bound, resolution=resolution, scale=scale
+    )
+
+
+def _t_parts(differences: ArrayLike, resolution: float) -> tuple[float, float, float, int]:
+    """Mean, its standard error, the correction for continuity, and the degrees of freedom."""
+    if not 0 < resolution < inf:
+        raise SpecError(f"the resolution of a score is above 0, got {resolution}.")
+    values = np.asarray(differences, dtype=np.float64)
+    rounding = resolution**2 / 6  # variance of the difference of two scores, each rounded to a step
+    error = sqrt((float(np.var(values, ddof=1)) + rounding) / values.size)
+    return float(np.mean(values)), error, resolution / 2 / values.size, values.size - 1
+
+
+def _net(mean: float, pairs: float, scale: float) -> tuple[float, float]:
+    """The fewest examples, lost and won, that make a mean difference."""
+    count = abs(mean) / scale * pairs
+    return (count, 0.0) if mean < 0 else (0.0, count)
+
+
+def paired(dense: ArrayLike, ticket: ArrayLike, unit: str, *, least: int) -> FloatArray:
+    """Scores [2, n], dense first.
+
+    Args:
+        dense: [n] scores.
+        ticket: [n] scores of the same units.
+        unit: what a score is of: a seed or a test example.
+        least: smallest n that makes sense.
+
+    Raises: SpecError, for unequal or too few scores, or one that is no number.
+    """
+    pair = [np.asarray(scores, dtype=np.float64) for scores in (dense, ticket)]
+    shapes = [scores.shape for scores in pair]
+    if shapes[0] != shapes[1] or len(shapes[0]) != 1 or shapes[0][0] < least:
+        raise SpecError(
+            f"dense and ticket need one score for each of the same {unit}s, {least} or more, "
+            f"got {pair[0].size} and {pair[1].size}."
+        )
+    both = np.stack(pair)
+    finite("a score", both.ravel())
+    return both
+
+
+def finite(what: str, values: Sequence[float] | FloatArray) -> None:
+    """Refuse what is no number.
+
+    Raises: SpecError, with the first that is none.
+    """
+    bad = [value for value in values if not isfinite(value)]
+    if bad:
+        raise SpecError(f"{what} is a finite number, got {bad[0]}. Leave out the run that failed.")

@@ -1,0 +1,1 @@
+"""The runs of a plan as rows, written and read."""

@@ -1,0 +1,192 @@
+"""Rows read back from a table: what a study says can be told where its store is not."""
+
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from math import isfinite
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from tombola.base.errors import SpecError, cut
+from tombola.base.fields import CALLED
+from tombola.study.table.export import SUFFIXES
+from tombola.study.table.integrity import check_identities, check_row
+from tombola.study.table.row import COLUMNS, STATES, Row, digest, minus
+
+__all__ = ["filled", "is_table", "read_rows"]
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError
+    return value
+
+
+def _share(text: str) -> Decimal:
+    _number(text)
+    return Decimal(text)
+
+
+READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
+    str: (str, CALLED[str]),
+    int: (int, CALLED[int]),
+    float: (_number, CALLED[float]),
+    Decimal: (_share, CALLED[float]),
+    tuple[str, ...]: (lambda text: tuple(text.split()), "words"),
+    Mapping[str, Any]: (lambda text: {"digest": text}, "a digest"),
+}
+"""Type of a field -> how its text is read, and what it is called."""
+TYPES = {name: get_type_hints(Row)[name] for name in COLUMNS}
+
+
+def is_table(path: str | Path) -> bool:
+    """Whether a file's name is that of a table which can be read back."""
+    return SUFFIXES.get(Path(path).suffix) in ("csv", "parquet")
+
+
+def read_rows(path: str | Path) -> list[Row]:
+    """The rows that `tombola table` wrote; differences are taken anew.
+
+    Args:
+        path: a CSV or Parquet file.
+
+    Raises: SpecError, if it is not there, lacks rows or a column, has a value that is none, or
+        its rows are not those of whole plans, each run once.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SpecError(f"expected a table of runs at {str(path)!r}, got no such file.")
+    plain = _parquet(path) if path.suffix == ".parquet" else _csv(path)
+    table = []
+    for number, values in enumerate(plain, 1):
+        try:
+            table.append(_row(values))
+        except SpecError as error:
+            raise SpecError(f"{error} in row {number} of {str(path)!r}.") from error
+    if not table:
+        raise SpecError(f"expected rows in {str(path)!r}, got a header alone.")
+    check_identities(table, str(path))
+    return [replace(each, difference=minus(each.score, each.dense)) for each in table]
+
+
+def filled(table: Sequence[Row], known: Iterable[Row]) -> list[Row]:
+    """The same rows, with what another table has of those that are missing, by their keys.
+
+    Args:
+        table: rows of a plan.
+        known: rows of the same plan, such as those of an earlier store.
+
+    Raises: SpecError, if a training has one score here and another there for the same numerics.
+    """
+    known = list(known)
+    there = {each.key: each for each in known if each.state != "missing"}
+    dense = {each.dense_key: each for each in known if each.dense is not None}
+    overlaps = {each.mask_key: each.jaccard_one_shot for each in known}
+    diverged = {key: each.numerics for key, each in there.items() if each.state == "diverged"}
+    found = [_filled(each, there.get(each.key), dense, overlaps) for each in table]
+    return [
+        replace(row, dense_numerics=row.dense_numerics or diverged.get(row.dense_key))
+        for row in found
+    ]
+
+
+def _filled(
+    row: Row,
+    known: Row | None,
+    dense: Mapping[str, Row],
+    overlaps: Mapping[str | None, float | None],
+) -> Row:
+    if known is not None and row.state == "missing":
+        row = replace(
+            row,
+            state=known.state,
+            score=known.score,
+            trivial=known.trivial,
+            resolution=known.resolution,
+            summed_learning_rate=known.summed_learning_rate,
+            seconds=known.seconds,
+            numerics=known.numerics,
+        )
+    elif known is not None and _contradict(row, known):
+        raise SpecError(
+            f"expected one score of {row.name} on {row.target}, seed {row.seed} "
+            f"({row.key[:12]}), got {row.score} and, for the same numerics, {known.score}. "
+            "One of the two tables has been changed."
+        )
+    if row.dense is None and row.dense_key in dense:
+        other = dense[row.dense_key]
+        row = replace(row, dense=other.dense, dense_numerics=other.dense_numerics)
+    if row.jaccard_one_shot is None:
+        row = replace(row, jaccard_one_shot=overlaps.get(row.mask_key))
+    return replace(row, difference=minus(row.score, row.dense))
+
+
+def _contradict(row: Row, known: Row) -> bool:
+    """Whether the same arithmetic is said to have come to another score."""
+    if row.numerics is None or known.numerics is None:
+        return False
+    return digest(row.numerics) == digest(known.numerics) and row.score != known.score
+
+
+def _csv(path: Path) -> list[dict[str, Any]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        try:
+            reader = csv.DictReader(file)
+            _expect_columns(path, reader.fieldnames or ())
+            return list(reader)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise SpecError(f"expected a CSV file at {str(path)!r}, got {error}.") from error
+
+
+def _parquet(path: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        told = str(error).splitlines()[0]
+        raise SpecError(f"expected a Parquet file at {str(path)!r}, got {told}") from error
+    _expect_columns(path, table.column_names)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def _expect_columns(path: Path, there: Sequence[str]) -> None:
+    lacking = [name for name in COLUMNS if name not in there]
+    if lacking:
+        more = f" and {len(lacking) - 1} more columns" if len(lacking) > 1 else ""
+        raise SpecError(
+            f"expected a table with one row a run in {str(path)!r}, as `tombola table PLAN "
+            f"--output FILE` writes it, got one without {lacking[0]}{more}."
+        )
+
+
+def _row(values: Mapping[str, Any]) -> Row:
+    told = {name: "" if values[name] is None else str(values[name]) for name in COLUMNS}
+    row = Row(**{name: _value(name, text) for name, text in told.items()})
+    check_row(row)
+    return row
+
+
+def _value(name: str, text: str) -> Any:
+    """What a column says, of the type that a row has.
+
+    Raises: SpecError, with the column alone.
+    """
+    type, *rest = get_args(TYPES[name]) if NoneType in get_args(TYPES[name]) else [TYPES[name]]
+    if rest and not text:
+        return None
+    read, expected = READERS[type]
+    try:
+        value = read(text)
+    except ValueError as error:
+        raise SpecError(f"expected {expected} as {name}, got {cut(text)}") from error
+    if name == "state" and value == "no number":  # as earlier tables have it
+        return "diverged"
+    if name == "state" and value not in STATES:
+        raise SpecError(f"expected one of {', '.join(STATES)} as state, got {cut(text)}")
+    return value

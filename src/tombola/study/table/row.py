@@ -1,0 +1,236 @@
+"""One run of a plan: what was trained, what came of it, and what it is compared with."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+from tombola.base.specs import TrainSpec
+from tombola.lab.store.numerics import numerics_digest
+from tombola.lab.store.store import Result
+from tombola.plan.job import Job
+from tombola.plan.plan import Cell
+
+__all__ = [
+    "COLUMNS",
+    "HABITS",
+    "STATES",
+    "Row",
+    "digest",
+    "habits",
+    "minus",
+    "row",
+]
+
+STATES = ("done", "missing", "diverged")
+"""What has become of a run. One that diverged has no score: its numbers are not finite, or those
+of the training that its weights or its mask come from."""
+
+
+HABITS = ("rewind", "no-rewind", "keep-head", "long-horizon", "prune-first")
+"""What a search did that the plain one, which rewinds to the pre-trained weights, does not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A training of a plan; scores, differences and margins are in points."""
+
+    plan: str = ""
+    plan_rows: int = 0
+    """Rows that the plan's table has, so that a part of it is never taken for the whole."""
+    arm: str
+    name: str
+    """What was trained, for people: dense, imp, one-shot, transfer, evaluate, or a control."""
+    kind: str
+    """The same without the learning rate of a sweep; connectivity for the end of a line."""
+    of: str = ""
+    """Of a control, the arm it is compared with."""
+    source: str = ""
+    """The task that the mask was found on; empty if on none."""
+    target: str
+    """The task that was trained on."""
+    sparsity: Decimal | None = None
+    seed: int
+    habits: tuple[str, ...] = ()
+    """Of the search that the mask comes from, in the order of HABITS."""
+    rewind_step: int = 0
+    """The optimizer step that it rewound to."""
+    init: str = "pretrained"
+    learning_rate: float = TrainSpec.learning_rate
+    """At its peak."""
+    examples: int = 0
+    """Training examples of the target."""
+    metric: str = ""
+    split: str = ""
+    """That the score comes from."""
+    margin: float
+    """Of the target: how far below dense still counts as matching."""
+    state: str = "done"
+    """One of STATES."""
+    score: float | None = None
+    dense: float | None = None
+    """Score of the dense network of the same seed."""
+    difference: float | None = None
+    """Score minus dense."""
+    trivial: float | None = None
+    """The best score without learning anything from the texts."""
+    resolution: float | None = None
+    """How much one test example can change a score, in points."""
+    summed_learning_rate: float | None = None
+    jaccard_one_shot: float | None = None
+    """Overlap of the dead weights with those of one-shot pruning at this sparsity."""
+    seconds: float | None = None
+    key: str
+    dense_key: str
+    mask_key: str | None = None
+    numerics: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    dense_numerics: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the mask was found on another task."""
+        return bool(self.source) and self.source != self.target
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a table has them: plain values, numerics as a digest of 12 digits."""
+        plain = {name: getattr(self, name) for name in COLUMNS}
+        return plain | {
+            "sparsity": None if self.sparsity is None else f"{self.sparsity:f}",
+            "habits": " ".join(self.habits),
+            "numerics": _digest_or_none(self.numerics),
+            "dense_numerics": _digest_or_none(self.dense_numerics),
+        }
+
+
+COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
+"""Fields that a table has."""
+
+
+def row(
+    plan: str,
+    cell: Cell,
+    mine: Result | None,
+    dense: Result | None,
+    *,
+    stopped: bool = False,
+    plan_rows: int = 0,
+) -> Row:
+    """The row of a cell.
+
+    Args:
+        plan: its name.
+        cell: what was trained.
+        mine: what came of it, if it is done.
+        dense: what came of the dense network, if that is done.
+        stopped: whether it can't be done, because a training that it goes on from has diverged.
+        plan_rows: how many rows the plan has.
+    """
+    job = cell.training
+    recipe = TrainSpec(**job.spec["train"])
+    done, rewind_step = habits(cell)
+    facts = mine.facts if mine else {}
+    about_test = {**(dense.facts if dense else {}), **facts}
+    score, yardstick = _score(mine), _score(dense)
+    return Row(
+        plan=plan,
+        plan_rows=plan_rows,
+        arm=cell.arm,
+        name=cell.name,
+        kind="connectivity" if cell.line else cell.name.split(",")[0],
+        of=cell.of,
+        source=cell.source,
+        target=cell.target,
+        sparsity=cell.sparsity,
+        seed=cell.seed,
+        habits=done,
+        rewind_step=rewind_step,
+        init=job.spec.get("init", "pretrained"),
+        learning_rate=recipe.learning_rate,
+        examples=min(job.subject.examples, recipe.train_limit or job.subject.examples),
+        metric=job.subject.task.metric,
+        split=job.subject.task.test_split,
+        margin=job.subject.task.margin,
+        state=_state(mine, score, stopped=stopped),
+        score=score,
+        dense=yardstick,
+        difference=minus(score, yardstick),
+        trivial=about_test.get("trivial"),
+        resolution=about_test.get("resolution"),
+        summed_learning_rate=facts.get("summed_learning_rate"),
+        seconds=mine.seconds if mine else None,
+        key=cell.key,
+        dense_key=cell.dense,
+        mask_key=cell.mask,
+        numerics=mine.numerics if mine else None,
+        dense_numerics=dense.numerics if dense else None,
+    )
+
+
+def _state(mine: Result | None, score: float | None, *, stopped: bool) -> str:
+    if mine is None:
+        return "diverged" if stopped else "missing"
+    return "diverged" if score is None else "done"
+
+
+def _score(result: Result | None) -> float | None:
+    """In points; None if there is none, or it is not finite."""
+    score = result.facts["score"] if result else None
+    return score if score is not None and isfinite(score) else None
+
+
+def minus(score: float | None, dense: float | None) -> float | None:
+    """The difference, where there are both."""
+    return None if score is None or dense is None else score - dense
+
+
+def digest(numerics: Mapping[str, Any]) -> str:
+    """Twelve digits that stand for numerics; of a row read from a table, those that it had."""
+    if numerics.keys() == {"digest"}:
+        return str(numerics["digest"])
+    return numerics_digest(numerics)
+
+
+def _digest_or_none(numerics: Mapping[str, Any] | None) -> str | None:
+    return None if numerics is None else digest(numerics)
+
+
+def habits(cell: Cell) -> tuple[tuple[str, ...], int]:
+    """What the search of a cell's mask did besides the plain thing, as its jobs tell.
+
+    Names of arms tell nothing: two searches that did the same have the same habits.
+
+    Returns: some of HABITS, and the optimizer step that was rewound to, or 0.
+    """
+    found: set[str] = set()
+    rewind_step, trainings = 0, 0
+    for job in _ancestry(cell):
+        if job.kind == "prune":
+            first = "trained" not in job.parents and job.spec["scores"] == "magnitude"
+            if first and (trainings or cell.source):
+                found.add("prune-first")
+            continue
+        trainings += job is not cell.training
+        course = job.spec.get("course", {})
+        if course.get("first"):
+            found.add("rewind")
+            rewind_step = course["first"]
+        elif "body" in job.parents:
+            found.add("rewind")
+            rewind_step = job.parents["body"].spec["course"]["last"]
+        elif "start" in job.parents:
+            found.add("no-rewind")
+        if "head" in job.parents:
+            found.add("keep-head")
+        if course.get("horizon", 1) > 1:
+            found.add("long-horizon")
+    return tuple(habit for habit in HABITS if habit in found), rewind_step
+
+
+def _ancestry(cell: Cell) -> Iterator[Job]:
+    """The training, its mask, the training that this was cut from, and so on."""
+    job: Job | None = cell.training
+    while job is not None:
+        yield job
+        job = job.parents.get("mask" if job.kind == "train" else "trained")

@@ -1,0 +1,183 @@
+"""Store -> one tidy row for each run of a plan; what is not there yet is marked."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from tombola.base.errors import SpecError, TombolaError
+from tombola.lab.run.diverged import stopped
+from tombola.lab.store.numerics import refuse_mixed
+from tombola.lab.store.store import Result, Store
+from tombola.plan.job import one_shot
+from tombola.plan.plan import Plan
+from tombola.study.table.row import Row, digest, row
+from tombola.study.verdicts.comparisons import Group, group
+from tombola.study.verdicts.margins import margins
+
+__all__ = [
+    "groups",
+    "refuse_empty",
+    "refuse_mixed_rows",
+    "rows",
+    "texts_read",
+    "together",
+    "with_overlaps",
+]
+
+WHAT = ("arm", "name", "source", "target", "sparsity")
+"""Columns that say what a row is about; the rest says what came of it."""
+
+
+def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
+    """One row a run.
+
+    Args:
+        plan: what was wanted.
+        store: what there is.
+        name: of the plan.
+    """
+    kept: dict[str, Result | None] = {}
+    for cell in plan.cells:
+        for key in (cell.key, cell.dense):
+            if key not in kept:
+                kept[key] = store.read(key)
+    todo = {job.key for job in plan.jobs if not store.has(job.key)}
+    halted = stopped(plan.jobs, store, todo)
+    table = [
+        row(
+            name,
+            cell,
+            kept[cell.key],
+            kept[cell.dense],
+            stopped=cell.key in halted,
+            plan_rows=len(plan.cells),
+        )
+        for cell in plan.cells
+    ]
+    by_task = margins(plan, store)
+    table = [replace(each, margin=by_task[each.target]) for each in table]
+    return _with_test_sets(table, store)
+
+
+def _with_test_sets(table: Sequence[Row], store: Store) -> list[Row]:
+    """The same rows, with what is known of a test set from any run on it."""
+    known: dict[str, tuple[float, float | None]] = {}
+    for each in table:
+        if each.state == "done" and each.trivial is not None and each.target not in known:
+            known[each.target] = each.trivial, each.resolution or _resolution(each, store)
+    return [
+        replace(
+            each,
+            trivial=each.trivial if each.trivial is not None else known[each.target][0],
+            resolution=each.resolution or known[each.target][1],
+        )
+        if each.target in known
+        else each
+        for each in table
+    ]
+
+
+def _resolution(done: Row, store: Store) -> float | None:
+    """Of a result that does not say, as long as its outcome can be read."""
+    from tombola.lab.store.artifacts import read_outcome
+    from tombola.tasks.metrics import resolution
+
+    try:
+        return resolution(done.metric, read_outcome(store, done.key))
+    except (OSError, TombolaError):
+        return None
+
+
+def with_overlaps(table: Sequence[Row], plan: Plan, store: Store) -> list[Row]:
+    """The same rows, with the overlap of each mask with one-shot pruning's where both are kept.
+
+    Args:
+        table: the rows of all cells of the plan, in their order.
+        plan: what was wanted.
+        store: with the masks.
+    """
+    from tombola.lab.store.artifacts import read_mask
+    from tombola.ticket.mask import jaccard
+
+    pruned = lru_cache(maxsize=4)(lambda key: read_mask(store, key))
+    found: dict[str | None, float | None] = {None: None}
+    for cell in sorted(plan.cells, key=lambda cell: cell.sparsity or 0):
+        if cell.ticket is not None and cell.sparsity is not None and cell.mask not in found:
+            pair = (one_shot(cell.ticket.subject, cell.sparsity).key, cell.ticket.key)
+            there = all(map(store.has, pair))
+            found[cell.mask] = (
+                jaccard(pruned(pair[0]), read_mask(store, pair[1])) if there else None
+            )
+    return [replace(each, jaccard_one_shot=found[each.mask_key]) for each in table]
+
+
+def refuse_empty(table: Sequence[Row], store: Store, command: str = "tombola run") -> None:
+    """Refuse a store that has nothing of a plan, so that an empty table is never taken for one.
+
+    Args:
+        table: the rows of the plan.
+        store: where they would be.
+        command: does the plan, for the error.
+
+    Raises: SpecError, if no row has come to anything.
+    """
+    if all(each.state == "missing" for each in table):
+        raise SpecError(
+            f"expected runs of this plan in the store {str(store.folder)!r}, got none of "
+            f"{len(table)}. Do some with `{command}`, or name another --store."
+        )
+
+
+def refuse_mixed_rows(table: Iterable[Row]) -> None:
+    """Refuse to compare runs on one task whose arithmetic differs.
+
+    Raises: SpecError, with the two runs, the field and both values.
+    """
+    by_target: dict[str, dict[str, tuple[str, Any]]] = {}
+    for each in table:
+        records = by_target.setdefault(each.target, {})
+        for what, key, numerics in (
+            ("dense", each.dense_key, each.dense_numerics),
+            (each.name, each.key, each.numerics),
+        ):
+            if numerics is not None:
+                told = f"{what} on {each.target}, seed {each.seed} ({key[:12]})"
+                records.setdefault(key, (told, numerics))
+    for records in by_target.values():
+        names, numerics_of_all = zip(*records.values(), strict=True) if records else ((), ())
+        if any("digest" in each for each in numerics_of_all):  # a table has no more of them
+            numerics_of_all = tuple({"digest": digest(each)} for each in numerics_of_all)
+        refuse_mixed(numerics_of_all, names)
+
+
+def texts_read(plan: Plan, store: Store) -> dict[str, dict[str, dict[str, Any]]]:
+    """Task -> split -> what was read of it, by a training that is done; see `InputCounts`."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for cell in plan.cells:
+        result = None if cell.target in found else store.read(cell.dense)
+        if result is not None and "inputs" in result.facts:
+            found[cell.target] = result.facts["inputs"]
+    return found
+
+
+def groups(table: Iterable[Row]) -> list[dict[str, Any]]:
+    """The rows of all seeds together: mean and standard deviation, in points."""
+    return [together(mine) for mine in group(table)]
+
+
+def together(mine: Group) -> dict[str, Any]:
+    """One network's rows, of which all but seed and scores are the same, as JSON has them."""
+    plain = mine[0].to_json()
+    scores = [each.score for each in mine if each.score is not None]
+    changes = [each.difference for each in mine if each.difference is not None]
+    return {name: plain[name] for name in WHAT} | {
+        "metric": mine[0].metric,
+        "cells": len(mine),
+        "done": len(scores),
+        "diverged": sum(each.state == "diverged" for each in mine),
+        "mean": statistics.fmean(scores) if scores else None,
+        "std": statistics.stdev(scores) if len(scores) > 1 else None,
+        "minus_dense": statistics.fmean(changes) if changes else None,
+    }

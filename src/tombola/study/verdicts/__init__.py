@@ -1,0 +1,1 @@
+"""Which networks match the dense one, and how surely."""

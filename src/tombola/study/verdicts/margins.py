@@ -1,0 +1,82 @@
+"""The margin of each task: the one that is named, or the rule's from what dense scores on dev."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from tombola.lab.store.store import Result, Store
+from tombola.plan.plan import Plan
+from tombola.study.verdicts.matching import margin
+from tombola.tasks.task import Task
+
+__all__ = ["NAMED", "TICKET", "Margin", "margin_of", "margins"]
+
+NAMED, TICKET, RULE, LEAST, DIVERGED = "named", "ticket", "rule", "least", "diverged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Margin:
+    """How far below dense still counts as matching, and why so far."""
+
+    points: float
+    origin: str
+    """named by the task or the user; ticket: that of its search; rule: from dev; least: one point,
+    where there is no dev split to take more from; diverged: one point, for dense has no score."""
+    dense: float | None = None
+    """Score of the dense network on dev that the rule has taken, in points."""
+    trivial: float | None = None
+    """Of a baseline that learns nothing from the texts, there, in points."""
+    seed: int | None = None
+    """Of that dense network."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields."""
+        return dataclasses.asdict(self)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of a margin that nobody named."""
+        if self.origin == RULE:
+            return [
+                f"the margin of {self.points:.2f} points is the larger of 1 and 5 % of what dense "
+                f"(seed {self.seed}) gains on dev, {self.dense:.2f} over {self.trivial:.2f}."
+            ]
+        if self.origin == LEAST:
+            return [
+                "the margin is 1 point: there is no dev split with labels, on which a share of "
+                "dense's gain could be taken. --margin names another."
+            ]
+        if self.origin == DIVERGED:
+            return ["the margin is 1 point: dense diverged, so that no share of its gain is known."]
+        return []
+
+
+def margin_of(task: Task, scored: Result | None, *, tried: bool = False) -> Margin:
+    """The margin of a task.
+
+    Args:
+        task: which names one, or leaves it to the rule.
+        scored: what the first seed's dense network scores on dev; None if there is none.
+        tried: whether there is a dev split, so that without a score the network has diverged.
+
+    Source: the rule of `matching.margin`.
+    """
+    if not task.by_rule:
+        return Margin(points=task.margin, origin=NAMED)
+    if scored is None or scored.facts["score"] is None:
+        return Margin(points=task.margin, origin=DIVERGED if tried else LEAST)
+    dense, trivial = scored.facts["score"], scored.facts["trivial"]
+    return Margin(
+        points=margin(dense, trivial),
+        origin=RULE,
+        dense=dense,
+        trivial=trivial,
+        seed=scored.facts["seed"],
+    )
+
+
+def margins(plan: Plan, store: Store) -> dict[str, float]:
+    """Task of a plan -> its margin in points: the rule's as soon as dense is scored on dev."""
+    scored = {job.subject.task: store.read(job.key) for job in plan.jobs if job.kind == "score"}
+    tasks = {cell.target: cell.yardstick.subject.task for cell in plan.cells}
+    return {name: margin_of(task, scored.get(task)).points for name, task in tasks.items()}

@@ -1,0 +1,64 @@
+"""How much the dense runs of a task scatter, and how many seeds a verdict needs for that."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from tombola.study.statistics.power import LEAST_DENSE_RUNS, seeds_needed
+from tombola.study.table.row import Row
+from tombola.study.verdicts.verdict import hardly_learned
+
+__all__ = ["Spread", "spreads"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """The dense runs of a task in a plan, in points."""
+
+    plan: str
+    task: str
+    runs: int
+    """Different seeds that a plan has trained."""
+    mean: float
+    sd: float | None
+    """None for one run."""
+    margin: float
+    warning: str
+    """Where the worst run has hardly learned the task; else empty."""
+    seeds_needed: int | None
+    """For 80 % power, if a ticket equals dense; None as long as there are fewer than ten runs."""
+
+    @property
+    def planning_sd(self) -> float | None:
+        """The standard deviation, if it comes from enough runs to plan with."""
+        return self.sd if self.runs >= LEAST_DENSE_RUNS else None
+
+
+def spreads(table: Iterable[Row]) -> list[Spread]:
+    """One for each task of a plan with a dense run, from every seed that the plan has of it."""
+    scores: dict[tuple[str, str], dict[str, float]] = {}
+    of_task: dict[tuple[str, str], Row] = {}
+    for row in table:
+        if row.dense is not None:
+            scores.setdefault((row.plan, row.target), {})[row.dense_key] = row.dense
+            of_task[row.plan, row.target] = row
+    return [_spread(of_task[task], list(found.values())) for task, found in scores.items()]
+
+
+def _spread(row: Row, scores: list[float]) -> Spread:
+    margin, trivial = row.margin, row.trivial
+    sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
+    needed = None
+    if sd is not None and len(scores) >= LEAST_DENSE_RUNS and margin > 0 and row.resolution:
+        needed = seeds_needed(sd, margin, resolution=row.resolution)
+    return Spread(
+        plan=row.plan,
+        task=row.target,
+        runs=len(scores),
+        mean=float(np.mean(scores)),
+        sd=sd,
+        margin=margin,
+        warning="" if trivial is None else hardly_learned(min(scores), trivial, margin),
+        seeds_needed=needed,
+    )

@@ -1,0 +1,83 @@
+"""Does one kind of network match on every task? And on which?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tombola.study.statistics.multiplicity import at_least, holm
+from tombola.study.verdicts.comparisons import Comparison, first_reason
+from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, Status
+
+__all__ = ["ERROR", "Everywhere", "everywhere", "p_matching"]
+
+ERROR = 0.05
+"""One-sided error of each test: the 90 % interval has as much beyond either end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Everywhere:
+    """The answer for some tasks."""
+
+    status: Status
+    """Of "on every task"."""
+    reason: str | None
+    """The premise that some task lacks, where it is undecided."""
+    tasks: int
+    matching: tuple[str, ...]
+    """The tasks on which it matches, all of them rightly at the level, by Holm."""
+    unfinished: tuple[str, ...]
+    """The tasks of which seeds are missing, or on which there is one seed only."""
+    diverged: tuple[str, ...]
+    """The tasks on which a run diverged, so that seeds stay missing."""
+    unlearned: tuple[str, ...]
+    """The tasks that dense has not learned, on which nothing follows from a difference."""
+    p_value: float
+    """Of "on every task"."""
+
+    def sentence(self) -> str:
+        """One plain line."""
+        told = f"{self.status} on every one of {self.tasks} tasks"
+        if self.status == "not matching":
+            told = f"not matching on some of {self.tasks} tasks"
+        which = f"; on these by Holm: {', '.join(self.matching) or 'none'}"
+        gaps = f"; unfinished: {', '.join(self.unfinished)}" * bool(self.unfinished)
+        gaps += f"; diverged: {', '.join(self.diverged)}" * bool(self.diverged)
+        flat = f"; {DENSE_HAS_NOT_LEARNED}: {', '.join(self.unlearned)}" * bool(self.unlearned)
+        return f"{told}{which}{gaps}{flat}"
+
+
+def everywhere(pairs: Sequence[Comparison]) -> Everywhere:
+    """An intersection-union test: each task at the full level, uncorrected.
+
+    The opposite, that it fails to match on some task, is Bonferroni's. A task that is unfinished,
+    or that dense has not learned, decides nothing.
+
+    Args:
+        pairs: the network against dense, on each task.
+    """
+    within = [p_matching(pair) for pair in pairs]
+    below = [pair.p_value(-pair.margin, above=False) for pair in pairs]
+    together = at_least(within, len(pairs))
+    status: Status = "undecided"
+    if together < ERROR:
+        status = "matching"
+    elif at_least(below, 1) < ERROR:
+        status = "not matching"
+    tasks = [pair.first[0].target for pair in pairs]
+    adjusted = holm(within)
+    return Everywhere(
+        status=status,
+        reason=first_reason(pairs) if status == "undecided" else None,
+        tasks=len(pairs),
+        matching=tuple(task for task, p in zip(tasks, adjusted, strict=True) if p < ERROR),
+        unfinished=tuple(
+            pair.first[0].target for pair in pairs if not (pair.complete or pair.diverged)
+        ),
+        diverged=tuple(pair.first[0].target for pair in pairs if pair.diverged),
+        unlearned=tuple(pair.first[0].target for pair in pairs if pair.unlearned),
+        p_value=together,
+    )
+
+
+def p_matching(pair: Comparison) -> float:
+    """Small, if the true difference is above minus the margin; 1.0 where nothing follows."""
+    return pair.p_value(-pair.margin, above=True)

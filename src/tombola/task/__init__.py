@@ -1,1 +1,0 @@
-"""Tasks and networks: everything that touches Hugging Face, and the only training loop."""

@@ -1,0 +1,1 @@
+"""Tasks: definitions, labels, metrics and baselines."""

@@ -1,0 +1,1 @@
+"""Rows of a task: read, checked, tokenised and batched."""

@@ -1,0 +1,170 @@
+"""Rows as a task wants them: texts, and one convention for labels, or the row is named."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tombola.base.errors import DataError, cut
+from tombola.tasks.answers import answers_of
+from tombola.tasks.data.rows import Part, Rows
+from tombola.tasks.labels import class_name, class_of, is_number, value_of
+from tombola.tasks.task import Task
+
+__all__ = ["Checked", "bad_row", "check_rows", "one_class", "wanted_columns"]
+
+HIDDEN = "-1"
+"""The label that stands for one which is not published."""
+
+
+@dataclass
+class Checked:
+    """The rows of a split that a task can use, and what was found on the way."""
+
+    rows: Rows = field(default_factory=list)
+    dropped: Counter[str] = field(default_factory=Counter)
+    """Column -> rows that were left out because of what stands there."""
+    spellings: dict[str, set[str]] = field(default_factory=dict)
+    """Class -> the texts that it is written as."""
+    notes: list[str] = field(default_factory=list)
+
+
+class _BadRowError(Exception):
+    """A row that a task can't use."""
+
+    def __init__(self, column: str, expected: str, came: Any) -> None:
+        self.column, self.expected, self.came = column, expected, came
+
+
+def check_rows(parts: Iterable[Part], task: Task, split: str, limit: int = 0) -> Checked:
+    """The rows of a split, with the task's columns as the task wants them.
+
+    Args:
+        parts: the files of the split.
+        task: what a row must be, and whether others are dropped.
+        split: its name, for messages.
+        limit: so many rows are taken, the first; 0 is all.
+
+    Raises: DataError, with file, row and column, for a row that the task can't use, unless the
+        task drops such rows.
+    """
+    found = Checked()
+    for part in parts:
+        if part.blank:
+            continue
+        way_on = "Add it, or name another --eval-split." if split != "train" else "Add it."
+        part.check(wanted_columns(task), f"the {split} split of task {task.name!r}", way_on)
+        _check_order(part, task)
+        if part.note and part.note not in found.notes:
+            found.notes.append(part.note)
+        for number, row in enumerate(part.rows):
+            try:
+                found.rows.append(_checked(row, task, found))
+            except _BadRowError as bad:
+                if not task.drop_bad_rows:
+                    raise _refusal(bad, part, number, task, split) from None
+                found.dropped[bad.column] += 1
+            if len(found.rows) == limit > 0:
+                return found
+    return found
+
+
+def _check_order(part: Part, task: Task) -> None:
+    """Refuse a file that numbers the same classes in another order."""
+    theirs = tuple(part.classes.get(task.label, ()))
+    if theirs != task.labels and sorted(theirs) == sorted(task.labels):
+        raise DataError(
+            f"{part.file!r}: expected the classes of {task.label!r} in the task's order, "
+            f"{', '.join(map(cut, task.labels))}, got {', '.join(map(cut, theirs))}. Put the "
+            "labels of the task into the file's order."
+        )
+
+
+def wanted_columns(task: Task) -> tuple[str, ...]:
+    """The columns of a task as its files call them."""
+    return tuple(task.label if name == "label" else name for name in task.columns)
+
+
+def _checked(row: Mapping[str, Any], task: Task, found: Checked) -> dict[str, Any]:
+    """One row as the task wants it."""
+    made: dict[str, Any] = {}
+    for name in task.texts:
+        if not isinstance(text := row.get(name), str):
+            raise _BadRowError(name, "a text", text)
+        made[name] = text
+    if task.drop_bad_rows and task.kind != "mlm" and not any(map(str.strip, made.values())):
+        raise _BadRowError(task.texts[0], "a text", "")
+    if "label" in task.columns:
+        made["label"] = _label(row.get(task.label), task, found)
+    if "answers" in task.columns:
+        answers = row.get("answers")
+        try:
+            made["answers"] = answers_of(answers, made[task.texts[1]])
+        except ValueError as error:
+            raise _BadRowError("answers", str(error), answers) from None
+    return made
+
+
+def _label(label: Any, task: Task, found: Checked) -> float:
+    if task.kind == "regression":
+        if (value := value_of(label)) is None:
+            raise _BadRowError(task.label, "a finite number", label)
+        return value
+    number = class_of(label, task.labels)
+    if number is None:
+        raise _BadRowError(task.label, _classes(task, label), label)
+    if isinstance(label, str):
+        found.spellings.setdefault(task.labels[number], set()).add(label.strip())
+    return number
+
+
+def one_class(label: Any) -> str:
+    """What a label must be where it is none."""
+    several = isinstance(label, list | tuple | dict)
+    return f"one class{' (several, multi-label classification, is not there yet)' * several}"
+
+
+def _classes(task: Task, label: Any) -> str:
+    """What a label may be."""
+    if isinstance(label, list | tuple | dict):
+        return one_class(label)
+    few = ", ".join(map(cut, task.labels[:8])) + (", ..." if len(task.labels) > 8 else "")
+    number = is_number(str(label)) and not any(map(is_number, task.labels))
+    places = f" or their places from 0 to {len(task.labels) - 1}" if number else ""
+    return f"one of the {len(task.labels)} classes {few}{places}"
+
+
+def _refusal(bad: _BadRowError, part: Part, number: int, task: Task, split: str) -> DataError:
+    """What to say of a row that can't be used."""
+    if split != "train" and bad.column == task.label and (all_ := _hidden(part.rows, task.label)):
+        return DataError(
+            f"{part.file!r}: the labels of the {split} split of task {task.name!r} are all {all_}, "
+            "so they seem to be hidden. Name another --eval-split."
+        )
+    whose = f"the {split} split of task {task.name!r}"
+    return bad_row(part, number, bad.column, f"{whose} needs {bad.expected}", bad.came)
+
+
+def bad_row(part: Part, number: int, column: str, needed: str, came: Any) -> DataError:
+    """The refusal of a row, by file, row and column.
+
+    Args:
+        part: the file.
+        number: of the row in it.
+        column: where the fault is.
+        needed: who needs what, as a sentence.
+        came: what stands there.
+    """
+    return DataError(
+        f"{part.file!r}, {part.place(number)}, column {column!r}: {needed}, got "
+        f"{'nothing' if came is None else cut(came)}. "
+        "Correct the row, or leave such rows out with --drop-bad-rows."
+    )
+
+
+def _hidden(rows: Sequence[Mapping[str, Any]], label: str) -> str:
+    """What all labels of a split are that has none: -1 or blank; nothing, where it has some."""
+    labels = [row.get(label) for row in rows]
+    if all(class_name(each) == HIDDEN for each in labels):
+        return HIDDEN
+    return "blank" if all(each is None or not str(each).strip() for each in labels) else ""

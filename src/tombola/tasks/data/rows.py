@@ -1,0 +1,65 @@
+"""Rows as they stand in one file, with the place of each for messages."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tombola.base.errors import DataError
+
+__all__ = ["Part", "Reader", "Rows", "listed", "numbered"]
+
+Rows = list[dict[str, Any]]
+"""Rows of a split with the columns of its task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Rows of one file, with the columns that were asked for, as they stand there."""
+
+    file: str
+    columns: tuple[str, ...]
+    """All columns that the file has."""
+    rows: Sequence[Mapping[str, Any]]
+    place: Callable[[int], str]
+    """Number of a row in this part -> where it stands in the file."""
+    note: str = ""
+    """What a reader of the results must know of how the file was read."""
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Column of numbers -> the names that the file itself gives them, in order."""
+
+    @property
+    def blank(self) -> bool:
+        """Whether nothing stands in the file, as in shards that got no rows."""
+        return not self.columns
+
+    def check(self, wanted: Sequence[str], whose: str, way_on: str) -> None:
+        """Refuse a file that lacks a column, or has one twice.
+
+        Args:
+            wanted: the columns that there must be.
+            whose: who needs them, for the message.
+            way_on: what to do, for the message.
+
+        Raises: DataError.
+        """
+        for name in wanted:
+            if self.columns.count(name) != 1:
+                found = "it twice" if name in self.columns else listed(self.columns)
+                raise DataError(
+                    f"{self.file!r}: {whose} needs the column {name!r}, found {found}. {way_on}"
+                )
+
+
+Reader = Callable[[Path, Sequence[str]], Part]
+"""A file and the columns that are asked for -> its rows."""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of columns in quotes, so that a space in one is seen."""
+    return ", ".join(map(repr, names)) or "none"
+
+
+def numbered(number: int) -> str:
+    """The place of a row in a file that has no lines."""
+    return f"row {number}, counted from 0"

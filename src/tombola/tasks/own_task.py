@@ -1,0 +1,167 @@
+"""The task that a user names: of the catalog, a YAML file, or files with flags."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from tombola.base.errors import DataError, SpecError
+from tombola.base.registry import unknown
+from tombola.base.specs import TaskSpec
+from tombola.tasks.data.files import Files, find_folder, labelled_files
+from tombola.tasks.data.row_checks import bad_row, one_class
+from tombola.tasks.data.rows import Part, listed
+from tombola.tasks.data.utf8 import format_of
+from tombola.tasks.labels import class_name, classes_in, is_number
+from tombola.tasks.task import METRICS_OF, NOT_YET, Task, load_task, not_yet
+
+__all__ = ["CSV", "changed_task", "named_task"]
+
+CSV = "csv:"
+"""What a folder of files, or a file, has before its path where it is named as a task."""
+
+CSV_KINDS = ("classification", "regression", "mlm")
+TEXT, LABEL = "text", "label"
+"""Columns, where none are named."""
+MANY = 20
+"""So many classes are no numbers with fractions, unless somebody names them."""
+
+
+def named_task(name: str, spec: TaskSpec) -> Task:
+    """The task of a name, with the split that is scored and the columns that flags give.
+
+    Args:
+        name: of the catalog, a path that ends in .yaml, or `csv:PLACE`, a folder or a file.
+        spec: the flags.
+
+    Raises: SpecError, DataError, if there is no such task, or the flags don't fit it.
+    """
+    if name.startswith(CSV):
+        return _as_asked(_csv_task(name, spec), spec)
+    return changed_task(load_task(name), spec)
+
+
+def changed_task(task: Task, spec: TaskSpec) -> Task:
+    """A task as flags change it: the split that is scored, the margin, a text column.
+
+    Raises: SpecError, if the flags don't fit it.
+    """
+    return _as_asked(_with_columns(task, spec), spec)
+
+
+def _as_asked(task: Task, spec: TaskSpec) -> Task:
+    """With the split that is scored and the margin."""
+    if spec.eval_split == "train":
+        raise SpecError(
+            "eval_split is a split that is not trained on, got 'train'. Name test, dev or "
+            "validation."
+        )
+    if spec.margin is not None:
+        task = replace(task, margin=spec.margin, by_rule=False)
+    return replace(
+        task,
+        test_split=spec.eval_split or task.test_split,
+        drop_bad_rows=spec.drop_bad_rows or task.drop_bad_rows,
+    )
+
+
+def _with_columns(task: Task, spec: TaskSpec) -> Task:
+    """A task with another text column, which is all that flags may change of it."""
+    for field in ("kind", "text_columns", "label_column", "labels", "metric"):
+        if getattr(spec, field) and not (field == "text_columns" and task.kind == "mlm"):
+            raise SpecError(
+                f"{field} describes {CSV}DIR, got it for the task {task.name!r}. Leave it out, or "
+                "describe the task in a YAML file."
+            )
+    return replace(task, texts=spec.text_columns or task.texts)
+
+
+def _csv_task(name: str, spec: TaskSpec) -> Task:
+    """A task over the files of a folder, or one file, in any format."""
+    place, kind = Path(name.removeprefix(CSV)), spec.kind or CSV_KINDS[0]
+    if kind in NOT_YET:
+        raise not_yet(kind)
+    if kind not in CSV_KINDS:
+        raise unknown(f"kind of {CSV}DIR", kind, CSV_KINDS)
+    texts, label = spec.text_columns or (TEXT,), spec.label_column or LABEL
+    labelled = kind != "mlm"
+    if spec.labels and kind != CSV_KINDS[0]:
+        raise SpecError(f"--labels names classes, got it for the kind {kind}. Leave it out.")
+    if spec.label_column and not labelled:
+        raise SpecError(f"--label-column names labels, got it for the kind {kind}. Leave it out.")
+    parts = list(_training(place, (*texts, label) if labelled else texts, text_files=not labelled))
+    parts = [part for part in parts if not part.blank] or parts
+    if parts and parts[0].blank:
+        raise DataError(f"expected training rows in {parts[0].file!r}, got none. Check the file.")
+    for part in parts:
+        _check_columns(spec, texts, label if labelled else "", part)
+    return Task(
+        name="csv",
+        kind=kind,
+        texts=texts,
+        label=label,
+        labels=(spec.labels or _classes(parts, label, spec)) if kind == CSV_KINDS[0] else (),
+        metric=spec.metric or METRICS_OF[kind][0],
+        by_rule=True,
+        data=str(place),
+    )
+
+
+def _training(place: Path, columns: tuple[str, ...], *, text_files: bool) -> Iterator[Part]:
+    """The training rows: those of the split of that name, or of the only one."""
+    folder = find_folder(place)
+    files = Files(folder) if text_files else labelled_files(folder)
+    there = files.splits()
+    if "train" not in there and len(there) != 1:
+        if place.is_dir():
+            found = ", ".join(sorted(path.name for path in place.glob("*"))) or "nothing"
+        else:
+            found = "a file of another format" if place.is_file() else "nothing"
+        raise DataError(
+            f"expected train.csv and test.csv (or .tsv, .jsonl, .json, .parquet, .arrow) or one "
+            f"such file in {str(place)!r}, found {found}. Check the path, rename the "
+            "files, or name one file or the folder that has them."
+        )
+    return files.parts("train" if "train" in there else there[0], columns, 0)
+
+
+def _check_columns(spec: TaskSpec, texts: tuple[str, ...], label: str, part: Part) -> None:
+    there = f"found {listed(part.columns)}"
+    if format_of(Path(part.file)) in (".csv", ".tsv"):
+        there += " in its first line"
+    if not spec.text_columns and TEXT not in part.columns:
+        also = f" No column is called {label!r} either: name it with --label-column."
+        raise SpecError(
+            f"{part.file!r} needs --text-columns: the column with the text, or the two of a pair; "
+            f"{there}.{also if label and label not in part.columns else ''}"
+        )
+    for flag, names in (("--text-columns", texts), ("--label-column", (label,) if label else ())):
+        for name in names:
+            if name not in part.columns:
+                raise DataError(
+                    f"expected the column {name!r} of {flag} in {part.file!r}, {there}. Name one "
+                    f"of them with {flag}."
+                )
+        part.check(names, f"{flag} of {CSV}DIR", "Rename one of the two.")
+
+
+def _classes(parts: list[Part], label: str, spec: TaskSpec) -> tuple[str, ...]:
+    """The classes of the training rows, sorted by value if all are numbers."""
+    for part in parts:
+        for number, row in enumerate(part.rows):
+            if class_name(row.get(label)) is None and not spec.drop_bad_rows:
+                needed = f"a classification needs {one_class(row.get(label))} in every row"
+                raise bad_row(part, number, label, needed, row.get(label))
+    classes = classes_in(row.get(label) for part in parts for row in part.rows)
+    if not any(part.rows for part in parts):
+        raise DataError(f"expected training rows in {parts[0].file!r}, got none. Check the file.")
+    if len(classes) > MANY and all(map(is_number, classes)) and "." in "".join(classes):
+        raise DataError(
+            f"expected classes in the column {label!r} of {parts[0].file!r}, got {len(classes)} "
+            "different numbers, not all of them whole. Name --kind regression, or --labels."
+        )
+    if len(classes) < 2:
+        raise DataError(
+            f"expected two classes or more in the column {label!r} of the training rows in "
+            f"{parts[0].file!r}, got {listed(classes)}. Check the column, or name --labels."
+        )
+    return classes

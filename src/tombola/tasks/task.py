@@ -1,0 +1,337 @@
+"""What a task is: a dozen lines of YAML, of the catalog or of a user, read and checked here."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from tombola.base.errors import DataError, SpecError, brief, cut
+from tombola.base.fields import check_types
+from tombola.base.registry import unknown
+from tombola.base.specs import TrainSpec, knobs
+from tombola.base.yaml_text import NotYamlError, compose, construct, read_yaml_text
+from tombola.models.embedded import EMBEDDED
+from tombola.tasks.labels import class_name
+
+__all__ = [
+    "BERT_BASE",
+    "DIVIDED",
+    "METRICS_OF",
+    "NOT_YET",
+    "Task",
+    "check_recipe",
+    "load_task",
+    "not_yet",
+    "on_hub",
+    "parse_task",
+    "task_names",
+]
+
+CATALOG = Path(__file__).parents[1] / "catalog" / "tasks"
+SUITE = Path(__file__).parents[1] / "suite" / "data"
+
+HUB = "hub:"
+"""What a data set of the hub has before its name where a folder could stand."""
+
+COLUMNS = {"classification": ("label",), "regression": ("label",), "span": ("answers",), "mlm": ()}
+"""Kind of task -> columns that it needs besides the texts."""
+
+METRICS_OF = {
+    "classification": ("accuracy", "matthews", "binary-f1"),
+    "regression": ("pearson", "spearman"),
+    "span": ("f1", "exact-match"),
+    "mlm": ("masked-accuracy",),
+}
+"""Kind of task -> the metrics that fit it, the usual one first."""
+
+DIVIDED = ("dev", "test")
+"""Splits that are made of one, where the labels of the test split are hidden."""
+
+DEFINITION = ("kind", "texts", "label", "labels", "metric", "more", "beside", "n_best", "tsv")
+"""Fields that decide what a training makes of the same rows."""
+
+BERT_BASE = "bert-base"
+"""What the paper's recipes are tuned for."""
+
+CLM = "causal language modelling; mlm is masked language modelling"
+NOT_YET = {
+    "multi-label": "multi-label classification",
+    "multi-label-classification": "multi-label classification",
+    "token-classification": "token classification",
+    "ner": "token classification",
+    "clm": CLM,
+    "causal-lm": CLM,
+    "causal": CLM,
+    "lm": CLM,
+    "text-generation": CLM,
+    "macro-f1": "F1 averaged over classes",
+    "micro-f1": "F1 averaged over classes",
+    "weighted-f1": "F1 averaged over classes",
+}
+"""Kinds, tasks and metrics that are not there yet -> what they are."""
+
+LISTS = ("texts", "labels", "more", "sizes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task: what its rows are, how it is scored, and how a network is trained on it."""
+
+    name: str
+    version: int = 1
+    about: str = ""
+    """The question that an example asks, in one line."""
+    source: str = ""
+    """Where the texts come from."""
+    kind: str
+    """classification, regression, span or mlm."""
+    texts: tuple[str, ...]
+    """Columns with text: one, or the two of a pair."""
+    metric: str
+    more: tuple[str, ...] = ()
+    """Metrics that are told besides."""
+    margin: float = 1.0
+    """Largest loss against the dense network that still counts as matching, in points."""
+    by_rule: bool = False
+    """Whether nobody named the margin: it stands at its least until the rule has a dense score."""
+    recipe: TrainSpec = field(default_factory=TrainSpec)
+    named: tuple[str, ...] = ()
+    """Knobs that the recipe names; the others go by network and task, see `recipe_for`."""
+    tuned_for: str = ""
+    """The network that the recipe was found for, an embedded model or bert-base; on others its
+    learning rate is scaled. Where there is none, a rate that is named holds on every network."""
+    label: str = "label"
+    """Column with the class or the value."""
+    labels: tuple[str, ...] = ()
+    """Names of the classes, in the order of their numbers."""
+    test_split: str = "test"
+    """The split that scores come from."""
+    divided: str = ""
+    """The split that is divided into dev and test by the texts, where test labels are hidden."""
+    beside: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """What is scored besides: name -> the split that is divided in its stead."""
+    n_best: int = 0
+    """First and last tokens that are considered for an answer, the likeliest; 0 is all."""
+    train_rows: int = 0
+    """Rows of the training split that are read, the first; 0 is all."""
+    data: str = ""
+    """Folder with the files, or a data set of the hub, if not the package's own."""
+    hub: str = ""
+    """OWNER/NAME/CONFIGURATION of the data set on the hub, read where no data are named."""
+    tsv: Mapping[str, str | int] = field(default_factory=dict, hash=False)
+    """Column -> its name in the original TSV files, or its number where they have no header."""
+    drop_bad_rows: bool = False
+    """Leave out rows that the task can't use, and count them, instead of refusing them."""
+    sizes: tuple[int, ...] = ()
+    """Rows of the published training and development set."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        if not 0 <= self.margin < inf:
+            raise SpecError(f"margin is a number of points, 0 or more, got {self.margin}.")
+        if self.tuned_for not in ("", BERT_BASE, *EMBEDDED):
+            raise unknown("network that a recipe is for", self.tuned_for, (BERT_BASE, *EMBEDDED))
+        object.__setattr__(self, "named", tuple(sorted({*self.named, *knobs(self.recipe)})))
+        for name in (self.kind, self.metric, *self.more):
+            if name in NOT_YET:
+                raise not_yet(name)
+        if self.kind not in COLUMNS:
+            raise unknown("kind of task", self.kind, COLUMNS)
+        if self.kind == "classification" and len(self.labels) < 2:
+            raise SpecError(f"task {self.name!r} needs two labels or more, got {self.labels}.")
+        names = [class_name(label) or label for label in self.labels]
+        if twice := [
+            label for label, name in zip(self.labels, names, strict=True) if names.count(name) > 1
+        ]:
+            raise SpecError(
+                f"task {self.name!r} needs labels that differ, got {', '.join(map(cut, twice))}, "
+                "which are one: a number counts by its value, true and false in any case. "
+                "Leave one out."
+            )
+        for metric in (self.metric, *self.more):
+            if metric not in METRICS_OF[self.kind]:
+                raise unknown(f"metric of kind {self.kind}", metric, METRICS_OF[self.kind])
+        count = (2,) if self.kind == "span" else (1,) if self.kind == "mlm" else (1, 2)
+        if len(self.texts) not in count:
+            wanted = " or ".join(map(str, count))
+            raise SpecError(
+                f"task {self.name!r} of kind {self.kind} needs {wanted} columns with text, got "
+                f"{', '.join(self.texts) or 'none'}."
+            )
+        used = [*self.texts, *(self.label for name in self.columns if name == "label")]
+        if twice := sorted({name for name in used if used.count(name) > 1}):
+            raise SpecError(
+                f"task {self.name!r} needs columns that differ for its texts and its label, got "
+                f"{', '.join(map(cut, twice))} twice. Name each once."
+            )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that a row must have."""
+        return (*self.texts, *COLUMNS[self.kind])
+
+    @property
+    def folder(self) -> Path:
+        """Where the package keeps this task's data, if it does."""
+        return SUITE / self.name
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the package has this task's data."""
+        return self.folder.is_dir() and self.name in task_names()
+
+    @property
+    def place(self) -> str | None:
+        """Where the data are if the user names no other place; None for the package's own."""
+        return self.data or (None if self.embedded or not self.hub else f"{HUB}{self.hub}")
+
+    @cached_property
+    def identity(self) -> list[Any]:
+        """What names the task in a result: name and version, and what a user has defined."""
+        mine = self._definition()
+        if self.name in task_names() and mine == load_task(self.name)._definition():
+            return [self.name, self.version]
+        return [self.name, self.version, mine]
+
+    def _definition(self) -> dict[str, Any]:
+        fields: dict[str, Any] = json.loads(self.to_json())
+        return {name: fields[name] for name in DEFINITION if fields[name] or name == "kind"}
+
+    def scored_beside(self) -> dict[str, "Task"]:
+        """Name -> this task with another split in the place of the divided one."""
+        if self.test_split not in (*DIVIDED, "validation"):
+            return {}
+        return {
+            name: replace(self, divided=split, beside={}) for name, split in self.beside.items()
+        }
+
+    def to_json(self) -> str:
+        """One line of JSON, whose recipe has the knobs that are named."""
+        fields = dataclasses.asdict(self)
+        fields["recipe"] = {name: fields["recipe"][name] for name in fields.pop("named")}
+        if fields.pop("by_rule"):
+            del fields["margin"]
+        return json.dumps(fields, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Task":
+        """What `to_json` wrote."""
+        return parse_task(json.loads(text), "a task")
+
+
+def not_yet(name: str) -> SpecError:
+    """The refusal of a kind or a metric that is known but not there yet."""
+    kinds, metrics = ", ".join(COLUMNS), ", ".join(m for all_ in METRICS_OF.values() for m in all_)
+    return SpecError(
+        f"{name!r} ({NOT_YET[name]}) is not there yet. There are the kinds {kinds} and the metrics "
+        f"{metrics}."
+    )
+
+
+def on_hub(place: str | Path | None) -> bool:
+    """Whether data are on the hub, and not in a folder."""
+    return str(place).startswith(HUB)
+
+
+@cache
+def task_names() -> tuple[str, ...]:
+    """The tasks of the catalog, sorted."""
+    files = CATALOG.rglob("*.yaml")
+    return tuple(sorted(path.relative_to(CATALOG).with_suffix("").as_posix() for path in files))
+
+
+@cache
+def load_task(name: str) -> Task:
+    """The task of that name, or the one that a YAML file defines.
+
+    Args:
+        name: of a task of the catalog, or a path that ends in .yaml.
+
+    Raises: SpecError, with the nearest name, if there is none, or for what the file says wrong.
+    """
+    if Path(name).suffix in (".yaml", ".yml"):
+        return _read(Path(name))
+    if name in NOT_YET:
+        raise not_yet(name)
+    if name not in task_names():
+        raise unknown("task", name, task_names())
+    path = CATALOG / f"{name}.yaml"
+    return parse_task(construct(compose(read_yaml_text(path))), path.name)
+
+
+def _read(path: Path) -> Task:
+    """A user's own task; its data are relative to the file."""
+    try:
+        fields = construct(compose(read_yaml_text(path)))
+    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or no YAML
+        line = f"line {error.line}: " if isinstance(error, NotYamlError) and error.line else ""
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise SpecError(
+            f"expected a task as YAML in {str(path)!r}, got: {line}{reason}. Fix the file."
+        ) from None
+    if not isinstance(fields, dict):
+        raise SpecError(f"{path}: expected `field: value` lines, got {cut(fields)}.")
+    task = parse_task({"name": path.stem, **fields}, str(path))
+    if task.data and not on_hub(task.data):
+        return replace(task, data=str(path.parent / task.data))
+    return task
+
+
+def parse_task(fields: Mapping[str, Any], where: str) -> Task:
+    """A task from the fields of a YAML file.
+
+    Args:
+        fields: those of `Task`, with lists for its tuples and the recipe as a mapping.
+        where: the file, for errors.
+
+    Raises: SpecError, DataError, naming the file, for a field that does not exist or is missing.
+    """
+    known = {field.name for field in dataclasses.fields(Task)} - {"named", "by_rule"}
+    for name in fields:
+        if name not in known:
+            raise SpecError(f"{where}: {unknown('field of a task', str(name), known)}")
+    for name in ("recipe", "tsv", "beside"):
+        value = fields.get(name) or {}
+        if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in value):
+            raise SpecError(f"{where}: {name} is `name: value` lines, got {brief(value)}.")
+    for each in dataclasses.fields(Task):
+        needed = each.default is each.default_factory is dataclasses.MISSING
+        if needed and each.name not in fields:
+            raise DataError(f"{where}: a task needs {each.name!r}, got none. Add it.")
+    lists = {name: _listed(fields[name], name, where) for name in LISTS if name in fields}
+    try:
+        named = fields.get("recipe") or {}
+        recipe = TrainSpec(**named)
+        settled = {"recipe": recipe, "named": tuple(named), "by_rule": "margin" not in fields}
+        return Task(**{**fields, **lists, **settled})
+    except TypeError as error:
+        raise DataError(f"{where}: {error}") from None
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from None
+
+
+def _listed(value: Any, name: str, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise SpecError(f"{where}: {name} are a list, got {brief(value)}. Write [{value}].")
+    for each in value:
+        if not isinstance(each, int if name == "sizes" else str) or isinstance(each, bool):
+            what = "whole numbers" if name == "sizes" else "text"
+            raise SpecError(f"{where}: {name} are {what}, got {brief(each)}. Put text in quotes.")
+    return tuple(value)
+
+
+def check_recipe(task: Task, recipe: TrainSpec) -> None:
+    """Refuse a recipe with knobs that mean nothing for this kind of task.
+
+    Raises: SpecError, naming the knob.
+    """
+    for name, kind in (("stride", "span"), ("query_length", "span"), ("blocks", "mlm")):
+        if getattr(recipe, name) and task.kind != kind:
+            raise SpecError(
+                f"{name} is for tasks of kind {kind}, got {getattr(recipe, name)} for "
+                f"{task.name!r} of kind {task.kind}. Leave it out."
+            )

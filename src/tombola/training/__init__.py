@@ -1,0 +1,1 @@
+"""One training of a masked network, and its evaluation."""

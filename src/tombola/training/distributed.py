@@ -1,0 +1,155 @@
+"""Ranks: processes that share one training, each with all weights and a part of every batch.
+
+Gradients are added up in one message of fixed layout, by `torch.distributed` under accelerate's
+process group. Nothing here wraps the network, so that it can be trained again and again.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.state import PartialState, is_initialized
+from accelerate.utils import DistributedType
+from torch import Tensor, nn
+
+from tombola.base.errors import TombolaError
+from tombola.tasks.data.batches import Batch
+from tombola.tasks.metrics import Outcome
+from tombola.ticket.fingerprint import weights_digest
+from tombola.ticket.mask import Mask
+
+__all__ = [
+    "accelerator",
+    "add_gradients",
+    "add_outcomes",
+    "agree",
+    "agree_on_weights",
+    "device_type",
+    "part",
+    "world_size",
+]
+
+
+def accelerator() -> Accelerator:
+    """The device and the rank of this process, joined to the others that were started with it.
+
+    Raises: TombolaError, if accelerate was told to do anything but plain data parallelism.
+    """
+    threads = torch.get_num_threads()
+    try:
+        here = Accelerator(cpu=_share_the_processor(), mixed_precision="no")
+    except (ImportError, ValueError) as error:
+        raise _refused(" ".join(str(error).split())) from None
+    torch.set_num_threads(threads)  # which accelerate changes at times, and the bits with it
+    kind = here.distributed_type
+    if kind != DistributedType.NO and not kind.value.startswith("MULTI_"):
+        raise _refused(kind.value)
+    if here.num_processes != world_size():
+        raise _refused(f"{here.num_processes} of {world_size()} processes")
+    return here
+
+
+def device_type() -> str:
+    """What trainings of this process run on: cpu, cuda, mps, xpu."""
+    if is_initialized():
+        return str(PartialState().device.type)
+    return "cpu" if _share_the_processor() else _device() or "cpu"
+
+
+def _share_the_processor() -> bool:
+    """Whether ranks were started on a machine without a device that ranks can have each."""
+    if not torch.distributed.is_available() or not torch.distributed.is_torchelastic_launched():
+        return False
+    return _device() in (None, "mps")
+
+
+def _device() -> str | None:
+    """The accelerator that torch has found on this machine."""
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return device.type if device else None
+
+
+def _refused(came: str) -> TombolaError:
+    return TombolaError(
+        f"expected accelerate to train on one device or with plain data parallelism, got: {came}. "
+        f"Start it with torchrun and without FSDP, DeepSpeed or mixed precision."
+    )
+
+
+def world_size() -> int:
+    """How many processes share this training, as far as they have found each other."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_world_size()
+    return 1
+
+
+def agree(what: str, digest: str) -> None:
+    """Stop every rank unless all have the same.
+
+    Args:
+        what: its name, for the error.
+        digest: of it, 64 hexadecimal digits.
+
+    Raises: TombolaError, on every rank, naming the first that differs from rank 0.
+    """
+    here = accelerator()
+    if here.num_processes == 1:
+        return
+    mine = torch.tensor([*bytes.fromhex(digest)], dtype=torch.uint8, device=here.device)
+    digests = [bytes(row.tolist()).hex() for row in here.gather(mine).view(-1, len(mine)).cpu()]
+    for rank, other in enumerate(digests):
+        if other != digests[0]:
+            raise TombolaError(
+                f"expected the same {what} on every rank, got {digests[0][:12]} on rank 0 and "
+                f"{other[:12]} on rank {rank}. Start all ranks with the same files and versions."
+            )
+
+
+def agree_on_weights(
+    what: str, model: nn.Module, parameters: Mapping[str, Tensor], mask: Mask
+) -> None:
+    """Stop every rank unless all have the same weights, and zeros where the mask is dead.
+
+    Raises: TombolaError, on every rank.
+    """
+    if world_size() == 1:
+        return
+    found = {n: mask[n] | (weight.detach() != 0).cpu() for n, weight in parameters.items()}
+    agree("dead weights", Mask(found).digest())
+    agree(what, weights_digest({n: p.detach() for n, p in model.named_parameters()}))
+
+
+def part(batch: Batch, here: Accelerator) -> Batch:
+    """This rank's rows of a batch: consecutive ones, as many as another's or one more; or none."""
+    rows = torch.arange(len(batch["input_ids"])).tensor_split(here.num_processes)
+    return {name: tensor[rows[here.process_index]] for name, tensor in batch.items()}
+
+
+def add_gradients(parameters: Iterable[nn.Parameter], numbers: Tensor) -> Tensor:
+    """Replace each gradient by its sum over the ranks.
+
+    Args:
+        parameters: the same ones have a gradient on every rank.
+        numbers: float32, to be added up on the way.
+
+    Returns: the sums of the numbers.
+    """
+    moved = [parameter for parameter in parameters if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in moved if parameter.grad is not None]
+    everything = torch.cat([numbers, *(gradient.reshape(-1) for gradient in gradients)])
+    torch.distributed.all_reduce(everything)
+    sums: Tensor
+    sums, *pieces = everything.split([len(numbers), *(g.numel() for g in gradients)])
+    for parameter, piece in zip(moved, pieces, strict=True):
+        parameter.grad = piece.view(parameter.shape)
+    return sums
+
+
+def add_outcomes(outcome: Outcome, here: Accelerator) -> Outcome:
+    """The sum over the ranks; exact where each row is zero on all ranks but one."""
+    if here.num_processes == 1:
+        return outcome
+    total = torch.from_numpy(outcome).to(here.device)
+    torch.distributed.all_reduce(total)
+    return np.asarray(total.cpu().numpy(), dtype=np.float64)

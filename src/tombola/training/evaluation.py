@@ -1,0 +1,101 @@
+"""evaluate(): what a network makes of each example, without dropout and in float32."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tombola.kernel.packed import packed
+from tombola.models.network import Network
+from tombola.tasks.data.batches import Batch, Examples, evaluation_batches
+from tombola.tasks.metrics import Outcome
+from tombola.tasks.task import Task
+from tombola.training.distributed import accelerator, add_outcomes
+from tombola.training.faults import in_network
+from tombola.training.finite import all_finite
+from tombola.training.gradient import moved
+from tombola.training.predictions import OUTCOMES, rows_of
+
+__all__ = ["evaluate"]
+
+LEAST_ROWS = 512
+"""Tokens that logits are made for, at least: of fewer rows a matrix product has other bits."""
+
+
+def evaluate(network: Network, task: Task, examples: Examples) -> Outcome:
+    """What the network makes of each example, in their order.
+
+    The network predicts without dropout, in float32; the global generator is left as it was. The
+    tokens masked for masked language modelling are the same for every network, and logits are
+    made for them only. Ranks take turns with the batches, and each has the whole outcome in the
+    end.
+
+    Returns: (examples, 2): prediction and label; for spans a row for each question, F1 and exact
+    match in [0, 1]; for masked language modelling tokens restored and tokens masked. Rows of a
+    batch whose logits are not finite are NaN.
+    Raises: ModelError, for an error in the network's own code.
+    """
+    here, device = accelerator(), next(network.model.parameters()).device
+    outcomes = OUTCOMES[task.kind]
+    outcome = np.zeros((len(examples), outcomes.columns))
+    network.model.eval()
+    with torch.inference_mode(), torch.random.fork_rng():
+        every = evaluation_batches(network, task, examples)
+        for numbers, batch, labels in islice(every, here.process_index, None, here.num_processes):
+            output = _output(network, task, moved(batch, device), labels)
+            if all_finite(outcomes.logits(output, batch)):
+                outcome[numbers] = outcomes.of_batch(output, labels, examples, numbers, task)
+            else:
+                outcome[numbers] = np.nan
+    return rows_of(add_outcomes(outcome, here), examples, task)
+
+
+def _output(network: Network, task: Task, batch: Batch, labels: Batch) -> Any:
+    """What the network gives for a batch; of masked language modelling, (masked, words) logits."""
+    with in_network(network.name, batch), packed(network.model, batch, task.kind) as inputs:
+        if task.kind != "mlm":
+            return network.model(**inputs)
+        masked = labels["labels"].flatten() >= 0
+        rows = _rows(masked).to(batch["input_ids"].device)
+        with _words_for(network, rows) as chosen:
+            output = network.model(**inputs)
+    logits = output.logits.flatten(0, -2)
+    logits = logits if chosen else logits[rows]
+    output.logits = logits[: int(masked.sum())]
+    return output
+
+
+def _rows(masked: Tensor) -> Tensor:
+    """Places of the masked tokens, and of others behind them if they are few."""
+    order = torch.argsort(~masked, stable=True)
+    return order[: max(LEAST_ROWS, int(masked.sum()))]
+
+
+@contextmanager
+def _words_for(network: Network, rows: Tensor) -> Iterator[list[Tensor]]:
+    """Lets the layer that scores every word of the vocabulary read some tokens only.
+
+    Args:
+        network: with a head for masked language modelling.
+        rows: places of the tokens in the flattened batch.
+
+    Yields: a list that stays empty where the network has no such layer and scores all tokens.
+    """
+    chosen: list[Tensor] = []
+
+    def choose(_: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        first, *rest = inputs
+        chosen.append(rows)
+        return (first.flatten(0, -2)[rows][None], *rest)
+
+    layer: Any = network.model.get_output_embeddings()
+    hook = layer.register_forward_pre_hook(choose) if isinstance(layer, torch.nn.Linear) else None
+    try:
+        yield chosen
+    finally:
+        if hook is not None:
+            hook.remove()

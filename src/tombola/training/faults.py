@@ -1,0 +1,52 @@
+"""Errors from a network's own code as one line that names the network."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from tombola.base.errors import ModelError, TombolaError
+from tombola.tasks.data.batches import Batch
+
+__all__ = ["in_network"]
+
+TORCH, OURS = Path(torch.__file__).parent, Path(__file__).parents[1]
+
+
+@contextmanager
+def in_network(name: str, batch: Batch) -> Iterator[None]:
+    """Calls a network meanwhile; what its own code raises becomes one line.
+
+    Args:
+        name: what the user calls the network.
+        batch: what it is called with.
+
+    Raises: ModelError, for an error of the network's; others, which are bugs of ours or a machine
+        without memory, as they are.
+    """
+    try:
+        yield
+    except (TombolaError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:
+        place = _raised_in(error.__traceback__)
+        if place is None or OURS in Path(place.filename).parents:
+            raise
+        reason = " ".join(str(error).split()) or "nothing more"
+        shape = " x ".join(map(str, batch["input_ids"].shape))
+        raise ModelError(
+            f"expected {name!r} to read a batch of {shape} tokens, got {type(error).__name__}: "
+            f"{reason[:200]} (line {place.lineno} of {Path(place.filename).name}). Does it run in "
+            "transformers alone? If so, try another max_length."
+        ) from error
+
+
+def _raised_in(trace: TracebackType | None) -> traceback.FrameSummary | None:
+    """The innermost place outside of torch, which complains of what its caller gave it."""
+    for frame in reversed(traceback.extract_tb(trace)):
+        if TORCH not in Path(frame.filename).parents:
+            return frame
+    return None

@@ -1,0 +1,141 @@
+"""The gradient of a batch: in which arithmetic, in how many parts, and over how many ranks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from tombola.base.errors import ModelError, SpecError
+from tombola.base.specs import TrainSpec
+from tombola.kernel.packed import KERNEL, packed
+from tombola.models.network import Network
+from tombola.tasks.data.batches import LABELS, Batch
+from tombola.tasks.task import Task
+from tombola.training.distributed import add_gradients, device_type, part
+from tombola.training.faults import in_network
+
+__all__ = ["Arithmetic", "differentiating", "kernel", "moved"]
+
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Precisions whose matrix products are in sixteen bits."""
+
+
+def kernel(spec: TrainSpec) -> str:
+    """Who does the work of the network's blocks, and so which bits come of it.
+
+    Returns: the name of `packed`'s arithmetic, which leaves some types of model to themselves;
+    or `model`, where `packed` is not used at all, or `compiled`.
+    """
+    if spec.compile:
+        return "compiled"
+    return "model" if spec.gradient_checkpointing or device_type() != "cpu" else KERNEL
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How the gradient of a batch is taken."""
+
+    network: Network
+    task: Task
+    spec: TrainSpec
+    here: Accelerator
+    forward: Any
+    """The model, or what a compiler made of it."""
+
+    def backward(
+        self, batch: Batch, scaler: torch.amp.GradScaler, *, save: bool
+    ) -> tuple[Tensor, bool]:
+        """Add the gradient of the mean loss over the whole batch, to which each rank gives a part.
+
+        Returns: that loss, and `save` as the first rank has it.
+        """
+        parts = min(self.spec.accumulation, len(batch["input_ids"]))
+        total = torch.zeros((), device=self.here.device)
+        for rows in torch.arange(len(batch["input_ids"])).tensor_split(parts):
+            loss = self._part({name: tensor[rows] for name, tensor in batch.items()}, batch)
+            scaler.scale(loss).backward()
+            total += loss.detach()
+        if self.here.num_processes == 1:
+            return total, save
+        wish = torch.tensor(float(save and self.here.is_main_process), device=self.here.device)
+        total, wishes = add_gradients(self.network.model.parameters(), torch.stack([total, wish]))
+        return total, bool(wishes)
+
+    def _part(self, rows: Batch, batch: Batch) -> Tensor:
+        """What this rank's share of some rows adds to the mean loss over a batch."""
+        mine = part(rows, self.here)
+        weight = self._targets(mine) / max(1, self._targets(batch))
+        if not len(mine["input_ids"]):
+            mine = {name: tensor[:1] for name, tensor in batch.items()}
+        return self._loss(moved(mine, self.here.device), weight)
+
+    def _targets(self, batch: Batch) -> int:
+        """What a loss is the mean over: masked tokens or examples."""
+        masked = self.task.kind == "mlm"
+        return int((batch["labels"] >= 0).sum()) if masked else len(batch["input_ids"])
+
+    def _loss(self, batch: Batch, weight: float) -> Tensor:
+        """The mean loss over rows times a weight; where that is 0, zero of the same parameters."""
+        half = HALVES.get(self.spec.precision)
+        if not weight:
+            batch = {name: tensor for name, tensor in batch.items() if name not in LABELS}
+        with torch.autocast(self.here.device.type, dtype=half, enabled=half is not None):
+            output = self._output(batch)
+            if weight:
+                loss: Tensor = output.loss
+                return loss * weight
+            outputs = [out for out in output.to_tuple() if isinstance(out, Tensor)]
+            return torch.stack([0.0 * out.float().sum() for out in outputs]).sum()
+
+    def _output(self, batch: Batch) -> Any:
+        with in_network(self.network.name, batch):
+            if kernel(self.spec) != KERNEL:
+                return self.forward(**batch)
+            with packed(self.network.model, batch, self.task.kind) as inputs:
+                return self.forward(**inputs)
+
+
+@contextmanager
+def differentiating(
+    network: Network, task: Task, spec: TrainSpec, here: Accelerator
+) -> Iterator[Arithmetic]:
+    """Prepare the network for the gradients of a training; afterwards it is as it was.
+
+    Raises: SpecError, if the precision needs a device that is not there; ModelError, if the
+        network has no gradient checkpointing.
+    """
+    if spec.precision == "fp16" and here.device.type != "cuda":
+        raise SpecError(
+            f"precision fp16 needs a CUDA device, got {here.device.type}. Take bf16 or fp32."
+        )
+    model = network.model
+    forward = torch.compile(model, dynamic=True) if spec.compile else model
+    if spec.gradient_checkpointing:
+        if not model.supports_gradient_checkpointing:
+            raise ModelError(
+                f"expected a network with gradient checkpointing, and {network.name!r} has none. "
+                f"Leave the knob out."
+            )
+        _compute_blocks_again(model, True)
+    try:
+        yield Arithmetic(network, task, spec, here, forward)
+    finally:
+        if spec.gradient_checkpointing:
+            _compute_blocks_again(model, False)
+
+
+def _compute_blocks_again(model: Any, wanted: bool) -> None:
+    """Begin or end gradient checkpointing, whatever transformers calls it."""
+    name = "enable" if wanted else "disable"
+    change = getattr(model, f"activation_checkpointing_{name}", None)
+    change = change or getattr(model, f"gradient_checkpointing_{name}")
+    change(*[{"use_reentrant": False}] * wanted)
+
+
+def moved(batch: Batch, device: torch.device) -> Batch:
+    """The same batch on a device."""
+    return {name: tensor.to(device) for name, tensor in batch.items()}

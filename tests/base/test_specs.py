@@ -1,0 +1,331 @@
+"""A spec refuses nonsense in one line, and a result is named by what made it."""
+
+import dataclasses
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args
+
+import pytest
+
+from tombola.base.errors import SpecError
+from tombola.base.specs import (
+    CONTROLS,
+    INITS,
+    OPTIONAL_CONTROLS,
+    CourseSpec,
+    EvaluateSpec,
+    FindSpec,
+    ImpSpec,
+    LabSpec,
+    Spec,
+    TaskSpec,
+    TrainSpec,
+    exact,
+    key,
+    knobs,
+)
+
+D = Decimal
+
+
+@pytest.mark.parametrize("value", ["0.70", "0.7", 0.7, D("0.7"), D("0.70"), "7e-1", " 0.7 "])
+def test_a_fraction_is_the_decimal_that_was_written(value: Any) -> None:
+    assert exact(value) == D(7) / D(10)
+    assert str(exact(value)) == "0.7"
+
+
+def test_zero_has_no_sign() -> None:
+    assert {str(exact(zero)) for zero in (0, 0.0, -0.0, "-0", "0.00")} == {"0"}
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (70, r"sparsity is a fraction in [0, 1), got 70. For 70 % write 0.7."),
+        ("12.5", r"sparsity is a fraction in [0, 1), got 12.5. For 12.5 % write 0.125."),
+        (1.0, "sparsity is a fraction in [0, 1), got 1.0."),
+        (100, "sparsity is a fraction in [0, 1), got 100."),
+        (-0.1, "sparsity is a fraction in [0, 1), got -0.1."),
+        ("70%", "sparsity is a fraction in [0, 1), got '70%'."),
+        ("nan", "sparsity is a fraction in [0, 1), got 'nan'."),
+        ("sNaN", "sparsity is a fraction in [0, 1), got 'sNaN'."),
+        ("inf", "sparsity is a fraction in [0, 1), got inf."),
+        (None, "sparsity is a fraction in [0, 1), got None."),
+    ],
+)
+def test_a_bad_fraction_is_told_what_to_write(value: Any, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        exact(value)
+    assert str(caught.value) == message
+
+
+BAD: list[tuple[type, dict[str, Any], str]] = [
+    *((TrainSpec, {name: 0}, f"{name} is a positive number") for name in ("epochs", "clip_norm")),
+    *(
+        (TrainSpec, {name: -1}, f"{name} is zero or more")
+        for name in ("seed", "train_limit", "test_limit")
+    ),
+    (TrainSpec, {"order_seed": -2}, "order_seed is zero or more, or -1, got -2"),
+    (TrainSpec, {"batch_size": 0}, "batch_size is a positive number, got 0"),
+    (TrainSpec, {"max_length": -3}, "max_length is a positive number, got -3"),
+    (TrainSpec, {"learning_rate": float("nan")}, "learning_rate is a positive number, got nan"),
+    (TrainSpec, {"epochs": float("inf")}, "epochs is a positive number, got inf"),
+    (TrainSpec, {"weight_decay": float("inf")}, "weight_decay is zero or more, got inf"),
+    (TrainSpec, {"warmup": 1.5}, r"warmup is a fraction in \[0, 1\], got 1.5"),
+    (TrainSpec, {"accumulation": 0}, "accumulation is a positive number, got 0"),
+    (TrainSpec, {"precision": "fp8"}, "precision is fp32, bf16 or fp16, got 'fp8'"),
+    (FindSpec, {"sparsity": D(0)}, "sparsity is above 0 in a search"),
+    (FindSpec, {"sparsity": D(70)}, "For 70 % write 0.7"),
+    (FindSpec, {"step": D(10)}, r"step is a fraction .* For 10 % write 0\.1"),
+    (FindSpec, {"controls": ("radnom",)}, "no control 'radnom'. Did you mean 'random'?"),
+    (
+        FindSpec,
+        {"controls": ("small-dens",)},
+        "no control 'small-dens'. Did you mean 'small-dense'?",
+    ),
+    *(
+        (spec, {"rewind_step": -1}, "rewind_step is zero or more, got -1")
+        for spec in (ImpSpec, FindSpec)
+    ),
+    (FindSpec, {"scope": "encodr"}, "no scope 'encodr'. Did you mean 'encoder'?"),
+    (LabSpec, {"engine": "rey"}, "no engine 'rey'. Did you mean 'ray'?"),
+    *((LabSpec, {name: -1}, f"{name} is zero or more, got -1") for name in ("workers", "threads")),
+    (LabSpec, {"processes": 0}, "processes is one or more, got 0"),
+    (ImpSpec, {"sparsity": D(0)}, "sparsity is above 0 in a search"),
+    (ImpSpec, {"rewind_fraction": D(5)}, r"rewind_fraction is a .* For 5 % write 0\.05"),
+    (ImpSpec, {"rewind_step": 3, "rewind_fraction": D("0.1")}, "got 3 and 0.1. Leave one out"),
+    *(
+        (ImpSpec, {"no_rewind": True, **more}, f"{next(iter(more))} says what to rewind, got both")
+        for more in ({"rewind_step": 1}, {"rewind_fraction": D("0.1")}, {"keep_head": True})
+    ),
+    (ImpSpec, {"rounds": ("0.5", "0.5")}, r"rounds are sparsities that rise .* got 0\.5, 0\.5"),
+    (ImpSpec, {"rounds": (0, 0.5)}, r"rise from above 0, got 0, 0\.5"),
+    (ImpSpec, {"rounds": (0.5, 7)}, r"each of the rounds is a fraction in \[0, 1\), got 7. For"),
+    (FindSpec, {"rounds": (0.5,), "step": 0.2}, r"outright, got 0\.5 and step 0\.2. Leave one out"),
+    (ImpSpec, {"rounds": (0.5,), "schedule": "geometric"}, "got 0.5 and schedule geometric"),
+    (FindSpec, {"rounds": (0.5,), "sparsity": 0.7}, r"got rounds 0\.5 and sparsity 0\.7. Leave"),
+    *((CourseSpec, {name: -1}, f"{name} is a whole number from 0") for name in ("first", "last")),
+    (CourseSpec, {"horizon": 0}, "horizon is a whole number from 1, got 0"),
+    (CourseSpec, {"first": 4, "last": 4}, "last is a step after first, got last 4 and first 4"),
+    (FindSpec, {"seeds": ()}, "seeds are different whole numbers"),
+    (FindSpec, {"seeds": (1, 1)}, "seeds are different whole numbers"),
+    (EvaluateSpec, {"seeds": (-1,)}, "seeds are different whole numbers"),
+    (EvaluateSpec, {"init": "shufle"}, "no initialisation 'shufle'. Did you mean 'shuffle'?"),
+]
+
+
+@pytest.mark.parametrize(("spec", "options", "message"), BAD)
+def test_a_spec_refuses_nonsense(spec: type, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        spec(**options)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith((".", "?"))
+
+
+def test_the_last_round_is_the_final_sparsity() -> None:
+    spec = FindSpec(rounds=("0.30", 0.5))  # type: ignore[arg-type]
+    assert (spec.rounds, spec.sparsity) == ((D("0.3"), D("0.5")), D("0.5"))
+    assert ImpSpec(rounds=spec.rounds, sparsity=D("0.50")).sparsity == D("0.5")
+
+
+def test_only_changed_knobs_are_named() -> None:
+    assert knobs(FindSpec()) == knobs(TrainSpec()) == knobs(EvaluateSpec()) == {}
+    assert knobs(ImpSpec()) == knobs(CourseSpec()) == knobs(ImpSpec(rewind_fraction=D("0.0"))) == {}
+    assert knobs(CourseSpec(last=7)) == {"last": 7}
+    assert knobs(ImpSpec(keep_head=True, rewind_step=3)) == {"keep_head": True, "rewind_step": 3}
+    assert knobs(FindSpec(sparsity=D("0.70"), controls=CONTROLS)) == {}
+    changed = FindSpec(sparsity=D("0.50"), step=D("0.25"), seeds=(0, 1), controls=())
+    assert knobs(changed) == {"sparsity": "0.5", "step": "0.25", "seeds": (0, 1), "controls": ()}
+    rounds = knobs(FindSpec(rounds=(0.5, D("0.70"))))  # type: ignore[arg-type]
+    assert rounds == {"rounds": ("0.5", "0.7")}
+    assert knobs(FindSpec(step=D("0.0000001")))["step"] == "0.0000001"
+
+
+@pytest.mark.parametrize(
+    ("examples", "options", "steps"),
+    [
+        (64, {}, 6),
+        (65, {}, 9),
+        (65, {"train_limit": 64}, 6),
+        (10, {"train_limit": 64}, 3),
+        (64, {"epochs": 0.5}, 1),
+        (64, {"epochs": 0.01}, 1),
+        (1000, {"epochs": 2.5, "batch_size": 7}, 358),
+    ],
+)
+def test_steps_are_whole_batches_of_what_is_used_and_never_none(
+    examples: int, options: dict[str, Any], steps: int
+) -> None:
+    assert TrainSpec(**options).steps(examples) == steps
+
+
+def test_controls_that_are_not_the_default_are_taken_by_name() -> None:
+    assert FindSpec().controls == CONTROLS
+    assert not {*CONTROLS} & {*OPTIONAL_CONTROLS}
+    assert FindSpec(controls=OPTIONAL_CONTROLS).controls == OPTIONAL_CONTROLS
+    assert {EvaluateSpec(init=init).init for init in INITS} == {*INITS}
+
+
+def test_a_whole_number_and_its_float_are_one_knob() -> None:
+    whole: Any = {"epochs": 4, "clip_norm": 2, "weight_decay": 1, "warmup": 1}
+    floats: Any = {name: float(value) for name, value in whole.items()}
+    assert repr(TrainSpec(**whole)) == repr(TrainSpec(**floats))
+    assert key("find", 1, **knobs(TrainSpec(**whole))) == key("find", 1, **floats)
+
+
+def test_a_key_does_not_depend_on_the_order_of_its_parts() -> None:
+    parts = {"model": "m", "train": {"epochs": 1.0, "batch_size": 8}, "seeds": [0, 1]}
+    mixed = {"seeds": [0, 1], "train": {"batch_size": 8, "epochs": 1.0}, "model": "m"}
+    assert key("find", 1, **parts) == key("find", 1, **mixed)
+
+
+def test_every_part_of_a_key_counts() -> None:
+    parts: dict[str, Any] = {"a": 1, "b": [0, 1]}
+    keys = [
+        key("find", 1, **parts),
+        key("find", 2, **parts),
+        key("evaluate", 1, **parts),
+        key("find", 1, **{**parts, "a": "1"}),
+        key("find", 1, **{**parts, "b": [1, 0]}),
+        key("find", 1, **{**parts, "c": None}),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+PINNED: dict[str, tuple[dict[str, Any], str]] = {
+    "defaults": (
+        {**knobs(FindSpec()), **knobs(TrainSpec()), **knobs(EvaluateSpec())},
+        "dd4da93d624c2667f6a298d231e0c72517bababd63c2cd3cb2d11ce4df914210",
+    ),
+    "search": (
+        knobs(FindSpec(sparsity=D("0.50"), schedule="geometric", seeds=(0, 1), controls=())),
+        "e91d67b68c74c5199d388d3dba4bfb61b590c3700fec533ff94f9ae880161506",
+    ),
+    "recipe": (
+        knobs(TrainSpec(epochs=1, learning_rate=4e-4, max_length=96, precision="bf16")),
+        "3e0c68a0d638f43f8d01cee2b719ef8c7ae40059367f8da9ee1e14929053746a",
+    ),
+    "test": (
+        knobs(EvaluateSpec(task="mlm", init="reinit", seeds=(7,))),
+        "d12d966b30b6936f21566d9fbdffb978f62ed3e39ebbfc8e8639aafbe9156493",
+    ),
+}
+"""Parts of a result's name, and the name: people have results of these names for ever."""
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_old_results_keep_their_names(name: str) -> None:
+    parts, expected = PINNED[name]
+    assert key("find", 1, **parts) == expected
+
+
+DEFAULTS: list[tuple[type, dict[str, Any]]] = [
+    (
+        TrainSpec,
+        {
+            "seed": 0,
+            "order_seed": -1,
+            "epochs": 3.0,
+            "batch_size": 32,
+            "learning_rate": 2e-5,
+            "warmup": 0.0,
+            "weight_decay": 0.0,
+            "clip_norm": 1.0,
+            "max_length": 128,
+            "stride": 0,
+            "query_length": 0,
+            "blocks": False,
+            "train_limit": 0,
+            "test_limit": 0,
+            "precision": "fp32",
+        },
+    ),
+    (CourseSpec, {"first": 0, "last": 0, "horizon": 1}),
+    (
+        FindSpec,
+        {
+            "model": "mini",
+            "task": "sentiment",
+            "sparsity": D("0.7"),
+            "schedule": "linear",
+            "step": D("0.1"),
+            "rewind_step": 0,
+            "rewind_fraction": D(0),
+            "no_rewind": False,
+            "keep_head": False,
+            "long_horizon": False,
+            "prune_first": False,
+            "scope": "encoder",
+            "seeds": (0,),
+            "controls": ("random", "layer-random", "one-shot", "reinit", "shuffle"),
+        },
+    ),
+    (EvaluateSpec, {"task": "", "init": "pretrained", "seeds": (100,)}),
+]
+
+
+@pytest.mark.parametrize(("spec", "pinned"), DEFAULTS)
+def test_no_default_changes_in_place(spec: type, pinned: dict[str, Any]) -> None:
+    """A default is left out of a name, so another value under it would be another result."""
+    made = spec()
+    assert {name: getattr(made, name) for name in pinned} == pinned
+
+
+# types
+
+
+WRONG: dict[Any, tuple[Any, ...]] = {
+    int: (1.5, "1", True, None, [1], D(1)),
+    float: ("1", True, None, [1.0]),
+    bool: ("no", 0, 1, None, []),
+    str: (0, True, None, ["mini"], b"mini"),
+    D: (True, None, [0.5], b"0.5"),
+    tuple[int, ...]: (1, "12", None, [1.5], [True], ["1"], {1: 2}, {1, 2}, b"1"),
+    tuple[str, ...]: ("random", 1, None, [1], [None], {"a": 1}),
+    tuple[D, ...]: ("0.5", 0.5, None, [None], [True], [[0.5]]),
+}
+"""Type of a field -> what is not of it."""
+
+
+def specs(of: Any = Spec) -> Iterator[Any]:
+    for spec in of.__subclasses__():
+        yield spec
+        yield from specs(spec)
+
+
+def test_every_field_of_every_spec_says_what_it_may_hold() -> None:
+    checked = 0
+    for spec in specs():
+        for field in dataclasses.fields(spec):
+            optional = isinstance(field.type, UnionType)
+            kind: Any = get_args(field.type)[0] if optional else field.type
+            for value in WRONG[kind]:
+                if optional and value is None:
+                    continue
+                with pytest.raises(SpecError, match=f"^{field.name} (is|are) ") as refused:
+                    spec(**{field.name: value})
+                assert "\n" not in str(refused.value)
+                checked += 1
+    assert {spec.__name__ for spec in specs()} >= {
+        *("TrainSpec", "TaskSpec", "CourseSpec", "ImpSpec", "FindSpec", "EvaluateSpec", "LabSpec"),
+    }
+    assert checked > 300
+
+
+def test_what_comes_may_be_a_list_or_a_path_and_is_quoted_as_far_as_it_fits() -> None:
+    made = FindSpec(seeds=[0, 1], controls=[], rounds=[0.5, "0.7"])  # type: ignore[arg-type]
+    assert (made.seeds, made.controls, made.rounds) == ((0, 1), (), (D("0.5"), D("0.7")))
+    assert FindSpec(seeds=range(2)).seeds == (0, 1)  # type: ignore[arg-type]
+    assert LabSpec(store=Path("runs")).store == "runs"  # type: ignore[arg-type]
+    assert TaskSpec(labels=["a", "b"]).labels == ("a", "b")  # type: ignore[arg-type]
+    with pytest.raises(SpecError) as refused:
+        FindSpec(model=["x" * 999])  # type: ignore[arg-type]
+    assert len(str(refused.value)) < 120
+    with pytest.raises(
+        SpecError, match=r"seeds are a list of whole numbers, got 5\. Write \[5\]\."
+    ):
+        FindSpec(seeds=5)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match=r"Write \['random', 'shuffle'\]\."):
+        FindSpec(controls="random, shuffle")  # type: ignore[arg-type]

@@ -1,0 +1,49 @@
+"""Several processes that want the same thing at the same moment."""
+
+import multiprocessing
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tombola.lab.store.process import Process
+
+__all__ = ["SPAWN", "dead", "together"]
+
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def together(number: int, target: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """What `target(*arguments)` gives in so many processes that begin it at the same moment.
+
+    None of them ends before all have finished: nothing of theirs is a dead one's meanwhile.
+    """
+    barrier, answers = SPAWN.Barrier(number), SPAWN.SimpleQueue()
+    workers = [
+        SPAWN.Process(target=_one, args=(barrier, answers, target, arguments))
+        for _ in range(number)
+    ]
+    for worker in workers:
+        worker.start()
+    found = [answers.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    return found
+
+
+def _one(barrier: Any, answers: Any, target: Callable[..., Any], arguments: Any) -> None:
+    barrier.wait()
+    try:
+        answers.put(target(*arguments))
+    except Exception as error:
+        answers.put(repr(error))
+    barrier.wait()
+
+
+def dead() -> Process:
+    """A process on this machine that has ended."""
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return replace(Process.here(), pid=child.pid, started=1)

@@ -1,0 +1,82 @@
+"""The habits of the paper's research code, done by hand, make the masks that its options make."""
+
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tombola.base.specs import CourseSpec, ImpSpec, LabSpec, TrainSpec
+from tombola.lab.run.engine import Watch
+from tombola.lab.run.payload import order_of
+from tombola.lab.run.run import run
+from tombola.lab.run.workspace import Bench
+from tombola.lab.store.artifacts import read_mask
+from tombola.lab.subjects import Subjects
+from tombola.plan.plan import Plan, Subject, imp
+from tombola.tasks.task import load_task
+from tombola.ticket.mask import Mask
+from tombola.ticket.prune import keep_top
+from tombola.training.loop import fit
+
+SEED = 5
+ROUNDS = (Decimal("0.3"), Decimal("0.6"))
+RECIPE = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, max_length=30)
+LAB = LabSpec(threads=1)
+OPTIONS = ("keep_head", "no_rewind", "long_horizon", "prune_first")
+
+
+@pytest.fixture(scope="module")
+def subject(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Subject:
+    known, task = Subjects(tmp_path_factory.mktemp("known")), load_task("sentiment")
+    return known.subject(str(tiny), task, RECIPE, scope="encoder", folder=str(reviews))
+
+
+@pytest.fixture(scope="module")
+def bench(subject: Subject) -> Bench:
+    search = imp(subject, ImpSpec(sparsity=ROUNDS[0]), SEED)
+    return Bench.open(order_of(search.dense, keep_weights=False, threads=1, processes=1))
+
+
+def by_hand(bench: Bench, *options: str) -> list[Mask]:
+    """The mask of each round of a loop that trains, prunes and rewinds one network."""
+    network, mask = bench.network, bench.full("encoder")
+    masks: list[Mask] = []
+    spec = replace(RECIPE, seed=SEED)
+    horizon = len(ROUNDS) + 1 if "long_horizon" in options else 1
+    network.rewind(SEED)
+    for sparsity in ROUNDS:
+        if masks or "prune_first" not in options:
+            examples, course = bench.training(spec), CourseSpec(horizon=horizon)
+            fit(network, bench.task, examples, mask, spec, scope="encoder", course=course)
+        weights = {name: p.detach().abs() for name, p in network.scope("encoder").items()}
+        mask = keep_top(weights, mask, sparsity=sparsity)
+        masks.append(mask)
+        trained = network.weights()
+        if "no_rewind" not in options:
+            network.rewind(SEED)
+        if "keep_head" in options:
+            network.load(trained, only_head=True)
+    return masks
+
+
+@pytest.fixture(scope="module")
+def habits(bench: Bench) -> dict[str, list[Mask]]:
+    """Option, or none -> the masks of its loop."""
+    torch.set_num_threads(LAB.threads)  # as in the jobs: bits depend on it
+    return {"": by_hand(bench)} | {option: by_hand(bench, option) for option in OPTIONS}
+
+
+@pytest.mark.parametrize("option", ["", *OPTIONS])
+def test_an_option_is_the_habit_done_by_hand_and_no_other_is(
+    option: str, habits: dict[str, list[Mask]], subject: Subject, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {option: True} if option else {}
+    search = imp(subject, ImpSpec(sparsity=ROUNDS[-1], step=ROUNDS[0], **options), SEED)
+    lab = replace(LAB, store=str(tmp_path / "store"))
+    store, report = run(Plan.of(search.masks.values()), lab, Watch())
+    assert not report.failed
+    found = [read_mask(store, search.masks[sparsity].key) for sparsity in ROUNDS]
+    assert [name for name, masks in habits.items() if masks == found] == [option]

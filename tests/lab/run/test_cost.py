@@ -1,0 +1,52 @@
+"""What a plan will cost is told from a short trial, where the store knows no training like it."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tombola.base.specs import TrainSpec
+from tombola.lab.run import cost as estimates
+from tombola.lab.run import perform as jobs
+from tombola.lab.store.store import Store
+from tombola.lab.subjects import Subjects
+from tombola.plan.job import dense
+from tombola.plan.plan import Plan
+from tombola.tasks.task import load_task
+from tombola.training import evaluation
+
+RECIPE = TrainSpec(epochs=1, batch_size=16, max_length=30)
+TESTED = 24
+"""Texts in the test split of `reviews`."""
+
+
+def test_only_scoring_grows_with_the_test_split(
+    tiny: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = Subjects(tmp_path).subject(
+        str(tiny), load_task("sentiment"), RECIPE, scope="encoder", folder=str(reviews)
+    )
+    clock, scored = 0.0, []
+    real_evaluate, real_perform = evaluation.evaluate, jobs.perform
+
+    def evaluate(network: Any, task: Any, examples: Any) -> Any:
+        nonlocal clock
+        clock += 2.0 * len(examples)
+        scored.append(len(examples))
+        return real_evaluate(network, task, examples)
+
+    def perform(*of_a_job: Any) -> None:
+        nonlocal clock
+        clock += 1000.0  # loading and storing, which take as long for any number of texts
+        real_perform(*of_a_job)
+
+    monkeypatch.setattr(estimates, "TRIAL_EXAMPLES", 8)
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    monkeypatch.setattr(jobs, "evaluate", evaluate)
+    monkeypatch.setattr(jobs, "perform", perform)
+    plan = Plan.of([dense(subject, 0)])
+    found = estimates.estimate(plan, Store(tmp_path / "store"), workers=1, threads=1)
+    assert scored == [8, 8]
+    assert found.seconds == 1000.0 + 2.0 * TESTED

@@ -1,0 +1,384 @@
+"""Who does the work changes nothing: the same bits from one process, several, two ranks, or Ray."""
+
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tombola.base.errors import TombolaError
+from tombola.base.specs import LabSpec
+from tombola.lab.planfile.plan_file import expand, read_plan
+from tombola.lab.run.engine import Watch
+from tombola.lab.run.local_workers import Pool, _launch, work
+from tombola.lab.run.payload import order_of
+from tombola.lab.run.run import run
+from tombola.lab.store.damage import damage_in
+from tombola.lab.store.store import Store
+from tombola.lab.subjects import Subjects
+from tombola.plan.job import Job
+from tombola.plan.plan import Plan
+from tombola.tasks.task import Task
+
+PLAN = """\
+version: 1
+model: {model}
+tasks: [sentiment]
+seeds: [0]
+train: {{epochs: 2, train_limit: 96, test_limit: 48, max_length: 24, batch_size: 16}}
+arms:
+  tickets: {{kind: imp, sparsity: 0.6, step: 0.3}}
+  controls: {{kind: control, of: tickets, names: [random, reinit, one-shot], sparsity: 0.6}}
+"""
+
+
+@pytest.fixture(scope="module")
+def plan_file(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("plan") / "small.yaml"
+    place.write_text(PLAN.format(model=tiny))
+    return place
+
+
+@pytest.fixture(scope="module")
+def plan(plan_file: Path) -> Plan:
+    file, known = read_plan(str(plan_file)), Subjects(plan_file.parent)
+    return expand(
+        file,
+        lambda task, recipe: known.subject(file.model, task, recipe, scope=file.scope, folder=None),
+    )
+
+
+def done(plan: Plan, folder: Path, watch: Watch | None = None, **options: Any) -> Store:
+    lab = LabSpec(store=str(folder), **{"threads": 1, **options})
+    store, report = run(plan, lab, watch or Watch())
+    for _, error in report.failed:
+        raise error
+    return store
+
+
+def bits(plan: Plan, store: Store) -> dict[str, Any]:
+    """What each job left: digests of masks, weights and outcomes."""
+    found = {}
+    for job in plan.jobs:
+        result = store.read(job.key)
+        assert result is not None, job.label
+        found[job.label] = (result.files, result.facts.get("weights"), result.facts.get("digest"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def alone(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The bits that this process makes by itself."""
+    return bits(plan, done(plan, tmp_path_factory.mktemp("alone") / "store"))
+
+
+class Killer(Watch):
+    """Kills each worker that it meets at the second step of some job, once."""
+
+    def __init__(self) -> None:
+        self.killed: list[str] = []
+
+    def step(self, job: Job, done: int, steps: int) -> None:
+        if done == 2 and len(self.killed) < 2:
+            mine = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _ours(p)]
+            if mine:
+                os.kill(mine[0], signal.SIGKILL)
+                self.killed.append(job.label)
+
+
+def _ours(process: Path) -> bool:
+    """Whether a process is a worker that this one has started."""
+    try:
+        parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        return parent == os.getpid() and b"spawn_main" in (process / "cmdline").read_bytes()
+    except (OSError, ValueError):
+        return False
+
+
+def test_workers_beside_this_process_make_the_same_bits_though_they_are_killed(
+    plan: Plan, alone: dict[str, Any], tmp_path: Path
+) -> None:
+    killer = Killer()
+    store = done(plan, tmp_path / "store", killer, workers=2)
+    assert len(killer.killed) == 2
+    assert bits(plan, store) == alone
+    assert not any((tmp_path / "store" / "partial").glob("*"))
+
+
+def test_a_job_that_kills_every_worker_fails_with_a_reason(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tombola.lab.run.local_workers.work", _die)
+    one = Plan.of([plan.jobs[0]])
+    store = Store(tmp_path / "store")
+    from tombola.lab.run.engine import execute
+
+    report = execute(one, store, Pool(store, 2), Watch(), threads=1)
+    ((_, error),) = report.failed
+    assert "got 3 that died of exit status 7" in str(error)
+
+
+def _die(*_: object) -> None:
+    os._exit(7)
+
+
+class Listener:
+    """Keeps what is told of jobs."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+        self.errors: list[Exception] = []
+
+    def step(self, key: str, done: int, steps: int) -> bool:
+        return True
+
+    def done(self, key: str) -> None:
+        self.ended.append(key)
+
+    def failed(self, key: str, error: Exception) -> None:
+        self.errors.append(error)
+
+
+def _answer(pipe: Any, folder: str) -> None:
+    while pipe.recv():
+        pipe.send(("done",))
+
+
+def test_a_worker_that_died_before_its_order_is_replaced(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tombola.lab.run.local_workers.work", _answer)
+    pool, news = Pool(Store(tmp_path / "store"), 1), Listener()
+    order = order_of(plan.jobs[0], keep_weights=False, threads=1, processes=1)
+    hand = pool._hire()
+    hand.process.kill()
+    hand.process.join()
+    pool.give(order, news)
+    while not news.ended:
+        pool.wait(60, news)
+    assert (news.ended, news.errors, pool.room) == ([order.key], [], 1)
+    pool.close()
+
+
+def test_without_room_for_another_process_one_line_says_so(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    pool = Pool(Store(tmp_path / "store"), 2)
+    monkeypatch.setattr(pool._context.Process, "start", refuse)
+    order = order_of(plan.jobs[0], keep_weights=False, threads=1, processes=1)
+    with pytest.raises(TombolaError, match=r"got: Resource .* unavailable\. Take fewer --workers"):
+        pool.give(order, Listener())
+
+
+def _work_with_ranks(pipe: Any, folder: str, ranks: str) -> None:
+    sys.executable = ranks
+    work(pipe, folder)
+
+
+def test_a_worker_that_is_ended_ends_the_processes_of_its_training(
+    plan: Plan, tmp_path: Path
+) -> None:
+    ranks, started = tmp_path / "python", tmp_path / "started"
+    lines = ("#!/bin/sh", f"echo $$ > {started}.new", f"mv {started}.new {started}")
+    ranks.write_text("\n".join([*lines, "exec sleep 1000\n"]))
+    ranks.chmod(0o755)
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    Store(tmp_path / "store")
+    words = (theirs, str(tmp_path / "store"), str(ranks))
+    worker = context.Process(target=_work_with_ranks, args=words)
+    worker.start()
+    ours.send(order_of(plan.jobs[0], keep_weights=False, threads=1, processes=2).to_json())
+    while not started.exists():
+        assert worker.is_alive()
+        time.sleep(0.05)
+    worker.terminate()
+    worker.join()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
+
+
+def test_an_order_for_elsewhere_has_full_paths(
+    plan: Plan, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in ("models/mine", "rows", "mini"):
+        Path(place).mkdir(parents=True)
+    order = order_of(plan.jobs[0], keep_weights=False, threads=1, processes=1)
+    task = dataclasses.replace(Task.from_json(order.task), data="rows").to_json()
+    near = dataclasses.replace(order, model="models/mine", folder="rows", task=task)
+    far = near.anywhere()
+    assert (far.model, far.folder) == (str(tmp_path / "models/mine"), str(tmp_path / "rows"))
+    assert Task.from_json(far.task).data == str(tmp_path / "rows")
+    assert (far.key, far.spec) == (near.key, near.spec)
+    for name in ("mini", "owner/name", "bert-base-uncased"):
+        assert dataclasses.replace(near, model=name).anywhere().model == name
+    assert dataclasses.replace(near, folder="hub:owner/name").anywhere().folder == "hub:owner/name"
+
+
+class Deaf:
+    """Lets nobody go on."""
+
+    def step(self, key: str, done: int, steps: int) -> bool:
+        return False
+
+    def done(self, key: str) -> None:
+        raise AssertionError(key)
+
+    def failed(self, key: str, error: Exception) -> None:
+        raise AssertionError(error)
+
+
+def test_a_worker_whose_job_was_taken_over_is_ended(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tombola.lab.run.local_workers.work", _tell)
+    pool = Pool(Store(tmp_path / "store"), 1)
+    pool.give(order_of(plan.jobs[0], keep_weights=False, threads=1, processes=1), Deaf())
+    (worker,) = multiprocessing.active_children()
+    assert pool.room == 0
+    deadline = time.monotonic() + 60
+    while not pool.room and time.monotonic() < deadline:
+        pool.wait(0.1, Deaf())
+    assert pool.room == 1
+    assert not worker.is_alive()
+    pool.close()
+
+
+def _tell(pipe: Any, folder: str) -> None:
+    while pipe.recv():
+        for done in range(1000):
+            pipe.send(("step", done, 1000))
+            time.sleep(0.01)
+
+
+def test_two_ranks_share_a_training(plan: Plan, alone: dict[str, Any], tmp_path: Path) -> None:
+    short = Plan.of(plan.jobs[:2])
+    assert [job.kind for job in short.jobs] == ["train", "prune"]
+    store = done(short, tmp_path / "store", processes=2)
+    result = store.read(short.jobs[0].key)
+    assert result is not None
+    assert result.numerics["processes"] == 2
+    assert result.facts["steps"] == 12
+    mask = store.read(short.jobs[1].key)
+    assert mask is not None
+    assert mask.facts["dead"] == round(0.3 * mask.facts["size"])
+
+
+def test_ranks_may_complain_as_much_as_they_like(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loud = tmp_path / "python"
+    loud.write_text(
+        "#!/bin/sh\nhead -c 300000 /dev/zero | tr '\\0' x >&2\necho >&2\n"
+        "echo step 1 2\necho the last line >&2\nexit 3\n"
+    )
+    loud.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(loud))
+    order = order_of(plan.jobs[0], keep_weights=False, threads=1, processes=2)
+    steps: list[tuple[int, int]] = []
+    with pytest.raises(TombolaError, match="got exit status 3: the last line"):
+        _launch(order, Store(tmp_path / "store"), lambda *step: steps.append(step))
+    assert steps == [(1, 2)]
+
+
+# --- as a user types it --------------------------------------------------------
+
+
+def tombola(*words: object, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tombola", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        **options,
+    )
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    shown, errors = process.communicate(timeout=500)
+    return process.returncode, shown, errors
+
+
+def in_work(store: Path) -> dict[str, int]:
+    """Job -> the process that has its lease, or had it when it was killed."""
+    found = {}
+    for path in (store / "leases").glob("[0-9a-f]*.json"):
+        with contextlib.suppress(OSError, ValueError):  # gone, or just being written
+            found[path.stem] = json.loads(path.read_bytes())["pid"]
+    return found
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_who_is_killed_again_and_again_goes_on_to_the_same_bits(
+    kills: int, plan: Plan, plan_file: Path, alone: dict[str, Any], tmp_path: Path
+) -> None:
+    words, chance = ("run", plan_file, "--store", tmp_path / "s", "--threads", 1), random.Random(0)
+    before: set[str] = set()
+    for _ in range(kills):
+        process = tombola(*words)
+        while process.poll() is None and process.pid not in in_work(tmp_path / "s").values():
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0, 1.5))
+        process.kill()
+        process.communicate()
+        assert not before & in_work(tmp_path / "s").keys()  # nothing finished is done again
+        before = {row["key"] for row in Store(tmp_path / "s").rows()}
+    status, shown, errors = ended(tombola(*words))
+    assert (status, errors) == (0, "")
+    assert f"{len(plan.jobs) - len(before)} jobs done" in shown
+    assert not list(damage_in(Store(tmp_path / "s")))
+    assert bits(plan, Store(tmp_path / "s")) == alone
+
+
+def test_two_runs_at_once_share_the_work(
+    plan: Plan, plan_file: Path, alone: dict[str, Any], tmp_path: Path
+) -> None:
+    words = ("run", plan_file, "--store", tmp_path / "s", "--threads", 1)
+    both = [tombola(*words), tombola(*words)]
+    told = [ended(process) for process in both]
+    assert [(status, errors) for status, _, errors in told] == [(0, ""), (0, "")]
+    assert bits(plan, Store(tmp_path / "s")) == alone
+
+
+def test_sigterm_ends_cleanly(plan: Plan, plan_file: Path, tmp_path: Path) -> None:
+    process = tombola("run", plan_file, "--store", tmp_path / "s", "--threads", 1)
+    deadline = time.monotonic() + 60
+    while not any(Path(tmp_path / "s").glob("results/*/*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.terminate()
+    status, _, errors = ended(process)
+    assert status == 143
+    assert errors == "tombola: stopped. What was finished is kept; the same command goes on.\n"
+    store = Store(tmp_path / "s")
+    assert not any(store.holder(job.key) for job in plan.jobs)
+
+
+def test_status_and_listing_tell_what_is_there(
+    plan: Plan, plan_file: Path, alone: dict[str, Any], tmp_path: Path
+) -> None:
+    del alone
+    done(Plan.of(plan.jobs[:3]), tmp_path / "s")
+    status, shown, errors = ended(tombola("status", plan_file, "--store", tmp_path / "s"))
+    assert (status, errors) == (0, "")
+    assert f"3 of {len(plan.jobs)} jobs are done, 0 running" in shown
+    status, shown, _ = ended(tombola("store", "list", "--json", "--store", tmp_path / "s"))
+    rows = json.loads(shown)
+    assert {row["key"] for row in rows} == {job.key for job in plan.jobs[:3]}
+    status, shown, _ = ended(
+        tombola("store", "show", plan.jobs[0].key[:9], "--store", tmp_path / "s")
+    )
+    assert json.loads(shown)["label"] == plan.jobs[0].label

@@ -1,0 +1,124 @@
+"""A Ray cluster makes the same bits, whether workers see the store or not, and though they die."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tombola.base.errors import SpecError
+from tombola.base.specs import ImpSpec, LabSpec, TrainSpec
+from tombola.lab.run.engine import Report, Watch, execute
+from tombola.lab.run.run import run
+from tombola.lab.store.store import Store
+from tombola.lab.subjects import Subjects
+from tombola.plan.plan import Plan, imp
+from tombola.tasks.task import load_task
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
+
+from tombola.lab.run.ray_workers import Cluster  # noqa: E402
+
+RECIPE = TrainSpec(epochs=2, batch_size=16, learning_rate=1e-2, max_length=30)
+
+
+@pytest.fixture(scope="module")
+def plan(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    known = Subjects(tmp_path_factory.mktemp("known"))
+    task = load_task("sentiment")
+    subject = known.subject(str(tiny), task, RECIPE, scope="encoder", folder=str(reviews))
+    spec = ImpSpec(sparsity="0.5", step="0.5")  # type: ignore[arg-type]
+    return Plan.of(imp(subject, spec, 3).trainings.values())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster() -> Iterator[None]:
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+def bits(plan: Plan, store: Store) -> list[Any]:
+    found = [store.read(job.key) for job in plan.jobs]
+    return [(r.files, r.facts.get("weights"), r.facts.get("digest")) for r in found if r]
+
+
+@pytest.fixture(scope="module")
+def alone(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    folder = tmp_path_factory.mktemp("alone") / "store"
+    store, report = run(plan, LabSpec(store=str(folder), threads=1), Watch())
+    assert not report.failed
+    return bits(plan, store)
+
+
+def test_the_engine_ray_makes_the_same_bits(plan: Plan, alone: list[Any], tmp_path: Path) -> None:
+    lab = LabSpec(store=str(tmp_path / "s"), threads=1, engine="ray", workers=2)
+    store, report = run(plan, lab, Watch())
+    assert not report.failed
+    assert bits(plan, store) == alone
+
+
+class Blind(Cluster):
+    """Its workers don't see the store."""
+
+    def _place(self) -> tuple[str, str]:
+        return "/nowhere/at/all", "token"
+
+
+def on(crew: Cluster, plan: Plan) -> Report:
+    return execute(plan, crew.store, crew, Watch(), threads=1)
+
+
+def test_workers_without_the_store_are_sent_what_they_read(
+    plan: Plan, alone: list[Any], tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "s")
+    report = on(Blind(store, address="", workers=2, cores=1, gpus=0), plan)
+    assert not report.failed
+    assert bits(plan, store) == alone
+    assert not any(store.weights(job.key) for job in plan.jobs)
+
+
+def test_a_job_whose_worker_is_killed_is_done_again(
+    plan: Plan, alone: list[Any], tmp_path: Path
+) -> None:
+    store, killed = Store(tmp_path / "s"), threading.Event()
+    label = plan.jobs[0].label
+
+    def kill() -> None:
+        while not killed.is_set():
+            for process in Path("/proc").iterdir():
+                if process.name.isdigit() and _title(process).startswith(f"ray::{label}"):
+                    os.kill(int(process.name), signal.SIGKILL)
+                    killed.set()
+                    return
+            time.sleep(0.01)
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    try:
+        report = on(Cluster(store, address="", workers=1, cores=1, gpus=0), plan)
+        assert killed.is_set()
+    finally:
+        killed.set()
+    assert not report.failed
+    assert bits(plan, store) == alone
+
+
+def _title(process: Path) -> str:
+    try:
+        return (process / "cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def test_a_cluster_that_is_not_there_is_told(plan: Plan, tmp_path: Path) -> None:
+    ray.shutdown()
+    lab = LabSpec(store=str(tmp_path / "s"), engine="ray", ray_address="127.0.0.1:1")
+    with pytest.raises(SpecError, match=r"expected a Ray cluster at 127\.0\.0\.1:1, got: "):
+        run(plan, lab, Watch())

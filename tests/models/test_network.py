@@ -1,0 +1,745 @@
+"""Going back to the pre-trained weights is exact, and chance comes from the seed alone."""
+
+import builtins
+import hashlib
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, BertForMaskedLM, BertModel
+
+from tombola.base.errors import ModelError, SpecError, TombolaError
+from tombola.models import embedded, loading
+from tombola.models.embedded import EMBEDDED, about, model_path
+from tombola.models.network import (
+    HEADS,
+    Network,
+    load_backbone,
+    load_network,
+    stream,
+    weights_digest,
+)
+from tombola.ticket.mask import Tensors
+from tombola.ticket.ticket import fingerprint
+
+KINDS = {"classification": 3, "regression": 1, "span": 2, "mlm": 2}
+
+
+@pytest.fixture(scope="module")
+def networks(tiny: Path) -> dict[str, Network]:
+    return {kind: load_network(str(tiny), kind, classes) for kind, classes in KINDS.items()}
+
+
+@pytest.fixture(scope="module")
+def pretrained(tiny: Path) -> Tensors:
+    """What stands in the files, read without our code."""
+    return {name: p.detach().clone() for name, p in read(tiny).named_parameters()}
+
+
+def read(folder: Path) -> BertModel:
+    model = BertModel.from_pretrained(folder)
+    assert isinstance(model, BertModel)
+    return model
+
+
+def weights(network: Network) -> Tensors:
+    return {name: p.detach().clone() for name, p in network.model.named_parameters()}
+
+
+def backbone(network: Network) -> Tensors:
+    own = dict(network.model.base_model.named_parameters())
+    return {name: parameter.detach().clone() for name, parameter in own.items()}
+
+
+def head(network: Network) -> Tensors:
+    return {name: weight for name, weight in weights(network).items() if name in network.fresh}
+
+
+def same(a: Tensors, b: Tensors) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def spoil(network: Network) -> None:
+    with torch.no_grad():
+        for parameter in network.model.parameters():
+            parameter.add_(torch.randn_like(parameter))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rewinding_returns_every_bit_of_the_pretrained_weights(
+    kind: str, networks: dict[str, Network], pretrained: Tensors
+) -> None:
+    network = networks[kind]
+    network.rewind(0)
+    before = weights(network)
+    spoil(network)
+    network.rewind(0)
+    assert same(weights(network), before)
+    mine = backbone(network)
+    assert mine.keys() <= pretrained.keys()
+    assert all("pooler" in name for name in pretrained.keys() - mine.keys())
+    assert same(mine, {name: pretrained[name] for name in mine})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_head_and_nothing_else_is_fresh(kind: str, networks: dict[str, Network]) -> None:
+    network = networks[kind]
+    parameters = dict(network.model.named_parameters())
+    inside = {id(parameter) for parameter in network.model.base_model.parameters()}
+    outside = {name for name, parameter in parameters.items() if id(parameter) not in inside}
+    assert outside
+    assert network.fresh & parameters.keys() == outside
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_seed_decides_the_head_whatever_was_drawn_before(
+    kind: str, networks: dict[str, Network], tiny: Path
+) -> None:
+    network, again = networks[kind], load_network(str(tiny), kind, KINDS[kind])
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    network.rewind(7)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(2)
+    again.rewind(3)
+    again.rewind(7)
+    assert same(head(network), head(again))
+    again.rewind(8)
+    matrices = [name for name, weight in head(network).items() if weight.ndim > 1]
+    assert matrices
+    for name in matrices:
+        assert not torch.equal(head(network)[name], head(again)[name])
+        assert head(network)[name].std() == pytest.approx(0.2, rel=0.4)
+    for name in head(network).keys() - matrices:
+        expected = 1.0 if "LayerNorm.weight" in name else 0.0
+        assert (head(network)[name] == expected).all()
+
+
+@pytest.mark.parametrize("scope", ["encoder", "encoder+pooler"])
+@pytest.mark.parametrize("init", ["reinit", "shuffle"])
+def test_an_initialisation_changes_the_scope_and_nothing_else(
+    init: str, scope: str, networks: dict[str, Network]
+) -> None:
+    network = networks["classification"]
+    network.rewind(5)
+    before = weights(network)
+    spoil(network)
+    network.rewind(5, init=init, scope=scope)
+    after = weights(network)
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {f"bert.{name}" for name in network.scope(scope)}
+    for name in changed:
+        values = [tensors[name].flatten().sort().values for tensors in (before, after)]
+        assert torch.equal(*values) == (init == "shuffle")
+
+
+def test_whole_blocks_change_places_in_the_network_and_none_is_lost(tiny: Path) -> None:
+    network, orders = load_network(str(tiny), "classification"), set()
+    start = {name: network.pretrained[f"bert.{name}"] for name in network.scope("encoder")}
+    for seed in range(6):
+        spoil(network)
+        network.rewind(seed, init="shuffle-layers")
+        for within in {name.split(".", 3)[3] for name in start}:
+            names = [f"encoder.layer.{number}.{within}" for number in (0, 1)]
+            moved = [network.scope("encoder")[name] for name in names]
+            order = [
+                next(n for n, name in enumerate(names) if torch.equal(one, start[name]))
+                for one in moved
+            ]
+            assert sorted(order) == [0, 1]
+            orders.add((seed, *order))
+    assert len(orders) == 6  # one for all matrices of a seed
+    assert len({order[1:] for order in orders}) == 2
+
+
+def test_weights_are_a_copy_that_brings_every_bit_back(networks: dict[str, Network]) -> None:
+    for network in networks.values():
+        spoil(network)
+        before, copy = weights(network), network.weights()
+        assert same(copy, before)
+        assert all(tensor.is_contiguous() and not tensor.requires_grad for tensor in copy.values())
+        spoil(network)
+        assert same(copy, before)
+        assert not same(weights(network), before)
+        network.load(copy)
+        assert same(weights(network), before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_the_head_is_loaded_where_only_it_is_asked_for(
+    kind: str, networks: dict[str, Network]
+) -> None:
+    network = networks[kind]
+    network.rewind(0)
+    spoil(network)
+    trained = network.weights()
+    network.rewind(0)
+    body = backbone(network)
+    network.load({**trained, "whatever": torch.zeros(1)}, only_head=True)
+    assert same(backbone(network), body)
+    assert head(network)
+    assert all(torch.equal(trained[name], weight) for name, weight in head(network).items())
+
+
+def test_a_pretrained_head_is_a_head_too(networks: dict[str, Network], tmp_path: Path) -> None:
+    networks["mlm"].model.save_pretrained(tmp_path)
+    networks["mlm"].tokenizer.save_pretrained(tmp_path)
+    network = load_network(str(tmp_path), "mlm")
+    assert not network.fresh
+    assert network.head == networks["mlm"].head
+    trained = {name: weight + 1 for name, weight in network.weights().items()}
+    network.load(trained, only_head=True)
+    moved = {n for n, w in weights(network).items() if not torch.equal(w, network.pretrained[n])}
+    assert moved == network.head
+
+
+@pytest.mark.parametrize(("source", "target"), [("mlm", "classification"), ("regression", "mlm")])
+def test_a_trained_backbone_goes_under_another_head_which_stays(
+    source: str, target: str, networks: dict[str, Network]
+) -> None:
+    trained, network = networks[source], networks[target]
+    trained.rewind(0)
+    spoil(trained)
+    network.rewind(1)
+    fresh, before = head(network), backbone(network)
+    network.load_body(trained.weights())
+    assert same(head(network), fresh)
+    shared = backbone(network).keys() & backbone(trained).keys()
+    assert all("pooler" in name for name in before.keys() - shared)
+    assert all(torch.equal(backbone(network)[n], backbone(trained)[n]) for n in shared)
+    alone = before.keys() - shared
+    assert all(torch.equal(backbone(network)[name], before[name]) for name in alone)
+
+
+def test_what_lacks_a_weight_in_scope_is_no_backbone(networks: dict[str, Network]) -> None:
+    network = networks["mlm"]
+    network.rewind(0)
+    before, others = weights(network), network.weights()
+    del others["bert.encoder.layer.1.output.dense.weight"]
+    with pytest.raises(ModelError, match=r"got none with bert\.encoder\.layer\.1\.output"):
+        network.load_body({name: weight + 1 for name, weight in others.items()})
+    assert same(weights(network), before)
+
+
+@pytest.mark.parametrize("only_head", [False, True])
+def test_weights_of_another_network_are_refused_and_nothing_is_loaded(
+    networks: dict[str, Network], only_head: bool
+) -> None:
+    network = networks["classification"]
+    before = weights(network)
+    for change, message in (
+        ({"classifier.bias": torch.zeros(2)}, r"classifier.bias has \(2,\) and the network \(3,\)"),
+        ({"classifier.bias": None}, r"classifier.bias has no such weight and the network \(3,\)"),
+    ):
+        others = {name: weight + 1 for name, weight in before.items()} | change
+        others = {name: weight for name, weight in others.items() if weight is not None}
+        with pytest.raises(ModelError, match=message) as refused:
+            network.load(others, only_head=only_head)
+        assert "\n" not in str(refused.value)
+        assert same(weights(network), before)
+    if not only_head:
+        with pytest.raises(ModelError, match=r"whatever has .* and the network no such weight"):
+            network.load({**before, "whatever": torch.zeros(1)})
+
+
+def test_the_digest_of_weights_is_that_of_names_shapes_and_bits() -> None:
+    given = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.tensor([-0.0])}
+    digest = weights_digest(given)
+    expected = hashlib.sha256(b"a 1\n" + struct.pack("<f", -0.0))
+    expected.update(b"b 2x3\n" + struct.pack("<6f", *range(6)))
+    assert digest == weights_digest(dict(reversed(given.items()))) == expected.hexdigest()
+    assert weights_digest({**given, "a": torch.tensor([0.0])}) != digest
+    assert weights_digest({**given, "b": given["b"].reshape(3, 2)}) != digest
+
+
+def test_an_initialisation_is_drawn_from_the_seed(networks: dict[str, Network]) -> None:
+    network, drawn = networks["classification"], []
+    for seed in (0, 0, 1):
+        network.rewind(seed, init="reinit")
+        drawn.append(backbone(network))
+    assert same(drawn[0], drawn[1])
+    assert not same(drawn[0], drawn[2])
+
+
+def test_every_purpose_and_seed_has_a_stream_of_its_own_for_ever() -> None:
+    purposes = ("head", "init", "order", "masks", "dropout", "evaluation", "bootstrap")
+    streams = {stream(seed, purpose) for seed in range(20) for purpose in purposes}
+    assert len(streams) == 20 * len(purposes)
+    assert stream(0, "head") == 59729345685573200
+    assert stream(11, "order") == 12568597276312997
+
+
+# precision
+
+
+@pytest.fixture(scope="module")
+def half(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "half"
+    model: Any = read(tiny)
+    model.half().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(folder)
+    return folder
+
+
+def test_half_precision_files_are_trained_in_single_precision(half: Path, tiny: Path) -> None:
+    loaded = {kind: load_network(str(half), kind, n) for kind, n in KINDS.items()}
+    for network in loaded.values():
+        assert {tensor.dtype for tensor in weights(network).values()} == {torch.float32}
+        assert {tensor.dtype for tensor in network.pretrained.values()} == {torch.float32}
+    backbone_alone = load_backbone(str(half))
+    assert backbone_alone.dtype == torch.float32
+    rounded: Any = read(tiny)
+    expected = fingerprint(rounded.half())
+    assert {network.fingerprint for network in loaded.values()} == {expected}
+    assert fingerprint(backbone_alone) == expected != fingerprint(load_backbone(str(tiny)))
+
+
+def test_the_fingerprint_is_the_same_under_every_head(
+    networks: dict[str, Network], tiny: Path
+) -> None:
+    expected = fingerprint(load_backbone(str(tiny)))
+    assert {network.fingerprint for network in networks.values()} == {expected}
+
+
+# heads and limits
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_head_has_the_outputs_of_its_task(kind: str, networks: dict[str, Network]) -> None:
+    network = networks[kind]
+    ids = torch.tensor([[2, 5, 6, 3]])
+    with torch.inference_mode():
+        output: Any = network.model.eval()(input_ids=ids)
+    if kind == "span":
+        assert output.start_logits.shape == output.end_logits.shape == (1, 4)
+    else:
+        words = len(network.tokenizer)
+        shapes = {"classification": (1, 3), "regression": (1, 1), "mlm": (1, 4, words)}
+        assert output.logits.shape == shapes[kind]
+    assert set(HEADS) == set(KINDS)
+
+
+def test_a_pooler_that_was_not_pretrained_is_not_pruned(tiny: Path, tmp_path: Path) -> None:
+    config: Any = read(tiny).config
+    BertForMaskedLM(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path)
+    network = load_network(str(tmp_path), "classification")
+    with pytest.raises(ModelError, match=r"bert\.pooler\.dense\.weight.*Use the scope 'encoder'"):
+        network.scope("encoder+pooler")
+    assert len(network.scope("encoder")) == 12
+    assert network.fresh >= {"bert.pooler.dense.weight", "classifier.weight"}
+
+
+def test_an_example_longer_than_the_network_is_refused(networks: dict[str, Network]) -> None:
+    network = networks["mlm"]
+    network.check_length(128)
+    with pytest.raises(SpecError, match=r"at most 128 tokens .* got an example of 129"):
+        network.check_length(129)
+
+
+# what can't be loaded
+
+
+def broken(folder: Path, tiny: Path, damage: str) -> str:
+    shutil.copytree(tiny, folder)
+    if damage == "weights":
+        (folder / "model.safetensors").write_bytes(b"no weights")
+    elif damage == "config":
+        (folder / "config.json").write_text("{")
+    else:
+        for name in (folder / "model.safetensors", *folder.glob("tokenizer*")):
+            if damage in name.name:
+                name.unlink()
+    return str(folder)
+
+
+@pytest.mark.parametrize("damage", ["weights", "config", "model", "tokenizer"])
+def test_a_damaged_folder_is_told_in_one_line(tiny: Path, tmp_path: Path, damage: str) -> None:
+    name = broken(tmp_path / "model", tiny, damage)
+    what = "tokenizer beside the" if damage == "tokenizer" else "transformers model in"
+    with pytest.raises(ModelError, match=f"expected a {what}") as caught:
+        load_network(name, "classification")
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_span_has_two_ends_whatever_the_configuration_says(tiny: Path, tmp_path: Path) -> None:
+    for path in tiny.iterdir():
+        shutil.copy(path, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["id2label"] = {"0": "entailment", "1": "neutral", "2": "contradiction"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    network: Any = load_network(str(tmp_path), "span").model
+    assert network.qa_outputs.out_features == 2
+
+
+def test_a_head_that_would_read_padding_is_refused(tiny: Path, tmp_path: Path) -> None:
+    from transformers import XLNetConfig, XLNetModel
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny)
+    config = XLNetConfig(vocab_size=len(tokenizer), d_model=8, n_layer=1, n_head=2, d_inner=16)
+    XLNetModel(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="xlnet reads a text off its last token"):
+        load_network(str(tmp_path), "classification")
+
+
+@pytest.fixture(scope="module")
+def finetuned(networks: dict[str, Network], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with a trained head of three classes."""
+    folder = tmp_path_factory.mktemp("models") / "finetuned"
+    network = networks["classification"]
+    network.rewind(11)
+    network.model.save_pretrained(folder)
+    network.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_a_head_in_the_files_is_drawn_afresh_from_each_seed(
+    finetuned: Path, tiny: Path, classes: int
+) -> None:
+    network = load_network(str(finetuned), "classification", classes)
+    assert network.replaced == ({"classifier.weight", "classifier.bias"} & network.fresh)
+    plain = load_network(str(tiny), "classification", classes)
+    heads = []
+    for seed in (0, 1):
+        network.rewind(seed)
+        plain.rewind(seed)
+        assert same(head(network), head(plain))
+        heads.append(head(network)["classifier.weight"])
+    assert not torch.equal(*heads)
+    assert heads[0].shape[0] == classes
+    assert (network.fingerprint, network.fittings) == (plain.fingerprint, plain.fittings)
+    assert not plain.replaced
+
+
+def test_a_head_in_the_files_is_kept_where_it_is_asked_for_and_named(finetuned: Path) -> None:
+    kept = load_network(str(finetuned), "classification", 3, head="checkpoint")
+    assert kept.fresh == frozenset()
+    stored = load_file(finetuned / "model.safetensors")["classifier.weight"]
+    for seed in (0, 1):
+        spoil(kept)
+        kept.rewind(seed)
+        assert torch.equal(weights(kept)["classifier.weight"], stored)
+    fresh = load_network(str(finetuned), "classification", 3)
+    assert kept.fingerprint == fresh.fingerprint
+    assert kept.fittings != fresh.fittings
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "came"), [("classification", 2, r"\(3, 32\)|\(3,\)"), ("span", 2, "none")]
+)
+def test_a_head_that_the_files_lack_cannot_be_kept(
+    finetuned: Path, kind: str, classes: int, came: str
+) -> None:
+    with pytest.raises(ModelError, match=f"head 'checkpoint' .*got .*({came})") as refused:
+        load_network(str(finetuned), kind, classes, head="checkpoint")
+    assert "\n" not in str(refused.value)
+
+
+def test_the_head_of_masked_language_modelling_stays_pre_trained(
+    networks: dict[str, Network], tmp_path: Path
+) -> None:
+    networks["mlm"].rewind(0)
+    networks["mlm"].model.save_pretrained(tmp_path)
+    networks["mlm"].tokenizer.save_pretrained(tmp_path)
+    loaded = [load_network(str(tmp_path), "mlm", 2, head=head) for head in ("fresh", "checkpoint")]
+    assert {one.fresh for one in loaded} == {frozenset()}
+    assert len({one.fittings for one in loaded}) == 1
+
+
+# files as other programs leave them
+
+
+def rewritten(
+    place: Path, folder: Path, change: Callable[[Tensors], Tensors], **config: object
+) -> str:
+    """A model with other tensors in its file, and other fields in its configuration."""
+    shutil.copytree(place, folder)
+    tensors = change(load_file(folder / "model.safetensors"))
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    path = folder / "config.json"
+    found = json.loads(path.read_text()) | config
+    path.write_text(json.dumps({name: value for name, value in found.items() if value != "gone"}))
+    return str(folder)
+
+
+def under(prefix: str) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def with_tensor(name: str, tensor: torch.Tensor) -> Callable[[Tensors], Tensors]:
+    return lambda tensors: tensors | {name: tensor}
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "model.", "a.b.auto_model.", "x.bert."]
+)
+@pytest.mark.parametrize("headed", [False, True])
+def test_prefixes_before_every_name_are_taken_off(
+    tiny: Path, finetuned: Path, tmp_path: Path, prefix: str, headed: bool
+) -> None:
+    plain = finetuned if headed else tiny
+    wrapped = rewritten(plain, tmp_path / "m", under(prefix))
+    assert fingerprint(load_backbone(wrapped)) == fingerprint(load_backbone(str(plain)))
+    for kind in ("classification", "span", "mlm"):
+        ours, theirs = (load_network(place, kind, 3) for place in (wrapped, str(plain)))
+        assert (ours.fingerprint, ours.fittings) == (theirs.fingerprint, theirs.fittings)
+        assert ours.replaced == theirs.replaced
+
+
+def test_a_configuration_without_a_type_is_read_by_its_classes(
+    finetuned: Path, tmp_path: Path
+) -> None:
+    place = rewritten(finetuned, tmp_path / "m", dict, model_type="gone")
+    for kind, classes in (("classification", 5), ("span", 2)):
+        ours, theirs = (load_network(one, kind, classes) for one in (place, str(finetuned)))
+        assert (ours.fingerprint, ours.fittings) == (theirs.fingerprint, theirs.fittings)
+        assert [p.shape for p in ours.model.parameters()] == [
+            p.shape for p in theirs.model.parameters()
+        ]
+    assert fingerprint(load_backbone(place)) == ours.fingerprint
+    bare = rewritten(finetuned, tmp_path / "n", dict, model_type="gone", architectures="gone")
+    with pytest.raises(ModelError, match=r"expected a model_type .*\"model_type\": \"bert\""):
+        load_backbone(bare)
+
+
+LAYER = "encoder.layer.1.attention.self"
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        (f"{LAYER}.distance_embedding.weight", torch.zeros(7, 8), "1 more, first .*distance_emb"),
+        ("embeddings.extra.weight", torch.zeros(3), "got 1 more, first .*embeddings.extra"),
+        (f"{LAYER}.query.lora_A.default.weight", torch.zeros(2, 32), "an adapter in it"),
+        (f"{LAYER}.query.weight_scale", torch.zeros(1), "got quantised ones: .*weight_scale"),
+        (f"{LAYER}.query.weight", torch.zeros(32, 32, dtype=torch.int8), "quantised .* I8"),
+        (f"{LAYER}.query.weight", torch.full((32, 32), torch.nan), "in 1,024 of the 1,024 values"),
+        (
+            "pooler.dense.bias",
+            torch.tensor([torch.inf] * 32),
+            r"infinity .* of (bert\.)?pooler\.",
+        ),
+        (f"{LAYER}.query.weight", torch.zeros(48, 32), r"of shape \(32, 32\), as the config"),
+    ],
+)
+def test_weights_that_would_make_another_network_are_refused_by_name(
+    tiny: Path, tmp_path: Path, name: str, tensor: torch.Tensor, message: str
+) -> None:
+    place = rewritten(tiny, tmp_path / "m", with_tensor(name, tensor))
+    attempts: list[Callable[[], object]] = [
+        lambda: load_backbone(place),
+        lambda: load_network(place, "classification"),
+    ]
+    for attempt in attempts:
+        with pytest.raises(ModelError, match=message) as refused:
+            attempt()
+        assert "\n" not in str(refused.value)
+        assert "above report" not in str(refused.value)
+
+
+def test_tables_and_heads_of_other_programs_are_no_part_of_the_network(
+    tiny: Path, tmp_path: Path
+) -> None:
+    def add(tensors: Tensors) -> Tensors:
+        more = {"embeddings.position_ids": torch.arange(9), "nsp.weight": torch.zeros(2, 2)}
+        return tensors | more | {"encoder.layer.0.attention.bias": torch.ones(1, 1, 4, 4)}
+
+    place = rewritten(tiny, tmp_path / "m", add)
+    assert load_network(place, "span").fingerprint == fingerprint(load_backbone(str(tiny)))
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_pointer_of_git_lfs_is_called_so(tiny: Path, tmp_path: Path, file: str) -> None:
+    place = tmp_path / "m"
+    shutil.copytree(tiny, place)
+    (place / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(ModelError, match=f"the file {file} .*pointer of git-LFS.*git lfs pull"):
+        load_network(str(place), "classification")
+
+
+@pytest.mark.parametrize("base", [True, False])
+def test_an_adapter_is_called_so_with_and_without_its_base(
+    tiny: Path, tmp_path: Path, base: bool
+) -> None:
+    place = tmp_path / "m"
+    shutil.copytree(tiny, place)
+    if not base:
+        (place / "config.json").unlink()
+    (place / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(ModelError, match=r"got an adapter, such as LoRA's .*merge_and_unload"):
+        load_backbone(str(place))
+
+
+def test_quantised_weights_are_called_so(tiny: Path, tmp_path: Path) -> None:
+    how = {"quant_method": "gptq", "bits": 4}
+    place = rewritten(tiny, tmp_path / "m", dict, quantization_config=how)
+    with pytest.raises(ModelError, match="got quantised ones: quantization_config of 'gptq'"):
+        load_backbone(place)
+
+
+class Caller:
+    """What a pickle can call when it is read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, ("import builtins; builtins.caller_ran = True",))
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor", "message"),
+    [
+        (f"{LAYER}.query.weight", torch.zeros(32, 32, dtype=torch.int8), "of type torch.int8"),
+        (f"{LAYER}.query.qweight", torch.zeros(4, 4, dtype=torch.int32), "quantised .*qweight"),
+        (f"{LAYER}.query.weight", torch.zeros(32, 32, dtype=torch.bool), "of type torch.bool"),
+        (f"{LAYER}.query.weight", Caller(), "a pickle that wants to run code.* in safetensors"),
+    ],
+)
+def test_older_files_of_weights_are_looked_at_as_safetensors_are(
+    tiny: Path, tmp_path: Path, name: str, tensor: Any, message: str
+) -> None:
+    place = Path(rewritten(tiny, tmp_path / "m", dict))
+    held = load_file(place / "model.safetensors")
+    (place / "model.safetensors").unlink()
+    torch.save(held | {name: tensor}, place / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=message):
+        load_backbone(str(place))
+    assert not hasattr(builtins, "caller_ran")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("pickled", [True, False])
+def test_no_floating_point_file_passes_for_a_quantised_one(
+    tiny: Path, tmp_path: Path, dtype: torch.dtype, pickled: bool
+) -> None:
+    place = rewritten(
+        tiny, tmp_path / "m", lambda held: {name: t.to(dtype) for name, t in held.items()}
+    )
+    if pickled:
+        file = Path(place) / "model.safetensors"
+        torch.save(load_file(file), Path(place) / "pytorch_model.bin")
+        file.unlink()
+    network = load_backbone(place)
+    assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
+    assert dtype != torch.float64 or fingerprint(network) == fingerprint(load_backbone(str(tiny)))
+
+
+@pytest.mark.parametrize("damage", ["missing", "outside", "no map"])
+def test_an_index_whose_files_are_not_next_to_it_is_refused_by_name(
+    tiny: Path, tmp_path: Path, damage: str
+) -> None:
+    place = Path(rewritten(tiny, tmp_path / "m", dict))
+    file = "../b.safetensors" if damage == "outside" else "b.safetensors"
+    names = load_file(place / "model.safetensors")
+    target = tmp_path / "elsewhere" if damage == "missing" else place / file
+    (place / "model.safetensors").rename(target)
+    index = {} if damage == "no map" else {"weight_map": dict.fromkeys(names, file)}
+    (place / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"weight_map|expected the file '(\.\./)?b.safetensors'"):
+        load_network(str(place), "classification")
+
+
+def test_two_networks_in_one_file_are_called_so(tiny: Path, tmp_path: Path) -> None:
+    def twice(held: Tensors) -> Tensors:
+        copies = {name: tensor.clone() for name, tensor in held.items()}
+        return under("student.")(held) | under("teacher.")(copies)
+
+    place = rewritten(tiny, tmp_path / "m", twice)
+    with pytest.raises(ModelError, match=r"got 2, under 'student\.(bert\.)?', 'teacher\."):
+        load_backbone(place)
+
+
+def test_a_model_with_code_of_its_own_is_called_so(tiny: Path, tmp_path: Path) -> None:
+    its = {"model_type": "other", "auto_map": {"AutoConfig": "a.B", "AutoModel": "a.C"}}
+    place = rewritten(tiny, tmp_path / "m", dict, **its)
+    with pytest.raises(ModelError, match="brings code of its own, and no code of a model is run"):
+        load_network(place, "classification")
+
+
+def test_a_quantised_model_of_the_hub_is_refused_by_what_is_cached(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tombola.models import stored_types as stored
+
+    place = rewritten(tiny, tmp_path / "m", dict, quantization_config={"quant_method": "awq"})
+    monkeypatch.setattr(
+        stored, "try_to_load_from_cache", lambda model, name: str(Path(place) / name)
+    )
+    with pytest.raises(ModelError, match=r"'some/model', got quantised ones: .*'awq'"):
+        stored.check_files("some/model")
+
+
+@pytest.mark.parametrize("name", ["t5", "llama"])
+def test_a_question_answering_head_stands_on_the_backbone_or_is_refused(
+    tiny: Path, tmp_path: Path, name: str
+) -> None:
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+    words = AutoTokenizer.from_pretrained(tiny)
+    small = {"vocab_size": len(words), "pad_token_id": 0, "num_hidden_layers": 1}
+    if name == "t5":
+        sizes = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2}
+        t5 = AutoConfig.for_model("t5", **small, **sizes)
+        AutoModel.from_config(t5).save_pretrained(tmp_path)
+    else:
+        sizes = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
+        config = AutoConfig.for_model("llama", **small, **sizes, num_key_value_heads=2)
+        AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
+    if name == "llama":
+        network = load_network(str(tmp_path), "span")
+        assert network.fingerprint == fingerprint(load_backbone(str(tmp_path)))
+        return
+    with pytest.raises(ModelError, match="'span' needs a head on a backbone, and that of T5"):
+        load_network(str(tmp_path), "span")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("minni", "there is no model 'minni'. Did you mean 'mini'?"),
+        ("{tmp}", "expected a model folder with config.json, got "),
+        ("{tmp}/nowhere", "expected a model folder, got nothing at "),
+        ("{tmp}/file", "expected a model folder, got a file at "),
+        ("./nowhere", "expected a model folder, got nothing at "),
+        ("some-one/some-model", "neither embedded (mini) nor a folder"),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_in_one_line(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "hub_answers", lambda: False)
+    (tmp_path / "file").touch()
+    with pytest.raises(TombolaError) as caught:
+        load_backbone(name.format(tmp=tmp_path))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_hub_is_not_asked_where_the_user_forbids_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr(loading, "urlopen", asked)
+    loading.hub_answers.cache_clear()
+    assert loading.hub_answers() is False
+
+
+def test_an_embedded_name_stands_for_its_folder(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(embedded.EMBEDDED, "mini", tiny)
+    assert model_path("mini") == str(tiny) == model_path(str(tiny))
+    assert model_path("some-one/some-model") == "some-one/some-model"
+    name, kind, size, source = about("mini")
+    assert (name, kind) == ("mini", "2 layers of 32, bert")
+    assert size.endswith(" MB")
+    assert source
+    assert list(EMBEDDED) == ["mini"]

@@ -1,0 +1,117 @@
+"""What died whole in a hand-made mask, sparsity by layer and type, and how far weights moved."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tombola.base.errors import SpecError, TicketError
+from tombola.study.masks.anatomy import OUTSIDE, anatomy, dead_heads, dead_lines, distances, grids
+from tombola.ticket.mask import Mask
+
+WIDTH, INNER, HEADS = 8, 12, 4
+BLOCK = {
+    "attention.self.query.weight": (WIDTH, WIDTH),
+    "attention.self.key.weight": (WIDTH, WIDTH),
+    "attention.self.value.weight": (WIDTH, WIDTH),
+    "attention.output.dense.weight": (WIDTH, WIDTH),
+    "intermediate.dense.weight": (INNER, WIDTH),
+    "output.dense.weight": (WIDTH, INNER),
+}
+ATTENTION = [*BLOCK][:4]
+
+
+@pytest.fixture
+def alive() -> dict[str, torch.Tensor]:
+    """Two blocks in which everything lives."""
+    return {
+        f"encoder.layer.{number}.{name}": torch.ones(shape, dtype=torch.bool)
+        for number in (0, 1)
+        for name, shape in BLOCK.items()
+    }
+
+
+def kill_head(alive: dict[str, torch.Tensor], layer: int, head: int) -> None:
+    size = WIDTH // HEADS
+    share = slice(head * size, (head + 1) * size)
+    for name in ATTENTION[:3]:
+        alive[f"encoder.layer.{layer}.{name}"][share] = False
+    alive[f"encoder.layer.{layer}.{ATTENTION[3]}"][:, share] = False
+
+
+def test_a_head_is_dead_where_no_weight_of_it_lives(alive: dict[str, torch.Tensor]) -> None:
+    kill_head(alive, 1, 2)
+    kill_head(alive, 0, 3)
+    alive["encoder.layer.0.attention.self.query.weight"][7, 0] = True
+    [dead] = dead_heads(Mask(alive), HEADS)
+    assert (dead.block, dead.number, dead.sparsity) == ("encoder.layer.1", 2, 1.0)
+    almost = anatomy(Mask(alive), HEADS).heads[3]
+    assert (almost.block, almost.number, almost.dead) == ("encoder.layer.0", 3, False)
+    assert almost.sparsity == 1 - 1 / (4 * WIDTH * WIDTH / HEADS)
+
+
+def test_a_neuron_is_dead_with_its_row_and_its_column(alive: dict[str, torch.Tensor]) -> None:
+    alive["encoder.layer.0.intermediate.dense.weight"][5] = False
+    assert anatomy(Mask(alive), HEADS).dead_neurons == 0
+    alive["encoder.layer.0.output.dense.weight"][:, 5] = False
+    found = anatomy(Mask(alive), HEADS)
+    assert (found.neurons, found.dead_neurons) == (2 * INNER, 1)
+
+
+def test_rows_and_columns_that_died_whole_are_counted(alive: dict[str, torch.Tensor]) -> None:
+    name = "encoder.layer.0.intermediate.dense.weight"
+    alive[name][[1, 4]] = False
+    alive[name][:, 0] = False
+    [fallen] = anatomy(Mask(alive), HEADS).fallen
+    assert fallen.matrix == name
+    assert (fallen.rows, fallen.dead_rows) == (INNER, 2)
+    assert (fallen.columns, fallen.dead_columns) == (WIDTH, 1)
+    assert len(dead_lines(Mask(alive))) == len(alive)
+
+
+def test_a_grid_has_each_matrix_and_what_is_outside(alive: dict[str, torch.Tensor]) -> None:
+    alive["encoder.layer.1.output.dense.weight"][:] = False
+    alive["pooler.dense.weight"] = torch.tensor([[True, False], [True, True]])
+    del alive["encoder.layer.0.attention.self.key.weight"]
+    blocks, rest = grids(Mask(alive))
+    assert (blocks.blocks, blocks.layers) == ("encoder.layer", (0, 1))
+    column = blocks.types.index("output.dense")
+    assert [row[column] for row in blocks.sparsity] == [0.0, 1.0]
+    assert blocks.by_type[column] == 0.5
+    dead = WIDTH * INNER
+    assert blocks.by_layer == (0.0, dead / (4 * WIDTH**2 + 2 * dead))
+    assert blocks.sparsity[0][blocks.types.index("attention.self.key")] is None
+    assert (rest.blocks, rest.sparsity) == (OUTSIDE, ((0.25,),))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"heads": None}, "take the network's number of attention heads, got none"),
+        ({"heads": 3}, "divides the width 8, got 3"),
+        ({"without": "encoder.layer.1.attention.self.key.weight"}, "needs blocks of square query"),
+    ],
+)
+def test_where_heads_are_not_known_the_rest_is_told(
+    alive: dict[str, torch.Tensor], change: dict[str, Any], message: str
+) -> None:
+    alive.pop(change.get("without", ""), None)
+    found = anatomy(Mask(alive), change.get("heads", HEADS))
+    assert message in found.note
+    assert (found.heads, found.neurons) == ((), 0)
+    assert found.grids
+    with pytest.raises(SpecError):
+        dead_heads(Mask(alive), change.get("heads", HEADS))
+
+
+def test_distance_is_relative_and_of_living_weights() -> None:
+    before = {"a": np.array([[3.0, 4.0], [6.0, 8.0]]), "b": np.zeros((1, 2))}
+    after = {"a": np.array([[3.0, 5.0], [0.0, 0.0]]), "b": np.ones((1, 2))}
+    whole = distances(before, after)
+    assert whole["a"] == pytest.approx((1 + 36 + 64) ** 0.5 / 125**0.5)
+    assert np.isnan(whole["b"])
+    mask = Mask({"a": torch.tensor([[True, True], [False, False]])})
+    assert distances(before, after, mask) == {"a": pytest.approx(1 / 5)}
+    with pytest.raises(TicketError, match=r"got b of shape \(1, 2\) before and None after"):
+        distances(before, {"a": after["a"]})

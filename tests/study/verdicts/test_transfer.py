@@ -1,0 +1,148 @@
+"""A transfer matrix says what its rows say, and counts as the paper counts."""
+
+import json
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from hand import network, plan, search
+from tombola.study.claims.published import figure2, published_difference, table2
+from tombola.study.table.row import Row
+from tombola.study.verdicts.comparisons import Comparison
+from tombola.study.verdicts.transfer import Matrix, Place, Source, transfer
+
+GLUE = ("glue/sst2", "glue/rte")
+
+
+def moved(source: str, target: str, change: float | None) -> list[Row]:
+    return network("transfer", target, change, arm="moved", source=source)
+
+
+def by_source(matrix: Matrix) -> dict[str, Source]:
+    return {each.source: each for each in matrix.sources}
+
+
+def place(source: Source, target: str) -> Place:
+    [found] = [each for each in source.places if each.target == target]
+    return found
+
+
+@pytest.fixture
+def matrix() -> Matrix:
+    rows = search("a", -0.5) + search("b", -2.0) + search("c", 0.0)
+    rows += moved("a", "a", -0.5) + moved("a", "b", -1.0) + moved("a", "c", -6.0)
+    rows += moved("b", "a", -0.5) + moved("b", "c", -0.1)
+    rows += network("one-shot", "a", -0.4) + network("one-shot", "b", -9.0)
+    [found] = transfer(rows)
+    return found
+
+
+def test_a_matrix_has_a_row_a_source_and_a_column_a_target(matrix: Matrix) -> None:
+    assert (matrix.arm, matrix.sparsity) == ("moved", Decimal("0.7"))
+    assert [each.source for each in matrix.sources] == ["a", "b", "one-shot"]
+    assert matrix.targets == ["a", "b", "c"]
+
+
+def test_differences_are_paired_with_dense_and_with_the_targets_own_ticket(matrix: Matrix) -> None:
+    found = place(by_source(matrix)["a"], "b")
+    assert found.minus_dense.mean == pytest.approx(-1.0)
+    low, high = found.minus_dense.interval or (0.0, 0.0)
+    assert low < -1.0 < high
+    assert found.minus_same_task is not None
+    assert found.minus_same_task.mean == pytest.approx(1.0)
+    ends = found.minus_same_task.interval or (0.0, 0.0)
+    assert 0.7 < ends[0] < 1.0 < ends[1] < 1.3  # equal differences, on 2,000 examples
+    assert len(found.minus_same_task.runs) == 6
+
+
+def test_a_source_on_its_own_task_stands_on_the_diagonal_and_is_compared_with_nothing(
+    matrix: Matrix,
+) -> None:
+    for source in ("a", "b"):
+        own = place(by_source(matrix)[source], source)
+        assert own.minus_same_task is None
+    assert place(by_source(matrix)["b"], "b").minus_dense.mean == pytest.approx(-2.0)
+
+
+def test_targets_at_least_as_good_as_their_own_ticket_are_counted(matrix: Matrix) -> None:
+    found = by_source(matrix)
+    assert (found["a"].at_least_same_task, found["a"].compared) == (1, 2)
+    assert (found["b"].at_least_same_task, found["b"].compared) == (1, 2)
+    assert found["b"].shown_at_least_same_task == ("a", "c")
+    assert (found["one-shot"].at_least_same_task, found["one-shot"].compared) == (1, 2)
+
+
+def test_a_source_is_universal_if_it_matches_on_every_target() -> None:
+    rows = [row for target in "abc" for row in search(target, 0.0)]
+    rows += [row for target in "abc" for row in moved("a", target, -0.2)]
+    rows += [row for target in "abc" for row in moved("b", target, -0.2 - 9 * (target == "c"))]
+    [found] = transfer(rows)
+    good, bad = (by_source(found)[source].universality for source in "ab")
+    assert (good.status, good.tasks, good.matching) == ("matching", 3, ("a", "b", "c"))
+    assert (bad.status, bad.matching) == ("not matching", ("a", "b"))
+
+
+def test_an_unfinished_matrix_marks_its_gaps() -> None:
+    rows = search("a", 0.0) + search("b", 0.0) + moved("a", "b", None)
+    half = network("transfer", "a", 0.0, arm="moved", source="b", dense=(80.0, None, 80.2))
+    [found] = transfer(rows + half)
+    empty, some = place(by_source(found)["a"], "b"), place(by_source(found)["b"], "a")
+    assert (empty.minus_dense.mean, empty.minus_dense.gaps) == (None, (0, 1, 2))
+    assert (some.minus_dense.seeds, some.minus_dense.gaps) == (2, (1,))
+    assert by_source(found)["b"].universality.unfinished == ("a",)
+    assert by_source(found)["a"].universality.status == "undecided"
+    json.dumps([found.to_json()])
+
+
+def test_one_seed_has_no_interval() -> None:
+    rows = search("a", 0.0) + search("b", 0.0) + moved("a", "b", -1.0)
+    [found] = transfer([row for row in rows if row.seed == 0])
+    estimate = place(by_source(found)["a"], "b").minus_dense
+    assert estimate.mean == pytest.approx(-1.0)
+    assert estimate.interval is None
+
+
+def test_a_plan_without_transfer_has_no_matrix() -> None:
+    assert transfer(search("a", 0.0)) == []
+
+
+def test_the_papers_own_counts_come_out_of_its_own_matrix() -> None:
+    published = figure2()
+    targets = [
+        name
+        for name in published["wikipedia-mlm"]
+        if "/" in name or name in ("squad", "wikipedia-mlm")
+    ]
+    assert len(targets) == 11
+    for source, row in published.items():
+        others = [target for target in targets if target != source]
+        more = sum(row[target] > published[target][target] for target in others)
+        ties = sum(row[target] == published[target][target] for target in others)
+        assert more <= row["targets_at_least_same_task"] <= more + ties
+
+
+def test_published_differences_stand_beside_tasks_of_the_paper_only() -> None:
+    rte = search("glue/rte", 0.0), network("transfer", "glue/rte", 0.0, source="wikipedia-mlm")
+    assert published_difference(Comparison(tuple(rte[0]))) == -7.79
+    assert published_difference(Comparison(tuple(rte[1]), tuple(rte[0]))) == 1.44
+    own = tuple(search("glue/rte", 0.0, sparsity=Decimal("0.6")))
+    random = tuple(network("random", "glue/rte", 0.0, sparsity=Decimal("0.6")))
+    assert published_difference(Comparison(own)) == -0.2
+    assert published_difference(Comparison(own, random)) == 10.0
+    assert table2()["glue/rte"]["sparsity_pct"] == "60"
+    for task in ("sentiment", "mlm"):  # the package's own texts
+        rows = tuple(search(task, 0.0))
+        assert published_difference(Comparison(rows)) is None
+
+
+def test_a_place_whose_run_diverged_says_which_and_is_no_mean_of_the_others() -> None:
+    table = [
+        replace(row, score=None, difference=None, state="diverged")
+        if (row.kind, row.target, row.source, row.seed) == ("transfer", "b", "a", 2)
+        else row
+        for row in plan()
+    ]
+    there = place(by_source(transfer(table)[0])["a"], "b").minus_dense
+    assert (there.diverged, there.interval) == ((2,), None)
+    assert there.reason == "transfer, seed 2, diverged"

@@ -1,0 +1,189 @@
+"""A user's own task: a CSV folder with flags, or a YAML file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tombola.base.errors import DataError, SpecError
+from tombola.base.specs import TaskSpec
+from tombola.tasks.data.sources import read_split
+from tombola.tasks.own_task import named_task
+from tombola.tasks.task import Task, load_task
+
+
+def csv_folder(folder: Path, rows: str, header: str = "title,body,stars") -> Path:
+    for split in ("train", "test"):
+        (folder / f"{split}.csv").write_text(f"{header}\n{rows}", encoding="utf-8")
+    return folder
+
+
+ROWS = '"a, b",first,good\n"c ""d""\ne",second,bad\n'
+NUMBERS = "a,b,0\nc,d,2\ne,f,10\n"
+OWN = TaskSpec(text_columns=("title", "body"), label_column="stars")
+
+
+def test_a_folder_of_csv_files_is_a_task_by_its_flags(tmp_path: Path) -> None:
+    task = named_task(f"csv:{csv_folder(tmp_path, ROWS)}", OWN)
+    assert (task.kind, task.metric, task.labels) == ("classification", "accuracy", ("bad", "good"))
+    assert read_split(task, "train") == [
+        {"title": "a, b", "body": "first", "label": 1},
+        {"title": 'c "d"\ne', "body": "second", "label": 0},
+    ]
+    assert task.identity[:2] == ["csv", 1]
+    assert str(tmp_path) not in json.dumps(task.identity)
+
+
+def test_a_blank_class_is_told_with_its_row(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"train.csv', line 3, column 'stars': .* got ' '\."):
+        named_task(f"csv:{csv_folder(tmp_path, 'a,b,good' + chr(10) + 'c,d, ' + chr(10))}", OWN)
+
+
+def test_numbers_in_a_csv_file_are_classes_or_values_as_the_kind_says(tmp_path: Path) -> None:
+    place = f"csv:{csv_folder(tmp_path, NUMBERS)}"
+    classes = named_task(place, OWN)
+    assert classes.labels == ("0", "2", "10")
+    assert [row["label"] for row in read_split(classes, "train")] == [0, 1, 2]
+    (tmp_path / "test.csv").write_text("title,body,stars\na,b,1\n")
+    with pytest.raises(DataError, match=r"test.csv', line 2, .* '0', '2', '10', got '1'\."):
+        read_split(classes, "test")
+    (tmp_path / "test.csv").write_text("title,body,stars\na,b,2.0\nc,d,+010\n")
+    assert [row["label"] for row in read_split(classes, "test")] == [1, 2]
+    spec = TaskSpec(
+        text_columns=("title",), label_column="stars", kind="regression", metric="spearman"
+    )
+    values = named_task(place, spec)
+    assert (values.metric, values.labels) == ("spearman", ())
+    assert [row["label"] for row in read_split(values, "train")] == [0.0, 2.0, 10.0]
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (TaskSpec(), "needs --text-columns: .*; found 'title', 'body', 'stars'"),
+        (TaskSpec(text_columns=("titel",)), "expected the column 'titel' of --text-columns"),
+        (TaskSpec(text_columns=("title",)), "expected the column 'label' of --label-column"),
+        (TaskSpec(kind="span"), "no kind of csv:DIR 'span'"),
+        (
+            TaskSpec(kind="multi-label"),
+            r"multi-label classification\) is not there yet",
+        ),
+        (TaskSpec(kind="token-classification"), "is not there yet. There are the kinds"),
+        (TaskSpec(kind="clm"), "causal language modelling"),
+        (
+            TaskSpec(text_columns=("title",), label_column="stars", metric="macro-f1"),
+            r"F1 averaged over classes\) is not there yet",
+        ),
+        (
+            TaskSpec(text_columns=("title",), label_column="stars", metric="pearson"),
+            "no metric of kind classification 'pearson'",
+        ),
+        (
+            TaskSpec(text_columns=("title", "body", "stars"), label_column="stars"),
+            "needs 1 or 2 columns with text",
+        ),
+    ],
+)
+def test_flags_that_do_not_fit_a_csv_folder_are_told(
+    tmp_path: Path, spec: TaskSpec, said: str
+) -> None:
+    with pytest.raises((SpecError, DataError), match=said):
+        named_task(f"csv:{csv_folder(tmp_path, ROWS)}", spec)
+
+
+def test_a_csv_line_with_too_many_fields_is_told_with_its_number(tmp_path: Path) -> None:
+    csv_folder(tmp_path, "a,b,good\na,b,c,good\n")
+    with pytest.raises(DataError, match=r"train.csv': line 3 has 4 fields, the header 3\."):
+        named_task(f"csv:{tmp_path}", OWN)
+    with pytest.raises(DataError, match=r"expected train.csv and test.csv .*, found nothing"):
+        named_task(f"csv:{tmp_path / 'nowhere'}", OWN)
+
+
+def test_flags_describe_no_task_that_is_described_already() -> None:
+    for spec in (OWN, TaskSpec(metric="matthews"), TaskSpec(kind="span")):
+        with pytest.raises(SpecError, match="describes csv:DIR, got it for the task 'glue/cola'"):
+            named_task("glue/cola", spec)
+    assert named_task("mlm", TaskSpec(text_columns=("body",))).texts == ("body",)
+    with pytest.raises(SpecError, match="not trained on, got 'train'"):
+        named_task("sentiment", TaskSpec(eval_split="train"))
+
+
+YAML = """\
+kind: classification
+texts: [sentence]
+label: stars
+labels: [bad, good]
+metric: matthews
+data: files
+recipe: {epochs: 1}
+"""
+
+
+def test_a_task_of_one_s_own_is_a_yaml_file_beside_its_data(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    csv_folder(tmp_path / "files", "a film,good\n", header="sentence,stars")
+    file = tmp_path / "mine.yaml"
+    file.write_text(YAML)
+    task = named_task(str(file), TaskSpec())
+    assert (task.name, task.version, task.recipe.epochs) == ("mine", 1, 1.0)
+    assert read_split(task, "train") == [{"sentence": "a film", "label": 1}]
+    assert Task.from_json(task.to_json()) == task
+
+
+def test_a_task_of_one_s_own_is_named_by_what_it_defines_in_results(tmp_path: Path) -> None:
+    names: list[list[Any]] = []
+    for change in (
+        "",
+        "about: Is it?\nmargin: 2\nrecipe: {epochs: 9}",
+        "metric: accuracy",
+        "name: sentiment",
+    ):
+        file = tmp_path / f"{len(names)}" / "mine.yaml"
+        file.parent.mkdir()
+        kept = [line for line in YAML.split("\n") if not change or line.split(":")[0] not in change]
+        file.write_text("\n".join([*kept, change]))
+        names.append(named_task(str(file), TaskSpec()).identity)
+    assert names[0] == names[1] == ["mine", 1, names[0][2]]
+    assert names[2] != names[0]
+    assert names[3] != load_task("sentiment").identity == ["sentiment", 1]
+
+
+def test_a_task_without_data_says_how_to_name_them(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(YAML.replace("data: files\n", ""))
+    with pytest.raises(DataError, match=r"'mine' names no data.* Name their folder with --data"):
+        read_split(load_task(str(tmp_path / "mine.yaml")), "train")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "expected a task as YAML in .*No such file"),
+        ("a: [", "expected a task as YAML in"),
+        ("- a", "expected `field: value` lines"),
+        (YAML.replace("[sentence]", "sentence"), "texts are a list, got 'sentence'"),
+        (
+            YAML.replace("[bad, good]", "[no, yes]"),
+            "labels are text, got False. Put text in quotes",
+        ),
+        (YAML.replace("matthews", "mathews"), "'mathews'. Did you mean 'matthews'"),
+        (YAML.replace("classification", "clasification"), "Did you mean 'classification'"),
+        (YAML.replace("epochs: 1", "epoch: 1"), "mine.yaml: .*epoch"),
+    ],
+)
+def test_a_yaml_file_that_is_no_task_is_told(tmp_path: Path, text: str | None, said: str) -> None:
+    file = tmp_path / "mine.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises((SpecError, DataError), match=said) as caught:
+        load_task(str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_that_are_one_number_are_refused(tmp_path: Path) -> None:
+    place = f"csv:{csv_folder(tmp_path, NUMBERS)}"
+    for labels in (("1", "1.0", "2"), ("a", "a")):
+        with pytest.raises(SpecError, match="needs labels that differ, got"):
+            named_task(
+                place, TaskSpec(text_columns=("title",), label_column="stars", labels=labels)
+            )

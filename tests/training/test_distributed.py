@@ -1,0 +1,258 @@
+"""Ranks that share a training come to what one process comes to, and notice what differs."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate.utils import DistributedType
+from safetensors.torch import load_file
+
+from tombola.base.errors import TombolaError
+from tombola.base.specs import TrainSpec
+from tombola.models.network import load_network
+from tombola.tasks.data.batches import encode
+from tombola.tasks.task import load_task
+from tombola.ticket.mask import Mask, Tensors
+from tombola.training import distributed as ranks
+from tombola.training.distributed import accelerator, agree, part, world_size
+from tombola.training.evaluation import evaluate
+from tombola.training.loop import fit
+
+WORDS = "the a film plot actor scene with and of it was very long short story".split()
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "sentiment": [{"sentence": " ".join(WORDS[n % 11 :]), "label": n % 2} for n in range(16)],
+    "mlm": [{"text": " ".join(WORDS[: n % 9 + 1])} for n in range(16)],
+}
+SPEC = TrainSpec(epochs=2, batch_size=5, learning_rate=1e-3, weight_decay=0.1, seed=3)
+"""Of four batches to a pass, the last has one example: none for the second rank."""
+
+
+def half(shapes: dict[str, Any], seed: int = 0) -> Mask:
+    """Half of the weights are alive."""
+    chance = torch.Generator().manual_seed(seed)
+    return Mask({name: torch.rand(shapes[name], generator=chance) < 0.5 for name in shapes})
+
+
+def train(model: str, name: str) -> tuple[Any, Tensors, Any]:
+    """Train a new network and score it."""
+    task = load_task(name)
+    network = load_network(model, task.kind, len(task.labels))
+    examples = encode(ROWS[name], task, network.tokenizer, max_length=30)
+    network.rewind(SPEC.seed)
+    mask = half({name: weight.shape for name, weight in network.scope("encoder").items()})
+    done = fit(network, task, examples, mask, SPEC, scope="encoder")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "tombola.tasks.data.batches.EVALUATION_TOKENS", 40
+        )  # so that both have batches
+        return done, network.weights(), evaluate(network, task, examples)
+
+
+# several processes
+
+
+SCRIPT = """
+import json, sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np, torch
+from safetensors.torch import save_file
+
+sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
+from test_checkpoint import At
+from test_ranks import ROWS, SPEC, half, train
+from tombola.base.errors import TombolaError
+from tombola.tasks.data.batches import encode
+from tombola.models.network import load_network, weights_digest
+from tombola.training.distributed import accelerator
+from tombola.tasks.task import load_task
+from tombola.training.evaluation import evaluate
+from tombola.training.loop import fit, numerics
+from tombola.ticket.mask import Mask
+
+here = accelerator()
+rank, place = here.process_index, Path(sys.argv[4])
+told = {"rank": rank, "processes": numerics(SPEC)["processes"]}
+
+for name in ROWS:
+    done, weights, outcome = train(sys.argv[2], name)
+    told[name] = asdict(done) | {"digest": weights_digest(weights)}
+    save_file({**weights, "outcome": torch.from_numpy(outcome)}, place / f"{name}-{rank}")
+
+task = load_task("sentiment")
+def network():
+    network = load_network(sys.argv[3], task.kind)
+    network.rewind(SPEC.seed)
+    return network
+
+def again(network, checkpoint=None, stop=0, seed=0):
+    def watch(done, steps):
+        if done == stop:
+            raise KeyboardInterrupt
+    examples = encode(ROWS["sentiment"], task, network.tokenizer, max_length=30)
+    mask = half({name: p.shape for name, p in network.scope("encoder").items()}, seed)
+    try:
+        args = network, task, examples, mask, SPEC
+        fit(*args, scope="encoder", checkpoint=checkpoint, watch=watch)
+    except KeyboardInterrupt:
+        return ""
+    except TombolaError as error:
+        return str(error)
+    return weights_digest(network.weights())
+
+told["undisturbed"] = again(network())
+again(network(), At(place / "checkpoint", 3), stop=5)
+checkpoint = At(place / "checkpoint")
+told["resumed"], told["at"] = again(network(), checkpoint), checkpoint.resumed
+told["mask"] = again(network(), seed=rank)
+other = network()
+with torch.no_grad():
+    other.model.classifier.bias[0] += rank
+told["weights"] = again(other)
+(place / f"told-{rank}.json").write_text(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def calm(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny BERT without dropout."""
+    folder = tmp_path_factory.mktemp("calm") / "calm"
+    shutil.copytree(tiny, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def place(calm: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two ranks left."""
+    place = tmp_path_factory.mktemp("ranks")
+    (place / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", "2", str(place / "script.py"), str(Path(__file__).parent)]
+    done = subprocess.run(
+        [*command, str(calm), str(tiny), str(place)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.fixture(scope="module")
+def told(place: Path) -> list[dict[str, Any]]:
+    """What each rank said."""
+    return [json.loads((place / f"told-{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_two_ranks_come_to_what_one_process_comes_to(
+    place: Path, told: list[dict[str, Any]], calm: Path, name: str
+) -> None:
+    done, weights, outcome = train(str(calm), name)
+    assert [one["rank"] for one in told] == [0, 1]
+    assert [one["processes"] for one in told] == [2, 2]
+    for rank in range(2):
+        theirs = load_file(place / f"{name}-{rank}")
+        assert np.array_equal(theirs.pop("outcome").numpy(), outcome)
+        for parameter, weight in weights.items():
+            if not parameter.endswith("key.bias"):  # whose gradient is rounding and nothing else
+                assert torch.allclose(theirs[parameter], weight, rtol=1e-3, atol=1e-5), parameter
+        said = told[rank][name]
+        assert (said["steps"], said["tokens"]) == (done.steps, done.tokens)
+        assert said["loss"] == pytest.approx(done.loss, rel=1e-5)
+        assert said["digest"] == told[0][name]["digest"]
+
+
+def test_dead_weights_are_zero_on_every_rank(place: Path, calm: Path) -> None:
+    network = load_network(str(calm), "classification")
+    mask = half({name: weight.shape for name, weight in network.scope("encoder").items()})
+    for rank in range(2):
+        weights = load_file(place / f"sentiment-{rank}")
+        for name, alive in mask.items():
+            assert not weights[f"bert.{name}"][~alive].view(torch.int32).any()
+
+
+def test_interrupted_ranks_go_on_to_the_same_bits_each_with_its_own_dropout(
+    told: list[dict[str, Any]],
+) -> None:
+    for one in told:
+        assert one["at"] == 3
+        assert len(one["undisturbed"]) == 64
+        assert one["resumed"] == one["undisturbed"] == told[0]["undisturbed"]
+
+
+def test_ranks_that_differ_stop_with_one_line(told: list[dict[str, Any]]) -> None:
+    for one in told:
+        assert "expected the same mask on every rank, got " in one["mask"]
+        assert "on rank 0 and " in one["mask"]
+        assert "on rank 1. Start all ranks" in one["mask"]
+        assert "expected the same weights before the training on every rank" in one["weights"]
+        assert "\n" not in one["mask"] + one["weights"]
+
+
+# one process
+
+
+def test_one_process_agrees_with_itself() -> None:
+    assert world_size() == accelerator().num_processes == 1
+    agree("mask", "ab" * 32)
+
+
+def test_the_number_of_threads_is_left_alone() -> None:
+    before = torch.get_num_threads()
+    accelerator()
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 7, 9])
+def test_the_parts_of_a_batch_are_the_batch(rows: int) -> None:
+    batch = {"input_ids": torch.arange(rows * 2).view(rows, 2), "labels": torch.arange(rows)}
+    parts = [part(batch, here(rank, 3)) for rank in range(3)]
+    for name, tensor in batch.items():
+        assert torch.equal(torch.cat([one[name] for one in parts]), tensor)
+    sizes = [len(one["labels"]) for one in parts]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def here(rank: int, processes: int, kind: DistributedType = DistributedType.NO) -> Any:
+    return SimpleNamespace(process_index=rank, num_processes=processes, distributed_type=kind)
+
+
+@pytest.mark.parametrize(
+    ("made", "came"),
+    [
+        (here(0, 1, DistributedType.FSDP), "FSDP"),
+        (here(0, 1, DistributedType.DEEPSPEED), "DEEPSPEED"),
+        (here(0, 1, DistributedType.MEGATRON_LM), "MEGATRON_LM"),
+        (here(0, 2, DistributedType.MULTI_GPU), "2 of 1 processes"),
+        (ImportError("DeepSpeed is not installed =>\n run pip"), "DeepSpeed is not installed => r"),
+        (ValueError("AcceleratorState has already been"), "AcceleratorState has already"),
+    ],
+)
+def test_anything_but_data_parallelism_is_refused(
+    monkeypatch: pytest.MonkeyPatch, made: Any, came: str
+) -> None:
+    def make(**_: Any) -> Any:
+        if isinstance(made, Exception):
+            raise made
+        return made
+
+    monkeypatch.setattr(ranks, "Accelerator", make)
+    with pytest.raises(TombolaError, match="plain data parallelism, got: ") as refused:
+        accelerator()
+    assert came in str(refused.value)
+    assert "\n" not in str(refused.value)

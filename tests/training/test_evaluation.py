@@ -1,0 +1,106 @@
+"""Logits where they are read only, to the same outcome; a network's own errors in a line."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from architectures import ARCHITECTURES, save
+from tombola.base.errors import ModelError
+from tombola.base.specs import TrainSpec
+from tombola.kernel.packed import packed
+from tombola.models.network import load_network
+from tombola.tasks.data.batches import encode, evaluation_batches
+from tombola.tasks.task import load_task
+from tombola.ticket.mask import Mask
+from tombola.training.evaluation import evaluate
+from tombola.training.loop import fit
+
+MLM = load_task("mlm")
+TEXTS = [{"text": "a very good film and a bad plot of an actor " * n} for n in range(1, 5)]
+MASKED = [name for name, made in ARCHITECTURES.items() if made.masked]
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_masked_tokens_are_scored_alone_as_they_are_among_all(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = load_network(str(save(name, tmp_path / "model")), "mlm")
+    network.rewind(0)
+    examples = encode(TEXTS, MLM, network.tokenizer, max_length=60)
+    expected = np.zeros((len(examples), 2))
+    network.model.eval()
+    for numbers, batch, labels in evaluation_batches(network, MLM, examples):
+        with torch.inference_mode(), packed(network.model, batch, "mlm") as inputs:
+            hits = network.model(**inputs).logits.argmax(-1) == labels["labels"]
+        masked = labels["labels"] >= 0
+        expected[numbers] = torch.stack([(hits & masked).sum(1), masked.sum(1)], dim=1)
+    assert np.array_equal(evaluate(network, MLM, examples), expected)
+    monkeypatch.setattr("tombola.training.evaluation.LEAST_ROWS", 1)
+    rows: list[int] = []
+    layer: Any = network.model.get_output_embeddings()
+    layer.register_forward_hook(lambda _, __, made: rows.append(made[..., 0].numel()))
+    few = evaluate(network, MLM, examples)
+    assert np.array_equal(few[:, 1], expected[:, 1])
+    assert sum(rows) in (0, int(expected[:, 1].sum()))
+    if name in ("bert", "roberta", "electra"):
+        assert sum(rows) > 0
+
+
+def failing(error: Exception) -> Any:
+    """A forward pass whose code is not ours, as a file of transformers would be."""
+    scope: dict[str, Any] = {"error": error}
+    exec(compile("def forward(**inputs):\n    raise error", "/lib/modeling_x.py", "exec"), scope)
+    return scope["forward"]
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("Wrong shape\nfor input_ids"), KeyError("x"), RuntimeError("no")]
+)
+def test_an_error_in_a_network_s_own_code_is_one_line_that_names_it(
+    error: Exception, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = load_task("sentiment")
+    network = load_network(str(tiny), task.kind)
+    rows = [{"sentence": "good film " * n, "label": n % 2} for n in range(1, 5)]
+    examples = encode(rows, task, network.tokenizer, max_length=60)
+    full = Mask.full(network.scope("encoder"))
+    monkeypatch.setattr(network.model, "forward", failing(error))
+    for work in (
+        lambda: evaluate(network, task, examples),
+        lambda: fit(network, task, examples, full, TrainSpec(), scope="encoder"),
+    ):
+        with pytest.raises(ModelError, match=r"tiny.*line 2 of modeling_x\.py") as caught:
+            work()
+        assert "\n" not in str(caught.value)
+        assert type(error).__name__ in str(caught.value)
+
+
+def test_an_error_in_our_own_code_keeps_its_traceback(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = load_task("sentiment")
+    network = load_network(str(tiny), task.kind)
+    rows = [{"sentence": "good film " * n, "label": 0} for n in (1, 2)]
+    examples = encode(rows, task, network.tokenizer, max_length=60)
+    monkeypatch.setattr(
+        "tombola.kernel.packed._padding", lambda tokens, heads: torch.zeros(3, 1, 5)
+    )
+    with pytest.raises(RuntimeError, match="expand"):
+        evaluate(network, task, examples)
+
+
+def test_windows_of_contexts_take_little_more_than_their_tokens(tiny: Path) -> None:
+    task = load_task("gloss-span")
+    network = load_network(str(tiny), task.kind)
+    row = {
+        "question": "film",
+        "context": "the plot was long " * 20,
+        "answers": {"text": ["plot"], "answer_start": [4]},
+    }
+    examples = encode([row], task, network.tokenizer, max_length=100)
+    assert examples.offsets[0].dtype == np.int32
+    assert sys.getsizeof(examples.offsets[0].base or examples.offsets[0]) < 10 * 100
