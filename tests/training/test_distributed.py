@@ -69,7 +69,7 @@ from safetensors.torch import save_file
 
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 from test_checkpoint import At
-from test_ranks import ROWS, SPEC, half, train
+from test_distributed import ROWS, SPEC, half, train
 from tombola.base.errors import TombolaError
 from tombola.tasks.data.batches import encode
 from tombola.models.network import load_network, weights_digest
@@ -195,7 +195,7 @@ def test_interrupted_ranks_go_on_to_the_same_bits_each_with_its_own_dropout(
         assert one["resumed"] == one["undisturbed"] == told[0]["undisturbed"]
 
 
-def test_ranks_that_differ_stop_with_one_line(told: list[dict[str, Any]]) -> None:
+def test_distributed_that_differ_stop_with_one_line(told: list[dict[str, Any]]) -> None:
     for one in told:
         assert "expected the same mask on every rank, got " in one["mask"]
         assert "on rank 0 and " in one["mask"]
