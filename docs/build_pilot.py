@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from tombola.base.rounding import percent
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparisons import Comparison, compare, group
 from tombola.study.verdicts.plan_verdicts import Judged, matching
 from tombola.study.verdicts.spread import spreads
 from tombola.study.verdicts.transfer import Estimate
-from tombola.study.verdicts.verdict import in_percent
 
 HERE = Path(__file__).parent
 PAGE = HERE / "pilot.md"
@@ -50,7 +50,7 @@ def found(rows: Sequence[Row], **wanted: object) -> dict[str, dict[str, tuple[Ro
     for mine in group(rows):
         first = mine[0]
         if first.sparsity and all(getattr(first, name) == value for name, value in wanted.items()):
-            chosen.setdefault(first.target, {})[in_percent(first.sparsity)] = mine
+            chosen.setdefault(first.target, {})[percent(first.sparsity)] = mine
     return chosen
 
 
@@ -77,7 +77,7 @@ def estimate(pair: Comparison) -> str:
 def overlap(rows: Sequence[Row]) -> str:
     """Jaccard index of the dead weights of IMP and of one-shot pruning."""
     tickets = found(rows, kind="imp", habits=())
-    every = sorted({in_percent(r.sparsity) for r in rows if r.sparsity and r.jaccard_one_shot})
+    every = sorted({percent(r.sparsity) for r in rows if r.sparsity and r.jaccard_one_shot})
     lines = []
     for task, there in tickets.items():
         rates = [row.summed_learning_rate for row in next(iter(there.values()))]
@@ -129,7 +129,7 @@ def seen(rows: Sequence[Row]) -> str:
     for each in matching(rows).judged:
         if each.row.kind in NAMES and not each.row.habits and each.row.arm != "one-shot":
             mine = judged.setdefault((each.row.target, each.row.kind), {})
-            mine[in_percent(each.pair.sparsity)] = each
+            mine[percent(each.pair.sparsity)] = each
     every = sorted({at for there in judged.values() for at in there})
     tasks = list(dict.fromkeys(row.target for row in rows))
     lines = []
@@ -151,7 +151,7 @@ def transfer(rows: Sequence[Row]) -> str:
     """Source x target: minus dense, and minus the target's own ticket."""
     own = found(rows, arm="tickets")
     moved = [mine for mine in group(rows) if mine[0].kind == "transfer"]
-    [at] = {in_percent(mine[0].sparsity) for mine in moved if mine[0].sparsity}
+    [at] = {percent(mine[0].sparsity) for mine in moved if mine[0].sparsity}
     targets = list(dict.fromkeys(mine[0].target for mine in moved))
     sources = list(dict.fromkeys(mine[0].source for mine in moved))
     place = {(mine[0].source, mine[0].target): mine for mine in moved}

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from rich.console import Console
 
+from tombola.base.rounding import percent
 from tombola.cli.show.grid import Grid
 from tombola.cli.show.screen import say
 from tombola.study.claims.claims import Claim, Finding
@@ -13,7 +14,7 @@ from tombola.study.verdicts.comparisons import ONE_SEED, SEEDS_MISSING
 from tombola.study.verdicts.plan_verdicts import Judged, Matching
 from tombola.study.verdicts.spread import Spread
 from tombola.study.verdicts.transfer import Estimate, Matrix, Source
-from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, in_percent
+from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED
 
 __all__ = ["show_claims", "show_matching", "show_transfer", "show_unfinished"]
 
@@ -52,7 +53,7 @@ def show_matching(found: Matching, console: Console) -> None:
             say(console, f"{_name(first.row)} on {first.row.target}: {told}")
     for family in found.families:
         source = f" from {family.source}" * bool(family.source)
-        at = ", ".join(map(in_percent, family.sparsities))
+        at = ", ".join(map(percent, family.sparsities))
         say(console, f"{family.arm}, {family.name}{source} at {at}: {family.answer.sentence()}")
     for spread in found.spreads:
         say(console, _spread(spread))
@@ -64,7 +65,7 @@ def _judged(each: Judged) -> tuple[str, ...]:
     row, verdict = each.row, each.verdict
     there, wanted = len(each.pair.first) - len(each.pair.gaps), len(each.pair.first)
     task = f"{row.source} → {row.target}" if row.moved else row.target
-    what = (_name(row), task, in_percent(each.pair.sparsity), f"{there}/{wanted}")
+    what = (_name(row), task, percent(each.pair.sparsity), f"{there}/{wanted}")
     if verdict is None:
         none = "diverged" if each.pair.diverged else "none"
         return (*what, "", "", "missing" if _missing(each) else none, "")
@@ -93,7 +94,7 @@ def _interval(ends: tuple[float, float] | None) -> str:
 def _highest(sparsity: Decimal | None) -> str:
     if sparsity is None:
         return "no winning ticket shown, tested from the lowest sparsity upward"
-    return f"highest winning sparsity {in_percent(sparsity)}"
+    return f"highest winning sparsity {percent(sparsity)}"
 
 
 def _spread(found: Spread) -> str:
@@ -108,7 +109,7 @@ def _spread(found: Spread) -> str:
 def show_transfer(matrices: Iterable[Matrix], console: Console) -> None:
     """Two matrices each: minus dense, and minus the target's own tickets."""
     for matrix in matrices:
-        at = in_percent(matrix.sparsity)
+        at = percent(matrix.sparsity)
         for title, own in (("minus dense", False), ("minus the target's own ticket", True)):
             say(console, f"{matrix.arm}, tickets at {at}: score {title}, 90 % interval")
             table = Grid(("from \\ to",), matrix.targets)

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from tombola.base.rounding import percent
 from tombola.study.claims.published import published_difference
 from tombola.study.claims.rules import QUANTIFIERS, Part, Rule, Rules, Trend, read_rules
 from tombola.study.statistics.interval import FloatArray
@@ -20,7 +21,7 @@ from tombola.study.statistics.trend import TAU, kendall
 from tombola.study.table.row import Row
 from tombola.study.table.table import refuse_mixed_rows
 from tombola.study.verdicts.comparisons import Comparison, comparisons, first_reason
-from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, in_percent
+from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED
 
 __all__ = ["Claim", "Finding", "claims", "decide"]
 
@@ -267,7 +268,7 @@ def _too_sparse(part: Part, pairs: Iterable[Comparison]) -> list[str]:
         for pair in pairs
         if pair.sparsity > part.denied_at_most and not _holds(part, pair)
     ]
-    span = f"{in_percent(part.span.least)} to {in_percent(part.denied_at_most)}"
+    span = f"{percent(part.span.least)} to {percent(part.denied_at_most)}"
     told = f"{part.first} from {span} on {', '.join(tasks)}: failing above contradicts nothing"
     return [told] * bool(tasks)
 

@@ -6,9 +6,10 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any, TypeAlias
 
+from tombola.base.rounding import percent
 from tombola.study.statistics.interval import ends, p_above, p_below, p_resolved
 from tombola.study.table.row import Row
-from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, in_percent, not_learned
+from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, not_learned
 
 __all__ = [
     "ONE_SEED",
@@ -81,9 +82,9 @@ class Span:
     def __str__(self) -> str:
         """In percent, for people."""
         if self.least == self.most:
-            return f" at {in_percent(self.least)}"
+            return f" at {percent(self.least)}"
         inside = self.least > 0 or self.most < 1
-        return f" from {in_percent(self.least)} to {in_percent(self.most)}" if inside else ""
+        return f" from {percent(self.least)} to {percent(self.most)}" if inside else ""
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,7 @@ class Comparison:
         """Which networks, on which task, for people."""
         row = self.first[0]
         minus = "dense" if self.second is None else _named(self.second[0])
-        at = "" if row.sparsity is None else f" at {in_percent(row.sparsity)}"
+        at = "" if row.sparsity is None else f" at {percent(row.sparsity)}"
         return f"{_named(row)} - {minus} on {row.target}{at}"
 
 

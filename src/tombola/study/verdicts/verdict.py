@@ -6,7 +6,7 @@ from decimal import Decimal
 from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
-from tombola.base.rounding import decimals
+from tombola.base.rounding import decimals, interval, percent, points
 
 __all__ = [
     "DENSE_HAS_NOT_LEARNED",
@@ -16,7 +16,6 @@ __all__ = [
     "Status",
     "Verdict",
     "hardly_learned",
-    "in_percent",
     "not_learned",
 ]
 
@@ -76,20 +75,21 @@ class Verdict:
 
     def sentence(self) -> str:
         """One plain line that claims what the data can bear and no more."""
-        at = "" if self.sparsity is None else f" at {in_percent(self.sparsity)}"
+        at = "" if self.sparsity is None else f" at {percent(self.sparsity)}"
         head = f"{'this run only: ' if self.estimand == THIS_RUN else ''}{self.status}{at}"
         if self.reason is not None:
             head += f": {self.reason}{f' ({self.detail})' * bool(self.detail)}"
         if self.difference is None or self.interval is None:
             return f"{head}."
         digits = decimals(self.interval, self.margin)
-        low, high = (f"{end:+z.{digits}f}" for end in self.interval)
+        difference = points(self.difference, signed=True, digits=digits)
+        ends = interval(self.interval, digits=digits)
         over = " over test examples" if self.estimand == THIS_RUN else ""
-        against = f", {self._against(f'{self.margin:.{digits}f}')}" * (self.reason is None)
+        margin = points(self.margin, digits=digits)
+        against = f", {self._against(margin)}" * (self.reason is None)
         return (
-            f"{head}{';' if self.reason else ':'} "
-            f"ticket minus dense is {self.difference:+z.{digits}f} points "
-            f"({self.level * 100:g} % interval {low} to {high}{over}){against}; {self._reach()}."
+            f"{head}{';' if self.reason else ':'} ticket minus dense is {difference} points "
+            f"({percent(self.level)} interval {ends}{over}){against}; {self._reach()}."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -128,11 +128,6 @@ class Verdict:
                 f"; n = {self.seeds_needed} seeds would settle this, if the ticket equals dense"
             )
         return reach
-
-
-def in_percent(sparsity: Decimal) -> str:
-    """A fraction, exactly."""
-    return f"{(100 * sparsity).normalize():f} %"
 
 
 def not_learned(dense: Sequence[float], constant: float, margin: float) -> str:
