@@ -17,14 +17,9 @@ from transformers import AutoTokenizer, BertForMaskedLM, BertModel
 from tombola.base.errors import ModelError, SpecError, TombolaError
 from tombola.models import embedded, loading
 from tombola.models.embedded import EMBEDDED, about, model_path
-from tombola.models.network import (
-    HEADS,
-    Network,
-    load_backbone,
-    load_network,
-    stream,
-    weights_digest,
-)
+from tombola.models.heads import HEADS
+from tombola.models.network import Network, load_backbone, load_network
+from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Tensors
 from tombola.ticket.ticket import fingerprint
 
@@ -265,14 +260,6 @@ def test_an_initialisation_is_drawn_from_the_seed(networks: dict[str, Network]) 
         drawn.append(backbone(network))
     assert same(drawn[0], drawn[1])
     assert not same(drawn[0], drawn[2])
-
-
-def test_every_purpose_and_seed_has_a_stream_of_its_own_for_ever() -> None:
-    purposes = ("head", "init", "order", "masks", "dropout", "evaluation", "bootstrap")
-    streams = {stream(seed, purpose) for seed in range(20) for purpose in purposes}
-    assert len(streams) == 20 * len(purposes)
-    assert stream(0, "head") == 59729345685573200
-    assert stream(11, "order") == 12568597276312997
 
 
 # precision

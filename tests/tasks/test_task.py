@@ -12,7 +12,7 @@ import yaml
 
 from tombola.base.errors import DataError, SpecError
 from tombola.base.specs import TrainSpec
-from tombola.models.network import HEADS
+from tombola.models.heads import HEADS
 from tombola.tasks import task as tasks
 from tombola.tasks.data.sources import read_split, split_sizes
 from tombola.tasks.metrics import METRICS

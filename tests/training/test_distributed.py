@@ -72,7 +72,8 @@ from test_checkpoint import At
 from test_distributed import ROWS, SPEC, half, train
 from tombola.base.errors import TombolaError
 from tombola.tasks.data.batches import encode
-from tombola.models.network import load_network, weights_digest
+from tombola.models.network import load_network
+from tombola.ticket.fingerprint import weights_digest
 from tombola.training.distributed import accelerator
 from tombola.tasks.task import load_task
 from tombola.training.evaluation import evaluate

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from tombola.base.errors import SpecError
+from tombola.base.seeds import stream
 from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.kernel.packed import packed
-from tombola.models.network import Network, load_network, stream
+from tombola.models.network import Network, load_network
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.data.batches import Examples, chosen, collate, encode, mask_tokens
 from tombola.tasks.data.sources import read_split

@@ -4,7 +4,6 @@ A network is loaded once. `Network.rewind` puts it back to its pre-trained weigh
 head of a seed, as often as needed, without touching the disk again.
 """
 
-import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -18,24 +17,17 @@ from transformers import (
 )
 
 from tombola.base.errors import ModelError, SpecError
+from tombola.base.seeds import stream
 from tombola.models.config_digest import fittings
 from tombola.models.heads import HEADS, KEPT, check_head, head_settings
 from tombola.models.loading import Report, inside, load, load_network_files
 from tombola.models.tokenizer import fit_tokenizer, reserved_positions
-from tombola.ticket.fingerprint import fingerprint, weights_digest
+from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.init import INITS
 from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import backbone, scope_parameters
 
-__all__ = [
-    "HEADS",
-    "Network",
-    "load_backbone",
-    "load_network",
-    "load_tokenizer",
-    "stream",
-    "weights_digest",
-]
+__all__ = ["Network", "load_backbone", "load_network", "load_tokenizer"]
 
 
 @dataclass
@@ -173,12 +165,6 @@ class Network:
     @property
     def _std(self) -> float:
         return float(getattr(self.model.config, "initializer_range", 0.02))
-
-
-def stream(seed: int, purpose: str) -> int:
-    """A seed of its own for each purpose, so that no two draws of a run are linked."""
-    digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
-    return int.from_bytes(digest[:7], "big")
 
 
 def _draw(

@@ -18,8 +18,9 @@ from torch.amp import GradScaler
 from transformers import get_linear_schedule_with_warmup
 
 from tombola.base.errors import SpecError
+from tombola.base.seeds import stream
 from tombola.base.specs import CourseSpec, TrainSpec
-from tombola.models.network import Network, stream
+from tombola.models.network import Network
 from tombola.tasks.data.batches import Batch, Examples, batches, chosen, collate, mask_tokens
 from tombola.tasks.task import Task
 from tombola.ticket.mask import Mask, hold

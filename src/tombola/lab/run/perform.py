@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tombola.base.errors import DataError, ModelError, OutputError, SpecError
+from tombola.base.seeds import stream
 from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.lab.run.payload import Order
 from tombola.lab.run.workspace import Bench, Benches
@@ -21,10 +22,10 @@ from tombola.lab.store.artifacts import mask_files, outcome_files, read_mask, re
 from tombola.lab.store.numerics import refuse_others
 from tombola.lab.store.store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
-from tombola.models.network import stream, weights_digest
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.metrics import Outcome, resolution, score_of
 from tombola.tasks.task import on_hub
+from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import random_like
 from tombola.training.checkpoint import Checkpoint

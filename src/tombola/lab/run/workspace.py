@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from tombola.base.errors import DataError, ModelError
+from tombola.base.seeds import stream
 from tombola.base.specs import TrainSpec
 from tombola.finders.scores import SCORERS, Evidence
 from tombola.lab.run.payload import Order
-from tombola.models.network import Network, load_network, stream
+from tombola.models.network import Network, load_network
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.data.batches import Examples, encode_split
 from tombola.tasks.data.input_checks import count_inputs, count_shared, refuse_unreadable

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from tombola.base.errors import DataError
+from tombola.base.seeds import stream
 from tombola.base.specs import TrainSpec
-from tombola.models.network import Network, stream
+from tombola.models.network import Network
 from tombola.tasks.examples import Batch, Examples, Numbers, Rows, count_cut, texts_of
 from tombola.tasks.spans import encode_spans
 from tombola.tasks.task import Task
