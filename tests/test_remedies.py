@@ -112,7 +112,7 @@ def test_places_for_results_are_refused_before_anything_is_done(
     Path("taken").touch()
     Path("sub").mkdir()
     Path("sub/notes.txt").touch()
-    for name in ("tombola.api.run", "tombola.cli.verdicts._rows", "tombola.api.import_ticket"):
+    for name in ("tombola.api.run", "tombola.cli.verbs.table.rows_of", "tombola.api.import_ticket"):
         monkeypatch.setattr(name, late)
     monkeypatch.setattr("tombola.cli.arguments.plan_of", late)
     Store("kept")

@@ -10,7 +10,8 @@ import pytest
 from tombola.base.errors import SpecError
 from tombola.base.fields import field_help
 from tombola.base.specs import SEEDS, EvaluateSpec, FindSpec, ImpSpec, LabSpec, TrainSpec
-from tombola.cli.flags import Parser, add_flags
+from tombola.cli.flags import add_flags
+from tombola.cli.parser import Parser
 
 
 def parser() -> Parser:

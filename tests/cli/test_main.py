@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tombola import __version__, api
 from tombola.base.errors import OutputError
 from tombola.base.folders import write_file
 from tombola.base.specs import SEEDS, FindSpec, TrainSpec
+from tombola.cli import verbs
 from tombola.cli.main import VERBS, main
 from tombola.cli.show import search as terminal
 from tombola.lab.store.store import Store
@@ -171,8 +173,17 @@ def test_tasks_and_models_are_listed(cli: Cli, tiny: Path, monkeypatch: pytest.M
 def test_without_a_verb_the_verbs_are_told(argv: tuple[str, ...], cli: Cli) -> None:
     status, shown, errors = cli(*argv)
     assert (status, errors) == (0, "")
-    for verb, (about, _, _) in VERBS.items():
+    for verb, (_, about) in VERBS.items():
         assert f"{verb:14}{about}" in shown
+
+
+def test_every_verb_is_in_the_file_that_the_overview_names() -> None:
+    found = [
+        (verb, path.stem)
+        for path in Path(verbs.__path__[0]).glob("[!_]*.py")
+        for verb in import_module(f"{verbs.__name__}.{path.stem}").VERBS
+    ]
+    assert sorted(found) == sorted((verb, about.file) for verb, about in VERBS.items())
 
 
 def test_the_version_is_told(cli: Cli) -> None:

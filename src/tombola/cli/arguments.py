@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from tombola.base.errors import SpecError
 from tombola.base.json_text import json_text
 from tombola.base.specs import LabSpec
-from tombola.cli.flags import Parser, add_flags
+from tombola.cli.flags import add_flags
+from tombola.cli.parser import Parser
 
 if TYPE_CHECKING:
     from tombola.lab.store.store import Store
     from tombola.lab.subjects import Subjects
     from tombola.plan.plan import Plan
+    from tombola.study.table.row import Row
 
 __all__ = [
     "STDOUT",
@@ -26,8 +28,10 @@ __all__ = [
     "plan_flags",
     "plan_in_store",
     "plan_of",
+    "rows_of",
     "store_flag",
     "store_of",
+    "study_flags",
     "write_json",
 ]
 
@@ -41,6 +45,13 @@ def plan_flags(parser: Parser, more: str = "") -> None:
     told = f"a plan of the catalog, or a YAML file{more}"
     parser.add_argument("plan", metavar="PLAN", help=told)
     data_flag(parser)
+
+
+def study_flags(parser: Parser) -> None:
+    """The flags that every verb of a study has."""
+    plan_flags(parser, ", or a table of runs (.csv, .parquet) that `tombola table` wrote")
+    store_flag(parser)
+    json_flag(parser)
 
 
 def data_flag(parser: Parser) -> None:
@@ -143,3 +154,16 @@ def plan_in_store(options: Namespace) -> tuple["Plan", "Store"]:
     plan, known = plan_of(options)
     known.save()
     return plan, kept
+
+
+def rows_of(options: Namespace) -> tuple[list["Row"], tuple["Plan", "Store"] | None]:
+    """The rows of a table; or of a plan, of which the store has at least one, and the two."""
+    from tombola.study.table.reading import is_table, read_rows
+    from tombola.study.table.table import refuse_empty, rows
+
+    if is_table(options.plan):
+        return read_rows(options.plan), None
+    plan, kept = plan_in_store(options)
+    table = rows(plan, kept, Path(options.plan).stem)
+    refuse_empty(table, kept, command("run", options))
+    return table, (plan, kept)

@@ -2,137 +2,15 @@
 
 import argparse
 import dataclasses
-import shutil
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from pathlib import Path
 from types import UnionType
-from typing import Any, NoReturn, get_args
+from typing import Any, get_args
 
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-
-from tombola.base.errors import SpecError, brief, cut
+from tombola.base.errors import cut
 from tombola.base.fields import CALLED, field_help, number
-from tombola.base.registry import unknown
-from tombola.base.yaml_text import NotYamlError, compose, construct, read_yaml_text
 
-__all__ = ["Parser", "add_flags"]
-
-
-MESSAGE = 300
-"""Characters of what argparse says, which quotes arguments whole."""
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser without abbreviations, whose errors are one line with the nearest name.
-
-    A YAML file named by `--config` gives flags too; those on the command line win wherever they
-    stand.
-    """
-
-    def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog, None, description, allow_abbrev=False, formatter_class=_Formatter)
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print with its usage."""
-        told = message if len(message) <= MESSAGE else f"{message[:MESSAGE]}…"
-        raise SpecError(f"{told}. See `{self.prog} --help`.")
-
-    def print_help(self, file: Any = None) -> None:
-        """Print what there is to know; argparse's own would say nothing if it can't be written."""
-        (file or sys.stdout).write(self.format_help())
-
-    def read(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Parse the arguments, those of a configuration file first.
-
-        Raises: SpecError, for an unknown flag or a value of the wrong type.
-        """
-        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        finder.add_argument("--config", type=Path)
-        try:
-            config = finder.parse_known_args(argv)[0].config
-        except argparse.ArgumentError as error:
-            self.error(str(error))
-        known = config and "--config" in self.flags()
-        given = [*(self._from_file(config) if known else ()), *argv]
-        options, rest = self._parse(given)
-        if rest:
-            name = rest[0].split("=")[0]
-            if name.startswith("-"):
-                raise unknown("flag", name, self.flags())
-            raise SpecError(f"expected flags, got {cut(name)}. See `{self.prog} --help`.")
-        return options
-
-    def _parse(self, given: list[str]) -> tuple[argparse.Namespace, list[str]]:
-        """The options and what is left; a flag whose value may be missing takes none from the
-        arguments that have to be there."""
-        try:
-            return self.parse_known_args(given)
-        except SpecError:
-            optional = {
-                name: f"{name}={action.const}"
-                for name, action in self._option_string_actions.items()
-                if action.nargs == "?"
-            }
-            if not optional.keys() & set(given):
-                raise
-            return self.parse_known_args([optional.get(word, word) for word in given])
-
-    def flags(self) -> list[str]:
-        """Every flag that there is."""
-        return [name for name in self._option_string_actions if name.startswith("--")]
-
-    def _from_file(self, path: Path) -> Iterable[str]:
-        """A configuration file as arguments."""
-        try:
-            root = compose(read_yaml_text(path))
-            content = construct(root) or {}
-        except NotYamlError as error:
-            place = f"{path}:{error.line}" if error.line else str(path)
-            raise SpecError(f"{place} is no YAML: {error}. Fix the file.") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise SpecError(
-                f"expected a YAML file as --config, got {str(path)!r}: "
-                f"{getattr(error, 'strerror', None) or error}."
-            ) from None
-        if not isinstance(root, MappingNode) and content:
-            raise SpecError(f"{path}: expected `flag: value` lines, got {brief(content)}.")
-        for key, value in root.value if isinstance(root, MappingNode) else ():
-            flag = f"--{key.value.replace('_', '-')}" if isinstance(key, ScalarNode) else "a list"
-            if flag not in self.flags() or flag == "--config":
-                raise SpecError(f"{path}: {unknown('flag', flag, self.flags())}")
-            if self._option_string_actions[flag].nargs == 0:
-                given = construct(value)
-                if not isinstance(given, bool):
-                    raise SpecError(f"{path}: {flag} is true or false, got {brief(given)}.")
-                yield from [flag] * given
-            else:
-                yield f"{flag}={_listed(value, f'{path}: {flag}') or 'none'}"
-
-
-def _listed(node: Node, what: str) -> str:
-    """What a flag is given, as it is written; a list with commas between."""
-    if isinstance(node, SequenceNode):
-        return ",".join(_one(each, what, in_list=True) for each in node.value)
-    return _one(node, what)
-
-
-def _one(node: Node, what: str, *, in_list: bool = False) -> str:
-    if not isinstance(node, ScalarNode) or node.tag.endswith(":null"):
-        got = "nothing" if isinstance(node, ScalarNode) else brief(construct(node))
-        raise SpecError(
-            f"{what} is a value or a list of them, got {got}. Leave it out or give one."
-        )
-    if in_list and "," in node.value:
-        raise SpecError(f"{what} has no commas within a value, got {cut(node.value)}.")
-    return str(node.value)
-
-
-class _Formatter(argparse.HelpFormatter):
-    def __init__(self, prog: str) -> None:
-        columns = shutil.get_terminal_size((100, 24)).columns
-        super().__init__(prog, max_help_position=28, width=min(columns, 100))
+__all__ = ["add_flags"]
 
 
 def add_flags(

@@ -13,8 +13,9 @@ import pytest
 
 from tombola import api
 from tombola.base.specs import SEEDS, FindSpec, TrainSpec
-from tombola.cli.flags import Parser
-from tombola.cli.main import VERBS, main
+from tombola.cli.main import main
+from tombola.cli.parser import Parser
+from tombola.cli.verbs.search import VERBS
 from tombola.report.figures import heatmap as heat
 from tombola.report.figures.style import svg
 from tombola.report.pages.command import command
@@ -174,7 +175,7 @@ def test_the_command_makes_the_same_search_again(facts: dict[str, Any]) -> None:
     name, verb, *argv = shlex.split(command(facts).replace("\\\n", " "))
     assert (name, verb) == ("tombola", "find")
     parser = Parser("tombola find", "")
-    VERBS["find"][1](parser)
+    VERBS["find"].flags(parser)
     given = vars(parser.read(argv))
     knobs = {name: given[name] for name in FindSpec.__dataclass_fields__ if name in given}
     spec = FindSpec(**knobs)

@@ -1,4 +1,4 @@
-"""The verbs that look inside: overlap of masks, distance of weights, connectivity, the report."""
+"""The verbs overlap, distance and connectivity: what masks share, and where training has moved."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -15,24 +15,12 @@ from tombola.cli.arguments import (
     store_of,
     write_json,
 )
-from tombola.cli.flags import Parser
+from tombola.cli.parser import Parser, Verb
 
-__all__ = [
-    "connectivity",
-    "connectivity_parser",
-    "distance",
-    "distance_parser",
-    "overlap",
-    "overlap_parser",
-    "report",
-    "report_parser",
-]
+__all__ = ["VERBS"]
 
 
-# --- overlap -----------------------------------------------------------------
-
-
-def overlap_parser(parser: Parser) -> None:
+def overlap_flags(parser: Parser) -> None:
     """The flags of `tombola overlap`."""
     parser.add_argument(
         "masks", metavar="TICKET", nargs="+", help="two or more ticket folders, or one plan"
@@ -73,10 +61,7 @@ def overlap(options: Namespace) -> None:
         show_overlap(found, screen())
 
 
-# --- distance ----------------------------------------------------------------
-
-
-def distance_parser(parser: Parser) -> None:
+def distance_flags(parser: Parser) -> None:
     """The flags of `tombola distance`."""
     parser.add_argument(
         "trained", metavar="TRAINED", help="a model folder, or the first digits of a training's key"
@@ -109,10 +94,7 @@ def distance(options: Namespace) -> None:
         show_distances(label, pretrained, found, screen())
 
 
-# --- connectivity ------------------------------------------------------------
-
-
-def connectivity_parser(parser: Parser) -> None:
+def connectivity_flags(parser: Parser) -> None:
     """The flags of `tombola connectivity`."""
     plan_flags(parser)
     store_flag(parser)
@@ -145,40 +127,8 @@ def connectivity(options: Namespace) -> None:
             say(screen(options.json), str(path))
 
 
-# --- report ------------------------------------------------------------------
-
-
-def report_parser(parser: Parser) -> None:
-    """The flags of `tombola report`."""
-    parser.add_argument("subject", metavar="DIR|PLAN", help="output of `find`, or a plan")
-    data_flag(parser)
-    store_flag(parser)
-    parser.add_argument("--output", metavar="FILE", help="(default: report.html, in DIR if given)")
-
-
-def report(options: Namespace) -> None:
-    """One HTML file with all that came of a search or of a plan."""
-    from tombola.base.folders import check_file
-    from tombola.cli.show.screen import say, screen
-    from tombola.report.pages.page import save
-
-    folder = Path(options.subject)
-    default = folder / "report.html" if folder.is_dir() else Path("report.html")
-    place = Path(options.output or default)
-    check_file(place)
-    if folder.is_dir():
-        from tombola.api import one_shot
-        from tombola.report.pages.search import search_page
-        from tombola.study.report_facts.search_facts import of_search
-
-        page = search_page(of_search(folder, one_shot))
-    else:
-        from tombola.lab.planfile.plan_file import read_plan
-        from tombola.report.pages.plan import plan_page
-        from tombola.study.report_facts.plan_facts import of_plan
-
-        options.plan = options.subject
-        plan, kept = plan_in_store(options)
-        facts = of_plan(options.plan, read_plan(options.plan), plan, kept)
-        page = plan_page(facts, command=command("run", options))
-    say(screen(), str(save(page, place)))
+VERBS = {
+    "overlap": Verb(overlap_flags, overlap),
+    "distance": Verb(distance_flags, distance),
+    "connectivity": Verb(connectivity_flags, connectivity),
+}

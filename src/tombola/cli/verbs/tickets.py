@@ -1,16 +1,32 @@
-"""The verb import: a ticket from masks that others have made, or from the zeros of a checkpoint."""
+"""The verbs inspect and import: what a ticket holds, and a ticket from masks made elsewhere."""
 
 import shlex
 from argparse import Namespace
 from pathlib import Path
 
 from tombola.base.specs import SCOPES
-from tombola.cli.flags import Parser
+from tombola.cli.arguments import json_flag, write_json
+from tombola.cli.parser import Parser, Verb
 
-__all__ = ["import_masks", "import_parser"]
+__all__ = ["VERBS"]
 
 
-def import_parser(parser: Parser) -> None:
+def inspect_flags(parser: Parser) -> None:
+    parser.add_argument("ticket", metavar="TICKET", help="folder of the ticket")
+    json_flag(parser, bare=True)
+
+
+def inspect(options: Namespace) -> None:
+    from tombola import api
+    from tombola.cli.show.screen import screen
+    from tombola.cli.show.search import show_ticket
+
+    facts = api.inspect(options.ticket)
+    if not write_json(options.json, facts):
+        show_ticket(facts, screen())
+
+
+def import_flags(parser: Parser) -> None:
     """The flags of `tombola import`."""
     parser.add_argument(
         "source",
@@ -58,3 +74,9 @@ def import_masks(options: Namespace) -> None:
         )
     for name, value in told.items():
         say(screen(), f"{name:9} {value}")
+
+
+VERBS = {
+    "inspect": Verb(inspect_flags, inspect),
+    "import": Verb(import_flags, import_masks),
+}

@@ -1,115 +1,21 @@
-"""The verbs of the laboratory: run a plan, see how it goes, look after the store."""
+"""The verb store: list, show, verify and tidy finished results."""
 
 import dataclasses
-import time
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
-from tombola.base.specs import LabSpec
-from tombola.cli.arguments import (
-    STDOUT,
-    command,
-    json_flag,
-    lab_of,
-    plan_flags,
-    plan_in_store,
-    plan_of,
-    store_flag,
-    store_of,
-    write_json,
-)
-from tombola.cli.flags import Parser, add_flags
+from tombola.cli.arguments import STDOUT, json_flag, store_flag, store_of, write_json
+from tombola.cli.parser import Parser, Verb
 
-__all__ = ["run", "run_parser", "status", "status_parser", "store", "store_parser"]
+__all__ = ["VERBS"]
 
 CHORES = ("list", "show", "verify", "gc", "forget")
 
 
-# --- run ---------------------------------------------------------------------
-
-
-def run_parser(parser: Parser) -> None:
-    """The flags of `tombola run`."""
-    plan_flags(parser)
-    add_flags(parser, LabSpec)
-    parser.add_argument("--dry-run", action="store_true", help="tell what it would take, and end")
-    json_flag(parser)
-
-
-def run(options: Namespace) -> int:
-    """Do what the store lacks of a plan; 1 if a job has failed."""
-    from tombola.cli.show.runs import show_cells, show_estimate, show_remarks, show_report
-    from tombola.cli.show.screen import say, screen
-    from tombola.cli.show.search import recipe_line
-    from tombola.lab.store.store import Store
-
-    console, lab = screen(options.json), lab_of(options)
-    plan, known = plan_of(options)
-    kept = Store(lab.store)
-    known.save()
-    for note in sorted({note for job in plan.jobs for note in job.subject.notes}):
-        say(console, f"note: {note}")
-    for line in dict.fromkeys(recipe_line(cell.yardstick.subject) for cell in plan.cells):
-        say(console, line)
-    if options.dry_run:
-        from tombola.lab.run.cost import estimate
-        from tombola.lab.run.run import threads_of
-
-        workers, threads = max(lab.workers, 1), threads_of(lab)
-        found = estimate(plan, kept, workers=workers, threads=threads)
-        if not write_json(options.json, dataclasses.asdict(found)):
-            show_estimate(found, console)
-        return 0
-
-    from tombola.cli.show.search import Live
-    from tombola.lab.run.run import run as run_plan
-
-    began = time.monotonic()
-    with Live(console) as live:
-        _, report = run_plan(plan, lab, live)
-    from tombola.study.table.table import rows
-
-    table = [row.to_json() for row in rows(plan, kept, Path(options.plan).stem)]
-    if not write_json(options.json, table):
-        show_cells(plan, kept, console)
-    show_remarks(plan, kept, console)
-    show_report(
-        report,
-        console,
-        kept=len(plan.jobs) - report.counted,
-        seconds=time.monotonic() - began,
-        command=command("run", options, *LabSpec.__dataclass_fields__),
-    )
-    return 1 if report.failed else 0
-
-
-# --- status ------------------------------------------------------------------
-
-
-def status_parser(parser: Parser) -> None:
-    """The flags of `tombola status`."""
-    plan_flags(parser)
-    store_flag(parser)
-
-
-def status(options: Namespace) -> int:
-    """How far a plan is, whoever works on it."""
-    from tombola.cli.show.runs import show_status
-    from tombola.cli.show.screen import screen
-
-    plan, kept = plan_in_store(options)
-    show_status(plan, kept, screen())
-    return 0
-
-
-# --- store -------------------------------------------------------------------
-
-
-def store_parser(parser: Parser) -> None:
+def store_flags(parser: Parser) -> None:
     """The flags of `tombola store`."""
     parser.add_argument("chore", metavar="list|show|verify|gc|forget", help="what to do")
     parser.add_argument(
@@ -219,3 +125,8 @@ def _shown(kept: Any, starts: Sequence[str]) -> dict[str, Any]:
             f"`{kept.command('list')}` shows them."
         )
     return dataclasses.asdict(kept.read(keys[0]))
+
+
+VERBS = {
+    "store": Verb(store_flags, store),
+}

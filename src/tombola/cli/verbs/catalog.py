@@ -1,0 +1,42 @@
+"""The verbs tasks and models: what can be named without a file."""
+
+from argparse import Namespace
+
+from tombola.cli.parser import Parser, Verb
+
+__all__ = ["VERBS"]
+
+
+def tasks(options: Namespace) -> None:
+    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.search import show_entries
+    from tombola.tasks.data.sources import split_sizes
+    from tombola.tasks.task import load_task, task_names
+
+    tasks = [load_task(name) for name in task_names()]
+    entries = [
+        ((task.name, task.kind, "/".join(map(str, split_sizes(task))), task.metric), task.source)
+        for task in tasks
+    ]
+    show_entries(("task", "kind", "train/dev/test", "metric"), entries, screen())
+    say(screen(), "or your own: FILE.yaml, csv:DIR or csv:FILE; see docs/tasks.md")
+
+
+def models(options: Namespace) -> None:
+    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.search import show_entries
+    from tombola.models.embedded import EMBEDDED, about
+
+    entries = [(fields, source) for *fields, source in map(about, EMBEDDED)]
+    show_entries(("model", "kind", "size"), entries, screen())
+    say(screen(), "or any folder that save_pretrained() wrote, or a hub id")
+
+
+def no_flags(parser: Parser) -> None:
+    """These verbs have none."""
+
+
+VERBS = {
+    "tasks": Verb(no_flags, tasks),
+    "models": Verb(no_flags, models),
+}

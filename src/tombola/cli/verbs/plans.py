@@ -1,0 +1,99 @@
+"""The verbs run and status: do the jobs of a plan, and see how far it is."""
+
+import dataclasses
+import time
+from argparse import Namespace
+from pathlib import Path
+
+from tombola.base.specs import LabSpec
+from tombola.cli.arguments import (
+    command,
+    json_flag,
+    lab_of,
+    plan_flags,
+    plan_in_store,
+    plan_of,
+    store_flag,
+    write_json,
+)
+from tombola.cli.flags import add_flags
+from tombola.cli.parser import Parser, Verb
+
+__all__ = ["VERBS"]
+
+
+def run_flags(parser: Parser) -> None:
+    """The flags of `tombola run`."""
+    plan_flags(parser)
+    add_flags(parser, LabSpec)
+    parser.add_argument("--dry-run", action="store_true", help="tell what it would take, and end")
+    json_flag(parser)
+
+
+def run(options: Namespace) -> int:
+    """Do what the store lacks of a plan; 1 if a job has failed."""
+    from tombola.cli.show.runs import show_cells, show_estimate, show_remarks, show_report
+    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.search import recipe_line
+    from tombola.lab.store.store import Store
+
+    console, lab = screen(options.json), lab_of(options)
+    plan, known = plan_of(options)
+    kept = Store(lab.store)
+    known.save()
+    for note in sorted({note for job in plan.jobs for note in job.subject.notes}):
+        say(console, f"note: {note}")
+    for line in dict.fromkeys(recipe_line(cell.yardstick.subject) for cell in plan.cells):
+        say(console, line)
+    if options.dry_run:
+        from tombola.lab.run.cost import estimate
+        from tombola.lab.run.run import threads_of
+
+        workers, threads = max(lab.workers, 1), threads_of(lab)
+        found = estimate(plan, kept, workers=workers, threads=threads)
+        if not write_json(options.json, dataclasses.asdict(found)):
+            show_estimate(found, console)
+        return 0
+
+    from tombola.cli.show.search import Live
+    from tombola.lab.run.run import run as run_plan
+
+    began = time.monotonic()
+    with Live(console) as live:
+        _, report = run_plan(plan, lab, live)
+    from tombola.study.table.table import rows
+
+    table = [row.to_json() for row in rows(plan, kept, Path(options.plan).stem)]
+    if not write_json(options.json, table):
+        show_cells(plan, kept, console)
+    show_remarks(plan, kept, console)
+    show_report(
+        report,
+        console,
+        kept=len(plan.jobs) - report.counted,
+        seconds=time.monotonic() - began,
+        command=command("run", options, *LabSpec.__dataclass_fields__),
+    )
+    return 1 if report.failed else 0
+
+
+def status_flags(parser: Parser) -> None:
+    """The flags of `tombola status`."""
+    plan_flags(parser)
+    store_flag(parser)
+
+
+def status(options: Namespace) -> int:
+    """How far a plan is, whoever works on it."""
+    from tombola.cli.show.runs import show_status
+    from tombola.cli.show.screen import screen
+
+    plan, kept = plan_in_store(options)
+    show_status(plan, kept, screen())
+    return 0
+
+
+VERBS = {
+    "run": Verb(run_flags, run),
+    "status": Verb(status_flags, status),
+}

@@ -1,0 +1,101 @@
+"""The verbs find and evaluate: search for a ticket, and train one with fresh seeds."""
+
+from argparse import SUPPRESS, Namespace
+from collections.abc import Mapping
+from typing import Any
+
+from tombola.base.specs import SEEDS, TUNE, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
+from tombola.cli.arguments import json_flag, write_json
+from tombola.cli.flags import add_flags
+from tombola.cli.parser import Parser, Verb
+
+__all__ = ["VERBS"]
+
+EXAMPLE = """\
+import tombola
+from transformers import AutoModel
+model = AutoModel.from_pretrained(tombola.model_path({model!r}))
+tombola.Ticket.load({ticket!r}).apply(model)"""
+
+
+def find_flags(parser: Parser) -> None:
+    add_flags(parser.add_argument_group("search"), FindSpec)
+    _experiment_flags(
+        parser, {"learning_rate": (TUNE, "the best of three on dev, by one dense training each")}
+    )
+
+
+def find(options: Namespace) -> int:
+    """Find a ticket; 1 if there is none, because every dense network diverged."""
+    from tombola.lab.options import find_options
+
+    knobs = _knobs(options)
+    find_options({k: v for k, v in knobs.items() if k not in ("data", "output")})
+
+    from tombola import api
+    from tombola.cli.show.screen import screen
+    from tombola.cli.show.search import Live, show_found
+
+    console = screen(options.json)
+    with Live(console) as live:
+        found = api.find(watch=live, **knobs)
+    if not write_json(options.json, found.to_json()):
+        example = EXAMPLE.format(ticket=found.ticket, model=found.model)
+        show_found(found.to_json(), console, example=example)
+    return 0 if found.ticket else 1
+
+
+def evaluate_flags(parser: Parser) -> None:
+    parser.add_argument("ticket", metavar="TICKET", help="folder of the ticket")
+    parser.add_argument("--model", default=SUPPRESS, help="where the ticket's network is now")
+    add_flags(parser.add_argument_group("evaluation"), EvaluateSpec)
+    _experiment_flags(parser)
+
+
+def evaluate(options: Namespace) -> None:
+
+    from tombola import api
+    from tombola.cli.show.screen import screen
+    from tombola.cli.show.search import Live, show_evaluated
+
+    console, knobs = screen(options.json), _knobs(options)
+    with Live(console) as live:
+        evaluated = api.evaluate(watch=live, **knobs)
+    if not write_json(options.json, evaluated.to_json()):
+        show_evaluated(evaluated.to_json(), console)
+
+
+def _experiment_flags(parser: Parser, words: Mapping[str, tuple[str, str]] = {}) -> None:
+    """The flags that every experiment has besides its own; `words` as `add_flags` takes them."""
+    add_flags(parser.add_argument_group("task"), TaskSpec, default="")
+    recipe = parser.add_argument_group("training (by default the task's recipe)")
+    add_flags(recipe, TrainSpec, leave_out=SEEDS, default="", words=words)
+    add_flags(parser.add_argument_group("laboratory"), LabSpec)
+    places = parser.add_argument_group("files")
+    places.add_argument(
+        "--data",
+        metavar="DIR",
+        default=SUPPRESS,
+        help="the task's files, or hub:OWNER/NAME, if not those that the task names",
+    )
+    places.add_argument(
+        "--output",
+        metavar="DIR",
+        default=SUPPRESS,
+        help="where everything goes (default: a folder under runs/ named by the experiment)",
+    )
+    json_flag(places)
+    places.add_argument(
+        "--config", metavar="FILE", help="YAML file with flags; flags given here win"
+    )
+
+
+def _knobs(options: Namespace) -> dict[str, Any]:
+    """What goes to the Python function: everything given but the command line's own flags."""
+    return {k: v for k, v in vars(options).items() if k not in ("json", "config")}
+
+
+VERBS = {
+    "find": Verb(find_flags, find),
+    "evaluate": Verb(evaluate_flags, evaluate),
+}

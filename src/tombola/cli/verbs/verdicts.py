@@ -1,0 +1,75 @@
+"""The verbs matching, transfer and claims: what the runs of a plan say. They train nothing."""
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from tombola.base.errors import SpecError
+from tombola.cli.arguments import command, rows_of, study_flags, write_json
+from tombola.cli.parser import Verb
+
+if TYPE_CHECKING:
+    from tombola.study.table.row import Row
+
+__all__ = ["VERBS"]
+
+
+def _show_gaps(options: Namespace, table: list["Row"]) -> None:
+    """What is missing, and what goes on with it; with a table nothing does."""
+    from tombola.cli.show.screen import screen
+    from tombola.cli.show.verdicts import show_unfinished
+    from tombola.study.table.reading import is_table
+
+    again = None if is_table(options.plan) else command("run", options)
+    show_unfinished(table, screen(options.json), command=again)
+
+
+def matching(options: Namespace) -> None:
+    """Which networks of a plan match their dense network."""
+    from tombola.cli.show.screen import screen
+    from tombola.cli.show.verdicts import show_matching
+    from tombola.study.verdicts.evidence import one_run
+    from tombola.study.verdicts.plan_verdicts import matching
+
+    table, there = rows_of(options)
+    found = matching(table, one_run(there[1]) if there else None)
+    if not write_json(options.json, found.to_json()):
+        show_matching(found, screen())
+    _show_gaps(options, table)
+
+
+def transfer(options: Namespace) -> None:
+    """How the tickets of each task fare on the others."""
+    from tombola.cli.show.screen import screen
+    from tombola.cli.show.verdicts import show_transfer
+    from tombola.study.verdicts.transfer import transfer
+
+    table, _ = rows_of(options)
+    found = transfer(table)
+    if not found:
+        raise SpecError(
+            f"expected a plan with an arm of kind transfer, got {options.plan!r} without one. "
+            "`figure2` has one."
+        )
+    if not write_json(options.json, [matrix.to_json() for matrix in found]):
+        show_transfer(found, screen())
+    _show_gaps(options, table)
+
+
+def claims(options: Namespace) -> None:
+    """What becomes of each claim of the paper."""
+    from tombola.cli.show.screen import screen
+    from tombola.cli.show.verdicts import show_claims
+    from tombola.study.claims.claims import claims
+
+    table, _ = rows_of(options)
+    found = claims(table)
+    if not write_json(options.json, [claim.to_json() for claim in found]):
+        show_claims(found, screen())
+    _show_gaps(options, table)
+
+
+VERBS = {
+    "matching": Verb(study_flags, matching),
+    "transfer": Verb(study_flags, transfer),
+    "claims": Verb(study_flags, claims),
+}
