@@ -12,11 +12,11 @@ from typing import Any
 from protocol import Protocol
 from tombola.lab.options import find_options
 from tombola.lab.run import perform as jobs
-from tombola.lab.run import workspace as bench
-from tombola.lab.run.engine import Watch
-from tombola.lab.run.run import run
+from tombola.lab.run import workspace
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import results
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.plan import Plan
 from tombola.plan.search import finding
@@ -71,8 +71,8 @@ def search(protocol: Protocol, place: Path, workers: int = 1) -> dict[str, Any]:
     dense = [search.dense for search in wanted.searches.values()]
     tickets = [search.trainings[spec.sparsity] for search in wanted.searches.values()]
     plan = wanted.plan if protocol.rounds else Plan.of(dense)
-    store, report = run(plan, lab, Watch())
-    for _, error in report.failed:
+    store, summary = run_plan(plan, lab, RunCallback())
+    for _, error in summary.failed:
         raise error
     done = results(store, [job for job in plan.jobs if job.kind == "train"])
     return {
@@ -91,9 +91,9 @@ def _watched(spent: dict[str, float]) -> Iterator[None]:
     """Measure the parts of a search that train nothing, as far as this process does them."""
     parts: dict[str, tuple[Any, str]] = {
         "evaluation": (jobs, "evaluate"),
-        "pruning": (bench.Bench, "prune"),
-        "tokenisation": (bench, "encode_split"),
-        "loading": (bench, "load_network"),
+        "pruning": (workspace.Workspace, "prune"),
+        "tokenisation": (workspace, "encode_split"),
+        "loading": (workspace, "load_network"),
         "reading weights": (jobs, "_weights"),
         "keeping weights": (jobs, "_keep_weights"),
         "storing": (Store, "save"),

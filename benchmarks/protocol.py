@@ -81,7 +81,7 @@ QUICK = Protocol(examples=16, test_examples=8, batch_size=8, seeds=(0,), rounds=
 def _fresh() -> ForkServerContext:
     """Makes processes that have imported the libraries and done nothing yet."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(["torch", "transformers.trainer", "tombola.lab.run.run"])
+    context.set_forkserver_preload(["torch", "transformers.trainer", "tombola.lab.run.runner"])
     return context
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from tombola.base import specs
 from tombola.base.folders import sync
 from tombola.lab.store.result import Result, encode
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 
 JOBS = 100
 RESULTS = 100_000

@@ -18,10 +18,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from tombola.base.specs import LabSpec
-from tombola.lab.run.engine import Watch
-from tombola.lab.run.run import run
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import results
-from tombola.lab.store.store import Result
+from tombola.lab.store.result_store import Result
 from tombola.lab.subjects import Subjects
 from tombola.plan.plan import Plan, dense
 from tombola.study.verdicts.evidence import summary
@@ -116,8 +116,10 @@ def trained(names: Sequence[str], folder: Path) -> dict[str, list[Result]]:
         for name, task in tasks.items()
     }
     spec = LabSpec(store=str(folder), workers=WORKERS, threads=1)
-    store, report = run(Plan.of([job for each in jobs.values() for job in each]), spec, Watch())
-    for _, error in report.failed:
+    store, summary = run_plan(
+        Plan.of([job for each in jobs.values() for job in each]), spec, RunCallback()
+    )
+    for _, error in summary.failed:
         raise error
     return {name: results(store, each) for name, each in jobs.items()}
 

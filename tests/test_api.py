@@ -18,8 +18,8 @@ import tombola
 from tombola import api
 from tombola.base.errors import DataError, ModelError, OutputError, SpecError, TicketError
 from tombola.base.specs import CONTROLS
-from tombola.lab.run.engine import Watch
-from tombola.lab.store.store import Result, Store
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
 from tombola.report.figures import score_curve as picture
 from tombola.study.results.findings import SAME_MASK
@@ -34,7 +34,7 @@ Find = Callable[..., api.Found]
 RECIPE: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-2}
 
 
-class Recorder(Watch):
+class Recorder(RunCallback):
     """Remembers which trainings were done and which were kept from before."""
 
     def __init__(self) -> None:
@@ -186,9 +186,9 @@ def test_the_picture_stands_beside_the_result(found: api.Found) -> None:
 def test_the_same_call_gives_the_same_bytes_in_another_folder(
     found: api.Found, find: Find, tmp_path: Path, store: str
 ) -> None:
-    watch = Recorder()
-    again = find(output=tmp_path / "again", store=tmp_path / "store", watch=watch)
-    assert len(watch.done) == 8
+    callback = Recorder()
+    again = find(output=tmp_path / "again", store=tmp_path / "store", callback=callback)
+    assert len(callback.done) == 8
     assert files(again.ticket) == files(found.ticket)
     places = ("ticket", "tickets", "output", "seconds")
     told = [{k: v for k, v in f.to_json().items() if k not in places} for f in (found, again)]
@@ -202,13 +202,13 @@ def test_the_same_call_gives_the_same_bytes_in_another_folder(
 
 
 def test_the_same_call_does_nothing(found: api.Found, find: Find, tmp_path: Path) -> None:
-    watch, before = Recorder(), files(found.output)
-    again = find(output=found.output, watch=watch)
+    callback, before = Recorder(), files(found.output)
+    again = find(output=found.output, callback=callback)
     assert again == found
-    assert (len(watch.kept), watch.done) == (8, [])
+    assert (len(callback.kept), callback.done) == (8, [])
     assert files(found.output) == before
-    elsewhere = find(output=tmp_path / "out", watch=watch)
-    assert (len(watch.kept), watch.done) == (8, [])
+    elsewhere = find(output=tmp_path / "out", callback=callback)
+    assert (len(callback.kept), callback.done) == (8, [])
     assert files(elsewhere.ticket) == files(found.ticket)
 
 
@@ -219,11 +219,11 @@ def test_a_place_of_its_own_is_named_by_the_experiment(
     options: dict[str, Any] = {"sparsity": "0.250", "controls": (), "seeds": (1, 2)}
     found = find(**options)
     assert Path(found.output) == Path("runs") / f"sentiment-0.25-{found.key[:8]}"
-    watch = Recorder()
-    again = find(**options | {"sparsity": 0.25, "seeds": [1, 2], "epochs": 1.0}, watch=watch)
+    callback = Recorder()
+    again = find(**options | {"sparsity": 0.25, "seeds": [1, 2], "epochs": 1.0}, callback=callback)
     assert again == found
-    assert watch.kept
-    assert not watch.done
+    assert callback.kept
+    assert not callback.done
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [
         f"sentiment-0.25-{again.key[:8]}"
     ]
@@ -339,15 +339,15 @@ def test_a_ticket_goes_to_another_task(two: api.Found, reviews: Path, tmp_path: 
 
 
 def test_evaluating_twice_trains_once(two: api.Found, reviews: Path, tmp_path: Path) -> None:
-    watches = [Recorder(), Recorder()]
+    callbacks = [Recorder(), Recorder()]
     told = [
-        tombola.evaluate(two.ticket, data=reviews, output=tmp_path, watch=watch, **RECIPE)
-        for watch in watches
+        tombola.evaluate(two.ticket, data=reviews, output=tmp_path, callback=callback, **RECIPE)
+        for callback in callbacks
     ]
     assert told[0] == told[1]
     assert told[0].verdict["estimand"] == THIS_RUN
     names = ["sentiment, seed 100, dense", "sentiment, seed 100, ticket at 0.5"]
-    assert [(watch.done, watch.kept) for watch in watches] == [(names, []), ([], names)]
+    assert [(callback.done, callback.kept) for callback in callbacks] == [(names, []), ([], names)]
 
 
 def test_the_seed_of_the_search_is_refused(two: api.Found, reviews: Path, tmp_path: Path) -> None:
@@ -402,12 +402,14 @@ def test_the_network_may_have_moved(
 def test_a_bad_option_of_an_evaluation_is_told_before_any_training(
     options: dict[str, Any], message: str, two: api.Found, reviews: Path, tmp_path: Path
 ) -> None:
-    watch = Recorder()
+    callback = Recorder()
     with pytest.raises(SpecError) as caught:
-        tombola.evaluate(two.ticket, data=reviews, output=tmp_path / "o", watch=watch, **options)
+        tombola.evaluate(
+            two.ticket, data=reviews, output=tmp_path / "o", callback=callback, **options
+        )
     assert message in str(caught.value)
-    assert not watch.kept
-    assert not watch.done
+    assert not callback.kept
+    assert not callback.done
     assert not list(tmp_path.iterdir())
 
 

@@ -159,7 +159,7 @@ heavy = {"torch", "numpy", "scipy", "transformers", "accelerate", "rich", "pyarr
 assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
 import tombola.study.verdicts.matching, tombola.study.table.table, tombola.cli.show.runs
 # a run with nothing to do
-import tombola.lab.run.run, tombola.lab.planfile.plan_file, tombola.lab.subjects
+import tombola.lab.run.runner, tombola.lab.planfile.plan_file, tombola.lab.subjects
 heavy -= {"rich"}
 assert not (heavy - {"numpy", "scipy"}) & sys.modules.keys(), heavy & sys.modules.keys()
 import tombola.api  # before a search's first step

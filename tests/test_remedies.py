@@ -9,7 +9,7 @@ import pytest
 from helpers import Cli
 from tombola import api
 from tombola.base.errors import OutputError
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 
 RECIPE = "--epochs 1 --batch-size 16 --learning-rate 1e-2".split()
 SEARCH = "--sparsity 0.25 --step 0.25 --controls none".split()

@@ -14,10 +14,10 @@ from tombola.base.json_text import json_text
 from tombola.base.specs import TUNE, FindSpec, LabSpec, exact, key, knobs
 from tombola.lab.options import evaluate_options, find_options
 from tombola.lab.output_folder import Output
-from tombola.lab.run.engine import Report, Watch
-from tombola.lab.run.run import run
+from tombola.lab.run.engine import RunCallback, RunSummary
+from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import keep_mask, read_mask, results
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import Subjects
 from tombola.lab.ticket_origin import Origin, origin_of, told
 from tombola.lab.tuning import Tuned, tuning
@@ -63,7 +63,7 @@ def find(
     *,
     output: str | Path | None = None,
     data: str | Path | None = None,
-    watch: Watch | None = None,
+    callback: RunCallback | None = None,
     **options: Any,
 ) -> Found:
     """Find a ticket: train, prune, rewind, again; then the controls and the verdict.
@@ -72,7 +72,7 @@ def find(
         output: folder for the result and the tickets; by default one under `runs/`, named by the
             experiment.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
-        watch: told how it goes.
+        callback: called as the jobs run.
         **options: the fields of `FindSpec`; those of `TaskSpec`, which describe the user's own
             data; those of `TrainSpec` that change the task's recipe, for example `epochs=1`; and
             those of `LabSpec`, which say where finished trainings are
@@ -81,10 +81,10 @@ def find(
     Raises: TombolaError, if an option, the model or the data are not usable.
     """
     spec, task, recipe, lab = find_options(options)
-    known, watch, tuned = Subjects(Path(lab.store)), watch or Watch(), None
+    known, callback, tuned = Subjects(Path(lab.store)), callback or RunCallback(), None
     subject = known.subject(spec.model, task, recipe, scope=spec.scope, folder=_folder(data))
     if options.get("learning_rate") == TUNE:
-        tuned = _tuned(known.with_dev(subject), spec, lab, watch)
+        tuned = _tuned(known.with_dev(subject), spec, lab, callback)
         recipe = replace(subject.recipe, learning_rate=tuned.learning_rate)
         subject = replace(subject, recipe=recipe)
     made_of = _made_of(
@@ -94,8 +94,8 @@ def find(
     default = Path("runs") / f"{_slug(task)}-{spec.sparsity:f}-{name[:8]}"
     place = Output(Path(output) if output else default, made_of)
     jobs = finding(subject, spec)
-    watch.subject(subject)
-    store = _done(*run(jobs.plan, lab, watch))
+    callback.subject(subject)
+    store = _done(*run_plan(jobs.plan, lab, callback))
     known.save()
     margin = margin_of(task, _result(store, jobs.scoring), tried=jobs.scoring is not None)
     tuned_so = tuned.to_json() if tuned else None
@@ -140,11 +140,11 @@ def _kept_in(store: Store) -> Iterator[None]:
         ) from None
 
 
-def _tuned(subject: Subject, spec: FindSpec, lab: LabSpec, watch: Watch) -> Tuned:
+def _tuned(subject: Subject, spec: FindSpec, lab: LabSpec, callback: RunCallback) -> Tuned:
     """The learning rate that does best on dev, by the dense network of the first seed."""
     jobs = tuning(subject, spec.seeds[0])
-    store, report = run(jobs.plan, lab, watch)
-    return jobs.chosen(store, report)
+    store, summary = run_plan(jobs.plan, lab, callback)
+    return jobs.chosen(store, summary)
 
 
 def _result(store: Store, job: Job | None) -> Result | None:
@@ -160,9 +160,9 @@ def _folder(data: str | Path | None) -> str | None:
     return None if data is None else str(data)
 
 
-def _done(store: Store, report: Report) -> Store:
+def _done(store: Store, summary: RunSummary) -> Store:
     """The store, unless a job has failed."""
-    for _, error in report.failed:
+    for _, error in summary.failed:
         raise error
     return store
 
@@ -238,7 +238,7 @@ def evaluate(
     model: str | None = None,
     output: str | Path | None = None,
     data: str | Path | None = None,
-    watch: Watch | None = None,
+    callback: RunCallback | None = None,
     **options: Any,
 ) -> Evaluated:
     """Train a ticket on a task with fresh seeds, beside the dense network.
@@ -248,7 +248,7 @@ def evaluate(
         model: where the ticket's network is, if not under the name that the ticket gives.
         output: folder for everything; by default one under `runs/`, named by the experiment.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
-        watch: told how it goes.
+        callback: called as the jobs run.
         **options: the fields of `EvaluateSpec` and `TaskSpec`, those of `TrainSpec` that change
             the recipe, and those of `LabSpec`.
 
@@ -285,9 +285,9 @@ def evaluate(
     folder = Output(Path(output) if output else default, made_of)
     mask = plans.given(subject, ticket_mask.digest(), sparsity)
     keep_mask(Store(lab.store), mask, ticket_mask)
-    jobs, watch = evaluation(subject, mask, spec), watch or Watch()
-    watch.subject(subject)
-    store = _done(*run(jobs.plan, lab, watch))
+    jobs, callback = evaluation(subject, mask, spec), callback or RunCallback()
+    callback.subject(subject)
+    store = _done(*run_plan(jobs.plan, lab, callback))
     known.save()
     margin = margin_of(task, _result(store, jobs.scoring), tried=jobs.scoring is not None)
     if from_search:

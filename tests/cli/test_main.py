@@ -22,7 +22,7 @@ from tombola.base.specs import SEEDS, FindSpec, TrainSpec
 from tombola.cli import verbs
 from tombola.cli.main import VERBS, main
 from tombola.cli.show import search as terminal
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.models import embedded
 from tombola.plan.job import Job
 from tombola.ticket.ticket import Ticket

@@ -13,10 +13,10 @@ import pytest
 from tombola.base.errors import DataError, ModelError, SpecError
 from tombola.base.specs import TaskSpec, TrainSpec
 from tombola.lab.planfile.plan_file import expand, read_plan
-from tombola.lab.run.payload import order_of
+from tombola.lab.run.payload import payload_for
 from tombola.lab.run.perform import perform
-from tombola.lab.run.workspace import Bench, Benches
-from tombola.lab.store.store import Store
+from tombola.lab.run.workspace import Workspace, WorkspaceCache
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects, damaged_fingerprints
 from tombola.models.embedded import model_path
 from tombola.plan.job import Subject, one_shot
@@ -40,8 +40,8 @@ def subject(
     return known.subject(str(tiny), task, recipe, scope="encoder", folder=place)
 
 
-def bench_of(made: Subject) -> Bench:
-    return Bench.open(order_of(dense(made, 0), keep_weights=False, threads=1, processes=1))
+def bench_of(made: Subject) -> Workspace:
+    return Workspace.open(payload_for(dense(made, 0), keep_weights=False, threads=1, processes=1))
 
 
 EMBEDDED = {
@@ -113,9 +113,9 @@ def test_what_is_scored_besides_is_a_fact_of_the_result(
     for name, more in (("glue/mnli", "mismatched accuracy"), ("glue/mrpc", "binary-f1")):
         short = {"epochs": 1.0, "max_length": 16}
         made = subject(known, tiny, load_task(name), FIXTURES / "glue_tsv", **short)
-        order = order_of(dense(made, 0), keep_weights=False, threads=1, processes=1)
-        perform(order, store, Benches(), lambda done, steps: None)
-        result = store.read(order.key)
+        payload = payload_for(dense(made, 0), keep_weights=False, threads=1, processes=1)
+        perform(payload, store, WorkspaceCache(), lambda done, steps: None)
+        result = store.read(payload.key)
         assert result is not None
         assert list(result.facts["more"]) == [more]
         assert 0 <= result.facts["more"][more] <= 100
@@ -279,7 +279,7 @@ def test_a_refused_network_or_data_are_looked_at_afresh_the_next_time(
     wrong = replace(subject(known, tiny, task, None), data="0" * 64)
     store = Store(known.place.parent)
     known.save()
-    order = order_of(dense(wrong, 0), keep_weights=False, threads=1, processes=1)
+    payload = payload_for(dense(wrong, 0), keep_weights=False, threads=1, processes=1)
     with pytest.raises(DataError, match="they have changed"):
-        perform(order, store, Benches(), lambda done, steps: None)
+        perform(payload, store, WorkspaceCache(), lambda done, steps: None)
     assert not known.place.exists()

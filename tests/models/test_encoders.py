@@ -17,8 +17,8 @@ from architectures import ARCHITECTURES, POSITIONS, TOKENIZERS, save
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.specs import ImpSpec, LabSpec, TrainSpec
 from tombola.finders.scores import SCORERS, Evidence
-from tombola.lab.run.engine import Watch
-from tombola.lab.run.run import run
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask
 from tombola.lab.subjects import Subjects
 from tombola.models.heads import HEADS
@@ -179,8 +179,8 @@ def test_a_ticket_is_found_saved_and_trained_under_another_head(
     )
     search = imp(subject, spec, 0)
     lab = LabSpec(store=str(tmp_path / "store"), threads=1)
-    store, report = run(Plan.of(search.trainings.values()), lab, Watch())
-    assert not report.failed
+    store, summary = run_plan(Plan.of(search.trainings.values()), lab, RunCallback())
+    assert not summary.failed
     first, mask = (read_mask(store, search.masks[s].key) for s in (spec.step, spec.sparsity))
     assert not any(bool((mask[n] & ~first[n]).any()) for n in mask)
     assert (len(mask), mask.size) == (made.matrices * made.blocks, made.weights * made.blocks)

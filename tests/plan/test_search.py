@@ -18,12 +18,12 @@ from tombola.base import specs
 from tombola.base.errors import ModelError, OutputError, SpecError
 from tombola.base.specs import EvaluateSpec, FindSpec, ImpSpec, LabSpec, TrainSpec
 from tombola.lab.output_folder import Output
-from tombola.lab.run.engine import Watch, missing
-from tombola.lab.run.payload import order_of
-from tombola.lab.run.run import run
-from tombola.lab.run.workspace import Bench
+from tombola.lab.run.engine import RunCallback, missing
+from tombola.lab.run.payload import payload_for
+from tombola.lab.run.runner import run_plan
+from tombola.lab.run.workspace import Workspace
 from tombola.lab.store.artifacts import keep_mask, read_mask, read_outcome, results
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.controls import CONTROLS
 from tombola.plan.job import Job, Subject
@@ -46,7 +46,7 @@ PATH = (D("0.3"), D("0.6"), D("0.63"))
 RECIPE = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, max_length=30)
 
 
-class Recorder(Watch):
+class Recorder(RunCallback):
     """Remembers what it is told, and stops everything at a step if it is asked to."""
 
     def __init__(self, stop_at: int | None = None) -> None:
@@ -81,35 +81,35 @@ def jobs(subject: Subject) -> Finding:
 
 
 @pytest.fixture(scope="module")
-def watch() -> Recorder:
+def callback() -> Recorder:
     return Recorder()
 
 
 @pytest.fixture(scope="module")
-def store(jobs: Finding, watch: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(jobs: Finding, callback: Recorder, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store in which the search is done."""
-    return done(jobs.plan, tmp_path_factory.mktemp("search") / "store", watch)
+    return done(jobs.plan, tmp_path_factory.mktemp("search") / "store", callback)
 
 
-def done(plan: Plan, folder: Path, watch: Watch | None = None) -> Store:
-    store, report = run(plan, LabSpec(store=str(folder)), watch or Watch())
-    for _, error in report.failed:
+def done(plan: Plan, folder: Path, callback: RunCallback | None = None) -> Store:
+    store, summary = run_plan(plan, LabSpec(store=str(folder)), callback or RunCallback())
+    for _, error in summary.failed:
         raise error
     return store
 
 
 @pytest.fixture(scope="module")
-def bench(jobs: Finding) -> Bench:
+def workspace(jobs: Finding) -> Workspace:
     dense = jobs.searches[5].dense
-    return Bench.open(order_of(dense, keep_weights=False, threads=1, processes=1))
+    return Workspace.open(payload_for(dense, keep_weights=False, threads=1, processes=1))
 
 
-def magnitudes(bench: Bench, mask: Mask, seed: int) -> dict[str, torch.Tensor]:
+def magnitudes(workspace: Workspace, mask: Mask, seed: int) -> dict[str, torch.Tensor]:
     """Of the scope after a training that goes round everything in lab."""
-    bench.network.rewind(seed)
+    workspace.network.rewind(seed)
     spec = replace(RECIPE, seed=seed)
-    fit(bench.network, bench.task, bench.training(spec), mask, spec, scope="encoder")
-    return {name: p.detach().abs() for name, p in bench.network.scope("encoder").items()}
+    fit(workspace.network, workspace.task, workspace.training(spec), mask, spec, scope="encoder")
+    return {name: p.detach().abs() for name, p in workspace.network.scope("encoder").items()}
 
 
 def masks(jobs: Finding, store: Store) -> dict[Decimal, Mask]:
@@ -119,11 +119,11 @@ def masks(jobs: Finding, store: Store) -> dict[Decimal, Mask]:
 # the search
 
 
-def test_every_training_is_done_once(store: Store, jobs: Finding, watch: Recorder) -> None:
-    assert len(watch.trained) == len(set(watch.trained)) == 4 + len(EVERY)
-    assert not watch.kept
-    assert watch.steps == 3 * len(watch.trained)
-    assert watch.trained[:4] == [
+def test_every_training_is_done_once(store: Store, jobs: Finding, callback: Recorder) -> None:
+    assert len(callback.trained) == len(set(callback.trained)) == 4 + len(EVERY)
+    assert not callback.kept
+    assert callback.steps == 3 * len(callback.trained)
+    assert callback.trained[:4] == [
         f"sentiment, seed 5, {what}"
         for what in ("dense", "IMP at 0.3", "IMP at 0.6", "IMP at 0.63")
     ]
@@ -142,12 +142,12 @@ def test_masks_are_nested_and_have_exactly_the_dead_weights_asked_for(
 
 
 def test_each_round_prunes_what_the_round_before_trained(
-    store: Store, jobs: Finding, bench: Bench
+    store: Store, jobs: Finding, workspace: Workspace
 ) -> None:
-    found, full = masks(jobs, store), bench.full("encoder")
-    first = keep_top(magnitudes(bench, full, 5), full, sparsity=D("0.3"))
+    found, full = masks(jobs, store), workspace.full("encoder")
+    first = keep_top(magnitudes(workspace, full, 5), full, sparsity=D("0.3"))
     assert found[D("0.3")] == first
-    assert found[D("0.6")] == keep_top(magnitudes(bench, first, 5), first, sparsity=D("0.6"))
+    assert found[D("0.6")] == keep_top(magnitudes(workspace, first, 5), first, sparsity=D("0.6"))
 
 
 def test_a_seed_has_a_search_of_its_own(
@@ -211,7 +211,9 @@ def test_a_control_is_as_sparse_as_the_ticket(name: str, jobs: Finding, store: S
     assert results(store, jobs.controls[name])[0].facts["dead"] == mask.dead
 
 
-def test_controls_differ_in_what_they_say(jobs: Finding, store: Store, bench: Bench) -> None:
+def test_controls_differ_in_what_they_say(
+    jobs: Finding, store: Store, workspace: Workspace
+) -> None:
     ticket = masks(jobs, store)[D("0.63")]
     found = {name: control_mask(name, jobs, store)[0] for name in EVERY}
     assert found["reinit"] == found["shuffle"] == found["shuffle-layers"] == ticket
@@ -220,8 +222,8 @@ def test_controls_differ_in_what_they_say(jobs: Finding, store: Store, bench: Be
     for name in ("random", "layer-random", "random-init"):
         assert jaccard(found[name], ticket) < 0.6
         assert found[name] != control_mask(name, jobs, store, seed=6)[0]
-    full = bench.full("encoder")
-    own = {name: bench.network.pretrained[f"bert.{name}"].abs() for name in full}
+    full = workspace.full("encoder")
+    own = {name: workspace.network.pretrained[f"bert.{name}"].abs() for name in full}
     assert found["one-shot"] == keep_top(own, full, sparsity=D("0.63"))
     assert found["one-shot"] != ticket
     scores = {r.facts["weights"] for jobs_ in jobs.controls.values() for r in results(store, jobs_)}
@@ -430,10 +432,10 @@ def test_runs_of_different_arithmetic_are_not_mixed(subject: Subject, tmp_path: 
     search = imp(subject, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5)
     store = done(Plan.of([search.dense]), tmp_path / "store")
     with pytest.raises(SpecError, match=r"made otherwise: .*threads.* Take the same --threads"):
-        run(
+        run_plan(
             Plan.of(search.trainings.values()),
             LabSpec(store=str(store.folder), threads=3),
-            Watch(),
+            RunCallback(),
         )
 
 

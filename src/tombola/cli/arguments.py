@@ -13,7 +13,7 @@ from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser
 
 if TYPE_CHECKING:
-    from tombola.lab.store.store import Store
+    from tombola.lab.store.result_store import Store
     from tombola.lab.subjects import Subjects
     from tombola.plan.plan import Plan
     from tombola.study.table.row import Row
@@ -137,7 +137,7 @@ def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
 
 def store_of(options: Namespace) -> "Store":
     """The store that is named, which must be there."""
-    from tombola.lab.store.store import Store
+    from tombola.lab.store.result_store import Store
 
     folder = Path(lab_of(options).store)
     if not folder.is_dir():

@@ -8,8 +8,8 @@ from typing import Any
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import TUNE
-from tombola.lab.run.engine import Report
-from tombola.lab.store.store import Store
+from tombola.lab.run.engine import RunSummary
+from tombola.lab.store.result_store import Store
 from tombola.plan.plan import Job, Plan, Subject, dense, scoring
 
 __all__ = ["Tuned", "Tuning", "tuning"]
@@ -45,13 +45,13 @@ class Tuning:
         """Everything that has to be done."""
         return Plan.of(self.jobs.values())
 
-    def chosen(self, store: Store, report: Report) -> Tuned:
+    def chosen(self, store: Store, summary: RunSummary) -> Tuned:
         """The rate with the best score.
 
         Raises: what a job has failed of, unless its training diverged; SpecError, if all have.
         """
         diverged = {job.key for job in self.jobs.values() if _diverged(store, job)}
-        for job, error in report.failed:
+        for job, error in summary.failed:
             if job.key not in diverged:
                 raise error
         scores: dict[float, float | None] = {}

@@ -12,10 +12,10 @@ from transformers import AutoModel
 from helpers import Cli
 from tombola import api
 from tombola.cli.main import main
-from tombola.lab.run.payload import order_of
+from tombola.lab.run.payload import payload_for
 from tombola.lab.run.perform import perform
-from tombola.lab.run.workspace import Benches
-from tombola.lab.store.store import Store
+from tombola.lab.run.workspace import WorkspaceCache
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.plan import dense
 from tombola.tasks.task import load_task
@@ -183,8 +183,8 @@ def test_distance_reads_the_weights_of_a_store(
         str(tiny), task, recipe, scope="encoder", folder=str(reviews)
     )
     job = dense(subject, 0)
-    order = order_of(job, keep_weights=True, threads=1, processes=1)
-    perform(order, Store(Path("store")), Benches(), lambda done, steps: None)
+    payload = payload_for(job, keep_weights=True, threads=1, processes=1)
+    perform(payload, Store(Path("store")), WorkspaceCache(), lambda done, steps: None)
     status, shown, errors = cli("distance", job.key[:12], tiny, "--store", "store", "--json", "d")
     assert (status, errors) == (0, "")
     found = json.loads(Path("d").read_text())

@@ -12,7 +12,7 @@ from hand import NUMERICS
 from helpers import Cli
 from tombola.cli.arguments import plan_of
 from tombola.cli.main import main
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.plan import Plan
 
 PLAN = """

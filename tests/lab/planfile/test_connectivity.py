@@ -13,12 +13,12 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import ImpSpec, LabSpec, TrainSpec, knobs
 from tombola.lab.planfile.arm import Ground
 from tombola.lab.planfile.arms import Connectivity, Dense, Imp
-from tombola.lab.run.cost import estimate
-from tombola.lab.run.engine import Watch, missing
-from tombola.lab.run.payload import order_of
+from tombola.lab.run.cost_estimate import estimate_cost
+from tombola.lab.run.engine import RunCallback, missing
+from tombola.lab.run.payload import payload_for
 from tombola.lab.run.perform import between
-from tombola.lab.run.run import run
-from tombola.lab.store.store import Store
+from tombola.lab.run.runner import run_plan
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.models.network import load_network
 from tombola.plan.job import Subject, dense, reordered
@@ -68,10 +68,10 @@ def plan(subject: Subject) -> Plan:
 
 @pytest.fixture(scope="module")
 def store(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    store, report = run(
-        plan, LabSpec(store=str(tmp_path_factory.mktemp("lines") / "store")), Watch()
+    store, summary = run_plan(
+        plan, LabSpec(store=str(tmp_path_factory.mktemp("lines") / "store")), RunCallback()
     )
-    assert report.failed == []
+    assert summary.failed == []
     return store
 
 
@@ -214,15 +214,15 @@ def test_a_line_that_is_not_done_is_a_gap(plan: Plan, store: Store, tmp_path: Pa
 
 
 def test_a_line_is_estimated_and_goes_through_a_pipe(plan: Plan, store: Store) -> None:
-    found = estimate(plan, store, workers=1, threads=torch.get_num_threads())
+    found = estimate_cost(plan, store, workers=1, threads=torch.get_num_threads())
     assert found.kinds["lines between trainings"] == 2
     assert found.seconds == 0
     line = plan.cells[-1].line
     assert line is not None
     assert line.steps == 5
-    order = order_of(line, keep_weights=False, threads=1, processes=2)
-    assert type(order).from_json(order.to_json()) == order
-    assert order.processes == 1
+    payload = payload_for(line, keep_weights=False, threads=1, processes=2)
+    assert type(payload).from_json(payload.to_json()) == payload
+    assert payload.processes == 1
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tombola.base.specs import CourseSpec, ImpSpec, LabSpec, TrainSpec
-from tombola.lab.run.engine import Watch
-from tombola.lab.run.payload import order_of
-from tombola.lab.run.run import run
-from tombola.lab.run.workspace import Bench
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.payload import payload_for
+from tombola.lab.run.runner import run_plan
+from tombola.lab.run.workspace import Workspace
 from tombola.lab.store.artifacts import read_mask
 from tombola.lab.subjects import Subjects
 from tombola.plan.plan import Plan, Subject, imp
@@ -35,22 +35,22 @@ def subject(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def bench(subject: Subject) -> Bench:
+def workspace(subject: Subject) -> Workspace:
     search = imp(subject, ImpSpec(sparsity=ROUNDS[0]), SEED)
-    return Bench.open(order_of(search.dense, keep_weights=False, threads=1, processes=1))
+    return Workspace.open(payload_for(search.dense, keep_weights=False, threads=1, processes=1))
 
 
-def by_hand(bench: Bench, *options: str) -> list[Mask]:
+def by_hand(workspace: Workspace, *options: str) -> list[Mask]:
     """The mask of each round of a loop that trains, prunes and rewinds one network."""
-    network, mask = bench.network, bench.full("encoder")
+    network, mask = workspace.network, workspace.full("encoder")
     masks: list[Mask] = []
     spec = replace(RECIPE, seed=SEED)
     horizon = len(ROUNDS) + 1 if "long_horizon" in options else 1
     network.rewind(SEED)
     for sparsity in ROUNDS:
         if masks or "prune_first" not in options:
-            examples, course = bench.training(spec), CourseSpec(horizon=horizon)
-            fit(network, bench.task, examples, mask, spec, scope="encoder", course=course)
+            examples, course = workspace.training(spec), CourseSpec(horizon=horizon)
+            fit(network, workspace.task, examples, mask, spec, scope="encoder", course=course)
         weights = {name: p.detach().abs() for name, p in network.scope("encoder").items()}
         mask = keep_top(weights, mask, sparsity=sparsity)
         masks.append(mask)
@@ -63,10 +63,10 @@ def by_hand(bench: Bench, *options: str) -> list[Mask]:
 
 
 @pytest.fixture(scope="module")
-def habits(bench: Bench) -> dict[str, list[Mask]]:
+def habits(workspace: Workspace) -> dict[str, list[Mask]]:
     """Option, or none -> the masks of its loop."""
     torch.set_num_threads(LAB.threads)  # as in the jobs: bits depend on it
-    return {"": by_hand(bench)} | {option: by_hand(bench, option) for option in OPTIONS}
+    return {"": by_hand(workspace)} | {option: by_hand(workspace, option) for option in OPTIONS}
 
 
 @pytest.mark.parametrize("option", ["", *OPTIONS])
@@ -76,7 +76,7 @@ def test_an_option_is_the_habit_done_by_hand_and_no_other_is(
     options: dict[str, Any] = {option: True} if option else {}
     search = imp(subject, ImpSpec(sparsity=ROUNDS[-1], step=ROUNDS[0], **options), SEED)
     lab = replace(LAB, store=str(tmp_path / "store"))
-    store, report = run(Plan.of(search.masks.values()), lab, Watch())
-    assert not report.failed
+    store, summary = run_plan(Plan.of(search.masks.values()), lab, RunCallback())
+    assert not summary.failed
     found = [read_mask(store, search.masks[sparsity].key) for sparsity in ROUNDS]
     assert [name for name, masks in habits.items() if masks == found] == [option]

@@ -10,10 +10,10 @@ import pytest
 
 from tombola.base.errors import OutputError, SpecError
 from tombola.base.specs import ImpSpec
-from tombola.lab.run.engine import News, Report, Watch, execute, missing
-from tombola.lab.run.payload import Order
+from tombola.lab.run.engine import JobEvents, RunCallback, RunSummary, execute, missing
+from tombola.lab.run.payload import Payload
 from tombola.lab.store.lease import Lease
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Subject
 from tombola.plan.plan import Plan, control, imp
 from tombola.tasks.task import load_task
@@ -42,47 +42,47 @@ def plan_of(seeds: tuple[int, ...] = (0,)) -> Plan:
     return Plan.of(jobs)
 
 
-class FakeCrew:
-    """Writes what a job would leave; does its work at once, or in a random order later."""
+class FakeWorkers:
+    """Writes what a job would leave; does its work at once, or in a random payload later."""
 
     def __init__(self, store: Store, *, room: int = 1, shuffle: int | None = None) -> None:
         self.store, self.size, self.chance = store, room, shuffle
-        self.waiting: list[Order] = []
+        self.waiting: list[Payload] = []
         self.given: list[str] = []
         self.closed = 0
         self.bad: dict[str, Exception] = {}
         """Label -> error of the job."""
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         return self.size - len(self.waiting)
 
-    def give(self, order: Order, news: News) -> None:
-        self.given.append(order.label)
-        self.waiting.append(order)
+    def submit(self, payload: Payload, events: JobEvents) -> None:
+        self.given.append(payload.label)
+        self.waiting.append(payload)
         if self.chance is None:
-            self.wait(0, news)
+            self.wait(0, events)
 
-    def wait(self, seconds: float, news: News) -> None:
+    def wait(self, seconds: float, events: JobEvents) -> None:
         if self.waiting:
             at = random.Random(self.chance).randrange(len(self.waiting)) if self.chance else 0
-            self.do(self.waiting.pop(at), news)
+            self.do(self.waiting.pop(at), events)
 
-    def do(self, order: Order, news: News) -> None:
-        for parent in order.parents.values():
+    def do(self, payload: Payload, events: JobEvents) -> None:
+        for parent in payload.parents.values():
             assert self.store.has(parent)
-        for role, parent in order.parents.items():
+        for role, parent in payload.parents.items():
             if role in ("trained", "start", "head"):
                 assert self.store.weights(parent) is not None
-        if order.label in self.bad:
-            news.failed(order.key, self.bad[order.label])
+        if payload.label in self.bad:
+            events.failed(payload.key, self.bad[payload.label])
             return
-        if not news.step(order.key, 1, 30):
+        if not events.step(payload.key, 1, 30):
             return
-        if order.keep_weights:
-            self.store.save_weights(order.key, write)
-        self.store.save(result(order), {"file": order.label.encode()})
-        news.done(order.key)
+        if payload.keep_weights:
+            self.store.save_weights(payload.key, write)
+        self.store.save(result(payload), {"file": payload.label.encode()})
+        events.done(payload.key)
 
     def close(self) -> None:
         self.closed += 1
@@ -92,11 +92,11 @@ def write(path: Path) -> None:
     path.write_bytes(b"weights")
 
 
-def result(order: Order) -> Result:
-    return Result(**order.named(), facts={"score": 50.0}, numerics={}, seconds=1.0, peak_memory=1)
+def result(payload: Payload) -> Result:
+    return Result(**payload.named(), facts={"score": 50.0}, numerics={}, seconds=1.0, peak_memory=1)
 
 
-class Recorder(Watch):
+class Recorder(RunCallback):
     """Remembers what it is told."""
 
     def __init__(self) -> None:
@@ -124,42 +124,49 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def run(plan: Plan, store: Store, crew: FakeCrew, watch: Watch | None = None) -> Report:
-    return execute(plan, store, crew, watch or Watch(), threads=1)
+def run(
+    plan: Plan, store: Store, workers: FakeWorkers, callback: RunCallback | None = None
+) -> RunSummary:
+    return execute(plan, store, workers, callback or RunCallback(), threads=1)
 
 
 @pytest.mark.parametrize(("room", "shuffle"), [(1, None), (1, 1), (3, 1), (3, 2), (9, 3)])
 def test_every_job_is_done_once_and_after_its_parents(
     room: int, shuffle: int | None, store: Store
 ) -> None:
-    plan, watch = plan_of((0, 1)), Recorder()
-    crew = FakeCrew(store, room=room, shuffle=shuffle)
-    report = run(plan, store, crew, watch)
+    plan, callback = plan_of((0, 1)), Recorder()
+    workers = FakeWorkers(store, room=room, shuffle=shuffle)
+    summary = run(plan, store, workers, callback)
     labels = [job.label for job in plan.jobs]
-    assert sorted(crew.given) == sorted(labels) == sorted(watch.finished) == sorted(watch.started)
-    assert watch.todo == labels
-    assert not report.failed
-    assert len(report.done) == len(plan.jobs)
+    assert (
+        sorted(workers.given)
+        == sorted(labels)
+        == sorted(callback.finished)
+        == sorted(callback.started)
+    )
+    assert callback.todo == labels
+    assert not summary.failed
+    assert len(summary.done) == len(plan.jobs)
     assert all(store.intact(job.key) for job in plan.jobs)
-    assert crew.closed == 1
+    assert workers.closed == 1
 
 
 def test_a_second_run_does_nothing(store: Store) -> None:
-    plan, watch = plan_of(), Recorder()
-    run(plan, store, FakeCrew(store))
-    crew = FakeCrew(store)
-    assert run(plan, store, crew, watch).done == []
-    assert crew.given == []
-    assert len(watch.kept) == len(plan.jobs)
+    plan, callback = plan_of(), Recorder()
+    run(plan, store, FakeWorkers(store))
+    workers = FakeWorkers(store)
+    assert run(plan, store, workers, callback).done == []
+    assert workers.given == []
+    assert len(callback.kept) == len(plan.jobs)
 
 
 def test_weights_are_kept_while_a_job_reads_them_and_no_longer(store: Store) -> None:
     plan, most = plan_of(), []
 
-    class Counting(FakeCrew):
-        def give(self, order: Order, news: News) -> None:
+    class Counting(FakeWorkers):
+        def submit(self, payload: Payload, events: JobEvents) -> None:
             most.append(sum(store.weights(job.key) is not None for job in plan.jobs))
-            super().give(order, news)
+            super().submit(payload, events)
 
     run(plan, store, Counting(store))
     assert max(most) == 1
@@ -167,13 +174,13 @@ def test_weights_are_kept_while_a_job_reads_them_and_no_longer(store: Store) -> 
 
 
 def test_weights_that_a_later_plan_needs_are_made_again(store: Store) -> None:
-    run(plan_of(), store, FakeCrew(store))
+    run(plan_of(), store, FakeWorkers(store))
     search = imp(SUBJECT, ImpSpec(sparsity=D("0.75"), step=D("0.25")), 0)
     longer = Plan.of(search.trainings.values())
-    crew = FakeCrew(store)
+    workers = FakeWorkers(store)
     assert len(missing(longer, store)) == 3
-    run(longer, store, crew)
-    assert crew.given == [
+    run(longer, store, workers)
+    assert workers.given == [
         "sentiment, seed 0, IMP at 0.5",
         "sentiment, seed 0, IMP mask at 0.75",
         "sentiment, seed 0, IMP at 0.75",
@@ -181,56 +188,56 @@ def test_weights_that_a_later_plan_needs_are_made_again(store: Store) -> None:
 
 
 def test_a_failure_stops_only_what_depends_on_it(store: Store) -> None:
-    plan, watch, crew = plan_of((0, 1)), Recorder(), FakeCrew(store)
-    crew.bad["sentiment, seed 0, IMP at 0.25"] = SpecError("too bad")
-    report = run(plan, store, crew, watch)
-    assert [str(error) for _, error in report.failed] == ["too bad"]
-    assert watch.failed == {"sentiment, seed 0, IMP at 0.25": "too bad"}
-    blocked = {job.label for job in report.blocked}
+    plan, callback, workers = plan_of((0, 1)), Recorder(), FakeWorkers(store)
+    workers.bad["sentiment, seed 0, IMP at 0.25"] = SpecError("too bad")
+    summary = run(plan, store, workers, callback)
+    assert [str(error) for _, error in summary.failed] == ["too bad"]
+    assert callback.failed == {"sentiment, seed 0, IMP at 0.25": "too bad"}
+    blocked = {job.label for job in summary.blocked}
     assert blocked == {
         "sentiment, seed 0, IMP mask at 0.5",
         "sentiment, seed 0, IMP at 0.5",
         "sentiment, seed 0, reinit at 0.5",
     }
-    assert len(report.done) + 1 + len(blocked) == len(plan.jobs)
-    crew = FakeCrew(store)
-    assert not run(plan, store, crew).failed
-    assert set(crew.given) == blocked | {"sentiment, seed 0, IMP at 0.25"}
+    assert len(summary.done) + 1 + len(blocked) == len(plan.jobs)
+    workers = FakeWorkers(store)
+    assert not run(plan, store, workers).failed
+    assert set(workers.given) == blocked | {"sentiment, seed 0, IMP at 0.25"}
 
 
 def test_a_full_disk_stops_everything_and_leaves_no_lease(store: Store) -> None:
-    plan, crew = plan_of(), FakeCrew(store)
-    crew.bad["sentiment, seed 0, IMP at 0.25"] = OutputError("no space")
+    plan, workers = plan_of(), FakeWorkers(store)
+    workers.bad["sentiment, seed 0, IMP at 0.25"] = OutputError("no space")
     with pytest.raises(OutputError, match="no space"):
-        run(plan, store, crew)
-    assert crew.closed == 1
+        run(plan, store, workers)
+    assert workers.closed == 1
     assert not any(store.holder(job.key) for job in plan.jobs)
-    assert not run(plan, store, FakeCrew(store)).failed
+    assert not run(plan, store, FakeWorkers(store)).failed
 
 
 def test_who_is_interrupted_lets_go_of_what_was_in_work(store: Store) -> None:
-    class Stopped(FakeCrew):
-        def do(self, order: Order, news: News) -> None:
-            if "0.5" in order.label:
+    class Stopped(FakeWorkers):
+        def do(self, payload: Payload, events: JobEvents) -> None:
+            if "0.5" in payload.label:
                 raise KeyboardInterrupt
-            super().do(order, news)
+            super().do(payload, events)
 
-    plan, crew = plan_of(), Stopped(store, room=3, shuffle=1)
+    plan, workers = plan_of(), Stopped(store, room=3, shuffle=1)
     with pytest.raises(KeyboardInterrupt):
-        run(plan, store, crew)
-    assert crew.closed == 1
+        run(plan, store, workers)
+    assert workers.closed == 1
     assert not any(store.holder(job.key) for job in plan.jobs)
 
 
 def test_a_damaged_result_is_made_again(store: Store) -> None:
     plan = plan_of()
-    run(plan, store, FakeCrew(store))
+    run(plan, store, FakeWorkers(store))
     victim = plan.jobs[-1]
     store.file(victim.key, "file").write_bytes(b"")
     assert missing(plan, store) == {victim.key}
-    crew = FakeCrew(store)
-    run(plan, store, crew)
-    assert crew.given == [victim.label]
+    workers = FakeWorkers(store)
+    run(plan, store, workers)
+    assert workers.given == [victim.label]
     assert store.intact(victim.key)
 
 
@@ -241,71 +248,71 @@ def test_a_job_that_another_process_holds_is_left_to_it(store: Store) -> None:
     assert lease is not None
     release, looks = lease.release, []
 
-    class Elsewhere(FakeCrew):
-        """While this crew waits for work, the other process ends its job."""
+    class Elsewhere(FakeWorkers):
+        """While this workers waits for work, the other process ends its job."""
 
         @property
-        def room(self) -> int:
+        def free_slots(self) -> int:
             looks.append(1)
             if len(looks) == 40:
-                order = dataclasses.replace(_order(held), keep_weights=True)
+                payload = dataclasses.replace(_payload(held), keep_weights=True)
                 self.store.save_weights(held.key, write)
-                self.store.save(result(order), {"file": b"theirs"})
+                self.store.save(result(payload), {"file": b"theirs"})
                 release()
-            return super().room
+            return super().free_slots
 
-    crew = Elsewhere(store)
-    report = run(plan, store, crew)
-    assert held.label not in crew.given
-    assert sorted(crew.given) == sorted(job.label for job in plan.jobs[1:])
+    workers = Elsewhere(store)
+    summary = run(plan, store, workers)
+    assert held.label not in workers.given
+    assert sorted(workers.given) == sorted(job.label for job in plan.jobs[1:])
     assert store.file(held.key, "file").read_bytes() == b"theirs"
-    assert len(report.done) == len(plan.jobs)
+    assert len(summary.done) == len(plan.jobs)
 
 
 def test_a_job_that_somebody_has_taken_over_is_left_to_them(store: Store) -> None:
     plan = plan_of()
     taken = plan.jobs[0]
 
-    class Silent(FakeCrew):
+    class Silent(FakeWorkers):
         """Another process takes its first job for a dead one's, and ends it."""
 
         theirs: Lease | None = None
 
-        def do(self, order: Order, news: News) -> None:
-            if order.key == taken.key and self.theirs is None:
+        def do(self, payload: Payload, events: JobEvents) -> None:
+            if payload.key == taken.key and self.theirs is None:
                 (store.folder / "leases" / f"{taken.key}.json").unlink()
                 self.theirs = store.claim(taken.key)
-                super().do(order, news)
+                super().do(payload, events)
                 assert not store.has(taken.key)
                 store.save_weights(taken.key, write)
-                store.save(result(order), {"file": b"theirs"})
+                store.save(result(payload), {"file": b"theirs"})
                 assert store.holder(taken.key)
                 self.theirs.release()  # type: ignore[union-attr]
             else:
-                super().do(order, news)
+                super().do(payload, events)
 
-    crew = Silent(store)
-    report = run(plan, store, crew)
-    assert sorted(crew.given) == sorted(job.label for job in plan.jobs)
+    workers = Silent(store)
+    summary = run(plan, store, workers)
+    assert sorted(workers.given) == sorted(job.label for job in plan.jobs)
     assert store.file(taken.key, "file").read_bytes() == b"theirs"
-    assert len(report.done) == len(plan.jobs)
-    assert not report.failed
+    assert len(summary.done) == len(plan.jobs)
+    assert not summary.failed
 
 
 def test_weights_that_another_run_reads_stay_until_it_has_ended(store: Store) -> None:
     plan = plan_of()
     dense = plan.jobs[0]
     with store.announce([dense.key]):
-        run(plan, store, FakeCrew(store))
+        run(plan, store, FakeWorkers(store))
         assert [job.key for job in plan.jobs if store.weights(job.key)] == [dense.key]
         assert store.collect()["weights"] == 0
         for part in ("results", "weights"):
             shutil.rmtree(store.folder / part)
-        run(plan, store, FakeCrew(store))
+        run(plan, store, FakeWorkers(store))
         assert store.weights(dense.key)
     victim = plan.jobs[-1]
     store.remove(victim.key)
-    run(plan, store, FakeCrew(store))
+    run(plan, store, FakeWorkers(store))
     assert not any(store.weights(job.key) for job in plan.jobs)
 
 
@@ -315,31 +322,31 @@ def test_tidying_leaves_a_running_plan_the_weights_that_it_reads(store: Store) -
     plan, early = Plan.of(search.trainings.values()), search.early
     there = []
 
-    class Tidy(FakeCrew):
-        def give(self, order: Order, news: News) -> None:
+    class Tidy(FakeWorkers):
+        def submit(self, payload: Payload, events: JobEvents) -> None:
             store.collect()
             there.append(store.weights(early.key) is not None)
-            super().give(order, news)
+            super().submit(payload, events)
 
-    crew = Tidy(store)
-    run(plan, store, crew)
-    assert sorted(crew.given) == sorted(job.label for job in plan.jobs)
+    workers = Tidy(store)
+    run(plan, store, workers)
+    assert sorted(workers.given) == sorted(job.label for job in plan.jobs)
     assert True in there
     store.save_weights(early.key, write)
     assert store.collect()["weights"] == 1
     assert not list((store.folder / "leases").iterdir())
 
 
-def _order(job: object) -> Order:
-    from tombola.lab.run.payload import order_of
+def _payload(job: object) -> Payload:
+    from tombola.lab.run.payload import payload_for
     from tombola.plan.job import Job
 
     assert isinstance(job, Job)
-    return order_of(job, keep_weights=False, threads=1, processes=1)
+    return payload_for(job, keep_weights=False, threads=1, processes=1)
 
 
 def test_an_order_survives_a_pipe() -> None:
     for job in plan_of().jobs:
-        order = _order(job)
-        assert Order.from_json(order.to_json()) == order
-        assert order.parents == {role: parent.key for role, parent in job.parents.items()}
+        payload = _payload(job)
+        assert Payload.from_json(payload.to_json()) == payload
+        assert payload.parents == {role: parent.key for role, parent in job.parents.items()}

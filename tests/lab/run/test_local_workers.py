@@ -18,12 +18,12 @@ import pytest
 from tombola.base.errors import TombolaError
 from tombola.base.specs import LabSpec
 from tombola.lab.planfile.plan_file import expand, read_plan
-from tombola.lab.run.engine import Watch
-from tombola.lab.run.local_workers import Pool, _launch, work
-from tombola.lab.run.payload import order_of
-from tombola.lab.run.run import run
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.local_workers import ProcessPool, _launch, work
+from tombola.lab.run.payload import payload_for
+from tombola.lab.run.runner import run_plan
 from tombola.lab.store.damage import damage_in
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan
@@ -57,10 +57,10 @@ def plan(plan_file: Path) -> Plan:
     )
 
 
-def done(plan: Plan, folder: Path, watch: Watch | None = None, **options: Any) -> Store:
+def done(plan: Plan, folder: Path, callback: RunCallback | None = None, **options: Any) -> Store:
     lab = LabSpec(store=str(folder), **{"threads": 1, **options})
-    store, report = run(plan, lab, watch or Watch())
-    for _, error in report.failed:
+    store, summary = run_plan(plan, lab, callback or RunCallback())
+    for _, error in summary.failed:
         raise error
     return store
 
@@ -81,7 +81,7 @@ def alone(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     return bits(plan, done(plan, tmp_path_factory.mktemp("alone") / "store"))
 
 
-class Killer(Watch):
+class Killer(RunCallback):
     """Kills each worker that it meets at the second step of some job, once."""
 
     def __init__(self) -> None:
@@ -122,8 +122,8 @@ def test_a_job_that_kills_every_worker_fails_with_a_reason(
     store = Store(tmp_path / "store")
     from tombola.lab.run.engine import execute
 
-    report = execute(one, store, Pool(store, 2), Watch(), threads=1)
-    ((_, error),) = report.failed
+    summary = execute(one, store, ProcessPool(store, 2), RunCallback(), threads=1)
+    ((_, error),) = summary.failed
     assert "got 3 that died of exit status 7" in str(error)
 
 
@@ -157,15 +157,15 @@ def test_a_worker_that_died_before_its_order_is_replaced(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tombola.lab.run.local_workers.work", _answer)
-    pool, news = Pool(Store(tmp_path / "store"), 1), Listener()
-    order = order_of(plan.jobs[0], keep_weights=False, threads=1, processes=1)
+    pool, events = ProcessPool(Store(tmp_path / "store"), 1), Listener()
+    payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=1)
     hand = pool._hire()
     hand.process.kill()
     hand.process.join()
-    pool.give(order, news)
-    while not news.ended:
-        pool.wait(60, news)
-    assert (news.ended, news.errors, pool.room) == ([order.key], [], 1)
+    pool.submit(payload, events)
+    while not events.ended:
+        pool.wait(60, events)
+    assert (events.ended, events.errors, pool.free_slots) == ([payload.key], [], 1)
     pool.close()
 
 
@@ -175,11 +175,11 @@ def test_without_room_for_another_process_one_line_says_so(
     def refuse(_: object) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    pool = Pool(Store(tmp_path / "store"), 2)
+    pool = ProcessPool(Store(tmp_path / "store"), 2)
     monkeypatch.setattr(pool._context.Process, "start", refuse)
-    order = order_of(plan.jobs[0], keep_weights=False, threads=1, processes=1)
+    payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=1)
     with pytest.raises(TombolaError, match=r"got: Resource .* unavailable\. Take fewer --workers"):
-        pool.give(order, Listener())
+        pool.submit(payload, Listener())
 
 
 def _work_with_ranks(pipe: Any, folder: str, ranks: str) -> None:
@@ -200,7 +200,7 @@ def test_a_worker_that_is_ended_ends_the_processes_of_its_training(
     words = (theirs, str(tmp_path / "store"), str(ranks))
     worker = context.Process(target=_work_with_ranks, args=words)
     worker.start()
-    ours.send(order_of(plan.jobs[0], keep_weights=False, threads=1, processes=2).to_json())
+    ours.send(payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=2).to_json())
     while not started.exists():
         assert worker.is_alive()
         time.sleep(0.05)
@@ -216,9 +216,9 @@ def test_an_order_for_elsewhere_has_full_paths(
     monkeypatch.chdir(tmp_path)
     for place in ("models/mine", "rows", "mini"):
         Path(place).mkdir(parents=True)
-    order = order_of(plan.jobs[0], keep_weights=False, threads=1, processes=1)
-    task = dataclasses.replace(Task.from_json(order.task), data="rows").to_json()
-    near = dataclasses.replace(order, model="models/mine", folder="rows", task=task)
+    payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=1)
+    task = dataclasses.replace(Task.from_json(payload.task), data="rows").to_json()
+    near = dataclasses.replace(payload, model="models/mine", folder="rows", task=task)
     far = near.anywhere()
     assert (far.model, far.folder) == (str(tmp_path / "models/mine"), str(tmp_path / "rows"))
     assert Task.from_json(far.task).data == str(tmp_path / "rows")
@@ -245,14 +245,14 @@ def test_a_worker_whose_job_was_taken_over_is_ended(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tombola.lab.run.local_workers.work", _tell)
-    pool = Pool(Store(tmp_path / "store"), 1)
-    pool.give(order_of(plan.jobs[0], keep_weights=False, threads=1, processes=1), Deaf())
+    pool = ProcessPool(Store(tmp_path / "store"), 1)
+    pool.submit(payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=1), Deaf())
     (worker,) = multiprocessing.active_children()
-    assert pool.room == 0
+    assert pool.free_slots == 0
     deadline = time.monotonic() + 60
-    while not pool.room and time.monotonic() < deadline:
+    while not pool.free_slots and time.monotonic() < deadline:
         pool.wait(0.1, Deaf())
-    assert pool.room == 1
+    assert pool.free_slots == 1
     assert not worker.is_alive()
     pool.close()
 
@@ -287,10 +287,10 @@ def test_ranks_may_complain_as_much_as_they_like(
     )
     loud.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(loud))
-    order = order_of(plan.jobs[0], keep_weights=False, threads=1, processes=2)
+    payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=2)
     steps: list[tuple[int, int]] = []
     with pytest.raises(TombolaError, match="got exit status 3: the last line"):
-        _launch(order, Store(tmp_path / "store"), lambda *step: steps.append(step))
+        _launch(payload, Store(tmp_path / "store"), lambda *step: steps.append(step))
     assert steps == [(1, 2)]
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import ImpSpec, LabSpec, TrainSpec
-from tombola.lab.run.engine import Report, Watch, execute
-from tombola.lab.run.run import run
-from tombola.lab.store.store import Store
+from tombola.lab.run.engine import RunCallback, RunSummary, execute
+from tombola.lab.run.runner import run_plan
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.plan import Plan, imp
 from tombola.tasks.task import load_task
@@ -22,7 +22,7 @@ from tombola.tasks.task import load_task
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
 
-from tombola.lab.run.ray_workers import Cluster  # noqa: E402
+from tombola.lab.run.ray_workers import RayCluster  # noqa: E402
 
 RECIPE = TrainSpec(epochs=2, batch_size=16, learning_rate=1e-2, max_length=30)
 
@@ -51,35 +51,35 @@ def bits(plan: Plan, store: Store) -> list[Any]:
 @pytest.fixture(scope="module")
 def alone(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     folder = tmp_path_factory.mktemp("alone") / "store"
-    store, report = run(plan, LabSpec(store=str(folder), threads=1), Watch())
-    assert not report.failed
+    store, summary = run_plan(plan, LabSpec(store=str(folder), threads=1), RunCallback())
+    assert not summary.failed
     return bits(plan, store)
 
 
 def test_the_engine_ray_makes_the_same_bits(plan: Plan, alone: list[Any], tmp_path: Path) -> None:
     lab = LabSpec(store=str(tmp_path / "s"), threads=1, engine="ray", workers=2)
-    store, report = run(plan, lab, Watch())
-    assert not report.failed
+    store, summary = run_plan(plan, lab, RunCallback())
+    assert not summary.failed
     assert bits(plan, store) == alone
 
 
-class Blind(Cluster):
+class Blind(RayCluster):
     """Its workers don't see the store."""
 
     def _place(self) -> tuple[str, str]:
         return "/nowhere/at/all", "token"
 
 
-def on(crew: Cluster, plan: Plan) -> Report:
-    return execute(plan, crew.store, crew, Watch(), threads=1)
+def on(workers: RayCluster, plan: Plan) -> RunSummary:
+    return execute(plan, workers.store, workers, RunCallback(), threads=1)
 
 
 def test_workers_without_the_store_are_sent_what_they_read(
     plan: Plan, alone: list[Any], tmp_path: Path
 ) -> None:
     store = Store(tmp_path / "s")
-    report = on(Blind(store, address="", workers=2, cores=1, gpus=0), plan)
-    assert not report.failed
+    summary = on(Blind(store, address="", workers=2, cores=1, gpus=0), plan)
+    assert not summary.failed
     assert bits(plan, store) == alone
     assert not any(store.weights(job.key) for job in plan.jobs)
 
@@ -102,11 +102,11 @@ def test_a_job_whose_worker_is_killed_is_done_again(
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     try:
-        report = on(Cluster(store, address="", workers=1, cores=1, gpus=0), plan)
+        summary = on(RayCluster(store, address="", workers=1, cores=1, gpus=0), plan)
         assert killed.is_set()
     finally:
         killed.set()
-    assert not report.failed
+    assert not summary.failed
     assert bits(plan, store) == alone
 
 
@@ -121,4 +121,4 @@ def test_a_cluster_that_is_not_there_is_told(plan: Plan, tmp_path: Path) -> None
     ray.shutdown()
     lab = LabSpec(store=str(tmp_path / "s"), engine="ray", ray_address="127.0.0.1:1")
     with pytest.raises(SpecError, match=r"expected a Ray cluster at 127\.0\.0\.1:1, got: "):
-        run(plan, lab, Watch())
+        run_plan(plan, lab, RunCallback())

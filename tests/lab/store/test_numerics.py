@@ -10,11 +10,11 @@ from helpers import Cli
 from tombola.base.errors import OutputError
 from tombola.base.specs import LabSpec
 from tombola.lab.planfile.plan_file import expand, read_plan
-from tombola.lab.run.engine import Watch
-from tombola.lab.run.run import run
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.runner import run_plan
 from tombola.lab.store.damage import damage_in
 from tombola.lab.store.numerics import environment, numerics_digest
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan
@@ -46,7 +46,7 @@ def plan(plan_file: Path) -> Plan:
     )
 
 
-class Rival(Watch):
+class Rival(RunCallback):
     """Saves the last training of a plan at a moment, as an engine with two threads would."""
 
     def __init__(self, plan: Plan, store: Store, moment: str) -> None:
@@ -78,7 +78,7 @@ def test_a_training_next_to_others_of_its_plan_in_another_arithmetic_is_not_kept
     folder = tmp_path / "store"
     store = Store(folder)
     with pytest.raises(OutputError, match=r"threads 2\b.*threads 1\b.*forget --numerics") as error:
-        run(plan, LabSpec(store=str(folder), threads=1), Rival(plan, store, moment))
+        run_plan(plan, LabSpec(store=str(folder), threads=1), Rival(plan, store, moment))
     told = str(error.value)
     assert "\n" not in told
     first = plan.jobs[0].key
@@ -93,8 +93,8 @@ def test_a_training_next_to_others_of_its_plan_in_another_arithmetic_is_not_kept
     assert store.has(plan.jobs[-1].key)
     assert cli("store", "forget", "--numerics", numerics_digest(TWO)[:8], *where)[0] == 0
     assert not store.has(plan.jobs[-1].key)
-    _, report = run(plan, LabSpec(store=str(folder), threads=1), Watch())
-    assert len(report.done) == 3
+    _, summary = run_plan(plan, LabSpec(store=str(folder), threads=1), RunCallback())
+    assert len(summary.done) == 3
     assert {one.numerics["threads"] for one in map(store.read, store.keys()) if one} == {1}
 
 

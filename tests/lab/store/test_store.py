@@ -19,7 +19,7 @@ from tombola.base import specs
 from tombola.base.errors import OutputError
 from tombola.lab.store.damage import damage_in
 from tombola.lab.store.process import Process
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
 
 FILES = {"mask.safetensors": b"\x00\x01\x02" * 50, "shapes.json": b"{}"}
@@ -653,6 +653,6 @@ def test_collecting_an_empty_store_frees_nothing(store: Store) -> None:
 
 def test_the_store_needs_no_heavy_library() -> None:
     heavy = {"torch", "numpy", "transformers", "safetensors"}
-    code = f"import sys, tombola.lab.store.store; print(*{heavy} & sys.modules.keys())"
+    code = f"import sys, tombola.lab.store.result_store; print(*{heavy} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"

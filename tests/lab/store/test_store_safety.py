@@ -16,7 +16,7 @@ from tombola.base.errors import DataError, OutputError, TombolaError
 from tombola.base.folders import write_bytes, write_folder
 from tombola.lab.store.damage import damage_in
 from tombola.lab.store.lease import sweep
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import damaged_fingerprints
 from tombola.tasks.data.utf8 import read_text
 from tombola.ticket.imported import read_foreign

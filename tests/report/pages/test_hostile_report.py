@@ -210,7 +210,7 @@ def test_a_plan_of_hostile_names_is_shown_and_never_obeyed(tmp_path: Path, cli: 
         f"  {name}: {{kind: dense}}\n",
         encoding="utf-8",
     )
-    from tombola.lab.store.store import Store
+    from tombola.lab.store.result_store import Store
 
     Store(tmp_path / "store")
     status, _, told = cli("report", plan, "--store", tmp_path / "store", "--output", "x.html")

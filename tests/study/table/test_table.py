@@ -16,7 +16,7 @@ from helpers import subject
 from tombola.base.errors import SpecError
 from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.store.artifacts import keep_mask
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan, one_shot
 from tombola.study.table.export import export

@@ -19,9 +19,9 @@ from tombola.base.specs import LabSpec
 from tombola.lab import tuning
 from tombola.lab.options import evaluate_options
 from tombola.lab.planfile.plan_file import expand, read_plan
-from tombola.lab.run.engine import Watch
-from tombola.lab.run.run import run
-from tombola.lab.store.store import Store
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.runner import run_plan
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.lab.ticket_origin import Origin
 from tombola.study.table.table import rows
@@ -163,7 +163,7 @@ def test_a_plan_s_own_tasks_have_the_rule_s_margin(tiny: Path, films: Path, tmp_
     assert [job.kind for job in plan.jobs].count("score") == 1
     kept = Store(tmp_path / "store")
     assert {row.margin for row in rows(plan, kept)} == {1.0}
-    run(plan, LabSpec(store=str(kept.folder)), Watch())
+    run_plan(plan, LabSpec(store=str(kept.folder)), RunCallback())
     (points,) = margins(plan, kept).values()
     (scored,) = [kept.read(job.key) for job in plan.jobs if job.kind == "score"]
     assert scored is not None

@@ -9,9 +9,9 @@ from rich.console import Console
 from tombola.cli.show.grid import Grid
 from tombola.cli.show.screen import say
 from tombola.cli.show.search import percent, score
-from tombola.lab.run.cost import Estimate, remaining
-from tombola.lab.run.engine import Report, left_of
-from tombola.lab.store.store import Store
+from tombola.lab.run.cost_estimate import CostEstimate, remaining_seconds
+from tombola.lab.run.engine import RunSummary, outstanding
+from tombola.lab.store.result_store import Store
 from tombola.plan.plan import Plan
 from tombola.study.table.table import groups, rows, texts_read
 from tombola.tasks.input_counts import InputCounts
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-def show_estimate(found: Estimate, console: Console) -> None:
+def show_estimate(found: CostEstimate, console: Console) -> None:
     """What a plan consists of and what it will take."""
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.kinds.items()))
     lines = {
@@ -85,30 +85,30 @@ def show_remarks(plan: Plan, store: Store, console: Console) -> None:
 
 
 def show_report(
-    report: Report, console: Console, *, kept: int, seconds: float, command: str
+    summary: RunSummary, console: Console, *, kept: int, seconds: float, command: str
 ) -> None:
     """What was done; what has failed and why, what wasn't tried for that, and how to try again."""
-    took = "" if not report.done else f" in {_duration(seconds)}"
-    say(console, f"{len(report.done)} jobs done{took}, {kept} kept from before")
-    for job, error in report.failed:
+    took = "" if not summary.done else f" in {_duration(seconds)}"
+    say(console, f"{len(summary.done)} jobs done{took}, {kept} kept from before")
+    for job, error in summary.failed:
         say(console, ("failed", "red"), f" {job.label}: {error}")
-    if report.stopped:
+    if summary.stopped:
         say(
             console,
-            f"{len(report.stopped)} jobs can't be done: they go on from trainings that diverged. "
+            f"{len(summary.stopped)} jobs can't be done: they go on from trainings that diverged. "
             "A lower learning rate may help.",
         )
-    if report.failed:
+    if summary.failed:
         say(
             console,
-            f"{len(report.blocked)} jobs that depend on them were not tried. What is done is kept: "
+            f"{len(summary.blocked)} jobs that depend on them were not tried. Results are kept: "
             f"`{command}` tries the rest again.",
         )
 
 
 def show_status(plan: Plan, store: Store, console: Console) -> None:
     """What came so far, which jobs are running, and how many are left."""
-    todo, halted = left_of(plan, store)
+    todo, halted = outstanding(plan, store)
     running = {job: holder for job in plan.jobs if (holder := store.holder(job.key))}
     show_cells(plan, store, console)
     for job, holder in running.items():
@@ -117,7 +117,7 @@ def show_status(plan: Plan, store: Store, console: Console) -> None:
         place = f"{holder['host']}, process {holder['pid']}"
         say(console, f"running  {job.label}: {steps} ({place})")
     done = sum(store.intact(job.key) for job in plan.jobs)  # some are trained again for weights
-    left = remaining(plan, store, todo) if done and todo else None
+    left = remaining_seconds(plan, store, todo) if done and todo else None
     work = "" if left is None else f", about {_duration(left)} of work left"
     lost = f", {len(halted)} can't be done after a training that diverged" * bool(halted)
     say(console, f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running{lost}{work}")

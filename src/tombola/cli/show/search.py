@@ -19,8 +19,8 @@ from tombola.base.folders import directory_size
 from tombola.base.text import printable
 from tombola.cli.show.grid import Grid, show_rows
 from tombola.cli.show.screen import say
-from tombola.lab.run.engine import Watch
-from tombola.lab.store.store import Result
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.store.result_store import Result
 from tombola.plan.job import Job, Subject
 from tombola.tasks.input_counts import InputCounts
 
@@ -40,7 +40,7 @@ LABEL = 36
 """Columns of the label next to a progress bar."""
 
 
-class Live(Watch):
+class Live(RunCallback):
     """A progress bar over all steps, and a line for each training that ends."""
 
     def __init__(self, console: Console) -> None:

@@ -35,7 +35,7 @@ def run(options: Namespace) -> int:
     from tombola.cli.show.runs import show_cells, show_estimate, show_remarks, show_report
     from tombola.cli.show.screen import say, screen
     from tombola.cli.show.search import recipe_line
-    from tombola.lab.store.store import Store
+    from tombola.lab.store.result_store import Store
 
     console, lab = screen(options.json), lab_of(options)
     plan, known = plan_of(options)
@@ -46,21 +46,21 @@ def run(options: Namespace) -> int:
     for line in dict.fromkeys(recipe_line(cell.yardstick.subject) for cell in plan.cells):
         say(console, line)
     if options.dry_run:
-        from tombola.lab.run.cost import estimate
-        from tombola.lab.run.run import threads_of
+        from tombola.lab.run.cost_estimate import estimate_cost
+        from tombola.lab.run.runner import threads_of
 
         workers, threads = max(lab.workers, 1), threads_of(lab)
-        found = estimate(plan, kept, workers=workers, threads=threads)
+        found = estimate_cost(plan, kept, workers=workers, threads=threads)
         if not write_json(options.json, dataclasses.asdict(found)):
             show_estimate(found, console)
         return 0
 
     from tombola.cli.show.search import Live
-    from tombola.lab.run.run import run as run_plan
+    from tombola.lab.run.runner import run_plan
 
     began = time.monotonic()
     with Live(console) as live:
-        _, report = run_plan(plan, lab, live)
+        _, summary = run_plan(plan, lab, live)
     from tombola.study.table.table import rows
 
     table = [row.to_json() for row in rows(plan, kept, Path(options.plan).stem)]
@@ -68,13 +68,13 @@ def run(options: Namespace) -> int:
         show_cells(plan, kept, console)
     show_remarks(plan, kept, console)
     show_report(
-        report,
+        summary,
         console,
-        kept=len(plan.jobs) - report.counted,
+        kept=len(plan.jobs) - summary.counted,
         seconds=time.monotonic() - began,
         command=command("run", options, *LabSpec.__dataclass_fields__),
     )
-    return 1 if report.failed else 0
+    return 1 if summary.failed else 0
 
 
 def status_flags(parser: Parser) -> None:

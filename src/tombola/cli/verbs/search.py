@@ -38,7 +38,7 @@ def find(options: Namespace) -> int:
 
     console = screen(options.json)
     with Live(console) as live:
-        found = api.find(watch=live, **knobs)
+        found = api.find(callback=live, **knobs)
     if not write_json(options.json, found.to_json()):
         example = EXAMPLE.format(ticket=found.ticket, model=found.model)
         show_found(found.to_json(), console, example=example)
@@ -60,7 +60,7 @@ def evaluate(options: Namespace) -> None:
 
     console, knobs = screen(options.json), _knobs(options)
     with Live(console) as live:
-        evaluated = api.evaluate(watch=live, **knobs)
+        evaluated = api.evaluate(callback=live, **knobs)
     if not write_json(options.json, evaluated.to_json()):
         show_evaluated(evaluated.to_json(), console)
 

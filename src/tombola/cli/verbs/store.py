@@ -85,7 +85,7 @@ def _verify(kept: Any, options: Namespace, console: Any) -> int:
 def _forget(kept: Any, options: Namespace, console: Any) -> None:
     """Take results out, or list them; and say what was made from them."""
     from tombola.cli.show.screen import say
-    from tombola.lab.store.forget import chosen, dependants, forget, made_with
+    from tombola.lab.store.deletion import chosen, dependants, forget, made_with
 
     if bool(options.keys) == (options.numerics is not None):
         raise SpecError(

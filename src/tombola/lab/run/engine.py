@@ -5,20 +5,29 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tombola.base.errors import OutputError, TombolaError
-from tombola.lab.run.diverged import stopped
-from tombola.lab.run.payload import Order, order_of
+from tombola.lab.run.payload import Payload, payload_for
+from tombola.lab.run.stopped_jobs import stopped
 from tombola.lab.store.lease import Lease
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job, Subject
 from tombola.plan.plan import Plan
 
-__all__ = ["Crew", "News", "Report", "TakenOverError", "Watch", "execute", "left_of", "missing"]
+__all__ = [
+    "JobEvents",
+    "RunCallback",
+    "RunSummary",
+    "TakenOverError",
+    "Workers",
+    "execute",
+    "missing",
+    "outstanding",
+]
 
 PAUSE = 0.2
 """Seconds between two looks at jobs that another process holds."""
 
 
-class Watch:
+class RunCallback:
     """Somebody who is told how a plan goes; this one keeps it to himself."""
 
     def subject(self, subject: Subject) -> None:
@@ -44,8 +53,8 @@ class TakenOverError(Exception):
     """Ends the work on a job that another process has taken over."""
 
 
-class News(Protocol):
-    """What a crew calls while it works."""
+class JobEvents(Protocol):
+    """What `Workers` calls while a job is done."""
 
     def step(self, key: str, done: int, steps: int) -> bool:
         """An optimizer step of a job is done; whether to go on, and say more of it."""
@@ -57,17 +66,17 @@ class News(Protocol):
         """A job has failed."""
 
 
-class Crew(Protocol):
+class Workers(Protocol):
     """Those who do the jobs: this process, some beside it, or a cluster."""
 
     @property
-    def room(self) -> int:
-        """How many more orders they take now."""
+    def free_slots(self) -> int:
+        """How many more payloads they take now."""
 
-    def give(self, order: Order, news: News) -> None:
-        """Hand over an order; it may be done when this returns, or later."""
+    def submit(self, payload: Payload, events: JobEvents) -> None:
+        """Hand over a payload; it may be done when this returns, or later."""
 
-    def wait(self, seconds: float, news: News) -> None:
+    def wait(self, seconds: float, events: JobEvents) -> None:
         """Wait until something is done, at most so long."""
 
     def close(self) -> None:
@@ -75,7 +84,7 @@ class Crew(Protocol):
 
 
 @dataclass
-class Report:
+class RunSummary:
     """How a plan ended."""
 
     done: list[Job] = field(default_factory=list)
@@ -95,10 +104,10 @@ class Report:
 def missing(plan: Plan, store: Store) -> set[str]:
     """Keys of the jobs to be done: results that the store lacks or that are damaged, and trainings
     whose weights are needed again; those that go on from a training that diverged can't be done."""
-    return left_of(plan, store)[0]
+    return outstanding(plan, store)[0]
 
 
-def left_of(plan: Plan, store: Store) -> tuple[set[str], dict[str, Job]]:
+def outstanding(plan: Plan, store: Store) -> tuple[set[str], dict[str, Job]]:
     """Keys of the jobs to be done, and of those that can't be, with the training that diverged."""
     todo = {job.key for job in plan.jobs if not store.intact(job.key)}
     halted = stopped(plan.jobs, store, todo)
@@ -110,15 +119,21 @@ def left_of(plan: Plan, store: Store) -> tuple[set[str], dict[str, Job]]:
 
 
 def execute(
-    plan: Plan, store: Store, crew: Crew, watch: Watch, *, threads: int, processes: int = 1
-) -> Report:
+    plan: Plan,
+    store: Store,
+    workers: Workers,
+    callback: RunCallback,
+    *,
+    threads: int,
+    processes: int = 1,
+) -> RunSummary:
     """Do every job of a plan that the store lacks.
 
     Args:
         plan: what is wanted.
         store: what is there, and where results go.
-        crew: who does the jobs.
-        watch: told how it goes.
+        workers: who does the jobs.
+        callback: told how it goes.
         threads: of each process of a job.
         processes: that share the batches of one training.
 
@@ -126,31 +141,31 @@ def execute(
     Raises: OutputError, if the disk refuses: then nothing more can be kept.
     """
     with store.announce(job.key for job in plan.jobs if plan.readers(job)) as reading:
-        todo, halted = left_of(plan, store)
-        run = _Run(plan, store, watch, todo, threads, processes, reading)
-        run.report.stopped = halted
-        watch.plan([j for j in plan.jobs if j.key in run.todo], run.kept())
+        todo, halted = outstanding(plan, store)
+        run = _Run(plan, store, callback, todo, threads, processes, reading)
+        run.summary.stopped = halted
+        callback.plan([j for j in plan.jobs if j.key in run.todo], run.kept())
         try:
             while run.todo:
-                run.hand_out(crew)
+                run.submit_ready(workers)
                 if run.leases:
-                    crew.wait(PAUSE, run)
+                    workers.wait(PAUSE, run)
                 elif run.todo:
                     time.sleep(PAUSE)
         finally:
-            crew.close()
+            workers.close()
             run.release()
         run.tidy()
-    return run.report
+    return run.summary
 
 
 @dataclass
 class _Run:
-    """The state of one execution; a `News` for the crew."""
+    """The state of one execution; a `JobEvents` for the workers."""
 
     plan: Plan
     store: Store
-    watch: Watch
+    callback: RunCallback
     todo: set[str]
     """Keys of the jobs that are to be done or in work."""
     threads: int
@@ -159,7 +174,7 @@ class _Run:
     """Says that this run is alive, and which weights it reads."""
     leases: dict[str, Lease] = field(default_factory=dict)
     """Of the jobs in work."""
-    report: Report = field(default_factory=Report)
+    summary: RunSummary = field(default_factory=RunSummary)
 
     def __post_init__(self) -> None:
         self.by_key = {job.key: job for job in self.plan.jobs}
@@ -167,21 +182,21 @@ class _Run:
 
     def kept(self) -> list[Job]:
         """The jobs whose results are there."""
-        left = self.todo | self.report.stopped.keys()
+        left = self.todo | self.summary.stopped.keys()
         return [job for job in self.plan.jobs if job.key not in left]
 
-    def hand_out(self, crew: Crew) -> None:
-        """Give the crew as many orders as it takes, as far as they are ready."""
+    def submit_ready(self, workers: Workers) -> None:
+        """Submit jobs whose parents are done, as many as the workers take."""
         for job in self.plan.jobs:
-            if not crew.room:
+            if not workers.free_slots:
                 return
             if job.key in self.todo and job.key not in self.leases and self._ready(job):
-                self._hand_out(job, crew)
+                self._submit(job, workers)
 
     def _ready(self, job: Job) -> bool:
         return not any(parent.key in self.todo for parent in job.parents.values())
 
-    def _hand_out(self, job: Job, crew: Crew) -> None:
+    def _submit(self, job: Job, workers: Workers) -> None:
         if self._complete(job):  # another process was faster
             self._finish(job)
             return
@@ -198,15 +213,15 @@ class _Run:
             return
         if self.store.has(job.key) and not self.store.intact(job.key):
             self.store.remove(job.key)
-        self.watch.start(job)
-        order = order_of(
+        self.callback.start(job)
+        payload = payload_for(
             job,
             keep_weights=bool(self._readers(job)),
             threads=self.threads,
             processes=self.processes,
             peers=self.trainings,
         )
-        crew.give(order, self)
+        workers.submit(payload, self)
 
     def _readers(self, job: Job) -> list[Job]:
         """The jobs to come that read the weights of this one."""
@@ -228,7 +243,7 @@ class _Run:
         if lease.lost:  # this process was silent too long; the job stays in todo until they end it
             self.leases.pop(key).release()
             return False
-        self.watch.step(self.by_key[key], done, steps)
+        self.callback.step(self.by_key[key], done, steps)
         return True
 
     def done(self, key: str) -> None:
@@ -240,14 +255,14 @@ class _Run:
         if result is None:
             raise OutputError(f"expected the result of {job.label} in the store, got none.")
         self.todo.discard(job.key)
-        self.report.done.append(job)
+        self.summary.done.append(job)
         if result.diverged:
-            self.report.stopped |= stopped(self.plan.jobs, self.store, self.todo)
-            self.todo -= self.report.stopped.keys()
+            self.summary.stopped |= stopped(self.plan.jobs, self.store, self.todo)
+            self.todo -= self.summary.stopped.keys()
         for parent in (*job.reads_weights, job):
             if parent.kind == "train" and not self._readers(parent):
                 self._drop_weights(parent)
-        self.watch.finish(job, result)
+        self.callback.finish(job, result)
 
     def _drop_weights(self, job: Job) -> None:
         """Remove the weights of a training, unless another run reads them."""
@@ -262,18 +277,18 @@ class _Run:
                 self._drop_weights(job)
 
     def _to_come(self, job: Job) -> bool:
-        return job.key not in self.report.stopped and not self.store.intact(job.key)
+        return job.key not in self.summary.stopped and not self.store.intact(job.key)
 
     def failed(self, key: str, error: Exception) -> None:
         self.leases.pop(key).release()
         if isinstance(error, OutputError):
             raise error
         job = self.by_key[key]
-        self.report.failed.append((job, error))
+        self.summary.failed.append((job, error))
         blocked = self._descendants(key)
-        self.report.blocked += [j for j in self.plan.jobs if j.key in blocked & self.todo]
+        self.summary.blocked += [j for j in self.plan.jobs if j.key in blocked & self.todo]
         self.todo -= {key, *blocked}
-        self.watch.fail(job, _reason(error))
+        self.callback.fail(job, _reason(error))
 
     def _descendants(self, key: str) -> set[str]:
         found = {key}

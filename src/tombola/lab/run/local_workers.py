@@ -14,42 +14,42 @@ from typing import Any
 
 import tombola.base.errors
 from tombola.base.errors import TombolaError
-from tombola.lab.run.engine import News, TakenOverError
-from tombola.lab.run.payload import Order
-from tombola.lab.store.store import Store
+from tombola.lab.run.engine import JobEvents, TakenOverError
+from tombola.lab.run.payload import Payload
+from tombola.lab.store.result_store import Store
 
-__all__ = ["Alone", "Pool", "revive", "work"]
+__all__ = ["ProcessPool", "ThisProcess", "revive", "work"]
 
 TRIES = 3
 """How often a job is begun whose worker dies under it."""
 
 
-class Alone:
-    """A crew of one: jobs are done in this process, one after another."""
+class ThisProcess:
+    """Does the jobs in this process, one after another."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self._worker: Worker | None = None
-        self.room = 1
+        self.free_slots = 1
 
-    def give(self, order: Order, news: News) -> None:
+    def submit(self, payload: Payload, events: JobEvents) -> None:
         """Do a job."""
         self._worker = self._worker or Worker(self.store)
 
         def step(done: int, steps: int) -> None:
-            if not news.step(order.key, done, steps):
+            if not events.step(payload.key, done, steps):
                 raise TakenOverError
 
         try:
-            self._worker.do(order, step)
+            self._worker.do(payload, step)
         except TakenOverError:
             return
         except Exception as error:
-            news.failed(order.key, error)
+            events.failed(payload.key, error)
         else:
-            news.done(order.key)
+            events.done(payload.key)
 
-    def wait(self, seconds: float, news: News) -> None:
+    def wait(self, seconds: float, events: JobEvents) -> None:
         """Nothing is ever left to wait for."""
 
     def close(self) -> None:
@@ -60,18 +60,18 @@ class Worker:
     """Does one job after another, and keeps the network that it has loaded."""
 
     def __init__(self, store: Store) -> None:
-        from tombola.lab.run.workspace import Benches
+        from tombola.lab.run.workspace import WorkspaceCache
 
-        self.store, self.benches = store, Benches()
+        self.store, self.workspaces = store, WorkspaceCache()
 
-    def do(self, order: Order, step: Callable[[int, int], None]) -> None:
-        """Do a job, in several processes if the order says so."""
+    def do(self, payload: Payload, step: Callable[[int, int], None]) -> None:
+        """Do a job, in several processes if the payload says so."""
         from tombola.lab.run.perform import perform
 
-        if order.processes > 1:
-            _launch(order, self.store, step)
+        if payload.processes > 1:
+            _launch(payload, self.store, step)
         else:
-            perform(order, self.store, self.benches, step)
+            perform(payload, self.store, self.workspaces, step)
 
 
 # --- several workers ---------------------------------------------------------
@@ -83,11 +83,11 @@ class _Hand:
 
     process: Any
     pipe: Connection
-    order: Order | None = None
+    payload: Payload | None = None
 
 
-class Pool:
-    """A crew of several processes, each with a job of its own."""
+class ProcessPool:
+    """Several worker processes on this machine, each with a job of its own."""
 
     def __init__(self, store: Store, workers: int) -> None:
         self.store = store
@@ -97,19 +97,19 @@ class Pool:
         self._tries: dict[str, int] = {}
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """Workers without a job."""
-        return self._workers - sum(hand.order is not None for hand in self._hands)
+        return self._workers - sum(hand.payload is not None for hand in self._hands)
 
-    def give(self, order: Order, news: News) -> None:
+    def submit(self, payload: Payload, events: JobEvents) -> None:
         """Hand a job to a worker that has none."""
-        hand = next((hand for hand in self._hands if hand.order is None), None) or self._hire()
-        hand.order = order
-        self._tries[order.key] = self._tries.get(order.key, 0) + 1
+        hand = next((hand for hand in self._hands if hand.payload is None), None) or self._hire()
+        hand.payload = payload
+        self._tries[payload.key] = self._tries.get(payload.key, 0) + 1
         try:
-            hand.pipe.send(order.to_json())
-        except OSError:  # it has died before it got the order
-            self._bury(hand, news)
+            hand.pipe.send(payload.to_json())
+        except OSError:  # it has died before it got the payload
+            self._bury(hand, events)
 
     def _hire(self) -> _Hand:
         ours, theirs = self._context.Pipe()
@@ -128,40 +128,40 @@ class Pool:
         self._hands.append(_Hand(process, ours))
         return self._hands[-1]
 
-    def wait(self, seconds: float, news: News) -> None:
+    def wait(self, seconds: float, events: JobEvents) -> None:
         """Pass on what the workers say, until one has ended a job or the time is up."""
         for pipe in wait([hand.pipe for hand in self._hands], seconds):
             hand = next(hand for hand in self._hands if hand.pipe is pipe)
             while hand in self._hands and hand.pipe.poll():
-                self._listen(hand, news)
+                self._listen(hand, events)
 
-    def _listen(self, hand: _Hand, news: News) -> None:
-        order = hand.order
+    def _listen(self, hand: _Hand, events: JobEvents) -> None:
+        payload = hand.payload
         try:
             said, *rest = hand.pipe.recv()
         except (EOFError, ConnectionResetError):
-            self._bury(hand, news)
+            self._bury(hand, events)
             return
-        assert order is not None
+        assert payload is not None
         if said == "step":
-            if not news.step(order.key, *rest):
+            if not events.step(payload.key, *rest):
                 self._hands.remove(hand)
                 self._end([hand])
             return
-        hand.order = None
+        hand.payload = None
         if said == "done":
-            news.done(order.key)
+            events.done(payload.key)
         else:
-            news.failed(order.key, revive(*rest))
+            events.failed(payload.key, revive(*rest))
 
-    def _bury(self, hand: _Hand, news: News) -> None:
+    def _bury(self, hand: _Hand, events: JobEvents) -> None:
         """A worker has died: somebody else takes up its job, unless that kills everybody."""
         self._hands.remove(hand)
         hand.process.join()
-        if hand.order is None:
+        if hand.payload is None:
             return
-        if self._tries[hand.order.key] < TRIES:
-            self.give(hand.order, news)
+        if self._tries[hand.payload.key] < TRIES:
+            self.submit(hand.payload, events)
             return
         code = hand.process.exitcode
         how, remedy = f"signal {-code}", "Is there memory for so many? Take fewer --workers."
@@ -171,8 +171,8 @@ class Pool:
                 "What it said stands above. A script of yours that takes workers needs "
                 "`if __name__ == '__main__':` around its calls."
             )
-        told = f"expected a worker to do {hand.order.label}, got {TRIES} that died of {how}. "
-        news.failed(hand.order.key, TombolaError(told + remedy))
+        told = f"expected a worker to do {hand.payload.label}, got {TRIES} that died of {how}. "
+        events.failed(hand.payload.key, TombolaError(told + remedy))
 
     def close(self) -> None:
         """End every worker."""
@@ -200,7 +200,7 @@ def work(pipe: Connection, folder: str) -> None:
     worker = Worker(Store(folder))
     while True:
         try:
-            order = Order.from_json(pipe.recv())
+            payload = Payload.from_json(pipe.recv())
         except EOFError:
             return
 
@@ -210,7 +210,7 @@ def work(pipe: Connection, folder: str) -> None:
             pipe.send(("step", done, steps))
 
         try:
-            worker.do(order, step)
+            worker.do(payload, step)
         except Exception as error:
             pipe.send(("failed", type(error).__name__, str(error)))
         else:
@@ -233,16 +233,16 @@ def revive(name: str, message: str) -> Exception:
 # --- several processes for one training --------------------------------------
 
 
-def _launch(order: Order, store: Store, step: Callable[[int, int], None]) -> None:
+def _launch(payload: Payload, store: Store, step: Callable[[int, int], None]) -> None:
     """Do a training in several processes, by torchrun.
 
     Raises: TombolaError, with what the first rank said.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch) / "order.json"
-        place.write_text(order.to_json(), encoding="utf-8")
+        place = Path(scratch) / "payload.json"
+        place.write_text(payload.to_json(), encoding="utf-8")
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc-per-node", str(order.processes), "-m", "tombola.lab.run.rank"]
+        command += ["--nproc-per-node", str(payload.processes), "-m", "tombola.lab.run.rank"]
         complaints = Path(scratch) / "stderr"  # a pipe that nobody reads would stop the ranks
         with complaints.open("w") as errors:
             process = subprocess.Popen(
@@ -250,7 +250,7 @@ def _launch(order: Order, store: Store, step: Callable[[int, int], None]) -> Non
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env={**os.environ, "OMP_NUM_THREADS": str(order.threads)},
+                env={**os.environ, "OMP_NUM_THREADS": str(payload.threads)},
             )
         assert process.stdout is not None
         said = ["", ""]
@@ -267,10 +267,10 @@ def _launch(order: Order, store: Store, step: Callable[[int, int], None]) -> Non
             process.communicate()
         if said[0]:
             raise revive(*said)
-        if not store.has(order.key):
+        if not store.has(payload.key):
             told = complaints.read_text(errors="replace").strip()
             last = (told.splitlines() or ["nothing"])[-1]
             raise TombolaError(
-                f"expected {order.processes} processes to do {order.label}, got exit status "
+                f"expected {payload.processes} processes to do {payload.label}, got exit status "
                 f"{process.returncode}: {last}"
             )

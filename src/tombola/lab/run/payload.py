@@ -10,11 +10,11 @@ from tombola.models.embedded import EMBEDDED
 from tombola.plan.job import Job, Named
 from tombola.tasks.task import Task
 
-__all__ = ["Order", "order_of"]
+__all__ = ["Payload", "payload_for"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order(Named):
+class Payload(Named):
     """What is to be done, and with how much of the machine; parents are names in the store."""
 
     model: str
@@ -35,7 +35,7 @@ class Order(Named):
     peers: list[str] = dataclasses.field(default_factory=list)
     """The plan's other trainings, which must have the same numerics."""
 
-    def anywhere(self) -> "Order":
+    def anywhere(self) -> "Payload":
         """The same with full paths, for a worker that is in another folder."""
         task = Task.from_json(self.task)
         return dataclasses.replace(
@@ -50,7 +50,7 @@ class Order(Named):
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> "Order":
+    def from_json(cls, text: str) -> "Payload":
         """What `to_json` wrote."""
         return cls(**json.loads(text))
 
@@ -61,11 +61,11 @@ def _full(place: str) -> str:
     return str(path.absolute()) if place and path.exists() else place
 
 
-def order_of(
+def payload_for(
     job: Job, *, keep_weights: bool, threads: int, processes: int, peers: Iterable[str] = ()
-) -> Order:
-    """The order for a job of a plan."""
-    return Order(
+) -> Payload:
+    """The payload for a job of a plan."""
+    return Payload(
         **job.named(),
         model=job.subject.model,
         task=job.subject.task.to_json(),

@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save_file
 from tombola.base.errors import DataError, ModelError, OutputError, SpecError
 from tombola.base.seeds import stream
 from tombola.base.specs import CourseSpec, TrainSpec
-from tombola.lab.run.payload import Order
-from tombola.lab.run.workspace import Bench, Benches
+from tombola.lab.run.payload import Payload
+from tombola.lab.run.workspace import Workspace, WorkspaceCache
 from tombola.lab.store.artifacts import mask_files, outcome_files, read_mask, result_of
 from tombola.lab.store.numerics import refuse_others
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.metrics import Outcome, resolution, score_of
@@ -43,49 +43,51 @@ Made = tuple[dict[str, Any], dict[str, bytes]]
 """What a job found out, and its files."""
 
 
-def perform(order: Order, store: Store, benches: Benches, step: Step, *, main: bool = True) -> None:
+def perform(
+    payload: Payload, store: Store, workspaces: WorkspaceCache, step: Step, *, main: bool = True
+) -> None:
     """Do a job and keep what came of it.
 
     Args:
-        order: what to do; its parents are in the store.
+        payload: what to do; its parents are in the store.
         store: where everything is kept.
-        benches: the networks at hand.
+        workspaces: the networks at hand.
         step: told of every optimizer step.
         main: whether this process keeps the result; the other ranks of a training do not.
 
     Raises: TombolaError, if the model, the data or the disk can't be used.
     """
-    torch.set_num_threads(order.threads)
-    now = numerics(TrainSpec(**order.spec.get("train", {})))
-    refuse_others(store, order, now)
+    torch.set_num_threads(payload.threads)
+    now = numerics(TrainSpec(**payload.spec.get("train", {})))
+    refuse_others(store, payload, now)
     began = time.monotonic()
     with _peak_memory() as memory:
-        facts, files = KINDS[order.kind](order, store, benches.of(order), step, main)
+        facts, files = KINDS[payload.kind](payload, store, workspaces.of(payload), step, main)
     if main:
         seconds = time.monotonic() - began + facts.get("earlier_seconds", 0.0)
         made = {"facts": facts, "numerics": now, "seconds": seconds, "peak_memory": memory[0]}
-        _keep(order, store, Result(**order.named(), **made), files)
+        _keep(payload, store, Result(**payload.named(), **made), files)
 
 
-def _keep(order: Order, store: Store, result: Result, files: dict[str, bytes]) -> None:
+def _keep(payload: Payload, store: Store, result: Result, files: dict[str, bytes]) -> None:
     """Save a result, unless another engine has saved one of other numerics meanwhile; after that,
     look once more, in case it did so at the same moment."""
-    before = store.has(order.key)
+    before = store.has(payload.key)
     try:
-        refuse_others(store, order, result.numerics)
+        refuse_others(store, payload, result.numerics)
         store.save(result, files)
-        refuse_others(store, order, result.numerics)
+        refuse_others(store, payload, result.numerics)
     except OutputError:
         if not before:
-            store.remove(order.key)
-            store.drop_weights(order.key)
+            store.remove(payload.key)
+            store.drop_weights(payload.key)
         raise
 
 
-def _check(order: Order, store: Store, bench: Bench) -> None:
+def _check(payload: Payload, store: Store, workspace: Workspace) -> None:
     """Refuse a network or data that have changed, and make the next run look at them afresh."""
     try:
-        bench.check(order.spec)
+        workspace.check(payload.spec)
     except (ModelError, DataError):
         forget_fingerprints(store.folder)
         raise
@@ -94,31 +96,31 @@ def _check(order: Order, store: Store, bench: Bench) -> None:
 # --- the kinds ----------------------------------------------------------------
 
 
-def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
-    _check(order, store, bench)
-    spec = TrainSpec(**order.spec["train"])
-    course = CourseSpec(**order.spec.get("course", {}))
-    network, scope = bench.network, order.spec.get("scope", order.scope)
-    mask = _mask(order, store, bench, scope)
-    known = _known(order, bench, spec, mask)
-    network.rewind(spec.seed, init=order.spec.get("init", "pretrained"), scope=scope)
+def _train(payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool) -> Made:
+    _check(payload, store, workspace)
+    spec = TrainSpec(**payload.spec["train"])
+    course = CourseSpec(**payload.spec.get("course", {}))
+    network, scope = workspace.network, payload.spec.get("scope", payload.scope)
+    mask = _mask(payload, store, workspace, scope)
+    known = _known(payload, workspace, spec, mask)
+    network.rewind(spec.seed, init=payload.spec.get("init", "pretrained"), scope=scope)
     for role in ("start", "head"):
-        if role in order.parents:
-            network.load(_weights(store, order.parents[role]), only_head=role == "head")
-    if "body" in order.parents:
-        network.load_body(_weights(store, order.parents["body"]))
+        if role in payload.parents:
+            network.load(_weights(store, payload.parents[role]), only_head=role == "head")
+    if "body" in payload.parents:
+        network.load_body(_weights(store, payload.parents["body"]))
     done = fit(
         network,
-        bench.task,
-        bench.training(spec),
+        workspace.task,
+        workspace.training(spec),
         mask,
         spec,
         scope=scope,
         course=course,
-        checkpoint=Checkpoint(store.partial(order.key), identity=order.key),
+        checkpoint=Checkpoint(store.partial(payload.key), identity=payload.key),
         watch=step,
     )
-    outcome = None if done.diverged else evaluate(network, bench.task, bench.test(spec))
+    outcome = None if done.diverged else evaluate(network, workspace.task, workspace.test(spec))
     if outcome is not None and np.isnan(outcome).any():
         done, outcome = replace(done, diverged=Diverged(done.steps, "logits")), None
     if outcome is None:
@@ -126,38 +128,38 @@ def _train(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> 
     weights = network.weights()
     digest = weights_digest(weights)
     if main:
-        _keep_weights(order, store, weights, digest)
-    scores = _scores(bench, spec, outcome)
+        _keep_weights(payload, store, weights, digest)
+    scores = _scores(workspace, spec, outcome)
     return {**known, **scores, **asdict(done), "weights": digest}, outcome_files(outcome)
 
 
-def _known(order: Order, bench: Bench, spec: TrainSpec, mask: Mask) -> dict[str, Any]:
+def _known(payload: Payload, workspace: Workspace, spec: TrainSpec, mask: Mask) -> dict[str, Any]:
     """What can be told before a training, and so is: what it lacks costs no training."""
-    bench.beside(spec)  # encoded here, so that what they lack shows
-    counts = {split: asdict(found) for split, found in bench.counts(spec).items()}
+    workspace.beside(spec)  # encoded here, so that what they lack shows
+    counts = {split: asdict(found) for split, found in workspace.counts(spec).items()}
     return {
-        "task": bench.task.name,
-        "metric": bench.task.metric,
+        "task": workspace.task.name,
+        "metric": workspace.task.metric,
         "seed": spec.seed,
-        **({"data": order.folder} if on_hub(order.folder) else {}),
+        **({"data": payload.folder} if on_hub(payload.folder) else {}),
         "inputs": counts,
-        "trivial": bench.trivial(spec),
+        "trivial": workspace.trivial(spec),
         "sparsity": mask.sparsity,
         "dead": mask.dead,
         "scope_size": mask.size,
-        "backbone_size": bench.backbone_size,
+        "backbone_size": workspace.backbone_size,
     }
 
 
-def _scores(bench: Bench, spec: TrainSpec, outcome: Outcome) -> dict[str, Any]:
+def _scores(workspace: Workspace, spec: TrainSpec, outcome: Outcome) -> dict[str, Any]:
     """The score, and what is told besides: other metrics, and the metric on other rows; in points.
 
     What is not finite is NaN, which the store keeps as None.
     """
-    task = bench.task
+    task = workspace.task
     more = {name: score_of(outcome, name) for name in task.more}
-    for name, examples in bench.beside(spec).items():
-        beside = evaluate(bench.network, task, examples)
+    for name, examples in workspace.beside(spec).items():
+        beside = evaluate(workspace.network, task, examples)
         more[f"{name} {task.metric}"] = score_of(beside, task.metric)
     return {
         "score": score_of(outcome, task.metric),
@@ -166,64 +168,68 @@ def _scores(bench: Bench, spec: TrainSpec, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _score(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
-    trained = result_of(store, order.parents["trained"])
+def _score(payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool) -> Made:
+    trained = result_of(store, payload.parents["trained"])
     spec = TrainSpec(**trained.spec["train"])
     if trained.diverged is not None:
         raise SpecError(f"{trained.label} {trained.diverged}. Take a lower learning rate.")
-    _check(order, store, bench)
-    network, task = bench.network, bench.task
+    _check(payload, store, workspace)
+    network, task = workspace.network, workspace.task
     network.model.to(accelerator().device)
     network.load(_weights(store, trained.key))
-    examples = bench.split(order.spec["split"], spec)
+    examples = workspace.split(payload.spec["split"], spec)
     outcome = evaluate(network, task, examples)
     facts = {
         "task": task.name,
         "metric": task.metric,
         "seed": spec.seed,
-        "split": order.spec["split"],
+        "split": payload.spec["split"],
         "score": score_of(outcome, task.metric),
         "trivial": trivial_score(network, task, examples),
     }
     return facts, {}
 
 
-def _prune(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
-    spec, network = order.spec, bench.network
-    scope = spec.get("scope", order.scope)
-    if "like" in order.parents:
-        like = read_mask(store, order.parents["like"])
+def _prune(payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool) -> Made:
+    spec, network = payload.spec, workspace.network
+    scope = spec.get("scope", payload.scope)
+    if "like" in payload.parents:
+        like = read_mask(store, payload.parents["like"])
         purpose = f"layer-random mask like {like.digest()}"  # of two tickets, two permutations
         drawn = torch.Generator().manual_seed(stream(spec.get("seed", 0), purpose))
         mask = random_like(like, drawn)
-    elif "trained" in order.parents:
-        trained = result_of(store, order.parents["trained"])
+    elif "trained" in payload.parents:
+        trained = result_of(store, payload.parents["trained"])
         base = trained.parents.get("mask")
         network.load(_weights(store, trained.key))
-        mask = bench.prune(spec, read_mask(store, base) if base else bench.full(scope), scope)
+        mask = workspace.prune(
+            spec, read_mask(store, base) if base else workspace.full(scope), scope
+        )
     else:
-        _check(order, store, bench)
+        _check(payload, store, workspace)
         random = spec["of"] == "random-init"
         network.rewind(spec.get("seed", 0), init="reinit" if random else "pretrained", scope=scope)
-        mask = bench.prune(spec, bench.full(scope), scope)
+        mask = workspace.prune(spec, workspace.full(scope), scope)
     return mask_files(mask)
 
 
-def _interpolate(order: Order, store: Store, bench: Bench, step: Step, main: bool) -> Made:
-    spec = TrainSpec(**result_of(store, order.parents["left"]).spec["train"])
-    left, right = (_weights(store, order.parents[end]) for end in ("left", "right"))
-    network, examples, points = bench.network, bench.test(spec), order.spec["points"]
+def _interpolate(
+    payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool
+) -> Made:
+    spec = TrainSpec(**result_of(store, payload.parents["left"]).spec["train"])
+    left, right = (_weights(store, payload.parents[end]) for end in ("left", "right"))
+    network, examples, points = workspace.network, workspace.test(spec), payload.spec["points"]
     network.model.to(accelerator().device)
     positions = [number / (points - 1) for number in range(points)]
     scores, losses = [], []
     for number, position in enumerate(positions, start=1):
         network.load(between(left, right, position))
-        scores.append(score_of(evaluate(network, bench.task, examples), bench.task.metric))
-        losses.append(mean_loss(network, bench.task, examples))
+        scores.append(score_of(evaluate(network, workspace.task, examples), workspace.task.metric))
+        losses.append(mean_loss(network, workspace.task, examples))
         step(number, points)
     facts = {
-        "task": bench.task.name,
-        "metric": bench.task.metric,
+        "task": workspace.task.name,
+        "metric": workspace.task.metric,
         "seed": spec.seed,
         "positions": positions,
         "scores": scores,
@@ -239,7 +245,7 @@ def between(left: Tensors, right: Tensors, position: float) -> Tensors:
     return {name: torch.lerp(weight, right[name], position) for name, weight in left.items()}
 
 
-KINDS: Mapping[str, Callable[[Order, Store, Bench, Step, bool], Made]] = {
+KINDS: Mapping[str, Callable[[Payload, Store, Workspace, Step, bool], Made]] = {
     "train": _train,
     "score": _score,
     "prune": _prune,
@@ -247,8 +253,12 @@ KINDS: Mapping[str, Callable[[Order, Store, Bench, Step, bool], Made]] = {
 }
 
 
-def _mask(order: Order, store: Store, bench: Bench, scope: str) -> Mask:
-    return read_mask(store, order.parents["mask"]) if "mask" in order.parents else bench.full(scope)
+def _mask(payload: Payload, store: Store, workspace: Workspace, scope: str) -> Mask:
+    return (
+        read_mask(store, payload.parents["mask"])
+        if "mask" in payload.parents
+        else workspace.full(scope)
+    )
 
 
 def _weights(store: Store, key: str) -> Tensors:
@@ -267,23 +277,23 @@ def _weights(store: Store, key: str) -> Tensors:
     return weights
 
 
-def _keep_weights(order: Order, store: Store, weights: Tensors, digest: str) -> None:
+def _keep_weights(payload: Payload, store: Store, weights: Tensors, digest: str) -> None:
     """Write the weights if a later job reads them, once they are known to be the right ones."""
-    before = store.read(order.key)
+    before = store.read(payload.key)
     if before is not None and before.facts["weights"] != digest:
         raise OutputError(
-            f"expected {order.label} to come out as before, with weights "
+            f"expected {payload.label} to come out as before, with weights "
             f"{(before.facts['weights'] or 'not finite')[:12]}, got {digest[:12]}. Train with the "
-            f"threads and versions of the first time, {_changed(before, order)}, or use another "
+            f"threads and versions of the first time, {_changed(before, payload)}, or use another "
             "store."
         )
-    if order.keep_weights:
-        store.save_weights(order.key, lambda path: save_file(weights, path))
+    if payload.keep_weights:
+        store.save_weights(payload.key, lambda path: save_file(weights, path))
 
 
-def _changed(before: Result, order: Order) -> str:
+def _changed(before: Result, payload: Payload) -> str:
     """What the bits depended on the first time, where it differs from now."""
-    now = numerics(TrainSpec(**order.spec["train"]))
+    now = numerics(TrainSpec(**payload.spec["train"]))
     changed = {name: value for name, value in before.numerics.items() if now.get(name) != value}
     return ", ".join(f"{name} {value}" for name, value in changed.items()) or "which are the same"
 

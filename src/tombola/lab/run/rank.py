@@ -4,10 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-from tombola.lab.run.payload import Order
+from tombola.lab.run.payload import Payload
 from tombola.lab.run.perform import perform
-from tombola.lab.run.workspace import Benches
-from tombola.lab.store.store import Store
+from tombola.lab.run.workspace import WorkspaceCache
+from tombola.lab.store.result_store import Store
 from tombola.training.distributed import accelerator
 
 __all__ = ["main"]
@@ -16,7 +16,7 @@ __all__ = ["main"]
 def main(order_file: str, folder: str) -> int:
     """Do this process's part; the first one keeps the result and tells how it goes."""
     parent = os.getppid()
-    order = Order.from_json(Path(order_file).read_text(encoding="utf-8"))
+    payload = Payload.from_json(Path(order_file).read_text(encoding="utf-8"))
     try:
         here = accelerator()
 
@@ -26,7 +26,7 @@ def main(order_file: str, folder: str) -> int:
             if here.is_main_process:
                 print("step", done, steps, flush=True)
 
-        perform(order, Store(folder), Benches(), step, main=here.is_main_process)
+        perform(payload, Store(folder), WorkspaceCache(), step, main=here.is_main_process)
     except Exception as error:
         print("failed", type(error).__name__, " ".join(str(error).split()), flush=True)
         os._exit(1)  # the others wait for this one, and would for ever

@@ -1,4 +1,4 @@
-"""A crew on a Ray cluster: one that is started here, or one that is there already."""
+"""Jobs on a Ray cluster: one that is started here, or one that is running already."""
 
 import contextlib
 import os
@@ -12,25 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import SpecError, TombolaError
-from tombola.lab.run.engine import News
+from tombola.lab.run.engine import JobEvents
 from tombola.lab.run.local_workers import Worker, revive
-from tombola.lab.run.payload import Order
+from tombola.lab.run.payload import Payload
 from tombola.lab.store.numerics import refuse_others
 from tombola.lab.store.result import decode
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.plan.job import READS_WEIGHTS
 
-__all__ = ["Cluster", "far_work"]
+__all__ = ["RayCluster", "run_remotely"]
 
 Files = dict[str, bytes]
-Cargo = dict[str, Any]
+JobInputs = dict[str, Any]
 """What a worker without our file system reads: results and weights, by key, as bytes."""
 
 LOSSES = 5
 """How often Ray begins a job again whose worker or node is lost."""
 
 
-class Cluster:
+class RayCluster:
     """Each job is a Ray task; Ray chooses the node, by the processors that the plan asks for.
 
     Workers read and write the store where they see it. One that doesn't see it says so; from then
@@ -53,10 +53,10 @@ class Cluster:
         self._start(address, cores * max(workers, 1))
         _handle_sigterm(handler)
         remote: Any = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=LOSSES)
-        self._far_work = remote(far_work)
+        self._remote_function = remote(run_remotely)
         there = int(self.ray.cluster_resources().get("CPU", 1))
         self._workers = workers or max(1, there // cores)
-        self._pending: dict[Any, Order] = {}
+        self._pending: dict[Any, Payload] = {}
 
     def _start(self, address: str, cores: int) -> None:
         if self.ray.is_initialized():
@@ -78,65 +78,65 @@ class Cluster:
             ) from None
 
     @property
-    def room(self) -> int:
+    def free_slots(self) -> int:
         """How many more jobs are wanted in flight."""
         return self._workers - len(self._pending)
 
-    def give(self, order: Order, news: News) -> None:
+    def submit(self, payload: Payload, events: JobEvents) -> None:
         """Hand a job to the cluster."""
-        del news
+        del events
         self._token.parent.mkdir(exist_ok=True)
         self._token.touch()
-        cargo = None if self._shared else self.ray.put(self._cargo(order))
-        remote = self._far_work.options(name=order.label)
-        handle = remote.remote(order.anywhere().to_json(), self._place(), cargo)
-        self._pending[handle] = order
+        inputs = None if self._shared else self.ray.put(self._inputs(payload))
+        remote = self._remote_function.options(name=payload.label)
+        handle = remote.remote(payload.anywhere().to_json(), self._place(), inputs)
+        self._pending[handle] = payload
 
     def _place(self) -> tuple[str, str]:
         """The store's folder as this process sees it, and a file that is in it just now."""
         return str(self.store.folder.resolve()), self._token.name
 
-    def _cargo(self, order: Order) -> Cargo:
+    def _inputs(self, payload: Payload) -> JobInputs:
         """All that a job reads: its parents, the masks of trained parents, and weights."""
-        found = dict.fromkeys(order.parents.values())
+        found = dict.fromkeys(payload.parents.values())
         for key in list(found):
             result = self.store.read(key)
             if result is not None and "mask" in result.parents:
                 found[result.parents["mask"]] = None
         weights = {
             key: path.read_bytes()
-            for role, key in order.parents.items()
+            for role, key in payload.parents.items()
             if role in READS_WEIGHTS and (path := self.store.weights(key))
         }
         return {"results": {key: self.store.export(key) for key in found}, "weights": weights}
 
-    def wait(self, seconds: float, news: News) -> None:
+    def wait(self, seconds: float, events: JobEvents) -> None:
         """Take what the cluster has finished."""
         done, _ = self.ray.wait(list(self._pending), timeout=seconds)
         for handle in done:
-            order = self._pending.pop(handle)
+            payload = self._pending.pop(handle)
             try:
                 said, *rest = self.ray.get(handle)
             except self.ray.exceptions.RayError as error:
                 reason = str(error).strip().splitlines()[0]
-                lost = f"expected Ray to do {order.label}, got: {reason} Run it again."
-                news.failed(order.key, TombolaError(lost))
+                lost = f"expected Ray to do {payload.label}, got: {reason} Run it again."
+                events.failed(payload.key, TombolaError(lost))
                 continue
             if said == "absent":
                 self._shared = False
-                self.give(order, news)
+                self.submit(payload, events)
             elif said == "failed":
-                news.failed(order.key, revive(*rest))
+                events.failed(payload.key, revive(*rest))
             else:
-                self._take(order, *rest)
-                news.done(order.key)
+                self._take(payload, *rest)
+                events.done(payload.key)
 
-    def _take(self, order: Order, files: Files | None, weights: bytes | None) -> None:
+    def _take(self, payload: Payload, files: Files | None, weights: bytes | None) -> None:
         """Keep what a worker without our file system has sent."""
         if files is not None:
-            refuse_others(self.store, order, decode(files["result.json"]).numerics)
+            refuse_others(self.store, payload, decode(files["result.json"]).numerics)
         if weights is not None:
-            self.store.save_weights(order.key, partial(_write, content=weights))
+            self.store.save_weights(payload.key, partial(_write, content=weights))
         if files is not None:
             self.store.adopt(files)
 
@@ -169,39 +169,41 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def far_work(order_text: str, place: tuple[str, str], cargo: Cargo | None) -> tuple[Any, ...]:
+def run_remotely(
+    payload_json: str, place: tuple[str, str], inputs: JobInputs | None
+) -> tuple[Any, ...]:
     """Do a job on a node of the cluster.
 
     Args:
-        order_text: the order.
+        payload_json: the payload.
         place: the store's folder as the engine sees it, and a file that is in it just now.
-        cargo: what the job reads, for a worker that doesn't see that folder.
+        inputs: what the job reads, for a worker that doesn't see that folder.
 
     Returns: ("done", files, weights), both None where the store is shared; ("absent",) where it
-        isn't and no cargo came; or ("failed", name of the error, message).
+        isn't and no inputs came; or ("failed", name of the error, message).
     """
-    order, (folder, token) = Order.from_json(order_text), place
+    payload, (folder, token) = Payload.from_json(payload_json), place
     try:
         if (Path(folder) / "tmp" / token).exists():
-            Worker(Store(folder)).do(order, lambda done, steps: None)
+            Worker(Store(folder)).do(payload, lambda done, steps: None)
             return "done", None, None
-        if cargo is None:
+        if inputs is None:
             return ("absent",)
         with tempfile.TemporaryDirectory() as scratch:
-            return "done", *_far_from_the_store(order, Path(scratch), cargo)
+            return "done", *_run_without_store(payload, Path(scratch), inputs)
     except Exception as error:
         return "failed", type(error).__name__, " ".join(str(error).split())
 
 
-def _far_from_the_store(
-    order: Order, scratch: Path, cargo: Cargo
+def _run_without_store(
+    payload: Payload, scratch: Path, inputs: JobInputs
 ) -> tuple[dict[str, bytes], bytes | None]:
     """Do a job in a store of one's own: its files, and its weights if a later job reads them."""
     store = Store(scratch / "store")
-    for files in cargo["results"].values():
+    for files in inputs["results"].values():
         store.adopt(files)
-    for key, content in cargo["weights"].items():
+    for key, content in inputs["weights"].items():
         store.save_weights(key, partial(_write, content=content))
-    Worker(store).do(order, lambda done, steps: None)
-    kept = store.weights(order.key)
-    return store.export(order.key), kept.read_bytes() if kept else None
+    Worker(store).do(payload, lambda done, steps: None)
+    kept = store.weights(payload.key)
+    return store.export(payload.key), kept.read_bytes() if kept else None

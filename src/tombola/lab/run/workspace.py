@@ -11,7 +11,7 @@ from tombola.base.errors import DataError, ModelError
 from tombola.base.seeds import stream
 from tombola.base.specs import TrainSpec
 from tombola.finders.scores import SCORERS, Evidence
-from tombola.lab.run.payload import Order
+from tombola.lab.run.payload import Payload
 from tombola.models.network import Network, load_network
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.data.batches import Examples, encode_split
@@ -23,11 +23,11 @@ from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.scope import whole_model_size
 
-__all__ = ["Bench", "Benches"]
+__all__ = ["Workspace", "WorkspaceCache"]
 
 
 @dataclass
-class Bench:
+class Workspace:
     """A network, a task, and the task's data as far as somebody has asked for them."""
 
     network: Network
@@ -40,15 +40,15 @@ class Bench:
     _counts: dict[tuple[Any, ...], dict[str, InputCounts]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, order: Order) -> "Bench":
-        """Load the network of an order.
+    def open(cls, payload: Payload) -> "Workspace":
+        """Load the network of a payload.
 
         Raises: ModelError, if it can't be loaded.
         """
-        task = Task.from_json(order.task)
-        network = load_network(order.model, task.kind, len(task.labels), head=order.head)
-        network.scope(order.scope)
-        return cls(network, task, order.folder)
+        task = Task.from_json(payload.task)
+        network = load_network(payload.model, task.kind, len(task.labels), head=payload.head)
+        network.scope(payload.scope)
+        return cls(network, task, payload.folder)
 
     def check(self, spec: Mapping[str, Any]) -> None:
         """Refuse a network or data other than those whose names stand in a job.
@@ -185,16 +185,16 @@ def _refuse_one(test: Examples, task: Task) -> None:
         )
 
 
-class Benches:
+class WorkspaceCache:
     """The network that a process works with; the next one takes its place."""
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str | None, ...], Bench] = {}
+        self._open: dict[tuple[str | None, ...], Workspace] = {}
 
-    def of(self, order: Order) -> Bench:
-        """The bench for an order, loaded unless it is at hand."""
-        name = (order.model, order.task, order.folder, order.head)
+    def of(self, payload: Payload) -> Workspace:
+        """The workspace for a payload, loaded unless it is at hand."""
+        name = (payload.model, payload.task, payload.folder, payload.head)
         if name not in self._open:
             self._open.clear()
-            self._open[name] = Bench.open(order)
+            self._open[name] = Workspace.open(payload)
         return self._open[name]

@@ -10,7 +10,7 @@ from safetensors.numpy import save
 from safetensors.torch import load
 
 from tombola.base.errors import OutputError
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
 from tombola.tasks.metrics import Outcome
 from tombola.ticket.mask import Mask, Shapes, pack, unpack

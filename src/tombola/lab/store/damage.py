@@ -7,7 +7,7 @@ from pathlib import Path
 from tombola.base.errors import OutputError
 from tombola.lab.store.disk import KEY
 from tombola.lab.store.index import listed, misread
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import damaged_fingerprints
 
 __all__ = ["damage_in"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from tombola.base.errors import OutputError, SpecError
 
 if TYPE_CHECKING:
-    from tombola.lab.run.payload import Order
-    from tombola.lab.store.store import Store
+    from tombola.lab.run.payload import Payload
+    from tombola.lab.store.result_store import Store
 
 __all__ = ["environment", "numerics_digest", "refuse_mixed", "refuse_others"]
 
@@ -27,18 +27,18 @@ def numerics_digest(numerics: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(numerics, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def refuse_others(store: "Store", order: "Order", numerics: Mapping[str, object]) -> None:
+def refuse_others(store: "Store", payload: "Payload", numerics: Mapping[str, object]) -> None:
     """Refuse a training next to others of its plan that were made in another environment.
 
     Args:
         store: what is done of the plan.
-        order: the training, and the names of the plan's others.
+        payload: the training, and the names of the plan's others.
         numerics: those that it has.
 
     Raises: OutputError, with both numerics and what to do.
     """
     here = environment(numerics)
-    for key in order.peers:
+    for key in payload.peers:
         other = store.try_read(key)
         if other is None or not other.numerics or environment(other.numerics) == here:
             continue
@@ -50,7 +50,7 @@ def refuse_others(store: "Store", order: "Order", numerics: Mapping[str, object]
         raise OutputError(
             f"results of one plan share their numerics, but {other.label} in "
             f"{str(store.folder)!r} was made with {theirs} (numerics {numerics_digest(there)}), "
-            f"and {order.label} would be with {ours} (numerics {numerics_digest(here)}). Run it "
+            f"and {payload.label} would be with {ours} (numerics {numerics_digest(here)}). Run it "
             f"like the other, or take that out with `{forget}`."
         )
 

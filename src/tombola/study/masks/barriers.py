@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.plan.plan import Cell, Plan
 
 __all__ = ["Line", "barrier", "lines"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from tombola.base.errors import SpecError, TicketError
 from tombola.lab.store.artifacts import read_mask
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.plan.plan import Cell, Plan
 from tombola.study.masks.anatomy import anatomy
 from tombola.study.masks.overlap import Overlap, agreement, overlap

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from tombola.base.errors import OutputError, SpecError
 from tombola.lab.store.artifacts import read_mask, read_weights, result_of
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.study.masks.anatomy import distances
 from tombola.ticket.mask import Mask
 from tombola.ticket.scope import scope_parameters

@@ -8,7 +8,7 @@ from typing import Any
 
 from tombola.base.specs import FindSpec
 from tombola.lab.store.numerics import refuse_mixed
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Subject
 from tombola.plan.search import Evaluation, Finding
 from tombola.study.results.trainings import Runs, verdict_on

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
 from tombola.study.verdicts.evidence import summary, verdict
 from tombola.study.verdicts.verdict import FIXED_TICKET, SEARCH, THIS_RUN, Verdict

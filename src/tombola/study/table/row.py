@@ -9,7 +9,7 @@ from typing import Any
 
 from tombola.base.specs import TrainSpec
 from tombola.lab.store.numerics import numerics_digest
-from tombola.lab.store.store import Result
+from tombola.lab.store.result_store import Result
 from tombola.plan.job import Job
 from tombola.plan.plan import Cell
 

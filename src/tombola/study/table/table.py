@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from tombola.base.errors import SpecError, TombolaError
-from tombola.lab.run.diverged import stopped
+from tombola.lab.run.stopped_jobs import stopped
 from tombola.lab.store.numerics import refuse_mixed
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import one_shot
 from tombola.plan.plan import Plan
 from tombola.study.table.row import Row, digest, row

@@ -9,7 +9,7 @@ import numpy as np
 
 from tombola.base.seeds import stream
 from tombola.lab.store.artifacts import read_mask, read_outcome
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.plan import Job
 from tombola.study.table.row import Row
 from tombola.study.verdicts.matching import ScoredExamples, bootstrap, paired_t

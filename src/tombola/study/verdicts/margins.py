@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.plan import Plan
 from tombola.study.verdicts.matching import margin
 from tombola.tasks.task import Task

@@ -1,41 +1,41 @@
-"""A plan, a store and the machine -> a crew at work."""
+"""Runs a plan on the workers that a machine or a cluster has."""
 
 from functools import cache
 from pathlib import Path
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import LabSpec, TrainSpec
-from tombola.lab.run.engine import Crew, Report, Watch, execute, left_of
-from tombola.lab.run.local_workers import Alone, Pool
+from tombola.lab.run.engine import RunCallback, RunSummary, Workers, execute, outstanding
+from tombola.lab.run.local_workers import ProcessPool, ThisProcess
 from tombola.lab.store.numerics import refuse_mixed
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.plan.plan import Plan
 
-__all__ = ["run", "threads_of"]
+__all__ = ["run_plan", "threads_of"]
 
 
-def run(plan: Plan, spec: LabSpec, watch: Watch) -> tuple[Store, Report]:
+def run_plan(plan: Plan, spec: LabSpec, callback: RunCallback) -> tuple[Store, RunSummary]:
     """Do what the store lacks of a plan.
 
     Args:
         plan: what is wanted.
         spec: where results are kept, and who does the jobs.
-        watch: told how it goes.
+        callback: told how it goes.
 
     Returns: the store, and how it ended.
     Raises: SpecError, if what is kept was made with other numerics; OutputError, if the store
         can't be used.
     """
     store = Store(Path(spec.store))
-    todo, halted = left_of(plan, store)
+    todo, halted = outstanding(plan, store)
     if not todo:
-        watch.plan([], [job for job in plan.jobs if job.key not in halted])
-        return store, Report(stopped=halted)
+        callback.plan([], [job for job in plan.jobs if job.key not in halted])
+        return store, RunSummary(stopped=halted)
     threads = threads_of(spec)
     _refuse_mixed(plan, store, threads, spec.processes)
-    crew = _crew(spec, store, threads)
-    report = execute(plan, store, crew, watch, threads=threads, processes=spec.processes)
-    return store, report
+    workers = _workers(spec, store, threads)
+    summary = execute(plan, store, workers, callback, threads=threads, processes=spec.processes)
+    return store, summary
 
 
 def threads_of(spec: LabSpec) -> int:
@@ -51,20 +51,20 @@ def _cores() -> int:
     return torch.get_num_threads()
 
 
-def _crew(spec: LabSpec, store: Store, threads: int) -> Crew:
+def _workers(spec: LabSpec, store: Store, threads: int) -> Workers:
     if spec.engine == "ray":
         import torch
 
-        from tombola.lab.run.ray_workers import Cluster
+        from tombola.lab.run.ray_workers import RayCluster
 
-        return Cluster(
+        return RayCluster(
             store,
             address=spec.ray_address,
             workers=spec.workers,
             cores=threads * spec.processes,
             gpus=spec.processes if torch.cuda.is_available() else 0,
         )
-    return Pool(store, spec.workers) if spec.workers > 1 else Alone(store)
+    return ProcessPool(store, spec.workers) if spec.workers > 1 else ThisProcess(store)
 
 
 def _refuse_mixed(plan: Plan, store: Store, threads: int, processes: int) -> None:

@@ -11,12 +11,12 @@ from typing import Any
 
 from tombola.base.specs import TrainSpec, key
 from tombola.lab.run.engine import missing
-from tombola.lab.run.payload import order_of
-from tombola.lab.store.store import Result, Store
+from tombola.lab.run.payload import payload_for
+from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan
 
-__all__ = ["Estimate", "Pace", "estimate", "remaining"]
+__all__ = ["CostEstimate", "Throughput", "estimate_cost", "remaining_seconds"]
 
 TRIAL_STEPS = 6
 """Steps of the short training by which a pace is measured that the store knows nothing of."""
@@ -24,7 +24,7 @@ TRIAL_EXAMPLES = 64
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """How fast trainings of one kind go here, and how large their network is."""
 
     step: float
@@ -36,7 +36,7 @@ class Pace:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class CostEstimate:
     """What a plan consists of and what it will take."""
 
     kinds: dict[str, int]
@@ -53,14 +53,14 @@ class Estimate:
     """Bytes that come and go: trained weights that later jobs read."""
 
 
-def estimate(plan: Plan, store: Store, *, workers: int, threads: int) -> Estimate:
+def estimate_cost(plan: Plan, store: Store, *, workers: int, threads: int) -> CostEstimate:
     """What is left of a plan to be done, and its price.
 
     A pace comes from results in the store, else from a few steps that are trained now.
     """
     todo = missing(plan, store)
     known = {r.key: r for job in plan.jobs if job.key not in todo and (r := store.read(job.key))}
-    paces: dict[tuple[Any, ...], Pace] = {}
+    paces: dict[tuple[Any, ...], Throughput] = {}
     for job in plan.jobs:
         if job.kind == "train" and _sort(job.spec) not in paces:
             paces[_sort(job.spec)] = _pace(job, plan.jobs, known, store, threads)
@@ -73,7 +73,7 @@ def estimate(plan: Plan, store: Store, *, workers: int, threads: int) -> Estimat
     size = max((pace.scope_size for pace in paces.values()), default=0)
     whole = max((pace.backbone_size for pace in paces.values()), default=0)
     masks = sum(job.kind == "prune" for job in plan.jobs if job.key in todo)
-    return Estimate(
+    return CostEstimate(
         kinds=_counted(_kind(job) for job in plan.jobs),
         stored=len(plan.jobs) - len(todo),
         shared=sum(count > 1 for count in _counted(c.key for c in plan.cells).values()),
@@ -83,7 +83,7 @@ def estimate(plan: Plan, store: Store, *, workers: int, threads: int) -> Estimat
     )
 
 
-def remaining(plan: Plan, store: Store, todo: Collection[str]) -> float | None:
+def remaining_seconds(plan: Plan, store: Store, todo: Collection[str]) -> float | None:
     """Seconds that some jobs will take, one after another, at the pace of those that are done.
 
     Returns: None, if the pace of one of them is not known yet.
@@ -128,7 +128,7 @@ def _sort(made_of: Mapping[str, Any]) -> tuple[Any, ...]:
     )
 
 
-def _seconds(job: Job, paces: Mapping[tuple[Any, ...], Pace]) -> float:
+def _seconds(job: Job, paces: Mapping[tuple[Any, ...], Throughput]) -> float:
     if job.kind == "prune":
         return max((pace.scope_size for pace in paces.values()), default=0) * 1e-8
     if job.kind == "score":
@@ -141,7 +141,7 @@ def _seconds(job: Job, paces: Mapping[tuple[Any, ...], Pace]) -> float:
 
 def _pace(
     job: Job, jobs: Iterable[Job], known: Mapping[str, Result], store: Store, threads: int
-) -> Pace:
+) -> Throughput:
     alike = [known[j.key] for j in jobs if j.kind == "train" and j.key in known]
     alike = [r for r in alike if r.numerics.get("threads") == threads]
     mine = [r for r in alike if _sort(r.spec) == _sort(job.spec)]
@@ -150,9 +150,9 @@ def _pace(
     return _median(mine)
 
 
-def _median(alike: Sequence[Result]) -> Pace:
+def _median(alike: Sequence[Result]) -> Throughput:
     """The pace of trainings of one sort."""
-    return Pace(
+    return Throughput(
         step=median(r.facts["training_seconds"] / r.facts["steps"] for r in alike),
         around=median(r.seconds - r.facts["training_seconds"] for r in alike),
         backbone_size=alike[0].facts["backbone_size"],
@@ -160,37 +160,37 @@ def _median(alike: Sequence[Result]) -> Pace:
     )
 
 
-def _measured(job: Job, threads: int) -> Pace:
+def _measured(job: Job, threads: int) -> Throughput:
     """The pace of a training of a few steps, scored on a few examples."""
     from tombola.lab.run.perform import perform
-    from tombola.lab.run.workspace import Benches
+    from tombola.lab.run.workspace import WorkspaceCache
     from tombola.training.evaluation import evaluate
 
     spec = TrainSpec(**job.spec["train"])
     few = dataclasses.replace(spec, test_limit=TRIAL_EXAMPLES)
-    order = order_of(job, keep_weights=False, threads=threads, processes=1)
+    payload = payload_for(job, keep_weights=False, threads=threads, processes=1)
     made_of = {
         "model": job.spec["model"],
         "train": {**job.spec["train"], "test_limit": TRIAL_EXAMPLES},
         "course": {"last": min(TRIAL_STEPS, spec.steps(job.subject.examples))},
     }
-    name = key("train", order.job_version, **made_of, parents={})
-    trial = dataclasses.replace(order, key=name, parents={}, spec=made_of)
+    name = key("train", payload.job_version, **made_of, parents={})
+    trial = dataclasses.replace(payload, key=name, parents={}, spec=made_of)
     with tempfile.TemporaryDirectory() as scratch:
-        store, benches = Store(Path(scratch) / "store"), Benches()
-        bench = benches.of(trial)
-        for examples in (bench.training(few), bench.test(few)):
+        store, workspaces = Store(Path(scratch) / "store"), WorkspaceCache()
+        workspace = workspaces.of(trial)
+        for examples in (workspace.training(few), workspace.test(few)):
             len(examples)
         began = time.monotonic()
-        perform(trial, store, benches, lambda done, steps: None)
+        perform(trial, store, workspaces, lambda done, steps: None)
         taken = time.monotonic() - began
-        evaluate(bench.network, bench.task, bench.test(few))
+        evaluate(workspace.network, workspace.task, workspace.test(few))
         scoring = time.monotonic() - began - taken
         result = store.read(trial.key)
     assert result is not None
     facts = result.facts
-    tested = len(bench.test(spec)) / len(bench.test(few))
-    return Pace(
+    tested = len(workspace.test(spec)) / len(workspace.test(few))
+    return Throughput(
         step=facts["training_seconds"] / facts["steps"],
         around=taken - facts["training_seconds"] + scoring * (tested - 1),
         backbone_size=facts["backbone_size"],

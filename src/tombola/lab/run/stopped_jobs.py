@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.plan.job import Job
 
 __all__ = ["stopped"]

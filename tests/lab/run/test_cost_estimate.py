@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tombola.base.specs import TrainSpec
-from tombola.lab.run import cost as estimates
+from tombola.lab.run import cost_estimate as estimates
 from tombola.lab.run import perform as jobs
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.job import dense
 from tombola.plan.plan import Plan
@@ -47,6 +47,6 @@ def test_only_scoring_grows_with_the_test_split(
     monkeypatch.setattr(jobs, "evaluate", evaluate)
     monkeypatch.setattr(jobs, "perform", perform)
     plan = Plan.of([dense(subject, 0)])
-    found = estimates.estimate(plan, Store(tmp_path / "store"), workers=1, threads=1)
+    found = estimates.estimate_cost(plan, Store(tmp_path / "store"), workers=1, threads=1)
     assert scored == [8, 8]
     assert found.seconds == 1000.0 + 2.0 * TESTED

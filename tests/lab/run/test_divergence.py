@@ -12,7 +12,7 @@ import torch
 from helpers import Cli
 from tombola import api
 from tombola.base.specs import TrainSpec
-from tombola.lab.store.store import Store
+from tombola.lab.store.result_store import Store
 from tombola.models.network import load_network
 from tombola.tasks.data.batches import encode
 from tombola.tasks.metrics import score_of
@@ -39,7 +39,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.fixture(params=ROWS)
-def bench(request: pytest.FixtureRequest, tiny: Path) -> tuple[Any, ...]:
+def workspace(request: pytest.FixtureRequest, tiny: Path) -> tuple[Any, ...]:
     """Each kind of task with its network, eight examples and the mask of the dense network."""
     task = load_task(request.param)
     network = load_network(str(tiny), task.kind, len(task.labels))
@@ -49,17 +49,19 @@ def bench(request: pytest.FixtureRequest, tiny: Path) -> tuple[Any, ...]:
 
 
 def test_a_training_of_any_kind_ends_at_the_step_whose_loss_is_not_finite(
-    bench: tuple[Any, ...],
+    workspace: tuple[Any, ...],
 ) -> None:
-    network, task, examples, full = bench
+    network, task, examples, full = workspace
     spec = TrainSpec(epochs=4, batch_size=4, learning_rate=1e30, warmup=0.0)
     done = fit(network, task, examples, full, spec, scope="encoder")
     assert done.diverged is not None
     assert done.steps == done.diverged.step < 8
 
 
-def test_logits_of_any_kind_that_are_not_finite_are_never_scored(bench: tuple[Any, ...]) -> None:
-    network, task, examples, _ = bench
+def test_logits_of_any_kind_that_are_not_finite_are_never_scored(
+    workspace: tuple[Any, ...],
+) -> None:
+    network, task, examples, _ = workspace
     finite = evaluate(network, task, examples)
     assert np.isfinite(finite).all()
     assert np.isfinite(score_of(finite, task.metric))
@@ -72,8 +74,8 @@ def test_logits_of_any_kind_that_are_not_finite_are_never_scored(bench: tuple[An
         assert np.isnan(score_of(evaluate(network, task, examples), task.metric))
 
 
-def test_weights_that_the_last_step_made_infinite_are_noticed(bench: tuple[Any, ...]) -> None:
-    network, task, examples, full = bench
+def test_weights_that_the_last_step_made_infinite_are_noticed(workspace: tuple[Any, ...]) -> None:
+    network, task, examples, full = workspace
     spec = TrainSpec(epochs=1, batch_size=8, learning_rate=1e39, warmup=0.0)
     done = fit(network, task, examples, full, spec, scope="encoder")
     assert done.diverged == Diverged(1, "weights")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tombola.base.errors import OutputError, SpecError
 from tombola.lab.store.numerics import environment, numerics_digest
-from tombola.lab.store.store import Result, Store
+from tombola.lab.store.result_store import Result, Store
 
 __all__ = ["chosen", "dependants", "forget", "made_with"]
 
