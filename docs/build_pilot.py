@@ -76,7 +76,7 @@ def estimate(pair: Comparison) -> str:
 
 def overlap(rows: Sequence[Row]) -> str:
     """Jaccard index of the dead weights of IMP and of one-shot pruning."""
-    tickets = found(rows, kind="imp", habits=())
+    tickets = found(rows, kind="imp", variant=())
     every = sorted({percent(r.sparsity) for r in rows if r.sparsity and r.jaccard_one_shot})
     lines = []
     for task, there in tickets.items():
@@ -127,7 +127,7 @@ def seen(rows: Sequence[Row]) -> str:
     """Every network of a task on that task, minus dense, with its verdict."""
     judged: dict[tuple[str, str], dict[str, Judged]] = {}
     for each in matching(rows).judged:
-        if each.row.kind in NAMES and not each.row.habits and each.row.arm != "one-shot":
+        if each.row.kind in NAMES and not each.row.variant and each.row.arm != "one-shot":
             mine = judged.setdefault((each.row.target, each.row.kind), {})
             mine[percent(each.pair.sparsity)] = each
     every = sorted({at for there in judged.values() for at in there})

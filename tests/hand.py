@@ -70,9 +70,9 @@ def plan() -> list[Row]:
         rows += search(task, 0.0)
         for control in ("random", "reinit", "shuffle"):
             rows += network(control, task, -20.0, arm="controls", of="tickets", source=task)
-        rows += search(task, 0.2, arm="late", habits=("rewind",), rewind_step=9)
+        rows += search(task, 0.2, arm="late", variant=("rewind",), rewind_step=9)
         gain = 2.0 if place % 2 else -3.0
-        rows += search(task, gain, arm="standard", habits=("no-rewind",))
+        rows += search(task, gain, arm="standard", variant=("no-rewind",))
         rows += network("one-shot", task, -2.0)
     for source in TASKS:
         for target in TASKS:
@@ -81,6 +81,6 @@ def plan() -> list[Row]:
             rows += network("transfer", target, change, arm="moved", source=source)
     for target in TASKS[1:]:
         rows += network(
-            "transfer", target, -0.1, arm="moved-late", source="mlm", habits=("rewind",)
+            "transfer", target, -0.1, arm="moved-late", source="mlm", variant=("rewind",)
         )
     return rows

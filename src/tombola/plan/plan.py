@@ -1,17 +1,18 @@
 """Experiments as data: searches, comparisons and transfers, made of jobs; no torch.
 
 Two experiments that want the same thing make jobs of the same key, so it is done once: the dense
-run of a task and a seed is round one of every search, and the yardstick of every comparison.
+run of a task and a seed is round one of every search, and the baseline of every comparison.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from itertools import product
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import CourseSpec, ImpSpec
+from tombola.plan.cell import PLAIN, Cell, Variant
 from tombola.plan.controls import control
 from tombola.plan.job import VERSIONS, Job, Subject, dense, given, one_shot, prune, scoring, train
 from tombola.ticket.schedule import rounds
@@ -36,51 +37,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Cell:
-    """What a training stands for; one training may stand for several things."""
-
-    arm: str
-    """The arm of the plan file."""
-    name: str
-    """What was done there: dense, imp, one-shot, transfer, evaluate, or a control."""
-    source: str = ""
-    """The task that the mask was found on; empty if on none."""
-    target: str
-    """The task that is trained on."""
-    sparsity: Decimal | None = None
-    """None for the dense network."""
-    seed: int
-    """Of the training."""
-    training: Job
-    yardstick: Job
-    """The training of the dense network that it is compared with."""
-    ticket: Job | None = None
-    """The mask that it is trained under."""
-    early: Job | None = None
-    """For a ticket of a search: the training until the step that its weights are rewound to; None
-    if that is before training, or if they are never rewound."""
-    of: str = ""
-    """The arm that it is compared with, for a control."""
-    line: Job | None = None
-    """The interpolation that it is an end of."""
-
-    @property
-    def key(self) -> str:
-        """Of the training."""
-        return self.training.key
-
-    @property
-    def dense(self) -> str:
-        """Key of the dense network's training."""
-        return self.yardstick.key
-
-    @property
-    def mask(self) -> str | None:
-        """Key of the mask."""
-        return self.ticket.key if self.ticket else None
-
-
 @dataclass(frozen=True)
 class Plan:
     """Jobs, and what they stand for."""
@@ -97,7 +53,7 @@ class Plan:
         for each in wanted:
             if isinstance(each, Cell):
                 cells.append(each)
-                _collect(each.yardstick, jobs)
+                _collect(each.baseline, jobs)
                 _collect(each.training, jobs)
                 if each.line is not None:
                     _collect(each.line, jobs)
@@ -145,10 +101,12 @@ class Search:
 
     dense: Job
     """The training of the whole network, with which the others are compared."""
-    masks: dict[Decimal, Job]
+    masks: dict[Decimal, Job] = field(default_factory=dict)
     """Sparsity -> the mask found."""
-    trainings: dict[Decimal, Job]
+    trainings: dict[Decimal, Job] = field(default_factory=dict)
     """Sparsity -> the training of the network under that mask."""
+    variants: dict[Decimal, tuple[Variant, Variant]] = field(default_factory=dict)
+    """Sparsity -> what it did until that mask, and until that training."""
     early: Job | None = None
     """The training until the step that weights are rewound to, unless that is before training."""
 
@@ -171,11 +129,15 @@ def imp(subject: Subject, spec: ImpSpec, seed: int) -> Search:
         what = "dense, long horizon" if spec.long_horizon else "dense"
         last = train(subject, seed, what, course=whole)
     name, details = _described(spec, point)
-    masks: dict[Decimal, Job] = {}
-    trainings: dict[Decimal, Job] = {}
+    search = Search(dense(subject, seed), early=early)
+    done = PLAIN.then(
+        *(["prune-first"] * spec.prune_first),
+        *(["long-horizon"] * (whole.horizon > 1 and last is not None)),
+    )
     for sparsity in sparsities:
         what = f"{subject.task.name}, seed {seed}, {name} mask"
         mask = prune(subject, sparsity, what, trained=last) if last else one_shot(subject, sparsity)
+        options = _options(spec, whole, point, first=last is None)
         last = train(
             subject,
             seed,
@@ -185,8 +147,21 @@ def imp(subject: Subject, spec: ImpSpec, seed: int) -> Search:
             head=last if spec.keep_head else None,
             course=replace(whole, first=point),
         )
-        masks[sparsity], trainings[sparsity] = mask, last
-    return Search(dense(subject, seed), masks, trainings, early)
+        until_mask, done = done, done.then(*options, rewind_step=point)
+        search.masks[sparsity], search.trainings[sparsity] = mask, last
+        search.variants[sparsity] = until_mask, done
+    return search
+
+
+def _options(spec: ImpSpec, course: CourseSpec, point: int, *, first: bool) -> list[str]:
+    """What one training of a search does; the first has none before it to go on from."""
+    asked = {
+        "rewind": point > 0,
+        "no-rewind": spec.no_rewind and not first,
+        "keep-head": spec.keep_head and not first,
+        "long-horizon": course.horizon > 1,
+    }
+    return [option for option, done in asked.items() if done]
 
 
 def _described(spec: ImpSpec, point: int) -> tuple[str, str]:
@@ -246,7 +221,7 @@ def transfer(
     cells = []
     wanted = tuple(product(sources.items(), tuple(sparsities)))
     for (target, subject), seed in product(targets.items(), tuple(seeds)):
-        yardstick = dense(subject, seed)
+        baseline = dense(subject, seed)
         for (source, found), sparsity in wanted:
             mask = found.get(seed, {}).get(sparsity)
             if mask is None:
@@ -261,13 +236,13 @@ def transfer(
             cells.append(
                 Cell(
                     arm=arm,
-                    name="transfer",
+                    role="transfer",
                     source=source,
                     target=target,
                     sparsity=sparsity,
                     seed=seed,
                     training=train(subject, seed, what, mask=mask, body=body),
-                    yardstick=yardstick,
+                    baseline=baseline,
                     ticket=mask,
                 )
             )

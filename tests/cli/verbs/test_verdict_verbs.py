@@ -43,8 +43,8 @@ def finish(plan: Plan, *, seeds: tuple[int, ...] = (0, 1, 2), **numerics: Any) -
     store = Store("store")
     for cell in plan.cells:
         if cell.seed in seeds:
-            change = {"dense": 0.0, "random": -20.0}.get(cell.name, -0.2)
-            for job, score in ((cell.yardstick, 80.0), (cell.training, 80.0 + change)):
+            change = {"dense": 0.0, "random": -20.0}.get(cell.what, -0.2)
+            for job, score in ((cell.baseline, 80.0), (cell.training, 80.0 + change)):
                 facts = {"score": score + cell.seed / 10, "trivial": 50.0, "resolution": 0.05}
                 done = Result(
                     **job.named(),

@@ -81,12 +81,12 @@ def test_the_two_ends_differ_in_their_order_only(plan: Plan) -> None:
         assert [spec.order_seed for spec in specs] == [100, 101]
         assert replace(specs[0], order_seed=101) == specs[1]
         assert first.training.parents == second.training.parents
-        assert first.yardstick.key == second.yardstick.key
+        assert first.baseline.key == second.baseline.key
         assert first.line is second.line
         assert first.line is not None
         assert [*first.line.parents.values()] == [first.training, second.training]
         assert first.line.reads_weights == (first.training, second.training)
-    assert [cell.name for cell in plan.cells[:2]] == ["dense, order 100", "dense, order 101"]
+    assert [cell.label for cell in plan.cells[:2]] == ["dense, order 100", "dense, order 101"]
     assert plan.cells[2].training.parents["mask"] is plan.cells[2].ticket
 
 

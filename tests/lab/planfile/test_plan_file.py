@@ -155,7 +155,7 @@ def test_quick_has_every_kind_of_arm_and_control_and_few_trainings() -> None:
     file = read_plan("quick")
     plan = expand(file, subject)
     assert {type(arm) for arm in file.arms.values()} == {ARMS[kind] for kind in ARMS}
-    assert {cell.name.split(",")[0] for cell in plan.cells} >= {*CONTROLS, *OPTIONAL_CONTROLS}
+    assert {cell.what for cell in plan.cells} >= {*CONTROLS, *OPTIONAL_CONTROLS}
     assert sum(job.kind == "train" for job in plan.jobs) <= 40
     roles = {role for job in plan.jobs for role in job.parents}
     assert roles == {"mask", "start", "head", "body", "trained", "like", "left", "right"}
@@ -304,11 +304,11 @@ def test_sparsities_are_the_decimals_that_were_written(read: Any) -> None:
 def test_controls_stand_beside_each_ticket(read: Any) -> None:
     text = f"{TICKETS}\ncontrols: {{kind: control, of: tickets}}"
     found = cells(read, text, "controls")
-    assert Counter(cell.name for cell in found) == dict.fromkeys(CONTROLS, 2 * 2)
+    assert Counter(cell.what for cell in found) == dict.fromkeys(CONTROLS, 2 * 2)
     tickets = {(c.source, c.seed, c.sparsity): c for c in cells(read, text, "tickets")}
     for cell in found:
         ticket = tickets[cell.source, cell.seed, D("0.5")]
-        assert (cell.of, cell.sparsity, cell.dense) == ("tickets", D("0.5"), ticket.dense)
+        assert (cell.compared_arm, cell.sparsity, cell.dense) == ("tickets", D("0.5"), ticket.dense)
         assert cell.key != ticket.key
         assert cell.mask == cell.training.parents["mask"].key
 
@@ -319,7 +319,7 @@ def test_a_sweep_of_rates_keeps_the_yardstick(read: Any) -> None:
         "learning_rates: [1e-4, 0.001], tasks: [mlm], seeds: [1]}"
     )
     low, high = cells(read, text, "swept")
-    assert low.name == "reinit, learning rate 0.0001"
+    assert low.label == "reinit, learning rate 0.0001"
     assert low.training.label == "mlm, seed 1, reinit at 0.5, learning rate 0.0001"
     assert [cell.training.spec["train"]["learning_rate"] for cell in (low, high)] == [1e-4, 1e-3]
     task = load_task("mlm")

@@ -73,7 +73,7 @@ def test_noise_leaves_every_claim_undecided() -> None:
 
 
 def test_a_claim_that_the_plan_has_no_rows_for_says_what_is_missing() -> None:
-    found = by_id([row for row in plan() if row.kind == "imp" and not row.habits])
+    found = by_id([row for row in plan() if row.kind == "imp" and not row.variant])
     assert found[1].status == "reproduced"
     assert found[3].to_json()["missing"] == ["the plan has no imp with rewind"]
     assert found[8].to_json()["missing"] == [

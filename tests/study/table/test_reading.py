@@ -58,9 +58,9 @@ def table() -> list[Row]:
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.parquet"])
 def test_rows_are_read_as_they_were_written(table: list[Row], tmp_path: Path, name: str) -> None:
-    habits = ("rewind", "keep-head")
+    variant = ("rewind", "keep-head")
     full: dict[str, Any] = {"rewind_step": 15, "seconds": 0.1 + 0.2, "jaccard_one_shot": 1 / 3}
-    wrote = whole([*table, *network("imp", "x", None, habits=habits, **full)])
+    wrote = whole([*table, *network("imp", "x", None, variant=variant, **full)])
     read = read_rows(written(tmp_path, wrote, name))
     for one, other in zip(read, wrote, strict=True):
         if one.difference is not None:
@@ -211,7 +211,7 @@ def test_rows_are_those_of_whole_plans_each_run_once(table: list[Row], tmp_path:
         ("trivial", 0.0, "all runs on a"),
         ("resolution", 1e-4, "all runs on a"),
         ("learning_rate", 1.0, "imp on a"),
-        ("habits", ("rewind",), "imp on a"),
+        ("variant", ("rewind",), "imp on a"),
         ("init", "reinit", "imp on a"),
         ("kind", "one-shot", "imp on a"),
         ("examples", 7, "imp on a"),

@@ -17,10 +17,11 @@ from tombola.base.errors import SpecError
 from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.store.artifacts import keep_mask
 from tombola.lab.store.result_store import Result, Store
+from tombola.plan.cell import OPTIONS
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan, one_shot
 from tombola.study.table.export import export
-from tombola.study.table.row import HABITS, Row
+from tombola.study.table.row import Row
 from tombola.study.table.table import groups, refuse_empty, refuse_mixed_rows, rows, with_overlaps
 from tombola.study.verdicts.plan_verdicts import matching
 from tombola.ticket.mask import Mask
@@ -101,7 +102,7 @@ def test_a_row_a_cell_with_scores_where_there_are_any(plan: Plan, store: Store) 
 
 
 @pytest.mark.parametrize(
-    ("arm", "habits", "rewind_step"),
+    ("arm", "variant", "rewind_step"),
     [
         ("dense", (), 0),
         ("tickets", (), 0),
@@ -117,12 +118,12 @@ def test_a_row_a_cell_with_scores_where_there_are_any(plan: Plan, store: Store) 
         ("fresh", ("rewind",), 15),
     ],
 )
-def test_habits_of_the_search_are_read_from_what_made_the_mask(
-    plan: Plan, store: Store, arm: str, habits: tuple[str, ...], rewind_step: int
+def test_a_row_has_the_variant_of_the_search_that_its_mask_comes_from(
+    plan: Plan, store: Store, arm: str, variant: tuple[str, ...], rewind_step: int
 ) -> None:
     last = by_arm(rows(plan, store), arm)[-1]
-    assert (last.habits, last.rewind_step) == (habits, rewind_step)
-    assert set(habits) <= set(HABITS)
+    assert (last.variant, last.rewind_step) == (variant, rewind_step)
+    assert set(variant) <= set(OPTIONS)
 
 
 def test_a_sweep_and_an_initialisation_have_columns_of_their_own(plan: Plan, store: Store) -> None:

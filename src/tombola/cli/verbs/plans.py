@@ -43,7 +43,7 @@ def run(options: Namespace) -> int:
     known.save()
     for note in sorted({note for job in plan.jobs for note in job.subject.notes}):
         say(console, f"note: {note}")
-    for line in dict.fromkeys(recipe_line(cell.yardstick.subject) for cell in plan.cells):
+    for line in dict.fromkeys(recipe_line(cell.baseline.subject) for cell in plan.cells):
         say(console, line)
     if options.dry_run:
         from tombola.lab.run.cost_estimate import estimate_cost

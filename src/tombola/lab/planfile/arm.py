@@ -8,7 +8,8 @@ from typing import Any, ClassVar, NewType, Protocol
 from tombola.base.errors import SpecError
 from tombola.base.registry import Registry
 from tombola.base.specs import EvaluateSpec
-from tombola.plan.plan import Cell, Subject
+from tombola.plan.cell import Cell
+from tombola.plan.job import Subject
 
 __all__ = [
     "ARMS",

@@ -24,7 +24,8 @@ from tombola.lab.planfile.arm import (
 )
 from tombola.lab.planfile.connectivity import Connectivity
 from tombola.plan import plan as plans
-from tombola.plan.plan import Cell, Job, Subject
+from tombola.plan.cell import PLAIN, Cell
+from tombola.plan.plan import Job, Subject
 from tombola.ticket.schedule import rounds
 
 __all__ = ["ARMS", "Connectivity", "Control", "Dense", "Evaluate", "Imp", "OneShot", "Transfer"]
@@ -66,7 +67,7 @@ class Dense(Placed):
         for task, seed in self.places(ground):
             job = plans.dense(ground.subjects[task], seed)
             made.append(
-                Cell(arm=name, name="dense", target=task, seed=seed, training=job, yardstick=job)
+                Cell(arm=name, role="dense", target=task, seed=seed, training=job, baseline=job)
             )
         return made
 
@@ -104,16 +105,20 @@ class Imp(Placed):
             spec = self._to(self.sparsity.of(task))
             found = plans.imp(ground.subjects[task], spec, seed)
             for sparsity, training in found.trainings.items():
+                until_mask, variant = found.variants[sparsity]
                 made.append(
                     Cell(
                         arm=name,
-                        name="imp",
+                        role="search",
+                        finder="imp",
+                        variant=variant,
+                        mask_variant=until_mask,
                         source=task,
                         target=task,
                         sparsity=sparsity,
                         seed=seed,
                         training=training,
-                        yardstick=found.dense,
+                        baseline=found.dense,
                         ticket=found.masks[sparsity],
                         early=found.early,
                     )
@@ -139,12 +144,13 @@ class OneShot(Placed):
                 made.append(
                     Cell(
                         arm=name,
-                        name="one-shot",
+                        role="search",
+                        finder="one-shot",
                         target=task,
                         sparsity=sparsity,
                         seed=seed,
                         training=plans.train(subject, seed, f"one-shot at {sparsity:f}", mask=mask),
-                        yardstick=plans.dense(subject, seed),
+                        baseline=plans.dense(subject, seed),
                         ticket=mask,
                     )
                 )
@@ -196,14 +202,20 @@ class Control:
         if rate:
             subject = replace(subject, recipe=replace(subject.recipe, learning_rate=rate))
         training = plans.control(name, subject, ticket.ticket, ticket.sparsity, ticket.seed)
-        told = f", learning rate {rate:g}" if rate else ""
+        swept = f", learning rate {rate:g}" if rate else ""
+        mask = training.parents["mask"]
+        variant = ticket.mask_variant if mask.key == ticket.mask else PLAIN
         return replace(
             ticket,
             arm=arm,
-            name=f"{name}{told}",
-            training=replace(training, label=f"{training.label}{told}"),
-            ticket=training.parents["mask"],
-            of=self.of,
+            role="control",
+            control=name,
+            variant=variant,
+            mask_variant=variant,
+            learning_rate=rate or None,
+            training=replace(training, label=f"{training.label}{swept}"),
+            ticket=mask,
+            compared_arm=self.of,
         )
 
 
@@ -249,15 +261,16 @@ class Evaluate:
             subject = ground.subjects[ticket.target]
             trainings = plans.evaluate(subject, ticket.ticket, self.seeds, self.init)
             for seed, training in zip(self.seeds, trainings, strict=True):
-                yardstick = plans.dense(subject, seed)
+                baseline = plans.dense(subject, seed)
                 made.append(
                     replace(
                         ticket,
                         arm=name,
-                        name="evaluate",
+                        role="evaluate",
+                        variant=ticket.mask_variant,
                         seed=seed,
                         training=training,
-                        yardstick=yardstick,
+                        baseline=baseline,
                     )
                 )
         return made
@@ -299,17 +312,19 @@ class Transfer:
         found: dict[str, dict[int, dict[Decimal, Job]]] = {}
         chosen: dict[str, dict[Decimal, None]] = {}
         early: dict[tuple[str, int], Job] = {}
+        origins: dict[str | None, Cell] = {}
         for ticket in tickets(self.of, ground, self.sparsity, self.sources, self.seeds):
             assert ticket.ticket is not None
             assert ticket.sparsity is not None
             masks = found.setdefault(ticket.source, {}).setdefault(ticket.seed, {})
             masks[ticket.sparsity] = ticket.ticket
             chosen.setdefault(ticket.source, {})[ticket.sparsity] = None
+            origins[ticket.mask] = ticket
             if self.start == "rewound":
                 early[ticket.source, ticket.seed] = self._early(ticket)
         targets = {task: ground.subjects[task] for task in self.targets or ground.subjects}
         return [
-            cell
+            _from(cell, origins[cell.mask])
             for source, masks in found.items()
             for cell in plans.transfer(
                 {source: masks}, targets, chosen[source], masks, early=early, arm=name
@@ -323,3 +338,11 @@ class Transfer:
                 "which doesn't. Give that a rewind_step or a rewind_fraction, or leave start out."
             )
         return ticket.early
+
+
+def _from(cell: Cell, ticket: Cell) -> Cell:
+    """A cell of a transfer, with what is known of the search that its ticket comes from."""
+    variant = ticket.mask_variant
+    if body := cell.training.parents.get("body"):
+        variant = variant.then("rewind", rewind_step=body.steps)
+    return replace(cell, finder=ticket.finder, variant=variant, mask_variant=ticket.mask_variant)

@@ -13,8 +13,8 @@ from tombola.lab.planfile.arm import (
     check_seeds,
     tickets,
 )
+from tombola.plan.cell import Cell
 from tombola.plan.job import interpolate, reordered
-from tombola.plan.plan import Cell
 
 __all__ = ["Connectivity"]
 
@@ -69,7 +69,7 @@ class Connectivity:
             replace(
                 cell,
                 arm=arm,
-                name=f"{cell.name}, order {order}",
+                order_seed=order,
                 training=end,
                 line=line,
             )

@@ -24,7 +24,8 @@ from tombola.base.yaml_text import read_yaml_text
 from tombola.lab.planfile.arm import Arm, ArmName, ControlName, Ground, TaskName
 from tombola.lab.planfile.arms import ARMS
 from tombola.lab.planfile.fields import Fields, compose
-from tombola.plan.plan import Cell, Job, Plan, Subject, scoring
+from tombola.plan.cell import Cell
+from tombola.plan.plan import Job, Plan, Subject, scoring
 from tombola.tasks.own_task import named_task
 from tombola.tasks.recipes import recipe_for
 from tombola.tasks.task import Task, on_hub
@@ -140,7 +141,7 @@ def expand(plan: PlanFile, subject: Callable[[Task, TrainSpec], Subject]) -> Pla
 
 def _scorings(cells: Iterable[Cell]) -> Iterator[Job]:
     """The first dense network of each task whose margin goes by the rule, scored on dev."""
-    first = {cell.target: cell.yardstick for cell in reversed([*cells])}
+    first = {cell.target: cell.baseline for cell in reversed([*cells])}
     for training in first.values():
         if training.subject.task.by_rule and training.subject.dev:
             yield scoring(training)

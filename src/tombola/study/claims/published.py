@@ -57,7 +57,7 @@ def published_difference(pair: Comparison) -> float | None:
 def _in_table2(row: Row) -> float | None:
     """Minus dense, in Table 2."""
     there = table2().get(row.target)
-    if there is None or row.sparsity is None or row.moved or row.habits:
+    if there is None or row.sparsity is None or row.moved or row.variant:
         return None
     if row.kind not in COLUMNS or 100 * row.sparsity != Decimal(there["sparsity_pct"]):
         return None
@@ -66,7 +66,7 @@ def _in_table2(row: Row) -> float | None:
 
 def _in_figure2(row: Row) -> float | None:
     """Minus dense, in Figure 2."""
-    if row.sparsity != FIGURE_2_SPARSITY or row.habits:
+    if row.sparsity != FIGURE_2_SPARSITY or row.variant:
         return None
     if row.kind not in ("imp", "transfer", "one-shot"):
         return None

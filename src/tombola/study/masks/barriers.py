@@ -6,7 +6,8 @@ from statistics import fmean
 from typing import Any
 
 from tombola.lab.store.result_store import Store
-from tombola.plan.plan import Cell, Plan
+from tombola.plan.cell import Cell
+from tombola.plan.plan import Plan
 
 __all__ = ["Line", "barrier", "lines"]
 
@@ -81,11 +82,11 @@ def _line(pair: Sequence[Cell], store: Store) -> Line:
     known = bool(scores) and None not in scores and None not in losses
     return Line(
         arm=cell.arm,
-        network=cell.name.rpartition(", order ")[0],
+        network=cell.what,
         task=cell.target,
         sparsity=None if cell.sparsity is None else f"{cell.sparsity:f}",
         seed=cell.seed,
-        orders=tuple(int(end.name.rpartition(" ")[2]) for end in pair),
+        orders=tuple(seed for end in pair if (seed := end.order_seed) is not None),
         metric=facts.get("metric"),
         split=cell.training.subject.task.test_split,
         positions=tuple(facts.get("positions", ())),

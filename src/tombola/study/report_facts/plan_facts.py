@@ -69,7 +69,7 @@ def _transfer(table: Sequence[Row]) -> list[dict[str, Any]]:
 
 def _recipes(plan: Plan) -> dict[str, dict[str, Any]]:
     """Task -> its recipe, for every task that something is trained on."""
-    subjects = {cell.target: cell.yardstick.subject for cell in plan.cells}
+    subjects = {cell.target: cell.baseline.subject for cell in plan.cells}
     return {task: dataclasses.asdict(subject.recipe) for task, subject in subjects.items()}
 
 

@@ -1,7 +1,7 @@
 """One run of a plan: what was trained, what came of it, and what it is compared with."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import isfinite
@@ -10,16 +10,13 @@ from typing import Any
 from tombola.base.specs import TrainSpec
 from tombola.lab.store.numerics import numerics_digest
 from tombola.lab.store.result_store import Result
-from tombola.plan.job import Job
-from tombola.plan.plan import Cell
+from tombola.plan.cell import Cell
 
 __all__ = [
     "COLUMNS",
-    "HABITS",
     "STATES",
     "Row",
     "digest",
-    "habits",
     "minus",
     "row",
 ]
@@ -27,10 +24,6 @@ __all__ = [
 STATES = ("done", "missing", "diverged")
 """What has become of a run. One that diverged has no score: its numbers are not finite, or those
 of the training that its weights or its mask come from."""
-
-
-HABITS = ("rewind", "no-rewind", "keep-head", "long-horizon", "prune-first")
-"""What a search did that the plain one, which rewinds to the pre-trained weights, does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +46,8 @@ class Row:
     """The task that was trained on."""
     sparsity: Decimal | None = None
     seed: int
-    habits: tuple[str, ...] = ()
-    """Of the search that the mask comes from, in the order of HABITS."""
+    variant: tuple[str, ...] = ()
+    """What the search that the mask comes from did besides the plain thing: some of OPTIONS."""
     rewind_step: int = 0
     """The optimizer step that it rewound to."""
     init: str = "pretrained"
@@ -98,7 +91,7 @@ class Row:
         plain = {name: getattr(self, name) for name in COLUMNS}
         return plain | {
             "sparsity": None if self.sparsity is None else f"{self.sparsity:f}",
-            "habits": " ".join(self.habits),
+            "variant": " ".join(self.variant),
             "numerics": _digest_or_none(self.numerics),
             "dense_numerics": _digest_or_none(self.dense_numerics),
         }
@@ -129,23 +122,22 @@ def row(
     """
     job = cell.training
     recipe = TrainSpec(**job.spec["train"])
-    done, rewind_step = habits(cell)
     facts = mine.facts if mine else {}
     about_test = {**(dense.facts if dense else {}), **facts}
-    score, yardstick = _score(mine), _score(dense)
+    score, baseline = _score(mine), _score(dense)
     return Row(
         plan=plan,
         plan_rows=plan_rows,
         arm=cell.arm,
-        name=cell.name,
-        kind="connectivity" if cell.line else cell.name.split(",")[0],
-        of=cell.of,
+        name=cell.label,
+        kind=cell.kind,
+        of=cell.compared_arm,
         source=cell.source,
         target=cell.target,
         sparsity=cell.sparsity,
         seed=cell.seed,
-        habits=done,
-        rewind_step=rewind_step,
+        variant=cell.variant.options,
+        rewind_step=cell.variant.rewind_step,
         init=job.spec.get("init", "pretrained"),
         learning_rate=recipe.learning_rate,
         examples=min(job.subject.examples, recipe.train_limit or job.subject.examples),
@@ -154,8 +146,8 @@ def row(
         margin=job.subject.task.margin,
         state=_state(mine, score, stopped=stopped),
         score=score,
-        dense=yardstick,
-        difference=minus(score, yardstick),
+        dense=baseline,
+        difference=minus(score, baseline),
         trivial=about_test.get("trivial"),
         resolution=about_test.get("resolution"),
         summed_learning_rate=facts.get("summed_learning_rate"),
@@ -194,43 +186,3 @@ def digest(numerics: Mapping[str, Any]) -> str:
 
 def _digest_or_none(numerics: Mapping[str, Any] | None) -> str | None:
     return None if numerics is None else digest(numerics)
-
-
-def habits(cell: Cell) -> tuple[tuple[str, ...], int]:
-    """What the search of a cell's mask did besides the plain thing, as its jobs tell.
-
-    Names of arms tell nothing: two searches that did the same have the same habits.
-
-    Returns: some of HABITS, and the optimizer step that was rewound to, or 0.
-    """
-    found: set[str] = set()
-    rewind_step, trainings = 0, 0
-    for job in _ancestry(cell):
-        if job.kind == "prune":
-            first = "trained" not in job.parents and job.spec["scores"] == "magnitude"
-            if first and (trainings or cell.source):
-                found.add("prune-first")
-            continue
-        trainings += job is not cell.training
-        course = job.spec.get("course", {})
-        if course.get("first"):
-            found.add("rewind")
-            rewind_step = course["first"]
-        elif "body" in job.parents:
-            found.add("rewind")
-            rewind_step = job.parents["body"].spec["course"]["last"]
-        elif "start" in job.parents:
-            found.add("no-rewind")
-        if "head" in job.parents:
-            found.add("keep-head")
-        if course.get("horizon", 1) > 1:
-            found.add("long-horizon")
-    return tuple(habit for habit in HABITS if habit in found), rewind_step
-
-
-def _ancestry(cell: Cell) -> Iterator[Job]:
-    """The training, its mask, the training that this was cut from, and so on."""
-    job: Job | None = cell.training
-    while job is not None:
-        yield job
-        job = job.parents.get("mask" if job.kind == "train" else "trained")

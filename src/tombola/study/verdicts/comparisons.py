@@ -35,7 +35,7 @@ class Which:
 
     kinds: tuple[str, ...]
     """dense, imp, one-shot, transfer, evaluate, or a control."""
-    habits: tuple[str, ...] = ()
+    variant: tuple[str, ...] = ()
     """Exactly these of the search."""
     sources: tuple[str, ...] = ()
     """Tickets of these tasks only; empty for all."""
@@ -48,7 +48,7 @@ class Which:
         """Whether a row is one of them."""
         return (
             row.kind in self.kinds
-            and row.habits == self.habits
+            and row.variant == self.variant
             and (not self.sources or row.source in self.sources)
             and row.source not in self.without_sources
             and (row.moved or not self.moved)
@@ -61,7 +61,7 @@ class Which:
         told += f" of tasks other than {' and '.join(self.without_sources)}" * bool(
             self.without_sources
         )
-        return told + f" with {' and '.join(self.habits)}" * bool(self.habits)
+        return told + f" with {' and '.join(self.variant)}" * bool(self.variant)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,8 +235,8 @@ class Comparison:
 
 
 def _named(row: Row) -> str:
-    habits = f", {' '.join(row.habits)}" if row.habits else ""
-    return f"{row.name}{f' from {row.source}' if row.moved else ''}{habits}"
+    variant = f", {' '.join(row.variant)}" if row.variant else ""
+    return f"{row.name}{f' from {row.source}' if row.moved else ''}{variant}"
 
 
 def first_reason(pairs: Iterable[Comparison]) -> str | None:

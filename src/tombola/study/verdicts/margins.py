@@ -78,5 +78,5 @@ def margin_of(task: Task, scored: Result | None, *, tried: bool = False) -> Marg
 def margins(plan: Plan, store: Store) -> dict[str, float]:
     """Task of a plan -> its margin in points: the rule's as soon as dense is scored on dev."""
     scored = {job.subject.task: store.read(job.key) for job in plan.jobs if job.kind == "score"}
-    tasks = {cell.target: cell.yardstick.subject.task for cell in plan.cells}
+    tasks = {cell.target: cell.baseline.subject.task for cell in plan.cells}
     return {name: margin_of(task, scored.get(task)).points for name, task in tasks.items()}

@@ -135,7 +135,7 @@ def _matrices(networks: Sequence[Group]) -> list[Matrix]:
     own = {
         (rows[0].target, rows[0].sparsity): rows
         for rows in reversed(networks)
-        if rows[0].kind == "imp" and not rows[0].habits
+        if rows[0].kind == "imp" and not rows[0].variant
     }
     arms = dict.fromkeys(
         (rows[0].arm, rows[0].sparsity) for rows in networks if rows[0].kind == "transfer"
