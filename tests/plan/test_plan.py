@@ -296,7 +296,7 @@ def test_a_head_is_kept_while_the_encoder_is_rewound_to_a_step() -> None:
         assert training.parents["head"].key != training.parents["start"].key
 
 
-def test_the_long_horizon_is_that_of_all_trainings_and_spares_the_yardstick() -> None:
+def test_the_long_horizon_is_that_of_all_trainings_and_spares_the_baseline() -> None:
     search = imp(long_horizon=True)
     assert search.dense.key == imp().dense.key
     first = search.masks[LOW].parents["trained"]
@@ -440,7 +440,7 @@ def test_a_plan_holds_each_job_once_after_all_that_it_needs() -> None:
     assert len(plan.cells) == len(moved())
 
 
-def test_a_cell_brings_its_ancestors_and_its_yardstick() -> None:
+def test_a_cell_brings_its_ancestors_and_its_baseline() -> None:
     cell = moved()[1]
     plan = Plan.of([cell])
     keys = {job.key for job in plan.jobs}

@@ -313,7 +313,7 @@ def test_controls_stand_beside_each_ticket(read: Any) -> None:
         assert cell.mask == cell.training.parents["mask"].key
 
 
-def test_a_sweep_of_rates_keeps_the_yardstick(read: Any) -> None:
+def test_a_sweep_of_rates_keeps_the_baseline(read: Any) -> None:
     text = (
         f"{TICKETS}\nswept: {{kind: control, of: tickets, names: [reinit], "
         "learning_rates: [1e-4, 0.001], tasks: [mlm], seeds: [1]}"
