@@ -39,7 +39,7 @@ PACKAGES: Mapping[str, set[str]] = {
     "plan": set(),
     "finders": {"torch", "numpy"},
     "lab": {"torch", "numpy", "safetensors", "ray", "yaml"},
-    "study": {"numpy", "scipy", "yaml", "pyarrow"},
+    "study": {"numpy", "scipy", "yaml", "pyarrow", "tabulate"},
     "report": {"numpy", "scipy", "altair", "jinja2", "vl_convert"},
     "api": set(),
     "root": set(),
@@ -163,7 +163,7 @@ import tombola.lab.run.runner, tombola.lab.planfile.plan_file, tombola.lab.subje
 heavy -= {"rich"}
 assert not (heavy - {"numpy", "scipy"}) & sys.modules.keys(), heavy & sys.modules.keys()
 import tombola.api  # before a search's first step
-late = {"scipy.stats", "altair", "pandas"}
+late = {"scipy.stats", "altair", "pandas", "tabulate"}
 assert not late & sys.modules.keys(), late & sys.modules.keys()
 """
 

@@ -126,7 +126,7 @@ def test_the_table_is_printed_or_written_as_its_name_ends(plan: Plan, cli: Cli) 
     assert len(shown.splitlines()) == 1 + len(plan.cells)
     cli("table", "--output", "rows.parquet", "--json", "rows.json")
     assert pq.read_table("rows.parquet").to_pylist() == json.loads(Path("rows.json").read_text())
-    assert cli("table", "--format", "markdown", "--together")[1].startswith("| arm |")
+    assert cli("table", "--format", "markdown", "--together")[1].startswith("| arm  ")
 
 
 def test_a_table_says_what_the_plan_said_without_its_store(plan: Plan, cli: Cli) -> None:

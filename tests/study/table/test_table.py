@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tombola.lab.store.result_store import Result, Store
 from tombola.plan.cell import OPTIONS
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan, one_shot
-from tombola.study.table.export import export
+from tombola.study.table.export import READABLE, export
 from tombola.study.table.row import Row
 from tombola.study.table.table import groups, refuse_empty, refuse_mixed_rows, rows, with_overlaps
 from tombola.study.verdicts.plan_verdicts import matching
@@ -222,15 +223,32 @@ def test_csv_and_parquet_have_every_column_of_every_row(few: list[Row], tmp_path
     json.dumps(plain)
 
 
+def squeezed(line: str) -> str:
+    """A line of a table without the blanks that align it."""
+    return re.sub(" +", " ", line).strip()
+
+
 def test_markdown_and_latex_escape_what_they_must_and_mark_gaps(few: list[Row]) -> None:
-    page = export(few, "markdown").decode().splitlines()
+    page = [squeezed(line) for line in export(few, "markdown").decode().splitlines()]
     assert page[0].startswith("| arm | name | source | target | sparsity | seed | state |")
     assert page[2] == "| 50 % | imp | a\\|b_c | a\\|b_c | 0.7 | 0 | done | 79.00 | -1.00 |"
-    assert page[3].endswith("| 1 | missing |  |  |")
+    assert page[3].endswith("| 1 | missing | | |")
     tabular = export(few, "latex").decode()
-    assert r"50 \% & imp & a|b\_c & a|b\_c & 0.7 & 0 & done & 79.00 & -1.00 \\" in tabular
+    lines = [squeezed(line) for line in tabular.splitlines()]
+    assert r"50 \% & imp & a|b\_c & a|b\_c & 0.7 & 0 & done & 79.00 & -1.00 \\" in lines
     assert tabular.count("\\\\") == 4
     assert tabular.startswith(r"\begin{tabular}{lllllrlrr}")
+
+
+def test_no_name_breaks_out_of_its_cell() -> None:
+    hostile = network("imp", "a", -1.0, arm="x\\|y\n<b>`*\x1b[1m#~^{}$1e5")
+    for form in ("markdown", "latex"):
+        assert len(export(hostile, form).decode().splitlines()) == {"markdown": 5, "latex": 9}[form]
+    cells = re.split(r"(?<!\\)(?:\\\\)*\|", export(hostile, "markdown").decode().splitlines()[2])
+    assert len(cells) == 2 + len(READABLE)
+    assert r"x\\\|y\\n\<b>\`\*\\x1b[1m#~^{}$1e5" in export(hostile, "markdown").decode()
+    assert r"x\textbackslash{}|y\textbackslash{}n" in export(hostile, "latex").decode()
+    assert r"\#\textasciitilde{}\^{}\{\}\$1e5" in export(hostile, "latex").decode()
 
 
 def test_seeds_together_take_a_row_in_any_format(few: list[Row]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import Registry
+from tombola.base.text import printable
 from tombola.study.table.row import Row
 from tombola.study.table.table import groups
 
@@ -84,41 +85,43 @@ def _arrow(column: str) -> Any:
 
 @FORMATS.register("markdown")
 def markdown_bytes(rows: Rows) -> bytes:
-    """A pipe table."""
-    lines = [[_words(name) for name in rows[0]], ["---"] * len(rows[0])]
-    lines += [[_cell(value).replace("|", "\\|") for value in row.values()] for row in rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines).encode()
+    """A pipe table, as GitHub shows it."""
+    return _tabulated(rows, "pipe", MARKDOWN)
 
 
 @FORMATS.register("latex")
 def latex_bytes(rows: Rows) -> bytes:
-    """A tabular, with the rules of the package booktabs."""
-    first = next(iter(rows))
-    shape = "".join("r" if isinstance(value, int | float) else "l" for value in first.values())
-    lines = [[_words(name) for name in first], *([_cell(v) for v in row.values()] for row in rows)]
-    head, *body = (" & ".join(map(_escaped, line)) + r" \\" for line in lines)
-    inner = [r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
-    return "\n".join([rf"\begin{{tabular}}{{{shape}}}", *inner, r"\end{tabular}", ""]).encode()
+    """A tabular, with the rules of the package booktabs; tabulate escapes what LaTeX would read."""
+    return _tabulated(rows, "latex_booktabs", {})
 
 
-def _words(column: str) -> str:
-    return column.replace("_", " ")
+MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|<`*"})
+"""Escapes of what Markdown would read as a cell's end, as HTML, as code or as emphasis."""
+
+
+def _tabulated(rows: Rows, form: str, escapes: Mapping[int, str]) -> bytes:
+    """A table in one of the formats of tabulate; columns of numbers stand to the right."""
+    from tabulate import tabulate
+
+    sides = ["right" if _is_numeric([row[name] for row in rows]) else "left" for name in rows[0]]
+    text = tabulate(
+        [[_cell(value).translate(escapes) for value in row.values()] for row in rows],
+        headers=[name.replace("_", " ") for name in rows[0]],
+        tablefmt=form,
+        colalign=sides,
+        disable_numparse=True,  # a name such as 1e5 is not a number
+    )
+    return f"{text}\n".encode()
+
+
+def _is_numeric(values: Sequence[Any]) -> bool:
+    """Whether a column has numbers, and gaps at most."""
+    known = [value for value in values if value is not None]
+    return bool(known) and all(isinstance(value, int | float) for value in known)
 
 
 def _cell(value: Any) -> str:
     """As a reader wants it."""
     if value is None:
         return ""
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
-
-
-SPECIAL = {
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
-
-
-def _escaped(text: str) -> str:
-    return "".join(SPECIAL.get(sign, sign) for sign in text)
+    return f"{value:.2f}" if isinstance(value, float) else printable(value)
