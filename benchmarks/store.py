@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tombola.base import specs
+from tombola.base import keys
 from tombola.base.folders import sync
 from tombola.lab.store.result import Result, encode
 from tombola.lab.store.result_store import Store
@@ -49,7 +49,7 @@ def result(number: int) -> Result:
         "loss": [0.5] * 20,
     }
     return Result(
-        key=specs.key("train", 1, **spec, parents=parents),
+        key=keys.key("train", 1, **spec, parents=parents),
         kind="train",
         job_version=1,
         spec=spec,

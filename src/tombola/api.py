@@ -11,7 +11,8 @@ from typing import Any
 from tombola.base.errors import DataError, OutputError, SpecError, TicketError
 from tombola.base.folders import directory_size, write_file
 from tombola.base.json_text import json_text
-from tombola.base.specs import TUNE, FindSpec, LabSpec, exact, key, knobs
+from tombola.base.keys import exact, key, knobs
+from tombola.base.specs import TUNE, FindSpec, LabSpec
 from tombola.lab.options import evaluate_options, find_options
 from tombola.lab.output_folder import Output
 from tombola.lab.run.engine import RunCallback, RunSummary

@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from tombola.base.errors import SpecError
+from tombola.base.keys import exact, key, knobs
 from tombola.base.specs import (
     CONTROLS,
     INITS,
@@ -22,9 +23,6 @@ from tombola.base.specs import (
     Spec,
     TaskSpec,
     TrainSpec,
-    exact,
-    key,
-    knobs,
 )
 
 D = Decimal

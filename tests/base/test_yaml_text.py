@@ -11,7 +11,8 @@ import pytest
 from helpers import Cli
 from tombola.base.errors import DataError, SpecError
 from tombola.base.fields import number
-from tombola.base.specs import FindSpec, LabSpec, TrainSpec, exact
+from tombola.base.keys import exact
+from tombola.base.specs import FindSpec, LabSpec, TrainSpec
 from tombola.base.yaml_text import NotYamlError, compose, construct
 from tombola.lab.planfile.plan_file import read_plan
 from tombola.tasks.task import load_task

@@ -9,7 +9,8 @@ import pytest
 from transformers import BertConfig, DistilBertConfig, GPT2Config, PretrainedConfig
 
 from tombola.base.errors import ModelError, SpecError
-from tombola.base.specs import TaskSpec, TrainSpec, knobs
+from tombola.base.keys import knobs
+from tombola.base.specs import TaskSpec, TrainSpec
 from tombola.lab.options import find_options
 from tombola.tasks.own_task import named_task
 from tombola.tasks.recipes import learning_rate_of, recipe_for

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from tombola.base.errors import ModelError, SpecError
-from tombola.base.specs import TrainSpec, knobs
+from tombola.base.keys import knobs
+from tombola.base.specs import TrainSpec
 from tombola.models.network import Network, load_network
 from tombola.tasks.data.batches import Examples, encode
 from tombola.tasks.data.sources import read_split

@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import Any
 
 from tombola.base.errors import SpecError
+from tombola.base.keys import exact, key, knobs
 from tombola.base.registry import unknown
-from tombola.base.specs import INITS, CourseSpec, TrainSpec, exact, key, knobs
+from tombola.base.specs import INITS, CourseSpec, TrainSpec
 from tombola.tasks.input_counts import SplitCounts
 from tombola.tasks.task import Task
 

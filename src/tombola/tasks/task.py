@@ -11,8 +11,9 @@ from typing import Any
 
 from tombola.base.errors import DataError, SpecError, brief, cut
 from tombola.base.fields import check_types
+from tombola.base.keys import knobs
 from tombola.base.registry import unknown
-from tombola.base.specs import TrainSpec, knobs
+from tombola.base.specs import TrainSpec
 from tombola.base.yaml_text import NotYamlError, compose, construct, read_yaml_text
 from tombola.models.embedded import EMBEDDED
 from tombola.tasks.labels import class_name

@@ -12,7 +12,7 @@ from safetensors.numpy import load
 
 from tombola.base.errors import SpecError, TicketError, cut
 from tombola.base.folders import parse_object, read_limited
-from tombola.base.specs import exact
+from tombola.base.keys import exact
 from tombola.ticket.mask import Shapes, Tensors
 
 __all__ = [

@@ -5,8 +5,9 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 
 from tombola.base.errors import SpecError
+from tombola.base.keys import exact
 from tombola.base.registry import Registry
-from tombola.base.specs import ImpSpec, exact
+from tombola.base.specs import ImpSpec
 
 __all__ = ["MAX_ROUNDS", "SCHEDULES", "Schedule", "dead_count", "path", "rounds", "shortest"]
 

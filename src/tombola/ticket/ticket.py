@@ -11,7 +11,7 @@ from torch import nn
 
 from tombola.base.errors import TicketError
 from tombola.base.folders import check_folder, directory_size, write_folder
-from tombola.base.specs import exact
+from tombola.base.keys import exact
 from tombola.ticket.fingerprint import fingerprint, versions
 from tombola.ticket.format import (
     FORMAT,

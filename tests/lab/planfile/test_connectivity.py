@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from tombola.base.errors import SpecError
-from tombola.base.specs import ImpSpec, LabSpec, TrainSpec, knobs
+from tombola.base.keys import knobs
+from tombola.base.specs import ImpSpec, LabSpec, TrainSpec
 from tombola.lab.planfile.arm import Ground
 from tombola.lab.planfile.arms import Connectivity, Dense, Imp
 from tombola.lab.run.cost_estimate import estimate_cost

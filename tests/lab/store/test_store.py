@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from crowd import dead, together
-from tombola.base import specs
+from tombola.base import keys
 from tombola.base.errors import OutputError
 from tombola.lab.store.damage import damage_in
 from tombola.lab.store.process import Process
@@ -30,7 +30,7 @@ def result(seed: int = 0, **changed: Any) -> Result:
     spec = {"model": "0a" * 32, "train": {"seed": seed}, "init": "reinit"}
     made: dict[str, Any] = {"kind": "train", "job_version": 1, "spec": spec, "parents": {}}
     made |= changed
-    named = specs.key(made["kind"], made["job_version"], **made["spec"], parents=made["parents"])
+    named = keys.key(made["kind"], made["job_version"], **made["spec"], parents=made["parents"])
     rest = {
         "label": f"sentiment, seed {seed}",
         "facts": {"task": "sentiment", "seed": seed, "score": 80.0 + seed, "loss": [0.5, 0.25]},

@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from tombola.base.errors import SpecError
-from tombola.base.specs import exact
+from tombola.base.keys import exact
 from tombola.cli.arguments import (
     command,
     data_flag,

@@ -10,8 +10,9 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tombola.base.errors import SpecError, cut
 from tombola.base.fields import CALLED, number
+from tombola.base.keys import exact
 from tombola.base.registry import unknown
-from tombola.base.specs import ImpSpec, exact
+from tombola.base.specs import ImpSpec
 from tombola.base.yaml_text import NotYamlError
 from tombola.base.yaml_text import compose as compose_yaml
 from tombola.lab.planfile.arm import Sparsities, TaskName

@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tombola.base.specs import TrainSpec, key
+from tombola.base.keys import key
+from tombola.base.specs import TrainSpec
 from tombola.lab.run.engine import missing
 from tombola.lab.run.payload import payload_for
 from tombola.lab.store.result_store import Result, Store

@@ -6,7 +6,7 @@ import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_origin
 
-from tombola.base import specs
+from tombola.base import keys
 from tombola.base.errors import OutputError
 from tombola.base.json_text import finite
 from tombola.plan.job import Job, Named
@@ -99,7 +99,7 @@ def _checked(values: dict[str, Any]) -> Result:
             raise ValueError(f"result.json has no proper {name}")
     result = Result(**values)
     made_of = {**result.spec, "parents": result.parents}
-    if specs.key(result.kind, result.job_version, **made_of) != result.key:
+    if keys.key(result.kind, result.job_version, **made_of) != result.key:
         raise ValueError("its key is not that of what made it")
     names = {name for name in result.files if NAME.fullmatch(name)}
     if names != result.files.keys() or names != result.sizes.keys() or "result.json" in names:

@@ -1,0 +1,72 @@
+"""Fractions as exact decimals, the knobs of a spec as JSON, and the key that names a result."""
+
+import dataclasses
+import hashlib
+import json
+from decimal import Decimal
+from typing import Any
+
+from tombola.base.errors import SpecError, brief, cut
+from tombola.base.fields import number
+
+__all__ = ["exact", "key", "knobs"]
+
+PLACES = 64
+"""Decimal places of a fraction."""
+
+
+def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
+    """A fraction as the exact decimal that was written: 0.7 is 7/10, not 0.699999...
+
+    Args:
+        value: a fraction in [0, 1); a float stands for its shortest decimal.
+        what: the knob's name, for the error.
+
+    Raises: SpecError, if it is no number in [0, 1).
+    """
+    try:
+        written = number(str(value), Decimal)
+    except (ArithmeticError, ValueError):
+        written = Decimal("NaN")
+    if written.is_nan():
+        raise SpecError(f"{what} is a fraction in [0, 1), got {brief(value)}.")
+    if not 0 <= written < 1:
+        hint = f" For {value} % write {written / 100}." if 1 < written < 100 else ""
+        raise SpecError(f"{what} is a fraction in [0, 1), got {cut(value)[1:-1]}.{hint}")
+    if written and written.adjusted() < -PLACES:
+        raise SpecError(
+            f"{what} has at most {PLACES} decimal places, got {cut(value)[1:-1]}. Write 0 for none."
+        )
+    return written.normalize() + 0 if written else Decimal(0)  # which turns -0 into 0
+
+
+def knobs(spec: Any) -> dict[str, Any]:
+    """The knobs of a spec that are not at their default, as JSON has them.
+
+    Defaults are left out, so that a new knob does not change the keys of old results.
+    """
+    changed = {}
+    for field in dataclasses.fields(spec):
+        value = getattr(spec, field.name)
+        if value != field.default:
+            changed[field.name] = _plain(value)
+    return changed
+
+
+def _plain(value: Any) -> Any:
+    """Decimals as their text."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return format(value, "f") if isinstance(value, Decimal) else value
+
+
+def key(kind: str, version: int, **made_of: Any) -> str:
+    """The name of a result: 64 hexadecimal digits, from what made it.
+
+    Args:
+        kind: what was done.
+        version: of that kind; raised when the same knobs come to mean something else.
+        made_of: fingerprints of model and data, and knobs, as JSON has them.
+    """
+    content = json.dumps([kind, version, made_of], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()

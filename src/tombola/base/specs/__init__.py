@@ -1,0 +1,36 @@
+"""Every knob of an experiment: its default, its help text, and its validation.
+
+The string under a field is the help text of its command-line flag. A default never changes in
+place: it is part of what names a result. Bump the version of the job kind instead.
+"""
+
+from tombola.base.specs.evaluate import INITS, EvaluateSpec
+from tombola.base.specs.lab import LabSpec
+from tombola.base.specs.search import (
+    CONTROLS,
+    OPTIONAL_CONTROLS,
+    SCOPES,
+    TUNE,
+    FindSpec,
+    ImpSpec,
+)
+from tombola.base.specs.spec import Spec
+from tombola.base.specs.task import TaskSpec
+from tombola.base.specs.train import SEEDS, CourseSpec, TrainSpec
+
+__all__ = [
+    "CONTROLS",
+    "INITS",
+    "OPTIONAL_CONTROLS",
+    "SCOPES",
+    "SEEDS",
+    "TUNE",
+    "CourseSpec",
+    "EvaluateSpec",
+    "FindSpec",
+    "ImpSpec",
+    "LabSpec",
+    "Spec",
+    "TaskSpec",
+    "TrainSpec",
+]

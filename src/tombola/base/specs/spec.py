@@ -1,0 +1,27 @@
+"""A group of knobs, checked when it is made."""
+
+from collections.abc import Collection
+
+from tombola.base.errors import SpecError, brief
+from tombola.base.fields import check_types
+
+__all__ = ["STEPS", "Spec", "check_distinct"]
+
+STEPS = 2**31 - 1
+"""The largest number of examples, tokens or optimizer steps that a knob takes."""
+
+
+class Spec:
+    """A group of knobs, each of which holds what it is declared as."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
+
+def check_distinct(seeds: Collection[int]) -> None:
+    """Refuse seeds that are not different whole numbers from 0.
+
+    Raises: SpecError.
+    """
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise SpecError(f"seeds are different whole numbers from 0, got {brief(seeds)}.")

@@ -1,0 +1,165 @@
+"""Knobs of one training, and of the part of it that is done."""
+
+import dataclasses
+from dataclasses import dataclass
+from math import inf
+
+from tombola.base.errors import SpecError
+from tombola.base.fields import refuse_above
+from tombola.base.specs.spec import STEPS, Spec
+
+__all__ = ["SEEDS", "CourseSpec", "TrainSpec"]
+
+SEEDS = ("seed", "order_seed")
+"""Knobs of a TrainSpec that each training gets from its plan, and no recipe has."""
+
+HEADS = ("fresh", "checkpoint")
+"""What the head of a task can start from."""
+
+EPOCHS = 10**6
+"""The most passes over the training examples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSpec(Spec):
+    """How one network is trained on one task."""
+
+    seed: int = 0
+    """Seed of the head, the data order, the masked tokens and dropout, each drawn separately."""
+
+    order_seed: int = -1
+    """Another seed of the data order, the masked tokens and dropout than the head's; -1 is none."""
+
+    epochs: float = 3.0
+    """Passes over the training examples."""
+
+    min_steps: int = 0
+    """Train at least so many optimizer steps, in more epochs where need be; 0 is no minimum."""
+
+    batch_size: int = 32
+    """Examples in one step."""
+
+    learning_rate: float = 2e-5
+    """Peak learning rate; it decays linearly to zero."""
+
+    warmup: float = 0.0
+    """Fraction of the steps over which the learning rate rises from zero to its peak."""
+
+    weight_decay: float = 0.0
+    """AdamW's decoupled weight decay."""
+
+    clip_norm: float = 1.0
+    """Largest norm of the gradient of the living weights."""
+
+    max_length: int = 128
+    """Tokens kept of each example, special tokens included."""
+
+    stride: int = 0
+    """Tokens from one window of a long context to the next, in a span task; 0 cuts it off."""
+
+    query_length: int = 0
+    """Tokens kept of the question, in a span task; 0 is all."""
+
+    blocks: bool = False
+    """Join the texts and cut them into blocks of max_length, in masked language modelling."""
+
+    train_limit: int = 0
+    """Train on so many examples, the first of a seeded shuffle that all seeds share; 0 is all."""
+
+    test_limit: int = 0
+    """Score on so many test examples, two or more, chosen as those of train_limit are; 0 is all."""
+
+    head: str = "fresh"
+    """What the task's head starts from: fresh draws it from the seed, checkpoint takes that of the
+    model's files, as masked language modelling always does where they have one."""
+
+    precision: str = "fp32"
+    """Arithmetic of the forward and backward pass: fp32, bf16, or fp16 (CUDA, loss scaling)."""
+
+    accumulation: int = 1
+    """Take the gradient of a batch in so many parts, one after another, to save memory."""
+
+    gradient_checkpointing: bool = False
+    """Compute each block again in the backward pass instead of keeping what it made."""
+
+    compile: bool = False
+    """Compile the network with torch.compile, which takes a minute and a C++ compiler."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for field in dataclasses.fields(self):
+            if field.type is float:  # so that 4 and 4.0 have the same key
+                object.__setattr__(self, field.name, float(getattr(self, field.name)))
+        self._check_sizes()
+        if self.order_seed < -1:
+            raise SpecError(f"order_seed is zero or more, or -1, got {self.order_seed}.")
+        if self.order_seed == self.seed:  # so that one training has one key
+            object.__setattr__(self, "order_seed", -1)
+        if not 0 <= self.warmup <= 1:
+            raise SpecError(f"warmup is a fraction in [0, 1], got {self.warmup}.")
+        if self.head not in HEADS:
+            raise SpecError(f"head is {' or '.join(HEADS)}, got {self.head!r}.")
+        if self.precision not in ("fp32", "bf16", "fp16"):
+            raise SpecError(f"precision is fp32, bf16 or fp16, got {self.precision!r}.")
+
+    def _check_sizes(self) -> None:
+        """Refuse a number of anything that is too small or too large."""
+        for name in (
+            "epochs",
+            "batch_size",
+            "learning_rate",
+            "clip_norm",
+            "max_length",
+            "accumulation",
+        ):
+            if not 0 < getattr(self, name) < inf:
+                raise SpecError(f"{name} is a positive number, got {getattr(self, name)}.")
+        for name in (
+            *("seed", "min_steps", "weight_decay", "train_limit", "test_limit"),
+            *("stride", "query_length"),
+        ):
+            if not 0 <= getattr(self, name) < inf:
+                raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")
+        for name in (
+            *("batch_size", "max_length", "accumulation", "min_steps", "train_limit"),
+            *("test_limit", "stride", "query_length"),
+        ):
+            refuse_above(getattr(self, name), STEPS, name)
+        refuse_above(self.epochs, EPOCHS, "epochs")
+        if self.test_limit == 1:
+            raise SpecError("test_limit is 0, for all rows, or two rows or more, got 1.")
+
+    @property
+    def noise_seed(self) -> int:
+        """Seed of all that is drawn while it trains: data order, masked tokens, dropout."""
+        return self.seed if self.order_seed < 0 else self.order_seed
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps of a training on so many examples: rows, or windows or blocks of them."""
+        used = min(examples, self.train_limit or examples)
+        return max(1, self.min_steps, round(self.epochs * -(-used // self.batch_size)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CourseSpec(Spec):
+    """Which part of a training is done, and over what length its learning rate decays."""
+
+    first: int = 0
+    """Optimizer step to begin at: learning rate and data order are those of that step."""
+
+    last: int = 0
+    """Stop after so many optimizer steps, counted from the training's first; 0 is the end."""
+
+    horizon: int = 1
+    """Decay the learning rate over so many lengths of the training."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, least in (("first", 0), ("last", 0), ("horizon", 1)):
+            value = getattr(self, name)
+            if value < least:
+                raise SpecError(f"{name} is a whole number from {least}, got {value}.")
+        if self.last and self.last <= self.first:
+            raise SpecError(
+                f"last is a step after first, got last {self.last} and first {self.first}."
+            )
