@@ -27,8 +27,8 @@ EXCEPTIONS: Mapping[str, set[str]] = {
 """Layers that may import less than everything below them."""
 
 PACKAGES: Mapping[str, set[str]] = {
-    "base": {"yaml"},
-    "ticket": {"torch", "numpy", "safetensors"},
+    "base": {"yaml", "msgspec"},
+    "ticket": {"torch", "numpy", "safetensors", "msgspec"},
     "kernel": {"torch", "transformers"},
     "models": {"torch", "numpy", "safetensors", "transformers", "huggingface_hub"},
     "tasks": {
@@ -39,7 +39,7 @@ PACKAGES: Mapping[str, set[str]] = {
     "plan": set(),
     "finders": {"torch", "numpy"},
     "lab": {"torch", "numpy", "safetensors", "ray", "yaml"},
-    "study": {"numpy", "scipy", "yaml", "pyarrow", "tabulate"},
+    "study": {"numpy", "scipy", "yaml", "pyarrow", "tabulate", "msgspec"},
     "report": {"numpy", "scipy", "altair", "jinja2", "vl_convert"},
     "api": set(),
     "root": set(),

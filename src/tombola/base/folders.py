@@ -1,7 +1,6 @@
 """Folders that are complete or absent, and files that are read with a limit."""
 
 import errno
-import json
 import os
 import re
 import secrets
@@ -14,6 +13,7 @@ from typing import Any
 
 from tombola.base.errors import OutputError, TicketError
 from tombola.base.files import read_plain
+from tombola.base.json_text import parse_json
 from tombola.base.removal import clear_folder
 
 __all__ = [
@@ -245,10 +245,10 @@ def parse_object(content: bytes, where: Path) -> dict[str, Any]:
     Raises: TicketError, for anything else, a repeated key, or a number that JSON doesn't know.
     """
     try:
-        value = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(content)
+    except ValueError as error:
         raise TicketError(
-            f"expected JSON in {where}, got: {str(error) or 'nonsense'}. Fetch the ticket again."
+            f"expected JSON in {where}, got: {error}. Fetch the ticket again."
         ) from None
     if not isinstance(value, dict):
         raise TicketError(
@@ -256,14 +256,3 @@ def parse_object(content: bytes, where: Path) -> dict[str, Any]:
             f"Fetch the ticket again."
         )
     return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        raise ValueError("a key comes twice")
-    return result
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON number")

@@ -1,11 +1,11 @@
-"""JSON as its standard has it, which knows neither NaN nor infinity."""
+"""JSON as its standard has it, written and read: without NaN, infinity and repeated keys."""
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-__all__ = ["finite", "json_text"]
+__all__ = ["finite", "json_text", "parse_json"]
 
 
 def finite(value: Any) -> Any:
@@ -37,3 +37,44 @@ def _not_finite(value: Any, place: str) -> Iterator[tuple[str, str]]:
             yield from _not_finite(inner, f"{place}.{name}" if place else str(name))
     elif isinstance(value, float) and not math.isfinite(value):
         yield place, str(value)
+
+
+def parse_json(content: bytes, *, depth_limit: int | None = None) -> Any:
+    """What a JSON document in UTF-8 says.
+
+    Args:
+        content: the document.
+        depth_limit: how many lists and objects may be inside one another.
+
+    Raises: ValueError, for anything else, a repeated key, a number that JSON doesn't have, or
+        deeper nesting.
+    """
+    try:
+        value = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if depth_limit is not None:
+        _refuse_deep(value, depth_limit)
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a key comes twice")
+    return found
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _refuse_deep(value: Any, limit: int) -> None:
+    level = [value]
+    for _ in range(limit + 1):
+        level = [inner for each in level for inner in _inside(each)]
+    if level:
+        raise ValueError(f"it is nested deeper than {limit}")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -1,18 +1,18 @@
 """The ticket format, version 1: its limits, and readers that trust nothing."""
 
-import re
 from collections.abc import Mapping
-from decimal import Decimal
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from msgspec import Meta
 from safetensors.numpy import load
 
-from tombola.base.errors import SpecError, TicketError, cut
+from tombola.base.errors import TicketError
 from tombola.base.folders import parse_object, read_limited
-from tombola.base.keys import exact
+from tombola.base.records import MISSING, RecordReader
 from tombola.ticket.mask import Shapes, Tensors
 
 __all__ = [
@@ -38,94 +38,91 @@ DIMENSION_LIMIT = 8
 WEIGHT_LIMIT = 1 << 36
 """Weights of all tensors together; their bits are 8 GiB."""
 
-_NAME = re.compile(r"[!-~]{1,512}")
-_HASH = re.compile(r"[0-9a-f]{64}")
-_FRACTION = re.compile(r"0(\.[0-9]{1,64})?")
+Hash = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits")]
+Fraction = Annotated[
+    str, Meta(pattern=r"\A0(\.[0-9]{1,64})?\Z", description="a decimal fraction such as 0.7")
+]
+TensorName = Annotated[
+    str,
+    Meta(pattern=r"\A[!-~]{1,512}\Z", description="a name of up to 512 printable ASCII characters"),
+]
+Length = Annotated[int, Meta(gt=0, le=WEIGHT_LIMIT, description="a positive whole number")]
+Shape = Annotated[
+    tuple[Length, ...],
+    Meta(
+        min_length=1, max_length=DIMENSION_LIMIT, description=f"1 to {DIMENSION_LIMIT} dimensions"
+    ),
+]
+NamedShapes = Annotated[
+    dict[TensorName, Shape],
+    Meta(min_length=1, max_length=TENSOR_LIMIT, description=f"1 to {TENSOR_LIMIT} tensors"),
+]
 
-_FIELDS: dict[str, tuple[type, ...]] = {
-    "model": (str,),
-    "fingerprint": (str,),
-    "scope": (str,),
-    "sparsity": (str,),
-    "digest": (str,),
-    "schedule": (str, type(None)),
-    "step": (str, type(None)),
-    "task": (str, type(None)),
-    "seed": (int, type(None)),
-    "scores": (str, type(None)),
-    "created_by": (str,),
-    "versions": (dict,),
-    "provenance": (dict,),
-    "shapes": (dict,),
-}
-"""Fields that a reader needs, and their types; `format` and `version` come before."""
+READER = RecordReader(where=JSON_NAME, remedy="Fetch the ticket again.", error=TicketError)
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """The fields of ticket.json: fractions as decimals, shapes as tuples, unknown fields dropped.
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """The fields of ticket.json that a reader needs; `format` and `version` come before."""
+
+    model: str
+    fingerprint: Hash
+    scope: str
+    sparsity: Fraction
+    digest: Hash
+    schedule: str | None
+    step: Fraction | None
+    task: str | None
+    seed: int | None
+    scores: str | None
+    created_by: str
+    versions: dict[str, Any]
+    provenance: dict[str, Any]
+    shapes: NamedShapes
+
+
+def read_document(path: Path) -> Document:
+    """The content of ticket.json; unknown fields are dropped.
 
     Raises: TicketError, if the file is missing, too large, damaged or of a newer format.
     """
     document = parse_object(read_limited(path, JSON_LIMIT), path)
     _check_version(document)
-    for name, types in _FIELDS.items():
-        if type(document.get(name, ...)) not in types:
-            expected = " or ".join(kind.__name__.replace("NoneType", "null") for kind in types)
-            raise _bad(name, expected, document.get(name, "nothing"))
-    for name in ("fingerprint", "digest"):
-        if not _HASH.fullmatch(document[name]):
-            raise _bad(name, "64 hexadecimal digits", document[name])
-    fields = {name: document[name] for name in _FIELDS}
-    fields["sparsity"] = _fraction("sparsity", fields["sparsity"])
-    if fields["step"] is not None:
-        fields["step"] = _fraction("step", fields["step"])
-    return fields | {"shapes": check_shapes(fields["shapes"])}
+    read = READER.read(Document, document)
+    _check_size(read.shapes)
+    return read
 
 
 def _check_version(document: Mapping[str, Any]) -> None:
     if document.get("format") != FORMAT:
-        raise _bad("format", FORMAT, document.get("format", "nothing"))
-    version = document.get("version")
+        raise READER.misfit("format", FORMAT, document.get("format", MISSING))
+    version = document.get("version", MISSING)
     if type(version) is not int or version < 1:
-        raise _bad("version", str(FORMAT_VERSION), version)
+        raise READER.misfit("version", str(FORMAT_VERSION), version)
     if version > FORMAT_VERSION:
         raise TicketError(
             f"expected a ticket of format version {FORMAT_VERSION}, got {version}. Upgrade tombola."
         )
 
 
-def _fraction(name: str, text: str) -> Decimal:
-    if not _FRACTION.fullmatch(text):
-        raise _bad(name, "a decimal fraction such as 0.7", text)
-    try:
-        return exact(text, name)
-    except SpecError:
-        raise _bad(name, "a decimal fraction in [0, 1)", text) from None
+def check_shapes(shapes: Shapes) -> None:
+    """Refuse names and sizes beyond the format's limits.
 
-
-def _bad(name: str, expected: str, came: object) -> TicketError:
-    return TicketError(
-        f"expected {expected} as {name!r} in ticket.json, got {cut(came)}. Fetch the ticket again."
-    )
-
-
-def check_shapes(shapes: Mapping[str, Any]) -> Shapes:
-    """Shapes as tuples, if names and sizes are within the format's limits.
-
-    Raises: TicketError, naming the first that is not.
+    Raises: TicketError, naming the first that is.
     """
-    if not 0 < len(shapes) <= TENSOR_LIMIT:
-        raise _bad("shapes", f"1 to {TENSOR_LIMIT} tensors", len(shapes))
-    for name, shape in shapes.items():
-        if not _NAME.fullmatch(name):
-            raise _bad("shapes", "a name of up to 512 printable ASCII characters", name)
-        if not isinstance(shape, list | tuple) or not 0 < len(shape) <= DIMENSION_LIMIT:
-            raise _bad("shapes", f"1 to {DIMENSION_LIMIT} dimensions for {name}", shape)
-        if any(type(length) is not int or not 0 < length <= WEIGHT_LIMIT for length in shape):
-            raise _bad("shapes", f"positive whole numbers for {name}", shape)
-    if sum(prod(shape) for shape in shapes.values()) > WEIGHT_LIMIT:
-        raise _bad("shapes", f"at most {WEIGHT_LIMIT} weights", "more")
-    return {name: tuple(shape) for name, shape in shapes.items()}
+    _check_size(READER.read(ShapesOnly, {"shapes": shapes}).shapes)
+
+
+@dataclass(frozen=True)
+class ShapesOnly:
+    """The part of a document that a ticket to be written is checked for."""
+
+    shapes: NamedShapes
+
+
+def _check_size(shapes: Shapes) -> None:
+    if (size := sum(map(prod, shapes.values()))) > WEIGHT_LIMIT:
+        raise READER.misfit("shapes", f"at most {WEIGHT_LIMIT} weights", size)
 
 
 def read_bits(path: Path, shapes: Shapes) -> Tensors:

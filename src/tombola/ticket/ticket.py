@@ -129,15 +129,27 @@ class Ticket:
             kind = "a file" if folder.exists() else "nothing"
             raise TicketError(f"a ticket is a folder, got {kind} at {folder}. Check the path.")
         document = read_document(folder / JSON_NAME)
-        shapes = document.pop("shapes")
-        digest = document.pop("digest")
-        mask = unpack(read_bits(folder / MASK_NAME, shapes), shapes)
-        if mask.digest() != digest:
+        mask = unpack(read_bits(folder / MASK_NAME, document.shapes), document.shapes)
+        if mask.digest() != document.digest:
             raise TicketError(
-                f"expected a mask with digest {digest[:12]}... in {folder}, "
+                f"expected a mask with digest {document.digest[:12]}... in {folder}, "
                 f"got {mask.digest()[:12]}.... Fetch the ticket again."
             )
-        return cls(mask=mask, **document)
+        return cls(
+            mask=mask,
+            model=document.model,
+            fingerprint=document.fingerprint,
+            scope=document.scope,
+            sparsity=exact(document.sparsity),
+            schedule=document.schedule,
+            step=None if document.step is None else exact(document.step),
+            task=document.task,
+            seed=document.seed,
+            scores=document.scores,
+            versions=document.versions,
+            created_by=document.created_by,
+            provenance=document.provenance,
+        )
 
     def _text(self) -> bytes:
         """The content of ticket.json."""
