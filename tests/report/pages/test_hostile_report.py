@@ -107,15 +107,15 @@ def test_every_field_of_any_other_kind_makes_a_page_or_one_line(folder: Path) ->
 @pytest.mark.parametrize(
     ("way", "strange", "said"),
     [
-        (("trivial",), "high", "trivial 'high', where a finite number is expected"),
-        (("rounds", 0, "values"), 3, "rounds.0.values 3, where a list"),
+        (("trivial",), "high", "expected a finite number or null as 'trivial' in"),
+        (("rounds", 0, "values"), 3, "expected a list of scores as 'rounds.0.values' in"),
         (("rounds", 0, "sparsity"), 0.5, "a fraction such as '0.7'"),
-        (("verdict", "interval"), ["a", 1], "verdict.interval.0 'a'"),
-        (("dense", "values"), [1.0], "where 1 are expected"),
-        (("tickets",), {"x": "y"}, "a ticket of seed 'x'"),
-        (("notes",), "none", "notes 'none', where a list"),
-        (("controls",), [], "controls [], where an object"),
-        (("metric",), None, "metric None, where text"),
+        (("verdict", "interval"), ["a", 1], "as 'verdict.interval.0' in"),
+        (("dense", "values"), [1.0], "expected 1 entries, one a seed, as 'dense.keys' in"),
+        (("tickets",), {"x": "y"}, "expected a whole number as 'tickets.x' in"),
+        (("notes",), "none", "expected a list as 'notes' in"),
+        (("controls",), [], "expected an object as 'controls' in"),
+        (("metric",), None, "expected text as 'metric' in"),
     ],
 )
 def test_a_field_of_another_kind_is_named_with_what_came(
