@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base import keys
-from tombola.base.folders import sync
+from tombola.base.files import sync
 from tombola.lab.store.result import Result, encode
 from tombola.lab.store.result_store import Store
 

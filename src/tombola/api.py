@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import DataError, OutputError, SpecError, TicketError
-from tombola.base.folders import directory_size, write_file
+from tombola.base.files import write_file
+from tombola.base.folders import directory_size
 from tombola.base.json_text import json_text
 from tombola.base.keys import exact, key, knobs
 from tombola.base.specs import TUNE, FindSpec, LabSpec

@@ -17,7 +17,7 @@ import pytest
 from helpers import Cli
 from tombola import __version__, api
 from tombola.base.errors import OutputError
-from tombola.base.folders import write_file
+from tombola.base.files import write_file
 from tombola.base.specs import SEEDS, FindSpec, TrainSpec
 from tombola.cli import verbs
 from tombola.cli.main import VERBS, main

@@ -187,7 +187,7 @@ def test_foreign_files_are_never_overwritten(ticket: Ticket, tmp_path: Path) -> 
     assert (tmp_path / "thesis" / "thesis.tex").read_text() == "years of work"
 
 
-@pytest.mark.parametrize("step", ["_write_synced", "sync", "_swap"])
+@pytest.mark.parametrize("step", ["write_synced", "sync", "_swap"])
 def test_a_kill_while_saving_never_leaves_half_a_ticket(
     ticket: Ticket, saved: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:

@@ -1,11 +1,27 @@
-"""Plain files that others have made, read without waiting for anybody and with a limit."""
+"""Plain files: read with a limit and without ever waiting, and written completely or not at all."""
 
 import errno
 import os
+import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["check_plain", "open_plain", "read_plain", "read_plain_text"]
+from tombola.base.errors import OutputError
+
+__all__ = [
+    "check_file",
+    "check_parents",
+    "check_plain",
+    "not_written",
+    "open_plain",
+    "read_plain",
+    "read_plain_text",
+    "sync",
+    "write_bytes",
+    "write_file",
+    "write_synced",
+]
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -18,16 +34,19 @@ KINDS = {
 FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
+# --- reading -----------------------------------------------------------------
+
+
 def read_plain(path: str | Path, limit: int, *, links: bool = True) -> bytes:
     """The content of a plain file.
 
     Args:
         path: of the file.
-        limit: bytes that it may have.
+        limit: the most bytes it may have; its size is checked before it is read.
         links: whether the path itself may be a link to one.
 
-    Raises: OSError, if it is missing, anything but a plain file, larger, or changed meanwhile;
-        its `strerror` says which.
+    Raises: OSError, if it is missing, not a plain file, larger, or changes while it is read; its
+        `strerror` says which.
     """
     handle = open_plain(path, links=links)
     with os.fdopen(handle, "rb") as file:
@@ -43,15 +62,15 @@ def read_plain(path: str | Path, limit: int, *, links: bool = True) -> bytes:
 def read_plain_text(path: str | Path, limit: int) -> str:
     """The text of a plain file in UTF-8.
 
-    Raises: OSError, as `read_plain`; UnicodeDecodeError, a ValueError, if it is no such text.
+    Raises: OSError, as `read_plain`; UnicodeDecodeError, a ValueError, if it is not UTF-8.
     """
     return read_plain(path, limit).decode("utf-8")
 
 
 def open_plain(path: str | Path, *, links: bool = True) -> int:
-    """A handle of a plain file, opened without waiting for somebody at the other end.
+    """A handle of a plain file, opened without waiting for another process.
 
-    Raises: OSError, if it is missing or anything else.
+    Raises: OSError, if it is missing or not a plain file.
     """
     if not links and os.path.islink(path):  # for its message; the flag below is what counts
         _refuse_special(os.lstat(path), path)
@@ -65,9 +84,9 @@ def open_plain(path: str | Path, *, links: bool = True) -> int:
 
 
 def check_plain(path: str | Path) -> os.stat_result:
-    """What the system says of a plain file, for readers that open it themselves.
+    """The system's facts about a plain file, for readers that open it themselves.
 
-    Raises: OSError, if it is missing or anything else.
+    Raises: OSError, if it is missing or not a plain file.
     """
     found = os.stat(path)
     _refuse_special(found, path)
@@ -80,3 +99,119 @@ def _refuse_special(found: os.stat_result, path: str | Path) -> None:
         what = KINDS.get(kind, "something else")
         code = errno.EISDIR if kind == stat.S_IFDIR else errno.EINVAL
         raise OSError(code, f"it is {what}, not a plain file", str(path))
+
+
+# --- writing -----------------------------------------------------------------
+
+
+def write_file(path: str | Path, text: str) -> Path:
+    """Write a text file, completely or not at all.
+
+    Raises: OutputError, if the disk refuses.
+    """
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | Path, content: bytes) -> Path:
+    """Write a file under a temporary name next to its final one, sync it, and rename it last.
+
+    A device or a pipe, such as /dev/null, is written to and stays.
+
+    Raises: OutputError, if the disk refuses, or the path is not that of a file.
+    """
+    check_file(path)
+    if _is_device(path):
+        _write_through(path, content)
+        return Path(path)
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_synced(temporary, content)
+        temporary.replace(target)
+        sync(target.parent)
+    except OSError as error:
+        raise not_written(path, error) from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return Path(path)
+
+
+def check_file(path: str | Path) -> None:
+    """Refuse a place that `write_bytes` could not write to, before there is anything to write.
+
+    Raises: OutputError, if a folder is there, or nothing may be created there.
+    """
+    target = Path(path)
+    if not target.name:
+        raise OutputError(f"expected the name of a file, got {str(path)!r}. Name one.")
+    if target.is_dir():
+        raise not_written(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
+    check_parents(target.parent, path)
+
+
+def check_parents(folder: Path, path: str | Path) -> None:
+    """Refuse a folder that is a file, or that may not be created or written to.
+
+    Args:
+        folder: where something is to be written.
+        path: what is to be written, for the error.
+
+    Raises: OutputError.
+    """
+    nearest = Path(os.path.abspath(folder))
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    code = 0
+    if not nearest.is_dir():
+        code = errno.ENOTDIR
+    elif not os.access(nearest, os.W_OK | os.X_OK):
+        code = errno.EROFS if os.statvfs(nearest).f_flag & os.ST_RDONLY else errno.EACCES
+    if code:
+        raise not_written(path, OSError(code, f"{os.strerror(code)} ({nearest})"))
+
+
+def not_written(path: str | Path, error: OSError) -> OutputError:
+    """The error about a file or folder that the disk refuses."""
+    remedy = "Name another place."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "Free some space, or name another place."
+    return OutputError(f"expected to write {path}, got: {error.strerror or error}. {remedy}")
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a new file and make its content durable.
+
+    Raises: OSError, if it exists or the disk refuses.
+    """
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Make renames in a folder, or the content of a file, durable, where the system can."""
+    if os.name == "posix":
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _is_device(path: str | Path) -> bool:
+    """Whether something exists there that is not stored on a disk."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _write_through(path: str | Path, content: bytes) -> None:
+    try:
+        with open(path, "wb") as stream:
+            stream.write(content)
+    except OSError as error:
+        raise not_written(path, error) from None

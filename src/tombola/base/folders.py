@@ -1,4 +1,4 @@
-"""Folders that are complete or absent, and files that are read with a limit."""
+"""Folders that are complete or absent, and deleted without ever following a link."""
 
 import errno
 import os
@@ -6,27 +6,32 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from tombola.base.errors import OutputError, TicketError
-from tombola.base.files import read_plain
-from tombola.base.json_text import parse_json
-from tombola.base.removal import clear_folder
+from tombola.base.errors import OutputError
+from tombola.base.files import check_parents, not_written, sync, write_synced
 
 __all__ = [
-    "check_file",
+    "RESULT_FILES",
     "check_folder",
+    "clear",
+    "clear_folder",
     "directory_size",
-    "parse_object",
-    "read_limited",
-    "sync",
-    "write_bytes",
-    "write_file",
+    "opened",
     "write_folder",
 ]
+
+RESULT_FILES = re.compile(
+    r"(mask|outcome|weights|state)\.safetensors|(result|shapes|state)\.json|index\.jsonl"
+)
+"""Names of the files that results, weights and checkpoints consist of, and of their index."""
+
+RESULT_FOLDERS = re.compile(r"\.?step-[0-9]+(\.[0-9a-f]+)?|[0-9a-f]{64}")
+"""Names of the folders inside those: copies of a training, results that were taken out."""
+
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def directory_size(path: str | Path) -> int:
@@ -34,17 +39,37 @@ def directory_size(path: str | Path) -> int:
     return sum(file.stat().st_size for file in Path(path).rglob("*") if file.is_file())
 
 
-def check_file(path: str | Path) -> None:
-    """Refuse a place that `write_bytes` could not write to, before there is anything to write.
+# --- writing -----------------------------------------------------------------
 
-    Raises: OutputError, if a folder is there, or nothing may be made there.
+
+def write_folder(path: str | Path, files: Mapping[str, bytes], *, replaces: Iterable[str]) -> Path:
+    """Write a folder under a temporary name next to its final one, sync it, and rename it last.
+
+    A process that is killed meanwhile leaves at most a hidden folder next to it. Under the final
+    name there is the old folder, nothing, or the new one, and never a part of one.
+
+    Args:
+        path: the final place; a link is followed.
+        files: name -> content.
+        replaces: the only names that a folder already there may hold.
+
+    Raises: OutputError, if something else is there or the disk refuses.
     """
-    target = Path(path)
-    if not target.name:
-        raise OutputError(f"expected the name of a file, got {str(path)!r}. Name one.")
-    if target.is_dir():
-        raise _unwritten(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
-    _check_parents(target.parent, path)
+    target, ours = Path(os.path.realpath(path)), set(replaces)
+    _refuse_others(target, ours, set(files))
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}"
+    try:
+        temporary.mkdir(parents=True)
+        for name, content in files.items():
+            write_synced(temporary / name, content)
+        sync(temporary)
+        _swap(temporary, target, ours, set(files))
+        sync(target.parent)
+    except OSError as error:
+        raise not_written(path, error) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
 
 
 def check_folder(
@@ -57,130 +82,28 @@ def check_folder(
         replaces: the only names that a folder already there may hold; by default any.
         needed: those of them that it must hold, if it isn't empty.
 
-    Raises: OutputError, if something else is there, or nothing may be made there.
+    Raises: OutputError, if something else is there, or nothing may be created there.
     """
     target = Path(os.path.realpath(path))
     if replaces is not None:
-        _refuse_foreign(target, set(replaces), set(needed))
-    _check_parents(target, path)
+        _refuse_others(target, set(replaces), set(needed))
+    check_parents(target, path)
 
 
-def _check_parents(folder: Path, path: str | Path) -> None:
-    """Refuse a folder that is a file, or that may not be made or written."""
-    there = Path(os.path.abspath(folder))
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    code = 0
-    if not there.is_dir():
-        code = errno.ENOTDIR
-    elif not os.access(there, os.W_OK | os.X_OK):
-        code = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
-    if code:
-        raise _unwritten(path, OSError(code, f"{os.strerror(code)} ({there})"))
-
-
-def write_folder(path: str | Path, files: Mapping[str, bytes], *, replaces: Iterable[str]) -> Path:
-    """Write a folder beside its final place, sync it, and rename it last.
-
-    Whoever is killed on the way leaves at most a hidden folder beside; under the final name
-    there is the old folder, nothing, or the new one, and never a part of one.
-
-    Args:
-        path: the final place; a link is followed.
-        files: name -> content.
-        replaces: the only names that a folder already there may hold.
-
-    Raises: OutputError, if something else is there or the disk refuses.
-    """
-    target, ours = Path(os.path.realpath(path)), set(replaces)
-    _refuse_foreign(target, ours, set(files))
-    beside = target.parent / f".{target.name}.{secrets.token_hex(6)}"
-    try:
-        beside.mkdir(parents=True)
-        for name, content in files.items():
-            _write_synced(beside / name, content)
-        sync(beside)
-        _swap(beside, target, ours, set(files))
-        sync(target.parent)
-    except OSError as error:
-        raise _unwritten(path, error) from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return target
-
-
-def write_file(path: str | Path, text: str) -> Path:
-    """Write a text file, complete or not at all.
-
-    Raises: OutputError, if the disk refuses.
-    """
-    return write_bytes(path, text.encode())
-
-
-def write_bytes(path: str | Path, content: bytes) -> Path:
-    """Write a file beside its final place, sync it, and rename it last.
-
-    A device or a pipe, such as /dev/null, is written to and stays.
-
-    Raises: OutputError, if the disk refuses, or the path names no file.
-    """
-    check_file(path)
-    if _is_device(path):
-        _write_through(path, content)
-        return Path(path)
-    target = Path(os.path.realpath(path))
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _write_synced(beside, content)
-        beside.replace(target)
-        sync(target.parent)
-    except OSError as error:
-        raise _unwritten(path, error) from None
-    finally:
-        with suppress(OSError):
-            beside.unlink()
-    return Path(path)
-
-
-def _is_device(path: str | Path) -> bool:
-    """Whether something is there that is not kept on a disk."""
-    try:
-        return not stat.S_ISREG(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
-def _write_through(path: str | Path, content: bytes) -> None:
-    try:
-        with open(path, "wb") as stream:
-            stream.write(content)
-    except OSError as error:
-        raise _unwritten(path, error) from None
-
-
-def _unwritten(path: str | Path, error: OSError) -> OutputError:
-    """What to say when the disk refuses."""
-    remedy = "Free some space, or name another place."
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        remedy = "Name another place."
-    return OutputError(f"expected to write {path}, got: {error.strerror or error}. {remedy}")
-
-
-def _refuse_foreign(target: Path, ours: set[str], needed: set[str]) -> None:
+def _refuse_others(target: Path, ours: set[str], needed: set[str]) -> None:
     """Refuse a place that holds anything but a folder which this program has written."""
     if not os.path.lexists(target):
         return
-    kind = _foreign(target, ours, needed) if target.is_dir() else "no folder"
-    if kind:
+    found = _not_ours(target, ours, needed) if target.is_dir() else "something that isn't a folder"
+    if found:
         raise OutputError(
-            f"expected no {target}, an empty folder or an older ticket, got {kind}. "
+            f"expected no {target}, an empty folder or an older ticket, got {found}. "
             f"Choose another folder or move this one away."
         )
 
 
-def _foreign(folder: Path, ours: set[str], needed: set[str]) -> str:
-    """What in a folder this program hasn't written; nothing if it has written all."""
+def _not_ours(folder: Path, ours: set[str], needed: set[str]) -> str:
+    """What makes a folder one that this program hasn't written; empty if it has."""
     with os.scandir(folder) as entries:
         plain = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
     strange = [name for name in sorted(plain) if name not in ours or not plain[name]]
@@ -189,17 +112,17 @@ def _foreign(folder: Path, ours: set[str], needed: set[str]) -> str:
     return "a folder without a ticket" if plain and not needed <= plain.keys() else ""
 
 
-def _swap(beside: Path, target: Path, ours: set[str], needed: set[str]) -> None:
-    """Put `beside` under the final name; what was there comes back if that fails."""
+def _swap(temporary: Path, target: Path, ours: set[str], needed: set[str]) -> None:
+    """Put a new folder under the final name; what was there comes back if that fails."""
     if not os.path.lexists(target):
-        beside.rename(target)
+        temporary.rename(target)
         return
-    old = beside.with_name(beside.name + ".old")
+    old = temporary.with_name(temporary.name + ".old")
     target.rename(old)
     try:
-        if _foreign(old, ours, needed):  # somebody has just put it there
+        if _not_ours(old, ours, needed):  # put there since the check
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
-        beside.rename(target)
+        temporary.rename(target)
     except OSError:
         old.rename(target)
         raise
@@ -208,51 +131,81 @@ def _swap(beside: Path, target: Path, ours: set[str], needed: set[str]) -> None:
         clear_folder(old.parent, old.name, made=made)
 
 
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+# --- deleting ----------------------------------------------------------------
 
 
-def sync(path: Path) -> None:
-    """Make renames in a folder, or the content of a file, durable, where the system can."""
-    if os.name == "posix":
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
+@contextmanager
+def opened(folder: Path, *inner: str) -> Iterator[int]:
+    """A handle of a folder inside another, held open so that it can't be exchanged meanwhile.
+
+    Args:
+        folder: where to begin; the user has named it, so it may be a link.
+        inner: the way down from there, without a link.
+
+    Raises: OSError, if one of them is missing, a link, or not a folder.
+    """
+    handle = os.open(folder, FOLDER)
+    try:
+        for name in inner:
+            below = _below(handle, name)
             os.close(handle)
+            handle = below
+        yield handle
+    finally:
+        os.close(handle)
 
 
-def read_limited(path: Path, limit: int) -> bytes:
-    """The content of a plain file of at most `limit` bytes; its size is asked before reading.
-
-    Raises: TicketError, if it is missing, no plain file, too large or changes meanwhile.
-    """
+def _below(handle: int, name: str) -> int:
     try:
-        return read_plain(path, limit)
+        return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=handle)
     except OSError as error:
-        raise TicketError(
-            f"expected a ticket with {path.name} in {path.parent}, got: "
-            f"{error.strerror or error}. Check the path or fetch the ticket again."
-        ) from None
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            reason = f"{name} is a link or not a folder"
+            raise NotADirectoryError(errno.ENOTDIR, reason, name) from None
+        raise
 
 
-def parse_object(content: bytes, where: Path) -> dict[str, Any]:
-    """The JSON object in UTF-8 that `content` is.
+def clear(above: int, name: str, made: re.Pattern[str] = RESULT_FILES) -> int:
+    """Delete a folder as far as it consists of plain files that this program has written.
 
-    Raises: TicketError, for anything else, a repeated key, or a number that JSON doesn't know.
+    Links, and files and folders of other names stay, and then the folder stays, too.
+
+    Args:
+        above: a handle of the folder that it is in.
+        name: of the folder.
+        made: the names of the files that may be deleted.
+
+    Returns: the bytes freed.
+    Raises: OSError, if it is a link, not a folder, or the disk refuses.
     """
+    freed, handle = 0, _below(above, name)
     try:
-        value = parse_json(content)
-    except ValueError as error:
-        raise TicketError(
-            f"expected JSON in {where}, got: {error}. Fetch the ticket again."
-        ) from None
-    if not isinstance(value, dict):
-        raise TicketError(
-            f"expected a JSON object in {where}, got a {type(value).__name__}. "
-            f"Fetch the ticket again."
-        )
-    return value
+        with os.scandir(handle) as entries:
+            found = [(each.name, each.stat(follow_symlinks=False)) for each in entries]
+        for inner, about in found:
+            if stat.S_ISDIR(about.st_mode) and RESULT_FOLDERS.fullmatch(inner):
+                freed += clear(handle, inner, made)
+            elif stat.S_ISREG(about.st_mode) and made.fullmatch(inner):
+                with suppress(FileNotFoundError):
+                    os.unlink(inner, dir_fd=handle)
+                    freed += about.st_size
+    finally:
+        os.close(handle)
+    try:
+        os.rmdir(name, dir_fd=above)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise
+    return freed
+
+
+def clear_folder(folder: Path, *inner: str, made: re.Pattern[str] = RESULT_FILES) -> int:
+    """Delete like `clear`, by the way down from a folder that may be trusted.
+
+    Returns: the bytes freed; 0 if there is no such folder.
+    Raises: OSError, if there is a link on the way, or the disk refuses.
+    """
+    *way, name = inner
+    with suppress(FileNotFoundError), opened(folder, *way) as above:
+        return clear(above, name, made)
+    return 0

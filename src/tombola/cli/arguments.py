@@ -79,7 +79,7 @@ def json_flag(parser: _ActionsContainer, *, bare: bool = False) -> None:
 def check_json(path: str | None) -> None:
     """Refuse a file that can't be written, before there is anything to write."""
     if path not in (None, STDOUT):
-        from tombola.base.folders import check_file
+        from tombola.base.files import check_file
 
         check_file(path)
 
@@ -91,7 +91,7 @@ def write_json(path: str | None, content: Any) -> bool:
     if path == STDOUT:
         sys.stdout.write(json_text(content))
         return True
-    from tombola.base.folders import write_file
+    from tombola.base.files import write_file
 
     write_file(path, json_text(content))
     return False

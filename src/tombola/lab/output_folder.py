@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import OutputError, brief
-from tombola.base.files import read_plain_text
-from tombola.base.folders import check_folder, write_file
+from tombola.base.files import read_plain_text, write_file
+from tombola.base.folders import check_folder
 
 __all__ = ["Output"]
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import DataError, ModelError, OutputError
-from tombola.base.files import read_plain_text
-from tombola.base.folders import write_file
+from tombola.base.files import read_plain_text, write_file
 from tombola.base.specs import TrainSpec
 from tombola.models.embedded import EMBEDDED, model_path
 from tombola.plan.job import Subject

@@ -11,7 +11,8 @@ from msgspec import Meta
 from safetensors.numpy import load
 
 from tombola.base.errors import TicketError
-from tombola.base.folders import parse_object, read_limited
+from tombola.base.files import read_plain
+from tombola.base.json_text import parse_json
 from tombola.base.records import MISSING, RecordReader
 from tombola.ticket.mask import Shapes, Tensors
 
@@ -86,11 +87,37 @@ def read_document(path: Path) -> Document:
 
     Raises: TicketError, if the file is missing, too large, damaged or of a newer format.
     """
-    document = parse_object(read_limited(path, JSON_LIMIT), path)
+    document = _read_object(path)
     _check_version(document)
     read = READER.read(Document, document)
     _check_size(read.shapes)
     return read
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        value = parse_json(_read(path, JSON_LIMIT))
+    except ValueError as error:
+        raise TicketError(
+            f"expected JSON in {path}, got: {error}. Fetch the ticket again."
+        ) from None
+    if not isinstance(value, dict):
+        raise TicketError(
+            f"expected a JSON object in {path}, got a {type(value).__name__}. "
+            f"Fetch the ticket again."
+        )
+    return value
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """The content of a file of a ticket; its size is checked before it is read."""
+    try:
+        return read_plain(path, limit)
+    except OSError as error:
+        raise TicketError(
+            f"expected a ticket with {path.name} in {path.parent}, got: "
+            f"{error.strerror or error}. Check the path or fetch the ticket again."
+        ) from None
 
 
 def _check_version(document: Mapping[str, Any]) -> None:
@@ -131,7 +158,7 @@ def read_bits(path: Path, shapes: Shapes) -> Tensors:
     Raises: TicketError, if the file is missing, has another size, or is damaged.
     """
     expected = sum((prod(shape) + 7) // 8 for shape in shapes.values())
-    content = read_limited(path, 8 + HEADER_LIMIT + expected)
+    content = _read(path, 8 + HEADER_LIMIT + expected)
     header = int.from_bytes(content[:8], "little")
     if len(content) < 8 or header > HEADER_LIMIT or len(content) != 8 + header + expected:
         raise TicketError(

@@ -18,10 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from tombola.base.errors import OutputError, TicketError
-from tombola.base.files import open_plain
-from tombola.base.folders import parse_object, read_limited, sync
-from tombola.base.removal import clear_folder
+from tombola.base.errors import OutputError
+from tombola.base.files import open_plain, read_plain, sync
+from tombola.base.folders import clear_folder
+from tombola.base.json_text import parse_json
 from tombola.ticket.mask import Tensors
 from tombola.training.distributed import accelerator, agree
 
@@ -215,7 +215,9 @@ class Checkpoint:
 def _read(place: Path, facts: Mapping[str, Any]) -> tuple[Tensors, dict[str, Any]] | None:
     """Tensors and document of a copy; None if it is damaged or of another training."""
     try:
-        document = parse_object(read_limited(place / DOCUMENT, DOCUMENT_LIMIT), place)
+        document = parse_json(read_plain(place / DOCUMENT, DOCUMENT_LIMIT))
+        if not isinstance(document, dict):
+            return None
         sha = document.pop("sha256", "")
         if document != {
             "format": FORMAT,
@@ -227,7 +229,7 @@ def _read(place: Path, facts: Mapping[str, Any]) -> tuple[Tensors, dict[str, Any
         if sha != _sha256(place / STATE, document):
             return None
         return load_file(place / STATE), {**document, "sha256": sha}
-    except (OSError, TicketError, SafetensorError):
+    except (OSError, ValueError, SafetensorError):
         return None
 
 

@@ -13,7 +13,8 @@ from test_store import FILES, put, result
 from crowd import dead
 from helpers import Cli
 from tombola.base.errors import DataError, OutputError, TombolaError
-from tombola.base.folders import write_bytes, write_folder
+from tombola.base.files import write_bytes
+from tombola.base.folders import write_folder
 from tombola.lab.store.damage import damage_in
 from tombola.lab.store.lease import sweep
 from tombola.lab.store.result_store import Store
@@ -194,7 +195,7 @@ def test_a_refused_removal_leaves_nothing_behind_the_link(tmp_path: Path, outsid
     shutil.rmtree(store.folder / "tmp")
     (store.folder / "tmp").symlink_to(outside)
     before = sorted(outside.rglob("*"))
-    with pytest.raises(OutputError, match=r"a link or no folder\. Put a folder in its place"):
+    with pytest.raises(OutputError, match=r"a link or not a folder\. Put a folder in its place"):
         store.remove(KEY)
     assert sorted(outside.rglob("*")) == before
     assert store.intact(KEY)

@@ -19,7 +19,7 @@ def report_flags(parser: Parser) -> None:
 
 def report(options: Namespace) -> None:
     """One HTML file with all that came of a search or of a plan."""
-    from tombola.base.folders import check_file
+    from tombola.base.files import check_file
     from tombola.cli.show.screen import say, screen
     from tombola.report.pages.page import save
 

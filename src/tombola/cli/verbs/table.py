@@ -31,7 +31,7 @@ def table_flags(parser: Parser) -> None:
 
 def table(options: Namespace) -> None:
     """Every run of a plan, one row each."""
-    from tombola.base.folders import check_file, write_bytes
+    from tombola.base.files import check_file, write_bytes
     from tombola.study.table.export import FORMATS, SUFFIXES, export
     from tombola.study.table.reading import filled, read_rows
     from tombola.study.table.table import with_overlaps

@@ -15,9 +15,8 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
 from tombola.base.errors import OutputError
-from tombola.base.files import read_plain
-from tombola.base.folders import sync, write_file
-from tombola.base.removal import MADE, clear, clear_folder, opened
+from tombola.base.files import read_plain, sync, write_file
+from tombola.base.folders import RESULT_FILES, clear, clear_folder, opened
 from tombola.lab.store.lease import age
 from tombola.lab.store.process import Process
 
@@ -151,7 +150,7 @@ class Disk:
             beside.rename(target)
         sync(target.parent)
 
-    def discard(self, *place: str, made: re.Pattern[str] = MADE) -> None:
+    def discard(self, *place: str, made: re.Pattern[str] = RESULT_FILES) -> None:
         """Make a folder disappear at once, then delete it; what wasn't made here is kept aside.
 
         Raises: OutputError, if there is a link on the way, or the disk refuses.
@@ -180,7 +179,7 @@ class Disk:
             new = f"{name}-{secrets.token_hex(4)}"
             os.rename(name, new, src_dir_fd=handle, dst_dir_fd=there)
 
-    def delete(self, *place: str, made: re.Pattern[str] = MADE) -> int:
+    def delete(self, *place: str, made: re.Pattern[str] = RESULT_FILES) -> int:
         """Delete a folder as far as it holds what was made here; its bytes.
 
         Raises: OutputError, if there is a link on the way, or the disk refuses.

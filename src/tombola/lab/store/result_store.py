@@ -11,7 +11,7 @@ from typing import Any
 
 from tombola.base.errors import OutputError
 from tombola.base.files import read_plain
-from tombola.base.removal import MADE
+from tombola.base.folders import RESULT_FILES
 from tombola.lab.store import lease
 from tombola.lab.store.disk import KEY, Disk
 from tombola.lab.store.index import bring_up_to_date, listed
@@ -217,7 +217,7 @@ class Store:
         """Take out a result, so that its job is done again; what others have put there is kept in
         the folder `foreign` of the store."""
         result = self.try_read(key)
-        own = "|".join(map(re.escape, [ABOUT, *result.files])) if result else MADE.pattern
+        own = "|".join(map(re.escape, [ABOUT, *result.files])) if result else RESULT_FILES.pattern
         self._disk.discard(*self._disk.way("results", key), made=re.compile(own))
 
     # --- weights and checkpoints ---------------------------------------------
@@ -329,7 +329,7 @@ class Store:
             useless = everything or self.has(key)
             if useless and (free := self.claim(key)):
                 with free:
-                    self._free("partial", ("partial", key), MADE, freed)
+                    self._free("partial", ("partial", key), RESULT_FILES, freed)
         freed["leases"] = lease.sweep(self.folder / "leases")
         return freed
 

@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from tombola.base.folders import write_bytes
+from tombola.base.files import write_bytes
 from tombola.base.text import lines
 
 __all__ = ["DENSE", "INK", "dressed", "save_chart", "svg"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from tombola.base.folders import write_file
+from tombola.base.files import write_file
 from tombola.base.text import lines
 
 __all__ = ["Page", "Picture", "Section", "Table", "render", "save"]
