@@ -1,10 +1,14 @@
 """The public functions: the same call gives the same bytes, and a wrong one says what to do."""
 
+import dataclasses
 import json
+import runpy
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from transformers import AutoModel, BertConfig, BertModel
+from transformers import AutoModel, AutoModelForSequenceClassification, BertConfig, BertModel
 
 import tombola
 from tombola import api
 from tombola.base.errors import DataError, ModelError, OutputError, SpecError, TicketError
-from tombola.base.specs import CONTROLS
+from tombola.base.specs import (
+    CONTROLS,
+    SEEDS,
+    EvaluateSpec,
+    FindSpec,
+    LabSpec,
+    TaskSpec,
+    TrainSpec,
+)
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
@@ -30,6 +42,7 @@ from tombola.ticket.schedule import dead_count
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket, fingerprint
 
+ROOT = Path(__file__).parents[1]
 Find = Callable[..., api.Found]
 RECIPE: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-2}
 
@@ -274,8 +287,6 @@ def test_a_folder_with_something_else_is_left_alone(find: Find, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sparsty": 0.5}, "no option 'sparsty'. Did you mean 'sparsity'?"),
-        ({"seed": 1}, "no option 'seed'. Did you mean 'seeds'?"),
         ({"sparsity": 70}, "For 70 % write 0.7."),
         ({"step": 0}, "step is a fraction in (0, 1), got 0."),
         ({"task": "sentimnt"}, "no task 'sentimnt'. Did you mean 'sentiment'?"),
@@ -291,6 +302,57 @@ def test_a_bad_option_is_told_and_leaves_nothing(
         find(output=tmp_path / "out", **options)
     assert message in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("call", [api.find, partial(api.evaluate, "ticket")])
+def test_a_mistyped_argument_is_python_s_own_error(call: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'sparsty'"):
+        call(sparsty=0.5)
+
+
+def test_signatures_are_what_the_specs_make() -> None:
+    build = runpy.run_path(str(ROOT / "tools" / "build_signatures.py"))
+    kept = (ROOT / "src" / "tombola" / "api" / "signatures.py").read_text(encoding="utf-8")
+    assert build["page"]() == kept, "run `python tools/build_signatures.py`"
+
+
+@pytest.mark.parametrize(
+    ("call", "specs"), [(api.find, (FindSpec,)), (api.evaluate, (EvaluateSpec,))]
+)
+def test_every_knob_is_in_the_signature_with_its_default(
+    call: Callable[..., Any], specs: tuple[type, ...]
+) -> None:
+    parameters = signature(call).parameters
+    assert {each.kind for each in parameters.values()} <= {
+        *(Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD),
+    }
+    for spec in (*specs, TaskSpec, LabSpec):
+        for field in dataclasses.fields(spec):
+            default = parameters[field.name].default
+            wanted = field.default
+            assert default == (float(wanted) if isinstance(wanted, Decimal) else wanted)
+    for field in dataclasses.fields(TrainSpec):
+        assert (field.name in SEEDS) == (field.name not in parameters)
+        assert field.name in SEEDS or parameters[field.name].default is None
+
+
+def test_a_default_that_is_asked_for_may_contradict_another_knob(find: Find) -> None:
+    with pytest.raises(SpecError, match="the last of the rounds is the final sparsity"):
+        api.find(rounds=(0.5, 0.6), sparsity=float("0.7"))
+
+
+def test_a_bug_in_a_training_is_a_typed_error_with_its_cause(
+    find: Find, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("tombola.lab.run.perform.perform", broken)
+    with pytest.raises(
+        tombola.JobFailedError, match=r"sentiment, seed 9, dense.*by zero"
+    ) as caught:
+        find(output=tmp_path / "out", seeds=[9])
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_texts_too_long_for_the_network_are_refused(find: Find, tmp_path: Path) -> None:
@@ -350,6 +412,18 @@ def test_evaluating_twice_trains_once(two: api.Found, reviews: Path, tmp_path: P
     assert [(callback.done, callback.kept) for callback in callbacks] == [(names, []), ([], names)]
 
 
+def test_a_ticket_in_memory_is_evaluated_as_the_one_on_disk(
+    two: api.Found, reviews: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"data": reviews, "seeds": [100], "store": tmp_path / "s", **RECIPE}
+    ticket = Ticket.load(two.ticket)
+    memory = tombola.evaluate(ticket, output=tmp_path / "a", **options)
+    callback = Recorder()
+    disk = tombola.evaluate(two.ticket, output=tmp_path / "b", callback=callback, **options)
+    assert (memory.key, memory.scores, callback.done) == (disk.key, disk.scores, [])
+    assert (memory.ticket, disk.ticket) == ("", two.ticket)
+
+
 def test_the_seed_of_the_search_is_refused(two: api.Found, reviews: Path, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"other than that of its search, got 3\. Name fresh"):
         tombola.evaluate(two.ticket, data=reviews, output=tmp_path / "out", seeds=[7, 3])
@@ -395,7 +469,6 @@ def test_the_network_may_have_moved(
     [
         ({"init": "shufle"}, "no initialisation 'shufle'. Did you mean 'shuffle'?"),
         ({"task": "mml"}, "no task 'mml'. Did you mean 'mlm'?"),
-        ({"sparsity": 0.5}, "no option 'sparsity'."),
         ({"seeds": [7, 7]}, "seeds are different whole numbers"),
     ],
 )
@@ -428,6 +501,20 @@ def test_one_shot_keeps_the_largest_pretrained_weights(
     assert ticket.mask.dead == dead_count(Decimal("0.7"), ticket.mask.size)
     assert (ticket.seed, ticket.task, ticket.schedule) == (None, None, None)
     assert Ticket.load(ticket.save(tmp_path / "ticket")) == ticket
+
+
+@pytest.mark.parametrize("kind", [AutoModel, AutoModelForSequenceClassification])
+def test_one_shot_takes_a_folder_or_a_network(kind: Any, tiny: Path) -> None:
+    by_name = tombola.one_shot(str(tiny), sparsity=0.5)
+    assert tombola.one_shot(tiny, sparsity=0.5) == by_name
+    assert tombola.one_shot(kind.from_pretrained(tiny), sparsity=0.5) == by_name
+
+
+def test_a_network_is_called_by_the_name_that_it_was_loaded_under(tiny: Path) -> None:
+    mini = AutoModel.from_pretrained(tombola.model_path("mini"), dtype="float32")
+    assert tombola.one_shot(mini, sparsity=0.5) == tombola.one_shot("mini", sparsity=0.5)
+    with pytest.raises(ModelError, match=r"from_pretrained.* got BertModel .*save_pretrained"):
+        tombola.one_shot(BertModel(BertConfig.from_pretrained(tiny)), sparsity=0.5)
 
 
 def test_one_shot_refuses_a_bad_sparsity(tiny: Path) -> None:

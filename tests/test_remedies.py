@@ -112,7 +112,8 @@ def test_places_for_results_are_refused_before_anything_is_done(
     Path("taken").touch()
     Path("sub").mkdir()
     Path("sub/notes.txt").touch()
-    for name in ("tombola.api.run", "tombola.cli.verbs.table.rows_of", "tombola.api.import_ticket"):
+    late_calls = ("tombola.api.search.run_plan", "tombola.cli.verbs.table.rows_of")
+    for name in (*late_calls, "tombola.api.import_ticket"):
         monkeypatch.setattr(name, late)
     monkeypatch.setattr("tombola.cli.arguments.plan_of", late)
     Store("kept")
@@ -139,7 +140,7 @@ def test_a_full_disk_at_the_end_costs_no_training(
         raise OutputError("expected to write out/result.json, got: No space left on device.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(api, "write_file", full)
+        patch.setattr("tombola.api.search.write_file", full)
         status, _, line = cli(*find, "--output", "out")
     assert (status, line.count("\n")) == (2, 1)
     assert "Every training is kept in 'runs/store'" in line

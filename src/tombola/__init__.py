@@ -7,6 +7,16 @@
 
 from typing import TYPE_CHECKING, Any
 
+from tombola.base.errors import (
+    DataError,
+    JobFailedError,
+    ModelError,
+    OutputError,
+    SpecError,
+    TicketError,
+    TombolaError,
+)
+
 if TYPE_CHECKING:
     from tombola.api import (
         Evaluated,
@@ -22,9 +32,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "DataError",
     "Evaluated",
     "Found",
+    "JobFailedError",
+    "ModelError",
+    "OutputError",
+    "SpecError",
     "Ticket",
+    "TicketError",
+    "TombolaError",
     "__version__",
     "evaluate",
     "find",

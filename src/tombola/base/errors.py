@@ -8,11 +8,12 @@ TombolaError                 everything a user can mend; the command line prints
 └── OutputError              a folder can't be used for results
 
 Each message says what was expected, what came, and what to do. Any other exception is a bug
-and keeps its traceback.
+and keeps its traceback: JobFailedError, if it stopped a training of find() or evaluate().
 """
 
 __all__ = [
     "DataError",
+    "JobFailedError",
     "ModelError",
     "OutputError",
     "SpecError",
@@ -47,6 +48,10 @@ class TicketError(TombolaError):
 
 class OutputError(TombolaError):
     """A folder can't be used for results."""
+
+
+class JobFailedError(Exception):
+    """A job failed for a reason that no user can mend; the cause is its `__cause__`."""
 
 
 def brief(came: object) -> str:

@@ -1,0 +1,19 @@
+"""The functions for Python: find, evaluate and look at tickets."""
+
+from tombola.api.signatures import evaluate, find
+from tombola.api.tickets import import_ticket, inspect, one_shot
+from tombola.models.embedded import model_path
+from tombola.study.results.findings import Evaluated, Found
+from tombola.ticket.ticket import Ticket
+
+__all__ = [
+    "Evaluated",
+    "Found",
+    "Ticket",
+    "evaluate",
+    "find",
+    "import_ticket",
+    "inspect",
+    "model_path",
+    "one_shot",
+]

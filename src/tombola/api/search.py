@@ -1,0 +1,160 @@
+"""A search: train, prune, rewind, again; then the controls, the tickets and the verdict."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tombola.api.experiment import Experiment, describe, finished, margin_after, stored_in
+from tombola.base.files import write_file
+from tombola.base.json_text import json_text
+from tombola.base.keys import knobs
+from tombola.base.specs import TUNE, FindSpec, LabSpec
+from tombola.lab.options import find_options
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.runner import run_plan
+from tombola.lab.store.artifacts import read_mask, results
+from tombola.lab.store.result_store import Store
+from tombola.lab.subjects import Subjects
+from tombola.lab.ticket_origin import told
+from tombola.lab.tuning import Tuned, tuning
+from tombola.models.embedded import lasting_name
+from tombola.plan.plan import Search, Subject
+from tombola.plan.search import Finding, finding
+from tombola.study.results.findings import Found, found_in, whole_model_sparsity
+from tombola.study.verdicts.margins import Margin
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["search"]
+
+VERSION = 1
+"""Raised when the same knobs come to mean something else."""
+
+REVISED_CONTROLS = ("layer-random", "shuffle-layers")
+"""Controls that were computed otherwise in the first version."""
+
+
+def search(
+    options: Mapping[str, Any], *, output: Path | None, data: str | None, callback: RunCallback
+) -> Found:
+    """Find a ticket.
+
+    Args:
+        options: fields of `FindSpec`, `TaskSpec`, `TrainSpec` and `LabSpec` that were given.
+        output: folder for the result; None is one under `runs/`, named by the experiment.
+        data: where the task's files are, if not where it says.
+        callback: called as the jobs run.
+
+    Raises: TombolaError, if an option, the model or the data are not usable; JobFailedError, if a
+        training fails for another reason.
+    """
+    spec, task, recipe, lab = find_options(options)
+    known, tuned = Subjects(Path(lab.store)), None
+    subject = known.subject(spec.model, task, recipe, scope=spec.scope, folder=data)
+    if options.get("learning_rate") == TUNE:
+        tuned = _tuned(known.with_dev(subject), spec, lab, callback)
+        recipe = replace(subject.recipe, learning_rate=tuned.learning_rate)
+        subject = replace(subject, recipe=recipe)
+    experiment = _experiment(subject, spec, output)
+    jobs = finding(subject, spec)
+    callback.subject(subject)
+    store = finished(*run_plan(jobs.plan, lab, callback))
+    known.save()
+    margin = margin_after(task, store, jobs.scoring)
+    with stored_in(store):
+        return _Finished(store, subject, spec, jobs, margin, tuned, experiment).write()
+
+
+def _experiment(subject: Subject, spec: FindSpec, output: Path | None) -> Experiment:
+    """The search by what makes it, and its folder."""
+    ours = {name: value for name, value in knobs(spec).items() if name not in ("model", "task")}
+    folder = Path("runs") / f"{subject.task.name.replace('/', '-')}-{spec.sparsity:f}-KEY"
+    version = VERSION + sum(control in REVISED_CONTROLS for control in spec.controls)
+    return Experiment.of("find", version, describe(subject, **ours), output or folder)
+
+
+def _tuned(subject: Subject, spec: FindSpec, lab: LabSpec, callback: RunCallback) -> Tuned:
+    """The learning rate that does best on dev, by the dense network of the first seed."""
+    jobs = tuning(subject, spec.seeds[0])
+    store, summary = run_plan(jobs.plan, lab, callback)
+    return jobs.chosen(store, summary)
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A search whose jobs are done."""
+
+    store: Store
+    subject: Subject
+    spec: FindSpec
+    jobs: Finding
+    margin: Margin
+    tuned: Tuned | None
+    experiment: Experiment
+
+    def write(self) -> Found:
+        """Write tickets, picture and result to the output folder."""
+        folder = self.experiment.output.open()
+        found = found_in(
+            self.store,
+            self.subject,
+            self.spec,
+            self.jobs,
+            margin=self.margin,
+            tuned=self.tuned.to_json() if self.tuned else None,
+            tickets=self._tickets(folder),
+            output=str(folder),
+            key=self.experiment.key,
+        )
+        if any(value is not None for value in found.dense["values"]):
+            from tombola.report.figures import score_curve  # whose library is slow to import
+
+            score_curve.save(found.to_json(), folder)
+        write_file(folder / "result.json", json_text(found.to_json()))
+        return found
+
+    def _tickets(self, folder: Path) -> dict[str, str]:
+        """Seed -> folder of its ticket; none for a seed whose dense network diverged."""
+        tickets = {}
+        for seed, one in self.jobs.searches.items():
+            if self.store.has(one.trainings[self.spec.sparsity].key):
+                ticket = self._ticket(one)
+                tickets[str(seed)] = str(ticket.save(folder / f"ticket-seed-{ticket.seed}"))
+        return tickets
+
+    def _ticket(self, one: Search) -> Ticket:
+        """The ticket of one seed."""
+        spec, training = self.spec, one.trainings[self.spec.sparsity]
+        (masked,) = results(self.store, [training])
+        return Ticket(
+            mask=read_mask(self.store, one.masks[spec.sparsity].key),
+            model=lasting_name(spec.model),
+            fingerprint=self.subject.fingerprint,
+            scope=spec.scope,
+            sparsity=spec.sparsity,
+            schedule=None if spec.rounds else spec.schedule,
+            step=None if spec.rounds else spec.step,
+            task=self.subject.task.name,
+            seed=masked.facts["seed"],
+            scores="magnitude",
+            provenance=self._provenance(one),
+        )
+
+    def _provenance(self, one: Search) -> dict[str, Any]:
+        """What the ticket says of the search, the scores and the recipe."""
+        dense, masked = results(self.store, [one.dense, one.trainings[self.spec.sparsity]])
+        return {
+            "metric": self.subject.task.metric,
+            "whole_model_sparsity": whole_model_sparsity(masked),
+            "dense": dense.facts["score"],
+            "ticket": masked.facts["score"],
+            "numerics": masked.numerics,
+            "key": masked.key,
+            **told(self.subject, margin=self.margin.points),
+            **({"tuned": self.tuned.to_json()} if self.tuned else {}),
+            **({"rounds": _texts(self.spec.rounds)} if self.spec.rounds else {}),
+        }
+
+
+def _texts(fractions: Iterable[Any]) -> list[str]:
+    return [f"{each:f}" for each in fractions]

@@ -1,0 +1,120 @@
+"""The public functions `find` and `evaluate`, each knob in its signature.
+
+Written by tools/build_signatures.py; run it after changing a spec.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from tombola.api.evaluation import evaluate_ticket
+from tombola.api.given import given, place_of, text_of
+from tombola.api.search import search
+from tombola.lab.run.engine import RunCallback
+from tombola.study.results.findings import Evaluated, Found
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["Fraction", "evaluate", "find"]
+
+Fraction: TypeAlias = float | str | Decimal
+"""A fraction that is read as the decimal that was written: 0.7 is exactly 7/10."""
+
+
+# fmt: off
+def find(
+    *,
+    # the search
+    model: str | Path = "mini", task: str = "sentiment", scope: str = "encoder",
+    seeds: Sequence[int] = (0,),
+    controls: Sequence[str] = ("random", "layer-random", "one-shot", "reinit", "shuffle"),
+    # iterative magnitude pruning
+    sparsity: Fraction = 0.7, schedule: str = "linear", step: Fraction = 0.1,
+    rounds: Sequence[Fraction] = (), rewind_step: int = 0, rewind_fraction: Fraction = 0,
+    no_rewind: bool = False, keep_head: bool = False, long_horizon: bool = False,
+    prune_first: bool = False,
+    # the task
+    eval_split: str = "", kind: str = "", text_columns: Sequence[str] = (), label_column: str = "",
+    labels: Sequence[str] = (), metric: str = "", drop_bad_rows: bool = False,
+    margin: float | None = None,
+    # the recipe; None is the task's
+    epochs: float | None = None, min_steps: int | None = None, batch_size: int | None = None,
+    learning_rate: float | Literal["tune"] | None = None, warmup: float | None = None,
+    weight_decay: float | None = None, clip_norm: float | None = None,
+    max_length: int | None = None, stride: int | None = None, query_length: int | None = None,
+    blocks: bool | None = None, train_limit: int | None = None, test_limit: int | None = None,
+    head: str | None = None, precision: str | None = None, accumulation: int | None = None,
+    gradient_checkpointing: bool | None = None, compile: bool | None = None,
+    # the laboratory
+    store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
+    processes: int = 1, ray_address: str = "",
+    # files
+    output: str | Path | None = None, data: str | Path | None = None,
+    callback: RunCallback | None = None,
+) -> Found:
+    """Find a ticket: train, prune, rewind, again; then the controls and the verdict.
+
+    Every knob is a field of `FindSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its description
+    there and in `tombola find --help`. A knob of the recipe that is None has the task's value for
+    this network. Finished trainings are kept in `store` and never repeated.
+
+    Args:
+        output: folder for the result and the tickets; by default one under `runs/`, named by the
+            experiment.
+        data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
+        callback: called as the jobs run; by default nothing is shown.
+
+    Raises: TombolaError, if a knob, the model or the data are not usable; JobFailedError, if a
+        training fails for another reason.
+    """
+    return search(
+        given(find, locals()), output=place_of(output), data=text_of(data),
+        callback=callback or RunCallback(),
+    )
+
+
+def evaluate(
+    ticket: Ticket | str | Path,
+    *,
+    # the evaluation
+    task: str = "", init: str = "pretrained", seeds: Sequence[int] = (100,),
+    # the task
+    eval_split: str = "", kind: str = "", text_columns: Sequence[str] = (), label_column: str = "",
+    labels: Sequence[str] = (), metric: str = "", drop_bad_rows: bool = False,
+    margin: float | None = None,
+    # the recipe; None is the task's
+    epochs: float | None = None, min_steps: int | None = None, batch_size: int | None = None,
+    learning_rate: float | None = None, warmup: float | None = None,
+    weight_decay: float | None = None, clip_norm: float | None = None,
+    max_length: int | None = None, stride: int | None = None, query_length: int | None = None,
+    blocks: bool | None = None, train_limit: int | None = None, test_limit: int | None = None,
+    head: str | None = None, precision: str | None = None, accumulation: int | None = None,
+    gradient_checkpointing: bool | None = None, compile: bool | None = None,
+    # the laboratory
+    store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
+    processes: int = 1, ray_address: str = "",
+    # files
+    model: str | Path | None = None, output: str | Path | None = None,
+    data: str | Path | None = None, callback: RunCallback | None = None,
+) -> Evaluated:
+    """Train a ticket on a task with fresh seeds, next to the dense network.
+
+    Every knob is a field of `EvaluateSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its
+    description there and in `tombola evaluate --help`. Task, data, recipe and margin are those of
+    the ticket's search unless they are given.
+
+    Args:
+        ticket: a ticket, or its folder.
+        model: where the ticket's network is, if not under the name that the ticket gives.
+        output: folder for the result; by default one under `runs/`, named by the experiment.
+        data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.
+        callback: called as the jobs run; by default nothing is shown.
+
+    Raises: TombolaError, if a knob, the ticket, the model or the data are not usable;
+        JobFailedError, if a training fails for another reason.
+    """
+    return evaluate_ticket(
+        ticket, given(evaluate, locals(), besides=("ticket", "model")), model=text_of(model),
+        output=place_of(output), data=text_of(data), callback=callback or RunCallback(),
+    )
+# fmt: on

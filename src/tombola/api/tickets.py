@@ -1,0 +1,123 @@
+"""Tickets without training: from pre-trained weights, from others' masks, and what is in one."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from tombola.base.errors import ModelError
+from tombola.base.folders import directory_size
+from tombola.base.keys import exact
+from tombola.models.embedded import EMBEDDED, lasting_name
+from tombola.ticket.mask import Mask
+from tombola.ticket.prune import keep_top
+from tombola.ticket.schedule import shortest
+from tombola.ticket.scope import scope_parameters
+from tombola.ticket.ticket import Ticket, fingerprint
+
+__all__ = ["import_ticket", "inspect", "one_shot"]
+
+
+def one_shot(
+    model: str | Path | nn.Module, *, sparsity: float | str | Decimal, scope: str = "encoder"
+) -> Ticket:
+    """The ticket of the largest pre-trained weights, found without training.
+
+    Args:
+        model: an embedded name, a folder that `save_pretrained()` wrote, a hub id, or a pre-trained
+            network with or without a task head.
+        sparsity: fraction of the scope that is zero, in [0, 1).
+        scope: the weights that may be pruned.
+
+    Raises: TombolaError, if the model or the sparsity is not usable.
+    """
+    from tombola.finders.scores import SCORERS, Evidence
+
+    target = exact(sparsity)
+    network, name = _network(model)
+    parameters = scope_parameters(network, scope)
+    weights = {name: parameter.detach() for name, parameter in parameters.items()}
+    scores = SCORERS["magnitude"](Evidence(weights=weights))
+    return Ticket(
+        mask=keep_top(scores, Mask.full(parameters), sparsity=target),
+        model=name,
+        fingerprint=fingerprint(network),
+        scope=scope,
+        sparsity=target,
+        scores="magnitude",
+    )
+
+
+def import_ticket(
+    source: str | Path, *, model: str | Path | nn.Module, scope: str | None = None
+) -> Ticket:
+    """A ticket from masks that others have made, or from the zeros of a checkpoint.
+
+    Args:
+        source: what `torch.save()` wrote of masks or of a state dict after torch's pruning; or
+            weights, as a safetensors file or a folder that `save_pretrained()` wrote.
+        model: the pre-trained network that the masks are of: a name, a folder, or the network.
+        scope: the weights that could be pruned; by default the encoder's, and the pooler's where
+            that is masked or pruned.
+
+    Raises: TombolaError, if source or model are not usable or don't belong together.
+    """
+    from tombola.ticket.imported import read_foreign
+
+    foreign = read_foreign(Path(source))
+    network, name = _network(model)
+    chosen = scope or foreign.scope
+    mask = foreign.mask(scope_parameters(network, chosen))
+    ignored = {} if scope else foreign.ignored
+    return Ticket(
+        mask=mask,
+        model=name,
+        fingerprint=fingerprint(network),
+        scope=chosen,
+        sparsity=shortest(mask.dead, mask.size),
+        provenance={
+            "imported": "masks" if foreign.masks else "zeros of weights",
+            **({"ignored_zeros": ignored} if ignored else {}),
+        },
+    )
+
+
+def inspect(ticket: str | Path) -> dict[str, Any]:
+    """What a ticket is: provenance, size in bytes, and the sparsity of each matrix.
+
+    Raises: TicketError, if it is missing or damaged.
+    """
+    loaded = Ticket.load(ticket)
+    return {
+        **loaded.describe(),
+        "bytes": directory_size(ticket),
+        "layers": loaded.mask.layer_sparsities(),
+    }
+
+
+def _network(model: str | Path | nn.Module) -> tuple[nn.Module, str]:
+    """A network, and what a ticket calls it.
+
+    Raises: ModelError, if there is no such model.
+    """
+    if isinstance(model, nn.Module):
+        return model, _name_of(model)
+    from tombola.models.network import load_backbone
+
+    return load_backbone(str(model)), lasting_name(str(model))
+
+
+def _name_of(network: nn.Module) -> str:
+    """Where a network was loaded from: an embedded name, a folder or a hub id.
+
+    Raises: ModelError, if it doesn't say, so that a ticket could not name it.
+    """
+    place = getattr(getattr(network, "config", None), "name_or_path", "")
+    if not place:
+        raise ModelError(
+            f"expected a network that from_pretrained() loaded, got {type(network).__name__} that "
+            "doesn't say from where. Save it with save_pretrained(), and give the folder."
+        )
+    embedded = {str(folder): name for name, folder in EMBEDDED.items()}
+    return embedded.get(place) or lasting_name(place)

@@ -1,0 +1,196 @@
+"""Writes src/tombola/api/signatures.py: find() and evaluate() with every knob in the signature.
+
+Names, types and defaults are those of the specs. A knob of the recipe is None by default, because
+the task decides its value.
+
+    python tools/build_signatures.py
+"""
+
+import dataclasses
+import textwrap
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tombola.base.specs import (
+    SEEDS,
+    TUNE,
+    EvaluateSpec,
+    FindSpec,
+    ImpSpec,
+    LabSpec,
+    TaskSpec,
+    TrainSpec,
+)
+
+PAGE = Path(__file__).parents[1] / "src" / "tombola" / "api" / "signatures.py"
+
+TYPES: dict[Any, str] = {
+    bool: "bool",
+    int: "int",
+    float: "float",
+    str: "str",
+    Decimal: "Fraction",
+    tuple[int, ...]: "Sequence[int]",
+    tuple[str, ...]: "Sequence[str]",
+    tuple[Decimal, ...]: "Sequence[Fraction]",
+    float | None: "float | None",
+}
+"""Type of a field -> what may be given for it."""
+
+PATHS = ("model", "store")
+"""Fields of text that may be given as a path."""
+
+HEAD = '''\
+"""The public functions `find` and `evaluate`, each knob in its signature.
+
+Written by tools/build_signatures.py; run it after changing a spec.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from tombola.api.evaluation import evaluate_ticket
+from tombola.api.given import given, place_of, text_of
+from tombola.api.search import search
+from tombola.lab.run.engine import RunCallback
+from tombola.study.results.findings import Evaluated, Found
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["Fraction", "evaluate", "find"]
+
+Fraction: TypeAlias = float | str | Decimal
+"""A fraction that is read as the decimal that was written: 0.7 is exactly 7/10."""
+
+
+# fmt: off
+'''
+
+FIND = '''\
+) -> Found:
+    """Find a ticket: train, prune, rewind, again; then the controls and the verdict.
+
+    Every knob is a field of `FindSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its description
+    there and in `tombola find --help`. A knob of the recipe that is None has the task's value for
+    this network. Finished trainings are kept in `store` and never repeated.
+
+    Args:
+        output: folder for the result and the tickets; by default one under `runs/`, named by the
+            experiment.
+        data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
+        callback: called as the jobs run; by default nothing is shown.
+
+    Raises: TombolaError, if a knob, the model or the data are not usable; JobFailedError, if a
+        training fails for another reason.
+    """
+    return search(
+        given(find, locals()), output=place_of(output), data=text_of(data),
+        callback=callback or RunCallback(),
+    )
+'''
+
+EVALUATE = '''\
+) -> Evaluated:
+    """Train a ticket on a task with fresh seeds, next to the dense network.
+
+    Every knob is a field of `EvaluateSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its
+    description there and in `tombola evaluate --help`. Task, data, recipe and margin are those of
+    the ticket's search unless they are given.
+
+    Args:
+        ticket: a ticket, or its folder.
+        model: where the ticket's network is, if not under the name that the ticket gives.
+        output: folder for the result; by default one under `runs/`, named by the experiment.
+        data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.
+        callback: called as the jobs run; by default nothing is shown.
+
+    Raises: TombolaError, if a knob, the ticket, the model or the data are not usable;
+        JobFailedError, if a training fails for another reason.
+    """
+    return evaluate_ticket(
+        ticket, given(evaluate, locals(), besides=("ticket", "model")), model=text_of(model),
+        output=place_of(output), data=text_of(data), callback=callback or RunCallback(),
+    )
+'''
+
+PLACES = (
+    "output: str | Path | None = None",
+    "data: str | Path | None = None",
+    "callback: RunCallback | None = None",
+)
+
+
+def page() -> str:
+    """The whole module."""
+    own = [
+        field.name for field in dataclasses.fields(FindSpec) if field.name not in _names(ImpSpec)
+    ]
+    find = [
+        *_group("the search", _knobs(FindSpec, own)),
+        *_group("iterative magnitude pruning", _knobs(FindSpec, _names(ImpSpec))),
+        *_shared(TUNE),
+    ]
+    evaluate = [*_group("the evaluation", _knobs(EvaluateSpec)), *_shared()]
+    model = ("model: str | Path | None = None", *PLACES)
+    return (
+        HEAD
+        + "".join(["def find(\n    *,\n", *find, *_group("files", PLACES), FIND])
+        + "\n\n"
+        + "def evaluate(\n    ticket: Ticket | str | Path,\n    *,\n"
+        + "".join([*evaluate, *_group("files", model), EVALUATE])
+        + "# fmt: on\n"
+    )
+
+
+def _shared(tune: str = "") -> Iterator[str]:
+    """The groups that both functions have; `tune` is a word that may stand for a learning rate."""
+    names = [name for name in _names(TrainSpec) if name not in SEEDS]
+    recipe = _knobs(TrainSpec, names, optional=True)
+    if tune:
+        rate = "learning_rate: float"
+        recipe = [each.replace(rate, f'{rate} | Literal["{tune}"]') for each in recipe]
+    yield from _group("the task", _knobs(TaskSpec))
+    yield from _group("the recipe; None is the task's", recipe)
+    yield from _group("the laboratory", _knobs(LabSpec))
+
+
+def _names(spec: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(spec)]
+
+
+def _knobs(spec: type, names: Iterable[str] | None = None, *, optional: bool = False) -> list[str]:
+    """The parameters of some fields of a spec, or of all."""
+    fields = {field.name: field for field in dataclasses.fields(spec)}
+    return [_parameter(fields[name], optional) for name in names or fields]
+
+
+def _parameter(field: dataclasses.Field[Any], optional: bool) -> str:
+    kind = "str | Path" if field.name in PATHS else TYPES[field.type]
+    if optional:
+        return f"{field.name}: {kind} | None = None"
+    return f"{field.name}: {kind} = {_shown(field.default)}"
+
+
+def _shown(default: Any) -> str:
+    """A default as Python writes it, with double quotes."""
+    if isinstance(default, tuple):
+        inner = ", ".join(map(_shown, default))
+        return f"({inner},)" if len(default) == 1 else f"({inner})"
+    if isinstance(default, str):
+        return f'"{default}"'
+    return f"{default:f}" if isinstance(default, Decimal) else repr(default)
+
+
+def _group(about: str, parameters: Iterable[str]) -> Iterator[str]:
+    """A comment and the parameters under it, as many in a line as fit."""
+    yield f"    # {about}\n"
+    glued = " ".join(f"{each},".replace(" ", "\0") for each in parameters)
+    lines = textwrap.wrap(glued, 95, break_long_words=False, break_on_hyphens=False)
+    yield from (f"    {line}\n".replace("\0", " ") for line in lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
