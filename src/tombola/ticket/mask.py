@@ -12,7 +12,17 @@ from torch import Tensor
 
 from tombola.base.errors import TicketError
 
-__all__ = ["Mask", "Shapes", "Tensors", "check_shapes", "hold", "jaccard", "pack", "unpack"]
+__all__ = [
+    "Mask",
+    "MaskedGradient",
+    "Shapes",
+    "Tensors",
+    "check_shapes",
+    "hold",
+    "jaccard",
+    "pack",
+    "unpack",
+]
 
 Tensors = dict[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -180,7 +190,7 @@ def hold(parameters: Mapping[str, Tensor], mask: Mask) -> Iterator[Mask]:
     held = mask.to(next(iter(parameters.values())).device) if parameters else mask
     held.fill(parameters)
     hooks = [
-        parameter.register_hook(_Silence(held[name]))
+        parameter.register_hook(MaskedGradient(held[name]))
         for name, parameter in parameters.items()
         if parameter.requires_grad and name in held.holed
     ]
@@ -191,13 +201,14 @@ def hold(parameters: Mapping[str, Tensor], mask: Mask) -> Iterator[Mask]:
             hook.remove()
 
 
-class _Silence:
+class MaskedGradient:
     """A gradient hook: the gradient with +0.0 where the weight is dead."""
 
     def __init__(self, alive: Tensor) -> None:
         self.alive = alive
 
     def __call__(self, gradient: Tensor) -> Tensor:
+        """The masked gradient, in new memory."""
         return (_as_integers(gradient) * self.alive).view(gradient.dtype)
 
 

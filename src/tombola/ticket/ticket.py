@@ -1,6 +1,7 @@
 """A ticket: a mask, and where it comes from; kept as a folder of two files without code."""
 
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -22,9 +23,9 @@ from tombola.ticket.format import (
     read_bits,
     read_document,
 )
+from tombola.ticket.hold import hold_model, masked_parameters
 from tombola.ticket.mask import Mask, pack, unpack
 from tombola.ticket.schedule import dead_count
-from tombola.ticket.scope import scope_parameters
 
 __all__ = ["FORMAT_VERSION", "Ticket", "directory_size", "fingerprint", "versions"]
 
@@ -90,15 +91,52 @@ class Ticket:
             maker = f"tombola {self.versions.get('tombola', 'unknown')}"
             object.__setattr__(self, "created_by", maker)
 
-    def apply(self, model: M) -> M:
-        """Make the ticket's dead weights +0.0 in a network, in place, and return it.
+    def apply(self, model: M, *, scope: str | None = None) -> M:
+        """Make the ticket's pruned weights +0.0 in a network, in place, and return it.
+
+        They stay zero until something trains them; `hold` keeps them zero.
+
+        Args:
+            model: a network, or a wrapper of one, see `hold`.
+            scope: as in `hold`.
 
         Raises: TicketError, if the network has other tensors, naming the first that differs.
         """
-        parameters = scope_parameters(model, self.scope)
-        self.mask.check(parameters)
-        self.mask.fill(parameters)
+        mask = self.mask_for(scope)
+        mask.fill(masked_parameters(model, mask))
         return model
+
+    def hold(self, model: nn.Module, *, scope: str | None = None) -> AbstractContextManager[None]:
+        """Keep the ticket's pruned weights at zero while a network is trained:
+
+            with ticket.hold(model):
+                train(model)
+
+        Their gradients are zero before anything clips them, and they are +0.0 after each step of
+        any `torch.optim` optimizer.
+
+        Args:
+            model: a network, or one inside DataParallel, DDP, `torch.compile` or PEFT.
+            scope: `encoder` leaves out the pooler of a ticket that covers it, for a network
+                without one; by default all that the ticket covers.
+
+        Raises: TicketError, if the network has other tensors, or is sharded or quantised.
+        """
+        return hold_model(model, self.mask_for(scope))
+
+    def mask_for(self, scope: str | None = None) -> Mask:
+        """The mask of a scope that the ticket covers; by default all of it.
+
+        Raises: TicketError, for a scope that it doesn't cover.
+        """
+        if scope in (None, self.scope):
+            return self.mask
+        if (scope, self.scope) == ("encoder", "encoder+pooler"):
+            return Mask({n: kept for n, kept in self.mask.items() if not n.startswith("pooler.")})
+        raise TicketError(
+            f"expected a scope that the ticket covers, got {scope!r} for a ticket of "
+            f"{self.scope!r}. Leave the scope out."
+        )
 
     def save(self, path: str | Path) -> Path:
         """Write the ticket as a folder, complete or not at all; an older ticket is replaced.

@@ -1,0 +1,39 @@
+"""A callback that keeps a ticket's pruned weights at zero in `transformers.Trainer`."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["TicketCallback"]
+
+
+class TicketCallback(TrainerCallback):
+    """Holds a ticket from the beginning of a training to its end.
+
+        trainer = Trainer(model, args, train_dataset=data, callbacks=[TicketCallback(ticket)])
+
+    Whatever the trainer saves, evaluates or loads meanwhile has the pruned weights at +0.0: its
+    checkpoints, the best model that it loads in the end, and every process of a distributed run.
+    """
+
+    def __init__(self, ticket: Ticket | str | Path, *, scope: str | None = None) -> None:
+        self.ticket = ticket if isinstance(ticket, Ticket) else Ticket.load(ticket)
+        self.scope = scope
+        self._held = ExitStack()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Hold the network; if an earlier training failed, its network is let go of first."""
+        self._held.close()
+        self._held.enter_context(self.ticket.hold(kwargs["model"], scope=self.scope))
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Let the network go, its pruned weights at +0.0."""
+        self._held.close()

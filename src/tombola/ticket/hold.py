@@ -1,0 +1,203 @@
+"""Keep pruned weights at zero while a network trains, whoever writes the loop and the optimizer."""
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.hooks import RemovableHandle
+
+from tombola.base.errors import TicketError
+from tombola.ticket.mask import Mask, MaskedGradient
+from tombola.ticket.scope import backbone, starred
+
+__all__ = ["hold_model", "masked_parameters", "unwrapped"]
+
+Place = tuple[nn.Module, str]
+"""A module and the name of one of its own parameters."""
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside DataParallel, DDP, `torch.compile`, PEFT or several of these.
+
+    Raises: TicketError, for FSDP, whose parameters are pieces without the shape of a weight.
+    """
+    while (inner := _inner(model)) is not None:
+        model = inner
+    return model
+
+
+def _inner(model: nn.Module) -> nn.Module | None:
+    """What a wrapper wraps; None if a network is no wrapper."""
+    if "FullyShardedDataParallel" in [kind.__name__ for kind in type(model).__mro__]:
+        raise _sharded()
+    if isinstance(model, DataParallel | DistributedDataParallel):
+        wrapped: Any = model.module
+    elif "_orig_mod" in model._modules:  # torch.compile
+        wrapped = model._modules["_orig_mod"]
+    elif callable(base := getattr(model, "get_base_model", None)):  # PEFT
+        wrapped = base()
+    else:
+        return None
+    return wrapped if isinstance(wrapped, nn.Module) and wrapped is not model else None
+
+
+def _sharded() -> TicketError:
+    return TicketError(
+        "expected a network with whole weights on each process, got one sharded by FSDP. "
+        "Train it with DDP, or apply the ticket before sharding and again to the gathered weights."
+    )
+
+
+def masked_parameters(model: nn.Module, mask: Mask) -> dict[str, nn.Parameter]:
+    """Name -> the parameter that a mask is for, inside whatever wraps the network.
+
+    Raises: TicketError, naming the first tensor that is missing, of another shape, sharded or
+        quantised.
+    """
+    return {name: module_parameter(place) for name, place in _places(model, mask).items()}
+
+
+def module_parameter(place: Place) -> nn.Parameter:
+    """The parameter that stands at a place now."""
+    module, name = place
+    parameter = module._parameters[name]
+    assert parameter is not None
+    return parameter
+
+
+def _places(model: nn.Module, mask: Mask) -> dict[str, Place]:
+    """Name -> where the parameter is in the network."""
+    body = backbone(unwrapped(model))
+    found = {name: place for name in mask if (place := _place(body, name)) is not None}
+    parameters = {name: module_parameter(place) for name, place in found.items()}
+    for name, parameter in parameters.items():
+        if hasattr(parameter, "device_mesh"):
+            raise _sharded()
+        if not parameter.is_floating_point():
+            raise TicketError(
+                f"expected floating-point weights under the mask, got {parameter.dtype} for "
+                f"{name}. Load the network without quantisation."
+            )
+    mask.check(parameters | _alike(body, mask))
+    return found
+
+
+def _alike(body: nn.Module, mask: Mask) -> dict[str, nn.Parameter]:
+    """Parameters of further blocks, which a mask of this network would have."""
+    kinds = {starred(name) for name in mask}
+    every = {name.replace(".base_layer.", "."): each for name, each in body.named_parameters()}
+    return {n: each for n, each in every.items() if n not in mask and starred(n) in kinds}
+
+
+def _place(body: nn.Module, name: str) -> Place | None:
+    """Where a parameter is; a layer that an adapter wraps is looked into."""
+    *path, last = name.split(".")
+    module: Any = body
+    for part in path:
+        module = _without_adapter(module._modules.get(part))
+        if module is None:
+            return None
+    return (module, last) if module._parameters.get(last) is not None else None
+
+
+def _without_adapter(module: nn.Module | None) -> nn.Module | None:
+    """The layer under an adapter of PEFT."""
+    while module is not None and isinstance(base := getattr(module, "base_layer", None), nn.Module):
+        module = base
+    return module
+
+
+@contextmanager
+def hold_model(model: nn.Module, mask: Mask) -> Iterator[None]:
+    """Keep the pruned weights of a network at +0.0 meanwhile, and their gradients at zero.
+
+    Gradients are zeroed as they are computed, before anything clips, scales or sums them up.
+    Weights are filled with +0.0 at the beginning, after each step of any `torch.optim` optimizer,
+    before each forward pass and before a state dict is taken. Afterwards the hooks are gone.
+
+    Args:
+        model: a network, or a wrapper of one, see `unwrapped`. An adapter's own weights are free:
+            what they add to a pruned weight is not zero.
+        mask: of the network.
+
+    Raises: TicketError, if the network has other tensors than the mask, or can't be held.
+    """
+    holder = _Holder(model, mask)
+    try:
+        holder.attach()
+        yield
+        holder.fill()
+    finally:
+        holder.detach()
+
+
+class _Holder:
+    """The hooks on one network."""
+
+    def __init__(self, model: nn.Module, mask: Mask) -> None:
+        self.model, self.mask = model, mask
+        self.places = _places(model, mask)
+        self.known: list[tuple[int, bool, torch.device]] = []
+        self.hooks: list[RemovableHandle] = []
+        self.gradient_hooks: list[RemovableHandle] = []
+
+    def attach(self) -> None:
+        """Register every hook and fill."""
+        network = unwrapped(self.model)
+        self.hooks.append(_after_each_step(self))
+        for module in {id(each): each for each in (self.model, network)}.values():
+            self.hooks.append(module.register_forward_pre_hook(self._before))
+        self.hooks.append(network.register_state_dict_pre_hook(self._before))
+        self.fill()
+
+    def detach(self) -> None:
+        """Remove every hook."""
+        for hook in (*self.hooks, *self.gradient_hooks):
+            hook.remove()
+        self.hooks, self.gradient_hooks = [], []
+
+    def fill(self) -> None:
+        """Make the pruned weights +0.0, in parameters that may have been replaced or moved."""
+        parameters = {name: module_parameter(place) for name, place in self.places.items()}
+        now = [(id(each), each.requires_grad, each.device) for each in parameters.values()]
+        if now != self.known:
+            self._hook_gradients(parameters)
+            self.known = now
+        self.mask.fill(parameters)
+
+    def _hook_gradients(self, parameters: dict[str, nn.Parameter]) -> None:
+        """Hook the gradients of these parameters, on their devices, and of no others."""
+        for hook in self.gradient_hooks:
+            hook.remove()
+        self.mask = Mask({n: kept.to(parameters[n].device) for n, kept in self.mask.items()})
+        self.gradient_hooks = [
+            parameter.register_hook(MaskedGradient(self.mask[name]))
+            for name, parameter in parameters.items()
+            if parameter.requires_grad and name in self.mask.holed
+        ]
+
+    def _before(self, *_: Any) -> None:
+        if not torch.compiler.is_compiling():  # what is compiled is called after this already
+            self.fill()
+
+
+def _after_each_step(holder: _Holder) -> RemovableHandle:
+    """Fill after every step of every optimizer, as long as there is something that is held.
+
+    The hook is torch's own, of all optimizers: it must not keep a network alive that everybody
+    else has let go of.
+    """
+    weak = weakref.ref(holder)
+
+    def fill(*_: Any) -> None:
+        if (held := weak()) is not None:
+            held.fill()
+
+    hook: RemovableHandle = register_optimizer_step_post_hook(fill)
+    weakref.finalize(holder, hook.remove)
+    return hook

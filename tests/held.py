@@ -1,0 +1,48 @@
+"""A small network, a ticket of it, and a count of the weights that came back to life."""
+
+from decimal import Decimal
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import BertConfig, BertForSequenceClassification
+
+from tombola.ticket.hold import masked_parameters
+from tombola.ticket.mask import Mask
+from tombola.ticket.scope import scope_parameters
+from tombola.ticket.ticket import Ticket
+
+
+def network(**changes: Any) -> BertForSequenceClassification:
+    """A small BERT with a head, always the same."""
+    torch.manual_seed(0)
+    size = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=40, intermediate_size=24, **size | changes)
+    return BertForSequenceClassification(config)
+
+
+def drawn_ticket() -> Ticket:
+    """Three fifths of the encoder and the pooler pruned at random."""
+    weights = scope_parameters(network(), "encoder+pooler")
+    drawn = torch.Generator().manual_seed(1)
+    mask = Mask({n: torch.rand(w.shape, generator=drawn) < 0.4 for n, w in weights.items()})
+    sparsity = Decimal(mask.dead) / Decimal(mask.size)
+    return Ticket(
+        mask=mask, model="x", fingerprint="0" * 64, scope="encoder+pooler", sparsity=sparsity
+    )
+
+
+BATCH = {
+    "input_ids": torch.arange(24).reshape(4, 6) % 40,
+    "labels": torch.tensor([0, 1, 1, 0]),
+}
+
+
+def revived(model: nn.Module, ticket: Ticket, scope: str | None = None) -> int:
+    """Pruned weights of a network that are anything but +0.0."""
+    mask = ticket.mask_for(scope)
+    parameters = masked_parameters(model, mask)
+    return sum(
+        int(((weight != 0) | weight.signbit())[~mask[name].to(weight.device)].sum())
+        for name, weight in parameters.items()
+    )

@@ -1,0 +1,326 @@
+"""A held ticket: pruned weights stay +0.0 in anybody's loop, and no trace is left behind."""
+
+import copy
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import LBFGS, SGD, Adafactor, Adagrad, AdamW, Muon, Optimizer, RMSprop
+from transformers import BertForSequenceClassification
+
+from held import BATCH, drawn_ticket, network, revived
+from tombola.base.errors import TicketError
+from tombola.ticket.hold import masked_parameters, unwrapped
+from tombola.ticket.ticket import Ticket
+
+
+@pytest.fixture
+def ticket() -> Ticket:
+    return drawn_ticket()
+
+
+def train(model: nn.Module, optimizer: Optimizer, steps: int = 3) -> None:
+    for _ in range(steps):
+
+        def loss() -> float:
+            optimizer.zero_grad()
+            value: Tensor = model(**BATCH).loss
+            value.backward()
+            return float(value.detach())
+
+        optimizer.step(loss)
+
+
+def matrices(model: nn.Module) -> list[nn.Parameter]:
+    return [weight for weight in model.parameters() if weight.ndim == 2]
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Module], Optimizer]] = {
+    "AdamW": lambda model: AdamW(model.parameters(), lr=0.1, weight_decay=0.1),
+    "fused AdamW": lambda model: AdamW(model.parameters(), lr=0.1, fused=True),
+    "foreach AdamW": lambda model: AdamW(model.parameters(), lr=0.1, foreach=True),
+    "SGD with momentum": lambda model: SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True),
+    "Adafactor": lambda model: Adafactor(model.parameters(), lr=0.1),
+    "Adagrad": lambda model: Adagrad(model.parameters(), lr=0.1),
+    "RMSprop": lambda model: RMSprop(model.parameters(), lr=0.1),
+    "Muon": lambda model: Muon(matrices(model), lr=0.1),
+    "LBFGS": lambda model: LBFGS(model.parameters(), lr=0.1, max_iter=3),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_no_optimizer_revives_a_weight(ticket: Ticket, name: str) -> None:
+    model = network()
+    optimizer = OPTIMIZERS[name](model)
+    train(model, optimizer)  # moments of the pruned weights, too
+    with ticket.hold(model):
+        for _ in range(3):
+            train(model, optimizer, steps=1)
+            assert revived(model, ticket) == 0
+    free = masked_parameters(network(), ticket.mask)
+    moved = masked_parameters(model, ticket.mask)
+    assert all((moved[name] != free[name])[ticket.mask[name]].any() for name in free)
+
+
+def test_without_hold_they_all_come_back(ticket: Ticket) -> None:
+    model = ticket.apply(network())
+    train(model, AdamW(model.parameters(), lr=0.1))
+    assert revived(model, ticket) > ticket.mask.dead * 0.9
+
+
+class Plain(Optimizer):
+    """Writes where no version counter sees it."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, {})
+
+    def step(self, closure: Any = None) -> Any:
+        value = closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                weight.data.add_(1.0)
+        return value
+
+
+def test_an_optimizer_of_somebody_else_is_held_too(ticket: Ticket) -> None:
+    model = network()
+    with ticket.hold(model):
+        train(model, Plain(model.parameters()))
+        assert revived(model, ticket) == 0
+
+
+def test_weights_changed_without_an_optimizer_are_zero_in_the_next_forward_pass(
+    ticket: Ticket, tmp_path: Path
+) -> None:
+    model, whole = network(), network()
+    with ticket.hold(model):
+        model.load_state_dict(whole.state_dict())
+        model(**BATCH)
+        assert revived(model, ticket) == 0
+        model.load_state_dict(copy.deepcopy(whole.state_dict()), assign=True)
+        model.save_pretrained(tmp_path / "model")
+        saved = BertForSequenceClassification.from_pretrained(tmp_path / "model")
+        assert revived(saved, ticket) == 0
+        train(model, AdamW(model.parameters(), lr=0.1))  # of the parameters that took their place
+        assert revived(model, ticket) == 0
+        assert gradient_norm_of_pruned(model, ticket) == 0
+
+
+def gradient_norm_of_pruned(model: nn.Module, ticket: Ticket) -> float:
+    model.zero_grad()
+    model(**BATCH).loss.backward()
+    return float(
+        sum(
+            weight.grad[~ticket.mask[name]].abs().sum()
+            for name, weight in masked_parameters(model, ticket.mask).items()
+            if weight.grad is not None
+        )
+    )
+
+
+def test_gradients_are_zero_before_they_are_clipped_and_after_accumulation(ticket: Ticket) -> None:
+    model = network()
+    with ticket.hold(model):
+        for _ in range(2):
+            model(**BATCH).loss.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), 1e9)
+        kept = [
+            weight.grad[ticket.mask[name]].flatten()
+            for name, weight in masked_parameters(model, ticket.mask).items()
+            if weight.grad is not None
+        ]
+        scoped = {id(weight) for weight in masked_parameters(model, ticket.mask).values()}
+        others = [
+            weight.grad.flatten()
+            for weight in model.parameters()
+            if id(weight) not in scoped and weight.grad is not None
+        ]
+        assert norm == pytest.approx(float(torch.cat([*kept, *others]).norm()), rel=1e-6)
+        assert gradient_norm_of_pruned(model, ticket) == 0
+    assert gradient_norm_of_pruned(model, ticket) > 0
+
+
+def test_parameters_frozen_at_first_are_held_once_they_are_trained(ticket: Ticket) -> None:
+    model = network().requires_grad_(False)
+    with ticket.hold(model):
+        model.requires_grad_(True)
+        assert gradient_norm_of_pruned(model, ticket) == 0
+
+
+def hooks(model: nn.Module) -> int:
+    everywhere = [*model.modules()]
+    kinds = ("_forward_pre_hooks", "_forward_hooks", "_state_dict_pre_hooks", "_state_dict_hooks")
+    of_modules = sum(len(getattr(module, kind)) for module in everywhere for kind in kinds)
+    of_gradients = sum(len(weight._backward_hooks or ()) for weight in model.parameters())
+    return of_modules + of_gradients + len(global_hooks())
+
+
+def global_hooks() -> Any:
+    from torch.optim import optimizer
+
+    return optimizer._global_optimizer_post_hooks
+
+
+def test_it_ends_without_a_trace_also_after_an_error(ticket: Ticket) -> None:
+    model = network()
+    before = hooks(model)
+    with ticket.hold(model):
+        assert hooks(model) > before
+    assert hooks(model) == before
+    with pytest.raises(ZeroDivisionError), ticket.hold(model):
+        1 / 0  # noqa: B018
+    assert hooks(model) == before
+    with (
+        pytest.raises(TicketError, match="no such tensor"),
+        ticket.hold(network(num_hidden_layers=1)),
+    ):
+        pass
+    assert not global_hooks()
+
+
+def test_a_network_that_nobody_lets_go_of_is_freed_all_the_same(ticket: Ticket) -> None:
+    model = network()
+    forgotten = ticket.hold(model)
+    forgotten.__enter__()
+    died = weakref.ref(model)
+    assert global_hooks()
+    del model, forgotten
+    gc.collect()
+    assert died() is None
+    assert not global_hooks()
+
+
+def test_two_networks_are_held_at_once(ticket: Ticket) -> None:
+    one, two = network(), network()
+    with ticket.hold(one):
+        with ticket.hold(two):
+            train(one, AdamW(one.parameters(), lr=0.1))
+            train(two, AdamW(two.parameters(), lr=0.1))
+            assert revived(one, ticket) == revived(two, ticket) == 0
+        train(two, AdamW(two.parameters(), lr=0.1))
+        train(one, AdamW(one.parameters(), lr=0.1))
+        assert revived(one, ticket) == 0 < revived(two, ticket)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_networks_in_half_precision_are_held(ticket: Ticket, dtype: torch.dtype) -> None:
+    model: Any = network()
+    model.to(dtype)
+    with ticket.hold(model):
+        train(model, SGD(model.parameters(), lr=0.1, momentum=0.9))
+        assert revived(model, ticket) == 0
+
+
+def test_autocast_and_a_gradient_scaler_change_nothing(ticket: Ticket) -> None:
+    model = network()
+    optimizer = AdamW(model.parameters(), lr=0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    with ticket.hold(model):
+        for _ in range(3):
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = model(**BATCH).loss
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            assert revived(model, ticket) == 0
+
+
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[None]:
+    store = f"file://{tmp_path / 'rendezvous'}"
+    torch.distributed.init_process_group("gloo", init_method=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_ddp_is_seen_through(ticket: Ticket, one_process: None) -> None:
+    model = nn.parallel.DistributedDataParallel(network())
+    with ticket.hold(model):
+        train(model, AdamW(model.parameters(), lr=0.1))
+        assert revived(model, ticket) == 0
+        assert gradient_norm_of_pruned(model, ticket) == 0
+
+
+def test_data_parallel_and_a_compiled_network_are_seen_through(ticket: Ticket) -> None:
+    inner = network()
+    for model in (nn.DataParallel(inner), torch.compile(inner, backend="eager")):
+        assert isinstance(model, nn.Module)
+        assert unwrapped(model) is inner
+        with ticket.hold(model):
+            train(model, AdamW(model.parameters(), lr=0.1))
+            assert revived(model, ticket) == 0
+        assert ticket.apply(model) is model
+
+
+def test_a_network_compiled_in_place_is_held(ticket: Ticket) -> None:
+    model = network()
+    model.compile(backend="eager")
+    with ticket.hold(model):
+        train(model, AdamW(model.parameters(), lr=0.1))
+        assert revived(model, ticket) == 0
+
+
+def test_accelerate_wraps_what_is_held(ticket: Ticket) -> None:
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # of whatever test came before
+    accelerator = Accelerator(cpu=True, mixed_precision="bf16", gradient_accumulation_steps=2)
+    model = network()
+    prepared, optimizer = accelerator.prepare(model, AdamW(model.parameters(), lr=0.1))
+    with ticket.hold(prepared):
+        for _ in range(4):
+            with accelerator.accumulate(prepared):
+                accelerator.backward(prepared(**BATCH).loss)
+                accelerator.clip_grad_norm_(prepared.parameters(), 1.0)
+                optimizer.step()
+                optimizer.zero_grad()
+            assert revived(prepared, ticket) == 0
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft, about a name in transformers
+def test_an_adapter_leaves_the_pruned_weights_alone(ticket: Ticket) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(network(), LoraConfig(target_modules=["query", "dense"], r=2))
+    with ticket.hold(model):
+        train(model, AdamW(model.parameters(), lr=0.1))
+        assert revived(model, ticket) == 0
+    assert ticket.apply(model) is model
+
+
+def test_a_sharded_and_a_quantised_network_are_refused(ticket: Ticket) -> None:
+    sharded = type("FullyShardedDataParallel", (nn.Module,), {})()
+    with pytest.raises(TicketError, match="sharded by FSDP"), ticket.hold(sharded):
+        pass
+    model: Any = network()
+    layer = model.bert.encoder.layer[0].attention.self.query
+    layer.weight = nn.Parameter(torch.zeros(16, 16, dtype=torch.uint8), requires_grad=False)
+    with pytest.raises(TicketError, match="uint8"), ticket.hold(model):
+        pass
+
+
+def test_a_deeper_network_is_refused(ticket: Ticket) -> None:
+    with pytest.raises(TicketError, match=r"layer\.2\..*the mask has no such tensor"):
+        ticket.apply(network(num_hidden_layers=3))
+
+
+def test_a_ticket_that_covers_the_pooler_holds_a_network_without_one(ticket: Ticket) -> None:
+    from transformers import BertForMaskedLM
+
+    model = BertForMaskedLM(network().config)
+    with pytest.raises(TicketError, match="pooler"), ticket.hold(model):
+        pass
+    labels = {**BATCH, "labels": BATCH["input_ids"]}
+    optimizer = AdamW(model.parameters(), lr=0.1)
+    with ticket.hold(model, scope="encoder"):
+        model(**labels).loss.backward()
+        optimizer.step()
+        assert revived(model, ticket, "encoder") == 0
+    with pytest.raises(TicketError, match="expected a scope that the ticket covers, got 'decoder'"):
+        ticket.apply(model, scope="decoder")
