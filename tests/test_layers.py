@@ -14,13 +14,14 @@ import tombola
 ROOT = Path(tombola.__file__).parent
 FLOORS = (
     *("base", "ticket", "kernel", "models", "tasks", "training", "plan", "finders"),
-    *("lab", "study", "report", "api", "root", "cli", "__main__"),
+    *("lab", "study", "report", "ship", "api", "root", "cli", "__main__"),
 )
 """The layers from the bottom up: each may import those below it, and no others."""
 
 EXCEPTIONS: Mapping[str, set[str]] = {
     "plan": {"base", "ticket", "models", "tasks"},
     "report": {"base", "ticket"},
+    "ship": {"base", "ticket", "kernel", "models"},
     "root": {"api", "base"},
     "__main__": {"cli"},
 }
@@ -41,6 +42,7 @@ PACKAGES: Mapping[str, set[str]] = {
     "lab": {"torch", "numpy", "safetensors", "ray", "yaml"},
     "study": {"numpy", "scipy", "yaml", "pyarrow", "tabulate", "msgspec"},
     "report": {"numpy", "scipy", "altair", "jinja2", "vl_convert"},
+    "ship": {"torch", "transformers"},
     "api": {"torch"},
     "root": set(),
     "cli": {"rich", "yaml"},

@@ -26,7 +26,6 @@ from torch import Tensor
 from tombola.base.errors import TicketError
 from tombola.base.files import open_plain
 from tombola.ticket.mask import Mask, Tensors, check_shapes
-from tombola.ticket.pattern import alive, marks
 
 __all__ = ["Foreign", "read_foreign"]
 
@@ -35,6 +34,9 @@ MARKS = ("_mask", ".mask")
 
 UNDERFLOW = 10
 """How many times sparser the encoder is than a pooler whose zeros are nobody's doing."""
+
+BLOCKED = (torch.sparse_bsr, torch.sparse_bsc)
+"""Layouts that store whole blocks, dead weights within them, too."""
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 """How files of torch.save() begin."""
@@ -99,7 +101,7 @@ class Foreign:
                 _check_finite(name, tensor)
         told = {n: t for n, t in ours.items() if n in parameters or self._masks_more(n, t)}
         check_shapes({n: t.shape for n, t in told.items()}, parameters)  # a sparse one says any
-        mask = Mask({name: alive(tensor) for name, tensor in told.items()})
+        mask = Mask({name: _alive(tensor) for name, tensor in told.items()})
         if not 0 < mask.dead < mask.size:
             raise TicketError(
                 f"expected dead and living weights, got {mask.dead} dead of {mask.size}. Import "
@@ -111,7 +113,7 @@ class Foreign:
         """Whether it is a mask outside of the scope that has something dead."""
         if not self.masks or name.startswith("pooler."):
             return False
-        living = tensor != 0 if tensor.layout is torch.strided else marks(tensor)
+        living = tensor != 0 if tensor.layout is torch.strided else _marks(tensor)
         return int(living.sum()) < tensor.numel()
 
     def _renamed(self, parameters: Mapping[str, Tensor]) -> Tensors:
@@ -297,3 +299,23 @@ def _check_zeros_and_ones(name: str, tensor: Tensor) -> None:
 
 def _ends_with(theirs: str, name: str) -> bool:
     return theirs == name or theirs.endswith(f".{name}")
+
+
+def _alive(tensor: Tensor) -> Tensor:
+    """Which weights live: what is not zero, or has a place in the pattern of a sparse tensor."""
+    if tensor.layout is torch.strided:
+        return tensor != 0
+    counts = torch.zeros(tensor.shape, dtype=torch.int64)
+    places = tuple(tensor.to_sparse_coo()._indices())
+    return counts.index_put_(places, _marks(tensor).long(), accumulate=True) > 0
+
+
+def _marks(tensor: Tensor) -> Tensor:
+    """Of each stored value of a sparse tensor, whether it lives.
+
+    All, unless they are 0 and 1, or stored in blocks.
+    """
+    values = tensor.to_sparse_coo()._values()
+    if tensor.layout in BLOCKED or bool(((values == 0) | (values == 1)).all()):
+        return torch.ne(values, 0)
+    return torch.ones_like(values, dtype=torch.bool)
