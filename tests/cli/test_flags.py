@@ -168,11 +168,11 @@ def test_an_empty_configuration_file_changes_nothing(tmp_path: Path, text: str) 
         ("config: other.yaml", "there is no flag '--config'"),
         ("- epochs\n- 3", "expected `flag: value` lines, got ['epochs', 3]"),
         ("epochs", "expected `flag: value` lines, got 'epochs'"),
-        ("epochs: [1\nseeds: 2", "is no YAML"),
+        ("epochs: [1\nseeds: 2", "is not valid YAML"),
         ("epochs: soon", "expected a number, got 'soon'"),
         ("epochs: [1, 2]", "expected a number, got '1,2'"),
         ("seeds: []", "expected whole numbers"),
-        ("!!python/object/apply:os.getcwd []", "is no YAML"),
+        ("!!python/object/apply:os.getcwd []", "is not valid YAML"),
     ],
 )
 def test_a_bad_configuration_file_is_told_in_one_line(

@@ -124,7 +124,9 @@ def test_who_presses_control_c_goes_on_with_the_same_command(
     monkeypatch.setattr(terminal.Live, "step", stop)
     status, shown, errors = cli(*find, "--output", "out")
     assert status == 130
-    assert errors == ("tombola: stopped. What was finished is kept; the same command goes on.\n")
+    assert errors == (
+        "tombola: stopped. Finished jobs are kept; run the same command to continue.\n"
+    )
     assert "sentiment, seed 0, dense" in shown
     assert not Path("out").exists()
     assert [row["kind"] for row in Store("runs/store").rows()].count("train") == 1
@@ -264,7 +266,7 @@ LAB_MISTAKES: list[tuple[list[str], str]] = [
     (["run", "glue-table2"], "expected the data set 'hub:nyu-mll/glue/mnli' on the hub"),
     (["status", "quick"], "expected a store at 'runs/store', got nothing. Name one with --store."),
     (["store", "list"], "expected a store at 'runs/store', got nothing. Name one with --store."),
-    (["store", "lsit"], "there is no chore of a store 'lsit'. Did you mean 'list'?"),
+    (["store", "lsit"], "there is no store action 'lsit'. Did you mean 'list'?"),
 ]
 
 
@@ -382,7 +384,11 @@ def test_a_plan_is_run_on_a_folder_of_data_and_its_status_told(
         ("ACCELERATE_USE_FSDP", "true", "got FSDP (ACCELERATE_USE_FSDP=true)"),
         ("ACCELERATE_USE_DEEPSPEED", "True", "got DeepSpeed (ACCELERATE_USE_DEEPSPEED=True)"),
         ("ACCELERATE_USE_MEGATRON_LM", "1", "got Megatron-LM (ACCELERATE_USE_MEGATRON_LM=1)"),
-        ("WORLD_SIZE", "3", "got one of 3 that torchrun or accelerate has started."),
+        (
+            "WORLD_SIZE",
+            "3",
+            "got WORLD_SIZE=3 from torchrun or accelerate. Start it",
+        ),
     ],
 )
 def test_a_launcher_that_wants_anything_but_one_process_is_refused(

@@ -1,4 +1,4 @@
-"""Arguments that several verbs have: a plan, its data, the store, a file for the result."""
+"""Arguments that several verbs share: a plan, its data, the store, a file for the result."""
 
 import shlex
 import sys
@@ -37,47 +37,49 @@ __all__ = [
 
 
 STDOUT = "-"
-"""As a file: standard output."""
+"""The file name that means standard output."""
 
 
 def plan_flags(parser: Parser, more: str = "") -> None:
-    """Which plan, or what `more` says may stand for one, and where its data are."""
-    told = f"a plan of the catalog, or a YAML file{more}"
-    parser.add_argument("plan", metavar="PLAN", help=told)
+    """Add the plan and its data; `more` says what else may be given as a plan."""
+    about = f"A built-in plan or a YAML file{more}"
+    parser.add_argument("plan", metavar="PLAN", help=about)
     data_flag(parser)
 
 
 def study_flags(parser: Parser) -> None:
-    """The flags that every verb of a study has."""
-    plan_flags(parser, ", or a table of runs (.csv, .parquet) that `tombola table` wrote")
+    """Add the flags of every verb that reads the runs of a plan."""
+    plan_flags(parser, ", or a table of runs (.csv, .parquet) written by `tombola table`")
     store_flag(parser)
     json_flag(parser)
 
 
 def data_flag(parser: Parser) -> None:
-    """Where the data of a plan are."""
-    parser.add_argument("--data", metavar="DIR", help="folder with a folder of files for each task")
+    """Add `--data`, the data of a plan."""
+    parser.add_argument(
+        "--data", metavar="DIR", help="Folder with a subfolder of files for each task"
+    )
 
 
 def store_flag(parser: Parser) -> None:
-    """Where results are kept."""
+    """Add `--store`, the folder of results."""
     add_flags(parser, LabSpec, leave_out=LabSpec.__dataclass_fields__.keys() - {"store"})
 
 
 def json_flag(parser: _ActionsContainer, *, bare: bool = False) -> None:
-    """Where the result goes as JSON.
+    """Add `--json`, the file for the result.
 
     Args:
-        parser: gets the flag.
-        bare: whether `--json` without a file may stand for `--json -`.
+        parser: where the flag is added.
+        bare: whether `--json` without a file means `--json -`.
     """
     optional: dict[str, Any] = {"nargs": "?", "const": STDOUT} if bare else {}
-    told = f"write everything there as JSON; {STDOUT} is standard output, instead of what is shown"
-    parser.add_argument("--json", metavar="FILE", help=told, **optional)
+    about = f"Write the result as JSON; {STDOUT} prints it instead of the usual text"
+    parser.add_argument("--json", metavar="FILE", help=about, **optional)
 
 
 def check_json(path: str | None) -> None:
-    """Refuse a file that can't be written, before there is anything to write."""
+    """Check that the file for the result can be written, before anything is computed."""
     if path not in (None, STDOUT):
         from tombola.base.files import check_file
 
@@ -85,7 +87,7 @@ def check_json(path: str | None) -> None:
 
 
 def write_json(path: str | None, content: Any) -> bool:
-    """Write the result there, if somewhere; whether that takes the place of what is shown."""
+    """Write the result to a file, if one is given; True if it went to standard output instead."""
     if path is None:
         return False
     if path == STDOUT:
@@ -98,12 +100,12 @@ def write_json(path: str | None, content: Any) -> bool:
 
 
 def command(verb: str, options: Namespace, *names: str) -> str:
-    """A command that goes on with the plan of these options, to be copied into a shell.
+    """A shell command that continues with the plan of these options.
 
     Args:
-        verb: what it does.
-        options: of the command that was given.
-        names: the flags that matter to it besides the plan, its data and the store.
+        verb: the verb of that command.
+        options: those of the current command.
+        names: further flags to repeat; the plan, its data and the store always are.
     """
     words = ["tombola", verb, options.plan]
     for name in dict.fromkeys(("data", "store", *names)):
@@ -114,13 +116,13 @@ def command(verb: str, options: Namespace, *names: str) -> str:
 
 
 def lab_of(options: Namespace) -> LabSpec:
-    """The laboratory that the flags describe."""
+    """The laboratory settings that the flags give."""
     names = LabSpec.__dataclass_fields__
     return LabSpec(**{name: value for name, value in vars(options).items() if name in names})
 
 
 def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
-    """The plan that is named, and the fingerprints of its networks and data."""
+    """The plan that the options name, and the fingerprints of its networks and data."""
     from tombola.lab.planfile.plan_file import data_in, expand, read_plan
     from tombola.lab.subjects import Subjects
 
@@ -136,7 +138,10 @@ def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
 
 
 def store_of(options: Namespace) -> "Store":
-    """The store that is named, which must be there."""
+    """The store that the options name.
+
+    Raises: SpecError, if there is none.
+    """
     from tombola.lab.store.result_store import Store
 
     folder = Path(lab_of(options).store)
@@ -146,10 +151,10 @@ def store_of(options: Namespace) -> "Store":
 
 
 def plan_in_store(options: Namespace) -> tuple["Plan", "Store"]:
-    """The plan that is named, and the store that is, in which some of it may be done."""
+    """The plan and the store that the options name."""
     from tombola.lab.planfile.plan_file import read_plan
 
-    read_plan(options.plan)  # a mistyped plan matters more than a store that isn't there
+    read_plan(options.plan)  # reports a mistyped plan before a missing store
     kept = store_of(options)
     plan, known = plan_of(options)
     known.save()
@@ -157,7 +162,10 @@ def plan_in_store(options: Namespace) -> tuple["Plan", "Store"]:
 
 
 def rows_of(options: Namespace) -> tuple[list["Row"], tuple["Plan", "Store"] | None]:
-    """The rows of a table; or of a plan, of which the store has at least one, and the two."""
+    """The rows of a table of runs; or those of a plan, with the plan and its store.
+
+    Raises: SpecError, if the store has no run of the plan.
+    """
     from tombola.study.table.reading import is_table, read_rows
     from tombola.study.table.table import refuse_empty, rows
 

@@ -1,4 +1,4 @@
-"""Command-line flags from specs: name, type, default and help stand there and nowhere else."""
+"""Command-line flags made from specs, which hold their names, types, defaults and help texts."""
 
 import argparse
 import dataclasses
@@ -21,15 +21,15 @@ def add_flags(
     default: str | None = None,
     words: Mapping[str, tuple[str, str]] = {},
 ) -> None:
-    """One flag for each field of a spec.
+    """Add one flag for each field of a spec.
 
     Args:
-        parser: gets the flags.
-        spec: a dataclass whose fields have a string under them.
-        leave_out: fields without a flag.
-        default: what the help says of the default instead of the field's own; flags that are
-            not given are left out of the result either way.
-        words: field -> a word that may stand for its value, and what that does.
+        parser: where the flags are added.
+        spec: a dataclass with a docstring under each field.
+        leave_out: fields that get no flag.
+        default: shown in the help instead of the field's own default; a flag that is not given is
+            left out of the result either way.
+        words: field -> a word that may be given instead of a number, and what it means.
     """
     fields = {field.name: field for field in dataclasses.fields(spec)}
     for name, text in field_help(spec).items():
@@ -41,7 +41,7 @@ def add_flags(
                 what: dict[str, Any] = {"action": "store_true"}
                 said = ""
             else:
-                what = {"type": _reader(kind), "metavar": _metavar(kind)}
+                what = {"type": _reader(kind), "metavar": PLACES.get(name) or _metavar(kind)}
                 if name in words:
                     word = words[name][0]
                     what = {"type": _or_word(word, what["type"]), "metavar": f"X|{word}"}
@@ -54,13 +54,13 @@ def add_flags(
 
 
 def _given(kind: Any) -> Any:
-    """The type of a field where something is given; it may be None where nothing is."""
+    """The type of a field without its None, which stands for a flag that is not given."""
     several = [each for each in get_args(kind) if each is not type(None)]
     return several[0] if isinstance(kind, UnionType) else kind
 
 
 def _or_word(word: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Reads that word as it stands, and anything else as before."""
+    """A reader that accepts this word as well."""
     return lambda text: text if text == word else read(text)
 
 
@@ -70,6 +70,10 @@ def _shown(default: Any) -> str:
     return str(default)
 
 
+PLACES = {"store": "DIR", "ray_address": "ADDRESS"}
+"""Field -> what stands for its value in the help, if not what its type says."""
+
+
 def _metavar(kind: Any) -> str:
     names = {int: "N", float: "X", Decimal: "X", str: "NAME"}
     several = {tuple[int, ...]: "N,N,...", tuple[Decimal, ...]: "X,X,..."}
@@ -77,7 +81,7 @@ def _metavar(kind: Any) -> str:
 
 
 def _reader(kind: Any) -> Callable[[str], Any]:
-    """How a flag's text becomes a value."""
+    """The function that turns a flag's text into a value."""
     if kind == tuple[int, ...]:
         return _ints
     if kind in (tuple[str, ...], tuple[Decimal, ...]):  # specs read decimals, and say what is wrong

@@ -1,7 +1,7 @@
-"""The command line: which verb is meant, and what its end means to a shell.
+"""The command line: finds the verb, runs it, and turns what happened into an exit status.
 
-Exit status: 0 done, 1 if a job of a plan has failed or a store is damaged, 2 for anything that the
-user can mend, 130 after Ctrl-C, 143 after SIGTERM, 129 where the terminal was closed.
+Exit status: 0 for success, 1 if a job of a plan failed or a store is damaged, 2 for anything that
+the user can fix, 130 after Ctrl-C, 143 after SIGTERM, 129 if the terminal was closed.
 """
 
 import os
@@ -23,42 +23,43 @@ __all__ = ["main"]
 
 
 class _About(NamedTuple):
-    """A verb before its file is loaded."""
+    """What the overview says of a verb, so that its file need not be loaded for it."""
 
     file: str
-    """Module of `tombola.cli.verbs` that has it."""
+    """Module of `tombola.cli.verbs` that defines it."""
     line: str
-    """What it does, for the overview."""
+    """What it does."""
 
 
 VERBS = {
-    "find": _About("search", "find a ticket, and compare it with dense and controls"),
+    "find": _About("search", "find a ticket and compare it with the dense network and controls"),
     "evaluate": _About("search", "train a ticket on a task with fresh seeds"),
-    "inspect": _About("tickets", "sparsity per matrix, provenance and size of a ticket"),
-    "import": _About("tickets", "a ticket from others' masks or zeros"),
-    "run": _About("plans", "do what is left of a plan: a table or a figure"),
-    "status": _About("plans", "how far a plan is"),
-    "matching": _About("verdicts", "which networks of a plan match dense, and where"),
-    "transfer": _About("verdicts", "how the tickets of each task fare on the others"),
-    "claims": _About("verdicts", "what becomes of each claim of the paper"),
-    "table": _About("table", "every run of a plan as CSV, Parquet, LaTeX, Markdown"),
-    "store": _About("store", "list, show, verify or tidy finished results"),
-    "overlap": _About("masks", "how much masks overlap, beside chance"),
-    "distance": _About("masks", "how far training has moved each matrix"),
-    "connectivity": _About("masks", "barriers between data orders"),
-    "report": _About("report", "one HTML file of a search or a plan"),
-    "tasks": _About("catalog", "the tasks that can be named"),
-    "models": _About("catalog", "the models that the package carries"),
+    "inspect": _About("tickets", "show the sparsity per matrix, provenance and size of a ticket"),
+    "import": _About("tickets", "make a ticket from existing masks or pruned weights"),
+    "run": _About("plans", "run what is left of a plan: the experiments of a table or figure"),
+    "status": _About("plans", "show how far a plan has got"),
+    "matching": _About("verdicts", "show which networks of a plan match the dense network"),
+    "transfer": _About("verdicts", "show how the tickets of each task do on the other tasks"),
+    "claims": _About("verdicts", "check a plan against each claim of the paper"),
+    "table": _About("table", "export every run of a plan as CSV, Parquet, LaTeX or Markdown"),
+    "store": _About("store", "list, show, verify or tidy stored results"),
+    "overlap": _About("masks", "show how much masks overlap, compared with chance"),
+    "distance": _About("masks", "show how far training moved each matrix"),
+    "connectivity": _About("masks", "show the barriers between runs with different data orders"),
+    "report": _About("report", "write a search or a plan as one HTML file"),
+    "tasks": _About("catalog", "list the built-in tasks"),
+    "models": _About("catalog", "list the embedded models"),
 }
-"""Verb -> where it is, and what it does; only the one that is used is loaded."""
+"""Verb -> the file that defines it and a line about it; only the file that is needed is loaded."""
 
 
 def _overview() -> str:
     verbs = "\n".join(f"  {name:14}{about}" for name, (_, about) in VERBS.items())
     return (
-        "usage: tombola VERB [flags]\n\nLottery tickets for pre-trained transformers.\n\n"
-        f"{verbs}\n\n`tombola VERB --help` tells the flags of a verb; `tombola --version`, "
-        "the version."
+        "usage: tombola VERB [flags]\n\n"
+        "Lottery tickets for pre-trained transformers: find, test and transfer them.\n\n"
+        f"{verbs}\n\n"
+        "`tombola VERB --help` shows the flags of a verb, `tombola --version` the version."
     )
 
 
@@ -76,7 +77,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def _do(verb: str, argv: Sequence[str]) -> int:
-    """Load the file of a verb, read its flags, and do it."""
+    """Load the file of a verb, parse its flags, and run it."""
     from tombola.cli.arguments import check_json
     from tombola.cli.launchers import refuse_launchers
     from tombola.cli.parser import Parser, Verb
@@ -99,36 +100,38 @@ QUIET = {
     "HF_HUB_VERBOSITY": "error",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
 }
-"""Keeps the libraries' own reports and progress bars out of ours, here and in every worker."""
+"""Keeps the libraries' own logs and progress bars out of ours, here and in every worker."""
 
 
 TRAIN = ("find", "evaluate", "run")
-"""The verbs that keep what they have finished."""
+"""The verbs that keep finished jobs when they are stopped."""
 
 
 @contextmanager
 def _stopping() -> Iterator[list[int]]:
-    """Let a batch system that wants its machine back, and a terminal that is closed, stop the work
-    as Ctrl-C does; the numbers of the signals that came."""
-    came: list[int] = []
+    """Make SIGTERM (a batch system) and SIGHUP (a closed terminal) stop the work as Ctrl-C does.
+
+    Yields: the signals received so far.
+    """
+    received: list[int] = []
 
     def stop(number: int, _: object) -> None:
-        came.append(number)
+        received.append(number)
         raise KeyboardInterrupt
 
-    there = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
-    before = {s: handler for s, handler in there.items() if handler not in (signal.SIG_IGN, None)}
+    current = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGHUP)}
+    before = {s: handler for s, handler in current.items() if handler not in (signal.SIG_IGN, None)}
     for each in before:
         signal.signal(each, stop)
     try:
-        yield came
+        yield received
     finally:
         for each, handler in before.items():
             signal.signal(each, handler)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb; the console script `tombola`."""
+    """The console script `tombola`: run one verb, and return the exit status."""
     for name, value in {**QUIET, **waiting(os.environ, load_share())}.items():
         os.environ.setdefault(name, value)
     open_streams()
@@ -138,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(given: Sequence[str], signals: Sequence[int]) -> int:
-    """Run one verb; whatever a user can mend is one line."""
+    """Run one verb; an error that the user can fix becomes one line."""
     try:
         with whole_output():
             return _run(given)
@@ -146,7 +149,7 @@ def _guarded(given: Sequence[str], signals: Sequence[int]) -> int:
         complain(printable(error))
         return 2
     except KeyboardInterrupt:
-        kept = "What was finished is kept; the same command goes on."
+        kept = "Finished jobs are kept; run the same command to continue."
         complain(f"stopped. {kept}" if given and given[0] in TRAIN else "stopped.")
         return 128 + (signals[0] if signals else signal.SIGINT)
 

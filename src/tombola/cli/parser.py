@@ -1,4 +1,4 @@
-"""A parser of arguments whose errors are one line, and whose flags a YAML file may give."""
+"""An argument parser with one-line errors that also reads flags from a YAML file."""
 
 import argparse
 import shutil
@@ -16,30 +16,37 @@ from tombola.base.yaml_text import NotYamlError, compose, construct, read_yaml_t
 __all__ = ["Parser", "Verb"]
 
 MESSAGE = 300
-"""Characters of what argparse says, which quotes arguments whole."""
+"""Most characters of an argparse message, which quotes arguments in full."""
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser without abbreviations, whose errors are one line with the nearest name.
+    """An argument parser without abbreviations, whose one-line errors suggest the nearest name.
 
-    A YAML file named by `--config` gives flags too; those on the command line win wherever they
+    Flags may also come from a YAML file (`--config`); those on the command line win, wherever they
     stand.
     """
 
     def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog, None, description, allow_abbrev=False, formatter_class=_Formatter)
+        super().__init__(
+            prog,
+            description=description,
+            formatter_class=_Formatter,
+            add_help=False,
+            allow_abbrev=False,
+        )
+        self.add_argument("-h", "--help", action="help", help="Show this help and exit")
 
     def error(self, message: str) -> NoReturn:
-        """Raise what argparse would print with its usage."""
-        told = message if len(message) <= MESSAGE else f"{message[:MESSAGE]}…"
-        raise SpecError(f"{told}. See `{self.prog} --help`.")
+        """Raise the message that argparse would print with its usage."""
+        short = message if len(message) <= MESSAGE else f"{message[:MESSAGE]}…"
+        raise SpecError(f"{short}. See `{self.prog} --help`.")
 
     def print_help(self, file: Any = None) -> None:
-        """Print what there is to know; argparse's own would say nothing if it can't be written."""
+        """Print the help; unlike argparse's own, this fails if it can't be written."""
         (file or sys.stdout).write(self.format_help())
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Parse the arguments, those of a configuration file first.
+        """Parse the arguments, after those of a configuration file.
 
         Raises: SpecError, for an unknown flag or a value of the wrong type.
         """
@@ -60,8 +67,10 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def _parse(self, given: list[str]) -> tuple[argparse.Namespace, list[str]]:
-        """The options and what is left; a flag whose value may be missing takes none from the
-        arguments that have to be there."""
+        """The options and the unknown arguments.
+
+        A flag with an optional value does not consume an argument that is required.
+        """
         try:
             return self.parse_known_args(given)
         except SpecError:
@@ -75,17 +84,17 @@ class Parser(argparse.ArgumentParser):
             return self.parse_known_args([optional.get(word, word) for word in given])
 
     def flags(self) -> list[str]:
-        """Every flag that there is."""
+        """All long flags."""
         return [name for name in self._option_string_actions if name.startswith("--")]
 
     def _from_file(self, path: Path) -> Iterable[str]:
-        """A configuration file as arguments."""
+        """The flags of a configuration file, as command-line arguments."""
         try:
             root = compose(read_yaml_text(path))
             content = construct(root) or {}
         except NotYamlError as error:
             place = f"{path}:{error.line}" if error.line else str(path)
-            raise SpecError(f"{place} is no YAML: {error}. Fix the file.") from None
+            raise SpecError(f"{place} is not valid YAML: {error}. Fix the file.") from None
         except (OSError, UnicodeDecodeError) as error:
             raise SpecError(
                 f"expected a YAML file as --config, got {str(path)!r}: "
@@ -107,7 +116,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _listed(node: Node, what: str) -> str:
-    """What a flag is given, as it is written; a list with commas between."""
+    """The value of a flag as it is written in the file; a list is joined with commas."""
     if isinstance(node, SequenceNode):
         return ",".join(_one(each, what, in_list=True) for each in node.value)
     return _one(node, what)
@@ -117,10 +126,10 @@ def _one(node: Node, what: str, *, in_list: bool = False) -> str:
     if not isinstance(node, ScalarNode) or node.tag.endswith(":null"):
         got = "nothing" if isinstance(node, ScalarNode) else brief(construct(node))
         raise SpecError(
-            f"{what} is a value or a list of them, got {got}. Leave it out or give one."
+            f"{what} is a value or a list of values, got {got}. Leave it out or give one."
         )
     if in_list and "," in node.value:
-        raise SpecError(f"{what} has no commas within a value, got {cut(node.value)}.")
+        raise SpecError(f"{what} can't have a comma in a value of a list, got {cut(node.value)}.")
     return str(node.value)
 
 
@@ -131,9 +140,9 @@ class _Formatter(argparse.HelpFormatter):
 
 
 class Verb(NamedTuple):
-    """What a verb of the command line consists of."""
+    """A verb of the command line."""
 
     flags: Callable[[Parser], None]
     """Adds its arguments to a parser."""
     run: Callable[[argparse.Namespace], int | None]
-    """Does it, and gives the exit status; None is 0."""
+    """Runs it and returns the exit status; None is 0."""

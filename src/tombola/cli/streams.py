@@ -1,4 +1,4 @@
-"""Standard input, output and error, whatever encoding they have and whoever has stopped reading."""
+"""Standard streams that work in any encoding, when closed, and when the reader has gone."""
 
 import codecs
 import errno
@@ -11,34 +11,34 @@ __all__ = ["complain", "open_streams", "spelled", "whole_output"]
 
 _SPELLED = "→ -> ± +/- … ... – - — - − - × x · - ‘ ' ’ ' “ \" ” \" ≥ >= ≤ <= μ mu µ mu".split()
 PLAIN = dict(zip(_SPELLED[::2], _SPELLED[1::2], strict=True))
-"""Characters of ours -> how an encoding that lacks them spells them."""
+"""Character that tombola prints -> its spelling in an encoding that lacks it."""
 
 HANDLER = "tombola.plain"
 REFUSED = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EBADF}
 
 
 def _plainly(error: UnicodeError) -> tuple[str, int]:
-    """What an encoding lacks, spelled out or as its number; an error handler for codecs."""
+    """Replace what an encoding lacks by its spelling or its number; an error handler for codecs."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]
-    told = (PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in missing)
-    return "".join(told), error.end
+    spellings = (PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in missing)
+    return "".join(spellings), error.end
 
 
 codecs.register_error(HANDLER, _plainly)
 
 
 def spelled(text: str, encoding: str) -> str:
-    """A text as a stream of that encoding shows it, so that its width is known before."""
+    """A text as a stream with this encoding shows it, so that its width is known beforehand."""
     return text.encode(encoding, HANDLER).decode(encoding)
 
 
 def open_streams() -> None:
-    """Let every text be written: what an encoding lacks is spelled, and a closed stream swallows.
+    """Make every text writable: missing characters are spelled out, closed streams discard.
 
-    A closed one would leave its number to the next file that is opened, which another process
-    would then write to.
+    The descriptor of a closed stream would go to the next file that is opened, and whatever another
+    process writes to the stream would end up in that file.
     """
     for number in range(3):
         try:
@@ -54,17 +54,17 @@ def open_streams() -> None:
 
 
 def complain(line: str) -> None:
-    """Say a line on standard error, if anybody can hear it."""
+    """Print a line on standard error, unless it is closed."""
     with suppress(OSError, ValueError):
         print(f"tombola: {line}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def whole_output() -> Iterator[None]:
-    """All that is printed inside arrives.
+    """Flush everything that is printed inside, and handle a standard output that fails.
 
-    Raises: SystemExit, with 1 after a reader has gone, as `head` does, and 2, with a line on
-        standard error, if the disk under standard output refuses.
+    Raises: SystemExit, with 1 if the reader has gone (as `head` does), and 2, with a line on
+        standard error, if the disk behind standard output refuses.
     """
     try:
         try:
@@ -86,7 +86,7 @@ def whole_output() -> Iterator[None]:
 
 
 def _from_output(error: OSError) -> bool:
-    """Whether it was standard output that refused: it still does, or the error names no file."""
+    """Whether standard output caused the error: it still fails, or the error names no file."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -95,6 +95,6 @@ def _from_output(error: OSError) -> bool:
 
 
 def _swallow() -> None:
-    """Drop what is still to be written to standard output, which would be tried again at exit."""
+    """Discard what is still to be written to standard output, which Python would retry at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

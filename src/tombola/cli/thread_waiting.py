@@ -1,7 +1,7 @@
-"""How threads wait for one another, which must be said before torch is loaded.
+"""How OpenMP threads wait for one another, which must be set before torch is loaded.
 
-It decides speed and never bits: a thread that spins answers sooner, and where other programs want
-the same cores it takes them the time in which they would have made it ready.
+This changes the speed and never the bits. A spinning thread reacts sooner, but on a busy machine it
+takes CPU time from the very threads that it waits for.
 """
 
 import os
@@ -10,23 +10,23 @@ from collections.abc import Mapping
 __all__ = ["load_share", "waiting"]
 
 NAMES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-"""What a user may have said about it."""
+"""Variables with which the user may have set it."""
 
 SHORT_SPIN = {"GOMP_SPINCOUNT": "10000"}
-"""Long enough for the next product on an idle machine; others may come after the start."""
+"""Long enough to reach the next matrix product on an idle machine, which may not stay idle."""
 
 NO_SPIN = {"OMP_WAIT_POLICY": "PASSIVE"}
 
 BUSY = 0.25
-"""Share of the machine that others must use before threads stop spinning."""
+"""Share of the machine that other programs must use before threads stop spinning."""
 
 
 def waiting(environment: Mapping[str, str], busy: float) -> dict[str, str]:
-    """Variables to add, so that threads hardly spin, and not at all where others use the machine.
+    """Environment variables that make threads spin briefly, or not at all on a busy machine.
 
     Args:
-        environment: of this process; what the user has said there holds.
-        busy: share of the machine's cores that is in use, as `load_share` gives it.
+        environment: that of this process; what the user set there wins.
+        busy: share of the machine's cores that is in use, as `load_share` measures it.
     """
     if any(name in environment for name in NAMES):
         return {}
@@ -34,7 +34,7 @@ def waiting(environment: Mapping[str, str], busy: float) -> dict[str, str]:
 
 
 def load_share() -> float:
-    """Processes that wanted a core over the last minute, for each core; 0 where nobody counts."""
+    """Load average of the last minute per core; 0 where the system has none."""
     try:
         return os.getloadavg()[0] / (os.cpu_count() or 1)
     except (AttributeError, OSError):  # no such call, or no answer

@@ -214,7 +214,7 @@ def test_masks_of_different_models_are_refused_in_one_line(
     ("argv", "message"),
     [
         (["overlap"], "the following arguments are required: TICKET"),
-        (["overlap", "TICKET"], "an overlap is of two tickets or more, or of the masks of a plan"),
+        (["overlap", "TICKET"], "an overlap takes two or more tickets, or a plan, got one folder."),
         (["overlap", "TICKET", "TICKET"], "expected different tickets, got "),
         (["overlap", "TICKET", "nowhere"], "a ticket is a folder, got nothing at nowhere"),
         (

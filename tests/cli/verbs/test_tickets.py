@@ -204,7 +204,7 @@ def test_what_underflowed_in_a_pooler_does_not_make_it_pruned(
     told = capsys.readouterr().out
     found = Ticket.load(tmp_path / "ticket")
     assert (found.mask, found.scope) == (ticket.mask, "encoder")
-    assert (f"zeros in pooler.dense.weight: {zeros}, as half precision" in told) == (zeros > 0)
+    assert (f"{zeros} zeros in pooler.dense.weight, as many as" in told) == (zeros > 0)
     whole = tombola.import_ticket(tmp_path / "half", model=str(tiny), scope="encoder+pooler")
     assert whole.mask.dead == ticket.mask.dead + zeros
 

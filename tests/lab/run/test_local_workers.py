@@ -362,7 +362,8 @@ def test_sigterm_ends_cleanly(plan: Plan, plan_file: Path, tmp_path: Path) -> No
     process.terminate()
     status, _, errors = ended(process)
     assert status == 143
-    assert errors == "tombola: stopped. What was finished is kept; the same command goes on.\n"
+    stopped = "stopped. Finished jobs are kept; run the same command to continue."
+    assert errors == f"tombola: {stopped}\n"
     store = Store(tmp_path / "s")
     assert not any(store.holder(job.key) for job in plan.jobs)
 

@@ -1,1 +1,1 @@
-"""One file for each group of verbs: their flags, and what they do."""
+"""The verbs of the command line, a file for each group."""

@@ -1,4 +1,4 @@
-"""The verbs tasks and models: what can be named without a file."""
+"""The verbs `tasks` and `models`, which list what is built in."""
 
 from argparse import Namespace
 
@@ -19,7 +19,7 @@ def tasks(options: Namespace) -> None:
         for task in tasks
     ]
     show_entries(("task", "kind", "train/dev/test", "metric"), entries, screen())
-    say(screen(), "or your own: FILE.yaml, csv:DIR or csv:FILE; see docs/tasks.md")
+    say(screen(), "or your own: FILE.yaml, csv:DIR or csv:FILE (see docs/tasks.md)")
 
 
 def models(options: Namespace) -> None:
@@ -29,11 +29,11 @@ def models(options: Namespace) -> None:
 
     entries = [(fields, source) for *fields, source in map(about, EMBEDDED)]
     show_entries(("model", "kind", "size"), entries, screen())
-    say(screen(), "or any folder that save_pretrained() wrote, or a hub id")
+    say(screen(), "or any folder saved by save_pretrained(), or a hub id")
 
 
 def no_flags(parser: Parser) -> None:
-    """These verbs have none."""
+    """Add nothing: these verbs have no flags."""
 
 
 VERBS = {

@@ -1,4 +1,4 @@
-"""The verbs overlap, distance and connectivity: what masks share, and where training has moved."""
+"""The verbs `overlap`, `distance` and `connectivity`, which compare masks and weights."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -21,25 +21,26 @@ __all__ = ["VERBS"]
 
 
 def overlap_flags(parser: Parser) -> None:
-    """The flags of `tombola overlap`."""
+    """Add the flags of `tombola overlap`."""
     parser.add_argument(
-        "masks", metavar="TICKET", nargs="+", help="two or more ticket folders, or one plan"
+        "masks", metavar="TICKET", nargs="+", help="Two or more ticket folders, or one plan"
     )
     data_flag(parser)
     store_flag(parser)
-    parser.add_argument("--sparsity", metavar="X", help="of a plan's masks (default: its highest)")
     parser.add_argument(
-        "--heads", metavar="N", type=int, help="attention heads of a block (default: the network's)"
+        "--sparsity", metavar="X", help="Sparsity of a plan's masks (default: the highest)"
+    )
+    parser.add_argument(
+        "--heads", metavar="N", type=int, help="Attention heads in a block (default: the network's)"
     )
     json_flag(parser)
 
 
 def overlap(options: Namespace) -> None:
-    """How much masks overlap, beside chance, and what died whole in each."""
+    """Show how much masks overlap, compared with chance, and what each prunes entirely."""
     if len(options.masks) == 1 and Path(options.masks[0]).is_dir():
         raise SpecError(
-            "an overlap is of two tickets or more, or of the masks of a plan, got one folder. "
-            "Name another ticket."
+            "an overlap takes two or more tickets, or a plan, got one folder. Name another ticket."
         )
     from tombola.cli.show.masks import show_overlap
     from tombola.cli.show.screen import screen
@@ -62,20 +63,25 @@ def overlap(options: Namespace) -> None:
 
 
 def distance_flags(parser: Parser) -> None:
-    """The flags of `tombola distance`."""
+    """Add the flags of `tombola distance`."""
     parser.add_argument(
-        "trained", metavar="TRAINED", help="a model folder, or the first digits of a training's key"
+        "trained", metavar="TRAINED", help="A model folder, or the first digits of a training's key"
     )
     parser.add_argument(
-        "pretrained", metavar="PRETRAINED", nargs="?", help="what it was trained from"
+        "pretrained",
+        metavar="PRETRAINED",
+        nargs="?",
+        help="The network it was trained from (default: mini)",
     )
-    parser.add_argument("--ticket", metavar="DIR", help="count the weights alive under that only")
+    parser.add_argument(
+        "--ticket", metavar="DIR", help="Count only the weights that this ticket keeps"
+    )
     store_flag(parser)
     json_flag(parser)
 
 
 def distance(options: Namespace) -> None:
-    """How far training has moved the weights of each matrix."""
+    """Show how far training moved the weights of each matrix."""
     from tombola.base.specs import FindSpec
     from tombola.cli.show.masks import show_distances
     from tombola.cli.show.screen import screen
@@ -89,21 +95,23 @@ def distance(options: Namespace) -> None:
         label, found = options.trained, moved(options.trained, pretrained, mask, scope)
     else:
         label, found = moved_in_store(store_of(options), options.trained, pretrained)
-    told = {"trained": label, "pretrained": pretrained, "distances": found}
-    if not write_json(options.json, told):
+    result = {"trained": label, "pretrained": pretrained, "distances": found}
+    if not write_json(options.json, result):
         show_distances(label, pretrained, found, screen())
 
 
 def connectivity_flags(parser: Parser) -> None:
-    """The flags of `tombola connectivity`."""
+    """Add the flags of `tombola connectivity`."""
     plan_flags(parser)
     store_flag(parser)
-    parser.add_argument("--output", metavar="DIR", help="folder for connectivity.svg and .png")
+    parser.add_argument(
+        "--output", metavar="DIR", help="Folder for connectivity.svg and connectivity.png"
+    )
     json_flag(parser)
 
 
 def connectivity(options: Namespace) -> None:
-    """The barriers between runs of one network in different data orders, and their picture."""
+    """Show, and draw, the barriers between runs of one network with different data orders."""
     from tombola.base.folders import check_folder
     from tombola.cli.show.masks import show_lines
     from tombola.cli.show.screen import say, screen
@@ -116,7 +124,7 @@ def connectivity(options: Namespace) -> None:
     if not found:
         raise SpecError(
             f"expected a plan with connectivity arms, got none in {options.plan!r}. "
-            "`connectivity` has some."
+            "The built-in plan `connectivity` has some."
         )
     if not write_json(options.json, found):
         show_lines(found, screen(), command=command("run", options))

@@ -1,4 +1,4 @@
-"""The verbs run and status: do the jobs of a plan, and see how far it is."""
+"""The verbs `run`, which does the jobs of a plan, and `status`, which shows how far it has got."""
 
 import dataclasses
 import time
@@ -23,15 +23,19 @@ __all__ = ["VERBS"]
 
 
 def run_flags(parser: Parser) -> None:
-    """The flags of `tombola run`."""
+    """Add the flags of `tombola run`."""
     plan_flags(parser)
     add_flags(parser, LabSpec)
-    parser.add_argument("--dry-run", action="store_true", help="tell what it would take, and end")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="Show what it would take, and exit",
+    )
     json_flag(parser)
 
 
 def run(options: Namespace) -> int:
-    """Do what the store lacks of a plan; 1 if a job has failed."""
+    """Do the jobs that the store lacks; exit status 1 if one failed."""
     from tombola.cli.show.runs import show_cells, show_estimate, show_remarks, show_report
     from tombola.cli.show.screen import say, screen
     from tombola.cli.show.search import recipe_line
@@ -78,13 +82,13 @@ def run(options: Namespace) -> int:
 
 
 def status_flags(parser: Parser) -> None:
-    """The flags of `tombola status`."""
+    """Add the flags of `tombola status`."""
     plan_flags(parser)
     store_flag(parser)
 
 
 def status(options: Namespace) -> int:
-    """How far a plan is, whoever works on it."""
+    """Show how far a plan has got, whichever processes work on it."""
     from tombola.cli.show.runs import show_status
     from tombola.cli.show.screen import screen
 

@@ -1,4 +1,4 @@
-"""The verb report: a search or a plan as one HTML file."""
+"""The verb `report`, which writes a search or a plan as one HTML file."""
 
 from argparse import Namespace
 from pathlib import Path
@@ -10,15 +10,19 @@ __all__ = ["VERBS"]
 
 
 def report_flags(parser: Parser) -> None:
-    """The flags of `tombola report`."""
-    parser.add_argument("subject", metavar="DIR|PLAN", help="output of `find`, or a plan")
+    """Add the flags of `tombola report`."""
+    parser.add_argument(
+        "subject", metavar="DIR|PLAN", help="Output folder of `tombola find`, or a plan"
+    )
     data_flag(parser)
     store_flag(parser)
-    parser.add_argument("--output", metavar="FILE", help="(default: report.html, in DIR if given)")
+    parser.add_argument(
+        "--output", metavar="FILE", help="HTML file (default: report.html, in DIR if one is given)"
+    )
 
 
 def report(options: Namespace) -> None:
-    """One HTML file with all that came of a search or of a plan."""
+    """Write one HTML file with all results of a search or a plan."""
     from tombola.base.files import check_file
     from tombola.cli.show.screen import say, screen
     from tombola.report.pages.page import save

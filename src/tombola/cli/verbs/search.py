@@ -1,4 +1,4 @@
-"""The verbs find and evaluate: search for a ticket, and train one with fresh seeds."""
+"""The verbs `find`, which searches for a ticket, and `evaluate`, which trains one again."""
 
 from argparse import SUPPRESS, Namespace
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ tombola.Ticket.load({ticket!r}).apply(model)"""
 def find_flags(parser: Parser) -> None:
     add_flags(parser.add_argument_group("search"), FindSpec)
     _experiment_flags(
-        parser, {"learning_rate": (TUNE, "the best of three on dev, by one dense training each")}
+        parser, {"learning_rate": (TUNE, "the best of three on dev, with one dense training each")}
     )
 
 
 def find(options: Namespace) -> int:
-    """Find a ticket; 1 if there is none, because every dense network diverged."""
+    """Find a ticket; exit status 1 if every dense network diverged, which leaves none."""
     from tombola.lab.options import find_options
 
     knobs = _knobs(options)
@@ -46,8 +46,10 @@ def find(options: Namespace) -> int:
 
 
 def evaluate_flags(parser: Parser) -> None:
-    parser.add_argument("ticket", metavar="TICKET", help="folder of the ticket")
-    parser.add_argument("--model", default=SUPPRESS, help="where the ticket's network is now")
+    parser.add_argument("ticket", metavar="TICKET", help="Folder of the ticket")
+    parser.add_argument(
+        "--model", metavar="NAME", default=SUPPRESS, help="Where the network is, if it has moved"
+    )
     add_flags(parser.add_argument_group("evaluation"), EvaluateSpec)
     _experiment_flags(parser)
 
@@ -66,7 +68,7 @@ def evaluate(options: Namespace) -> None:
 
 
 def _experiment_flags(parser: Parser, words: Mapping[str, tuple[str, str]] = {}) -> None:
-    """The flags that every experiment has besides its own; `words` as `add_flags` takes them."""
+    """Add the flags that all experiments share; `words` is as for `add_flags`."""
     add_flags(parser.add_argument_group("task"), TaskSpec, default="")
     recipe = parser.add_argument_group("training (by default the task's recipe)")
     add_flags(recipe, TrainSpec, leave_out=SEEDS, default="", words=words)
@@ -76,22 +78,22 @@ def _experiment_flags(parser: Parser, words: Mapping[str, tuple[str, str]] = {})
         "--data",
         metavar="DIR",
         default=SUPPRESS,
-        help="the task's files, or hub:OWNER/NAME, if not those that the task names",
+        help="The task's files, or hub:OWNER/NAME (default: those that the task names)",
     )
     places.add_argument(
         "--output",
         metavar="DIR",
         default=SUPPRESS,
-        help="where everything goes (default: a folder under runs/ named by the experiment)",
+        help="Folder for the results (default: one under runs/ named after the experiment)",
     )
     json_flag(places)
     places.add_argument(
-        "--config", metavar="FILE", help="YAML file with flags; flags given here win"
+        "--config", metavar="FILE", help="YAML file with flags; those on the command line win"
     )
 
 
 def _knobs(options: Namespace) -> dict[str, Any]:
-    """What goes to the Python function: everything given but the command line's own flags."""
+    """The arguments of the Python function: all options but those of the command line itself."""
     return {k: v for k, v in vars(options).items() if k not in ("json", "config")}
 
 

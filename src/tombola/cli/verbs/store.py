@@ -1,4 +1,4 @@
-"""The verb store: list, show, verify and tidy finished results."""
+"""The verb `store`, which lists, shows, verifies and tidies finished results."""
 
 import dataclasses
 from argparse import Namespace
@@ -12,48 +12,57 @@ from tombola.cli.parser import Parser, Verb
 
 __all__ = ["VERBS"]
 
-CHORES = ("list", "show", "verify", "gc", "forget")
+ACTIONS = ("list", "show", "verify", "gc", "forget")
 
 
 def store_flags(parser: Parser) -> None:
-    """The flags of `tombola store`."""
-    parser.add_argument("chore", metavar="list|show|verify|gc|forget", help="what to do")
+    """Add the flags of `tombola store`."""
+    parser.add_argument("action", metavar="list|show|verify|gc|forget", help="What to do")
     parser.add_argument(
-        "keys", metavar="KEY", nargs="*", help="of `show` and `forget`: the first digits do"
+        "keys",
+        metavar="KEY",
+        nargs="*",
+        help="For show and forget: the first digits of a key are enough",
     )
     store_flag(parser)
-    parser.add_argument("--kind", help="of `list`: train, score, prune or interpolate")
-    parser.add_argument("--task", help="of `list`: results of that task only")
     parser.add_argument(
-        "--numerics", metavar="DIGEST", help="of `forget`: all results with these numerics"
+        "--kind",
+        metavar="NAME",
+        help="For list: only results of this kind (train, score, prune or interpolate)",
+    )
+    parser.add_argument("--task", metavar="NAME", help="For list: only results of this task")
+    parser.add_argument(
+        "--numerics", metavar="DIGEST", help="For forget: all results with these numerics"
     )
     parser.add_argument(
-        "--dependants", action="store_true", help="of `forget`: and what was made from them"
+        "--dependants", action="store_true", help="For forget: what was made from them as well"
     )
-    parser.add_argument("--dry-run", action="store_true", help="of `forget`: list, and end")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="For forget: list what would go, and exit"
+    )
     json_flag(parser, bare=True)
 
 
 def store(options: Namespace) -> int:
-    """List, show, check or tidy a store; 1 if something is damaged."""
+    """List, show, verify or tidy a store; exit status 1 if something is damaged."""
     from tombola.cli.show.runs import show_listing
     from tombola.cli.show.screen import say, screen
 
-    if options.chore not in CHORES:
-        raise unknown("chore of a store", options.chore, CHORES)
+    if options.action not in ACTIONS:
+        raise unknown("store action", options.action, ACTIONS)
     console, kept = screen(options.json), store_of(options)
-    if options.chore == "list":
+    if options.action == "list":
         wanted = {k: v for k in ("kind", "task") if (v := getattr(options, k)) is not None}
         rows = [row for row in kept.rows() if all(row.get(k) == v for k, v in wanted.items())]
         if not write_json(options.json, rows):
             show_listing(rows, console)
-    elif options.chore == "show":
+    elif options.action == "show":
         shown = _shown(kept, options.keys)
         if not write_json(options.json, shown):
             write_json(STDOUT, shown)
-    elif options.chore == "verify":
+    elif options.action == "verify":
         return _verify(kept, options, console)
-    elif options.chore == "forget":
+    elif options.action == "forget":
         _forget(kept, options, console)
     else:
         freed = kept.collect()
@@ -61,18 +70,18 @@ def store(options: Namespace) -> int:
         for what, count in freed.items():
             say(console, f"{what.replace('_', ' '):16} {count:,}")
         if kept.wanted():
-            say(console, "a plan is running: the weights that it reads stay")
+            say(console, "a plan is running: the weights that it needs are kept")
     return 0
 
 
 def _verify(kept: Any, options: Namespace, console: Any) -> int:
-    """Say what is wrong, and how many results it touches; 1 if anything is."""
+    """List what is wrong, and count the damaged results; exit status 1 if there are any."""
     from tombola.cli.show.screen import say
     from tombola.lab.store.damage import damage_in
 
     found, keys = list(damage_in(kept)), kept.keys()
-    told = [{"name": key, "what": what} for key, what in found]
-    write_json(options.json, {"results": len(keys), "wrong": told})
+    wrong = [{"name": key, "what": what} for key, what in found]
+    write_json(options.json, {"results": len(keys), "wrong": wrong})
     for key, what in found:
         say(console, f"{key[:12] if key in keys else key} {what}")
     damaged = {key for key, _ in found} & keys
@@ -83,7 +92,7 @@ def _verify(kept: Any, options: Namespace, console: Any) -> int:
 
 
 def _forget(kept: Any, options: Namespace, console: Any) -> None:
-    """Take results out, or list them; and say what was made from them."""
+    """Remove results, or only list them; show what was made from them."""
     from tombola.cli.show.screen import say
     from tombola.lab.store.deletion import chosen, dependants, forget, made_with
 
@@ -100,29 +109,29 @@ def _forget(kept: Any, options: Namespace, console: Any) -> None:
         result = kept.try_read(key)
         say(console, f"{key[:12]}  {result.label if result else 'damaged'}")
     for key, result in below.items():
-        say(console, f"{key[:12]}  {result.label}: made from these, and stays")
+        say(console, f"{key[:12]}  {result.label}: made from these, and kept")
     if below:
-        say(console, "`--dependants` takes those out, too.")
+        say(console, "`--dependants` forgets those as well.")
     write_json(options.json, {"keys": keys, "dependants": list(below), "dry_run": options.dry_run})
     if options.dry_run:
-        say(console, f"{len(keys)} results would be forgotten; nothing was")
+        say(console, f"{len(keys)} results would be forgotten; none was")
         return
     forget(kept, keys)
-    say(console, f"{len(keys)} results are forgotten, with their weights and checkpoints")
+    say(console, f"{len(keys)} results forgotten, with their weights and checkpoints")
 
 
 def _shown(kept: Any, starts: Sequence[str]) -> dict[str, Any]:
-    """All that is known of the one result whose key begins so."""
+    """Everything known about the one result whose key starts with the given digits."""
     if len(starts) != 1:
         got = "several" if starts else "none"
         listing = kept.command("list")
-        raise SpecError(f"expected a key after `show`, got {got}. `{listing}` shows them.")
+        raise SpecError(f"expected one key after `show`, got {got}. `{listing}` shows the keys.")
     start = starts[0]
     keys = [row["key"] for row in kept.rows() if row["key"].startswith(start)]
     if len(keys) != 1:
         raise SpecError(
-            f"expected the first digits of one key, got {start!r}, with which {len(keys)} begin. "
-            f"`{kept.command('list')}` shows them."
+            f"expected the first digits of one key, got {start!r}, which fits {len(keys)} keys. "
+            f"`{kept.command('list')}` shows the keys."
         )
     return dataclasses.asdict(kept.read(keys[0]))
 

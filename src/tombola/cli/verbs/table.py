@@ -1,4 +1,4 @@
-"""The verb table: every run of a plan as CSV, Parquet, LaTeX or Markdown."""
+"""The verb `table`, which exports every run of a plan as CSV, Parquet, LaTeX or Markdown."""
 
 import sys
 from argparse import Namespace
@@ -13,24 +13,24 @@ __all__ = ["VERBS"]
 
 
 def table_flags(parser: Parser) -> None:
-    """The flags of `tombola table`."""
+    """Add the flags of `tombola table`."""
     study_flags(parser)
     parser.add_argument(
         "--format",
         metavar="NAME",
-        help="csv, parquet, latex or markdown (default: as --output ends, or csv)",
+        help="csv, parquet, latex or markdown (default: what --output ends in, or csv)",
     )
-    parser.add_argument("--output", metavar="FILE", help="write the table there")
+    parser.add_argument("--output", metavar="FILE", help="Write the table to this file")
     parser.add_argument(
-        "--together", action="store_true", help="one row for all seeds of a network"
+        "--together", action="store_true", help="One row for all seeds of a network"
     )
     parser.add_argument(
-        "--fill", metavar="FILE", help="take what is missing from this table of the same plan"
+        "--fill", metavar="FILE", help="Take missing runs from this table of the same plan"
     )
 
 
 def table(options: Namespace) -> None:
-    """Every run of a plan, one row each."""
+    """Export every run of a plan, one row each."""
     from tombola.base.files import check_file, write_bytes
     from tombola.study.table.export import FORMATS, SUFFIXES, export
     from tombola.study.table.reading import filled, read_rows
@@ -40,7 +40,7 @@ def table(options: Namespace) -> None:
     form = options.format or suffix
     FORMATS[form]
     if form == "parquet" and not options.output:
-        raise SpecError("parquet is no text, got no file for it. Name one with --output.")
+        raise SpecError("parquet is binary and needs a file, got none. Name one with --output.")
     if options.output:
         check_file(options.output)
     rows, there = rows_of(options)
@@ -57,7 +57,7 @@ def table(options: Namespace) -> None:
 
 
 def _print(content: bytes) -> None:
-    """Print a table: to people in their encoding, to programs in UTF-8, as it is in a file."""
+    """Print a table: escaped on a terminal, and byte for byte into a pipe or file."""
     if sys.stdout.isatty():
         sys.stdout.write("\n".join(map(printable, content.decode().split("\n"))))
         return

@@ -1,4 +1,4 @@
-"""The verbs inspect and import: what a ticket holds, and a ticket from masks made elsewhere."""
+"""The verbs `inspect`, which shows a ticket, and `import`, which makes one from masks."""
 
 import shlex
 from argparse import Namespace
@@ -12,7 +12,7 @@ __all__ = ["VERBS"]
 
 
 def inspect_flags(parser: Parser) -> None:
-    parser.add_argument("ticket", metavar="TICKET", help="folder of the ticket")
+    parser.add_argument("ticket", metavar="TICKET", help="Folder of the ticket")
     json_flag(parser, bare=True)
 
 
@@ -27,30 +27,33 @@ def inspect(options: Namespace) -> None:
 
 
 def import_flags(parser: Parser) -> None:
-    """The flags of `tombola import`."""
+    """Add the flags of `tombola import`."""
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="masks or a pruned state dict that torch.save() wrote, a safetensors file, or a "
-        "folder that save_pretrained() wrote",
+        help="Masks or a pruned state dict saved by torch.save(), a safetensors file, or a folder "
+        "saved by save_pretrained()",
     )
     parser.add_argument(
-        "--model", required=True, help="the pre-trained network that the masks are of"
+        "--model",
+        metavar="NAME",
+        required=True,
+        help="The pre-trained network that the masks belong to",
     )
     parser.add_argument(
         "--scope",
         metavar="NAME",
-        help=f"the weights that could be pruned: {' or '.join(SCOPES)} (default: what is masked)",
+        help=f"The weights that could be pruned: {' or '.join(SCOPES)} (default: the masked ones)",
     )
     parser.add_argument(
         "--output",
         metavar="DIR",
-        help="folder of the ticket (default: one under runs/ named by the mask)",
+        help="Folder for the ticket (default: one under runs/ named after the mask)",
     )
 
 
 def import_masks(options: Namespace) -> None:
-    """Write the ticket, and say what it is."""
+    """Save the ticket, and describe it."""
     from tombola import api
     from tombola.cli.show.screen import say, screen
     from tombola.ticket.ticket import Ticket
@@ -61,18 +64,18 @@ def import_masks(options: Namespace) -> None:
     default = Path("runs") / f"imported-{ticket.mask.digest()[:8]}"
     place = Path(options.output) if options.output else default
     ticket.save(place)
-    told = {
+    facts = {
         "ticket": str(place),
         "scope": f"{ticket.scope}, {len(ticket.mask)} matrices",
         "sparsity": f"{ticket.sparsity:f}, {ticket.mask.dead:,} of {ticket.mask.size:,} weights",
         "train it": f"tombola evaluate {shlex.quote(str(place))} --task TASK",
     }
     for matrix, zeros in ticket.provenance.get("ignored_zeros", {}).items():
-        told["ignored"] = (
-            f"zeros in {matrix}: {zeros:,}, as half precision leaves them; --scope encoder+pooler "
-            f"takes them for pruned"
+        facts["ignored"] = (
+            f"{zeros:,} zeros in {matrix}, as many as rounding to half precision leaves; --scope "
+            f"encoder+pooler counts them as pruned"
         )
-    for name, value in told.items():
+    for name, value in facts.items():
         say(screen(), f"{name:9} {value}")
 
 

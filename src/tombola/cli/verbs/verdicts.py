@@ -1,4 +1,4 @@
-"""The verbs matching, transfer and claims: what the runs of a plan say. They train nothing."""
+"""The verbs `matching`, `transfer` and `claims`, which judge the runs of a plan."""
 
 from argparse import Namespace
 from typing import TYPE_CHECKING
@@ -14,17 +14,17 @@ __all__ = ["VERBS"]
 
 
 def _show_gaps(options: Namespace, table: list["Row"]) -> None:
-    """What is missing, and what goes on with it; with a table nothing does."""
+    """Say how many runs are missing, and how to continue (a table has no way to)."""
     from tombola.cli.show.screen import screen
     from tombola.cli.show.verdicts import show_unfinished
     from tombola.study.table.reading import is_table
 
-    again = None if is_table(options.plan) else command("run", options)
-    show_unfinished(table, screen(options.json), command=again)
+    resume = None if is_table(options.plan) else command("run", options)
+    show_unfinished(table, screen(options.json), command=resume)
 
 
 def matching(options: Namespace) -> None:
-    """Which networks of a plan match their dense network."""
+    """Show which networks of a plan match their dense network."""
     from tombola.cli.show.screen import screen
     from tombola.cli.show.verdicts import show_matching
     from tombola.study.verdicts.evidence import one_run
@@ -38,7 +38,7 @@ def matching(options: Namespace) -> None:
 
 
 def transfer(options: Namespace) -> None:
-    """How the tickets of each task fare on the others."""
+    """Show how the tickets of each task do on the other tasks."""
     from tombola.cli.show.screen import screen
     from tombola.cli.show.verdicts import show_transfer
     from tombola.study.verdicts.transfer import transfer
@@ -56,7 +56,7 @@ def transfer(options: Namespace) -> None:
 
 
 def claims(options: Namespace) -> None:
-    """What becomes of each claim of the paper."""
+    """Check the plan against each claim of the paper."""
     from tombola.cli.show.screen import screen
     from tombola.cli.show.verdicts import show_claims
     from tombola.study.claims.claims import claims
