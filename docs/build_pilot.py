@@ -9,12 +9,13 @@ from decimal import Decimal
 from pathlib import Path
 
 from tombola.base.rounding import percent
+from tombola.study.table.grouping import by_network
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
-from tombola.study.verdicts.comparisons import Comparison, compare, group
-from tombola.study.verdicts.plan_verdicts import Judged, matching
-from tombola.study.verdicts.spread import spreads
-from tombola.study.verdicts.transfer import Estimate
+from tombola.study.verdicts.comparison import Comparison
+from tombola.study.verdicts.dense_spread import dense_spreads
+from tombola.study.verdicts.matching import NetworkVerdict, matching
+from tombola.study.verdicts.transfer import MeanDifference
 
 HERE = Path(__file__).parent
 PAGE = HERE / "pilot.md"
@@ -47,7 +48,7 @@ def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def found(rows: Sequence[Row], **wanted: object) -> dict[str, dict[str, tuple[Row, ...]]]:
     """Task -> sparsity in percent -> the rows of all seeds, of one arm or kind."""
     chosen: dict[str, dict[str, tuple[Row, ...]]] = {}
-    for mine in group(rows):
+    for mine in by_network(rows):
         first = mine[0]
         if first.sparsity and all(getattr(first, name) == value for name, value in wanted.items()):
             chosen.setdefault(first.target, {})[percent(first.sparsity)] = mine
@@ -65,7 +66,7 @@ def scattered(values: Sequence[float | None], form: str) -> str:
 
 def estimate(pair: Comparison) -> str:
     """Mean and 90 % interval of a difference, in points."""
-    told = Estimate.of(pair)
+    told = MeanDifference.of(pair)
     if told.mean is None:
         return "not run"
     ends = "" if told.interval is None else " ({:+.1f} to {:+.1f})".format(*told.interval)
@@ -92,7 +93,7 @@ def one_shot(rows: Sequence[Row]) -> str:
     lines = []
     for task, there in pruned.items():
         for at, theirs in there.items():
-            pair = compare(tickets[task][at], theirs)
+            pair = Comparison.on_shared_seeds(tickets[task][at], theirs)
             each = ", ".join(f"{difference:+.1f}" for difference in pair.differences)
             lines.append([f"`{task}`, {theirs[0].metric}", at, each, estimate(pair)])
     return markdown(["task", "sparsity", "seeds 0, 1, 2", "mean, 90 % interval"], lines)
@@ -125,7 +126,7 @@ def on(row: Row, task: str, sparsity: Decimal | None) -> bool:
 
 def seen(rows: Sequence[Row]) -> str:
     """Every network of a task on that task, minus dense, with its verdict."""
-    judged: dict[tuple[str, str], dict[str, Judged]] = {}
+    judged: dict[tuple[str, str], dict[str, NetworkVerdict]] = {}
     for each in matching(rows).judged:
         if each.row.kind in NAMES and not each.row.variant and each.row.arm != "one-shot":
             mine = judged.setdefault((each.row.target, each.row.kind), {})
@@ -141,7 +142,7 @@ def seen(rows: Sequence[Row]) -> str:
     return markdown(["task", "minus dense", *every], lines)
 
 
-def verdict(judged: Judged) -> str:
+def verdict(judged: NetworkVerdict) -> str:
     """The difference, and what is said of it."""
     status = f", {judged.verdict.status}" if judged.verdict else ""
     return f"{estimate(judged.pair)}{status}"
@@ -150,7 +151,7 @@ def verdict(judged: Judged) -> str:
 def transfer(rows: Sequence[Row]) -> str:
     """Source x target: minus dense, and minus the target's own ticket."""
     own = found(rows, arm="tickets")
-    moved = [mine for mine in group(rows) if mine[0].kind == "transfer"]
+    moved = [mine for mine in by_network(rows) if mine[0].kind == "transfer"]
     [at] = {percent(mine[0].sparsity) for mine in moved if mine[0].sparsity}
     targets = list(dict.fromkeys(mine[0].target for mine in moved))
     sources = list(dict.fromkeys(mine[0].source for mine in moved))
@@ -163,7 +164,9 @@ def transfer(rows: Sequence[Row]) -> str:
             mine = place[source, target]
             cells.append(estimate(Comparison(mine)))
             same = source == target
-            cells.append("" if same else estimate(compare(mine, own[target][at])))
+            cells.append(
+                "" if same else estimate(Comparison.on_shared_seeds(mine, own[target][at]))
+            )
         lines.append([f"`{source}`" if source in sources else source, *cells])
     head = [f"`{target}`, minus {what}" for target in targets for what in ("dense", "its own")]
     return markdown([f"from, at {at}", *head], lines)
@@ -176,7 +179,7 @@ def habits(rows: Sequence[Row]) -> str:
     for task, there in other.items():
         for at, mine in there.items():
             ours = plain[task][at]
-            pairs = Comparison(ours), Comparison(mine), compare(mine, ours)
+            pairs = Comparison(ours), Comparison(mine), Comparison.on_shared_seeds(mine, ours)
             overlaps = (
                 scattered([r.jaccard_one_shot for r in each], ".3f") for each in (ours, mine)
             )
@@ -190,7 +193,7 @@ def habits(rows: Sequence[Row]) -> str:
 def dense(rows: Sequence[Row]) -> str:
     """How the dense runs of each task scatter, and what a verdict needs for that."""
     lines = []
-    for each in spreads(rows):
+    for each in dense_spreads(rows):
         scores = {
             r.dense_key: r.dense for r in rows if r.target == each.task and r.dense is not None
         }

@@ -24,8 +24,8 @@ from tombola.lab.store.artifacts import results
 from tombola.lab.store.result_store import Result
 from tombola.lab.subjects import Subjects
 from tombola.plan.plan import Plan, dense
-from tombola.study.verdicts.evidence import summary
-from tombola.study.verdicts.matching import margin
+from tombola.study.results.trainings import score_summary
+from tombola.study.table.margins import margin_rule
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.metrics import METRICS, answer_f1
 from tombola.tasks.task import Task, load_task, task_names
@@ -128,7 +128,7 @@ def measured(name: str, runs: Sequence[Result]) -> dict[str, Any]:
     """Trivial, shortcut and dense scores of a task, in points."""
     task = load_task(name)
     facts = runs[0].facts
-    scores = summary(runs)
+    scores = score_summary(runs)
     train, test = read_split(task, "train"), read_split(task, task.test_split)
     shortcuts = {k: score(task, train, test) for k, score in SHORTCUTS[name].items()}
     return {
@@ -138,7 +138,7 @@ def measured(name: str, runs: Sequence[Result]) -> dict[str, Any]:
         "trivial": facts["trivial"],
         "shortcuts": shortcuts,
         "dense": scores,
-        "margin": margin(scores["mean"], facts["trivial"]),
+        "margin": margin_rule(scores["mean"], facts["trivial"]),
         "summed_learning_rate": facts["summed_learning_rate"],
     }
 

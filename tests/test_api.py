@@ -34,7 +34,7 @@ from tombola.lab.run.engine import RunCallback
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
 from tombola.report.figures import score_curve as picture
-from tombola.study.results.findings import SAME_MASK
+from tombola.study.results.notes import SAME_MASK
 from tombola.study.verdicts.verdict import FIXED_TICKET, SEARCH, THIS_RUN
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top

@@ -29,7 +29,7 @@ from tombola.plan.controls import CONTROLS
 from tombola.plan.job import Job, Subject
 from tombola.plan.plan import Plan, given, imp, transfer
 from tombola.plan.search import Finding, evaluation, finding
-from tombola.study.verdicts.evidence import overlap, summary, verdict
+from tombola.study.results.trainings import mean_jaccard, score_summary, verdict_on_results
 from tombola.study.verdicts.verdict import FIXED_TICKET, SEARCH, THIS_RUN
 from tombola.tasks.task import load_task
 from tombola.ticket.init import INITS
@@ -264,7 +264,7 @@ def test_overlap_is_with_the_one_shot_mask_of_the_same_sparsity(
     store: Store, jobs: Finding
 ) -> None:
     mine, plain = jobs.searches[5].masks[D("0.3")], jobs.one_shot[D("0.3")]
-    shared = overlap(store, [mine], [plain])
+    shared = mean_jaccard(store, [mine], [plain])
     assert shared == jaccard(read_mask(store, mine.key), read_mask(store, plain.key))
     assert 0.2 < shared < 1
 
@@ -285,11 +285,11 @@ def test_one_seed_says_something_of_this_run_only(
     store: Store, jobs: Finding, dense: Result, subject: Subject
 ) -> None:
     ticket = results(store, [jobs.searches[5].trainings[D("0.63")]])[0]
-    said = verdict(store, subject.task, [dense], [ticket], D("0.63"), fixed=False)
+    said = verdict_on_results(store, subject.task, [dense], [ticket], D("0.63"), fixed=False)
     assert (said.estimand, said.seeds, said.sparsity) == (THIS_RUN, 1, D("0.63"))
     assert said.margin == subject.task.margin
     assert said.difference == pytest.approx(ticket.facts["score"] - dense.facts["score"])
-    same = verdict(store, subject.task, [dense], [dense], D("0.63"), fixed=False)
+    same = verdict_on_results(store, subject.task, [dense], [dense], D("0.63"), fixed=False)
     reach = 100 * (1 - 0.05 ** (1 / len(read_outcome(store, dense.key))))
     assert (same.status, same.difference) == ("undecided", 0.0)
     assert same.interval == pytest.approx((-reach, reach))
@@ -302,7 +302,7 @@ def test_several_seeds_are_paired(
     whole, ticket = (
         [scored(dense, score) for score in two] for two in ((60.0, 80.0), (61.0, 81.0))
     )
-    said = verdict(store, subject.task, whole, ticket, D("0.63"), fixed=fixed)
+    said = verdict_on_results(store, subject.task, whole, ticket, D("0.63"), fixed=fixed)
     assert (said.status, said.estimand, said.seeds) == ("undecided", estimand, 2)
     assert said.difference == 1.0
     assert said.interval is not None
@@ -313,8 +313,18 @@ def test_several_seeds_are_paired(
 
 def test_a_spread_takes_two_runs(dense: Result) -> None:
     runs, keys = [scored(dense, score) for score in (60.0, 62.0)], [dense.key, dense.key]
-    assert summary(runs[:1]) == {"values": [60.0], "mean": 60.0, "std": None, "keys": keys[:1]}
-    assert summary(runs) == {"values": [60.0, 62.0], "mean": 61.0, "std": 2**0.5, "keys": keys}
+    assert score_summary(runs[:1]) == {
+        "values": [60.0],
+        "mean": 60.0,
+        "std": None,
+        "keys": keys[:1],
+    }
+    assert score_summary(runs) == {
+        "values": [60.0, 62.0],
+        "mean": 61.0,
+        "std": 2**0.5,
+        "keys": keys,
+    }
 
 
 # evaluation

@@ -3,7 +3,8 @@
 from tombola.api.signatures import evaluate, find
 from tombola.api.tickets import import_ticket, inspect, one_shot
 from tombola.models.embedded import model_path
-from tombola.study.results.findings import Evaluated, Found
+from tombola.study.results.evaluation_result import Evaluated
+from tombola.study.results.search_result import Found
 from tombola.ticket.ticket import Ticket
 
 __all__ = [

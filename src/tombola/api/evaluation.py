@@ -20,8 +20,8 @@ from tombola.lab.subjects import Subjects
 from tombola.lab.ticket_origin import Origin, origin_of
 from tombola.plan.plan import Subject, given
 from tombola.plan.search import evaluation
-from tombola.study.results.findings import Evaluated, evaluated_in
-from tombola.study.verdicts.margins import TICKET
+from tombola.study.results.evaluation_result import Evaluated, evaluated_in
+from tombola.study.table.margins import TICKET
 from tombola.tasks.task import Task, on_hub
 from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import shortest

@@ -13,7 +13,7 @@ from tombola.lab.output_folder import Output
 from tombola.lab.run.engine import RunSummary
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import VERSIONS, Job, Subject, job_version
-from tombola.study.verdicts.margins import Margin, margin_of
+from tombola.study.table.margins import Margin, margin_of
 from tombola.tasks.task import Task, load_task, task_names
 
 __all__ = ["Experiment", "describe", "finished", "margin_after", "stored_in"]

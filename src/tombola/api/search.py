@@ -21,8 +21,8 @@ from tombola.lab.tuning import Tuned, tuning
 from tombola.models.embedded import lasting_name
 from tombola.plan.plan import Search, Subject
 from tombola.plan.search import Finding, finding
-from tombola.study.results.findings import Found, found_in, whole_model_sparsity
-from tombola.study.verdicts.margins import Margin
+from tombola.study.results.search_result import Found, found_in, whole_model_sparsity
+from tombola.study.table.margins import Margin
 from tombola.ticket.ticket import Ticket
 
 __all__ = ["search"]

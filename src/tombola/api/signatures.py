@@ -12,7 +12,8 @@ from tombola.api.evaluation import evaluate_ticket
 from tombola.api.given import given, place_of, text_of
 from tombola.api.search import search
 from tombola.lab.run.engine import RunCallback
-from tombola.study.results.findings import Evaluated, Found
+from tombola.study.results.evaluation_result import Evaluated
+from tombola.study.results.search_result import Found
 from tombola.ticket.ticket import Ticket
 
 __all__ = ["Fraction", "evaluate", "find"]

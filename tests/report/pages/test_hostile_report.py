@@ -13,7 +13,7 @@ import pytest
 from helpers import Cli
 from tombola import api
 from tombola.base.text import lines
-from tombola.study.results.search_result import read_result
+from tombola.study.results.result_file import read_result
 
 HOSTILE = "</script><b>\x1b[2J\x00\u202e\ud800'\"`$(x)`"
 STRANGE: tuple[Any, ...] = (None, True, 3, -1e300, "text", [], [None], {}, {"a": []}, [[]])

@@ -11,10 +11,11 @@ import pytest
 
 from hand import NUMERICS, TASKS, network, plan, search
 from tombola.base.errors import SpecError
-from tombola.study.claims.claims import Claim, claims, decide
-from tombola.study.claims.rules import QUANTIFIERS, Part, Rule, read_rules
+from tombola.study.claims.claim import Claim
+from tombola.study.claims.claims import decide_claim, decide_claims
+from tombola.study.claims.rules import QUANTIFIERS, ClaimPart, Rule, read_rules
 from tombola.study.table.row import Row
-from tombola.study.verdicts.comparisons import Span, Which
+from tombola.study.verdicts.selection import NetworkFilter, SparsityRange
 
 Edit = Callable[[Row], float]
 """Row -> points that are added to its score."""
@@ -25,7 +26,7 @@ EARLY = [row for task in TASKS for row in search(task, 0.0, arm="early", sparsit
 
 
 def by_id(table: list[Row]) -> dict[int, Claim]:
-    return {claim.id: claim for claim in claims(table)}
+    return {claim.id: claim for claim in decide_claims(table)}
 
 
 def edited(table: list[Row], edit: Edit) -> list[Row]:
@@ -35,7 +36,7 @@ def edited(table: list[Row], edit: Edit) -> list[Row]:
 
 
 def test_rows_as_in_the_paper_reproduce_every_claim() -> None:
-    found = claims(plan())
+    found = decide_claims(plan())
     assert [claim.id for claim in found] == [1, 2, 3, 4, 5, 6, 7, 8]
     assert {claim.status for claim in found} == {"reproduced"}
     for claim in found:
@@ -69,7 +70,7 @@ def test_a_claim_is_contradicted_when_its_rows_are_edited(number: int, edit: Edi
 def test_noise_leaves_every_claim_undecided() -> None:
     generator = np.random.default_rng(0)
     noisy = edited(plan(), lambda row: float(generator.normal(0, 60)))
-    assert {claim.status for claim in claims(noisy)} == {"undecided"}
+    assert {claim.status for claim in decide_claims(noisy)} == {"undecided"}
 
 
 def test_a_claim_that_the_plan_has_no_rows_for_says_what_is_missing() -> None:
@@ -98,11 +99,11 @@ def test_a_claim_decides_nothing_before_all_its_seeds_are_there() -> None:
 
 
 def test_most_tasks_are_counted_and_not_comparisons() -> None:
-    most = Part(
+    most = ClaimPart(
         says="",
-        first=Which(kinds=("imp",)),
-        minus=Which(kinds=("random",)),
-        span=Span(),
+        first=NetworkFilter(kinds=("imp",)),
+        minus=NetworkFilter(kinds=("random",)),
+        span=SparsityRange(),
         above=True,
         margins=1.0,
         quantifier="most",
@@ -125,25 +126,27 @@ def test_most_tasks_are_counted_and_not_comparisons() -> None:
         ]
 
     tickets = [row for task in "abc" for row in search(task, 0.0)]
-    one = decide(
+    one = decide_claim(
         rule, tickets + swept("a", -9.0, 5) + swept("b", 0.0, 1) + swept("c", 0.0, 1), 0.05
     )
-    assert (one.status, one.findings[0].holds, one.findings[0].of) == ("contradicted", 1, 3)
-    two = decide(
+    assert (one.status, one.parts[0].holds, one.parts[0].of) == ("contradicted", 1, 3)
+    two = decide_claim(
         rule, tickets + swept("a", -9.0, 3) + swept("b", -9.0, 3) + swept("c", 0.0, 1), 0.05
     )
-    assert (two.status, two.findings[0].holds, two.findings[0].needed) == ("reproduced", 2, 2)
+    assert (two.status, two.parts[0].holds, two.parts[0].needed) == ("reproduced", 2, 2)
     mixed = swept("a", -9.0, 3) + swept("b", -9.0, 2) + swept("c", 0.0, 1)
     mixed += network(
         "random", "b", 0.0, name="random, fast", arm="controls", of="tickets", source="b"
     )
-    three = decide(rule, tickets + mixed, 0.05)  # on b one rate of three makes up for the ticket
-    assert (three.status, three.findings[0].holds) == ("contradicted", 1)
+    three = decide_claim(
+        rule, tickets + mixed, 0.05
+    )  # on b one rate of three makes up for the ticket
+    assert (three.status, three.parts[0].holds) == ("contradicted", 1)
 
 
 def test_no_claim_is_decided_on_tasks_that_dense_has_not_learned() -> None:
     flat = [replace(row, trivial=79.5) for row in plan() + EARLY]
-    found = claims(flat)
+    found = decide_claims(flat)
     assert {claim.status for claim in found} == {"undecided"}
     for claim in found:
         assert "dense has not learned" in claim.to_json()["missing"][0]
@@ -164,7 +167,7 @@ def test_no_claim_is_decided_where_nobody_knows_what_dense_scores(
         else row
         for row in plan()
     ]
-    found = claims(table)
+    found = decide_claims(table)
     assert {claim.status for claim in found} == {"undecided"}
     told = (
         "diverged: dense, seed 0" if diverged else "seeds 0, 1, 2" if len(seeds) > 1 else "seed 0"
@@ -176,7 +179,7 @@ def test_networks_of_two_plans_are_not_compared() -> None:
     apart = [replace(row, plan="other") if row.kind == "imp" else row for row in plan()]
     found = by_id(apart)
     assert {found[number].status for number in (2, 5, 6)} == {"undecided"}
-    assert not [part for number in (2, 5, 6) for part in found[number].findings if part.runs]
+    assert not [part for number in (2, 5, 6) for part in found[number].parts if part.runs]
 
 
 def test_a_source_of_unknown_size_has_no_place_in_a_trend() -> None:
@@ -233,25 +236,25 @@ def test_no_control_loses_for_one_of_its_learning_rates() -> None:
 def test_the_same_runs_under_two_arms_count_once() -> None:
     twice = plan() + [replace(row, arm="again") for row in plan() if row.arm == "tickets"]
     once, both = by_id(plan())[1], by_id(twice)[1]
-    assert once.findings[0].of == both.findings[0].of == 5
+    assert once.parts[0].of == both.parts[0].of == 5
 
 
 def test_numerics_that_differ_are_refused_with_both_runs() -> None:
     table = plan()
     table[1] = replace(table[1], numerics={**NUMERICS, "threads": 8})
     with pytest.raises(SpecError, match=r"threads is 1 in dense on mlm, seed 0 .* and 8 in imp on"):
-        claims(table)
+        decide_claims(table)
 
 
 @pytest.mark.parametrize("quantifier", QUANTIFIERS)
 def test_errors_of_a_rule_are_as_rare_as_its_level(quantifier: str) -> None:
     """At the bound in as many comparisons as make the claim just false, beyond it in the rest."""
     number, runs = 4, 250
-    part = Part(
+    part = ClaimPart(
         says="",
-        first=Which(kinds=("imp",)),
-        minus=Which(kinds=("dense",)),
-        span=Span(),
+        first=NetworkFilter(kinds=("imp",)),
+        minus=NetworkFilter(kinds=("dense",)),
+        span=SparsityRange(),
         above=True,
         margins=-1.0,
         quantifier=quantifier,
@@ -268,7 +271,7 @@ def test_errors_of_a_rule_are_as_rare_as_its_level(quantifier: str) -> None:
                 for task, change in enumerate(changes)
                 for row in search(f"t{task}", change, wobble=list(generator.normal(0, 0.5, 3)))
             ]
-            errors += decide(Rule(id=0, claim="", parts=(part,)), table, 0.05).status == wrong
+            errors += decide_claim(Rule(id=0, claim="", parts=(part,)), table, 0.05).status == wrong
         assert errors / runs < 0.05 + 3 * np.sqrt(0.05 * 0.95 / runs)
 
 

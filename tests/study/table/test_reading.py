@@ -9,12 +9,12 @@ import pytest
 
 from hand import NUMERICS, network, plan
 from tombola.base.errors import SpecError
-from tombola.study.claims.claims import claims
+from tombola.study.claims.claims import decide_claims
 from tombola.study.table.export import export
 from tombola.study.table.reading import filled, is_table, read_rows
 from tombola.study.table.row import Row, minus
-from tombola.study.verdicts.plan_verdicts import matching
-from tombola.study.verdicts.transfer import transfer
+from tombola.study.verdicts.matching import matching
+from tombola.study.verdicts.transfer import transfer_matrices
 
 
 def written(folder: Path, table: list[Row], name: str = "rows.csv") -> Path:
@@ -78,8 +78,12 @@ def test_a_table_says_what_its_rows_said(table: list[Row], tmp_path: Path) -> No
 
 def json_of(table: list[Row]) -> list[Any]:
     """All that is said of a table."""
-    found = [each.to_json() for each in claims(table)]
-    return [matching(table).to_json(), *found, *(each.to_json() for each in transfer(table))]
+    found = [each.to_json() for each in decide_claims(table)]
+    return [
+        matching(table).to_json(),
+        *found,
+        *(each.to_json() for each in transfer_matrices(table)),
+    ]
 
 
 def told(plain: Any) -> Any:
@@ -252,7 +256,7 @@ def test_two_plans_in_one_table_are_two_plans(table: list[Row], tmp_path: Path) 
     assert len(both.families) == 2 * len(alone.families)
     assert {each.runs for each in both.spreads} == {3}
     assert len(both.spreads) == 2 * len(alone.spreads)
-    assert len(transfer(read)) == 2 * len(transfer(table))
+    assert len(transfer_matrices(read)) == 2 * len(transfer_matrices(table))
 
 
 def test_dense_numerics_are_compared_without_a_dense_arm(tmp_path: Path) -> None:

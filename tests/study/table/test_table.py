@@ -24,7 +24,7 @@ from tombola.plan.plan import Plan, one_shot
 from tombola.study.table.export import READABLE, export
 from tombola.study.table.row import Row
 from tombola.study.table.table import groups, refuse_empty, refuse_mixed_rows, rows, with_overlaps
-from tombola.study.verdicts.plan_verdicts import matching
+from tombola.study.verdicts.matching import matching
 from tombola.ticket.mask import Mask
 
 ARMS = """

@@ -7,10 +7,15 @@ from decimal import Decimal
 import pytest
 
 from hand import network, plan, search
-from tombola.study.claims.published import figure2, published_difference, table2
 from tombola.study.table.row import Row
-from tombola.study.verdicts.comparisons import Comparison
-from tombola.study.verdicts.transfer import Matrix, Place, Source, transfer
+from tombola.study.verdicts.comparison import Comparison
+from tombola.study.verdicts.published import figure2, published_difference, table2
+from tombola.study.verdicts.transfer import (
+    TransferCell,
+    TransferMatrix,
+    TransferRow,
+    transfer_matrices,
+)
 
 GLUE = ("glue/sst2", "glue/rte")
 
@@ -19,32 +24,34 @@ def moved(source: str, target: str, change: float | None) -> list[Row]:
     return network("transfer", target, change, arm="moved", source=source)
 
 
-def by_source(matrix: Matrix) -> dict[str, Source]:
+def by_source(matrix: TransferMatrix) -> dict[str, TransferRow]:
     return {each.source: each for each in matrix.sources}
 
 
-def place(source: Source, target: str) -> Place:
+def place(source: TransferRow, target: str) -> TransferCell:
     [found] = [each for each in source.places if each.target == target]
     return found
 
 
 @pytest.fixture
-def matrix() -> Matrix:
+def matrix() -> TransferMatrix:
     rows = search("a", -0.5) + search("b", -2.0) + search("c", 0.0)
     rows += moved("a", "a", -0.5) + moved("a", "b", -1.0) + moved("a", "c", -6.0)
     rows += moved("b", "a", -0.5) + moved("b", "c", -0.1)
     rows += network("one-shot", "a", -0.4) + network("one-shot", "b", -9.0)
-    [found] = transfer(rows)
+    [found] = transfer_matrices(rows)
     return found
 
 
-def test_a_matrix_has_a_row_a_source_and_a_column_a_target(matrix: Matrix) -> None:
+def test_a_matrix_has_a_row_a_source_and_a_column_a_target(matrix: TransferMatrix) -> None:
     assert (matrix.arm, matrix.sparsity) == ("moved", Decimal("0.7"))
     assert [each.source for each in matrix.sources] == ["a", "b", "one-shot"]
     assert matrix.targets == ["a", "b", "c"]
 
 
-def test_differences_are_paired_with_dense_and_with_the_targets_own_ticket(matrix: Matrix) -> None:
+def test_differences_are_paired_with_dense_and_with_the_targets_own_ticket(
+    matrix: TransferMatrix,
+) -> None:
     found = place(by_source(matrix)["a"], "b")
     assert found.minus_dense.mean == pytest.approx(-1.0)
     low, high = found.minus_dense.interval or (0.0, 0.0)
@@ -57,7 +64,7 @@ def test_differences_are_paired_with_dense_and_with_the_targets_own_ticket(matri
 
 
 def test_a_source_on_its_own_task_stands_on_the_diagonal_and_is_compared_with_nothing(
-    matrix: Matrix,
+    matrix: TransferMatrix,
 ) -> None:
     for source in ("a", "b"):
         own = place(by_source(matrix)[source], source)
@@ -65,7 +72,7 @@ def test_a_source_on_its_own_task_stands_on_the_diagonal_and_is_compared_with_no
     assert place(by_source(matrix)["b"], "b").minus_dense.mean == pytest.approx(-2.0)
 
 
-def test_targets_at_least_as_good_as_their_own_ticket_are_counted(matrix: Matrix) -> None:
+def test_targets_at_least_as_good_as_their_own_ticket_are_counted(matrix: TransferMatrix) -> None:
     found = by_source(matrix)
     assert (found["a"].at_least_same_task, found["a"].compared) == (1, 2)
     assert (found["b"].at_least_same_task, found["b"].compared) == (1, 2)
@@ -77,7 +84,7 @@ def test_a_source_is_universal_if_it_matches_on_every_target() -> None:
     rows = [row for target in "abc" for row in search(target, 0.0)]
     rows += [row for target in "abc" for row in moved("a", target, -0.2)]
     rows += [row for target in "abc" for row in moved("b", target, -0.2 - 9 * (target == "c"))]
-    [found] = transfer(rows)
+    [found] = transfer_matrices(rows)
     good, bad = (by_source(found)[source].universality for source in "ab")
     assert (good.status, good.tasks, good.matching) == ("matching", 3, ("a", "b", "c"))
     assert (bad.status, bad.matching) == ("not matching", ("a", "b"))
@@ -86,7 +93,7 @@ def test_a_source_is_universal_if_it_matches_on_every_target() -> None:
 def test_an_unfinished_matrix_marks_its_gaps() -> None:
     rows = search("a", 0.0) + search("b", 0.0) + moved("a", "b", None)
     half = network("transfer", "a", 0.0, arm="moved", source="b", dense=(80.0, None, 80.2))
-    [found] = transfer(rows + half)
+    [found] = transfer_matrices(rows + half)
     empty, some = place(by_source(found)["a"], "b"), place(by_source(found)["b"], "a")
     assert (empty.minus_dense.mean, empty.minus_dense.gaps) == (None, (0, 1, 2))
     assert (some.minus_dense.seeds, some.minus_dense.gaps) == (2, (1,))
@@ -97,14 +104,14 @@ def test_an_unfinished_matrix_marks_its_gaps() -> None:
 
 def test_one_seed_has_no_interval() -> None:
     rows = search("a", 0.0) + search("b", 0.0) + moved("a", "b", -1.0)
-    [found] = transfer([row for row in rows if row.seed == 0])
+    [found] = transfer_matrices([row for row in rows if row.seed == 0])
     estimate = place(by_source(found)["a"], "b").minus_dense
     assert estimate.mean == pytest.approx(-1.0)
     assert estimate.interval is None
 
 
 def test_a_plan_without_transfer_has_no_matrix() -> None:
-    assert transfer(search("a", 0.0)) == []
+    assert transfer_matrices(search("a", 0.0)) == []
 
 
 def test_the_papers_own_counts_come_out_of_its_own_matrix() -> None:
@@ -143,6 +150,6 @@ def test_a_place_whose_run_diverged_says_which_and_is_no_mean_of_the_others() ->
         else row
         for row in plan()
     ]
-    there = place(by_source(transfer(table)[0])["a"], "b").minus_dense
+    there = place(by_source(transfer_matrices(table)[0])["a"], "b").minus_dense
     assert (there.diverged, there.interval) == ((2,), None)
     assert there.reason == "transfer, seed 2, diverged"

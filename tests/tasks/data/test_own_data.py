@@ -24,9 +24,8 @@ from tombola.lab.run.runner import run_plan
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.lab.ticket_origin import Origin
+from tombola.study.table.margins import margin_rule, margins
 from tombola.study.table.table import rows
-from tombola.study.verdicts.margins import margins
-from tombola.study.verdicts.matching import margin
 
 SMALL: dict[str, Any] = {
     "sparsity": 0.5,
@@ -98,7 +97,7 @@ def test_the_margin_of_an_own_task_is_the_rule_s_from_dev(
 ) -> None:
     told = found.margin
     assert (told["origin"], told["seed"]) == ("rule", 0)
-    assert told["points"] == margin(told["dense"], told["trivial"]) == found.verdict["margin"]
+    assert told["points"] == margin_rule(told["dense"], told["trivial"]) == found.verdict["margin"]
     scored = [
         Store(store).read(row["key"]) for row in Store(store).rows() if row["kind"] == "score"
     ]
@@ -168,7 +167,7 @@ def test_a_plan_s_own_tasks_have_the_rule_s_margin(tiny: Path, films: Path, tmp_
     (scored,) = [kept.read(job.key) for job in plan.jobs if job.kind == "score"]
     assert scored is not None
     assert scored.facts["seed"] == 3
-    assert points == margin(scored.facts["score"], scored.facts["trivial"])
+    assert points == margin_rule(scored.facts["score"], scored.facts["trivial"])
     assert {row.margin for row in rows(plan, kept)} == {points}
 
 

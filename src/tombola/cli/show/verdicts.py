@@ -8,12 +8,12 @@ from rich.console import Console
 from tombola.base.rounding import percent
 from tombola.cli.show.grid import Grid
 from tombola.cli.show.screen import say
-from tombola.study.claims.claims import Claim, Finding
+from tombola.study.claims.claim import Claim, PartResult
 from tombola.study.table.row import Row
-from tombola.study.verdicts.comparisons import ONE_SEED, SEEDS_MISSING
-from tombola.study.verdicts.plan_verdicts import Judged, Matching
-from tombola.study.verdicts.spread import Spread
-from tombola.study.verdicts.transfer import Estimate, Matrix, Source
+from tombola.study.verdicts.comparison import ONE_SEED, SEEDS_MISSING
+from tombola.study.verdicts.dense_spread import DenseSpread
+from tombola.study.verdicts.matching import Matching, NetworkVerdict
+from tombola.study.verdicts.transfer import MeanDifference, TransferMatrix, TransferRow
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED
 
 __all__ = ["show_claims", "show_matching", "show_transfer", "show_unfinished"]
@@ -61,7 +61,7 @@ def show_matching(found: Matching, console: Console) -> None:
             say(console, f"note on {spread.task}: {spread.warning}")
 
 
-def _judged(each: Judged) -> tuple[str, ...]:
+def _judged(each: NetworkVerdict) -> tuple[str, ...]:
     row, verdict = each.row, each.verdict
     there, wanted = len(each.pair.first) - len(each.pair.gaps), len(each.pair.first)
     task = f"{row.source} → {row.target}" if row.moved else row.target
@@ -77,7 +77,7 @@ def _judged(each: Judged) -> tuple[str, ...]:
     return (*what, f"{verdict.difference:+z.2f}", _interval(verdict.interval), status, told)
 
 
-def _missing(each: Judged) -> bool:
+def _missing(each: NetworkVerdict) -> bool:
     """Whether no run of it has been made."""
     return all(row.state == "missing" for row in each.pair.first)
 
@@ -97,7 +97,7 @@ def _highest(sparsity: Decimal | None) -> str:
     return f"highest winning sparsity {percent(sparsity)}"
 
 
-def _spread(found: Spread) -> str:
+def _spread(found: DenseSpread) -> str:
     told = f"dense on {found.task}: {found.runs} run{'s' * (found.runs > 1)}"
     if found.sd is not None:
         told += f", sd {found.sd:.2f}, margin {found.margin:g}"
@@ -106,7 +106,7 @@ def _spread(found: Spread) -> str:
     return f"{told}; {found.seeds_needed} seeds settle it for a ticket that equals dense"
 
 
-def show_transfer(matrices: Iterable[Matrix], console: Console) -> None:
+def show_transfer(matrices: Iterable[TransferMatrix], console: Console) -> None:
     """Two matrices each: minus dense, and minus the target's own tickets."""
     for matrix in matrices:
         at = percent(matrix.sparsity)
@@ -125,7 +125,7 @@ def show_transfer(matrices: Iterable[Matrix], console: Console) -> None:
             )
 
 
-def _places(row: Source, targets: Sequence[str], *, own: bool) -> list[list[str]]:
+def _places(row: TransferRow, targets: Sequence[str], *, own: bool) -> list[list[str]]:
     found = {each.target: each for each in row.places}
     cells: list[list[str]] = []
     for target in targets:
@@ -137,7 +137,7 @@ def _places(row: Source, targets: Sequence[str], *, own: bool) -> list[list[str]
     return cells
 
 
-def _estimate(found: Estimate | None) -> list[str]:
+def _estimate(found: MeanDifference | None) -> list[str]:
     if found is None:
         return []
     if found.mean is None:
@@ -161,13 +161,13 @@ def show_claims(found: Iterable[Claim], console: Console) -> None:
         lead = f"{claim.id} {claim.status}"
         why = f" ({claim.reason})" * (claim.reason == DENSE_HAS_NOT_LEARNED)
         say(console, (lead, f"bold {colours[claim.status]}"), f"{why}: {claim.claim}")
-        for part in claim.findings:
-            told = f"{part.status}: {part.says}" if len(claim.findings) > 1 else part.says
+        for part in claim.parts:
+            told = f"{part.status}: {part.says}" if len(claim.parts) > 1 else part.says
             for line in (told, *_evidence(part)):
                 say(console, f"  {line}")
 
 
-def _evidence(part: Finding) -> list[str]:
+def _evidence(part: PartResult) -> list[str]:
     """What a part of a claim rests on, and what is missing of it."""
     lines = []
     if part.effect is not None:

@@ -27,11 +27,15 @@ def matching(options: Namespace) -> None:
     """Show which networks of a plan match their dense network."""
     from tombola.cli.show.screen import screen
     from tombola.cli.show.verdicts import show_matching
-    from tombola.study.verdicts.evidence import one_run
-    from tombola.study.verdicts.plan_verdicts import matching
+    from tombola.study.verdicts.matching import OneRun, matching
 
     table, there = rows_of(options)
-    found = matching(table, one_run(there[1]) if there else None)
+    one_run: OneRun | None = None
+    if there:  # a table has no predictions, and reading those of a store loads torch
+        from tombola.study.verdicts.single_run import verdicts_from
+
+        one_run = verdicts_from(there[1])
+    found = matching(table, one_run)
     if not write_json(options.json, found.to_json()):
         show_matching(found, screen())
     _show_gaps(options, table)
@@ -41,10 +45,10 @@ def transfer(options: Namespace) -> None:
     """Show how the tickets of each task do on the other tasks."""
     from tombola.cli.show.screen import screen
     from tombola.cli.show.verdicts import show_transfer
-    from tombola.study.verdicts.transfer import transfer
+    from tombola.study.verdicts.transfer import transfer_matrices
 
     table, _ = rows_of(options)
-    found = transfer(table)
+    found = transfer_matrices(table)
     if not found:
         raise SpecError(
             f"expected a plan with an arm of kind transfer, got {options.plan!r} without one. "
@@ -59,10 +63,10 @@ def claims(options: Namespace) -> None:
     """Check the plan against each claim of the paper."""
     from tombola.cli.show.screen import screen
     from tombola.cli.show.verdicts import show_claims
-    from tombola.study.claims.claims import claims
+    from tombola.study.claims.claims import decide_claims
 
     table, _ = rows_of(options)
-    found = claims(table)
+    found = decide_claims(table)
     if not write_json(options.json, [claim.to_json() for claim in found]):
         show_claims(found, screen())
     _show_gaps(options, table)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.yaml_text import compose, construct, read_yaml_text
-from tombola.study.verdicts.comparisons import Span, Which
+from tombola.study.verdicts.selection import NetworkFilter, SparsityRange
 
-__all__ = ["QUANTIFIERS", "Part", "Rule", "Rules", "Trend", "read_rules"]
+__all__ = ["QUANTIFIERS", "ClaimPart", "Rule", "Rules", "Trend", "read_rules"]
 
 CATALOG = Path(__file__).parents[2] / "catalog" / "claims"
 
@@ -21,18 +21,18 @@ QUANTIFIERS: Mapping[str, Callable[[int], int]] = {
     "nearly every": lambda number: ceil(0.9 * number),
     "every": lambda number: number,
 }
-"""Of so many comparisons -> how many must hold."""
+"""Number of tasks or pairs of tasks -> how many of them must hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class ClaimPart:
     """A difference that lies above or below a bound in some, most or all comparisons."""
 
     says: str
     """The same in words."""
-    first: Which
-    minus: Which
-    span: Span
+    first: NetworkFilter
+    minus: NetworkFilter
+    span: SparsityRange
     above: bool
     """Whether the difference is above the bound, or below it."""
     margins: float
@@ -48,9 +48,9 @@ class Trend:
     """A difference that rises with the training examples of the source."""
 
     says: str
-    first: Which
-    minus: Which
-    span: Span
+    first: NetworkFilter
+    minus: NetworkFilter
+    span: SparsityRange
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +59,13 @@ class Rule:
 
     id: int
     claim: str
-    parts: tuple[Part, ...] = ()
+    parts: tuple[ClaimPart, ...] = ()
     trend: Trend | None = None
 
 
 @dataclass(frozen=True)
 class Rules:
-    """Those of one paper."""
+    """The rules for the claims of one paper."""
 
     error: float
     """Chance of calling a claim reproduced, or of calling it contradicted, that is not."""
@@ -88,34 +88,34 @@ def _rule(fields: Mapping[str, Any]) -> Rule:
     )
 
 
-def _part(fields: Mapping[str, Any]) -> Part:
+def _part(fields: Mapping[str, Any]) -> ClaimPart:
     [direction] = {"above", "below"} & fields.keys()
-    return Part(
+    return ClaimPart(
         **_pairs(fields),
         above=direction == "above",
         margins=fields[direction],
-        denied_at_most=Decimal(str(fields.get("denied_at_most", Part.denied_at_most))),
+        denied_at_most=Decimal(str(fields.get("denied_at_most", ClaimPart.denied_at_most))),
         quantifier=fields["in"],
     )
 
 
 def _pairs(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said, and which networks are compared at which sparsities."""
+    """The wording, and which networks are compared at which sparsities."""
     span = fields["sparsity"]
     return {
         "says": fields["says"],
         "first": _which(fields["first"]),
         "minus": _which(fields["minus"]),
-        "span": Span(
-            least=Decimal(str(span.get("from", Span.least))),
-            most=Decimal(str(span.get("to", Span.most))),
-            take=span.get("take", Span.take),
+        "span": SparsityRange(
+            least=Decimal(str(span.get("from", SparsityRange.least))),
+            most=Decimal(str(span.get("to", SparsityRange.most))),
+            take=span.get("take", SparsityRange.take),
         ),
     }
 
 
-def _which(fields: Mapping[str, Any]) -> Which:
+def _which(fields: Mapping[str, Any]) -> NetworkFilter:
     lists: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
     }
-    return Which(**lists)
+    return NetworkFilter(**lists)

@@ -12,12 +12,12 @@ from tombola.plan.plan import Plan
 from tombola.study.masks.barriers import lines
 from tombola.study.masks.comparison import compare
 from tombola.study.masks.comparison import of_plan as masks_of_plan
+from tombola.study.table.grouping import NetworkRows, by_network
 from tombola.study.table.row import Row
 from tombola.study.table.table import rows, texts_read, together
-from tombola.study.verdicts.comparisons import Group, group
-from tombola.study.verdicts.evidence import one_run
-from tombola.study.verdicts.plan_verdicts import Judged, matching
-from tombola.study.verdicts.transfer import transfer
+from tombola.study.verdicts.matching import NetworkVerdict, matching
+from tombola.study.verdicts.single_run import verdicts_from
+from tombola.study.verdicts.transfer import transfer_matrices
 
 __all__ = ["of_plan"]
 
@@ -62,7 +62,7 @@ def of_plan(name: str, file: PlanFile, plan: Plan, store: Store) -> dict[str, An
 def _transfer(table: Sequence[Row]) -> list[dict[str, Any]]:
     """The matrices of the plan's transfer arms; none where numerics are mixed."""
     try:
-        return [matrix.to_json() for matrix in transfer(table)]
+        return [matrix.to_json() for matrix in transfer_matrices(table)]
     except SpecError:
         return []
 
@@ -88,16 +88,16 @@ def _run(label: str, kind: str, key: str, result: Result | None) -> dict[str, An
 
 def _groups(table: Sequence[Row], store: Store) -> list[dict[str, Any]]:
     """The seeds of each network together; those of tickets with the verdict of `matching`."""
-    judged: dict[Group, Judged] = {}
+    judged: dict[NetworkRows, NetworkVerdict] = {}
     mixed = ""
     try:
-        judged = {each.pair.first: each for each in matching(table, one_run(store)).judged}
+        judged = {each.pair.first: each for each in matching(table, verdicts_from(store)).judged}
     except SpecError as error:
         mixed = str(error)
-    return [_group(mine, judged.get(mine), mixed) for mine in group(table)]
+    return [_group(mine, judged.get(mine), mixed) for mine in by_network(table)]
 
 
-def _group(mine: Group, judged: Judged | None, mixed: str) -> dict[str, Any]:
+def _group(mine: NetworkRows, judged: NetworkVerdict | None, mixed: str) -> dict[str, Any]:
     first, told = mine[0], together(mine)
     verdict, why = (judged.verdict, judged.why) if judged else (None, mixed)
     there = sum(each.difference is not None for each in mine)

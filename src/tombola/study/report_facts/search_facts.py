@@ -11,7 +11,7 @@ from tombola.models.attention_heads import attention_heads, on_this_machine
 from tombola.study.masks.anatomy import anatomy
 from tombola.study.masks.comparison import Member, compare
 from tombola.study.masks.overlap import overlap
-from tombola.study.results.search_result import read_object, read_result
+from tombola.study.results.result_file import read_object, read_result
 from tombola.tasks.task import task_names
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket

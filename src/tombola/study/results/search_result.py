@@ -1,163 +1,177 @@
-"""The result.json of a search, read back: every field that a report uses is what it should be."""
+"""The result of a search, from its trainings in a store."""
 
-from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict, cast
+import dataclasses
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
 
-from msgspec import Meta
+from tombola.base.specs import FindSpec
+from tombola.lab.store.numerics import refuse_mixed
+from tombola.lab.store.result_store import Result, Store
+from tombola.plan.job import Subject
+from tombola.plan.search import Finding
+from tombola.study.results.notes import counts_by_split, learning_notes, same_mask_notes
+from tombola.study.results.trainings import Trainings, mean_jaccard, verdict_on
+from tombola.study.table.margins import Margin
 
-from tombola.base.errors import OutputError, brief
-from tombola.base.files import read_plain
-from tombola.base.json_text import parse_json
-from tombola.base.records import MISSING, RecordReader
-
-__all__ = ["SearchResult", "read_object", "read_result"]
-
-LIMIT = 1 << 26
-"""Bytes of a JSON file."""
-DEPTH_LIMIT = 32
-LARGEST = 1e12
-"""The largest number that a score or a time could be."""
-
-Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST, description="a finite number")]
-Count = Annotated[int, Meta(ge=-int(LARGEST), le=int(LARGEST), description="a whole number")]
-Sparsity = Annotated[
-    str, Meta(pattern=r"\A0(\.[0-9]{1,64})?\Z", description="a fraction such as '0.7'")
-]
-Seed = Annotated[str, Meta(pattern=r"\A[0-9]{1,19}\Z", description="a whole number")]
-Interval = Annotated[list[Number], Meta(min_length=2, max_length=2, description="a list of two")]
+__all__ = ["Found", "found_in", "whole_model_sparsity"]
 
 
-class Entry(TypedDict):
-    """The scores of one network, one for each seed."""
-
-    values: Annotated[list[Number | None], Meta(min_length=1, description="a list of scores")]
-    mean: Number | None
-    std: Number | None
-    keys: NotRequired[list[str]]
-    more: NotRequired[dict[str, Number | None]]
-    jaccard_one_shot: NotRequired[Number | None]
-
-
-class Round(Entry):
-    """The scores of the tickets of one round."""
-
-    sparsity: Sparsity
-
-
-class Verdict(TypedDict):
-    """Whether the last round's tickets match the dense networks."""
-
-    status: str
-    sentence: str
-    margin: Number
-    interval: Interval | None
-    estimand: NotRequired[str | None]
-    reason: NotRequired[str | None]
-    sparsity: NotRequired[Sparsity | None]
-    difference: NotRequired[Number | None]
-    level: NotRequired[Number | None]
-    seeds: NotRequired[Count | None]
-    seeds_needed: NotRequired[Count | None]
-
-
-class Inputs(TypedDict):
-    """What a report shows of `tasks.input_counts.InputCounts`."""
-
-    examples: Count
-    distinct: Count
-    tokens: Count
-    unknown: Number
-    cut: Number
-    empty: Number
-    shared: Count | None
-
-
-class Split(TypedDict):
-    """What a report shows of one split of the data."""
-
-    inputs: Inputs | None
-
-
-class SearchResult(TypedDict):
-    """What `tombola find` wrote of a search."""
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search found; scores are in points of the metric, from the test split."""
 
     task: str
     model: str
     metric: str
     split: str
-    key: str
-    dense: Entry
-    rounds: Annotated[list[Round], Meta(min_length=1, description="a list of rounds")]
-    controls: dict[str, Entry]
-    verdict: Verdict
-    tickets: dict[Seed, str]
-    trivial: Number | None
-    whole_model_sparsity: Number | None
+    dense: dict[str, Any]
+    """values, mean, std, keys of the dense network, one value a seed."""
+    rounds: list[dict[str, Any]]
+    """sparsity, values, mean, std, keys, jaccard_one_shot after each round of pruning."""
+    controls: dict[str, dict[str, Any]]
+    """Control -> values, mean, std, keys at the final sparsity."""
+    trivial: float
+    """The best score without learning anything from the texts, such as the commonest class."""
+    verdict: dict[str, Any]
+    """status, sparsity, interval, margin, estimand, and a sentence that says it all."""
+    margin: dict[str, Any]
+    """points, and their origin: named, or rule with the dense and trivial score on dev."""
+    tuned: dict[str, Any] | None
+    """learning_rate, seed and the scores on dev of all rates that were tried; null if none were."""
+    ticket: str
+    """Folder of the ticket: the first seed's, never the best; empty where all dense networks
+    diverged, so that there is nothing to prune."""
+    tickets: dict[str, str]
+    """Seed -> folder of its ticket."""
+    seconds: float
+    """Time of all trainings and evaluations, whenever they were done."""
+    summed_learning_rate: float
+    """Sum of the learning rate over the steps of one training."""
+    whole_model_sparsity: float | None
+    """Zero weights as a fraction of the backbone, embeddings included."""
+    left_out: dict[str, int]
+    """Name with stars -> weights of the blocks, with two axes or more, outside of the scope."""
     notes: list[str]
-    counts: NotRequired[dict[str, Split]]
-    left_out: NotRequired[dict[str, Number]]
+    """What a reader must know to read the scores rightly."""
+    counts: dict[str, dict[str, Any]]
+    """Split -> rows used, rows dropped by reason, and what else was counted of it."""
+    output: str
+    """Folder with everything."""
+    key: str
+    """Name of this experiment, from all that made it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, as `--json` writes them."""
+        return dataclasses.asdict(self)
 
 
-JUDGED = ("estimand", "sparsity", "difference", "level", "seeds")
-"""Fields of a verdict with an interval; one without has its reason instead."""
+def found_in(
+    store: Store,
+    subject: Subject,
+    spec: FindSpec,
+    jobs: Finding,
+    *,
+    margin: Margin,
+    tuned: dict[str, Any] | None,
+    tickets: dict[str, str],
+    output: str,
+    key: str,
+) -> Found:
+    """The result of a search whose jobs are all done.
 
+    Args:
+        store: with the results of the jobs.
+        subject: what was trained.
+        spec: of the search.
+        jobs: of the search.
+        margin: of its task.
+        tuned: how the learning rate was chosen, if it was.
+        tickets: seed -> folder of its ticket.
+        output: folder of everything.
+        key: name of the experiment.
 
-def read_result(place: Path) -> SearchResult:
-    """What `tombola find` wrote.
-
-    Raises: OutputError, with the first field that is missing or not what it should be.
+    Raises: SpecError, if its trainings have different numerics.
     """
-    reader = RecordReader(
-        where=repr(str(place)),
-        remedy="Name a search's folder as `tombola find` wrote it, or a plan.",
-        error=OutputError,
+    task = replace(subject.task, margin=margin.points, by_rule=False)
+    trainings = _SearchTrainings.of(store, jobs)
+    refuse_mixed([run.numerics for run in trainings.runs])
+    rounds = trainings.rounds(store, jobs)
+    dense, last = trainings.dense, trainings.by_sparsity[spec.sparsity]
+    facts = dense.done[0].facts
+    counts = counts_by_split(subject, facts)
+    notes = [
+        *subject.notes,
+        *margin.notes,
+        *learning_notes(task, dense, counts),
+        *same_mask_notes(facts, rounds[-1]["jaccard_one_shot"]),
+    ]
+    verdict = verdict_on(store, task, dense, last, spec.sparsity, fixed=False)
+    return Found(
+        task=task.name,
+        model=spec.model,
+        metric=task.metric,
+        split=task.test_split,
+        dense=dense.summary(),
+        rounds=rounds,
+        controls={name: each.summary() for name, each in trainings.controls.items()},
+        trivial=facts["trivial"],
+        verdict=verdict.to_json(),
+        margin=margin.to_json(),
+        tuned=tuned,
+        ticket=next(iter(tickets.values()), ""),
+        tickets=tickets,
+        seconds=float(sum(run.seconds for run in trainings.runs)),
+        summed_learning_rate=facts["summed_learning_rate"],
+        whole_model_sparsity=whole_model_sparsity(last.done[0]) if last.done else None,
+        left_out=dict(subject.left_out),
+        notes=notes,
+        counts=counts,
+        output=output,
+        key=key,
     )
-    plain = read_object(place)
-    reader.read(SearchResult, plain)
-    found = cast("SearchResult", plain)  # a page shows the fields of later versions, too
-    _check_lengths(found, reader)
-    _check_verdict(found["verdict"], reader)
-    return found
 
 
-def read_object(place: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+@dataclass(frozen=True, kw_only=True)
+class _SearchTrainings:
+    """The trainings of a search, of all seeds."""
 
-    Raises: OutputError, if there is none, or it has a key twice or is nested without end.
-    """
-    try:
-        found = parse_json(read_plain(place, LIMIT), depth_limit=DEPTH_LIMIT)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(
-            f"expected the output of `tombola find` with {str(place)!r}, got: {reason}. "
-            "Name the folder that it wrote, or a plan."
-        ) from None
-    if not isinstance(found, dict):
-        raise OutputError(
-            f"expected a JSON object in {str(place)!r}, got {brief(found)}. Name the folder that "
-            "`tombola find` wrote, or a plan."
+    dense: Trainings
+    by_sparsity: dict[Decimal, Trainings]
+    controls: dict[str, Trainings]
+
+    @classmethod
+    def of(cls, store: Store, jobs: Finding) -> "_SearchTrainings":
+        searches = jobs.searches.values()
+        return cls(
+            dense=Trainings.of(store, [search.dense for search in searches]),
+            by_sparsity={
+                sparsity: Trainings.of(store, [search.trainings[sparsity] for search in searches])
+                for sparsity in jobs.one_shot
+            },
+            controls={name: Trainings.of(store, each) for name, each in jobs.controls.items()},
         )
-    return found
+
+    @property
+    def runs(self) -> list[Result]:
+        """Every result, once for each place that it has."""
+        each = (self.dense, *self.by_sparsity.values(), *self.controls.values())
+        return [run for trainings in each for run in trainings.done]
+
+    def rounds(self, store: Store, jobs: Finding) -> list[dict[str, Any]]:
+        """The entry of each round of pruning, lowest sparsity first."""
+        found = []
+        for sparsity, trainings in self.by_sparsity.items():
+            masks = [search.masks[sparsity] for search in jobs.searches.values()]
+            masks = [mask for mask in masks if store.has(mask.key)]
+            one_shot = [jobs.one_shot[sparsity]] * len(masks)
+            same = mean_jaccard(store, masks, one_shot) if masks else None
+            entry = {"sparsity": f"{sparsity:f}", **trainings.summary()}
+            found.append({**entry, "jaccard_one_shot": same})
+        return found
 
 
-def _check_lengths(found: SearchResult, reader: RecordReader) -> None:
-    """Refuse entries and tickets that are not one for each seed."""
-    seeds = len(found["dense"]["values"])
-    entries: dict[str, Entry] = {"dense": found["dense"]}
-    entries |= {f"rounds.{number}": one for number, one in enumerate(found["rounds"])}
-    entries |= {f"controls.{name}": one for name, one in found["controls"].items()}
-    for place, entry in entries.items():
-        for name, each in (("values", entry["values"]), ("keys", entry.get("keys"))):
-            if each and len(each) != seeds:
-                raise reader.misfit(f"{place}.{name}", f"{seeds} entries, one a seed,", len(each))
-    if len(found["tickets"]) not in (0, seeds):
-        raise reader.misfit("tickets", f"{seeds} tickets, one a seed,", len(found["tickets"]))
-
-
-def _check_verdict(verdict: Verdict, reader: RecordReader) -> None:
-    """Refuse a verdict that has neither an interval nor a reason."""
-    needed = ("reason",) if verdict["interval"] is None else JUDGED
-    for name in needed:
-        if verdict.get(name) is None:
-            raise reader.misfit(f"verdict.{name}", "a value", MISSING)
+def whole_model_sparsity(run: Result) -> float:
+    """Dead weights as a fraction of the whole backbone, embeddings included."""
+    dead: float = run.facts["dead"] / run.facts["backbone_size"]
+    return dead

@@ -11,7 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 from tombola.base.errors import SpecError
 from tombola.study.statistics.resolution import net_ends, p_net_above
 
-__all__ = ["FloatArray", "ends", "finite", "p_above", "p_below", "p_resolved", "paired"]
+__all__ = [
+    "FloatArray",
+    "ends",
+    "p_above",
+    "p_below",
+    "p_resolved",
+    "paired_scores",
+    "refuse_not_finite",
+]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 
@@ -101,33 +109,27 @@ def _net(mean: float, pairs: float, scale: float) -> tuple[float, float]:
     return (count, 0.0) if mean < 0 else (0.0, count)
 
 
-def paired(dense: ArrayLike, ticket: ArrayLike, unit: str, *, least: int) -> FloatArray:
-    """Scores [2, n], dense first.
+def paired_scores(dense: ArrayLike, ticket: ArrayLike) -> FloatArray:
+    """Scores of the same seeds as one array [2, seeds], dense first.
 
-    Args:
-        dense: [n] scores.
-        ticket: [n] scores of the same units.
-        unit: what a score is of: a seed or a test example.
-        least: smallest n that makes sense.
-
-    Raises: SpecError, for unequal or too few scores, or one that is no number.
+    Raises: SpecError, for unequal numbers of scores, fewer than two, or one that is not finite.
     """
     pair = [np.asarray(scores, dtype=np.float64) for scores in (dense, ticket)]
     shapes = [scores.shape for scores in pair]
-    if shapes[0] != shapes[1] or len(shapes[0]) != 1 or shapes[0][0] < least:
+    if shapes[0] != shapes[1] or len(shapes[0]) != 1 or shapes[0][0] < 2:
         raise SpecError(
-            f"dense and ticket need one score for each of the same {unit}s, {least} or more, "
+            "dense and ticket need one score for each of the same seeds, 2 or more, "
             f"got {pair[0].size} and {pair[1].size}."
         )
     both = np.stack(pair)
-    finite("a score", both.ravel())
+    refuse_not_finite("a score", both.ravel())
     return both
 
 
-def finite(what: str, values: Sequence[float] | FloatArray) -> None:
-    """Refuse what is no number.
+def refuse_not_finite(what: str, values: Sequence[float] | FloatArray) -> None:
+    """Refuse infinities and NaN.
 
-    Raises: SpecError, with the first that is none.
+    Raises: SpecError, with the first of them.
     """
     bad = [value for value in values if not isfinite(value)]
     if bad:

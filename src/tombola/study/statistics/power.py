@@ -6,7 +6,7 @@ import numpy as np
 import scipy
 
 from tombola.base.errors import SpecError
-from tombola.study.statistics.interval import finite
+from tombola.study.statistics.interval import refuse_not_finite
 from tombola.study.statistics.resolution import net_ends
 
 __all__ = ["LEAST_DENSE_RUNS", "matching_power", "seeds_needed"]
@@ -77,9 +77,9 @@ def seeds_needed(
         power: the chance wanted.
         level: coverage of the interval.
 
-    Raises: SpecError, if the spread is no number or the margin not above zero: no n is enough.
+    Raises: SpecError, if the spread is not finite or the margin not above zero: no n is enough.
     """
-    finite("the standard deviation of dense", [dense_sd])
+    refuse_not_finite("the standard deviation of dense", [dense_sd])
     if not 0 < margin < inf or dense_sd < 0 or not (0 < power < 1 and 0 < level < 1):
         raise SpecError(
             "seeds_needed takes a margin above 0, a standard deviation of 0 or more, a power and "

@@ -16,17 +16,17 @@ __all__ = ["FORMATS", "SUFFIXES", "export"]
 Rows = Sequence[Mapping[str, Any]]
 FORMATS: Registry[Callable[[Rows], bytes]] = Registry("format of a table")
 SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".tex": "latex", ".md": "markdown"}
-"""Of a file -> its format, where none is named."""
+"""Suffix of a file -> its format, unless another is named."""
 
 READABLE = ("arm", "name", "source", "target", "sparsity", "seed", "state", "score", "difference")
-"""Columns of a page, which has no room for all."""
+"""Columns of Markdown and LaTeX tables, since a page has no room for all."""
 
 
 def export(table: Sequence[Row], form: str, *, together: bool = False) -> bytes:
     """A file with the rows.
 
     Args:
-        table: rows of a plan; what has not been run says so in `state`.
+        table: rows of a plan, done or not; see their `state`.
         form: csv or parquet, with every column; markdown or latex, with those for readers.
         together: one row for all seeds of a network, with mean and standard deviation.
 
@@ -44,7 +44,7 @@ def export(table: Sequence[Row], form: str, *, together: bool = False) -> bytes:
 
 
 def _state(group: Mapping[str, Any]) -> str:
-    """How much of a group is there."""
+    """How many seeds of a network are done, such as "2 of 3 seeds, 1 diverged"."""
     done, cells, diverged = group["done"], group["cells"], group["diverged"]
     lost = f", {diverged} diverged" * bool(diverged)
     return "done" if done == cells else f"{done} of {cells} seeds{lost}"
@@ -52,7 +52,7 @@ def _state(group: Mapping[str, Any]) -> str:
 
 @FORMATS.register("csv")
 def csv_bytes(rows: Rows) -> bytes:
-    """Comma-separated, a header first; what is not there is empty."""
+    """Comma-separated, a header first; missing values are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -62,7 +62,7 @@ def csv_bytes(rows: Rows) -> bytes:
 
 @FORMATS.register("parquet")
 def parquet_bytes(rows: Rows) -> bytes:
-    """Typed columns; what is not there is null."""
+    """Typed columns; missing values are null."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -73,7 +73,7 @@ def parquet_bytes(rows: Rows) -> bytes:
 
 
 def _arrow(column: str) -> Any:
-    """The type of a column, the same whether anything is in it or not."""
+    """The type of a column, the same whether it has values or not."""
     import pyarrow as pa
 
     if column in ("seed", "rewind_step", "examples", "cells", "done", "diverged", "plan_rows"):
@@ -115,13 +115,13 @@ def _tabulated(rows: Rows, form: str, escapes: Mapping[int, str]) -> bytes:
 
 
 def _is_numeric(values: Sequence[Any]) -> bool:
-    """Whether a column has numbers, and gaps at most."""
+    """Whether a column has numbers only, apart from gaps."""
     known = [value for value in values if value is not None]
     return bool(known) and all(isinstance(value, int | float) for value in known)
 
 
 def _cell(value: Any) -> str:
-    """As a reader wants it."""
+    """A value as a reader wants it: two decimals, nothing for None."""
     if value is None:
         return ""
     return f"{value:.2f}" if isinstance(value, float) else printable(value)

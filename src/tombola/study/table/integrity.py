@@ -1,4 +1,4 @@
-"""Rows that were read from a table: each run once, whole plans, and values that can be."""
+"""Checks of rows read from a table: possible values, each run once, whole plans."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -6,8 +6,8 @@ from math import inf
 from typing import Any
 
 from tombola.base.errors import SpecError
+from tombola.study.table.grouping import by_network
 from tombola.study.table.row import Row
-from tombola.study.verdicts.comparisons import group
 
 __all__ = ["check_identities", "check_row"]
 
@@ -31,9 +31,9 @@ OF_A_TASK = ("metric", "split", "margin", "trivial", "resolution")
 
 
 def check_row(row: Row) -> None:
-    """Refuse a row that no run can have.
+    """Refuse a row with values that no run can have.
 
-    Raises: SpecError, with the column alone.
+    Raises: SpecError, naming the column; the caller adds the row.
     """
     for name, (holds, expected) in BOUNDS.items():
         value = getattr(row, name)
@@ -61,24 +61,24 @@ def check_identities(table: Sequence[Row], place: str) -> None:
     _refuse_repeated(table, place)
     _refuse_contradictions(table, place)
     _refuse_other_seeds(table, place)
-    for rows in group(table):
+    for rows in by_network(table):
         _refuse_different(rows, OF_A_NETWORK, f"{rows[0].name} on {rows[0].target}", place)
     for same in _by_task(table):
         _refuse_different(same, OF_A_TASK, f"all runs on {same[0].target}", place)
     for plan, count in Counter(row.plan for row in table).items():
         wanted = {row.plan_rows for row in table if row.plan == plan}
         if wanted != {count}:
-            told = " and ".join(map(str, sorted(wanted)))
+            expected = " and ".join(map(str, sorted(wanted)))
             raise SpecError(
-                f"expected all {told} rows of the plan {plan!r} in {place!r}, got {count}. Write "
-                "the table again with `tombola table`: a part of a plan proves nothing."
+                f"expected all {expected} rows of the plan {plan!r} in {place!r}, got {count}. "
+                "Write the table again with `tombola table`: a part of a plan proves nothing."
             )
 
 
 def _refuse_repeated(table: Sequence[Row], place: str) -> None:
-    """Of one network, a seed or a run counts once."""
+    """Refuse a seed or a run that a network has twice."""
     number = {id(row): place for place, row in enumerate(table, 1)}
-    for rows in group(table):
+    for rows in by_network(table):
         seen: dict[Any, Row] = {}
         for row in rows:
             names = [("seed", row.seed), ("run", row.key)]
@@ -95,7 +95,7 @@ def _refuse_repeated(table: Sequence[Row], place: str) -> None:
 
 
 def _refuse_contradictions(table: Sequence[Row], place: str) -> None:
-    """A run has one score and one arithmetic, wherever it stands."""
+    """Refuse a run with one score or one numerics here and another there."""
     known: dict[str, tuple[int, float, Any]] = {}
     for number, row in enumerate(table, 1):
         for key, score, numerics in (
@@ -113,7 +113,7 @@ def _refuse_contradictions(table: Sequence[Row], place: str) -> None:
 
 
 def _refuse_other_seeds(table: Sequence[Row], place: str) -> None:
-    """In a plan, the dense run of a task and a seed is one run, and stands for no other seed."""
+    """Refuse two dense runs of one task and seed in a plan, and one dense run of two seeds."""
     known: dict[Any, Row] = {}
     for row in table:
         if row.kind == "connectivity":
@@ -138,7 +138,7 @@ def _by_task(table: Sequence[Row]) -> list[list[Row]]:
 
 
 def _refuse_different(rows: Sequence[Row], names: Sequence[str], what: str, place: str) -> None:
-    """What the rows are compared by is the same in all of them, where it is known."""
+    """Refuse rows that differ in a column that must be the same in all of them."""
     for name in names:
         values = dict.fromkeys(v for row in rows if (v := getattr(row, name)) is not None)
         if len(values) > 1:

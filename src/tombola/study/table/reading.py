@@ -1,4 +1,4 @@
-"""Rows read back from a table: what a study says can be told where its store is not."""
+"""Rows read back from a CSV or Parquet table, so that verdicts need no store."""
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,18 +43,18 @@ TYPES = {name: get_type_hints(Row)[name] for name in COLUMNS}
 
 
 def is_table(path: str | Path) -> bool:
-    """Whether a file's name is that of a table which can be read back."""
+    """Whether a file's name ends like that of a table which can be read back."""
     return SUFFIXES.get(Path(path).suffix) in ("csv", "parquet")
 
 
 def read_rows(path: str | Path) -> list[Row]:
-    """The rows that `tombola table` wrote; differences are taken anew.
+    """The rows that `tombola table` wrote; differences are computed again.
 
     Args:
         path: a CSV or Parquet file.
 
-    Raises: SpecError, if it is not there, lacks rows or a column, has a value that is none, or
-        its rows are not those of whole plans, each run once.
+    Raises: SpecError, if there is no such file, it lacks rows or a column, has an impossible
+        value, or its rows are not those of whole plans, each run once.
     """
     path = Path(path)
     if not path.is_file():
@@ -125,7 +125,7 @@ def _filled(
 
 
 def _contradict(row: Row, known: Row) -> bool:
-    """Whether the same arithmetic is said to have come to another score."""
+    """Whether two rows have different scores for the same numerics."""
     if row.numerics is None or known.numerics is None:
         return False
     return digest(row.numerics) == digest(known.numerics) and row.score != known.score
@@ -148,8 +148,8 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
-        told = str(error).splitlines()[0]
-        raise SpecError(f"expected a Parquet file at {str(path)!r}, got {told}") from error
+        reason = str(error).splitlines()[0]
+        raise SpecError(f"expected a Parquet file at {str(path)!r}, got {reason}") from error
     _expect_columns(path, table.column_names)
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
@@ -166,16 +166,16 @@ def _expect_columns(path: Path, there: Sequence[str]) -> None:
 
 
 def _row(values: Mapping[str, Any]) -> Row:
-    told = {name: "" if values[name] is None else str(values[name]) for name in COLUMNS}
-    row = Row(**{name: _value(name, text) for name, text in told.items()})
+    texts = {name: "" if values[name] is None else str(values[name]) for name in COLUMNS}
+    row = Row(**{name: _value(name, text) for name, text in texts.items()})
     check_row(row)
     return row
 
 
 def _value(name: str, text: str) -> Any:
-    """What a column says, of the type that a row has.
+    """The value of a column, with the type of the row's field.
 
-    Raises: SpecError, with the column alone.
+    Raises: SpecError, naming the column; the caller adds the row.
     """
     type, *rest = get_args(TYPES[name]) if NoneType in get_args(TYPES[name]) else [TYPES[name]]
     if rest and not text:

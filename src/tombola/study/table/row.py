@@ -1,4 +1,4 @@
-"""One run of a plan: what was trained, what came of it, and what it is compared with."""
+"""One run of a plan as a table row: what was trained, its score, and that of its dense run."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 STATES = ("done", "missing", "diverged")
-"""What has become of a run. One that diverged has no score: its numbers are not finite, or those
+"""State of a run. One that diverged has no score: its numbers are not finite, or those
 of the training that its weights or its mask come from."""
 
 
@@ -35,11 +35,11 @@ class Row:
     """Rows that the plan's table has, so that a part of it is never taken for the whole."""
     arm: str
     name: str
-    """What was trained, for people: dense, imp, one-shot, transfer, evaluate, or a control."""
+    """Display name of what was trained: dense, imp, one-shot, transfer, evaluate, or a control."""
     kind: str
     """The same without the learning rate of a sweep; connectivity for the end of a line."""
     of: str = ""
-    """Of a control, the arm it is compared with."""
+    """The arm that a control is compared with; else empty."""
     source: str = ""
     """The task that the mask was found on; empty if on none."""
     target: str
@@ -47,19 +47,19 @@ class Row:
     sparsity: Decimal | None = None
     seed: int
     variant: tuple[str, ...] = ()
-    """What the search that the mask comes from did besides the plain thing: some of OPTIONS."""
+    """Options of the search that the mask comes from, as far as they differ from the default."""
     rewind_step: int = 0
-    """The optimizer step that it rewound to."""
+    """The optimizer step that the search rewound to."""
     init: str = "pretrained"
     learning_rate: float = TrainSpec.learning_rate
-    """At its peak."""
+    """The peak learning rate."""
     examples: int = 0
     """Training examples of the target."""
     metric: str = ""
     split: str = ""
-    """That the score comes from."""
+    """The split that the score comes from."""
     margin: float
-    """Of the target: how far below dense still counts as matching."""
+    """How far below dense still counts as matching on the target."""
     state: str = "done"
     """One of STATES."""
     score: float | None = None
@@ -115,9 +115,9 @@ def row(
     Args:
         plan: its name.
         cell: what was trained.
-        mine: what came of it, if it is done.
-        dense: what came of the dense network, if that is done.
-        stopped: whether it can't be done, because a training that it goes on from has diverged.
+        mine: its result, if it is done.
+        dense: the result of the dense network, if that is done.
+        stopped: whether it can't be done, because a training that it continues has diverged.
         plan_rows: how many rows the plan has.
     """
     job = cell.training
@@ -167,7 +167,7 @@ def _state(mine: Result | None, score: float | None, *, stopped: bool) -> str:
 
 
 def _score(result: Result | None) -> float | None:
-    """In points; None if there is none, or it is not finite."""
+    """The score in points; None if there is none, or it is not finite."""
     score = result.facts["score"] if result else None
     return score if score is not None and isfinite(score) else None
 

@@ -1,4 +1,4 @@
-"""Store -> one tidy row for each run of a plan; what is not there yet is marked."""
+"""One row for each run of a plan, from a store; runs that are not done are marked."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -12,9 +12,9 @@ from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import one_shot
 from tombola.plan.plan import Plan
+from tombola.study.table.grouping import NetworkRows, by_network
+from tombola.study.table.margins import margins
 from tombola.study.table.row import Row, digest, row
-from tombola.study.verdicts.comparisons import Group, group
-from tombola.study.verdicts.margins import margins
 
 __all__ = [
     "groups",
@@ -27,15 +27,15 @@ __all__ = [
 ]
 
 WHAT = ("arm", "name", "source", "target", "sparsity")
-"""Columns that say what a row is about; the rest says what came of it."""
+"""Columns that identify a network; the others are its recipe and its results."""
 
 
 def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
     """One row a run.
 
     Args:
-        plan: what was wanted.
-        store: what there is.
+        plan: its cells become the rows.
+        store: with the results.
         name: of the plan.
     """
     kept: dict[str, Result | None] = {}
@@ -62,7 +62,7 @@ def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
 
 
 def _with_test_sets(table: Sequence[Row], store: Store) -> list[Row]:
-    """The same rows, with what is known of a test set from any run on it."""
+    """The same rows, with the baseline and resolution of a test set from any run on it."""
     known: dict[str, tuple[float, float | None]] = {}
     for each in table:
         if each.state == "done" and each.trivial is not None and each.target not in known:
@@ -80,7 +80,7 @@ def _with_test_sets(table: Sequence[Row], store: Store) -> list[Row]:
 
 
 def _resolution(done: Row, store: Store) -> float | None:
-    """Of a result that does not say, as long as its outcome can be read."""
+    """The resolution of a result that does not record it, if its predictions can be read."""
     from tombola.lab.store.artifacts import read_outcome
     from tombola.tasks.metrics import resolution
 
@@ -95,7 +95,7 @@ def with_overlaps(table: Sequence[Row], plan: Plan, store: Store) -> list[Row]:
 
     Args:
         table: the rows of all cells of the plan, in their order.
-        plan: what was wanted.
+        plan: whose rows they are.
         store: with the masks.
     """
     from tombola.lab.store.artifacts import read_mask
@@ -143,8 +143,8 @@ def refuse_mixed_rows(table: Iterable[Row]) -> None:
             (each.name, each.key, each.numerics),
         ):
             if numerics is not None:
-                told = f"{what} on {each.target}, seed {each.seed} ({key[:12]})"
-                records.setdefault(key, (told, numerics))
+                run = f"{what} on {each.target}, seed {each.seed} ({key[:12]})"
+                records.setdefault(key, (run, numerics))
     for records in by_target.values():
         names, numerics_of_all = zip(*records.values(), strict=True) if records else ((), ())
         if any("digest" in each for each in numerics_of_all):  # a table has no more of them
@@ -153,7 +153,7 @@ def refuse_mixed_rows(table: Iterable[Row]) -> None:
 
 
 def texts_read(plan: Plan, store: Store) -> dict[str, dict[str, dict[str, Any]]]:
-    """Task -> split -> what was read of it, by a training that is done; see `InputCounts`."""
+    """Task -> split -> counts of its inputs, from a finished training; see `InputCounts`."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for cell in plan.cells:
         result = None if cell.target in found else store.read(cell.dense)
@@ -163,12 +163,12 @@ def texts_read(plan: Plan, store: Store) -> dict[str, dict[str, dict[str, Any]]]
 
 
 def groups(table: Iterable[Row]) -> list[dict[str, Any]]:
-    """The rows of all seeds together: mean and standard deviation, in points."""
-    return [together(mine) for mine in group(table)]
+    """One entry for each network, with mean and standard deviation over its seeds, in points."""
+    return [together(mine) for mine in by_network(table)]
 
 
-def together(mine: Group) -> dict[str, Any]:
-    """One network's rows, of which all but seed and scores are the same, as JSON has them."""
+def together(mine: NetworkRows) -> dict[str, Any]:
+    """Summary of one network's rows, as JSON has it."""
     plain = mine[0].to_json()
     scores = [each.score for each in mine if each.score is not None]
     changes = [each.difference for each in mine if each.difference is not None]

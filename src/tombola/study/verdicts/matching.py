@@ -1,275 +1,279 @@
-"""Is a subnetwork matching? Intervals against a margin that was fixed before the runs.
+"""What a plan's runs say about matching: of each network, and over sparsities and tasks."""
 
-A score is in percentage points (0 to 100) everywhere in this file, and so are differences,
-margins, intervals and standard deviations. A seed is one complete search, paired with the dense
-run of the same seed.
-"""
-
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import isfinite, sqrt
-from typing import TypeAlias
-
-import numpy as np
-from numpy.typing import NDArray
+from itertools import takewhile
+from typing import Any, TypeAlias
 
 from tombola.base.errors import SpecError
-from tombola.study.statistics.interval import FloatArray, ends, finite, paired
-from tombola.study.statistics.power import LEAST_DENSE_RUNS, seeds_needed
-from tombola.study.statistics.resolution import net_ends
-from tombola.study.verdicts.verdict import SEARCH, THIS_RUN, Status, Verdict
+from tombola.study.statistics.multiple_testing import holm, sign_flip
+from tombola.study.table.grouping import by_network
+from tombola.study.table.row import Row
+from tombola.study.table.table import refuse_mixed_rows
+from tombola.study.verdicts.comparison import ONE_SEED, Comparison
+from tombola.study.verdicts.dense_spread import DenseSpread, dense_spreads
+from tombola.study.verdicts.paired_t import (
+    highest_matching,
+    paired_t,
+    within_one_dense_sd,
+    within_one_pooled_sd,
+)
+from tombola.study.verdicts.published import published_difference
+from tombola.study.verdicts.universality import ERROR, Universality, p_matching, universality
+from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, FIXED_TICKET, SEARCH, Verdict
 
-__all__ = [
-    "ScoredExamples",
-    "bootstrap",
-    "highest_winning",
-    "margin",
-    "paired_t",
-    "within_one_dense_sd",
-    "within_one_pooled_sd",
-]
+__all__ = ["Family", "Matching", "NetworkVerdict", "OneRun", "matching"]
 
-IntArray: TypeAlias = NDArray[np.int64]
-Statistic: TypeAlias = Callable[[IntArray], float]
-
-RESAMPLES = 10_000
-
-
-def margin(
-    dense_score: float, trivial_score: float, *, point: float = 1.0, share: float = 0.05
-) -> float:
-    """The default margin: one point, or a share of what dense gains over the trivial baseline.
-
-    Args:
-        dense_score: of the whole network, in points.
-        trivial_score: of the majority class or its like, in points.
-        point: the least margin, in points.
-        share: fraction of the gain.
-
-    Returns: the larger of the two, in points.
-    """
-    finite("a score", [dense_score, trivial_score])
-    return max(point, share * (dense_score - trivial_score))
-
-
-def paired_t(
-    dense: Sequence[float],
-    ticket: Sequence[float],
-    *,
-    margin: float,
-    sparsity: Decimal | None,
-    resolution: float,
-    level: float = 0.90,
-    estimand: str = SEARCH,
-    dense_sd: float | None = None,
-) -> Verdict:
-    """The primary test: the paired-t interval of ticket minus dense, against the margin.
-
-    Args:
-        dense: score of the dense run of each seed, in points; two seeds or more.
-        ticket: score of the ticket of the same seeds, in the same order.
-        margin: how far below dense still counts as matching, in points.
-        sparsity: of the ticket.
-        resolution: what one test example is worth, in points. It bounds the spread from below:
-            equal differences on few examples are no certainty.
-        level: coverage of the interval.
-        estimand: SEARCH, or FIXED_TICKET for one ticket on fresh seeds.
-        dense_sd: standard deviation of ten or more dense runs, in points, from which an
-            undecided verdict says how many seeds would settle it. None: that of `dense`,
-            if these are ten or more, since that of fewer is too rough to plan with.
-
-    Returns: a verdict. Its `seeds_needed` is for 80 % power, and None where the runs already were
-        that many.
-    Raises: SpecError, for fewer than two seeds, unequal lengths, or a score that is no number.
-    """
-    _check(margin, level)
-    pairs = paired(dense, ticket, "seed", least=2)
-    seeds = pairs.shape[1]
-    mean, *interval = ends(pairs[1] - pairs[0], (1 - level) / 2, resolution=resolution)
-    status = _status((interval[0], interval[1]), margin)
-    if dense_sd is None and seeds >= LEAST_DENSE_RUNS:
-        dense_sd = _sd(pairs[0])
-    needed = None
-    if status == "undecided" and dense_sd is not None and margin > 0:
-        needed = seeds_needed(dense_sd, margin, level=level, resolution=resolution)
-    return Verdict(
-        status=status,
-        sparsity=sparsity,
-        difference=mean,
-        interval=(interval[0], interval[1]),
-        margin=margin,
-        level=level,
-        estimand=estimand,
-        seeds=seeds,
-        seeds_needed=needed if needed is not None and needed > seeds else None,
-    )
+OneRun: TypeAlias = Callable[[Row], Verdict]
+"""Gives the verdict on a single run, over its test examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoredExamples:
-    """What a bootstrap needs to know of the test examples of one run."""
+class NetworkVerdict:
+    """One network on one task at one sparsity, against dense."""
 
-    resolution: float
-    """What one example is worth, in points."""
-    examples: int
-    gains: FloatArray | None = None
-    """[examples] what the ticket earns more than dense on each, from -1 to 1; None for a metric
-    to which no single example adds anything, such as a correlation."""
-    clusters: IntArray | None = None
-    """[examples] a number for each; examples that share it are drawn together, as the questions
-    about one text are. None if each stands for itself."""
+    pair: Comparison
+    verdict: Verdict | None
+    """None where there is none, for the reason that `why` gives."""
+    why: str
+    p_value: float
+    """One-sided P value of "within the margin": the t test over seeds."""
+    adjusted_p_value: float
+    """The same by Holm, over the tasks of its family."""
+    sign_flip_p_value: float | None
+    """The exact sign-flip test's, where this number of seeds can reach the corrected level."""
+    within_dense_sd: bool | None
+    """Descriptive: the paper's rule, read literally."""
+    within_pooled_sd: bool | None
+    """Descriptive: the paper's rule, as its table must mean it."""
+
+    @property
+    def row(self) -> Row:
+        """The first seed's row; all seeds share everything but seed and scores."""
+        return self.pair.first[0]
+
+    @property
+    def reason(self) -> str | None:
+        """The premise that fails, so that nothing is decided; `why` has the details."""
+        if self.verdict is not None:
+            return self.verdict.reason
+        return self.why if self.pair.reason == ONE_SEED else self.pair.reason
+
+    def to_json(self) -> dict[str, Any]:
+        """The verdict, the P values and the keys of the runs."""
+        plain = self.row.to_json()
+        return {name: plain[name] for name in ("arm", "name", "source", "target", "sparsity")} | {
+            "seeds": [each.seed for each in self.pair.first],
+            "gaps": self.pair.gaps,
+            "status": "undecided" if self.verdict is None else self.verdict.status,
+            "reason": self.reason,
+            "verdict": None if self.verdict is None else self.verdict.to_json(),
+            "why": self.why,
+            "p_value": self.p_value,
+            "adjusted_p_value": self.adjusted_p_value,
+            "sign_flip_p_value": self.sign_flip_p_value,
+            "within_one_dense_sd": self.within_dense_sd,
+            "within_one_pooled_sd": self.within_pooled_sd,
+            "published": published_difference(self.pair),
+            "runs": self.pair.keys,
+        }
 
 
-def bootstrap(
-    dense: Statistic,
-    ticket: Statistic,
-    *,
-    test_set: ScoredExamples,
-    margin: float,
-    sparsity: Decimal | None,
-    generator: np.random.Generator,
-    level: float = 0.90,
-) -> Verdict:
-    """One seed, any metric: a paired percentile bootstrap over the test examples.
+@dataclass(frozen=True)
+class Family:
+    """The networks of one arm and one kind, on all their tasks."""
 
-    An end is at least as far as the examples won and lost would have it (`net_ends`): a bootstrap
-    sees no chance of what did not happen.
+    arm: str
+    name: str
+    source: str
+    """The task that transferred tickets come from; empty if each is its task's own."""
+    sparsities: tuple[Decimal, ...]
+    """The distinct sparsities: one, unless the plan gives each task its own."""
+    answer: Universality
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields."""
+        sparsities = [f"{each:f}" for each in self.sparsities]
+        return {**vars(self), "sparsities": sparsities, "answer": vars(self.answer)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matching:
+    """Verdicts on all networks of a plan, and on their families."""
+
+    judged: list[NetworkVerdict]
+    highest: list[tuple[NetworkVerdict, Decimal | None]]
+    """The first network of each search, and the highest sparsity up to which all match, if any."""
+    families: list[Family]
+    """Round by round: on which tasks, and whether on all of them, networks match."""
+    spreads: list[DenseSpread]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `tombola matching --json` writes it."""
+        return {
+            "networks": [each.to_json() for each in self.judged],
+            "highest_winning_sparsity": [
+                {name: getattr(first.row, name) for name in ("arm", "name", "source", "target")}
+                | {"sparsity": None if sparsity is None else f"{sparsity:f}"}
+                for first, sparsity in self.highest
+            ],
+            "every_task": [each.to_json() for each in self.families],
+            "dense": [vars(each) for each in self.spreads],
+        }
+
+
+def matching(table: Iterable[Row], one_run: OneRun | None = None) -> Matching:
+    """Verdicts on every pruned network of a plan.
 
     Args:
-        dense: int64 indices of test examples -> the dense network's score on them, in points; an
-            index may come several times.
-        ticket: the same for the ticket.
-        test_set: the examples.
-        margin: how far below dense still counts as matching, in points.
-        sparsity: of the ticket.
-        generator: draws the resamples.
-        level: coverage of the interval.
+        table: rows of the plan, done or not.
+        one_run: gives the verdict on a network with a single run; without it there is none.
 
-    Returns: a verdict about this run only.
-    Raises: SpecError, if the metric is undefined on the test split or on a resample of it.
+    Raises: SpecError, if runs on one task have different numerics.
     """
-    _check(margin, level)
-    members = _members(test_set)
-    if test_set.examples < 2:
-        raise SpecError(f"a bootstrap needs at least 2 test examples, got {test_set.examples}.")
-    whole = np.arange(test_set.examples)
-    difference = ticket(whole) - dense(whole)
-    resampled = np.empty(RESAMPLES)
-    for at in range(RESAMPLES):
-        drawn = generator.integers(len(members), size=len(members))
-        index = drawn if test_set.clusters is None else np.concatenate([members[n] for n in drawn])
-        resampled[at] = ticket(index) - dense(index)
-    if not isfinite(difference) or not np.isfinite(resampled).all():
-        raise SpecError(
-            "the metric is undefined on the test split or on a resample of it, as a correlation "
-            "is where all predictions are equal. Use more test examples or several seeds."
-        )
-    chance = (1 - level) / 2
-    low, high = np.quantile(resampled, [chance, 1 - chance])
-    least, most = _resolved(difference, test_set, members, chance)
-    interval = min(float(low), least), max(float(high), most)
-    return Verdict(
-        status=_status(interval, margin),
-        sparsity=sparsity,
-        difference=difference,
-        interval=interval,
-        margin=margin,
-        level=level,
-        estimand=THIS_RUN,
-        seeds=1,
+    table = list(table)
+    refuse_mixed_rows(table)
+    spread = {(each.plan, each.task): each for each in dense_spreads(table)}
+    searches = _searches(table)
+    judged: list[list[NetworkVerdict]] = [[] for _ in searches]
+    families = []
+    for source, places in _families(searches):
+        pairs = [searches[number][place] for number, place in places]
+        for (number, _), each in zip(places, _judged(pairs, spread, one_run), strict=True):
+            judged[number].append(each)
+        if len(pairs) > 1:
+            families.append(_family(pairs, source))
+    return Matching(
+        judged=[each for search in judged for each in search],
+        highest=[(search[0], _highest(search)) for search in judged],
+        families=families,
+        spreads=list(spread.values()),
     )
 
 
-def _members(test_set: ScoredExamples) -> list[IntArray]:
-    """The examples of each cluster, or each example alone."""
-    clusters = np.arange(test_set.examples) if test_set.clusters is None else test_set.clusters
-    order = np.argsort(clusters, kind="stable")
-    starts = np.flatnonzero(np.diff(clusters[order])) + 1
-    return np.split(order, starts)
+def _searches(table: Iterable[Row]) -> list[list[Comparison]]:
+    """Networks that differ in nothing but sparsity, lowest first, each against dense."""
+    found: dict[tuple[str, ...], list[Comparison]] = {}
+    pruned = (row for row in table if row.sparsity is not None and row.kind != "connectivity")
+    for rows in by_network(pruned):
+        row = rows[0]
+        search = (row.plan, row.arm, row.name, row.source, row.target)
+        found.setdefault(search, []).append(Comparison(rows))
+    return [sorted(search, key=lambda pair: pair.sparsity) for search in found.values()]
 
 
-def _resolved(
-    difference: float, test_set: ScoredExamples, members: Sequence[IntArray], chance: float
-) -> tuple[float, float]:
-    """The ends that the examples won and lost allow, around the difference, in points.
+def _families(searches: Sequence[Sequence[Comparison]]) -> list[tuple[str, list[tuple[int, int]]]]:
+    """The source of each family's tickets, and the search and place in it of each network.
 
-    Clusters count as many as equal ones would that tell as much (Kish's effective number): where
-    one text has nearly all questions, the others are no evidence.
+    The last networks of an arm's searches are one family, those before the last another, and so
+    on: the same sparsity on all tasks, unless the plan gives each task another. Lowest first.
     """
-    shares = np.array([len(mine) for mine in members]) / test_set.examples
-    units, scale = float(1 / np.sum(shares**2)), test_set.resolution * test_set.examples
-    if test_set.gains is None:
-        net = np.array([difference / scale * units])
+    firsts = [search[0].first[0] for search in searches]
+    moving = {(row.plan, row.arm) for row in firsts if row.moved}
+    found: dict[tuple[str, str, str, str, int], list[tuple[int, int]]] = {}
+    for number, (row, search) in enumerate(zip(firsts, searches, strict=True)):
+        source = row.source if (row.plan, row.arm) in moving else ""
+        for place in range(len(search)):
+            family = (row.plan, row.arm, row.name, source, place - len(search))
+            found.setdefault(family, []).append((number, place))
+    order = sorted(found, key=lambda family: family[-1])
+    return [(family[-2], found[family]) for family in order]
+
+
+def _judge(
+    pair: Comparison, sd: float | None, one_run: OneRun | None
+) -> tuple[Verdict | None, str]:
+    """The verdict on a network from its finished runs, or why there is none."""
+    if why := _unfinished(pair):
+        return None, why
+    if len(pair.first) > 1:
+        verdict = _over_seeds(pair, sd)
+    elif one_run is None:
+        return None, ONE_SEED
     else:
-        net = units * shares * [test_set.gains[mine].mean() for mine in members]
-    lost, won = float(-net[net < 0].sum()), float(net[net > 0].sum())
-    least, most = net_ends(lost, won, units, chance, chance)
-    centre = (won - lost) / units
-    return difference - scale * (centre - least), difference + scale * (most - centre)
+        try:
+            verdict = one_run(pair.first[0])
+        except SpecError as error:  # about this network alone; the others have their verdicts
+            return None, str(error).rstrip(".")
+    if pair.unlearned:
+        verdict = verdict.without_premise(DENSE_HAS_NOT_LEARNED, pair.unlearned)
+    return verdict, ""
 
 
-def within_one_dense_sd(dense: Sequence[float], ticket: Sequence[float]) -> bool:
-    """Descriptive, the paper's rule read literally: mean within one sd of dense runs.
-
-    It rewards noisy training: with five runs, a ticket truly a full standard deviation worse
-    passes about 46 % of the time.
-
-    Args:
-        dense: scores of two or more dense runs, in points.
-        ticket: scores of the ticket's runs, of the same seeds.
-    """
-    pairs = paired(dense, ticket, "seed", least=2)
-    return bool(np.mean(pairs[1]) >= np.mean(pairs[0]) - _sd(pairs[0]))
+def _unfinished(pair: Comparison) -> str:
+    """Which runs a verdict lacks; empty if it lacks none."""
+    for seed, what, key in pair.diverged:
+        return f"{what}, seed {seed} ({key[:12]}), diverged"
+    if not pair.seeds:
+        return "no seed is there yet"
+    if pair.gaps:  # looking at every step would be wrong more often than the level says
+        there = f"{len(pair.seeds)} of {len(pair.first)} seeds are there"
+        return f"{there}, and a verdict takes all of them"
+    return ""
 
 
-def within_one_pooled_sd(dense: Sequence[float], ticket: Sequence[float]) -> bool:
-    """Descriptive, the reading with which the paper's table agrees: one pooled sd.
+def _over_seeds(pair: Comparison, sd: float | None) -> Verdict:
+    one_mask = len({row.mask_key for row in pair.first}) == 1
+    dense, ticket = _scores(pair)
+    return paired_t(
+        dense,
+        ticket,
+        margin=pair.margin,
+        sparsity=pair.first[0].sparsity,
+        resolution=pair.resolution,
+        estimand=FIXED_TICKET if one_mask else SEARCH,
+        dense_sd=sd,
+    )
 
-    Args: as for within_one_dense_sd(); the pooled variance is the mean of the two.
-    """
-    pairs = paired(dense, ticket, "seed", least=2)
-    pooled = sqrt((_sd(pairs[0]) ** 2 + _sd(pairs[1]) ** 2) / 2)
-    return bool(np.mean(pairs[1]) >= np.mean(pairs[0]) - pooled)
+
+def _scores(pair: Comparison) -> tuple[list[float], list[float]]:
+    """Scores of dense and of the network, for the seeds that have both."""
+    both = [(r.dense, r.score) for r in pair.first if r.dense is not None and r.score is not None]
+    return [dense for dense, _ in both], [score for _, score in both]
 
 
-def highest_winning(verdicts: Sequence[Verdict]) -> Verdict | None:
-    """The sparsest matching ticket below which every tested one is matching too.
-
-    Fixed-sequence testing: each verdict at full level, stop at the first that is not matching or
-    undecided. A ticket matching above a failure does not count.
-
-    Args:
-        verdicts: of one task, from the lowest sparsity upward.
-
-    Returns: None, if the first one fails.
-    Raises: SpecError, if the sparsities do not rise.
-    """
-    sparsities = [verdict.sparsity for verdict in verdicts]
-    known = [sparsity for sparsity in sparsities if sparsity is not None]
-    if len(known) < len(sparsities) or any(b <= a for a, b in itertools.pairwise(known)):
-        raise SpecError(
-            "fixed-sequence testing takes one verdict per sparsity, lowest first, "
-            f"got sparsities {', '.join(map(str, sparsities))}."
+def _judged(
+    pairs: Sequence[Comparison],
+    spread: Mapping[tuple[str, str], DenseSpread],
+    one_run: OneRun | None,
+) -> Iterator[NetworkVerdict]:
+    """The verdicts on one family, with P values corrected for its size."""
+    p_values = [p_matching(pair) for pair in pairs]
+    for pair, p_value, adjusted in zip(pairs, p_values, holm(p_values), strict=True):
+        known = spread.get((pair.first[0].plan, pair.first[0].target))
+        verdict, why = _judge(pair, known.planning_sd if known else None, one_run)
+        dense, ticket = _scores(pair)
+        yield NetworkVerdict(
+            pair=pair,
+            verdict=verdict,
+            why=why,
+            p_value=p_value,
+            adjusted_p_value=adjusted,
+            sign_flip_p_value=_sign_flip(pair, len(pairs)),
+            within_dense_sd=within_one_dense_sd(dense, ticket) if pair.testable else None,
+            within_pooled_sd=within_one_pooled_sd(dense, ticket) if pair.testable else None,
         )
-    passed = list(itertools.takewhile(lambda verdict: verdict.status == "matching", verdicts))
-    return passed[-1] if passed else None
 
 
-def _status(interval: tuple[float, float], margin: float) -> Status:
-    """Where the interval lies; one that ends at the limit, or spans it, decides nothing."""
-    if interval[0] > -margin:
-        return "matching"
-    return "not matching" if interval[1] < -margin else "undecided"
+def _sign_flip(pair: Comparison, tests: int) -> float | None:
+    if not pair.testable:
+        return None
+    flipped = sign_flip(pair.differences, -pair.margin, level=ERROR, tests=tests)
+    if flipped is None:
+        return None
+    # equal differences are likelier than their signs say
+    return max(flipped, pair.p_resolved(-pair.margin))
 
 
-def _check(margin: float, level: float) -> None:
-    if not (isfinite(margin) and margin >= 0):
-        raise SpecError(f"margin is a number of points, 0 or more, got {margin}.")
-    if not 0 < level < 1:
-        raise SpecError(f"level is a fraction between 0 and 1, got {level}. For 90 % write 0.9.")
+def _highest(search: Sequence[NetworkVerdict]) -> Decimal | None:
+    """The highest matching sparsity below the first network that has no verdict."""
+    finished = takewhile(lambda each: each.verdict and not each.pair.gaps, search)
+    highest = highest_matching([each.verdict for each in finished if each.verdict])
+    return highest.sparsity if highest else None
 
 
-def _sd(scores: FloatArray) -> float:
-    return float(np.std(scores, ddof=1))
+def _family(pairs: Sequence[Comparison], source: str) -> Family:
+    row = pairs[0].first[0]
+    sparsities = sorted({pair.sparsity for pair in pairs})
+    return Family(row.arm, row.name, source, tuple(sparsities), universality(pairs))

@@ -1,43 +1,47 @@
-"""How tickets of one task fare on others: source x target, against dense and the task's own."""
+"""Tickets of each task on every other, against dense and against the target's own ticket."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from tombola.study.claims.published import published_difference
-from tombola.study.statistics.multiplicity import holm
+from tombola.study.statistics.multiple_testing import holm
+from tombola.study.table.grouping import NetworkRows, by_network
 from tombola.study.table.row import Row
 from tombola.study.table.table import refuse_mixed_rows
-from tombola.study.verdicts.comparisons import Comparison, Group, compare, group
-from tombola.study.verdicts.universal import ERROR, Everywhere, everywhere
+from tombola.study.verdicts.comparison import Comparison
+from tombola.study.verdicts.published import published_difference
+from tombola.study.verdicts.universality import ERROR, Universality, universality
 
-__all__ = ["Estimate", "Matrix", "Place", "Source", "transfer"]
+__all__ = ["MeanDifference", "TransferCell", "TransferMatrix", "TransferRow", "transfer_matrices"]
+
+OwnTickets: TypeAlias = Mapping[tuple[str, Decimal | None], NetworkRows]
+"""Task and sparsity -> the tickets that were found on that task."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Estimate:
+class MeanDifference:
     """A mean difference over seeds, in points."""
 
     mean: float | None
     """None as long as no seed is there."""
     interval: tuple[float, float] | None
-    """90 %; None for one seed, and as long as seeds are missing."""
+    """The 90 % interval; None for one seed, and as long as seeds are missing."""
     seeds: int
     gaps: tuple[int, ...]
-    """Seeds of the plan that are not there."""
+    """Seeds of the plan without a score."""
     diverged: tuple[int, ...] = ()
-    """Those of them that never will be."""
+    """Those of them whose run diverged."""
     reason: str | None = None
-    """Why nothing follows from it, if so."""
+    """The premise that fails, if one does, so that nothing follows."""
     published: float | None = None
     runs: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, pair: Comparison) -> "Estimate":
-        """From what there is of a comparison."""
+    def of(cls, pair: Comparison) -> "MeanDifference":
+        """The estimate from a comparison, finished or not."""
         there = pair.differences
         low_high = pair.ends(ERROR)[1:] if pair.complete else None
         return cls(
@@ -53,43 +57,44 @@ class Estimate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Tickets of a source on a target."""
+class TransferCell:
+    """Tickets of one source on one target."""
 
     target: str
-    minus_dense: Estimate
-    minus_same_task: Estimate | None
+    minus_dense: MeanDifference
+    minus_same_task: MeanDifference | None
     """Minus the target's own tickets of the same seeds; None on their own task, or without any."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
-    """A row of the matrix: tickets of one task, or one-shot pruning, on every target."""
+class TransferRow:
+    """Tickets of one task, or one-shot pruning, on every target."""
 
     source: str
     """A task, or one-shot."""
-    places: tuple[Place, ...]
+    places: tuple[TransferCell, ...]
     at_least_same_task: int
-    """Descriptive, as the paper counts: targets on which the mean is at least the own ticket's."""
+    """Descriptive, as the paper counts: targets on which the mean is at least that of
+    their own ticket."""
     shown_at_least_same_task: tuple[str, ...]
-    """Targets on which it is within the margin of the own ticket, all rightly by Holm."""
+    """Targets on which it is within the margin of their own ticket, by Holm."""
     compared: int
-    """Targets that have own tickets to compare with; its own task is none."""
-    universality: Everywhere
+    """Targets with own tickets to compare with; the source itself is not one of them."""
+    universality: Universality
     """Matching on every target of the matrix, its own task included."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matrix:
+class TransferMatrix:
     """The tickets of one arm at one sparsity."""
 
     arm: str
     sparsity: Decimal
-    sources: tuple[Source, ...]
+    sources: tuple[TransferRow, ...]
 
     @property
     def targets(self) -> list[str]:
-        """The columns."""
+        """The tasks of the columns."""
         return list(dict.fromkeys(each.target for row in self.sources for each in row.places))
 
     def to_json(self) -> dict[str, Any]:
@@ -105,18 +110,19 @@ class Matrix:
         }
 
 
-def _plain(place: Place) -> dict[str, Any]:
+def _plain(place: TransferCell) -> dict[str, Any]:
     return {
-        name: vars(value) if isinstance(value, Estimate) else value
+        name: vars(value) if isinstance(value, MeanDifference) else value
         for name, value in vars(place).items()
     }
 
 
-def transfer(table: Sequence[Row]) -> list[Matrix]:
+def transfer_matrices(table: Sequence[Row]) -> list[TransferMatrix]:
     """A matrix for each transfer arm and sparsity, with one-shot pruning at that sparsity.
 
-    The own tickets of a target are those of a plain search, which rewinds to the pre-trained
-    weights; they also stand on the diagonal where the transfer arm has no cell of its own.
+    The own tickets of a target are those of the default search variant, which rewinds to the
+    pre-trained weights; they also stand on the diagonal where the transfer arm has no
+    cell of its own.
 
     Args:
         table: rows of a plan, done or not.
@@ -124,15 +130,15 @@ def transfer(table: Sequence[Row]) -> list[Matrix]:
     Raises: SpecError, if runs on one task have different numerics.
     """
     refuse_mixed_rows(table)
-    by_plan: dict[str, list[Group]] = {}
-    for rows in group(row for row in table if row.sparsity is not None):
+    by_plan: dict[str, list[NetworkRows]] = {}
+    for rows in by_network(row for row in table if row.sparsity is not None):
         by_plan.setdefault(rows[0].plan, []).append(rows)
     return [matrix for networks in by_plan.values() for matrix in _matrices(networks)]
 
 
-def _matrices(networks: Sequence[Group]) -> list[Matrix]:
-    """Those of one plan."""
-    own = {
+def _matrices(networks: Sequence[NetworkRows]) -> list[TransferMatrix]:
+    """The matrices of one plan."""
+    own_tickets = {
         (rows[0].target, rows[0].sparsity): rows
         for rows in reversed(networks)
         if rows[0].kind == "imp" and not rows[0].variant
@@ -140,51 +146,57 @@ def _matrices(networks: Sequence[Group]) -> list[Matrix]:
     arms = dict.fromkeys(
         (rows[0].arm, rows[0].sparsity) for rows in networks if rows[0].kind == "transfer"
     )
-    return [_matrix(arm, sparsity, networks, own) for arm, sparsity in arms if sparsity is not None]
+    return [
+        _matrix(arm, sparsity, networks, own_tickets)
+        for arm, sparsity in arms
+        if sparsity is not None
+    ]
 
 
 def _matrix(
     arm: str,
     sparsity: Decimal,
-    networks: Sequence[Group],
-    own: dict[tuple[str, Decimal | None], Group],
-) -> Matrix:
-    rows_of: dict[str, dict[str, Group]] = {}
+    networks: Sequence[NetworkRows],
+    own_tickets: OwnTickets,
+) -> TransferMatrix:
+    rows_of: dict[str, dict[str, NetworkRows]] = {}
     for rows in networks:
         row = rows[0]
         if row.sparsity == sparsity and (row.arm == arm or row.kind == "one-shot") and not row.of:
             rows_of.setdefault(row.source or row.kind, {})[row.target] = rows
     targets = {target for found in rows_of.values() for target in found}
     for source, found in rows_of.items():
-        if source in targets and (source, sparsity) in own:
-            found.setdefault(source, own[source, sparsity])
+        if source in targets and (source, sparsity) in own_tickets:
+            found.setdefault(source, own_tickets[source, sparsity])
     order = list(dict.fromkeys(rows[0].target for rows in networks))
-    return Matrix(
+    return TransferMatrix(
         arm=arm,
         sparsity=sparsity,
         sources=tuple(
-            _source(source, [found[target] for target in order if target in found], own)
+            _source(source, [found[target] for target in order if target in found], own_tickets)
             for source, found in sorted(rows_of.items(), key=lambda each: each[0] == "one-shot")
         ),
     )
 
 
-def _source(
-    source: str, networks: Sequence[Group], own: dict[tuple[str, Decimal | None], Group]
-) -> Source:
+def _source(source: str, networks: Sequence[NetworkRows], own_tickets: OwnTickets) -> TransferRow:
     against_own = {}
     for rows in networks:
-        theirs = own.get((rows[0].target, rows[0].sparsity))
-        if theirs and source != rows[0].target and (pair := compare(rows, theirs)).first:
+        theirs = own_tickets.get((rows[0].target, rows[0].sparsity))
+        if (
+            theirs
+            and source != rows[0].target
+            and (pair := Comparison.on_shared_seeds(rows, theirs)).first
+        ):
             against_own[rows[0].target] = pair
     p_values = holm([pair.p_value(-pair.margin, above=True) for pair in against_own.values()])
-    return Source(
+    return TransferRow(
         source=source,
         places=tuple(
-            Place(
+            TransferCell(
                 target=rows[0].target,
-                minus_dense=Estimate.of(Comparison(rows)),
-                minus_same_task=Estimate.of(against_own[rows[0].target])
+                minus_dense=MeanDifference.of(Comparison(rows)),
+                minus_same_task=MeanDifference.of(against_own[rows[0].target])
                 if rows[0].target in against_own
                 else None,
             )
@@ -198,5 +210,5 @@ def _source(
             target for target, p in zip(against_own, p_values, strict=True) if p < ERROR
         ),
         compared=len(against_own),
-        universality=everywhere([Comparison(rows) for rows in networks]),
+        universality=universality([Comparison(rows) for rows in networks]),
     )

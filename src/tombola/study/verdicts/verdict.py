@@ -1,11 +1,13 @@
-"""What is said of a ticket, and in which words; scores and differences are in points."""
+"""The verdict on one ticket, as numbers and as a sentence; scores and differences in points."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from math import isfinite
 from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
+from tombola.base.errors import SpecError
 from tombola.base.rounding import decimals, interval, percent, points
 
 __all__ = [
@@ -15,8 +17,10 @@ __all__ = [
     "THIS_RUN",
     "Status",
     "Verdict",
+    "check_margin",
     "hardly_learned",
     "not_learned",
+    "status_of",
 ]
 
 Status: TypeAlias = Literal["matching", "not matching", "undecided"]
@@ -32,7 +36,7 @@ COUNTS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What the scores say about one ticket, and about what they say it."""
+    """Whether one ticket matches dense, and the estimate that this rests on."""
 
     status: Status
     """Matching, not matching, or undecided."""
@@ -63,18 +67,18 @@ class Verdict:
     """Seeds that would settle an undecided one at 80 % power, if the spread of dense is known."""
 
     reason: str | None = None
-    """Why nothing is decided, where a premise of the comparison fails: DENSE_HAS_NOT_LEARNED, for
-    example. None where the interval decides, or doesn't."""
+    """The premise that fails, such as DENSE_HAS_NOT_LEARNED, so that nothing is decided; None where
+    the interval alone decides, or doesn't."""
 
     detail: str = ""
-    """What the reason rests on, for the sentence."""
+    """The numbers behind the reason, for the sentence."""
 
     def without_premise(self, reason: str, detail: str = "") -> "Verdict":
-        """The same numbers, which decide nothing for that reason."""
+        """The same numbers, undecided for that reason."""
         return replace(self, status="undecided", seeds_needed=None, reason=reason, detail=detail)
 
     def sentence(self) -> str:
-        """One plain line that claims what the data can bear and no more."""
+        """One line that claims what the data support and no more."""
         at = "" if self.sparsity is None else f" at {percent(self.sparsity)}"
         head = f"{'this run only: ' if self.estimand == THIS_RUN else ''}{self.status}{at}"
         if self.reason is not None:
@@ -130,6 +134,24 @@ class Verdict:
         return reach
 
 
+def status_of(interval: tuple[float, float], margin: float) -> Status:
+    """Where the interval lies; one that ends at the limit, or spans it, decides nothing."""
+    if interval[0] > -margin:
+        return "matching"
+    return "not matching" if interval[1] < -margin else "undecided"
+
+
+def check_margin(margin: float, level: float) -> None:
+    """Refuse a margin or a level of confidence that makes no sense.
+
+    Raises: SpecError, naming the one.
+    """
+    if not (isfinite(margin) and margin >= 0):
+        raise SpecError(f"margin is a number of points, 0 or more, got {margin}.")
+    if not 0 < level < 1:
+        raise SpecError(f"level is a fraction between 0 and 1, got {level}. For 90 % write 0.9.")
+
+
 def not_learned(dense: Sequence[float], constant: float, margin: float) -> str:
     """Why dense counts as not having learned the task; empty if it has.
 
@@ -148,7 +170,7 @@ LONGER = "Train longer, or with another learning rate."
 
 
 def hardly_learned(worst: float, constant: float, margin: float, advice: str = LONGER) -> str:
-    """What is said of a dense run that gains no more than the margin; empty if all gain more.
+    """A note on a dense run that gains no more than the margin; empty if all gain more.
 
     Args:
         worst: the lowest score of the dense network, in points.

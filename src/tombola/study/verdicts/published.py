@@ -1,4 +1,4 @@
-"""What Chen et al. 2020 report, beside which measured differences can stand; in points."""
+"""Scores that Chen et al. 2020 report, to compare measured differences with; in points."""
 
 import csv
 from decimal import Decimal
@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from tombola.study.table.row import Row
-from tombola.study.verdicts.comparisons import Comparison
+from tombola.study.verdicts.comparison import Comparison
 from tombola.tasks.task import SUITE
 
 __all__ = ["FIGURE_2_SPARSITY", "figure2", "published_difference", "table2"]
@@ -42,7 +42,7 @@ def _read(name: str) -> list[dict[str, str]]:
 def published_difference(pair: Comparison) -> float | None:
     """The same difference in the paper, if it has both networks on this task.
 
-    A task whose texts the package carries is none of the paper's, whatever its name.
+    The embedded tasks are not those of the paper, whatever their names.
     """
     first, second = pair.first[0], pair.second[0] if pair.second else None
     if (SUITE / first.target).is_dir():
@@ -55,7 +55,7 @@ def published_difference(pair: Comparison) -> float | None:
 
 
 def _in_table2(row: Row) -> float | None:
-    """Minus dense, in Table 2."""
+    """Difference from dense in Table 2."""
     there = table2().get(row.target)
     if there is None or row.sparsity is None or row.moved or row.variant:
         return None
@@ -65,7 +65,7 @@ def _in_table2(row: Row) -> float | None:
 
 
 def _in_figure2(row: Row) -> float | None:
-    """Minus dense, in Figure 2."""
+    """Difference from dense in Figure 2."""
     if row.sparsity != FIGURE_2_SPARSITY or row.variant:
         return None
     if row.kind not in ("imp", "transfer", "one-shot"):

@@ -1,4 +1,4 @@
-"""Does one thing rise with another? Kendall's rank correlation over a few tasks."""
+"""Kendall's rank correlation over a few tasks: whether a quantity rises with another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Correlation:
-    """How strongly, and how surely."""
+    """A rank correlation with its interval over seeds and its P values over tasks."""
 
     interval: tuple[float, float, float]
     """Mean over seeds of Kendall's tau, and its lower and upper end over seeds, for these tasks."""

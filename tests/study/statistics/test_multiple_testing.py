@@ -11,8 +11,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from tombola.study.statistics.interval import ends, p_above, p_below, p_resolved
-from tombola.study.statistics.multiplicity import at_least, holm, sign_flip, sign_flip_seeds
-from tombola.study.statistics.trend import kendall
+from tombola.study.statistics.multiple_testing import at_least, holm, sign_flip, sign_flip_seeds
+from tombola.study.statistics.rank_correlation import kendall
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 

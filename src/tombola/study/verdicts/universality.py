@@ -1,29 +1,29 @@
-"""Does one kind of network match on every task? And on which?"""
+"""Whether one kind of network matches on every task, and on which."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tombola.study.statistics.multiplicity import at_least, holm
-from tombola.study.verdicts.comparisons import Comparison, first_reason
+from tombola.study.statistics.multiple_testing import at_least, holm
+from tombola.study.verdicts.comparison import Comparison, first_reason
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, Status
 
-__all__ = ["ERROR", "Everywhere", "everywhere", "p_matching"]
+__all__ = ["ERROR", "Universality", "p_matching", "universality"]
 
 ERROR = 0.05
 """One-sided error of each test: the 90 % interval has as much beyond either end."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Everywhere:
-    """The answer for some tasks."""
+class Universality:
+    """Whether networks match on every one of some tasks."""
 
     status: Status
-    """Of "on every task"."""
+    """The status of "matching on every task"."""
     reason: str | None
-    """The premise that some task lacks, where it is undecided."""
+    """The premise that fails on some task, where it is undecided."""
     tasks: int
     matching: tuple[str, ...]
-    """The tasks on which it matches, all of them rightly at the level, by Holm."""
+    """The tasks on which it matches, by Holm: with the chance of one or more errors bounded."""
     unfinished: tuple[str, ...]
     """The tasks of which seeds are missing, or on which there is one seed only."""
     diverged: tuple[str, ...]
@@ -31,21 +31,21 @@ class Everywhere:
     unlearned: tuple[str, ...]
     """The tasks that dense has not learned, on which nothing follows from a difference."""
     p_value: float
-    """Of "on every task"."""
+    """The P value of "matching on every task"."""
 
     def sentence(self) -> str:
-        """One plain line."""
-        told = f"{self.status} on every one of {self.tasks} tasks"
+        """One line for a terminal."""
+        text = f"{self.status} on every one of {self.tasks} tasks"
         if self.status == "not matching":
-            told = f"not matching on some of {self.tasks} tasks"
+            text = f"not matching on some of {self.tasks} tasks"
         which = f"; on these by Holm: {', '.join(self.matching) or 'none'}"
         gaps = f"; unfinished: {', '.join(self.unfinished)}" * bool(self.unfinished)
         gaps += f"; diverged: {', '.join(self.diverged)}" * bool(self.diverged)
         flat = f"; {DENSE_HAS_NOT_LEARNED}: {', '.join(self.unlearned)}" * bool(self.unlearned)
-        return f"{told}{which}{gaps}{flat}"
+        return f"{text}{which}{gaps}{flat}"
 
 
-def everywhere(pairs: Sequence[Comparison]) -> Everywhere:
+def universality(pairs: Sequence[Comparison]) -> Universality:
     """An intersection-union test: each task at the full level, uncorrected.
 
     The opposite, that it fails to match on some task, is Bonferroni's. A task that is unfinished,
@@ -64,7 +64,7 @@ def everywhere(pairs: Sequence[Comparison]) -> Everywhere:
         status = "not matching"
     tasks = [pair.first[0].target for pair in pairs]
     adjusted = holm(within)
-    return Everywhere(
+    return Universality(
         status=status,
         reason=first_reason(pairs) if status == "undecided" else None,
         tasks=len(pairs),
@@ -79,5 +79,5 @@ def everywhere(pairs: Sequence[Comparison]) -> Everywhere:
 
 
 def p_matching(pair: Comparison) -> float:
-    """Small, if the true difference is above minus the margin; 1.0 where nothing follows."""
+    """P value of "the true difference is above minus the margin"; 1.0 where nothing follows."""
     return pair.p_value(-pair.margin, above=True)

@@ -1,4 +1,4 @@
-"""How much the dense runs of a task scatter, and how many seeds a verdict needs for that."""
+"""How much the dense runs of a task vary, and how many seeds a verdict needs because of it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from tombola.study.statistics.power import LEAST_DENSE_RUNS, seeds_needed
 from tombola.study.table.row import Row
 from tombola.study.verdicts.verdict import hardly_learned
 
-__all__ = ["Spread", "spreads"]
+__all__ = ["DenseSpread", "dense_spreads"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spread:
+class DenseSpread:
     """The dense runs of a task in a plan, in points."""
 
     plan: str
     task: str
     runs: int
-    """Different seeds that a plan has trained."""
+    """Number of seeds that a plan has trained."""
     mean: float
     sd: float | None
     """None for one run."""
@@ -35,7 +35,7 @@ class Spread:
         return self.sd if self.runs >= LEAST_DENSE_RUNS else None
 
 
-def spreads(table: Iterable[Row]) -> list[Spread]:
+def dense_spreads(table: Iterable[Row]) -> list[DenseSpread]:
     """One for each task of a plan with a dense run, from every seed that the plan has of it."""
     scores: dict[tuple[str, str], dict[str, float]] = {}
     of_task: dict[tuple[str, str], Row] = {}
@@ -46,13 +46,13 @@ def spreads(table: Iterable[Row]) -> list[Spread]:
     return [_spread(of_task[task], list(found.values())) for task, found in scores.items()]
 
 
-def _spread(row: Row, scores: list[float]) -> Spread:
+def _spread(row: Row, scores: list[float]) -> DenseSpread:
     margin, trivial = row.margin, row.trivial
     sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
     needed = None
     if sd is not None and len(scores) >= LEAST_DENSE_RUNS and margin > 0 and row.resolution:
         needed = seeds_needed(sd, margin, resolution=row.resolution)
-    return Spread(
+    return DenseSpread(
         plan=row.plan,
         task=row.target,
         runs=len(scores),

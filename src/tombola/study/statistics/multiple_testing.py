@@ -1,4 +1,4 @@
-"""Several tests at once: how many of them hold, and which."""
+"""Several tests at once: how many of them hold, and which, with their error bounded."""
 
 from collections.abc import Sequence
 from math import ceil, log2
@@ -14,7 +14,7 @@ MOST_SIGN_FLIP_SEEDS = 16
 
 
 def at_least(p_values: Sequence[float], count: int) -> float:
-    """P value of "at least so many of these hold", whatever the tests have in common.
+    """P value of "at least `count` of these hold", however the tests depend on each other.
 
     "All of them" is the intersection-union test, the largest P value uncorrected; "one of them"
     is Bonferroni's.

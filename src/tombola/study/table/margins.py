@@ -6,17 +6,17 @@ from typing import Any
 
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.plan import Plan
-from tombola.study.verdicts.matching import margin
+from tombola.study.statistics.interval import refuse_not_finite
 from tombola.tasks.task import Task
 
-__all__ = ["NAMED", "TICKET", "Margin", "margin_of", "margins"]
+__all__ = ["NAMED", "TICKET", "Margin", "margin_of", "margin_rule", "margins"]
 
 NAMED, TICKET, RULE, LEAST, DIVERGED = "named", "ticket", "rule", "least", "diverged"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Margin:
-    """How far below dense still counts as matching, and why so far."""
+    """How far below dense still counts as matching, and where that number comes from."""
 
     points: float
     origin: str
@@ -35,7 +35,7 @@ class Margin:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of a margin that nobody named."""
+        """How the margin was chosen, where neither the task nor the user names one."""
         if self.origin == RULE:
             return [
                 f"the margin of {self.points:.2f} points is the larger of 1 and 5 % of what dense "
@@ -51,6 +51,23 @@ class Margin:
         return []
 
 
+def margin_rule(
+    dense_score: float, trivial_score: float, *, point: float = 1.0, share: float = 0.05
+) -> float:
+    """The default margin: one point, or a share of what dense gains over the trivial baseline.
+
+    Args:
+        dense_score: of the whole network, in points.
+        trivial_score: of the majority class or another constant answer, in points.
+        point: the least margin, in points.
+        share: fraction of the gain.
+
+    Returns: the larger of the two, in points.
+    """
+    refuse_not_finite("a score", [dense_score, trivial_score])
+    return max(point, share * (dense_score - trivial_score))
+
+
 def margin_of(task: Task, scored: Result | None, *, tried: bool = False) -> Margin:
     """The margin of a task.
 
@@ -59,7 +76,7 @@ def margin_of(task: Task, scored: Result | None, *, tried: bool = False) -> Marg
         scored: what the first seed's dense network scores on dev; None if there is none.
         tried: whether there is a dev split, so that without a score the network has diverged.
 
-    Source: the rule of `matching.margin`.
+    Source: the rule of `margin_rule`.
     """
     if not task.by_rule:
         return Margin(points=task.margin, origin=NAMED)
@@ -67,7 +84,7 @@ def margin_of(task: Task, scored: Result | None, *, tried: bool = False) -> Marg
         return Margin(points=task.margin, origin=DIVERGED if tried else LEAST)
     dense, trivial = scored.facts["score"], scored.facts["trivial"]
     return Margin(
-        points=margin(dense, trivial),
+        points=margin_rule(dense, trivial),
         origin=RULE,
         dense=dense,
         trivial=trivial,

@@ -1,0 +1,60 @@
+"""What the rows of a plan lack to decide a part of a claim."""
+
+from collections.abc import Iterable, Sequence
+
+from tombola.study.claims.claim import Decision, PartResult
+from tombola.study.claims.rules import ClaimPart, Trend
+from tombola.study.table.row import Row
+from tombola.study.verdicts.comparison import Comparison, first_reason
+from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED
+
+__all__ = ["gaps", "no_comparison", "reason_of", "run_keys"]
+
+
+def gaps(pairs: Iterable[Comparison]) -> list[str]:
+    """Each comparison that can't be tested, and why."""
+    found = ((pair, _gap(pair)) for pair in pairs)
+    return [f"{pair.about()}: {gap}" for pair, gap in found if gap]
+
+
+def _gap(pair: Comparison) -> str:
+    if pair.diverged:
+        runs = ", ".join(f"{what}, seed {seed}" for seed, what, _ in pair.diverged)
+        return f"diverged: {runs}"
+    if pair.gaps:
+        return f"seed{'s' * (len(pair.gaps) > 1)} {', '.join(map(str, pair.gaps))}"
+    if len(pair.first) < 2:
+        return "a second seed"
+    return f"{DENSE_HAS_NOT_LEARNED}: {pair.unlearned}" if pair.unlearned else ""
+
+
+def reason_of(status: Decision, pairs: Iterable[Comparison], missing: Sequence[str]) -> str | None:
+    """Why a part is undecided, if not for its interval."""
+    if status != "undecided":
+        return None
+    return first_reason(pairs) or next(iter(missing), None)
+
+
+def no_comparison(rule: ClaimPart | Trend, table: Sequence[Row], unit: str) -> PartResult:
+    """The result for a part of which the plan has no rows."""
+    absent = [
+        f"the plan has no {networks}{rule.span}"
+        for networks in (rule.first, rule.minus)
+        if networks.kinds != ("dense",) and not any(map(networks.admits, table))
+    ]
+    missing = absent or [f"the plan has no {rule.first} to compare with {rule.minus}{rule.span}"]
+    return PartResult(
+        says=rule.says,
+        status="undecided",
+        reason=missing[0],
+        effect=None,
+        interval=None,
+        bound=0.0,
+        unit=unit,
+        missing=tuple(missing),
+    )
+
+
+def run_keys(pairs: Iterable[Comparison]) -> tuple[str, ...]:
+    """Keys of all runs of some comparisons, each once."""
+    return tuple(dict.fromkeys(key for pair in pairs for key in pair.keys))

@@ -1,0 +1,58 @@
+"""Counts of the inputs that were read, and the notes that a reader of the scores needs."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tombola.plan.job import Subject
+from tombola.study.results.trainings import Trainings
+from tombola.study.verdicts.verdict import LONGER, hardly_learned
+from tombola.tasks.input_counts import InputCounts, SplitCounts
+from tombola.tasks.task import Task
+
+__all__ = ["SAME_MASK", "counts_by_split", "learning_notes", "same_mask_notes"]
+
+UNKNOWN = "Longer training is no help where so many tokens are unknown."
+
+SAME_MASK = 0.95
+"""Jaccard index of dead weights from which IMP's mask is called nearly that of one-shot pruning."""
+
+
+def counts_by_split(subject: Subject, facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Split -> counts of its rows, and of its inputs as the training with these facts read them."""
+    inputs = facts.get("inputs", {})
+    known = {**{split: SplitCounts() for split in inputs}, **subject.counts}
+    return {
+        split: replace(counts, inputs=_inputs(inputs.get(split))).to_json()
+        for split, counts in known.items()
+    }
+
+
+def _inputs(counted: Mapping[str, Any] | None) -> InputCounts | None:
+    return None if counted is None else InputCounts(**counted)
+
+
+def learning_notes(
+    task: Task, dense: Trainings, counts: Mapping[str, Mapping[str, Any]]
+) -> list[str]:
+    """Notes on inputs that were cut or unknown, and on a dense network that hardly learned."""
+    inputs = {split: _inputs(each["inputs"]) for split, each in counts.items()}
+    remarks = [note for split, each in inputs.items() if each for note in each.remarks(split)]
+    if dense.diverged:
+        return remarks
+    worst = min(run.facts["score"] for run in dense.done)
+    advice = UNKNOWN if any(each and each.much_unknown for each in inputs.values()) else LONGER
+    unlearned = hardly_learned(worst, dense.done[0].facts["trivial"], task.margin, advice)
+    return [unlearned, *remarks] if unlearned else remarks
+
+
+def same_mask_notes(facts: Mapping[str, Any], jaccard: float | None) -> list[str]:
+    """A note where IMP's mask is nearly that of one-shot pruning."""
+    if jaccard is None or jaccard < SAME_MASK:
+        return []
+    return [
+        "IMP's mask is nearly that of one-shot pruning: the learning rates sum to "
+        f"{facts['summed_learning_rate']:.3g}, and the two masks' dead weights have a "
+        f"Jaccard index of {jaccard:.3f}. Only the score of the control one-shot tells what "
+        "the search was worth; a longer or faster recipe would move the weights further."
+    ]

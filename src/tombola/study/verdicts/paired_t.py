@@ -1,0 +1,124 @@
+"""Verdicts on one ticket over several seeds: the paired-t interval against a margin.
+
+A score is in percentage points (0 to 100) everywhere in this file, and so are differences,
+margins, intervals and standard deviations. A seed is one complete search, paired with the dense
+run of the same seed.
+"""
+
+import itertools
+from collections.abc import Sequence
+from decimal import Decimal
+from math import sqrt
+
+import numpy as np
+
+from tombola.base.errors import SpecError
+from tombola.study.statistics.interval import FloatArray, ends, paired_scores
+from tombola.study.statistics.power import LEAST_DENSE_RUNS, seeds_needed
+from tombola.study.verdicts.verdict import SEARCH, Verdict, check_margin, status_of
+
+__all__ = ["highest_matching", "paired_t", "within_one_dense_sd", "within_one_pooled_sd"]
+
+
+def paired_t(
+    dense: Sequence[float],
+    ticket: Sequence[float],
+    *,
+    margin: float,
+    sparsity: Decimal | None,
+    resolution: float,
+    level: float = 0.90,
+    estimand: str = SEARCH,
+    dense_sd: float | None = None,
+) -> Verdict:
+    """The primary test: the paired-t interval of ticket minus dense, against the margin.
+
+    Args:
+        dense: score of the dense run of each seed, in points; two seeds or more.
+        ticket: score of the ticket of the same seeds, in the same order.
+        margin: how far below dense still counts as matching, in points.
+        sparsity: of the ticket.
+        resolution: what one test example is worth, in points. It bounds the spread from below:
+            equal differences on few examples are no certainty.
+        level: coverage of the interval.
+        estimand: SEARCH, or FIXED_TICKET for one ticket on fresh seeds.
+        dense_sd: standard deviation of ten or more dense runs, in points, from which an
+            undecided verdict says how many seeds would settle it. None: that of `dense`,
+            if these are ten or more, since that of fewer is too rough to plan with.
+
+    Returns: a verdict. Its `seeds_needed` is for 80 % power, and None where the runs already were
+        that many.
+    Raises: SpecError, for fewer than two seeds, unequal lengths, or a score that is not finite.
+    """
+    check_margin(margin, level)
+    pairs = paired_scores(dense, ticket)
+    seeds = pairs.shape[1]
+    mean, low, high = ends(pairs[1] - pairs[0], (1 - level) / 2, resolution=resolution)
+    status = status_of((low, high), margin)
+    if dense_sd is None and seeds >= LEAST_DENSE_RUNS:
+        dense_sd = _sd(pairs[0])
+    needed = 0
+    if status == "undecided" and dense_sd is not None and margin > 0:
+        needed = seeds_needed(dense_sd, margin, level=level, resolution=resolution)
+    return Verdict(
+        status=status,
+        sparsity=sparsity,
+        difference=mean,
+        interval=(low, high),
+        margin=margin,
+        level=level,
+        estimand=estimand,
+        seeds=seeds,
+        seeds_needed=needed if needed > seeds else None,
+    )
+
+
+def highest_matching(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The sparsest matching ticket below which every tested one is matching too.
+
+    Fixed-sequence testing: each verdict at full level, stop at the first that is not matching or
+    undecided. A ticket matching above a failure does not count.
+
+    Args:
+        verdicts: of one task, from the lowest sparsity upward.
+
+    Returns: None, if the first one fails.
+    Raises: SpecError, if the sparsities do not rise.
+    """
+    sparsities = [verdict.sparsity for verdict in verdicts]
+    known = [sparsity for sparsity in sparsities if sparsity is not None]
+    if len(known) < len(sparsities) or any(b <= a for a, b in itertools.pairwise(known)):
+        raise SpecError(
+            "fixed-sequence testing takes one verdict per sparsity, lowest first, "
+            f"got sparsities {', '.join(map(str, sparsities))}."
+        )
+    passed = list(itertools.takewhile(lambda verdict: verdict.status == "matching", verdicts))
+    return passed[-1] if passed else None
+
+
+def within_one_dense_sd(dense: Sequence[float], ticket: Sequence[float]) -> bool:
+    """Descriptive, the paper's rule read literally: mean within one sd of dense runs.
+
+    It rewards noisy training: with five runs, a ticket truly a full standard deviation worse
+    passes about 46 % of the time.
+
+    Args:
+        dense: scores of two or more dense runs, in points.
+        ticket: scores of the ticket's runs, of the same seeds.
+    """
+    pairs = paired_scores(dense, ticket)
+    return bool(np.mean(pairs[1]) >= np.mean(pairs[0]) - _sd(pairs[0]))
+
+
+def within_one_pooled_sd(dense: Sequence[float], ticket: Sequence[float]) -> bool:
+    """Descriptive, the reading with which the paper's table agrees: one pooled sd.
+
+    Args: as for within_one_dense_sd(); the pooled variance is the mean of the two.
+    """
+    pairs = paired_scores(dense, ticket)
+    pooled = sqrt((_sd(pairs[0]) ** 2 + _sd(pairs[1]) ** 2) / 2)
+    return bool(np.mean(pairs[1]) >= np.mean(pairs[0]) - pooled)
+
+
+def _sd(scores: FloatArray) -> float:
+    return float(np.std(scores, ddof=1))

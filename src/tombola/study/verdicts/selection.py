@@ -1,0 +1,118 @@
+"""Which networks of a plan are compared: by what they are, and at which sparsities."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from tombola.base.rounding import percent
+from tombola.study.table.grouping import by_network
+from tombola.study.table.row import Row
+from tombola.study.verdicts.comparison import Comparison
+
+__all__ = ["NetworkFilter", "SparsityRange", "comparisons"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkFilter:
+    """Networks by what they are, never by the name of an arm."""
+
+    kinds: tuple[str, ...]
+    """dense, imp, one-shot, transfer, evaluate, or a control."""
+    variant: tuple[str, ...] = ()
+    """The search variant: exactly these options."""
+    sources: tuple[str, ...] = ()
+    """Tickets of these tasks only; empty for all."""
+    without_sources: tuple[str, ...] = ()
+    """No tickets of these tasks."""
+    moved: bool = False
+    """Only tickets that are used on another task than the one they were found on."""
+
+    def admits(self, row: Row) -> bool:
+        """Whether a row belongs to one of these networks."""
+        return (
+            row.kind in self.kinds
+            and row.variant == self.variant
+            and (not self.sources or row.source in self.sources)
+            and row.source not in self.without_sources
+            and (row.moved or not self.moved)
+        )
+
+    def __str__(self) -> str:
+        """A description such as "imp or transfer of mlm with rewind"."""
+        text = " or ".join(self.kinds)
+        if self.sources:
+            text += f" of {' or '.join(self.sources)}"
+        if self.without_sources:
+            text += f" of tasks other than {' and '.join(self.without_sources)}"
+        return text + f" with {' and '.join(self.variant)}" * bool(self.variant)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsityRange:
+    """Sparsities from one to another: all of them, or the lowest or highest that a plan has."""
+
+    least: Decimal = Decimal(0)
+    most: Decimal = Decimal(1)
+    take: str = "all"
+    """all, lowest or highest."""
+
+    def select(self, sparsities: Iterable[Decimal]) -> set[Decimal]:
+        """Those of some sparsities that are in the range."""
+        inside = {each for each in sparsities if self.least <= each <= self.most}
+        if not inside or self.take == "all":
+            return inside
+        return {min(inside) if self.take == "lowest" else max(inside)}
+
+    def __str__(self) -> str:
+        """In percent, such as " at 70 %"; empty for all sparsities."""
+        if self.least == self.most:
+            return f" at {percent(self.least)}"
+        inside = self.least > 0 or self.most < 1
+        return f" from {percent(self.least)} to {percent(self.most)}" if inside else ""
+
+
+def comparisons(
+    table: Sequence[Row], first: NetworkFilter, minus: NetworkFilter, span: SparsityRange
+) -> list[Comparison]:
+    """Every network of one kind with every one of another, on the same task and sparsity.
+
+    Networks of one plan are compared, and a control with the tickets of its own arm only. Two
+    comparisons of the same runs count once, whatever arms they come from.
+    """
+    firsts = by_network(filter(first.admits, table))
+    if minus.kinds == ("dense",):
+        pairs = [Comparison(mine) for mine in firsts]
+    else:
+        seconds = by_network(filter(minus.admits, table))
+        pairs = [
+            Comparison.on_shared_seeds(a, b)
+            for a in firsts
+            for b in seconds
+            if _comparable(a[0], b[0])
+        ]
+    wanted: dict[Any, list[Comparison]] = {}
+    for pair in pairs:
+        if pair.first:
+            wanted.setdefault(_networks(pair), []).append(pair)
+    chosen = {tuple(pair.runs): pair for several in wanted.values() for pair in _at(several, span)}
+    return list(chosen.values())
+
+
+def _comparable(a: Row, b: Row) -> bool:
+    if a.key == b.key or (a.plan, a.target, a.sparsity) != (b.plan, b.target, b.sparsity):
+        return False
+    return all(not y.of or (y.of, y.source) == (x.arm, x.source) for x, y in ((a, b), (b, a)))
+
+
+def _networks(pair: Comparison) -> tuple[str, ...]:
+    """What a comparison is about, apart from the sparsity."""
+    both = pair.first[0], (pair.second or pair.first)[0]
+    return tuple(
+        name for row in both for name in (row.plan, row.arm, row.name, row.source, row.target)
+    )
+
+
+def _at(several: Sequence[Comparison], span: SparsityRange) -> Iterator[Comparison]:
+    chosen = span.select(pair.sparsity for pair in several)
+    return (pair for pair in several if pair.sparsity in chosen)

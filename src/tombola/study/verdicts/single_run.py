@@ -1,0 +1,52 @@
+"""The verdict on a network of which a store has a single run, over its test examples."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import numpy as np
+
+from tombola.base.seeds import stream
+from tombola.lab.store.artifacts import read_outcome
+from tombola.lab.store.result_store import Store
+from tombola.study.table.row import Row
+from tombola.study.verdicts.example_bootstrap import ScoredExamples, bootstrap
+from tombola.study.verdicts.verdict import Verdict
+from tombola.tasks.metrics import CONTEXT, CREDITS, METRICS, resolution
+
+__all__ = ["single_run_verdict", "verdicts_from"]
+
+
+def verdicts_from(store: Store) -> Callable[[Row], Verdict]:
+    """Verdicts on single runs, whose predictions a store has."""
+
+    def judge(row: Row) -> Verdict:
+        return single_run_verdict(
+            store,
+            (row.dense_key, row.key),
+            metric=row.metric,
+            margin=row.margin,
+            sparsity=row.sparsity,
+        )
+
+    return judge
+
+
+def single_run_verdict(
+    store: Store, keys: tuple[str, str], *, metric: str, margin: float, sparsity: Decimal | None
+) -> Verdict:
+    """The bootstrap over test examples of two trainings, named by their keys, dense first."""
+    measure, credit = METRICS[metric], CREDITS.get(metric)
+    dense, ticket = (read_outcome(store, key) for key in keys)
+    return bootstrap(
+        lambda numbers: measure(dense[numbers]),
+        lambda numbers: measure(ticket[numbers]),
+        test_set=ScoredExamples(
+            examples=len(dense),
+            resolution=resolution(metric, dense),
+            gains=credit(ticket) - credit(dense) if credit else None,
+            clusters=dense[:, CONTEXT].astype(np.int64) if dense.shape[1] > CONTEXT else None,
+        ),
+        margin=margin,
+        sparsity=sparsity,
+        generator=np.random.default_rng(stream(0, "bootstrap")),
+    )
