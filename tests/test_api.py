@@ -145,6 +145,13 @@ def test_one_seed_says_something_of_this_run_only(found: api.Found) -> None:
     assert found.verdict["sentence"].startswith("this run only: ")
 
 
+def test_an_interpreter_and_a_notebook_show_the_verdict(found: api.Found) -> None:
+    assert repr(found).startswith("<Found: sentiment on ")
+    assert found.verdict["sentence"] in repr(found)
+    assert len(repr(found)) < 500
+    assert found._repr_html_().count("<tr>") == 2 + len(found.rounds) + len(found.controls)
+
+
 def test_two_seeds_are_paired(two: api.Found) -> None:
     assert (two.verdict["estimand"], two.verdict["seeds"]) == (SEARCH, 2)
     assert len(two.dense["values"]) == len(two.rounds[0]["values"]) == 2

@@ -17,6 +17,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedModel
 from tombola.base.errors import ModelError
 from tombola.models.embedded import EMBEDDED, model_path
 from tombola.models.files import config_of
+from tombola.models.quiet import quiet
 from tombola.models.stored_types import check_files
 from tombola.ticket.scope import backbone
 
@@ -51,7 +52,8 @@ def load(load: Callable[..., Any], model: str, **settings: Any) -> Any:
         settings["config"] = untyped
     cached = not Path(place).is_dir() and not hub_answers()
     try:
-        return load(place, trust_remote_code=False, local_files_only=cached, **settings)
+        with quiet():
+            return load(place, trust_remote_code=False, local_files_only=cached, **settings)
     except Exception as error:
         raise _unloadable(model, place, error) from error
 

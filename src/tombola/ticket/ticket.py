@@ -12,7 +12,10 @@ from torch import nn
 
 from tombola.base.errors import TicketError
 from tombola.base.folders import check_folder, directory_size, write_folder
+from tombola.base.html_table import html_table
 from tombola.base.keys import exact
+from tombola.base.rounding import percent
+from tombola.base.text import printable
 from tombola.ticket.fingerprint import fingerprint, versions
 from tombola.ticket.format import (
     FORMAT,
@@ -36,7 +39,7 @@ NAMES = (JSON_NAME, MASK_NAME, "README.md")
 """What a folder may hold that a ticket takes the place of."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Ticket:
     """A mask and its provenance."""
 
@@ -90,6 +93,25 @@ class Ticket:
         if not self.created_by:
             maker = f"tombola {self.versions.get('tombola', 'unknown')}"
             object.__setattr__(self, "created_by", maker)
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name} {value}" for name, value in self._summary())
+        return printable(f"<Ticket: {facts}>")
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks."""
+        return html_table(self._summary(), caption="Ticket")
+
+    def _summary(self) -> list[tuple[str, str]]:
+        """What a reader wants to know first: name and value."""
+        pruned = f"{self.mask.dead:,} of {self.mask.size:,} weights pruned"
+        found = [("task", self.task), ("seed", self.seed)]
+        return [
+            ("model", self.model),
+            ("scope", self.scope),
+            ("sparsity", f"{percent(self.sparsity)} ({pruned})"),
+            *((name, str(value)) for name, value in found if value is not None),
+        ]
 
     def apply(self, model: M, *, scope: str | None = None) -> M:
         """Make the ticket's pruned weights +0.0 in a network, in place, and return it.

@@ -9,6 +9,7 @@ from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Store
 from tombola.plan.job import Subject
 from tombola.plan.search import Evaluation
+from tombola.study.results.notebook import result_html, result_line
 from tombola.study.results.notes import counts_by_split, learning_notes
 from tombola.study.results.trainings import Trainings, verdict_on
 from tombola.study.table.margins import Margin
@@ -16,7 +17,7 @@ from tombola.study.table.margins import Margin
 __all__ = ["Evaluated", "evaluated_in"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluated:
     """How one fixed ticket does on a task, with fresh seeds."""
 
@@ -44,6 +45,13 @@ class Evaluated:
     """Split -> rows used, rows dropped by reason, and what else was counted of it."""
     output: str
     key: str
+
+    def __repr__(self) -> str:
+        return result_line("Evaluated", self.to_json())
+
+    def _repr_html_(self) -> str:
+        """Scores, verdict and notes, for notebooks."""
+        return result_html(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
         """The fields, as `--json` writes them."""

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
 from tombola.base.errors import SpecError
+from tombola.base.html_table import html_text
 from tombola.base.rounding import decimals, interval, percent, points
 
 __all__ = [
@@ -34,7 +35,7 @@ DENSE_HAS_NOT_LEARNED = "dense has not learned"
 COUNTS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Verdict:
     """Whether one ticket matches dense, and the estimate that this rests on."""
 
@@ -72,6 +73,13 @@ class Verdict:
 
     detail: str = ""
     """The numbers behind the reason, for the sentence."""
+
+    def __repr__(self) -> str:
+        return f"<Verdict: {self.sentence()}>"
+
+    def _repr_html_(self) -> str:
+        """The sentence, for notebooks."""
+        return f"<p>{html_text(self.sentence())}</p>"
 
     def without_premise(self, reason: str, detail: str = "") -> "Verdict":
         """The same numbers, undecided for that reason."""

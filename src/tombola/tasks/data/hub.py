@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,21 +82,43 @@ class Hub:
 
     def _ask(self, what: Any, **more: Any) -> Any:
         """Call a function of `datasets`; whatever fails becomes one line."""
-        from datasets import DownloadConfig, disable_progress_bars
+        from datasets import DownloadConfig
 
-        disable_progress_bars()
         cached = DownloadConfig(local_files_only=not _answers())
         name = self.name
         try:
-            return what(
-                name.dataset,
-                name.configuration,
-                revision=name.revision,
-                download_config=cached,
-                **more,
-            )
+            with _quiet():
+                return what(
+                    name.dataset,
+                    name.configuration,
+                    revision=name.revision,
+                    download_config=cached,
+                    **more,
+                )
         except Exception as error:
             raise _unreadable(name, error) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide the progress bars of `datasets` and of the hub meanwhile, and no longer.
+
+    HF_DATASETS_DISABLE_PROGRESS_BARS=0 in the environment asks for the former and keeps them.
+    """
+    import datasets
+
+    from tombola.models.quiet import quiet  # which loads transformers
+
+    mine = datasets.config.HF_DATASETS_DISABLE_PROGRESS_BARS is None
+    shown = not datasets.are_progress_bars_disabled()
+    if mine:
+        datasets.disable_progress_bars()
+    try:
+        with quiet():
+            yield
+    finally:
+        if mine and shown:
+            datasets.enable_progress_bars()
 
 
 def _answers() -> bool:
