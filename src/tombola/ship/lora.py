@@ -1,0 +1,100 @@
+"""Merge the adapters of PEFT into a ticket's network without bringing pruned weights back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tombola.base.errors import TicketError
+from tombola.ticket.hold import masked_parameters
+from tombola.ticket.mask import Mask
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["MergedLora", "merge_lora"]
+
+
+@dataclass(frozen=True)
+class MergedLora:
+    """A network with its adapters merged, and what the mask cost."""
+
+    model: nn.Module
+    """The network without adapters, its pruned weights at +0.0."""
+
+    discarded: float
+    """Share of the adapters' update that fell on pruned weights, in [0, 1]: the norm of that part
+    over the norm of the update to all weights under the mask."""
+
+    score: float | None = None
+    """Score of the merged network."""
+
+    unmerged_score: float | None = None
+    """Score of the network with its adapters, before merging."""
+
+    @property
+    def cost(self) -> float | None:
+        """Score lost by merging under the mask; None if nothing was scored."""
+        if self.score is None or self.unmerged_score is None:
+            return None
+        return self.unmerged_score - self.score
+
+    def __str__(self) -> str:
+        lost = f"{self.discarded:.1%} of the adapters' update fell on pruned weights"
+        if self.score is None:
+            return f"{lost}. Give merge_lora() a `score` to see what that costs."
+        return f"{lost}: {self.unmerged_score:.2f} with adapters, {self.score:.2f} merged."
+
+
+def merge_lora(
+    model: nn.Module,
+    ticket: Ticket,
+    *,
+    score: Callable[[nn.Module], float] | None = None,
+    scope: str | None = None,
+) -> MergedLora:
+    """Merge adapters into the weights that a ticket keeps, and only into those.
+
+    PEFT's `merge_and_unload()` adds the adapters' update to every weight, pruned ones included.
+    Here it is dropped where a weight is pruned, which changes what the network computes: pass
+    `score` to see by how much.
+
+    Args:
+        model: a `PeftModel` whose base is the ticket's network. It is merged in place.
+        ticket: of that network.
+        score: what a network scores, higher is better; called before and after.
+        scope: as in `Ticket.hold`.
+
+    Raises: TicketError, if the model has no adapters to merge, or the ticket is of another network.
+    """
+    merge: Any = getattr(model, "merge_and_unload", None)
+    if merge is None:
+        raise TicketError(
+            f"expected a PeftModel with adapters to merge, got {type(model).__name__}. "
+            "Wrap the network with peft.get_peft_model()."
+        )
+    mask = ticket.mask_for(scope)
+    before = {n: w.detach().clone() for n, w in masked_parameters(model, mask).items()}
+    unmerged_score = score(model) if score else None
+    merged: nn.Module = merge()
+    weights = masked_parameters(merged, mask)
+    discarded = _discarded(before, weights, mask)
+    mask.fill(weights)
+    return MergedLora(
+        model=merged,
+        discarded=discarded,
+        score=score(merged) if score else None,
+        unmerged_score=unmerged_score,
+    )
+
+
+@torch.no_grad()
+def _discarded(before: dict[str, Tensor], after: dict[str, nn.Parameter], mask: Mask) -> float:
+    """The norm of an update to pruned weights over that of the whole update; 0.0 for none."""
+    pruned, whole = 0.0, 0.0
+    for name, old in before.items():
+        squares = (after[name] - old).double().square()
+        whole += float(squares.sum())
+        pruned += float(squares[~mask[name].to(squares.device)].sum())
+    return sqrt(pruned / whole) if whole else 0.0

@@ -1,0 +1,93 @@
+"""Adapters on a ticket: merging keeps the mask and says what that costs."""
+
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch import nn
+
+from held import BATCH, drawn_ticket, network, revived
+from tombola.base.errors import TicketError
+from tombola.ship.lora import merge_lora
+from tombola.ticket.hold import masked_parameters
+from tombola.ticket.ticket import Ticket
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft, about transformers
+
+
+@pytest.fixture
+def ticket() -> Ticket:
+    return drawn_ticket()
+
+
+def trained(ticket: Ticket, **config: Any) -> Any:
+    """A network with adapters on a frozen ticket, trained a little."""
+    torch.manual_seed(0)
+    settings: dict[str, Any] = {"target_modules": ["query", "value", "dense"], "r": 4}
+    model = get_peft_model(ticket.apply(network()), LoraConfig(**settings | config))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
+    with ticket.hold(model):
+        for _ in range(5):
+            model(**BATCH).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    model.eval()
+    return model
+
+
+def minus_loss(model: nn.Module) -> float:
+    with torch.no_grad():
+        return -float(model(**BATCH).loss)
+
+
+def test_the_plain_merge_revives_weights_and_ours_does_not(ticket: Ticket) -> None:
+    assert revived(trained(ticket).merge_and_unload(), ticket) > 0
+    merged = merge_lora(trained(ticket), ticket)
+    assert revived(merged.model, ticket) == 0
+    assert merged.score is merged.cost is None
+    assert "to see what that costs" in str(merged)
+
+
+def test_kept_weights_get_the_whole_update(ticket: Ticket) -> None:
+    plain = masked_parameters(trained(ticket).merge_and_unload(), ticket.mask)
+    ours = masked_parameters(merge_lora(trained(ticket), ticket).model, ticket.mask)
+    for name, kept in ticket.mask.items():
+        assert torch.equal(ours[name], torch.where(kept, plain[name], 0.0))
+
+
+def test_it_says_what_merging_costs(ticket: Ticket) -> None:
+    model = trained(ticket)
+    before = minus_loss(model)
+    merged = merge_lora(model, ticket, score=minus_loss)
+    assert merged.unmerged_score == before
+    assert merged.score == minus_loss(merged.model)
+    assert merged.cost == before - minus_loss(merged.model) != 0
+    assert 0 < merged.discarded < 1
+    assert "merged." in str(merged)
+
+
+def test_adapters_that_did_nothing_cost_nothing(ticket: Ticket) -> None:
+    config = LoraConfig(target_modules=["query"], r=2)
+    model: Any = get_peft_model(ticket.apply(network()), config)
+    merged = merge_lora(model.eval(), ticket, score=minus_loss)
+    assert merged.discarded == merged.cost == 0.0
+
+
+def test_the_share_discarded_is_that_of_the_norm(ticket: Ticket) -> None:
+    model = trained(ticket)
+    update, pruned = [], []
+    for name, layer in model.get_base_model().named_modules():
+        if hasattr(layer, "get_delta_weight"):
+            kept = ticket.mask.get(f"{name.removeprefix('bert.')}.weight")
+            if kept is not None:
+                delta = layer.get_delta_weight("default").detach()
+                update.append(delta.flatten())
+                pruned.append(delta[~kept])
+    share = torch.cat(pruned).norm() / torch.cat(update).norm()
+    assert merge_lora(model, ticket).discarded == pytest.approx(float(share), rel=1e-4)
+
+
+def test_a_network_without_adapters_is_refused(ticket: Ticket) -> None:
+    with pytest.raises(TicketError, match=r"expected a PeftModel .* got BertForSequence"):
+        merge_lora(network(), ticket)
