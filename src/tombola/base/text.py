@@ -1,8 +1,10 @@
 """Text from files and names, made safe to print: what a terminal would obey is shown instead."""
 
 import unicodedata
+from collections.abc import Iterable, Sequence
+from html import escape
 
-__all__ = ["lines", "printable"]
+__all__ = ["html_table", "html_text", "lines", "printable"]
 
 
 def printable(text: object) -> str:
@@ -28,3 +30,30 @@ def _is_shown(character: str) -> bool:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
+
+
+def html_text(text: object) -> str:
+    """Text that can stand anywhere in HTML; what is not printable is shown as an escape."""
+    return escape(printable(text))
+
+
+def html_table(
+    rows: Iterable[Sequence[object]], *, heading: Sequence[object] = (), caption: object = ""
+) -> str:
+    """A table.
+
+    Args:
+        rows: the cells of each row; the first one names the row.
+        heading: names of the columns, if they have any.
+        caption: what stands above the table.
+    """
+    head = f"<tr>{''.join(f'<th>{html_text(cell)}</th>' for cell in heading)}</tr>" * bool(heading)
+    body = "".join(_row(row) for row in rows)
+    top = f"<caption>{html_text(caption)}</caption>" * bool(caption)
+    return f"<table>{top}{head}{body}</table>"
+
+
+def _row(cells: Sequence[object]) -> str:
+    name, *values = cells
+    rest = "".join(f"<td>{html_text(value)}</td>" for value in values)
+    return f"<tr><th>{html_text(name)}</th>{rest}</tr>"

@@ -12,10 +12,9 @@ from torch import nn
 
 from tombola.base.errors import TicketError
 from tombola.base.folders import check_folder, directory_size, write_folder
-from tombola.base.html_table import html_table
 from tombola.base.keys import exact
 from tombola.base.rounding import percent
-from tombola.base.text import printable
+from tombola.base.text import html_table, printable
 from tombola.ticket.fingerprint import fingerprint, versions
 from tombola.ticket.format import (
     FORMAT,

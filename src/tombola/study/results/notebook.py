@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tombola.base.html_table import html_table, html_text
 from tombola.base.rounding import mean_sd, percent, points
-from tombola.base.text import printable
+from tombola.base.text import html_table, html_text, printable
 
 __all__ = ["result_html", "result_line"]
 

@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
 from tombola.base.errors import SpecError
-from tombola.base.html_table import html_text
 from tombola.base.rounding import decimals, interval, percent, points
+from tombola.base.text import html_text
 
 __all__ = [
     "DENSE_HAS_NOT_LEARNED",

@@ -1,6 +1,6 @@
 """Tables for notebooks: nothing that a name brings is markup."""
 
-from tombola.base.html_table import html_table, html_text
+from tombola.base.text import html_table, html_text
 
 
 def test_text_is_escaped_and_shows_what_is_not_printable() -> None:
