@@ -20,6 +20,7 @@ from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects, damaged_fingerprints
 from tombola.models.embedded import model_path
 from tombola.plan.job import Subject, one_shot
+from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan, dense
 from tombola.tasks.own_task import named_task
 from tombola.tasks.task import Task, load_task
@@ -60,7 +61,7 @@ def test_the_embedded_data_keep_their_names(known: Subjects, tiny: Path, name: s
     made = subject(known, tiny, load_task(name), None)
     version, data = EMBEDDED[name]
     assert made.data.startswith(data)
-    assert dense(made, 0).spec["task"] == [name, version]
+    assert train_job(dense(made, 0).spec).task == [name, version]
     assert made.recipe == load_task(name).recipe
 
 
@@ -176,7 +177,7 @@ def test_a_network_that_computes_otherwise_names_other_trainings(
 def test_the_embedded_network_needs_no_further_name(known: Subjects) -> None:
     made = subject(known, Path("mini"), load_task("sentiment"), None)
     assert made.fingerprint.startswith("27632a721687")
-    assert "fittings" not in dense(made, 0).spec
+    assert "fittings" not in dense(made, 0).spec.to_json()
     folder = Path(model_path("mini"))
     contents = {name: (folder / name).read_text() for name in FITTINGS}
     advice = '  "fine_tuning_learning_rate": 0.0003,\n'  # which no result depends on

@@ -18,6 +18,7 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import CourseSpec, ImpSpec, TrainSpec
 from tombola.plan import plan as plans
 from tombola.plan.controls import CONTROLS
+from tombola.plan.job_spec import read_spec, train_job
 from tombola.plan.plan import Cell, Job, Plan, Search, Subject
 from tombola.tasks.task import load_task
 
@@ -44,7 +45,7 @@ def imp(**options: Any) -> Search:
 
 
 def course(job: Job) -> dict[str, Any]:
-    made: dict[str, Any] = job.spec.get("course", {})
+    made: dict[str, Any] = job.spec.to_json().get("course", {})
     return made
 
 
@@ -142,14 +143,14 @@ def test_a_name_has_no_place_in_it_and_only_knobs_that_were_changed() -> None:
     there = plans.imp(subject(model="/elsewhere/mini", folder="/data"), SPEC, 0)
     for ours, theirs in zip(here.trainings.values(), there.trainings.values(), strict=True):
         assert ours.key == theirs.key
-    assert here.dense.spec == {
+    assert here.dense.spec.to_json() == {
         "model": "0" * 64,
         "data": "sentiment".ljust(64, "1"),
         "task": ["sentiment", 1],
         "train": {"batch_size": 10, "learning_rate": 3e-4},
     }
-    assert here.masks[LOW].spec == {"scores": "magnitude", "sparsity": "0.25"}
-    assert MASK.spec == {
+    assert here.masks[LOW].spec.to_json() == {"scores": "magnitude", "sparsity": "0.25"}
+    assert MASK.spec.to_json() == {
         "scores": "magnitude",
         "sparsity": "0.7",
         "of": "pretrained",
@@ -159,8 +160,9 @@ def test_a_name_has_no_place_in_it_and_only_knobs_that_were_changed() -> None:
 
 def test_a_spec_is_the_same_after_it_was_written_as_json() -> None:
     for job, _ in PINNED.values():
-        again = json.loads(json.dumps(job.spec))
+        again = read_spec(job.kind, json.loads(json.dumps(job.spec.to_json())))
         assert again == job.spec
+        assert json.dumps(again.to_json()) == json.dumps(job.spec.to_json())
         assert replace(job, spec=again).key == job.key
 
 
@@ -191,7 +193,7 @@ def test_a_mask_s_name_holds_nothing_of_the_task_it_is_moved_to() -> None:
     assert moved.key != search.trainings[HIGH].key
     needed = Plan.of([search.masks[HIGH]]).jobs
     assert {job.subject.task.name for job in needed} == {"sentiment"}
-    assert not any("supersense" in json.dumps(job.spec) for job in needed)
+    assert not any("supersense" in json.dumps(job.spec.to_json()) for job in needed)
 
 
 def test_one_shot_and_random_masks_are_shared_by_all_tasks() -> None:
@@ -236,7 +238,7 @@ def test_each_round_prunes_the_last_training_and_trains_from_the_start() -> None
     for sparsity, training in search.trainings.items():
         assert roles(training) == {"mask": search.masks[sparsity].key}
         assert not course(training)
-        assert training.spec["train"] == search.dense.spec["train"]
+        assert train_job(training.spec).recipe == train_job(search.dense.spec).recipe
 
 
 def test_a_search_to_a_higher_sparsity_goes_on_with_a_lower_one() -> None:
@@ -361,11 +363,11 @@ def test_a_control_differs_from_the_ticket_in_mask_or_start_alone(name: str) -> 
     search = plans.imp(subject(), SPEC, 4)
     ticket = search.trainings[HIGH]
     job = plans.control(name, subject(), search.masks[HIGH], HIGH, 4)
-    start = job.spec.get("init", "pretrained")
+    start = train_job(job.spec).init
     assert start in specs.INITS
     assert (job.parents["mask"].key != search.masks[HIGH].key) == (start == "pretrained")
-    assert {**job.spec, "init": ""} == {**ticket.spec, "init": ""}
-    assert job.parents["mask"].spec["sparsity"] == "0.7"
+    assert replace(train_job(job.spec), init="") == replace(train_job(ticket.spec), init="")
+    assert job.parents["mask"].spec.to_json()["sparsity"] == "0.7"
 
 
 def test_controls_differ_from_each_other() -> None:

@@ -18,6 +18,7 @@ from tombola.lab.store.artifacts import keep_mask
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.lab.ticket_origin import Origin, origin_of
+from tombola.plan.job_spec import train_revisions
 from tombola.plan.plan import Subject, given
 from tombola.plan.search import evaluation
 from tombola.study.results.evaluation_result import Evaluated, evaluated_in
@@ -177,7 +178,8 @@ def _experiment(asked: _Asked, subject: Subject, mask: Mask, output: Path | None
     spec = asked.spec
     content = describe(subject, mask=mask.digest(), init=spec.init, seeds=spec.seeds)
     folder = Path("runs") / f"evaluate-{asked.task.name.replace('/', '-')}-KEY"
-    return Experiment.of("evaluate", VERSION, content, output or folder)
+    version = VERSION + train_revisions(subject.recipe, spec.init)
+    return Experiment.of("evaluate", version, content, output or folder)
 
 
 def _usable(ticket: Ticket, scopes: Collection[str], task: Task) -> tuple[Mask, str, list[str]]:

@@ -12,7 +12,7 @@ from tombola.base.keys import key, knobs
 from tombola.lab.output_folder import Output
 from tombola.lab.run.engine import RunSummary
 from tombola.lab.store.result_store import Result, Store
-from tombola.plan.job import VERSIONS, Job, Subject, job_version
+from tombola.plan.job import Job, Subject
 from tombola.study.table.margins import Margin, margin_of
 from tombola.tasks.task import Task, load_task, task_names
 
@@ -35,14 +35,14 @@ class Experiment:
 
         Args:
             kind: find or evaluate.
-            version: of that kind; raised when the same description comes to mean something else.
+            version: of that kind and of its jobs; raised when the same description comes to mean
+                something else.
             description: everything that makes the result what it is, from `describe`.
             folder: where the result goes; KEY in its name is replaced by the key's first digits.
 
         Raises: OutputError, if the folder holds another experiment or something else.
         """
-        trainings = job_version("train", description) - VERSIONS["train"]
-        name = key(kind, version + trainings, **description)
+        name = key(kind, version, **description)
         place = folder.with_name(folder.name.replace("KEY", name[:8]))
         return cls(name, Output(place, dict(description)))
 
@@ -50,7 +50,7 @@ class Experiment:
 def describe(subject: Subject, **more: Any) -> dict[str, Any]:
     """Everything that makes a result what it is, as JSON; no path, no device."""
     content = {
-        **subject.network,
+        **subject.network.to_json(),
         "data": subject.data,
         "task": subject.task.identity,
         "train": knobs(subject.recipe),

@@ -19,6 +19,7 @@ from tombola.lab.subjects import Subjects
 from tombola.lab.ticket_origin import told
 from tombola.lab.tuning import Tuned, tuning
 from tombola.models.embedded import lasting_name
+from tombola.plan.job_spec import train_revisions
 from tombola.plan.plan import Search, Subject
 from tombola.plan.search import Finding, finding
 from tombola.study.results.search_result import Found, found_in, whole_model_sparsity
@@ -70,6 +71,7 @@ def _experiment(subject: Subject, spec: FindSpec, output: Path | None) -> Experi
     ours = {name: value for name, value in knobs(spec).items() if name not in ("model", "task")}
     folder = Path("runs") / f"{subject.task.name.replace('/', '-')}-{spec.sparsity:f}-KEY"
     version = VERSION + sum(control in REVISED_CONTROLS for control in spec.controls)
+    version += train_revisions(subject.recipe)
     return Experiment.of("find", version, describe(subject, **ours), output or folder)
 
 

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from tombola.base.registry import Registry
+from tombola.base.specs import PruneSpec
+from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.plan.job import Job, Subject, prune, train
 from tombola.plan.job import one_shot as one_shot_mask
 
 __all__ = ["CONTROLS", "Control", "control"]
 
 Control = Callable[[Subject, Job, Decimal, int], tuple[Job, str]]
-"""(subject, the ticket's mask, sparsity, seed) -> mask of the control, and what it starts from."""
+"""(subject, ticket's mask, sparsity, seed) -> mask of the control, and what it starts from."""
 CONTROLS: Registry[Control] = Registry("control")
 
 
@@ -18,14 +20,16 @@ CONTROLS: Registry[Control] = Registry("control")
 def random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
     """Weights die by chance, anywhere in the scope (RP of Chen et al. 2020)."""
     what = f"random mask, seed {seed}"
-    return prune(subject, sparsity, what, scores="random", seed=seed), "pretrained"
+    spec = PruneSpec(sparsity=sparsity)
+    return prune(subject, spec, what, scores="random", seed=seed), "pretrained"
 
 
 @CONTROLS.register("layer-random")
 def layer_random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
     """Weights die by chance, as many in each matrix as in the ticket."""
     what = f"{ticket.subject.task.name}, layer-random mask, seed {seed}"
-    return prune(subject, sparsity, what, scores="random", seed=seed, like=ticket), "pretrained"
+    spec = PruneSpec(sparsity=sparsity)
+    return prune(subject, spec, what, scores="random", seed=seed, like=ticket), "pretrained"
 
 
 @CONTROLS.register("one-shot")
@@ -53,7 +57,8 @@ def random_init(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> 
     Source: the research code of Chen et al. 2020, for its random pruning.
     """
     what = f"random-init mask, seed {seed}"
-    return prune(subject, sparsity, what, of="random-init", seed=seed), "pretrained"
+    spec = PruneSpec(sparsity=sparsity)
+    return prune(subject, spec, what, weights_from="random-init", seed=seed), "pretrained"
 
 
 @CONTROLS.register("shuffle-layers")
@@ -65,7 +70,8 @@ def shuffle_layers(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) 
 @CONTROLS.register("small-dense")
 def small_dense(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
     """Whole heads and neurons die: a smaller dense network with as many living weights."""
-    return prune(subject, sparsity, "small-dense mask", scores="units"), "pretrained"
+    spec = PruneSpec(sparsity=sparsity, structure=HEADS_AND_NEURONS)
+    return prune(subject, spec, "small-dense mask"), "pretrained"
 
 
 def control(name: str, subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> Job:

@@ -1,28 +1,39 @@
 """What is to be done, as data: each job is named by what makes it; no torch."""
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from tombola.base.errors import SpecError
-from tombola.base.keys import exact, key, knobs
+from tombola.base.keys import key
 from tombola.base.registry import unknown
-from tombola.base.specs import INITS, CourseSpec, TrainSpec
-from tombola.tasks.input_counts import SplitCounts
-from tombola.tasks.task import Task
+from tombola.base.specs import INITS, CourseSpec, PruneSpec
+from tombola.base.specs.prune import HEADS_AND_NEURONS
+from tombola.plan.job_spec import (
+    ENCODER,
+    PRETRAINED,
+    GivenMask,
+    InterpolateJob,
+    JobSpec,
+    PruneJob,
+    ScoreJob,
+    TrainJob,
+    read_spec,
+    train_job,
+)
+from tombola.plan.subject import Subject
 
 __all__ = [
     "READS_WEIGHTS",
-    "VERSIONS",
     "Job",
     "Named",
     "Subject",
     "dense",
     "given",
     "interpolate",
-    "job_version",
     "one_shot",
     "prune",
     "reordered",
@@ -30,92 +41,8 @@ __all__ = [
     "train",
 ]
 
-VERSIONS = {"train": 1, "score": 1, "prune": 1, "interpolate": 1}
-"""Kind of job -> its version; raised when the same spec comes to mean something else."""
-
 READS_WEIGHTS = ("trained", "start", "head", "body", "left", "right")
 """Roles of the parents whose trained weights a job reads."""
-
-
-def job_version(kind: str, spec: Mapping[str, Any], roles: Container[str] = ()) -> int:
-    """Version of a job: that of its kind, and one more for each knob that has come to mean
-    something else.
-
-    Args:
-        kind: of job.
-        spec: of it.
-        roles: of its parents.
-    """
-    revised = (
-        kind == "train" and "test_limit" in spec["train"],  # a seeded choice; once the first rows
-        spec.get("init") == "shuffle-layers",  # a permutation; once blocks were lost on a CPU
-        "like" in roles,  # the mask is in the stream; once two tickets had one permutation
-    )
-    return VERSIONS[kind] + sum(map(bool, revised))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """A network, a task and its data, as far as the names of results need them."""
-
-    model: str
-    """Name, folder or hub id: where the network is; never in a key."""
-    fingerprint: str
-    """Of the pre-trained backbone."""
-    fittings: str = ""
-    """Digest of what else decides the bits: configuration, tokenizer, pre-trained pooler and head.
-    Empty for an embedded model, which comes with the package as it is."""
-    task: Task
-    recipe: TrainSpec
-    """Its seed is replaced by that of each training."""
-    data: str
-    """Fingerprint of the rows."""
-    examples: int
-    """Training examples: rows of the split, or windows or blocks of them."""
-    folder: str | None
-    """Where the data are, None for the package's own; never in a key."""
-    scope: str = "encoder"
-    matrices: str = ""
-    """Digest of the names in the scope that belong to no linear layer, which earlier scopes didn't
-    hold; empty without any."""
-    heads: int = 0
-    """Attention heads of a block; 0 for an embedded model, or where the configuration has none."""
-    refused: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Scorer or initialisation -> why this network's scope can't have it; never in a key."""
-    left_out: Mapping[str, int] = field(default_factory=dict, hash=False)
-    """Name with stars -> weights of the blocks outside of the scope; never in a key."""
-    notes: tuple[str, ...] = ()
-    """What a reader of the results must know of network and data; never in a key."""
-    counts: Mapping[str, SplitCounts] = field(default_factory=dict)
-    """Split -> what was counted of it; never in a key."""
-    dev: str = ""
-    """Fingerprint of the dev split's rows, where something goes by a score on them; empty if
-    nothing does, or there are none with labels."""
-
-    @property
-    def network(self) -> dict[str, str]:
-        """What names the network in a result."""
-        return {**self.weights, **({"fittings": self.fittings} if self.fittings else {})}
-
-    @property
-    def weights(self) -> dict[str, str]:
-        """What names its pre-trained backbone and what may be pruned of that."""
-        named = {"model": self.fingerprint, "matrices": self.matrices}
-        return {what: digest for what, digest in named.items() if digest}
-
-    def check(self, what: str) -> None:
-        """Refuse a scorer or an initialisation that the network can't have.
-
-        Raises: SpecError, with the reason.
-        """
-        if what in self.refused:
-            remedy = " Leave the control small-dense out." if what == "units" else ""
-            raise SpecError(f"{self.refused[what]}{remedy}")
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of one training."""
-        return self.recipe.steps(self.examples)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +60,11 @@ class Named:
     label: str
     """For people."""
 
+    @cached_property
+    def job_spec(self) -> JobSpec:
+        """The spec, read once."""
+        return read_spec(self.kind, self.spec)
+
     def named(self) -> dict[str, Any]:
         """These fields, for something else that has them."""
         return {field.name: getattr(self, field.name) for field in fields(Named)}
@@ -142,10 +74,8 @@ class Named:
 class Job:
     """Something to be done once: its key is the same wherever it is asked for."""
 
-    kind: str
-    """train, score, prune or interpolate."""
-    spec: Mapping[str, Any]
-    """As JSON: all that names it besides its parents; knobs only where not at their default."""
+    spec: JobSpec
+    """All that names it besides its parents."""
     parents: Mapping[str, "Job"]
     """Role -> the job whose result it reads."""
     subject: Subject
@@ -157,16 +87,26 @@ class Job:
     def __post_init__(self) -> None:
         # here and not on demand, because a chain of parents may be longer than the stack is deep
         parents = {role: parent.key for role, parent in self.parents.items()}
-        version = job_version(self.kind, self.spec, self.parents)
-        object.__setattr__(self, "key", key(self.kind, version, **self.spec, parents=parents))
+        made_of = {**self.spec.to_json(), "parents": parents}
+        object.__setattr__(self, "key", key(self.kind, self.version, **made_of))
+
+    @property
+    def kind(self) -> str:
+        """What is done: train, score, prune or interpolate."""
+        return self.spec.kind
+
+    @property
+    def version(self) -> int:
+        """Of the kind; raised when the same spec comes to mean something else."""
+        return self.spec.version(self.parents)
 
     def named(self) -> dict[str, Any]:
         """Its description as plain data: the fields of `Named`."""
         return {
             "key": self.key,
             "kind": self.kind,
-            "job_version": job_version(self.kind, self.spec, self.parents),
-            "spec": json.loads(json.dumps(self.spec)),
+            "job_version": self.version,
+            "spec": json.loads(json.dumps(self.spec.to_json())),
             "parents": {role: parent.key for role, parent in self.parents.items()},
             "label": self.label,
         }
@@ -174,11 +114,7 @@ class Job:
     @property
     def steps(self) -> int:
         """Optimizer steps that it does, or points of a line; 0 for others."""
-        if self.kind != "train":
-            return int(self.spec.get("points", 0))
-        course = CourseSpec(**self.spec.get("course", {}))
-        whole = TrainSpec(**self.spec["train"]).steps(self.subject.examples)
-        return (course.last or whole) - course.first
+        return self.spec.steps(self.subject.examples)
 
     @property
     def reads_weights(self) -> tuple["Job", ...]:
@@ -216,24 +152,20 @@ def train(
     if init not in INITS:
         raise unknown("initialisation", init, INITS)
     subject.check(init)
-    spec: dict[str, Any] = {
-        **subject.network,
-        "data": subject.data,
-        "task": subject.task.identity,
-        "train": knobs(replace(subject.recipe, seed=seed)),
-    }
-    if init != "pretrained":
-        spec["init"] = init
-    if course is not None and (changed := knobs(course)):
-        spec["course"] = changed
     for other in (mask, body):
         if other is not None:
             _check_fits(subject, other)
-    if mask is not None or init != "pretrained":
-        spec |= _scope(subject)
+    spec = TrainJob(
+        network=subject.network,
+        data=subject.data,
+        task=subject.task.identity,
+        recipe=replace(subject.recipe, seed=seed),
+        init=init,
+        course=course or CourseSpec(),
+        scope=subject.scope if mask is not None or init != PRETRAINED else ENCODER,
+    )
     parents = {"mask": mask, "start": start, "head": head, "body": body}
     return Job(
-        kind="train",
         spec=spec,
         parents={role: parent for role, parent in parents.items() if parent is not None},
         subject=subject,
@@ -248,10 +180,9 @@ def dense(subject: Subject, seed: int) -> Job:
 
 def reordered(training: Job, order_seed: int) -> Job:
     """The same training, head and mask included, with data order and dropout of another seed."""
-    recipe = replace(TrainSpec(**training.spec["train"]), order_seed=order_seed)
+    spec = train_job(training.spec)
     return Job(
-        kind="train",
-        spec={**training.spec, "train": knobs(recipe)},
+        spec=replace(spec, recipe=replace(spec.recipe, order_seed=order_seed)),
         parents=training.parents,
         subject=training.subject,
         label=f"{training.label}, order {order_seed}",
@@ -261,8 +192,7 @@ def reordered(training: Job, order_seed: int) -> Job:
 def scoring(training: Job) -> Job:
     """The score of a trained network on the dev split, which chooses and never tests."""
     return Job(
-        kind="score",
-        spec={"split": "dev", "rows": training.subject.dev},
+        spec=ScoreJob(split="dev", rows=training.subject.dev),
         parents={"trained": training},
         subject=training.subject,
         label=f"{training.label}, on dev",
@@ -278,8 +208,7 @@ def interpolate(left: Job, right: Job, *, points: int) -> Job:
         points: networks on the line, both ends included, equally far apart.
     """
     return Job(
-        kind="interpolate",
-        spec={"points": points},
+        spec=InterpolateJob(points=points),
         parents={"left": left, "right": right},
         subject=left.subject,
         label=f"line from {left.label} to {right.label.rpartition(', ')[2]}",
@@ -288,11 +217,11 @@ def interpolate(left: Job, right: Job, *, points: int) -> Job:
 
 def prune(
     subject: Subject,
-    sparsity: Decimal,
+    spec: PruneSpec,
     what: str,
     *,
     scores: str = "magnitude",
-    of: str = "pretrained",
+    weights_from: str = PRETRAINED,
     seed: int = 0,
     trained: Job | None = None,
     like: Job | None = None,
@@ -300,58 +229,57 @@ def prune(
     """A mask.
 
     Args:
-        subject: which network, and which of its weights may die.
-        sparsity: fraction of the scope that is dead afterwards.
+        subject: which network, and which of its weights may be pruned.
+        spec: how much of them is pruned, and in what units.
         what: which mask it is, for people.
-        scores: by what weights are ranked: magnitude, random or units.
-        of: whose weights they are: of the pretrained network or of one of random-init.
+        scores: by what weights are ranked: magnitude or random.
+        weights_from: whose weights they are: of the pretrained network or of one of random-init.
         seed: of whatever draws.
-        trained: the training whose weights they are instead; what is dead in it stays dead.
-        like: the mask that has as many dead in each matrix, which are drawn by chance.
+        trained: the training whose weights they are instead; what is pruned in it stays pruned.
+        like: the mask that has as many pruned weights in each matrix, which are drawn by chance.
 
-    Raises: SpecError, if the network's weights can't be ranked in this way.
+    Raises: SpecError, if the network can't be pruned in this way.
     """
-    subject.check(scores)
-    spec: dict[str, Any] = {"scores": scores, "sparsity": f"{exact(sparsity):f}"}
-    if scores == "units" and subject.heads:
-        spec["heads"] = subject.heads
-    if trained is None:
-        spec |= subject.weights
-    if trained is None and like is None:
-        spec["of"] = of
-        if (of, subject.scope) != ("pretrained", "encoder"):
-            spec |= subject.network
-    if seed:
-        spec["seed"] = seed
+    subject.check(spec.structure)
+    network = None if trained is not None else subject.network
+    from_start = trained is None and like is None
+    if network and not (from_start and (weights_from, subject.scope) != (PRETRAINED, ENCODER)):
+        network = replace(network, config_digest="")
     parents = {"trained": trained, "like": like}
     return Job(
-        kind="prune",
-        spec=spec | _scope(subject),
+        spec=PruneJob(
+            prune=spec,
+            scores=scores,
+            heads=subject.heads if spec.structure == HEADS_AND_NEURONS else 0,
+            network=network,
+            weights_from=weights_from if from_start else "",
+            seed=seed,
+            scope=subject.scope,
+        ),
         parents={role: parent for role, parent in parents.items() if parent is not None},
         subject=subject,
-        label=f"{what} at {sparsity:f}",
+        label=f"{what} at {spec.sparsity:f}",
     )
 
 
 def one_shot(subject: Subject, sparsity: Decimal) -> Job:
     """The mask of the largest pre-trained weights (OMP of Chen et al. 2020)."""
-    return prune(subject, sparsity, "one-shot mask")
+    return prune(subject, PruneSpec(sparsity=sparsity), "one-shot mask")
 
 
 def given(subject: Subject, digest: str, sparsity: Decimal) -> Job:
-    """A mask that is there already, by its digest."""
-    made_of = {"of": "given", "digest": digest, **subject.weights}
+    """A mask that exists already, by its digest."""
     return Job(
-        kind="prune",
-        spec={**made_of, "sparsity": f"{exact(sparsity):f}", **_scope(subject)},
+        spec=GivenMask(
+            prune=PruneSpec(sparsity=sparsity),
+            digest=digest,
+            network=subject.network,
+            scope=subject.scope,
+        ),
         parents={},
         subject=subject,
         label=f"mask {digest[:12]} at {sparsity:f}",
     )
-
-
-def _scope(subject: Subject) -> dict[str, str]:
-    return {} if subject.scope == "encoder" else {"scope": subject.scope}
 
 
 def _check_fits(subject: Subject, other: Job) -> None:

@@ -11,14 +11,14 @@ from functools import cached_property
 from itertools import product
 
 from tombola.base.errors import SpecError
-from tombola.base.specs import CourseSpec, ImpSpec
+from tombola.base.specs import CourseSpec, ImpSpec, PruneSpec
 from tombola.plan.cell import PLAIN, Cell, Variant
 from tombola.plan.controls import control
-from tombola.plan.job import VERSIONS, Job, Subject, dense, given, one_shot, prune, scoring, train
+from tombola.plan.job import Job, Subject, dense, given, one_shot, prune, scoring, train
+from tombola.plan.job_spec import GivenMask, PruneJob
 from tombola.ticket.schedule import rounds
 
 __all__ = [
-    "VERSIONS",
     "Cell",
     "Job",
     "Plan",
@@ -136,7 +136,11 @@ def imp(subject: Subject, spec: ImpSpec, seed: int) -> Search:
     )
     for sparsity in sparsities:
         what = f"{subject.task.name}, seed {seed}, {name} mask"
-        mask = prune(subject, sparsity, what, trained=last) if last else one_shot(subject, sparsity)
+        mask = (
+            prune(subject, PruneSpec(sparsity=sparsity), what, trained=last)
+            if last
+            else one_shot(subject, sparsity)
+        )
         options = _options(spec, whole, point, first=last is None)
         last = train(
             subject,
@@ -192,7 +196,8 @@ def evaluate(
     subject: Subject, mask: Job, seeds: Iterable[int], init: str = "pretrained"
 ) -> list[Job]:
     """The trainings of one fixed ticket, one a seed."""
-    what = f"ticket at {mask.spec['sparsity']}" + (f", {init}" if init != "pretrained" else "")
+    assert isinstance(mask.spec, PruneJob | GivenMask)
+    what = f"ticket at {mask.spec.prune.sparsity:f}" + (f", {init}" if init != "pretrained" else "")
     return [train(subject, seed, what, mask=mask, init=init) for seed in seeds]
 
 

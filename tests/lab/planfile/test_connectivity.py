@@ -23,6 +23,7 @@ from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.models.network import load_network
 from tombola.plan.job import Subject, dense, reordered
+from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Cell, Plan
 from tombola.report.figures import connectivity
 from tombola.study.masks.barriers import barrier, lines
@@ -78,7 +79,7 @@ def store(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_the_two_ends_differ_in_their_order_only(plan: Plan) -> None:
     for first, second in zip(plan.cells[::2], plan.cells[1::2], strict=True):
-        specs = [TrainSpec(**cell.training.spec["train"]) for cell in (first, second)]
+        specs = [train_job(cell.training.spec).recipe for cell in (first, second)]
         assert [spec.order_seed for spec in specs] == [100, 101]
         assert replace(specs[0], order_seed=101) == specs[1]
         assert first.training.parents == second.training.parents

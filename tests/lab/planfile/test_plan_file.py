@@ -12,11 +12,12 @@ import pytest
 from helpers import subject
 from tombola.base.errors import DataError, SpecError
 from tombola.base.fields import field_help
-from tombola.base.specs import CONTROLS, OPTIONAL_CONTROLS, ImpSpec, TrainSpec
+from tombola.base.specs import CONTROLS, OPTIONAL_CONTROLS, CourseSpec, ImpSpec, TrainSpec
 from tombola.lab.planfile.arm import Sparsities
 from tombola.lab.planfile.arms import ARMS, Imp
 from tombola.lab.planfile.plan_file import PlanFile, data_in, expand, plan_names, read_plan
 from tombola.plan import plan as plans
+from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Cell, Plan, Subject
 from tombola.tasks.task import Task, load_task
 
@@ -159,7 +160,7 @@ def test_quick_has_every_kind_of_arm_and_control_and_few_trainings() -> None:
     assert sum(job.kind == "train" for job in plan.jobs) <= 40
     roles = {role for job in plan.jobs for role in job.parents}
     assert roles == {"mask", "start", "head", "body", "trained", "like", "left", "right"}
-    specs = [TrainSpec(**job.spec["train"]) for job in plan.jobs if job.kind == "train"]
+    specs = [train_job(job.spec).recipe for job in plan.jobs if job.kind == "train"]
     assert all(spec.train_limit <= 64 and 0 < spec.test_limit <= 64 for spec in specs)
 
 
@@ -243,7 +244,7 @@ def test_ten_lines_are_a_plan(read: Any) -> None:
     plan = expand(read(TEN_LINES), subject)
     count = Counter(cell.arm for cell in plan.cells)
     assert count == {"tickets": 2 * 3 * 7, "controls": 2 * 3 * 2 * 2, "moved": 2 * 2 * 3}
-    assert {job.spec["train"]["epochs"] for job in plan.jobs if job.kind == "train"} == {1.0}
+    assert {train_job(job.spec).recipe.epochs for job in plan.jobs if job.kind == "train"} == {1.0}
     diagonal = [cell for cell in plan.cells if cell.arm == "moved" and cell.source == cell.target]
     tickets = {cell.key for cell in plan.cells if cell.arm == "tickets"}
     assert {cell.key for cell in diagonal} <= tickets
@@ -321,7 +322,10 @@ def test_a_sweep_of_rates_keeps_the_baseline(read: Any) -> None:
     low, high = cells(read, text, "swept")
     assert low.label == "reinit, learning rate 0.0001"
     assert low.training.label == "mlm, seed 1, reinit at 0.5, learning rate 0.0001"
-    assert [cell.training.spec["train"]["learning_rate"] for cell in (low, high)] == [1e-4, 1e-3]
+    assert [train_job(cell.training.spec).recipe.learning_rate for cell in (low, high)] == [
+        1e-4,
+        1e-3,
+    ]
     task = load_task("mlm")
     assert low.dense == high.dense == plans.dense(subject(task, task.recipe), 1).key
 
@@ -363,7 +367,7 @@ def test_a_fixed_ticket_is_evaluated_on_fresh_seeds(read: Any) -> None:
     task = load_task("mlm")
     for cell in found:
         assert cell.mask == ticket.mask
-        assert cell.training.spec["init"] == "shuffle"
+        assert train_job(cell.training.spec).init == "shuffle"
         assert cell.dense == plans.dense(subject(task, task.recipe), cell.seed).key
 
 
@@ -535,8 +539,8 @@ def test_a_ticket_moves_with_the_weights_that_its_search_rewinds_to(read: Any) -
     for cell, plain in zip(moved, beside, strict=True):
         body = cell.training.parents["body"]
         assert body.subject.task.name == "mlm"
-        assert body.spec["course"] == {"last": 7}
-        assert body.spec["train"].get("seed", 0) == cell.seed
+        assert train_job(body.spec).course == CourseSpec(last=7)
+        assert train_job(body.spec).recipe.seed == cell.seed
         assert "start" not in cell.training.parents
         assert (cell.mask, cell.dense) == (plain.mask, plain.dense)
         assert plain.training.parents.keys() == {"mask"}

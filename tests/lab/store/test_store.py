@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ import pytest
 from crowd import dead, together
 from tombola.base import keys
 from tombola.base.errors import OutputError
+from tombola.base.specs import PruneSpec
 from tombola.lab.store.damage import damage_in
 from tombola.lab.store.process import Process
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
+from tombola.plan.job_spec import GivenMask, NetworkIdentity, PruneJob
 
 FILES = {"mask.safetensors": b"\x00\x01\x02" * 50, "shapes.json": b"{}"}
 
@@ -108,10 +111,12 @@ def test_numbers_that_json_does_not_know_become_none(store: Store) -> None:
 
 
 def test_what_is_known_of_a_job_is_saved_as_its_result(store: Store) -> None:
-    spec = {"of": "given", "digest": "0a" * 32, "sparsity": "0.5"}
+    half, network = PruneSpec(sparsity=Decimal("0.5")), NetworkIdentity(model="1b" * 32)
+    spec = GivenMask(prune=half, digest="0a" * 32, network=network)
     subject: Any = None
-    job = Job(kind="prune", spec=spec, parents={}, subject=subject, label="a mask")
-    child = Job(kind="prune", spec={}, parents={"like": job}, subject=subject, label="another")
+    job = Job(spec=spec, parents={}, subject=subject, label="a mask")
+    like = PruneJob(prune=half, scores="random")
+    child = Job(spec=like, parents={"like": job}, subject=subject, label="another")
     for one in (job, child):
         kept = store.save(Result.of(one, {"dead": 3}), FILES)
         assert (kept.key, kept.label, kept.facts) == (one.key, one.label, {"dead": 3})

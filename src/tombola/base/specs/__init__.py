@@ -6,6 +6,7 @@ place: it is part of what names a result. Bump the version of the job kind inste
 
 from tombola.base.specs.evaluate import INITS, EvaluateSpec
 from tombola.base.specs.lab import LabSpec
+from tombola.base.specs.prune import STRUCTURES, PruneSpec
 from tombola.base.specs.search import (
     CONTROLS,
     OPTIONAL_CONTROLS,
@@ -24,12 +25,14 @@ __all__ = [
     "OPTIONAL_CONTROLS",
     "SCOPES",
     "SEEDS",
+    "STRUCTURES",
     "TUNE",
     "CourseSpec",
     "EvaluateSpec",
     "FindSpec",
     "ImpSpec",
     "LabSpec",
+    "PruneSpec",
     "Spec",
     "TaskSpec",
     "TrainSpec",

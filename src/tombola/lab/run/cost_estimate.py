@@ -1,20 +1,19 @@
 """What a plan will cost: jobs, hours and disk, from throughput that was measured."""
 
-import dataclasses
 import tempfile
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tombola.base.keys import key
-from tombola.base.specs import TrainSpec
+from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.lab.run.engine import missing
 from tombola.lab.run.payload import payload_for
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
+from tombola.plan.job_spec import ENCODER, PRETRAINED, WHOLE, train_job
 from tombola.plan.plan import Plan
 
 __all__ = ["CostEstimate", "Throughput", "estimate_cost", "remaining_seconds"]
@@ -63,8 +62,8 @@ def estimate_cost(plan: Plan, store: Store, *, workers: int, threads: int) -> Co
     known = {r.key: r for job in plan.jobs if job.key not in todo and (r := store.read(job.key))}
     paces: dict[tuple[Any, ...], Throughput] = {}
     for job in plan.jobs:
-        if job.kind == "train" and _sort(job.spec) not in paces:
-            paces[_sort(job.spec)] = _pace(job, plan.jobs, known, store, threads)
+        if job.kind == "train" and _sort(job) not in paces:
+            paces[_sort(job)] = _pace(job, plan.jobs, known, store, threads)
     seconds = dict.fromkeys(known, 0.0)
     longest: dict[str, float] = {}
     for job in plan.jobs:
@@ -93,10 +92,10 @@ def remaining_seconds(plan: Plan, store: Store, todo: Collection[str]) -> float 
     alike: dict[tuple[Any, ...], list[Result]] = {}
     for result in known:
         if result.kind == "train":
-            alike.setdefault(_sort(result.spec), []).append(result)
+            alike.setdefault(_sort(result), []).append(result)
     paces = {sort: _median(results) for sort, results in alike.items()}
     left = [job for job in plan.jobs if job.key in todo and job.kind == "train"]
-    if any(_sort(job.spec) not in paces for job in left):
+    if any(_sort(job) not in paces for job in left):
         return None
     return sum(_seconds(job, paces) for job in left)
 
@@ -110,7 +109,7 @@ def _kind(job: Job) -> str:
         return "lines between trainings"
     if "mask" in job.parents:
         return "trainings under a mask"
-    return "dense trainings" if "course" not in job.spec else "other dense trainings"
+    return "dense trainings" if train_job(job.spec).course == WHOLE else "other dense trainings"
 
 
 def _counted(things: Iterable[str]) -> dict[str, int]:
@@ -120,12 +119,13 @@ def _counted(things: Iterable[str]) -> dict[str, int]:
     return counts
 
 
-def _sort(made_of: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Trainings of one sort go at one pace; from the spec of a training."""
-    spec = TrainSpec(**made_of["train"])
+def _sort(training: Job | Result) -> tuple[Any, ...]:
+    """Trainings of one sort go at one pace."""
+    made = train_job(training.spec if isinstance(training, Job) else training.job_spec)
+    recipe = made.recipe
     return (
-        *(made_of["model"], made_of["data"], spec.batch_size),
-        *(spec.max_length, spec.test_limit, spec.precision),
+        *(made.network.model, made.data, recipe.batch_size),
+        *(recipe.max_length, recipe.test_limit, recipe.precision),
     )
 
 
@@ -133,10 +133,10 @@ def _seconds(job: Job, paces: Mapping[tuple[Any, ...], Throughput]) -> float:
     if job.kind == "prune":
         return max((pace.scope_size for pace in paces.values()), default=0) * 1e-8
     if job.kind == "score":
-        return paces[_sort(job.parents["trained"].spec)].around
+        return paces[_sort(job.parents["trained"])].around
     if job.kind == "interpolate":  # each point is scored, and then its loss taken
-        return 2 * job.steps * paces[_sort(job.parents["left"].spec)].around
-    pace = paces[_sort(job.spec)]
+        return 2 * job.steps * paces[_sort(job.parents["left"])].around
+    pace = paces[_sort(job)]
     return job.steps * pace.step + pace.around
 
 
@@ -145,7 +145,7 @@ def _pace(
 ) -> Throughput:
     alike = [known[j.key] for j in jobs if j.kind == "train" and j.key in known]
     alike = [r for r in alike if r.numerics.get("threads") == threads]
-    mine = [r for r in alike if _sort(r.spec) == _sort(job.spec)]
+    mine = [r for r in alike if _sort(r) == _sort(job)]
     if not mine:
         return _measured(job, threads)
     return _median(mine)
@@ -167,21 +167,15 @@ def _measured(job: Job, threads: int) -> Throughput:
     from tombola.lab.run.workspace import WorkspaceCache
     from tombola.training.evaluation import evaluate
 
-    spec = TrainSpec(**job.spec["train"])
-    few = dataclasses.replace(spec, test_limit=TRIAL_EXAMPLES)
-    payload = payload_for(job, keep_weights=False, threads=threads, processes=1)
-    made_of = {
-        "model": job.spec["model"],
-        "train": {**job.spec["train"], "test_limit": TRIAL_EXAMPLES},
-        "course": {"last": min(TRIAL_STEPS, spec.steps(job.subject.examples))},
-    }
-    name = key("train", payload.job_version, **made_of, parents={})
-    trial = dataclasses.replace(payload, key=name, parents={}, spec=made_of)
+    spec = train_job(job.spec).recipe
+    few = replace(spec, test_limit=TRIAL_EXAMPLES)
+    trial = payload_for(_trial(job, few), keep_weights=False, threads=threads, processes=1)
     with tempfile.TemporaryDirectory() as scratch:
         store, workspaces = Store(Path(scratch) / "store"), WorkspaceCache()
         workspace = workspaces.of(trial)
         for examples in (workspace.training(few), workspace.test(few)):
             len(examples)
+        workspace.check(trial.job_spec)  # which reads all data once
         began = time.monotonic()
         perform(trial, store, workspaces, lambda done, steps: None)
         taken = time.monotonic() - began
@@ -197,3 +191,16 @@ def _measured(job: Job, threads: int) -> Throughput:
         backbone_size=facts["backbone_size"],
         scope_size=facts["scope_size"],
     )
+
+
+def _trial(job: Job, recipe: TrainSpec) -> Job:
+    """A dense training of a few steps."""
+    last = min(TRIAL_STEPS, recipe.steps(job.subject.examples))
+    spec = replace(
+        train_job(job.spec),
+        recipe=recipe,
+        init=PRETRAINED,
+        course=CourseSpec(last=last),
+        scope=ENCODER,
+    )
+    return Job(spec=spec, parents={}, subject=job.subject, label="trial")

@@ -15,13 +15,14 @@ from safetensors.torch import load_file, save_file
 
 from tombola.base.errors import DataError, ModelError, OutputError, SpecError
 from tombola.base.seeds import stream
-from tombola.base.specs import CourseSpec, TrainSpec
+from tombola.base.specs import TrainSpec
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.workspace import Workspace, WorkspaceCache
 from tombola.lab.store.artifacts import mask_files, outcome_files, read_mask, result_of
 from tombola.lab.store.numerics import refuse_others
 from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
+from tombola.plan.job_spec import InterpolateJob, PruneJob, ScoreJob, TrainJob, train_job
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.metrics import Outcome, resolution, score_of
 from tombola.tasks.task import on_hub
@@ -58,7 +59,8 @@ def perform(
     Raises: TombolaError, if the model, the data or the disk can't be used.
     """
     torch.set_num_threads(payload.threads)
-    now = numerics(TrainSpec(**payload.spec.get("train", {})))
+    spec = payload.job_spec
+    now = numerics(spec.recipe if isinstance(spec, TrainJob) else TrainSpec())
     refuse_others(store, payload, now)
     began = time.monotonic()
     with _peak_memory() as memory:
@@ -87,7 +89,7 @@ def _keep(payload: Payload, store: Store, result: Result, files: dict[str, bytes
 def _check(payload: Payload, store: Store, workspace: Workspace) -> None:
     """Refuse a network or data that have changed, and make the next run look at them afresh."""
     try:
-        workspace.check(payload.spec)
+        workspace.check(payload.job_spec)
     except (ModelError, DataError):
         forget_fingerprints(store.folder)
         raise
@@ -98,12 +100,11 @@ def _check(payload: Payload, store: Store, workspace: Workspace) -> None:
 
 def _train(payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool) -> Made:
     _check(payload, store, workspace)
-    spec = TrainSpec(**payload.spec["train"])
-    course = CourseSpec(**payload.spec.get("course", {}))
-    network, scope = workspace.network, payload.spec.get("scope", payload.scope)
+    made_of = train_job(payload.job_spec)
+    spec, network, scope = made_of.recipe, workspace.network, payload.scope
     mask = _mask(payload, store, workspace, scope)
     known = _known(payload, workspace, spec, mask)
-    network.rewind(spec.seed, init=payload.spec.get("init", "pretrained"), scope=scope)
+    network.rewind(spec.seed, init=made_of.init, scope=scope)
     for role in ("start", "head"):
         if role in payload.parents:
             network.load(_weights(store, payload.parents[role]), only_head=role == "head")
@@ -116,7 +117,7 @@ def _train(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
         mask,
         spec,
         scope=scope,
-        course=course,
+        course=made_of.course,
         checkpoint=Checkpoint(store.partial(payload.key), identity=payload.key),
         watch=step,
     )
@@ -169,21 +170,23 @@ def _scores(workspace: Workspace, spec: TrainSpec, outcome: Outcome) -> dict[str
 
 
 def _score(payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool) -> Made:
+    made_of = payload.job_spec
+    assert isinstance(made_of, ScoreJob)
     trained = result_of(store, payload.parents["trained"])
-    spec = TrainSpec(**trained.spec["train"])
+    spec = train_job(trained.job_spec).recipe
     if trained.diverged is not None:
         raise SpecError(f"{trained.label} {trained.diverged}. Take a lower learning rate.")
     _check(payload, store, workspace)
     network, task = workspace.network, workspace.task
     network.model.to(accelerator().device)
     network.load(_weights(store, trained.key))
-    examples = workspace.split(payload.spec["split"], spec)
+    examples = workspace.split(made_of.split, spec)
     outcome = evaluate(network, task, examples)
     facts = {
         "task": task.name,
         "metric": task.metric,
         "seed": spec.seed,
-        "split": payload.spec["split"],
+        "split": made_of.split,
         "score": score_of(outcome, task.metric),
         "trivial": trivial_score(network, task, examples),
     }
@@ -191,34 +194,35 @@ def _score(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
 
 
 def _prune(payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool) -> Made:
-    spec, network = payload.spec, workspace.network
-    scope = spec.get("scope", payload.scope)
+    spec, network = payload.job_spec, workspace.network
+    assert isinstance(spec, PruneJob)
     if "like" in payload.parents:
         like = read_mask(store, payload.parents["like"])
         purpose = f"layer-random mask like {like.digest()}"  # of two tickets, two permutations
-        drawn = torch.Generator().manual_seed(stream(spec.get("seed", 0), purpose))
+        drawn = torch.Generator().manual_seed(stream(spec.seed, purpose))
         mask = random_like(like, drawn)
     elif "trained" in payload.parents:
         trained = result_of(store, payload.parents["trained"])
         base = trained.parents.get("mask")
         network.load(_weights(store, trained.key))
-        mask = workspace.prune(
-            spec, read_mask(store, base) if base else workspace.full(scope), scope
-        )
+        full = workspace.full(spec.scope)
+        mask = workspace.prune(spec, read_mask(store, base) if base else full)
     else:
         _check(payload, store, workspace)
-        random = spec["of"] == "random-init"
-        network.rewind(spec.get("seed", 0), init="reinit" if random else "pretrained", scope=scope)
-        mask = workspace.prune(spec, workspace.full(scope), scope)
+        random = spec.weights_from == "random-init"
+        network.rewind(spec.seed, init="reinit" if random else "pretrained", scope=spec.scope)
+        mask = workspace.prune(spec, workspace.full(spec.scope))
     return mask_files(mask)
 
 
 def _interpolate(
     payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool
 ) -> Made:
-    spec = TrainSpec(**result_of(store, payload.parents["left"]).spec["train"])
+    made_of = payload.job_spec
+    assert isinstance(made_of, InterpolateJob)
+    spec = train_job(result_of(store, payload.parents["left"]).job_spec).recipe
     left, right = (_weights(store, payload.parents[end]) for end in ("left", "right"))
-    network, examples, points = workspace.network, workspace.test(spec), payload.spec["points"]
+    network, examples, points = workspace.network, workspace.test(spec), made_of.points
     network.model.to(accelerator().device)
     positions = [number / (points - 1) for number in range(points)]
     scores, losses = [], []
@@ -293,7 +297,7 @@ def _keep_weights(payload: Payload, store: Store, weights: Tensors, digest: str)
 
 def _changed(before: Result, payload: Payload) -> str:
     """What the bits depended on the first time, where it differs from now."""
-    now = numerics(TrainSpec(**payload.spec["train"]))
+    now = numerics(train_job(payload.job_spec).recipe)
     changed = {name: value for name, value in before.numerics.items() if now.get(name) != value}
     return ", ".join(f"{name} {value}" for name, value in changed.items()) or "which are the same"
 

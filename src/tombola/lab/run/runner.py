@@ -4,11 +4,12 @@ from functools import cache
 from pathlib import Path
 
 from tombola.base.errors import SpecError
-from tombola.base.specs import LabSpec, TrainSpec
+from tombola.base.specs import LabSpec
 from tombola.lab.run.engine import RunCallback, RunSummary, Workers, execute, outstanding
 from tombola.lab.run.local_workers import ProcessPool, ThisProcess
 from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Store
+from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan
 
 __all__ = ["run_plan", "threads_of"]
@@ -77,7 +78,7 @@ def _refuse_mixed(plan: Plan, store: Store, threads: int, processes: int) -> Non
     torch.set_num_threads(threads)
     trainings = [job for job in plan.jobs if job.kind == "train" and store.intact(job.key)]
     for result in results(store, trainings):
-        now = numerics(TrainSpec(**result.spec["train"])) | {"processes": processes}
+        now = numerics(train_job(result.job_spec).recipe) | {"processes": processes}
         try:
             refuse_mixed([result.numerics, now])
         except SpecError as error:

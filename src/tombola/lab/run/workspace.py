@@ -1,8 +1,6 @@
 """One network with the head of a task, and the task's data: where masked networks are trained."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any
 
 import torch
@@ -10,9 +8,11 @@ import torch
 from tombola.base.errors import DataError, ModelError
 from tombola.base.seeds import stream
 from tombola.base.specs import TrainSpec
+from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.finders.scores import SCORERS, Evidence
 from tombola.lab.run.payload import Payload
 from tombola.models.network import Network, load_network
+from tombola.plan.job_spec import JobSpec, NetworkIdentity, PruneJob, ScoreJob, TrainJob
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.data.batches import Examples, encode_split
 from tombola.tasks.data.input_checks import count_inputs, count_shared, refuse_unreadable
@@ -50,39 +50,51 @@ class Workspace:
         network.scope(payload.scope)
         return cls(network, task, payload.folder)
 
-    def check(self, spec: Mapping[str, Any]) -> None:
-        """Refuse a network or data other than those whose names stand in a job.
-
-        Args:
-            spec: of the job, with `model`, and with `fittings` and `data` where they name it.
+    def check(self, spec: JobSpec) -> None:
+        """Refuse a network or data other than those that name a job.
 
         Raises: ModelError, DataError, if they have changed since the job was planned.
         """
-        for what, found in (
-            ("model", self.network.fingerprint),
-            ("fittings", self.network.fittings),
+        match spec:
+            case TrainJob():
+                self._check_network(spec.network)
+                self._check_data(spec.data)
+            case ScoreJob():
+                self._check_split(spec.split, spec.rows)
+            case PruneJob(network=NetworkIdentity() as network):
+                self._check_network(network)
+
+    def _check_network(self, identity: NetworkIdentity) -> None:
+        for wanted, found in (
+            (identity.model, self.network.fingerprint),
+            (identity.config_digest, self.network.fittings),
         ):
-            if spec.get(what, found) != found:
+            if wanted not in ("", found):
                 raise ModelError(
-                    f"expected the network {spec[what][:12]} in {self.network.name!r}, got "
+                    f"expected the network {wanted[:12]} in {self.network.name!r}, got "
                     f"{found[:12]}: it has changed. Run the same command again."
                 )
-        if "data" in spec and self.place is not None and not on_hub(self.place):
-            if self._data is None:
-                self._data = read_facts(self.task, self.place).fingerprint
-            if spec["data"] != self._data:
-                raise DataError(
-                    f"expected the data {spec['data'][:12]} in {self.place!r}, got "
-                    f"{self._data[:12]}: they have changed. Run the same command again."
-                )
 
-        if "rows" in spec and self.place is not None and not on_hub(self.place):
-            found = data_fingerprint(read_split(self.task, spec["split"], self.place))
-            if spec["rows"] != found:
-                raise DataError(
-                    f"expected the {spec['split']} split {spec['rows'][:12]} in {self.place!r}, "
-                    f"got {found[:12]}: it has changed. Run the same command again."
-                )
+    def _check_data(self, fingerprint: str) -> None:
+        if self.place is None or on_hub(self.place):
+            return
+        if self._data is None:
+            self._data = read_facts(self.task, self.place).fingerprint
+        if fingerprint != self._data:
+            raise DataError(
+                f"expected the data {fingerprint[:12]} in {self.place!r}, got "
+                f"{self._data[:12]}: they have changed. Run the same command again."
+            )
+
+    def _check_split(self, split: str, fingerprint: str) -> None:
+        if self.place is None or on_hub(self.place):
+            return
+        found = data_fingerprint(read_split(self.task, split, self.place))
+        if fingerprint != found:
+            raise DataError(
+                f"expected the {split} split {fingerprint[:12]} in {self.place!r}, "
+                f"got {found[:12]}: it has changed. Run the same command again."
+            )
 
     def training(self, spec: TrainSpec) -> Examples:
         """Tokenised examples of the training split."""
@@ -154,21 +166,22 @@ class Workspace:
         """The mask of the dense network."""
         return Mask.full(self.network.scope(scope))
 
-    def prune(self, spec: Mapping[str, Any], base: Mask, scope: str) -> Mask:
-        """Kill the lowest-scored living weights of the network as it stands.
+    def prune(self, spec: PruneJob, base: Mask) -> Mask:
+        """Remove the lowest-scored weights of the network as it stands.
 
         Args:
-            spec: of a prune job: scores, sparsity, seed.
-            base: what is dead already.
-            scope: the weights that may die.
+            spec: by what weights are ranked, and how many are removed.
+            base: what is pruned already.
         """
+        weights = self.network.scope(spec.scope)
         evidence = Evidence(
-            weights={name: p.detach().cpu() for name, p in self.network.scope(scope).items()},
-            generator=torch.Generator().manual_seed(stream(spec.get("seed", 0), "random mask")),
+            weights={name: p.detach().cpu() for name, p in weights.items()},
+            generator=torch.Generator().manual_seed(stream(spec.seed, "random mask")),
             heads=int(getattr(self.network.model.config, "num_attention_heads", 0)),
         )
-        scores = SCORERS[spec["scores"]](evidence)
-        return keep_top(scores, base, sparsity=Decimal(spec["sparsity"]))
+        units = spec.prune.structure == HEADS_AND_NEURONS
+        scores = SCORERS["units" if units else spec.scores](evidence)
+        return keep_top(scores, base, sparsity=spec.prune.sparsity)
 
 
 def _refuse_one(test: Examples, task: Task) -> None:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from tombola.base.errors import OutputError, SpecError
 from tombola.lab.store.artifacts import read_mask, read_weights, result_of
 from tombola.lab.store.result_store import Store
+from tombola.plan.job_spec import train_job
 from tombola.study.masks.anatomy import distances
 from tombola.ticket.mask import Mask
 from tombola.ticket.scope import scope_parameters
@@ -55,7 +56,7 @@ def moved_in_store(store: Store, start: str, pretrained: str) -> tuple[str, dict
             f"expected the trained weights of {training.label!r} in the store, got none: they go "
             "when no job of a plan reads them. Give two checkpoints, or run a plan that reads them."
         )
-    scope = training.spec.get("scope", "encoder")
+    scope = train_job(training.job_spec).scope
     before = _backbone(pretrained, scope)
     after = {name: w for name in before if (w := _inside(weights, name)) is not None}
     mask = training.parents.get("mask")

@@ -11,6 +11,7 @@ from tombola.base.specs import TrainSpec
 from tombola.lab.store.numerics import numerics_digest
 from tombola.lab.store.result_store import Result
 from tombola.plan.cell import Cell
+from tombola.plan.job_spec import train_job
 
 __all__ = [
     "COLUMNS",
@@ -121,7 +122,7 @@ def row(
         plan_rows: how many rows the plan has.
     """
     job = cell.training
-    recipe = TrainSpec(**job.spec["train"])
+    made = train_job(job.spec)
     facts = mine.facts if mine else {}
     about_test = {**(dense.facts if dense else {}), **facts}
     score, baseline = _score(mine), _score(dense)
@@ -138,9 +139,9 @@ def row(
         seed=cell.seed,
         variant=cell.variant.options,
         rewind_step=cell.variant.rewind_step,
-        init=job.spec.get("init", "pretrained"),
-        learning_rate=recipe.learning_rate,
-        examples=min(job.subject.examples, recipe.train_limit or job.subject.examples),
+        init=made.init,
+        learning_rate=made.recipe.learning_rate,
+        examples=min(job.subject.examples, made.recipe.train_limit or job.subject.examples),
         metric=job.subject.task.metric,
         split=job.subject.task.test_split,
         margin=job.subject.task.margin,

@@ -1,0 +1,328 @@
+"""What names a job besides its parents: one type for each kind of job, and its JSON in a store.
+
+The JSON is part of every key, so it never changes: what is odd in it is known here and nowhere
+else. Knobs at their default are left out.
+"""
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+from tombola.base.keys import knobs
+from tombola.base.specs import CourseSpec, PruneSpec, TrainSpec
+from tombola.base.specs.prune import HEADS_AND_NEURONS, UNSTRUCTURED
+
+__all__ = [
+    "ENCODER",
+    "PRETRAINED",
+    "VERSIONS",
+    "WHOLE",
+    "GivenMask",
+    "InterpolateJob",
+    "JobSpec",
+    "NetworkIdentity",
+    "PruneJob",
+    "ScoreJob",
+    "TrainJob",
+    "read_spec",
+    "train_job",
+    "train_revisions",
+]
+
+VERSIONS = {"train": 1, "score": 1, "prune": 1, "interpolate": 1}
+"""Kind of job -> its version; raised when the same spec comes to mean something else."""
+
+ENCODER, PRETRAINED, MAGNITUDE = "encoder", "pretrained", "magnitude"
+GIVEN, UNITS = "given", "units"
+
+WHOLE = CourseSpec()
+"""The course of a training from its first step to its last."""
+
+Json: TypeAlias = dict[str, Any]
+Stored: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkIdentity:
+    """What names a network in a result."""
+
+    model: str
+    """Fingerprint of the pre-trained backbone."""
+    matrices: str = ""
+    """Digest of the names in the scope that belong to no linear layer; empty without any."""
+    config_digest: str = ""
+    """Digest of what else decides the bits; empty where nothing does, or nothing depends on it."""
+
+    @property
+    def backbone(self) -> Json:
+        """The JSON without the digest of the configuration."""
+        named = {"model": self.model, "matrices": self.matrices}
+        return {what: digest for what, digest in named.items() if digest}
+
+    @property
+    def configuration(self) -> Json:
+        """The JSON of that digest."""
+        return {"fittings": self.config_digest} if self.config_digest else {}
+
+    def to_json(self) -> Json:
+        """What stands for it in a job."""
+        return {**self.backbone, **self.configuration}
+
+    @classmethod
+    def from_json(cls, stored: Stored) -> "NetworkIdentity":
+        """What `to_json` wrote, among the other fields of a job."""
+        return cls(
+            model=stored["model"],
+            matrices=stored.get("matrices", ""),
+            config_digest=stored.get("fittings", ""),
+        )
+
+
+def train_revisions(recipe: TrainSpec, init: str = PRETRAINED) -> int:
+    """How many knobs of a training have come to mean something else since the first version."""
+    revised = (
+        recipe.test_limit > 0,  # a seeded choice; once the first rows
+        init == "shuffle-layers",  # a permutation; once blocks were lost on a CPU
+    )
+    return sum(revised)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJob:
+    """A training of a network on a task."""
+
+    kind: ClassVar[str] = "train"
+
+    network: NetworkIdentity
+    data: str
+    """Fingerprint of the rows."""
+    task: list[Any]
+    """`Task.identity`."""
+    recipe: TrainSpec
+    """Its seeds included."""
+    init: str = PRETRAINED
+    """What the weights in the scope start from: a name in INITS."""
+    course: CourseSpec = WHOLE
+    """Which part of the training is done."""
+    scope: str = ENCODER
+    """Scope of the mask and of init; the encoder where there are neither."""
+
+    def to_json(self) -> Json:
+        """The fields that name it, as they stand in a store."""
+        course = knobs(self.course)
+        return {
+            **self.network.to_json(),
+            "data": self.data,
+            "task": self.task,
+            "train": knobs(self.recipe),
+            **({} if self.init == PRETRAINED else {"init": self.init}),
+            **({"course": course} if course else {}),
+            **_scope(self.scope),
+        }
+
+    @classmethod
+    def from_json(cls, stored: Stored) -> "TrainJob":
+        """What `to_json` wrote."""
+        return cls(
+            network=NetworkIdentity.from_json(stored),
+            data=stored["data"],
+            task=stored["task"],
+            recipe=TrainSpec(**stored["train"]),
+            init=stored.get("init", PRETRAINED),
+            course=CourseSpec(**stored.get("course", {})),
+            scope=stored.get("scope", ENCODER),
+        )
+
+    def version(self, roles: Container[str]) -> int:
+        """The version of the job; it goes by no parent."""
+        return VERSIONS[self.kind] + train_revisions(self.recipe, self.init)
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps that are done of a training on this many examples."""
+        return (self.course.last or self.recipe.steps(examples)) - self.course.first
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreJob:
+    """The score of a trained network on a split."""
+
+    kind: ClassVar[str] = "score"
+
+    split: str
+    rows: str
+    """Fingerprint of that split's rows."""
+
+    def to_json(self) -> Json:
+        """The fields, as they stand in a store."""
+        return {"split": self.split, "rows": self.rows}
+
+    @classmethod
+    def from_json(cls, stored: Stored) -> "ScoreJob":
+        """What `to_json` wrote."""
+        return cls(split=stored["split"], rows=stored["rows"])
+
+    def version(self, roles: Container[str]) -> int:
+        """The version of the job."""
+        return VERSIONS[self.kind]
+
+    def steps(self, examples: int) -> int:
+        """None are counted."""
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneJob:
+    """A mask, by the scores of weights."""
+
+    kind: ClassVar[str] = "prune"
+
+    prune: PruneSpec
+    """How much is removed, and in what units."""
+    scores: str = MAGNITUDE
+    """By what weights are ranked: a name in SCORERS."""
+    heads: int = 0
+    """Attention heads of a block, where the structure goes by them; 0 if unknown."""
+    network: NetworkIdentity | None = None
+    """Of which the weights are; None where they are those of a training."""
+    weights_from: str = ""
+    """Whose weights they are: pretrained, or random-init; empty where they are those of a training,
+    or where no weights are looked at."""
+    seed: int = 0
+    """Of whatever draws."""
+    scope: str = ENCODER
+
+    def to_json(self) -> Json:
+        """The fields that name it, as they stand in a store."""
+        network = self.network
+        return {
+            **self._ranking(),
+            "sparsity": f"{self.prune.sparsity:f}",
+            **({"heads": self.heads} if self.heads else {}),
+            **(network.backbone if network else {}),
+            **({"of": self.weights_from} if self.weights_from else {}),
+            **(network.configuration if network else {}),
+            **({"seed": self.seed} if self.seed else {}),
+            **_scope(self.scope),
+        }
+
+    def _ranking(self) -> Json:
+        """Scores and structure; one pair of them has a name of its own."""
+        structure = self.prune.structure
+        if (self.scores, structure) == (MAGNITUDE, HEADS_AND_NEURONS):
+            return {"scores": UNITS}
+        return {
+            "scores": self.scores,
+            **({} if structure == UNSTRUCTURED else {"structure": structure}),
+        }
+
+    @classmethod
+    def from_json(cls, stored: Stored) -> "PruneJob":
+        """What `to_json` wrote."""
+        units = stored["scores"] == UNITS
+        structure = HEADS_AND_NEURONS if units else stored.get("structure", UNSTRUCTURED)
+        return cls(
+            prune=PruneSpec(sparsity=stored["sparsity"], structure=structure),
+            scores=MAGNITUDE if units else stored["scores"],
+            heads=stored.get("heads", 0),
+            network=NetworkIdentity.from_json(stored) if "model" in stored else None,
+            weights_from=stored.get("of", ""),
+            seed=stored.get("seed", 0),
+            scope=stored.get("scope", ENCODER),
+        )
+
+    def version(self, roles: Container[str]) -> int:
+        """The version of the job, by the roles of its parents."""
+        # the mask is in the random stream; once two tickets had one permutation
+        return VERSIONS[self.kind] + ("like" in roles)
+
+    def steps(self, examples: int) -> int:
+        """None are counted."""
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenMask:
+    """A mask that exists already, by its digest."""
+
+    kind: ClassVar[str] = "prune"
+
+    prune: PruneSpec
+    digest: str
+    network: NetworkIdentity
+    scope: str = ENCODER
+
+    def to_json(self) -> Json:
+        """The fields that name it, as they stand in a store."""
+        return {
+            "of": GIVEN,
+            "digest": self.digest,
+            **self.network.backbone,
+            "sparsity": f"{self.prune.sparsity:f}",
+            **_scope(self.scope),
+        }
+
+    @classmethod
+    def from_json(cls, stored: Stored) -> "GivenMask":
+        """What `to_json` wrote."""
+        return cls(
+            prune=PruneSpec(sparsity=stored["sparsity"]),
+            digest=stored["digest"],
+            network=NetworkIdentity.from_json(stored),
+            scope=stored.get("scope", ENCODER),
+        )
+
+    def version(self, roles: Container[str]) -> int:
+        """The version of the job."""
+        return VERSIONS[self.kind]
+
+    def steps(self, examples: int) -> int:
+        """None are counted."""
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateJob:
+    """Score and loss of networks on the straight line between two trained ones."""
+
+    kind: ClassVar[str] = "interpolate"
+
+    points: int
+    """Networks on the line, both ends included, equally far apart."""
+
+    def to_json(self) -> Json:
+        """The fields, as they stand in a store."""
+        return {"points": self.points}
+
+    @classmethod
+    def from_json(cls, stored: Stored) -> "InterpolateJob":
+        """What `to_json` wrote."""
+        return cls(points=stored["points"])
+
+    def version(self, roles: Container[str]) -> int:
+        """The version of the job."""
+        return VERSIONS[self.kind]
+
+    def steps(self, examples: int) -> int:
+        """The points."""
+        return self.points
+
+
+JobSpec: TypeAlias = TrainJob | ScoreJob | PruneJob | GivenMask | InterpolateJob
+
+
+def read_spec(kind: str, stored: Stored) -> JobSpec:
+    """The typed spec of a job, from its JSON in a store."""
+    if kind == "prune" and stored.get("of") == GIVEN:
+        return GivenMask.from_json(stored)
+    kinds = (TrainJob, ScoreJob, PruneJob, InterpolateJob)
+    return next(each for each in kinds if each.kind == kind).from_json(stored)
+
+
+def train_job(spec: JobSpec) -> TrainJob:
+    """The spec of a job that is known to be a training."""
+    assert isinstance(spec, TrainJob), spec.kind
+    return spec
+
+
+def _scope(scope: str) -> Json:
+    return {} if scope == ENCODER else {"scope": scope}
