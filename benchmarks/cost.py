@@ -20,8 +20,8 @@ from ours import ours
 from protocol import QUICK, WHOLE, alone, machine, matmul_rate
 from tombola.base.specs import TrainSpec
 from tombola.models.embedded import model_path
-from tombola.models.network import load_network
-from tombola.tasks.data.batches import Examples
+from tombola.tasks.examples import Examples
+from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.training.loop import fit

@@ -15,9 +15,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from protocol import QUICK, WHOLE, Protocol, alone, machine, matmul_rate
 from tombola.models.embedded import model_path
-from tombola.models.network import load_network
-from tombola.tasks.data.batches import encode_split
+from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import read_split
+from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top

@@ -28,7 +28,7 @@ from transformers import (
 
 from protocol import Protocol
 from tombola.models.embedded import model_path
-from tombola.tasks.data.batches import chosen
+from tombola.tasks.data.encode import chosen
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.task import load_task
 

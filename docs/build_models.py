@@ -15,8 +15,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from tombola.base.errors import ModelError, SpecError
-from tombola.models.heads import HEADS
 from tombola.models.tokenizer import reserved_positions
+from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.ticket.scope import left_out, scope_parameters, starred, whole_model_size
 from tombola.ticket.structures import units_of
 
@@ -164,10 +164,11 @@ def _describe(name: str) -> tuple[str, str]:
         network = AutoModel.from_config(config)
     whole, encoder = whole_model_size(network), scope_parameters(network, "encoder")
     size = _size(encoder.values())
-    heads = [kind for kind in HEADS if type(config) in HEADS[kind].fits]
+    heads = [kind for kind in TASK_KINDS if type(config) in TASK_KINDS[kind].head(2).fits]
+    all_or_some = "all" if len(heads) == len(TASK_KINDS) else ", ".join(heads)
     row = (
         f"| {name} | {whole:,} | {size:,} | {len(encoder)} | {size / whole:.1%} "
-        f"| {_with_pooler(network)} | {'all' if len(heads) == len(HEADS) else ', '.join(heads)} |\n"
+        f"| {_with_pooler(network)} | {all_or_some} |\n"
     )
     lines = [f"\n## {name}: `{model}`\n", "Pruned:\n", *_pruned(encoder), "\nLeft:\n"]
     lines += _left(network, encoder)

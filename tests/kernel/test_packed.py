@@ -25,8 +25,10 @@ from transformers import (
 )
 
 from tombola.kernel.packed import _kept, packable, packed
-from tombola.tasks.data.batches import IGNORED
+from tombola.kernel.reads import Reads
+from tombola.tasks.kinds.mlm import IGNORED
 
+READS = {"classification": Reads.FIRST, "span": Reads.ALL, "mlm": Reads.LABELLED}
 LENGTHS = [9, 4, 1, 6, 4]
 SIZES: dict[str, Any] = {
     "hidden_size": 24,
@@ -88,7 +90,7 @@ def test_loss_and_gradients_are_those_of_the_model_itself(name: str, lengths: li
     assert packable(model)
     inputs = batch(lengths, kind)
     expected, own = gradients(model, inputs)
-    with packed(model, inputs, kind) as less:
+    with packed(model, inputs, READS[kind]) as less:
         loss, found = gradients(model, less)
     assert torch.allclose(loss, expected, rtol=1e-12)
     assert found.keys() == own.keys()
@@ -101,7 +103,7 @@ def test_every_vector_is_made_where_nobody_says_which_are_read() -> None:
     inputs = batch(LENGTHS, "mlm")
     del inputs["labels"]
     expected = model(**inputs).logits
-    with packed(model, inputs, "mlm") as less:
+    with packed(model, inputs, Reads.LABELLED) as less:
         logits = model(**less).logits
     assert torch.allclose(logits, expected, rtol=1e-9)
 
@@ -111,7 +113,7 @@ def test_the_last_block_is_computed_for_the_tokens_that_are_read_only() -> None:
     inputs, rows = batch(LENGTHS, "mlm"), []
     for layer in model.bert.encoder.layer:
         layer.intermediate.dense.register_forward_hook(lambda *args: rows.append(len(args[1][0])))
-    with packed(model, inputs, "mlm") as less:
+    with packed(model, inputs, Reads.LABELLED) as less:
         logits = model(**less).logits
     masked = int((inputs["labels"] >= 0).sum())
     assert rows == [sum(LENGTHS), masked]
@@ -122,7 +124,7 @@ def test_a_model_is_as_it_was_afterwards_whatever_happens() -> None:
     model = BertForSequenceClassification(BertConfig(**SIZES)).eval()
     inputs = batch(LENGTHS, "classification")
     before = model(**inputs).logits
-    with pytest.raises(ZeroDivisionError), packed(model, inputs, "classification"):
+    with pytest.raises(ZeroDivisionError), packed(model, inputs, Reads.FIRST):
         1 / 0  # noqa: B018
     assert torch.equal(model(**inputs).logits, before)
 
@@ -140,7 +142,7 @@ def test_other_models_are_left_to_themselves() -> None:
     inputs = batch(LENGTHS, "classification")
     for model in (other, decoder):
         assert not packable(model)
-        with packed(model, inputs, "classification") as same:
+        with packed(model, inputs, Reads.FIRST) as same:
             assert same is inputs
 
 
@@ -174,7 +176,7 @@ def test_where_dropout_is_drawn_it_reaches_weights_and_both_changes_of_each_bloc
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tombola.kernel.packed._kept", spy)
-        with packed(model, inputs, "classification") as less:
+        with packed(model, inputs, Reads.FIRST) as less:
             model(**less)
     tokens, texts = sum(LENGTHS), len(LENGTHS)
     whole = [(texts * 3, 9, 9), (tokens, 24), (tokens, 24)]
@@ -193,7 +195,7 @@ def test_weights_learn_the_same_whether_or_not_a_batch_has_padding(tiny: Path) -
     }
     found = []
     for one in (inputs, wider):
-        with packed(model, one, "classification") as less:
+        with packed(model, one, Reads.FIRST) as less:
             found.append(gradients(model, less)[1])
     for name, gradient in found[0].items():
         assert torch.allclose(found[1][name], gradient, rtol=1e-4, atol=1e-6)

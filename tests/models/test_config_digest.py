@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, BertForMaskedLM, BertModel
 
-from tombola.models.network import load_network
+from tombola.tasks.networks import load_network
 
 Change = Callable[[Path], None]
 
@@ -60,7 +60,7 @@ def test_what_decides_the_bits_and_nothing_else_changes_them(
     before = load_network(str(tiny), "classification")
     after = load_network(copied(tiny, tmp_path / "m", change), "classification")
     assert after.fingerprint == before.fingerprint
-    assert (after.fittings == before.fittings) == same
+    assert (after.config_digest == before.config_digest) == same
 
 
 def test_a_head_of_the_files_is_one_of_them(tiny: Path, tmp_path: Path) -> None:
@@ -68,4 +68,4 @@ def test_a_head_of_the_files_is_one_of_them(tiny: Path, tmp_path: Path) -> None:
         BertForMaskedLM.from_pretrained(folder).save_pretrained(folder)
 
     filled = copied(tiny, tmp_path / "m", save)
-    assert load_network(filled, "mlm").fittings != load_network(str(tiny), "mlm").fittings
+    assert load_network(filled, "mlm").config_digest != load_network(str(tiny), "mlm").config_digest

@@ -21,10 +21,14 @@ from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask
 from tombola.lab.subjects import Subjects
-from tombola.models.heads import HEADS
-from tombola.models.network import Network, load_backbone, load_network
+from tombola.models.network import Network, load_backbone
 from tombola.plan.plan import Plan, imp
-from tombola.tasks.data.batches import Examples, collate, encode, mask_tokens
+from tombola.tasks.data.batches import collate
+from tombola.tasks.data.encode import encode
+from tombola.tasks.examples import Examples
+from tombola.tasks.kinds.kind import TASK_KINDS
+from tombola.tasks.kinds.mlm import mask_tokens
+from tombola.tasks.networks import load_network
 from tombola.tasks.task import Task, load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.scope import backbone, scope_parameters, whole_model_size
@@ -51,7 +55,9 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     ],
     "mlm": [{"text": "a very good film and a bad plot of an actor " * n} for n in range(1, 5)],
 }
-HEADED = [(name, kind) for name, made in ARCHITECTURES.items() for kind in HEADS if made.has(kind)]
+HEADED = [
+    (name, kind) for name, made in ARCHITECTURES.items() for kind in TASK_KINDS if made.has(kind)
+]
 SPEC = TrainSpec(epochs=1, batch_size=2, learning_rate=1e-2)
 SHORT = TrainSpec(epochs=1, batch_size=24, learning_rate=1e-2, max_length=POSITIONS, test_limit=8)
 

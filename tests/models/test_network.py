@@ -17,8 +17,9 @@ from transformers import AutoTokenizer, BertForMaskedLM, BertModel
 from tombola.base.errors import ModelError, SpecError, TombolaError
 from tombola.models import embedded, loading
 from tombola.models.embedded import EMBEDDED, about, model_path
-from tombola.models.heads import HEADS
-from tombola.models.network import Network, load_backbone, load_network
+from tombola.models.network import Network, load_backbone
+from tombola.tasks.kinds.kind import TASK_KINDS
+from tombola.tasks.networks import load_network
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Tensors
 from tombola.ticket.ticket import fingerprint
@@ -309,7 +310,7 @@ def test_a_head_has_the_outputs_of_its_task(kind: str, networks: dict[str, Netwo
         words = len(network.tokenizer)
         shapes = {"classification": (1, 3), "regression": (1, 1), "mlm": (1, 4, words)}
         assert output.logits.shape == shapes[kind]
-    assert set(HEADS) == set(KINDS)
+    assert set(TASK_KINDS) == set(KINDS)
 
 
 def test_a_pooler_that_was_not_pretrained_is_not_pruned(tiny: Path, tmp_path: Path) -> None:
@@ -349,7 +350,7 @@ def broken(folder: Path, tiny: Path, damage: str) -> str:
 @pytest.mark.parametrize("damage", ["weights", "config", "model", "tokenizer"])
 def test_a_damaged_folder_is_told_in_one_line(tiny: Path, tmp_path: Path, damage: str) -> None:
     name = broken(tmp_path / "model", tiny, damage)
-    what = "tokenizer beside the" if damage == "tokenizer" else "transformers model in"
+    what = "tokenizer next to the" if damage == "tokenizer" else "transformers model in"
     with pytest.raises(ModelError, match=f"expected a {what}") as caught:
         load_network(name, "classification")
     assert name in str(caught.value)
@@ -403,7 +404,7 @@ def test_a_head_in_the_files_is_drawn_afresh_from_each_seed(
         heads.append(head(network)["classifier.weight"])
     assert not torch.equal(*heads)
     assert heads[0].shape[0] == classes
-    assert (network.fingerprint, network.fittings) == (plain.fingerprint, plain.fittings)
+    assert (network.fingerprint, network.config_digest) == (plain.fingerprint, plain.config_digest)
     assert not plain.replaced
 
 
@@ -417,7 +418,7 @@ def test_a_head_in_the_files_is_kept_where_it_is_asked_for_and_named(finetuned: 
         assert torch.equal(weights(kept)["classifier.weight"], stored)
     fresh = load_network(str(finetuned), "classification", 3)
     assert kept.fingerprint == fresh.fingerprint
-    assert kept.fittings != fresh.fittings
+    assert kept.config_digest != fresh.config_digest
 
 
 @pytest.mark.parametrize(
@@ -439,7 +440,7 @@ def test_the_head_of_masked_language_modelling_stays_pre_trained(
     networks["mlm"].tokenizer.save_pretrained(tmp_path)
     loaded = [load_network(str(tmp_path), "mlm", 2, head=head) for head in ("fresh", "checkpoint")]
     assert {one.fresh for one in loaded} == {frozenset()}
-    assert len({one.fittings for one in loaded}) == 1
+    assert len({one.config_digest for one in loaded}) == 1
 
 
 # files as other programs leave them
@@ -478,7 +479,7 @@ def test_prefixes_before_every_name_are_taken_off(
     assert fingerprint(load_backbone(wrapped)) == fingerprint(load_backbone(str(plain)))
     for kind in ("classification", "span", "mlm"):
         ours, theirs = (load_network(place, kind, 3) for place in (wrapped, str(plain)))
-        assert (ours.fingerprint, ours.fittings) == (theirs.fingerprint, theirs.fittings)
+        assert (ours.fingerprint, ours.config_digest) == (theirs.fingerprint, theirs.config_digest)
         assert ours.replaced == theirs.replaced
 
 
@@ -488,7 +489,7 @@ def test_a_configuration_without_a_type_is_read_by_its_classes(
     place = rewritten(finetuned, tmp_path / "m", dict, model_type="gone")
     for kind, classes in (("classification", 5), ("span", 2)):
         ours, theirs = (load_network(one, kind, classes) for one in (place, str(finetuned)))
-        assert (ours.fingerprint, ours.fittings) == (theirs.fingerprint, theirs.fittings)
+        assert (ours.fingerprint, ours.config_digest) == (theirs.fingerprint, theirs.config_digest)
         assert [p.shape for p in ours.model.parameters()] == [
             p.shape for p in theirs.model.parameters()
         ]

@@ -117,7 +117,7 @@ def test_experts_are_pruned_reinitialised_and_shuffled_like_any_matrix(
     tiny: Path, tmp_path: Path
 ) -> None:
     import tombola
-    from tombola.models.network import load_network
+    from tombola.tasks.networks import load_network
 
     place = saved(tiny, tmp_path / "m", "mixtral", **MIXTURE)
     mask = tombola.one_shot(str(place), sparsity="0.5").mask

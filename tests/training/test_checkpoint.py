@@ -13,9 +13,11 @@ import torch
 
 from tombola.base.errors import OutputError
 from tombola.base.specs import CourseSpec, TrainSpec
-from tombola.models.network import Network, load_network
-from tombola.tasks.data.batches import Examples, encode
-from tombola.tasks.metrics import Outcome
+from tombola.models.network import Network
+from tombola.tasks.data.encode import encode
+from tombola.tasks.examples import Examples
+from tombola.tasks.metrics import Predictions
+from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training import checkpoint as module
@@ -30,7 +32,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "sentiment": [{"sentence": " ".join(WORDS[n % 11 :]), "label": n % 2} for n in range(30)],
     "mlm": [{"text": " ".join(WORDS[n % 7 :] + WORDS[: n % 5])} for n in range(30)],
 }
-Done = tuple[Fit, Tensors, Outcome]
+Done = tuple[Fit, Tensors, Predictions]
 
 
 class Case:

@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 
 from tombola.base.errors import TombolaError
 from tombola.base.specs import TrainSpec
-from tombola.models.network import load_network
-from tombola.tasks.data.batches import encode
+from tombola.tasks.data.encode import encode
+from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training import distributed as ranks
@@ -71,8 +71,8 @@ sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 from test_checkpoint import At
 from test_distributed import ROWS, SPEC, half, train
 from tombola.base.errors import TombolaError
-from tombola.tasks.data.batches import encode
-from tombola.models.network import load_network
+from tombola.tasks.data.encode import encode
+from tombola.tasks.networks import load_network
 from tombola.ticket.fingerprint import weights_digest
 from tombola.training.distributed import accelerator
 from tombola.tasks.task import load_task

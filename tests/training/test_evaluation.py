@@ -12,8 +12,10 @@ from architectures import ARCHITECTURES, save
 from tombola.base.errors import ModelError
 from tombola.base.specs import TrainSpec
 from tombola.kernel.packed import packed
-from tombola.models.network import load_network
-from tombola.tasks.data.batches import encode, evaluation_batches
+from tombola.kernel.reads import Reads
+from tombola.tasks.data.batches import evaluation_batches
+from tombola.tasks.data.encode import encode
+from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.training.evaluation import evaluate
@@ -34,7 +36,7 @@ def test_masked_tokens_are_scored_alone_as_they_are_among_all(
     expected = np.zeros((len(examples), 2))
     network.model.eval()
     for numbers, batch, labels in evaluation_batches(network, MLM, examples):
-        with torch.inference_mode(), packed(network.model, batch, "mlm") as inputs:
+        with torch.inference_mode(), packed(network.model, batch, Reads.LABELLED) as inputs:
             hits = network.model(**inputs).logits.argmax(-1) == labels["labels"]
         masked = labels["labels"] >= 0
         expected[numbers] = torch.stack([(hits & masked).sum(1), masked.sum(1)], dim=1)

@@ -12,9 +12,12 @@ from torch import nn
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.keys import knobs
 from tombola.base.specs import TrainSpec
-from tombola.models.network import Network, load_network
-from tombola.tasks.data.batches import Examples, encode
+from tombola.models.network import Network
+from tombola.tasks.data.encode import encode
 from tombola.tasks.data.sources import read_split
+from tombola.tasks.examples import Examples
+from tombola.tasks.kinds.kind import TASK_KINDS
+from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training import gradient as module
@@ -68,7 +71,7 @@ def first_gradient(network: Network, examples: Examples, spec: TrainSpec) -> Ten
     network.model.train().zero_grad()
     batch = next(_training_batches(network, TASK, examples, spec, first=0, last=1))
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    with module.differentiating(network, TASK, spec, accelerator()) as arithmetic:
+    with module.differentiating(network, TASK_KINDS[TASK.kind], spec, accelerator()) as arithmetic:
         arithmetic.backward(batch, scaler, save=False)
     return {n: p.grad.clone() for n, p in network.model.named_parameters() if p.grad is not None}
 

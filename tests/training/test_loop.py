@@ -13,11 +13,16 @@ from tombola.base.errors import SpecError
 from tombola.base.seeds import stream
 from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.kernel.packed import packed
-from tombola.models.network import Network, load_network
+from tombola.kernel.reads import Reads
+from tombola.models.network import Network
 from tombola.tasks.baselines import trivial_score
-from tombola.tasks.data.batches import Examples, chosen, collate, encode, mask_tokens
+from tombola.tasks.data.batches import collate
+from tombola.tasks.data.encode import chosen, encode
 from tombola.tasks.data.sources import read_split
+from tombola.tasks.examples import Examples
+from tombola.tasks.kinds.mlm import mask_tokens
 from tombola.tasks.metrics import METRICS
+from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training import distributed as ranks
@@ -118,7 +123,7 @@ def first_gradient(network: Network, examples: Examples, mask: Mask) -> tuple[fl
     network.model.train()
     network.model.zero_grad()
     batch = next(train._training_batches(network, TASK, examples, SPEC, first=0, last=3))
-    with packed(network.model, batch, "classification") as inputs:
+    with packed(network.model, batch, Reads.FIRST) as inputs:
         network.model(**inputs).loss.backward()
     squares = [
         float(p.grad.square().sum()) for p in network.model.parameters() if p.grad is not None
@@ -264,7 +269,7 @@ def test_moments_are_fresh_and_dropout_is_drawn_anew_where_a_training_begins_lat
     before = weights(network)
     every = train._training_batches(network, TASK, examples, spec, first=1, last=2)
     torch.manual_seed(stream(spec.seed, "dropout:1"))
-    with packed(network.model, next(every), "classification") as inputs:
+    with packed(network.model, next(every), Reads.FIRST) as inputs:
         network.model.train()(**inputs).loss.backward()
     for name, parameter in network.model.named_parameters():
         # the first step of Adam moves each weight by the learning rate against its gradient

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Generic, TypeVar
 
 from tombola.base.errors import SpecError
@@ -27,19 +29,35 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Plug-ins of one kind, each under the name it was registered with."""
+    """Plug-ins of one kind, each under the name it was registered with.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        kind: what they are, for messages.
+        package: dotted name of a package whose modules register plug-ins; all are imported when
+            one is first asked for, in the order of their names.
+    """
+
+    def __init__(self, kind: str, *, package: str | None = None) -> None:
         self.kind = kind
-        self._plugins: dict[str, T] = {}
+        self._package = package
+        self._registered: dict[str, T] = {}
+
+    @property
+    def _plugins(self) -> dict[str, T]:
+        """All plug-ins, those of the package included."""
+        if self._package is not None:
+            package, self._package = import_module(self._package), None
+            for module in iter_modules(package.__path__, f"{package.__name__}."):
+                import_module(module.name)
+        return self._registered
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorate a plug-in to enter it under `name`."""
 
         def enter(plugin: T) -> T:
-            if name in self._plugins:
+            if name in self._registered:
                 raise ValueError(f"{self.kind} {name!r} is registered twice")
-            self._plugins[name] = plugin
+            self._registered[name] = plugin
             return plugin
 
         return enter

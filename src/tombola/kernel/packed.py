@@ -1,9 +1,9 @@
-"""The blocks of BERT and its kin on tokens without padding, the last one where somebody reads.
+"""The blocks of BERT-like encoders without padding, the last one for the tokens that are read only.
 
-The head of a task reads few of the vectors that an encoder makes: one of a text that is classified,
-and those of the masked tokens. So the last block need not make the others. Everything else is as
-in the model's own forward pass, from which results differ by rounding, and by which bits decide
-what dropout drops.
+A head reads few of the vectors that an encoder computes: one for each text that is classified, or
+those of the masked tokens. So the last block skips the others. Everything else is as in the model's
+own forward pass; results differ from it by rounding, and by which random bits decide what dropout
+drops.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
+from tombola.kernel.reads import Reads
 from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import backbone
 
@@ -41,16 +42,16 @@ def packable(model: PreTrainedModel) -> bool:
 
 
 @contextmanager
-def packed(model: PreTrainedModel, batch: Tensors, kind: str) -> Iterator[Tensors]:
-    """Do the work of the model's blocks here meanwhile.
+def packed(model: PreTrainedModel, batch: Tensors, reads: Reads) -> Iterator[Tensors]:
+    """Compute the model's blocks here for as long as the context lasts.
 
     Args:
-        model: an encoder with a head; the blocks of one that is not packable are left alone.
+        model: an encoder with a head; one that is not packable computes its own blocks.
         batch: what the model would be called with; padding is on the right.
-        kind: of task, which tells what the head reads.
+        reads: which tokens the head reads.
 
-    Yields: what to call the model with instead. Labels and logits of masked language modelling
-    are then (1, masked tokens, ...), where the batch has labels.
+    Yields: what to call the model with instead. Where the head reads labelled tokens only, labels
+    and logits are (1, labelled tokens, ...).
     """
     if not packable(model):
         yield batch
@@ -58,10 +59,10 @@ def packed(model: PreTrainedModel, batch: Tensors, kind: str) -> Iterator[Tensor
     inputs = {name: tensor for name, tensor in batch.items() if name != "attention_mask"}
     tokens = batch["attention_mask"].bool()
     read, shape = None, tuple(tokens.shape)
-    if kind in ("classification", "regression"):
+    if reads is Reads.FIRST:
         read, shape = torch.zeros_like(tokens), (len(tokens), 1)
         read[:, 0] = True
-    elif kind == "mlm" and "labels" in batch:
+    elif reads is Reads.LABELLED and "labels" in batch:
         read = batch["labels"] >= 0
         inputs["labels"] = batch["labels"][read][None]
         shape = tuple(inputs["labels"].shape)

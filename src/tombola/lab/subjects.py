@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tombola.base.specs import TrainSpec
 from tombola.models.embedded import EMBEDDED, model_path
 from tombola.plan.job import Subject
 from tombola.tasks.input_counts import SplitCounts
+from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import Task, check_recipe, on_hub
 
 __all__ = ["Subjects", "damaged_fingerprints", "forget_fingerprints"]
@@ -58,7 +58,7 @@ class Subjects:
             has knobs that mean nothing for the task.
         """
         place = _place(task, folder)
-        if task.kind == "mlm" and place is not None:
+        if "blocks" in TASK_KINDS[task.kind].knobs and place is not None:
             recipe = replace(recipe, blocks=True)
         check_recipe(task, recipe)
         made_of = [
@@ -239,22 +239,14 @@ def _dev(task: Task, place: str | None) -> dict[str, Any]:
         rows = read_split(task, "dev", place)
     except DataError:
         return {"fingerprint": ""}
-    labels = [row.get("label") for row in rows]
-    if task.kind == "classification":
-        whole = all(type(label) is int and 0 <= label < len(task.labels) for label in labels)
-    else:
-        whole = task.kind != "regression" or all(map(_finite, labels))
-    return {"fingerprint": data_fingerprint(rows) if whole else ""}
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and isfinite(value)
+    known = TASK_KINDS[task.kind].labels_known(rows, task)
+    return {"fingerprint": data_fingerprint(rows) if known else ""}
 
 
 def _examples(model: str, task: Task, recipe: TrainSpec, place: str | None) -> dict[str, Any]:
     """How many windows or blocks the training split makes."""
     from tombola.models.network import load_tokenizer
-    from tombola.tasks.data.batches import encode_split
+    from tombola.tasks.data.encode import encode_split
     from tombola.tasks.data.sources import read_split
 
     rows = read_split(task, "train", place)
@@ -262,13 +254,13 @@ def _examples(model: str, task: Task, recipe: TrainSpec, place: str | None) -> d
 
 
 def _network(model: str, kind: str, classes: int, head: str) -> dict[str, Any]:
-    from tombola.models.network import load_network
     from tombola.models.traits import traits
+    from tombola.tasks.networks import load_network
 
     network = load_network(model, kind, classes, head=head)
     return {
         "fingerprint": network.fingerprint,
-        "fittings": network.fittings,
+        "fittings": network.config_digest,
         "replaced": sorted(network.replaced),
         **traits(network),
     }
@@ -282,7 +274,7 @@ def _notes(network: dict[str, Any], task: Task, head: str, left_out: dict[str, i
             f"The checkpoint's own head ({', '.join(network['replaced'])}) is not used: each seed "
             "draws a fresh one. --head checkpoint keeps it."
         )
-    elif head == "checkpoint" and task.kind != "mlm":
+    elif head == "checkpoint" and not TASK_KINDS[task.kind].pretrained_head:
         notes.append("The head starts from the checkpoint's, the same for every seed.")
     if left_out:
         named = [f"{name} ({size:,})" for name, size in left_out.items()]

@@ -1,4 +1,4 @@
-"""What decides the bits of a training besides the backbone's weights and the recipe."""
+"""A digest of what decides the bits of a training, apart from backbone and recipe."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Tensors
 
-__all__ = ["fittings"]
+__all__ = ["config_digest"]
 
 OF_THE_HEAD = ("id2label", "label2id", "num_labels", "problem_type")
 OF_THE_FILE = (
@@ -19,13 +19,15 @@ OF_THE_FILE = (
 """Fields of a configuration that say how it was saved or is best trained, not what is computed."""
 
 
-def fittings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, beside: Tensors) -> str:
-    """SHA-256 of configuration, tokenizer, and pre-trained weights beside the fingerprint's.
+def config_digest(
+    config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, head: Tensors
+) -> str:
+    """SHA-256 of configuration, tokenizer, and the pre-trained weights outside of the fingerprint.
 
     Args:
         config: of the network; labels, and how it was saved, are left out.
         tokenizer: as it was loaded.
-        beside: pre-trained weights of pooler and head.
+        head: pre-trained weights of pooler and head.
     """
     left_out = (*OF_THE_HEAD, *OF_THE_FILE)
     computed = {
@@ -33,12 +35,12 @@ def fittings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, besid
         for name, value in config.to_diff_dict().items()
         if name not in left_out and not name.startswith("_")
     }
-    told = [computed, _reads(tokenizer), weights_digest(beside)]
-    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+    content = [computed, _tokenization(tokenizer), weights_digest(head)]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _reads(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
-    """How a tokenizer reads a text."""
+def _tokenization(tokenizer: PreTrainedTokenizerBase) -> list[Any]:
+    """Everything that decides how a tokenizer reads a text."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     how = backend.to_str() if backend else [type(tokenizer).__name__, tokenizer.get_vocab()]
     return [how, tokenizer.special_tokens_map, tokenizer.padding_side, tokenizer.truncation_side]

@@ -18,8 +18,8 @@ from transformers import (
 
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.seeds import stream
-from tombola.models.config_digest import fittings
-from tombola.models.heads import HEADS, KEPT, check_head, head_settings
+from tombola.models.config_digest import config_digest
+from tombola.models.heads import TaskHead
 from tombola.models.loading import Report, inside, load, load_network_files
 from tombola.models.tokenizer import fit_tokenizer, reserved_positions
 from tombola.ticket.fingerprint import fingerprint
@@ -27,7 +27,7 @@ from tombola.ticket.init import INITS
 from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import backbone, scope_parameters
 
-__all__ = ["Network", "load_backbone", "load_network", "load_tokenizer"]
+__all__ = ["Network", "load_backbone", "load_tokenizer", "load_with_head"]
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Network:
     """What the user called the model."""
     fingerprint: str
     """Of the pre-trained backbone, as float32."""
-    fittings: str
+    config_digest: str
     """Digest of what else the files decide: configuration, tokenizer, pre-trained head."""
     fresh: frozenset[str]
     """Parameters that are drawn anew from each seed: the head, and what the files lack."""
@@ -191,34 +191,31 @@ def load_backbone(model: str) -> PreTrainedModel:
     return network
 
 
-def load_network(model: str, kind: str, classes: int = 2, *, head: str = "fresh") -> Network:
-    """Load an encoder with the head of a kind of task, as float32 on the CPU.
+def load_with_head(model: str, head: TaskHead, *, start: str = "fresh") -> Network:
+    """Load an encoder with the head of a task, as float32 on the CPU.
 
     Args:
         model: an embedded name, a folder that `save_pretrained` wrote, or a hub id.
-        kind: a kind of task, see `HEADS`.
-        classes: number of classes; only classification has more than one output.
-        head: fresh, to draw it from each seed; or checkpoint, to start from that of the files.
-            Masked language modelling starts from that of the files either way.
+        head: one that the architecture has.
+        start: fresh, to draw the head from each seed; or checkpoint, to start from that of the
+            files. A pre-trained head starts from that of the files either way.
 
-    Raises: ModelError, if there is no such model, or it can't carry such a head.
+    Raises: ModelError, if there is no such model, or it can't carry this head.
     """
-    check_head(model, kind)
     tokenizer = load_tokenizer(model)
-    settings = head_settings(kind, classes)
-    network, report = load_network_files(HEADS[kind].load, model, kind=kind, **settings)
-    lacking, top = _lacking(report), _top(network)
-    if head == "checkpoint" and top & lacking:
-        raise _no_head(model, kind, classes, report, top)
-    drawn = lacking if head == "checkpoint" or kind in KEPT else lacking | top
-    digest = fittings(network.config, tokenizer, _beside(network, drawn))
-    fit_tokenizer(tokenizer, network, model=model, kind=kind)
+    network, report = load_network_files(head.load, model, kind=head.kind, **head.settings)
+    lacking, top = _lacking(report), _head_parameters(network)
+    if start == "checkpoint" and top & lacking:
+        raise _no_head(model, head, report, top)
+    drawn = lacking if start == "checkpoint" or head.pretrained else lacking | top
+    digest = config_digest(network.config, tokenizer, _not_in_fingerprint(network, drawn))
+    fit_tokenizer(tokenizer, network, model=model, head=head)
     return Network(
         model=network,
         tokenizer=tokenizer,
         name=model,
         fingerprint=fingerprint(network),
-        fittings=digest,
+        config_digest=digest,
         fresh=drawn,
         replaced=top & drawn - set(report["missing_keys"]),
         pretrained={name: p.detach().clone() for name, p in network.named_parameters()},
@@ -230,27 +227,25 @@ def _lacking(report: Report) -> frozenset[str]:
     return frozenset([*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])])
 
 
-def _top(network: PreTrainedModel) -> frozenset[str]:
-    """The parameters of the head."""
+def _head_parameters(network: PreTrainedModel) -> frozenset[str]:
+    """Names of the parameters outside of the backbone."""
     body = {id(parameter) for parameter in backbone(network).parameters()}
     return frozenset(name for name, p in network.named_parameters() if id(p) not in body)
 
 
-def _no_head(
-    model: str, kind: str, classes: int, report: Report, top: frozenset[str]
-) -> ModelError:
-    """The files' head is none, or that of another task."""
+def _no_head(model: str, head: TaskHead, report: Report, top: frozenset[str]) -> ModelError:
+    """The error for files without a head, or with that of another task."""
     others = sorted(one for one in report["mismatched_keys"] if one[0] in top)
     came = f"{others[0][0]} of shape {tuple(others[0][1])}" if others else "none"
-    of = f" of {classes} classes" if kind == "classification" else ""
+    of = f" of {head.classes} classes" if head.classes else ""
     return ModelError(
-        f"head 'checkpoint' starts from the head for the kind {kind!r}{of} in the files of "
+        f"head 'checkpoint' starts from the head for the kind {head.kind!r}{of} in the files of "
         f"{model!r}, got {came}. Leave it out: each seed then draws a fresh head."
     )
 
 
-def _beside(network: nn.Module, drawn: Collection[str]) -> Tensors:
-    """The pre-trained parameters that the fingerprint leaves out: of pooler and head."""
+def _not_in_fingerprint(network: nn.Module, drawn: Collection[str]) -> Tensors:
+    """The pre-trained parameters that the fingerprint leaves out: those of pooler and head."""
     own = inside(network)
     return {
         name: parameter.detach()
@@ -260,14 +255,14 @@ def _beside(network: nn.Module, drawn: Collection[str]) -> Tensors:
 
 
 def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
-    """The tokenizer beside a model.
+    """The tokenizer in a model's folder.
 
     Raises: ModelError, if there is none.
     """
     tokenizer: PreTrainedTokenizerBase = load(AutoTokenizer.from_pretrained, model)
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes up an empty one
         raise ModelError(
-            f"expected a tokenizer beside the model {model!r}, got none with any words. "
+            f"expected a tokenizer next to the model {model!r}, got none with any words. "
             "Save it into the same folder."
         )
     return tokenizer

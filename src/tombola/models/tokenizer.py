@@ -1,4 +1,4 @@
-"""A tokenizer that fits its network: every number has an embedding, and batches can be padded."""
+"""A tokenizer that fits its network: each token has an embedding, and batches can be padded."""
 
 import inspect
 from typing import Any
@@ -7,38 +7,35 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tombola.base.errors import ModelError
+from tombola.kernel.reads import Reads
+from tombola.models.heads import TaskHead
 
 __all__ = ["fit_tokenizer", "reserved_positions"]
 
 
 def fit_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, *, model: str, kind: str
+    tokenizer: PreTrainedTokenizerBase, network: PreTrainedModel, *, model: str, head: TaskHead
 ) -> None:
     """Make a tokenizer give what its network takes, or refuse it.
 
-    A tokenizer without a pad token, as GPT-2's, pads with its end of text: attention does not see
-    it. Token types are left out where the network has one type only, or none.
+    A tokenizer without a pad token, such as GPT-2's, pads with its end of text: attention does not
+    see it. Token types are left out where the network has one type only, or none.
 
     Args:
         tokenizer: is changed in place.
         network: with the head of the task.
         model: what the user called both.
-        kind: of task.
+        head: of the task.
 
-    Raises: ModelError, if words, padding or masks are missing, or padding would be read.
+    Raises: ModelError, if words or padding are missing, or padding would be read.
     """
     _give_pad(tokenizer, model)
     if network.config.pad_token_id is None:
         network.config.pad_token_id = tokenizer.pad_token_id
-    if kind == "mlm" and tokenizer.mask_token_id is None:
-        raise ModelError(
-            f"masked language modelling needs a mask token, and the tokenizer of {model!r} has "
-            f"none. Take another task or another model."
-        )
-    if kind in ("classification", "regression") and _reads_the_end(network):
+    if head.reads is Reads.FIRST and _reads_the_end(network):
         raise ModelError(
             f"{network.config.model_type} reads a text off its last token, which is padding in a "
-            f"batch; {model!r} can't do a task of kind {kind}. Take another model."
+            f"batch; {model!r} can't do a task of kind {head.kind}. Take another model."
         )
     _check_vocabulary(tokenizer, network, model)
     if not _tells_types_apart(network):
@@ -92,7 +89,7 @@ def _check_vocabulary(
         raise ModelError(
             f"expected the tokenizer and the network of {model!r} to have one vocabulary, got "
             f"{rows} embeddings and a word of number {vocabulary[last]}, {last!r}. Save the "
-            f"network's own tokenizer beside it."
+            f"network's own tokenizer in the same folder."
         )
 
 

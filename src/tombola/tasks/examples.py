@@ -2,18 +2,21 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from tombola.base.errors import DataError
 from tombola.tasks.data.rows import Rows
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 __all__ = ["Batch", "Examples", "Numbers", "Rows", "count_cut", "texts_of"]
 
-Batch = dict[str, Tensor]
+Batch = dict[str, "Tensor"]
+"""Name -> (examples, ...): what the head takes, inputs and labels."""
 Numbers = NDArray[np.int64]
 """Which examples: their places in the split."""
 

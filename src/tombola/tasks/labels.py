@@ -11,7 +11,7 @@ from functools import cache
 from math import isfinite
 from typing import Any
 
-__all__ = ["class_name", "class_of", "classes_in", "is_number", "value_of"]
+__all__ = ["class_name", "class_of", "classes_in", "is_number", "one_class", "value_of"]
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 """A number as CSV files have it; what is longer than 40 characters is a text."""
@@ -119,3 +119,9 @@ def value_of(label: Any) -> float | None:
     if not -LARGEST <= label <= LARGEST:
         return None
     return float(str(np.float32(float(label)))) + 0.0  # which turns -0 into 0
+
+
+def one_class(label: Any) -> str:
+    """What was expected where something that is not the name of a class came as a label."""
+    several = isinstance(label, list | tuple | dict)
+    return f"one class{' (several, multi-label classification, is not there yet)' * several}"

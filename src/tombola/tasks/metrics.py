@@ -1,4 +1,4 @@
-"""Scores in points (0 to 100) from one row of outcome per test example.
+"""Scores in points (0 to 100) from a row of predictions for each test example.
 
 Whatever a metric needs to know of an example stands in its row, so that a bootstrap over examples
 is a choice of rows.
@@ -22,7 +22,7 @@ __all__ = [
     "CREDITS",
     "METRICS",
     "Metric",
-    "Outcome",
+    "Predictions",
     "answer_f1",
     "exact_match",
     "normalise_answer",
@@ -30,124 +30,123 @@ __all__ = [
     "score_of",
 ]
 
-Outcome = NDArray[np.float64]
+Predictions = NDArray[np.float64]
 """(examples, columns): what one network made of each test example."""
 
-Metric = Callable[[Outcome], float]
+Metric = Callable[[Predictions], float]
 METRICS: Registry[Metric] = Registry("metric")
 CONTEXT = 2
-"""The column that numbers the context of a question, in an outcome that has it: questions about
+"""The column that numbers the context of a question, in an predictions that has it: questions about
 one context are no independent examples."""
 
 
-def score_of(outcome: Outcome, metric: str) -> float:
+def score_of(predictions: Predictions, metric: str) -> float:
     """The score of a network in points; NaN where what it made of an example is NaN."""
-    return float("nan") if np.isnan(outcome).any() else METRICS[metric](outcome)
+    return float("nan") if np.isnan(predictions).any() else METRICS[metric](predictions)
 
 
 @METRICS.register("accuracy")
-def accuracy(outcome: Outcome) -> float:
+def accuracy(predictions: Predictions) -> float:
     """Percentage of examples whose prediction (column 0) is the label (column 1)."""
-    return 100.0 * float(np.mean(outcome[:, 0] == outcome[:, 1]))
+    return 100.0 * float(np.mean(predictions[:, 0] == predictions[:, 1]))
 
 
 @METRICS.register("matthews")
-def matthews(outcome: Outcome) -> float:
+def matthews(predictions: Predictions) -> float:
     """Matthews correlation of predicted (column 0) and true classes (column 1), times 100.
 
     Zero where either side is one class only.
     """
-    if _constant(outcome):
+    if _constant(predictions):
         return 0.0
     from sklearn.metrics import matthews_corrcoef
 
-    return 100.0 * float(matthews_corrcoef(outcome[:, 1], outcome[:, 0]))
+    return 100.0 * float(matthews_corrcoef(predictions[:, 1], predictions[:, 0]))
 
 
 @METRICS.register("binary-f1")
-def binary_f1(outcome: Outcome) -> float:
+def binary_f1(predictions: Predictions) -> float:
     """F1 of the class 1, as GLUE scores QQP and MRPC, times 100; zero where nobody names it."""
     from sklearn.metrics import f1_score
 
-    predicted, label = outcome[:, 0] == 1, outcome[:, 1] == 1
+    predicted, label = predictions[:, 0] == 1, predictions[:, 1] == 1
     return 100.0 * float(f1_score(label, predicted, zero_division=0.0))
 
 
 @METRICS.register("pearson")
-def pearson(outcome: Outcome) -> float:
+def pearson(predictions: Predictions) -> float:
     """Pearson correlation of predictions (column 0) and labels (column 1), times 100.
 
     Zero where either side is constant, as in GLUE's own script.
     """
-    return _correlation(outcome, scipy.stats.pearsonr)
+    return _correlation(predictions, scipy.stats.pearsonr)
 
 
 @METRICS.register("spearman")
-def spearman(outcome: Outcome) -> float:
+def spearman(predictions: Predictions) -> float:
     """Spearman's rank correlation of predictions and labels, times 100; zero likewise."""
-    return _correlation(outcome, scipy.stats.spearmanr)
+    return _correlation(predictions, scipy.stats.spearmanr)
 
 
-def _correlation(outcome: Outcome, of: Callable[..., Any]) -> float:
-    if _constant(outcome):
+def _correlation(predictions: Predictions, of: Callable[..., Any]) -> float:
+    if _constant(predictions):
         return 0.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", scipy.stats.ConstantInputWarning)
         warnings.simplefilter("ignore", scipy.stats.NearConstantInputWarning)
-        found = float(of(outcome[:, 0], outcome[:, 1]).statistic)
+        found = float(of(predictions[:, 0], predictions[:, 1]).statistic)
     return 100.0 * found if np.isfinite(found) else 0.0
 
 
-def _constant(outcome: Outcome) -> bool:
+def _constant(predictions: Predictions) -> bool:
     """Whether one of the two columns holds one value only, or no number."""
-    return not all(np.ptp(outcome[:, column]) > 0 for column in (0, 1))
+    return not all(np.ptp(predictions[:, column]) > 0 for column in (0, 1))
 
 
 @METRICS.register("f1")
-def f1(outcome: Outcome) -> float:
+def f1(predictions: Predictions) -> float:
     """Mean over examples of the answer's word F1 (column 0), times 100."""
-    return 100.0 * float(np.mean(outcome[:, 0]))
+    return 100.0 * float(np.mean(predictions[:, 0]))
 
 
 @METRICS.register("exact-match")
-def exactly(outcome: Outcome) -> float:
+def exactly(predictions: Predictions) -> float:
     """Percentage of questions whose answer is a gold one (column 1)."""
-    return 100.0 * float(np.mean(outcome[:, 1]))
+    return 100.0 * float(np.mean(predictions[:, 1]))
 
 
 @METRICS.register("masked-accuracy")
-def masked_accuracy(outcome: Outcome) -> float:
+def masked_accuracy(predictions: Predictions) -> float:
     """Percentage of masked tokens restored: hits (column 0) over masked tokens (column 1)."""
-    masked = float(outcome[:, 1].sum())
-    return 100.0 * float(outcome[:, 0].sum()) / masked if masked else 0.0
+    masked = float(predictions[:, 1].sum())
+    return 100.0 * float(predictions[:, 0].sum()) / masked if masked else 0.0
 
 
-Credit = Callable[[Outcome], NDArray[np.float64]]
-"""An outcome -> (examples,) what each example earns, in [0, 1]."""
+Credit = Callable[[Predictions], NDArray[np.float64]]
+"""An predictions -> (examples,) what each example earns, in [0, 1]."""
 
 
-def _hits(outcome: Outcome) -> NDArray[np.float64]:
-    return np.asarray(outcome[:, 0] == outcome[:, 1], dtype=np.float64)
+def _hits(predictions: Predictions) -> NDArray[np.float64]:
+    return np.asarray(predictions[:, 0] == predictions[:, 1], dtype=np.float64)
 
 
-def _restored_share(outcome: Outcome) -> NDArray[np.float64]:
-    return np.divide(
-        outcome[:, 0], outcome[:, 1], out=np.zeros(len(outcome)), where=outcome[:, 1] > 0
-    )
+def _restored_share(predictions: Predictions) -> NDArray[np.float64]:
+    hits, masked = predictions[:, 0], predictions[:, 1]
+    return np.divide(hits, masked, out=np.zeros(len(predictions)), where=masked > 0)
 
 
 CREDITS: Mapping[str, Credit] = {
     "accuracy": _hits,
     "matthews": _hits,
     "binary-f1": _hits,
-    "f1": lambda outcome: outcome[:, 0],
-    "exact-match": lambda outcome: outcome[:, 1],
+    "f1": lambda predictions: predictions[:, 0],
+    "exact-match": lambda predictions: predictions[:, 1],
     "masked-accuracy": _restored_share,
 }
 """What single examples add to a metric; a correlation has no such thing."""
 
 
-def resolution(metric: str, outcome: Outcome) -> float:
+def resolution(metric: str, predictions: Predictions) -> float:
     """How much one test example can change a score, in points.
 
     That is 100/n of n examples; twice that for a correlation, which goes from -100 to 100. The
@@ -155,16 +154,16 @@ def resolution(metric: str, outcome: Outcome) -> float:
 
     Args:
         metric: its name.
-        outcome: (examples, columns), of any network: only labels and their number count.
+        predictions: (examples, columns), of any network: only labels and their number count.
     """
     if metric not in CREDITS:
-        return 200.0 / len(outcome)
-    counts = np.unique(outcome[:, 1], return_counts=True)[1]
+        return 200.0 / len(predictions)
+    counts = np.unique(predictions[:, 1], return_counts=True)[1]
     if metric == "matthews":
-        return 100.0 / int(counts.min()) if len(counts) > 1 else 200.0 / len(outcome)
+        return 100.0 / int(counts.min()) if len(counts) > 1 else 200.0 / len(predictions)
     if metric == "binary-f1":
-        return 100.0 / max(1, int(np.sum(outcome[:, 1] == 1)))
-    return 100.0 / len(outcome)
+        return 100.0 / max(1, int(np.sum(predictions[:, 1] == 1)))
+    return 100.0 / len(predictions)
 
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")

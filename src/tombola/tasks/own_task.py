@@ -8,18 +8,19 @@ from tombola.base.errors import DataError, SpecError
 from tombola.base.registry import unknown
 from tombola.base.specs import TaskSpec
 from tombola.tasks.data.files import Files, find_folder, labelled_files
-from tombola.tasks.data.row_checks import bad_row, one_class
+from tombola.tasks.data.row_checks import bad_row
 from tombola.tasks.data.rows import Part, listed
 from tombola.tasks.data.utf8 import format_of
-from tombola.tasks.labels import class_name, classes_in, is_number
-from tombola.tasks.task import METRICS_OF, NOT_YET, Task, load_task, not_yet
+from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
+from tombola.tasks.labels import class_name, classes_in, is_number, one_class
+from tombola.tasks.task import NOT_YET, Task, load_task, not_yet
 
 __all__ = ["CSV", "changed_task", "named_task"]
 
 CSV = "csv:"
 """What a folder of files, or a file, has before its path where it is named as a task."""
 
-CSV_KINDS = ("classification", "regression", "mlm")
+DEFAULT_KIND = "classification"
 TEXT, LABEL = "text", "label"
 """Columns, where none are named."""
 MANY = 20
@@ -67,7 +68,7 @@ def _as_asked(task: Task, spec: TaskSpec) -> Task:
 def _with_columns(task: Task, spec: TaskSpec) -> Task:
     """A task with another text column, which is all that flags may change of it."""
     for field in ("kind", "text_columns", "label_column", "labels", "metric"):
-        if getattr(spec, field) and not (field == "text_columns" and task.kind == "mlm"):
+        if getattr(spec, field) and (field != "text_columns" or TASK_KINDS[task.kind].labelled):
             raise SpecError(
                 f"{field} describes {CSV}DIR, got it for the task {task.name!r}. Leave it out, or "
                 "describe the task in a YAML file."
@@ -77,17 +78,9 @@ def _with_columns(task: Task, spec: TaskSpec) -> Task:
 
 def _csv_task(name: str, spec: TaskSpec) -> Task:
     """A task over the files of a folder, or one file, in any format."""
-    place, kind = Path(name.removeprefix(CSV)), spec.kind or CSV_KINDS[0]
-    if kind in NOT_YET:
-        raise not_yet(kind)
-    if kind not in CSV_KINDS:
-        raise unknown(f"kind of {CSV}DIR", kind, CSV_KINDS)
+    place, kind = Path(name.removeprefix(CSV)), _csv_kind(spec)
     texts, label = spec.text_columns or (TEXT,), spec.label_column or LABEL
-    labelled = kind != "mlm"
-    if spec.labels and kind != CSV_KINDS[0]:
-        raise SpecError(f"--labels names classes, got it for the kind {kind}. Leave it out.")
-    if spec.label_column and not labelled:
-        raise SpecError(f"--label-column names labels, got it for the kind {kind}. Leave it out.")
+    labelled = kind.labelled
     parts = list(_training(place, (*texts, label) if labelled else texts, text_files=not labelled))
     parts = [part for part in parts if not part.blank] or parts
     if parts and parts[0].blank:
@@ -96,14 +89,30 @@ def _csv_task(name: str, spec: TaskSpec) -> Task:
         _check_columns(spec, texts, label if labelled else "", part)
     return Task(
         name="csv",
-        kind=kind,
+        kind=kind.name,
         texts=texts,
         label=label,
-        labels=(spec.labels or _classes(parts, label, spec)) if kind == CSV_KINDS[0] else (),
-        metric=spec.metric or METRICS_OF[kind][0],
+        labels=(spec.labels or _classes(parts, label, spec)) if kind.has_classes else (),
+        metric=spec.metric or kind.metrics[0],
         by_rule=True,
         data=str(place),
     )
+
+
+def _csv_kind(spec: TaskSpec) -> TaskKind:
+    """The kind that the flags name, if they fit it."""
+    name = spec.kind or DEFAULT_KIND
+    if name in NOT_YET:
+        raise not_yet(name)
+    known = [each for each in TASK_KINDS if TASK_KINDS[each].by_flags]
+    if name not in known:
+        raise unknown(f"kind of {CSV}DIR", name, known)
+    kind = TASK_KINDS[name]
+    if spec.labels and not kind.has_classes:
+        raise SpecError(f"--labels names classes, got it for the kind {name}. Leave it out.")
+    if spec.label_column and not kind.labelled:
+        raise SpecError(f"--label-column names labels, got it for the kind {name}. Leave it out.")
+    return kind
 
 
 def _training(place: Path, columns: tuple[str, ...], *, text_files: bool) -> Iterator[Part]:

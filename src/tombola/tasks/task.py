@@ -16,12 +16,13 @@ from tombola.base.registry import unknown
 from tombola.base.specs import TrainSpec
 from tombola.base.yaml_text import NotYamlError, compose, construct, read_yaml_text
 from tombola.models.embedded import EMBEDDED
+from tombola.tasks.definition import TaskDefinition
+from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.labels import class_name
 
 __all__ = [
     "BERT_BASE",
     "DIVIDED",
-    "METRICS_OF",
     "NOT_YET",
     "Task",
     "check_recipe",
@@ -37,17 +38,6 @@ SUITE = Path(__file__).parents[1] / "suite" / "data"
 
 HUB = "hub:"
 """What a data set of the hub has before its name where a folder could stand."""
-
-COLUMNS = {"classification": ("label",), "regression": ("label",), "span": ("answers",), "mlm": ()}
-"""Kind of task -> columns that it needs besides the texts."""
-
-METRICS_OF = {
-    "classification": ("accuracy", "matthews", "binary-f1"),
-    "regression": ("pearson", "spearman"),
-    "span": ("f1", "exact-match"),
-    "mlm": ("masked-accuracy",),
-}
-"""Kind of task -> the metrics that fit it, the usual one first."""
 
 DIVIDED = ("dev", "test")
 """Splits that are made of one, where the labels of the test split are hidden."""
@@ -79,52 +69,36 @@ LISTS = ("texts", "labels", "more", "sizes")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class Task(TaskDefinition):
     """A task: what its rows are, how it is scored, and how a network is trained on it."""
 
-    name: str
     version: int = 1
     about: str = ""
     """The question that an example asks, in one line."""
     source: str = ""
     """Where the texts come from."""
-    kind: str
-    """classification, regression, span or mlm."""
-    texts: tuple[str, ...]
-    """Columns with text: one, or the two of a pair."""
-    metric: str
-    more: tuple[str, ...] = ()
-    """Metrics that are told besides."""
     margin: float = 1.0
     """Largest loss against the dense network that still counts as matching, in points."""
     by_rule: bool = False
-    """Whether nobody named the margin: it stands at its least until the rule has a dense score."""
+    """Whether no margin was given: it stands at its least until the rule has a dense score."""
     recipe: TrainSpec = field(default_factory=TrainSpec)
     named: tuple[str, ...] = ()
     """Knobs that the recipe names; the others go by network and task, see `recipe_for`."""
     tuned_for: str = ""
     """The network that the recipe was found for, an embedded model or bert-base; on others its
     learning rate is scaled. Where there is none, a rate that is named holds on every network."""
-    label: str = "label"
-    """Column with the class or the value."""
-    labels: tuple[str, ...] = ()
-    """Names of the classes, in the order of their numbers."""
     test_split: str = "test"
     """The split that scores come from."""
     divided: str = ""
     """The split that is divided into dev and test by the texts, where test labels are hidden."""
     beside: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """What is scored besides: name -> the split that is divided in its stead."""
-    n_best: int = 0
-    """First and last tokens that are considered for an answer, the likeliest; 0 is all."""
+    """What else is scored: name -> the split that takes the place of the divided one."""
     train_rows: int = 0
     """Rows of the training split that are read, the first; 0 is all."""
     data: str = ""
     """Folder with the files, or a data set of the hub, if not the package's own."""
     hub: str = ""
     """OWNER/NAME/CONFIGURATION of the data set on the hub, read where no data are named."""
-    tsv: Mapping[str, str | int] = field(default_factory=dict, hash=False)
-    """Column -> its name in the original TSV files, or its number where they have no header."""
     drop_bad_rows: bool = False
     """Leave out rows that the task can't use, and count them, instead of refusing them."""
     sizes: tuple[int, ...] = ()
@@ -140,10 +114,13 @@ class Task:
         for name in (self.kind, self.metric, *self.more):
             if name in NOT_YET:
                 raise not_yet(name)
-        if self.kind not in COLUMNS:
-            raise unknown("kind of task", self.kind, COLUMNS)
-        if self.kind == "classification" and len(self.labels) < 2:
-            raise SpecError(f"task {self.name!r} needs two labels or more, got {self.labels}.")
+        TASK_KINDS[self.kind].check_definition(self)
+        self._check_labels()
+        self._check_metrics()
+        self._check_columns()
+
+    def _check_labels(self) -> None:
+        """Refuse two names of one class."""
         names = [class_name(label) or label for label in self.labels]
         if twice := [
             label for label, name in zip(self.labels, names, strict=True) if names.count(name) > 1
@@ -153,10 +130,17 @@ class Task:
                 "which are one: a number counts by its value, true and false in any case. "
                 "Leave one out."
             )
+
+    def _check_metrics(self) -> None:
+        """Refuse a metric of another kind of task."""
+        known = TASK_KINDS[self.kind].metrics
         for metric in (self.metric, *self.more):
-            if metric not in METRICS_OF[self.kind]:
-                raise unknown(f"metric of kind {self.kind}", metric, METRICS_OF[self.kind])
-        count = (2,) if self.kind == "span" else (1,) if self.kind == "mlm" else (1, 2)
+            if metric not in known:
+                raise unknown(f"metric of kind {self.kind}", metric, known)
+
+    def _check_columns(self) -> None:
+        """Refuse too few or too many columns with text, and one column in two roles."""
+        count = TASK_KINDS[self.kind].text_columns
         if len(self.texts) not in count:
             wanted = " or ".join(map(str, count))
             raise SpecError(
@@ -173,7 +157,7 @@ class Task:
     @property
     def columns(self) -> tuple[str, ...]:
         """Every column that a row must have."""
-        return (*self.texts, *COLUMNS[self.kind])
+        return (*self.texts, *TASK_KINDS[self.kind].columns)
 
     @property
     def folder(self) -> Path:
@@ -202,8 +186,8 @@ class Task:
         fields: dict[str, Any] = json.loads(self.to_json())
         return {name: fields[name] for name in DEFINITION if fields[name] or name == "kind"}
 
-    def scored_beside(self) -> dict[str, "Task"]:
-        """Name -> this task with another split in the place of the divided one."""
+    def also_scored(self) -> dict[str, "Task"]:
+        """Name -> this task with another split in the place of the divided one; see `beside`."""
         if self.test_split not in (*DIVIDED, "validation"):
             return {}
         return {
@@ -226,7 +210,8 @@ class Task:
 
 def not_yet(name: str) -> SpecError:
     """The refusal of a kind or a metric that is known but not there yet."""
-    kinds, metrics = ", ".join(COLUMNS), ", ".join(m for all_ in METRICS_OF.values() for m in all_)
+    kinds = ", ".join(TASK_KINDS)
+    metrics = ", ".join(metric for kind in TASK_KINDS for metric in TASK_KINDS[kind].metrics)
     return SpecError(
         f"{name!r} ({NOT_YET[name]}) is not there yet. There are the kinds {kinds} and the metrics "
         f"{metrics}."
@@ -330,9 +315,11 @@ def check_recipe(task: Task, recipe: TrainSpec) -> None:
 
     Raises: SpecError, naming the knob.
     """
-    for name, kind in (("stride", "span"), ("query_length", "span"), ("blocks", "mlm")):
-        if getattr(recipe, name) and task.kind != kind:
-            raise SpecError(
-                f"{name} is for tasks of kind {kind}, got {getattr(recipe, name)} for "
-                f"{task.name!r} of kind {task.kind}. Leave it out."
-            )
+    mine = TASK_KINDS[task.kind].knobs
+    for kind in TASK_KINDS:
+        for name in TASK_KINDS[kind].knobs:
+            if getattr(recipe, name) and name not in mine:
+                raise SpecError(
+                    f"{name} is for tasks of kind {kind}, got {getattr(recipe, name)} for "
+                    f"{task.name!r} of kind {task.kind}. Leave it out."
+                )

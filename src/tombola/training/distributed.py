@@ -14,15 +14,15 @@ from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
 from tombola.base.errors import TombolaError
-from tombola.tasks.data.batches import Batch
-from tombola.tasks.metrics import Outcome
+from tombola.tasks.examples import Batch
+from tombola.tasks.metrics import Predictions
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask
 
 __all__ = [
     "accelerator",
     "add_gradients",
-    "add_outcomes",
+    "add_predictions",
     "agree",
     "agree_on_weights",
     "device_type",
@@ -146,10 +146,10 @@ def add_gradients(parameters: Iterable[nn.Parameter], numbers: Tensor) -> Tensor
     return sums
 
 
-def add_outcomes(outcome: Outcome, here: Accelerator) -> Outcome:
+def add_predictions(predictions: Predictions, here: Accelerator) -> Predictions:
     """The sum over the ranks; exact where each row is zero on all ranks but one."""
     if here.num_processes == 1:
-        return outcome
-    total = torch.from_numpy(outcome).to(here.device)
+        return predictions
+    total = torch.from_numpy(predictions).to(here.device)
     torch.distributed.all_reduce(total)
     return np.asarray(total.cpu().numpy(), dtype=np.float64)

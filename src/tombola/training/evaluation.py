@@ -10,15 +10,17 @@ import torch
 from torch import Tensor
 
 from tombola.kernel.packed import packed
+from tombola.kernel.reads import Reads
 from tombola.models.network import Network
-from tombola.tasks.data.batches import Batch, Examples, evaluation_batches
-from tombola.tasks.metrics import Outcome
-from tombola.tasks.task import Task
-from tombola.training.distributed import accelerator, add_outcomes
+from tombola.tasks.data.batches import evaluation_batches
+from tombola.tasks.definition import TaskDefinition
+from tombola.tasks.examples import Batch, Examples
+from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
+from tombola.tasks.metrics import Predictions
+from tombola.training.distributed import accelerator, add_predictions
 from tombola.training.faults import in_network
 from tombola.training.finite import all_finite
 from tombola.training.gradient import moved
-from tombola.training.predictions import OUTCOMES, rows_of
 
 __all__ = ["evaluate"]
 
@@ -26,7 +28,7 @@ LEAST_ROWS = 512
 """Tokens that logits are made for, at least: of fewer rows a matrix product has other bits."""
 
 
-def evaluate(network: Network, task: Task, examples: Examples) -> Outcome:
+def evaluate(network: Network, task: TaskDefinition, examples: Examples) -> Predictions:
     """What the network makes of each example, in their order.
 
     The network predicts without dropout, in float32; the global generator is left as it was. The
@@ -40,24 +42,24 @@ def evaluate(network: Network, task: Task, examples: Examples) -> Outcome:
     Raises: ModelError, for an error in the network's own code.
     """
     here, device = accelerator(), next(network.model.parameters()).device
-    outcomes = OUTCOMES[task.kind]
-    outcome = np.zeros((len(examples), outcomes.columns))
+    kind = TASK_KINDS[task.kind]
+    predictions = np.zeros((len(examples), kind.prediction_columns))
     network.model.eval()
     with torch.inference_mode(), torch.random.fork_rng():
         every = evaluation_batches(network, task, examples)
         for numbers, batch, labels in islice(every, here.process_index, None, here.num_processes):
-            output = _output(network, task, moved(batch, device), labels)
-            if all_finite(outcomes.logits(output, batch)):
-                outcome[numbers] = outcomes.of_batch(output, labels, examples, numbers, task)
+            output = _output(network, kind, moved(batch, device), labels)
+            if all_finite(kind.logits(output, batch)):
+                predictions[numbers] = kind.predictions(output, labels, examples, numbers, task)
             else:
-                outcome[numbers] = np.nan
-    return rows_of(add_outcomes(outcome, here), examples, task)
+                predictions[numbers] = np.nan
+    return kind.by_row(add_predictions(predictions, here), examples, task)
 
 
-def _output(network: Network, task: Task, batch: Batch, labels: Batch) -> Any:
-    """What the network gives for a batch; of masked language modelling, (masked, words) logits."""
-    with in_network(network.name, batch), packed(network.model, batch, task.kind) as inputs:
-        if task.kind != "mlm":
+def _output(network: Network, kind: TaskKind, batch: Batch, labels: Batch) -> Any:
+    """What the network gives for a batch; of labelled tokens only, (labelled, ...) logits."""
+    with in_network(network.name, batch), packed(network.model, batch, kind.reads) as inputs:
+        if kind.reads is not Reads.LABELLED:
             return network.model(**inputs)
         masked = labels["labels"].flatten() >= 0
         rows = _rows(masked).to(batch["input_ids"].device)

@@ -9,7 +9,7 @@ from types import TracebackType
 import torch
 
 from tombola.base.errors import ModelError, TombolaError
-from tombola.tasks.data.batches import Batch
+from tombola.tasks.examples import Batch
 
 __all__ = ["in_network"]
 

@@ -13,8 +13,8 @@ from tombola.base.errors import ModelError, SpecError
 from tombola.base.specs import TrainSpec
 from tombola.kernel.packed import KERNEL, packed
 from tombola.models.network import Network
-from tombola.tasks.data.batches import LABELS, Batch
-from tombola.tasks.task import Task
+from tombola.tasks.examples import Batch
+from tombola.tasks.kinds.kind import TaskKind
 from tombola.training.distributed import add_gradients, device_type, part
 from tombola.training.faults import in_network
 
@@ -40,7 +40,7 @@ class Arithmetic:
     """How the gradient of a batch is taken."""
 
     network: Network
-    task: Task
+    kind: TaskKind
     spec: TrainSpec
     here: Accelerator
     forward: Any
@@ -75,14 +75,14 @@ class Arithmetic:
 
     def _targets(self, batch: Batch) -> int:
         """What a loss is the mean over: masked tokens or examples."""
-        masked = self.task.kind == "mlm"
-        return int((batch["labels"] >= 0).sum()) if masked else len(batch["input_ids"])
+        return self.kind.count_targets(batch)
 
     def _loss(self, batch: Batch, weight: float) -> Tensor:
         """The mean loss over rows times a weight; where that is 0, zero of the same parameters."""
         half = HALVES.get(self.spec.precision)
         if not weight:
-            batch = {name: tensor for name, tensor in batch.items() if name not in LABELS}
+            labels = self.kind.label_names
+            batch = {name: tensor for name, tensor in batch.items() if name not in labels}
         with torch.autocast(self.here.device.type, dtype=half, enabled=half is not None):
             output = self._output(batch)
             if weight:
@@ -95,13 +95,13 @@ class Arithmetic:
         with in_network(self.network.name, batch):
             if kernel(self.spec) != KERNEL:
                 return self.forward(**batch)
-            with packed(self.network.model, batch, self.task.kind) as inputs:
+            with packed(self.network.model, batch, self.kind.reads) as inputs:
                 return self.forward(**inputs)
 
 
 @contextmanager
 def differentiating(
-    network: Network, task: Task, spec: TrainSpec, here: Accelerator
+    network: Network, kind: TaskKind, spec: TrainSpec, here: Accelerator
 ) -> Iterator[Arithmetic]:
     """Prepare the network for the gradients of a training; afterwards it is as it was.
 
@@ -122,7 +122,7 @@ def differentiating(
             )
         _compute_blocks_again(model, True)
     try:
-        yield Arithmetic(network, task, spec, here, forward)
+        yield Arithmetic(network, kind, spec, here, forward)
     finally:
         if spec.gradient_checkpointing:
             _compute_blocks_again(model, False)

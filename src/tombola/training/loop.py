@@ -21,7 +21,10 @@ from tombola.base.errors import SpecError
 from tombola.base.seeds import stream
 from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.models.network import Network
-from tombola.tasks.data.batches import Batch, Examples, batches, chosen, collate, mask_tokens
+from tombola.tasks.data.batches import batches, collate
+from tombola.tasks.data.encode import chosen
+from tombola.tasks.examples import Batch, Examples
+from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import Task
 from tombola.ticket.mask import Mask, hold
 from tombola.training.checkpoint import Checkpoint, Training
@@ -94,14 +97,14 @@ def fit(
         written; TombolaError, if the ranks of one training differ.
     Source: AdamW with linear decay and clipping as in Chen et al. 2020, section 3.
     """
-    here, steps = accelerator(), spec.steps(len(examples))
+    here, steps, kind = accelerator(), spec.steps(len(examples)), TASK_KINDS[task.kind]
     first, last = _stretch(course, steps)
     digest = mask.digest()
     agree("mask", digest)
     training = _start(network, spec, here, tail=(last - first) // 10)
     torch.manual_seed(stream(spec.noise_seed, _dropout(first, here.process_index)))
     facts = {
-        "network": [network.fingerprint, network.fittings],
+        "network": [network.fingerprint, network.config_digest],
         "task": [task.name, task.version, len(examples)],
         "mask": [scope, digest],
         "spec": asdict(spec),
@@ -118,7 +121,7 @@ def fit(
     )
     parameters = network.scope(scope)
     check, diverged = FiniteCheck(here.device, training.steps), None
-    with hold(parameters, mask) as held, differentiating(network, task, spec, here) as arithmetic:
+    with hold(parameters, mask) as held, differentiating(network, kind, spec, here) as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
         for batch in _training_batches(
             network, task, examples, spec, first=first + training.steps, last=last
@@ -214,8 +217,7 @@ def _training_batches(
             else:
                 size = len(numbers), int(examples.lengths[numbers].max())
                 batch = {"input_ids": torch.zeros(size, dtype=torch.int64)}
-            if task.kind == "mlm":
-                batch = mask_tokens(batch, network.tokenizer, masks)
+            batch = TASK_KINDS[task.kind].corrupt(batch, network.tokenizer, masks)
             if wanted:
                 yield batch
             done += 1

@@ -3,14 +3,16 @@
 import torch
 
 from tombola.models.network import Network
-from tombola.tasks.data.batches import Examples, evaluation_batches
-from tombola.tasks.task import Task
+from tombola.tasks.data.batches import evaluation_batches
+from tombola.tasks.definition import TaskDefinition
+from tombola.tasks.examples import Examples
+from tombola.tasks.kinds.kind import TASK_KINDS
 
 __all__ = ["mean_loss"]
 
 
 @torch.inference_mode()
-def mean_loss(network: Network, task: Task, examples: Examples) -> float:
+def mean_loss(network: Network, task: TaskDefinition, examples: Examples) -> float:
     """The loss that training lowers, in nats or squared units of the label.
 
     Args:
@@ -26,8 +28,8 @@ def mean_loss(network: Network, task: Task, examples: Examples) -> float:
     total, count = 0.0, 0
     for _, inputs, labels in evaluation_batches(network, task, examples):
         batch = {name: tensor.to(device) for name, tensor in (inputs | labels).items()}
-        targets = batch["labels"] >= 0 if task.kind == "mlm" else batch["input_ids"][:, 0] >= 0
-        if targets.any():  # the loss of a batch in which nothing is masked is no number
-            total += float(network.model(**batch).loss) * int(targets.sum())
-            count += int(targets.sum())
+        targets = TASK_KINDS[task.kind].count_targets(batch)
+        if targets:  # without any, the loss is NaN
+            total += float(network.model(**batch).loss) * targets
+            count += targets
     return total / max(count, 1)

@@ -21,14 +21,15 @@ from tombola.lab.run.perform import between
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
-from tombola.models.network import load_network
 from tombola.plan.job import Subject, dense, reordered
 from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Cell, Plan
 from tombola.report.figures import connectivity
 from tombola.study.masks.barriers import barrier, lines
-from tombola.tasks.data.batches import encode, evaluation_batches
+from tombola.tasks.data.batches import evaluation_batches
+from tombola.tasks.data.encode import encode
 from tombola.tasks.data.sources import read_split
+from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.training.loop import _training_batches

@@ -13,9 +13,9 @@ from helpers import Cli
 from tombola import api
 from tombola.base.specs import TrainSpec
 from tombola.lab.store.result_store import Store
-from tombola.models.network import load_network
-from tombola.tasks.data.batches import encode
+from tombola.tasks.data.encode import encode
 from tombola.tasks.metrics import score_of
+from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.training.divergence import Diverged

@@ -11,15 +11,9 @@ from transformers import AutoTokenizer
 
 from tombola.base.errors import DataError, SpecError
 from tombola.base.specs import TrainSpec
-from tombola.tasks.data.batches import (
-    IGNORED,
-    batches,
-    chosen,
-    collate,
-    encode,
-    encode_split,
-    mask_tokens,
-)
+from tombola.tasks.data.batches import batches, collate
+from tombola.tasks.data.encode import chosen, encode, encode_split
+from tombola.tasks.kinds.mlm import IGNORED, mask_tokens
 from tombola.tasks.task import check_recipe, load_task
 
 LENGTHS = np.random.default_rng(0).integers(4, 60, size=1037)

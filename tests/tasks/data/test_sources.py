@@ -153,12 +153,12 @@ HALVES = {
 def test_mnli_is_scored_on_the_mismatched_genres_besides() -> None:
     task = load_task("glue/mnli")
     for split, size in (("validation", 24), ("test", 15)):
-        beside = named_task("glue/mnli", TaskSpec(eval_split=split)).scored_beside()
+        beside = named_task("glue/mnli", TaskSpec(eval_split=split)).also_scored()
         assert list(beside) == ["mismatched"]
         rows = read_split(beside["mismatched"], split, FIXTURES / "glue_parquet")
         assert len(rows) == size
-    assert not named_task("glue/mnli", TaskSpec(eval_split="validation_mismatched")).scored_beside()
-    assert task.scored_beside()["mismatched"].divided == "validation_mismatched"
+    assert not named_task("glue/mnli", TaskSpec(eval_split="validation_mismatched")).also_scored()
+    assert task.also_scored()["mismatched"].divided == "validation_mismatched"
 
 
 # texts of any kind

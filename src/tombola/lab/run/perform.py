@@ -24,7 +24,7 @@ from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
 from tombola.plan.job_spec import InterpolateJob, PruneJob, ScoreJob, TrainJob, train_job
 from tombola.tasks.baselines import trivial_score
-from tombola.tasks.metrics import Outcome, resolution, score_of
+from tombola.tasks.metrics import Predictions, resolution, score_of
 from tombola.tasks.task import on_hub
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask, Tensors
@@ -152,7 +152,7 @@ def _known(payload: Payload, workspace: Workspace, spec: TrainSpec, mask: Mask) 
     }
 
 
-def _scores(workspace: Workspace, spec: TrainSpec, outcome: Outcome) -> dict[str, Any]:
+def _scores(workspace: Workspace, spec: TrainSpec, outcome: Predictions) -> dict[str, Any]:
     """The score, and what is told besides: other metrics, and the metric on other rows; in points.
 
     What is not finite is NaN, which the store keeps as None.

@@ -11,13 +11,15 @@ from tombola.base.specs import TrainSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.finders.scores import SCORERS, Evidence
 from tombola.lab.run.payload import Payload
-from tombola.models.network import Network, load_network
+from tombola.models.network import Network
 from tombola.plan.job_spec import JobSpec, NetworkIdentity, PruneJob, ScoreJob, TrainJob
 from tombola.tasks.baselines import trivial_score
-from tombola.tasks.data.batches import Examples, encode_split
-from tombola.tasks.data.input_checks import count_inputs, count_shared, refuse_unreadable
+from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import data_fingerprint, read_facts, read_split
+from tombola.tasks.examples import Examples
+from tombola.tasks.input_checks import count_inputs, count_shared, refuse_unreadable
 from tombola.tasks.input_counts import InputCounts
+from tombola.tasks.networks import load_network
 from tombola.tasks.task import Task, on_hub
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
@@ -67,7 +69,7 @@ class Workspace:
     def _check_network(self, identity: NetworkIdentity) -> None:
         for wanted, found in (
             (identity.model, self.network.fingerprint),
-            (identity.config_digest, self.network.fittings),
+            (identity.config_digest, self.network.config_digest),
         ):
             if wanted not in ("", found):
                 raise ModelError(
@@ -112,7 +114,7 @@ class Workspace:
         """Name -> tokenised examples of what is scored besides."""
         return {
             name: self._examples(task, task.test_split, spec, spec.test_limit)
-            for name, task in self.task.scored_beside().items()
+            for name, task in self.task.also_scored().items()
         }
 
     def _examples(self, task: Task, split: str, spec: TrainSpec, limit: int) -> Examples:

@@ -12,7 +12,7 @@ from safetensors.torch import load
 from tombola.base.errors import OutputError
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
-from tombola.tasks.metrics import Outcome
+from tombola.tasks.metrics import Predictions
 from tombola.ticket.mask import Mask, Shapes, pack, unpack
 
 __all__ = [
@@ -62,13 +62,13 @@ def read_mask(store: Store, key: str) -> Mask:
     return mask
 
 
-def read_outcome(store: Store, key: str) -> Outcome:
+def read_outcome(store: Store, key: str) -> Predictions:
     """What a trained network made of each test example.
 
     Raises: OutputError, if the store has none, or another than was written.
     """
     content = store.content(result_of(store, key), OUTCOME)
-    outcome: Outcome = load_content(content)["outcome"]
+    outcome: Predictions = load_content(content)["outcome"]
     return outcome
 
 
@@ -90,7 +90,7 @@ def result_of(store: Store, key: str) -> Result:
     return result
 
 
-def outcome_files(outcome: Outcome) -> dict[str, bytes]:
+def outcome_files(outcome: Predictions) -> dict[str, bytes]:
     """What a network made of each test example, as the store keeps it."""
     return {OUTCOME: save({"outcome": outcome})}
 

@@ -12,6 +12,7 @@ from tombola.study.masks.anatomy import anatomy
 from tombola.study.masks.comparison import Member, compare
 from tombola.study.masks.overlap import overlap
 from tombola.study.results.result_file import read_object, read_result
+from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import task_names
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
@@ -76,7 +77,7 @@ def own_task(identity: Sequence[Any]) -> dict[str, Any]:
     if name != "csv":
         return {"task": f"{name}.yaml"}
     flags = {"task": "csv:DIR", "kind": task["kind"], "text_columns": task["texts"]}
-    if task["kind"] != "mlm":
+    if task["kind"] not in TASK_KINDS or TASK_KINDS[task["kind"]].labelled:
         flags["label_column"] = task["label"]
     if task.get("labels"):
         flags["labels"] = task["labels"]

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tombola.base.errors import DataError, cut
-from tombola.tasks.answers import answers_of
-from tombola.tasks.data.rows import Part, Rows
-from tombola.tasks.labels import class_name, class_of, is_number, value_of
+from tombola.tasks.data.rows import BadRowError, Part, Rows
+from tombola.tasks.kinds.kind import TASK_KINDS
+from tombola.tasks.labels import class_name
 from tombola.tasks.task import Task
 
-__all__ = ["Checked", "bad_row", "check_rows", "one_class", "wanted_columns"]
+__all__ = ["Checked", "bad_row", "check_rows", "wanted_columns"]
 
 HIDDEN = "-1"
 """The label that stands for one which is not published."""
@@ -27,13 +27,6 @@ class Checked:
     spellings: dict[str, set[str]] = field(default_factory=dict)
     """Class -> the texts that it is written as."""
     notes: list[str] = field(default_factory=list)
-
-
-class _BadRowError(Exception):
-    """A row that a task can't use."""
-
-    def __init__(self, column: str, expected: str, came: Any) -> None:
-        self.column, self.expected, self.came = column, expected, came
 
 
 def check_rows(parts: Iterable[Part], task: Task, split: str, limit: int = 0) -> Checked:
@@ -60,7 +53,7 @@ def check_rows(parts: Iterable[Part], task: Task, split: str, limit: int = 0) ->
         for number, row in enumerate(part.rows):
             try:
                 found.rows.append(_checked(row, task, found))
-            except _BadRowError as bad:
+            except BadRowError as bad:
                 if not task.drop_bad_rows:
                     raise _refusal(bad, part, number, task, split) from None
                 found.dropped[bad.column] += 1
@@ -90,51 +83,18 @@ def _checked(row: Mapping[str, Any], task: Task, found: Checked) -> dict[str, An
     made: dict[str, Any] = {}
     for name in task.texts:
         if not isinstance(text := row.get(name), str):
-            raise _BadRowError(name, "a text", text)
+            raise BadRowError(name, "a text", text)
         made[name] = text
-    if task.drop_bad_rows and task.kind != "mlm" and not any(map(str.strip, made.values())):
-        raise _BadRowError(task.texts[0], "a text", "")
-    if "label" in task.columns:
-        made["label"] = _label(row.get(task.label), task, found)
-    if "answers" in task.columns:
-        answers = row.get("answers")
-        try:
-            made["answers"] = answers_of(answers, made[task.texts[1]])
-        except ValueError as error:
-            raise _BadRowError("answers", str(error), answers) from None
+    kind = TASK_KINDS[task.kind]
+    if task.drop_bad_rows and kind.labelled and not any(map(str.strip, made.values())):
+        raise BadRowError(task.texts[0], "a text", "")
+    made |= kind.labels_of(row, made, task)
+    if kind.has_classes and isinstance(label := row.get(task.label), str):
+        found.spellings.setdefault(task.labels[made["label"]], set()).add(label.strip())
     return made
 
 
-def _label(label: Any, task: Task, found: Checked) -> float:
-    if task.kind == "regression":
-        if (value := value_of(label)) is None:
-            raise _BadRowError(task.label, "a finite number", label)
-        return value
-    number = class_of(label, task.labels)
-    if number is None:
-        raise _BadRowError(task.label, _classes(task, label), label)
-    if isinstance(label, str):
-        found.spellings.setdefault(task.labels[number], set()).add(label.strip())
-    return number
-
-
-def one_class(label: Any) -> str:
-    """What a label must be where it is none."""
-    several = isinstance(label, list | tuple | dict)
-    return f"one class{' (several, multi-label classification, is not there yet)' * several}"
-
-
-def _classes(task: Task, label: Any) -> str:
-    """What a label may be."""
-    if isinstance(label, list | tuple | dict):
-        return one_class(label)
-    few = ", ".join(map(cut, task.labels[:8])) + (", ..." if len(task.labels) > 8 else "")
-    number = is_number(str(label)) and not any(map(is_number, task.labels))
-    places = f" or their places from 0 to {len(task.labels) - 1}" if number else ""
-    return f"one of the {len(task.labels)} classes {few}{places}"
-
-
-def _refusal(bad: _BadRowError, part: Part, number: int, task: Task, split: str) -> DataError:
+def _refusal(bad: BadRowError, part: Part, number: int, task: Task, split: str) -> DataError:
     """What to say of a row that can't be used."""
     if split != "train" and bad.column == task.label and (all_ := _hidden(part.rows, task.label)):
         return DataError(

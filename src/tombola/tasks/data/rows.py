@@ -7,10 +7,23 @@ from typing import Any
 
 from tombola.base.errors import DataError
 
-__all__ = ["Part", "Reader", "Rows", "listed", "numbered"]
+__all__ = ["BadRowError", "Part", "Reader", "Rows", "listed", "numbered"]
 
 Rows = list[dict[str, Any]]
 """Rows of a split with the columns of its task."""
+
+
+class BadRowError(Exception):
+    """A row that a task can't use.
+
+    Args:
+        column: where the fault is.
+        expected: what should stand there.
+        came: what does.
+    """
+
+    def __init__(self, column: str, expected: str, came: Any) -> None:
+        self.column, self.expected, self.came = column, expected, came
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from tombola.tasks.data.rows import Part, Rows, listed
 from tombola.tasks.data.splits import half, share
 from tombola.tasks.data.squad import SquadJson, is_squad
 from tombola.tasks.input_counts import SplitCounts
+from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import DIVIDED, Task, on_hub
 
 __all__ = [
@@ -76,7 +77,7 @@ def open_source(task: Task, place: str | Path | None = None) -> Source:
         return MsrParaphrase(folder, task.tsv)
     if task.tsv and any(folder.glob("*.tsv")):
         return GlueTsv(folder, task.tsv)
-    files = labelled_files(folder) if task.kind != "mlm" else Files(folder)
+    files = labelled_files(folder) if TASK_KINDS[task.kind].labelled else Files(folder)
     if not files.splits():
         if scripts := sorted(path.name for path in folder.glob("*.py")):
             raise DataError(
@@ -162,7 +163,7 @@ def _names(
     split of a user's own task, unless that is held out by its name.
     """
     if split in ("train", "test", *HELD_OUT_SPELLINGS) and not task.divided:
-        if task.kind == "mlm" and _spelled("test", there) is None:
+        if not TASK_KINDS[task.kind].labelled and _spelled("test", there) is None:
             return (["train"] if "train" in there else there), True
         own = len(task.identity) > 2  # the catalog's are named by name and version
         if own and len(there) == 1 and there[0].split("_")[0] not in HELD_OUT_SPELLINGS:
@@ -272,7 +273,7 @@ def read_facts(task: Task, place: str | None) -> DataFacts:
 
     Raises: DataError, if they can't be read.
     """
-    scored = {task.test_split: task, **task.scored_beside()}
+    scored = {task.test_split: task, **task.also_scored()}
     splits = {"train": read(task, "train", place)}
     splits |= {name: read(each, each.test_split, place) for name, each in scored.items()}
     return DataFacts(

@@ -1,19 +1,15 @@
 """Splits made of one by a digest of the texts, so that layouts and orders of rows agree."""
 
 import hashlib
-from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
 from tombola.base.errors import DataError
 from tombola.tasks.data.rows import Rows
+from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import DIVIDED, Task
 
 __all__ = ["half", "share"]
-
-HELD_OUT = {"mlm": (1, 1)}
-"""Kind of task -> percent of the rows that are held out for test and dev."""
-USUALLY = (20, 10)
 
 
 def half(row: dict[str, Any], task: Task) -> str:
@@ -27,8 +23,8 @@ def half(row: dict[str, Any], task: Task) -> str:
 
 def _digest(row: dict[str, Any], task: Task) -> bytes:
     """SHA-256 of the texts of a row, whatever the spaces between their words."""
-    texts: Iterable[str] = task.texts[1:] if task.kind == "span" else task.texts
-    words = "\x1f".join(" ".join(str(row[name]).split()) for name in texts)
+    columns = TASK_KINDS[task.kind].grouped_by(task)
+    words = "\x1f".join(" ".join(str(row[name]).split()) for name in columns)
     return hashlib.sha256(words.encode()).digest()
 
 
@@ -49,7 +45,8 @@ def share(rows: Rows, split: str, task: Task) -> tuple[Rows, str]:
             f"{len(groups)}. A line of a text file and a row of any other is a text."
         )
     parts: dict[str, list[int]] = {"test": [], "dev": [], "train": []}
-    test, dev = (max(1, percent * len(rows) // 100) for percent in HELD_OUT.get(task.kind, USUALLY))
+    held_out = TASK_KINDS[task.kind].held_out
+    test, dev = (max(1, percent * len(rows) // 100) for percent in held_out)
     for place, group in enumerate(groups):
         left = len(groups) - place
         if len(parts["test"]) < test and left > 2:

@@ -11,8 +11,9 @@ from helpers import Cli
 from tombola.base.errors import DataError
 from tombola.base.specs import TrainSpec
 from tombola.models.network import load_tokenizer
-from tombola.tasks.data.batches import Examples, encode_split
-from tombola.tasks.data.input_checks import count_inputs, count_shared, refuse_unreadable
+from tombola.tasks.data.encode import encode_split
+from tombola.tasks.examples import Examples
+from tombola.tasks.input_checks import count_inputs, count_shared, refuse_unreadable
 from tombola.tasks.input_counts import InputCounts
 from tombola.tasks.task import Task, load_task
 

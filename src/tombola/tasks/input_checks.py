@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase
 from tombola.base.errors import DataError, cut
 from tombola.tasks.examples import Examples, Rows
 from tombola.tasks.input_counts import InputCounts
+from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import Task
 
 __all__ = ["count_inputs", "count_shared", "refuse_unreadable"]
@@ -86,7 +87,7 @@ def refuse_unreadable(
             f"every token is unknown ({tokenizer.unk_token}), such as {quoted}.{case} Take a "
             "model of the texts' language or alphabet."
         )
-    if counts.distinct == 1 and task.kind != "span":  # an answer's place may be in one text, too
+    if counts.distinct == 1 and not TASK_KINDS[task.kind].same_text_is_fine:
         told = " ".join(tokenizer.convert_ids_to_tokens(examples.inputs["input_ids"][0].tolist()))
         raise DataError(
             f"expected examples that differ, got {rows} that are all the same to {model!r}: "

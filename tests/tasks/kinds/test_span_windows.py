@@ -9,15 +9,20 @@ from transformers import AutoTokenizer
 
 from tombola.base.errors import DataError, SpecError
 from tombola.base.specs import TrainSpec
-from tombola.tasks.data.batches import encode, encode_split
+from tombola.tasks.data.encode import encode, encode_split
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.examples import Examples
+from tombola.tasks.kinds.span_windows import (
+    LONGEST_ANSWER,
+    best_span,
+    marked_answers,
+    window_answers,
+)
 from tombola.tasks.metrics import METRICS
-from tombola.tasks.spans import LONGEST_ANSWER, best_span, marked_answers, window_answers
 from tombola.tasks.task import load_task
 
 SQUAD = load_task("squad")
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tombola.tasks.answers import answers_of
+from tombola.tasks.kinds.answers import answers_of
 
 CONTEXT = "the film is good and the book is bad"
 SQUAD = {"text": ["good"], "answer_start": [12]}

@@ -5,16 +5,18 @@ for SQuAD.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
 
 from tombola.base.errors import DataError, SpecError
+from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.examples import Examples, Numbers, Rows, count_cut, texts_of
-from tombola.tasks.metrics import Outcome, answer_f1, exact_match
-from tombola.tasks.task import Task
+from tombola.tasks.metrics import Predictions, answer_f1, exact_match
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 __all__ = ["LONGEST_ANSWER", "best_span", "encode_spans", "marked_answers", "window_answers"]
 
@@ -33,8 +35,8 @@ AT_ONCE = 1000
 
 def encode_spans(
     rows: Rows,
-    task: Task,
-    tokenizer: PreTrainedTokenizerBase,
+    task: TaskDefinition,
+    tokenizer: "PreTrainedTokenizerBase",
     *,
     max_length: int,
     stride: int = 0,
@@ -86,7 +88,7 @@ _Window = tuple[dict[str, NDArray[np.int32]], Offsets]
 """The inputs of one window, and the characters under its tokens."""
 
 
-def _cut(questions: list[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[str]:
+def _cut(questions: list[str], tokenizer: "PreTrainedTokenizerBase", length: int) -> list[str]:
     """Questions without what stands behind their first `length` tokens."""
     if not length:
         return questions
@@ -98,12 +100,12 @@ def _cut(questions: list[str], tokenizer: PreTrainedTokenizerBase, length: int) 
     ]
 
 
-def _sizes(questions: list[str], tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def _sizes(questions: list[str], tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     return [len(ids) for ids in tokenizer(questions, add_special_tokens=False)["input_ids"]]
 
 
 def _overflow(
-    max_length: int, question: int, stride: int, tokenizer: PreTrainedTokenizerBase
+    max_length: int, question: int, stride: int, tokenizer: "PreTrainedTokenizerBase"
 ) -> dict[str, Any]:
     """How the tokenizer cuts windows that move on by `stride`: it wants what they share."""
     if not stride:
@@ -124,7 +126,11 @@ def _windows(
 
 
 def _gathered(
-    rows: Rows, task: Task, found: dict[int, list[_Window]], names: Sequence[str], cut: int
+    rows: Rows,
+    task: TaskDefinition,
+    found: dict[int, list[_Window]],
+    names: Sequence[str],
+    cut: int,
 ) -> Examples:
     """The windows of all rows, in the rows' order."""
     owners = [n for n in range(len(rows)) for _ in found[n]]
@@ -141,7 +147,7 @@ def _gathered(
     )
 
 
-def _target(row: dict[str, Any], task: Task, offsets: Offsets) -> tuple[int, int]:
+def _target(row: dict[str, Any], task: TaskDefinition, offsets: Offsets) -> tuple[int, int]:
     """First and last token of the first answer; (0, 0) where it isn't whole in the window."""
     answers = row["answers"]
     if not answers or not answers["text"] or not answers["answer_start"]:
@@ -166,8 +172,12 @@ def _target(row: dict[str, Any], task: Task, offsets: Offsets) -> tuple[int, int
 
 
 def window_answers(
-    starts: NDArray[Any], ends: NDArray[Any], examples: Examples, numbers: Numbers, task: Task
-) -> Outcome:
+    starts: NDArray[Any],
+    ends: NDArray[Any],
+    examples: Examples,
+    numbers: Numbers,
+    task: TaskDefinition,
+) -> Predictions:
     """The best answer of each window: its score, and its first and last character.
 
     Args:
@@ -257,7 +267,7 @@ def _pairs(examples: Examples, window: int) -> list[tuple[int, int]]:
     return [(first, last) for first, last in examples.offsets[window].tolist()]
 
 
-def marked_answers(windows: Outcome, examples: Examples, task: Task) -> Outcome:
+def marked_answers(windows: Predictions, examples: Examples, task: TaskDefinition) -> Predictions:
     """How good the best answer is that the windows of each question give.
 
     Args:

@@ -1,0 +1,138 @@
+"""Span: the answer to a question stands in its context (extractive question answering)."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tombola.kernel.reads import Reads
+from tombola.tasks.data.rows import BadRowError
+from tombola.tasks.definition import TaskDefinition
+from tombola.tasks.examples import Batch, Examples, Numbers, Rows
+from tombola.tasks.kinds.answers import answers_of
+from tombola.tasks.kinds.kind import TaskKind, task_kind
+from tombola.tasks.kinds.span_windows import encode_spans, marked_answers, window_answers
+from tombola.tasks.metrics import Predictions, answer_f1, exact_match, normalise_answer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from tombola.models.heads import TaskHead
+    from tombola.models.network import Network
+
+__all__ = ["Span"]
+
+MOST_ANSWERS = 5
+"""The commonest answers of a split that are tried on every question."""
+
+
+@task_kind("span")
+class Span(TaskKind):
+    """The head scores each token as the first and as the last of the answer."""
+
+    metrics = ("f1", "exact-match")
+    columns = ("answers",)
+    text_columns = (2,)
+    knobs = ("stride", "query_length")
+    by_flags = False
+    same_text_is_fine = True  # an answer's place may be in one text, too
+    reads = Reads.ALL
+    label_names = frozenset({"start_positions", "end_positions"})
+    prediction_columns = 3
+
+    def grouped_by(self, task: TaskDefinition) -> tuple[str, ...]:
+        """The context, so that all questions about it stay together."""
+        return task.texts[1:]
+
+    def labels_of(
+        self, row: Mapping[str, Any], texts: Mapping[str, str], task: TaskDefinition
+    ) -> dict[str, Any]:
+        """The answers as SQuAD has them."""
+        answers = row.get("answers")
+        try:
+            return {"answers": answers_of(answers, texts[task.texts[1]])}
+        except ValueError as error:
+            raise BadRowError("answers", str(error), answers) from None
+
+    def head(self, classes: int) -> "TaskHead":
+        """Question answering."""
+        from transformers import MODEL_FOR_QUESTION_ANSWERING_MAPPING, AutoModelForQuestionAnswering
+
+        from tombola.models.heads import TaskHead
+
+        return TaskHead(
+            kind=self.name,
+            load=AutoModelForQuestionAnswering.from_pretrained,
+            fits=MODEL_FOR_QUESTION_ANSWERING_MAPPING,
+            settings={"num_labels": 2},
+            reads=self.reads,
+        )
+
+    def encode(
+        self,
+        rows: Rows,
+        task: TaskDefinition,
+        tokenizer: "PreTrainedTokenizerBase",
+        *,
+        max_length: int,
+        stride: int = 0,
+        query_length: int = 0,
+    ) -> Examples:
+        """An example for each window of a context, see `encode_spans`."""
+        lengths = {"max_length": max_length, "stride": stride, "query_length": query_length}
+        return encode_spans(rows, task, tokenizer, **lengths)
+
+    def collate(self, targets: Sequence[Any]) -> Batch:
+        """First and last token of each answer."""
+        import torch
+
+        return {
+            "start_positions": torch.tensor([first for first, _ in targets]),
+            "end_positions": torch.tensor([last for _, last in targets]),
+        }
+
+    def logits(self, output: Any, batch: Batch) -> "tuple[Tensor, ...]":
+        """Both scores of each token."""
+        tokens = batch["attention_mask"].bool()
+        return output.start_logits.cpu()[tokens], output.end_logits.cpu()[tokens]
+
+    def predictions(
+        self, output: Any, labels: Batch, examples: Examples, numbers: Numbers, task: TaskDefinition
+    ) -> Predictions:
+        """(batch, 3): the best answer of each window, see `window_answers`."""
+        starts, ends = output.start_logits.cpu().numpy(), output.end_logits.cpu().numpy()
+        return window_answers(starts, ends, examples, numbers, task)
+
+    def by_row(
+        self, predictions: Predictions, examples: Examples, task: TaskDefinition
+    ) -> Predictions:
+        """(questions, 3): how good the best answer of all windows is, see `marked_answers`."""
+        return marked_answers(predictions, examples, task)
+
+    def constants(
+        self, network: "Network", task: TaskDefinition, test: Examples
+    ) -> Iterator[Predictions]:
+        """The first word, all of the context, and the commonest answers."""
+        contexts = [str(row[task.texts[1]]) for row in test.rows]
+        golds = [row["answers"]["text"] for row in test.rows]
+        yield _marked((" ".join(text.split()[:1]) for text in contexts), golds)
+        yield _marked(contexts, golds)
+        common = Counter(" ".join(normalise_answer(gold)) for each in golds for gold in set(each))
+        for answer, _count in common.most_common(MOST_ANSWERS):
+            yield _marked([answer] * len(golds), golds)
+
+
+def _marked(guesses: Iterable[str], golds: list[list[str]]) -> Predictions:
+    """F1 and exact match of one guess a question, against the gold answer that agrees best."""
+    return np.array(
+        [
+            (
+                max(answer_f1(guess, gold) for gold in each),
+                max(exact_match(guess, gold) for gold in each),
+            )
+            for guess, each in zip(guesses, golds, strict=True)
+        ],
+        dtype=np.float64,
+    )
