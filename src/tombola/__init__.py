@@ -5,6 +5,7 @@
 >>> model = tombola.Ticket.load(found.ticket).apply(model)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import (
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
         model_path,
         one_shot,
     )
+    from tombola.ship.callback import TicketCallback
+    from tombola.ship.lora import merge_lora
 
 __version__ = "0.1.0"
 __all__ = [
@@ -40,6 +43,7 @@ __all__ = [
     "OutputError",
     "SpecError",
     "Ticket",
+    "TicketCallback",
     "TicketError",
     "TombolaError",
     "__version__",
@@ -47,13 +51,20 @@ __all__ = [
     "find",
     "import_ticket",
     "inspect",
+    "merge_lora",
     "model_path",
     "one_shot",
 ]
 
 
+SHIPPED = {"TicketCallback": "tombola.ship.callback", "merge_lora": "tombola.ship.lora"}
+"""Names that load more than the rest: where they are."""
+
+
 def __getattr__(name: str) -> Any:
     """Load torch only when a name that needs it is used."""
+    if name in SHIPPED:
+        return getattr(import_module(SHIPPED[name]), name)
     if name in __all__:
         from tombola import api
 
