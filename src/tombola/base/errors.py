@@ -21,6 +21,7 @@ __all__ = [
     "TombolaError",
     "brief",
     "cut",
+    "error_of",
 ]
 
 _WIDTH = 80
@@ -67,3 +68,11 @@ def cut(came: object) -> str:
     """What came, quoted for a message, as far as it fits."""
     told = str(came)
     return repr(told if len(told) <= _WIDTH else f"{told[:_WIDTH]}…")
+
+
+def error_of(name: str, message: str) -> Exception:
+    """The error that another process has reported; a RuntimeError, if it is none of ours."""
+    kind = globals().get(name)
+    if isinstance(kind, type) and issubclass(kind, TombolaError):
+        return kind(message)
+    return RuntimeError(f"{name}: {message}")

@@ -6,20 +6,21 @@ import json
 import multiprocessing
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
-from tombola.base.errors import TombolaError
+from tombola.base.errors import ModelError, TombolaError
 from tombola.base.specs import LabSpec
 from tombola.lab.planfile.plan_file import expand, read_plan
+from tombola.lab.run.distributed import train_in_processes
 from tombola.lab.run.engine import RunCallback
-from tombola.lab.run.local_workers import ProcessPool, _launch, work
+from tombola.lab.run.local_workers import ProcessPool, work
 from tombola.lab.run.payload import payload_for
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.damage import damage_in
@@ -89,22 +90,19 @@ class Killer(RunCallback):
 
     def step(self, job: Job, done: int, steps: int) -> None:
         if done == 2 and len(self.killed) < 2:
-            mine = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _ours(p)]
+            mine = [each for each in psutil.Process().children() if _is_worker(each)]
             if mine:
-                os.kill(mine[0], signal.SIGKILL)
+                mine[0].kill()
                 self.killed.append(job.label)
 
 
-def _ours(process: Path) -> bool:
-    """Whether a process is a worker that this one has started."""
-    try:
-        parent = int((process / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        return parent == os.getpid() and b"spawn_main" in (process / "cmdline").read_bytes()
-    except (OSError, ValueError):
-        return False
+def _is_worker(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return any("spawn_main" in word for word in process.cmdline())
+    return False
 
 
-def test_workers_beside_this_process_make_the_same_bits_though_they_are_killed(
+def test_other_processes_make_the_same_bits_though_they_are_killed(
     plan: Plan, alone: dict[str, Any], tmp_path: Path
 ) -> None:
     killer = Killer()
@@ -124,7 +122,7 @@ def test_a_job_that_kills_every_worker_fails_with_a_reason(
 
     summary = execute(one, store, ProcessPool(store, 2), RunCallback(), threads=1)
     ((_, error),) = summary.failed
-    assert "got 3 that died of exit status 7" in str(error)
+    assert "got 3 that ended with exit status 7" in str(error)
 
 
 def _die(*_: object) -> None:
@@ -132,7 +130,7 @@ def _die(*_: object) -> None:
 
 
 class Listener:
-    """Keeps what is told of jobs."""
+    """Records how jobs end."""
 
     def __init__(self) -> None:
         self.ended: list[str] = []
@@ -153,15 +151,15 @@ def _answer(pipe: Any, folder: str) -> None:
         pipe.send(("done",))
 
 
-def test_a_worker_that_died_before_its_order_is_replaced(
+def test_a_worker_that_ended_before_it_got_its_payload_is_replaced(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tombola.lab.run.local_workers.work", _answer)
     pool, events = ProcessPool(Store(tmp_path / "store"), 1), Listener()
     payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=1)
-    hand = pool._hire()
-    hand.process.kill()
-    hand.process.join()
+    worker = pool._start_worker()
+    worker.process.kill()
+    worker.process.join()
     pool.submit(payload, events)
     while not events.ended:
         pool.wait(60, events)
@@ -169,7 +167,7 @@ def test_a_worker_that_died_before_its_order_is_replaced(
     pool.close()
 
 
-def test_without_room_for_another_process_one_line_says_so(
+def test_where_no_other_process_can_start_one_line_says_so(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: object) -> None:
@@ -210,7 +208,7 @@ def test_a_worker_that_is_ended_ends_the_processes_of_its_training(
         os.kill(int(started.read_text()), 0)
 
 
-def test_an_order_for_elsewhere_has_full_paths(
+def test_a_payload_for_elsewhere_has_full_paths(
     plan: Plan, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -229,7 +227,7 @@ def test_an_order_for_elsewhere_has_full_paths(
 
 
 class Deaf:
-    """Lets nobody go on."""
+    """Lets no job go on."""
 
     def step(self, key: str, done: int, steps: int) -> bool:
         return False
@@ -277,7 +275,7 @@ def test_two_ranks_share_a_training(plan: Plan, alone: dict[str, Any], tmp_path:
     assert mask.facts["dead"] == round(0.3 * mask.facts["size"])
 
 
-def test_ranks_may_complain_as_much_as_they_like(
+def test_what_a_launcher_prints_is_shown_only_where_it_fails(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loud = tmp_path / "python"
@@ -290,8 +288,83 @@ def test_ranks_may_complain_as_much_as_they_like(
     payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=2)
     steps: list[tuple[int, int]] = []
     with pytest.raises(TombolaError, match="got exit status 3: the last line"):
-        _launch(payload, Store(tmp_path / "store"), lambda *step: steps.append(step))
-    assert steps == [(1, 2)]
+        train_in_processes(payload, Store(tmp_path / "store"), lambda *step: steps.append(step))
+    assert steps == []
+
+
+SHOUTING = """\
+import threading, time
+
+def shout():
+    while True:
+        print("step 7 9", "failed SpecError nothing", sep="\\n", flush=True)
+        time.sleep(0.01)
+
+threading.Thread(target=shout, daemon=True).start()
+"""
+"""Printed by every process of a training, on and on."""
+
+
+def test_what_ranks_print_matters_to_nobody(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SHOUTING)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    monkeypatch.setenv("PYTHONPATH", path)
+    payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=2)
+    store, steps = Store(tmp_path / "store"), list[tuple[int, int]]()
+    train_in_processes(payload, store, lambda *step: steps.append(step))
+    assert steps == [(number, 12) for number in range(1, 13)]
+    assert store.has(payload.key)
+
+
+LAUNCHER = "tombola.lab.run.distributed"
+
+
+def _ranks() -> list[psutil.Process]:
+    """The processes that share a training of this one."""
+    launchers = [each for each in psutil.Process().children() if LAUNCHER in each.cmdline()]
+    return [
+        each
+        for launcher in launchers
+        for each in launcher.children()
+        if "--multiprocessing-fork" in each.cmdline()
+    ]
+
+
+def test_a_killed_rank_ends_its_training_with_one_line(plan: Plan, tmp_path: Path) -> None:
+    payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=2)
+
+    def kill_the_second(done: int, steps: int) -> None:
+        if done == 1:
+            max(_ranks(), key=lambda each: each.pid).kill()
+
+    with pytest.raises(TombolaError) as caught:
+        train_in_processes(payload, Store(tmp_path / "store"), kill_the_second)
+    assert "expected 2 processes to do" in str(caught.value)
+    assert "ended with SIGKILL" in str(caught.value)
+    assert not _ranks()
+
+
+def test_the_error_of_a_rank_is_raised_as_it_is(plan: Plan, tmp_path: Path) -> None:
+    payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=2)
+    wrong = dataclasses.replace(payload, model=str(tmp_path / "nowhere"))
+    with pytest.raises(ModelError, match="nowhere"):
+        train_in_processes(wrong, Store(tmp_path / "store"), lambda *_: None)
+
+
+def test_an_interrupted_training_leaves_no_rank(plan: Plan, tmp_path: Path) -> None:
+    payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=2)
+    ranks: list[psutil.Process] = []
+
+    def interrupt(done: int, steps: int) -> None:
+        ranks.extend(_ranks())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_in_processes(payload, Store(tmp_path / "store"), interrupt)
+    assert len(ranks) == 2
+    assert not any(each.is_running() for each in ranks)
 
 
 # --- as a user types it --------------------------------------------------------
@@ -368,7 +441,7 @@ def test_sigterm_ends_cleanly(plan: Plan, plan_file: Path, tmp_path: Path) -> No
     assert not any(store.holder(job.key) for job in plan.jobs)
 
 
-def test_status_and_listing_tell_what_is_there(
+def test_status_and_listing_show_what_is_there(
     plan: Plan, plan_file: Path, alone: dict[str, Any], tmp_path: Path
 ) -> None:
     del alone

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from crowd import SPAWN, dead, together
@@ -132,6 +133,23 @@ def test_a_process_number_that_is_used_again_is_another_process() -> None:
     assert replace(here, started=here.started - 1).gone() is True
     assert dead().gone() is True
     assert replace(here, pid=2**80).gone() is True
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_start_is_the_number_that_every_version_has_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = Process.here()
+    assert here.started == int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    boot = psutil.boot_time()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot + 3600)  # the clock was set
+    assert Process.here() == here
+    assert here.gone() is False
+
+
+def test_a_lease_without_a_start_is_not_taken_from_a_living_process() -> None:
+    assert replace(Process.here(), started=0).gone() is None
+    assert replace(dead(), started=0).gone() is True
 
 
 def test_a_process_elsewhere_can_not_be_asked() -> None:

@@ -1,27 +1,41 @@
-"""Crews on this machine: this process, several processes, or several for one training."""
+"""Workers on this machine: this process itself, or a pool of processes."""
 
-import contextlib
 import multiprocessing
 import os
-import subprocess
-import sys
-import tempfile
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
-from typing import Any
+from multiprocessing.context import SpawnProcess
 
-import tombola.base.errors
-from tombola.base.errors import TombolaError
+from tombola.base.errors import TombolaError, error_of
+from tombola.lab.run.distributed import train_in_processes
 from tombola.lab.run.engine import JobEvents, TakenOverError
 from tombola.lab.run.payload import Payload
 from tombola.lab.store.result_store import Store
 
-__all__ = ["ProcessPool", "ThisProcess", "revive", "work"]
+__all__ = ["ProcessPool", "ThisProcess", "Worker", "work"]
 
 TRIES = 3
-"""How often a job is begun whose worker dies under it."""
+"""How often a job is started whose worker ends before it has finished."""
+
+
+class Worker:
+    """Does one job after another, and keeps the network that it has loaded."""
+
+    def __init__(self, store: Store) -> None:
+        from tombola.lab.run.workspace import WorkspaceCache
+
+        self.store, self.workspaces = store, WorkspaceCache()
+
+    def do(self, payload: Payload, step: Callable[[int, int], None]) -> None:
+        """Do a job, in several processes if the payload says so."""
+        from tombola.lab.run.perform import perform
+
+        if payload.processes > 1:
+            train_in_processes(payload, self.store, step)
+        else:
+            perform(payload, self.store, self.workspaces, step)
 
 
 class ThisProcess:
@@ -50,38 +64,17 @@ class ThisProcess:
             events.done(payload.key)
 
     def wait(self, seconds: float, events: JobEvents) -> None:
-        """Nothing is ever left to wait for."""
+        """Return at once: a job has ended when `submit` returns."""
 
     def close(self) -> None:
-        """Nobody is to be sent home."""
-
-
-class Worker:
-    """Does one job after another, and keeps the network that it has loaded."""
-
-    def __init__(self, store: Store) -> None:
-        from tombola.lab.run.workspace import WorkspaceCache
-
-        self.store, self.workspaces = store, WorkspaceCache()
-
-    def do(self, payload: Payload, step: Callable[[int, int], None]) -> None:
-        """Do a job, in several processes if the payload says so."""
-        from tombola.lab.run.perform import perform
-
-        if payload.processes > 1:
-            _launch(payload, self.store, step)
-        else:
-            perform(payload, self.store, self.workspaces, step)
-
-
-# --- several workers ---------------------------------------------------------
+        """Do nothing: there is no other process to end."""
 
 
 @dataclass
-class _Hand:
-    """A worker process and the job that it does."""
+class _WorkerProcess:
+    """A process of a pool and the job that it does."""
 
-    process: Any
+    process: SpawnProcess
     pipe: Connection
     payload: Payload | None = None
 
@@ -89,29 +82,30 @@ class _Hand:
 class ProcessPool:
     """Several worker processes on this machine, each with a job of its own."""
 
-    def __init__(self, store: Store, workers: int) -> None:
+    def __init__(self, store: Store, size: int) -> None:
         self.store = store
         self._context = multiprocessing.get_context("spawn")
-        self._hands: list[_Hand] = []
-        self._workers = workers
+        self._workers: list[_WorkerProcess] = []
+        self._size = size
         self._tries: dict[str, int] = {}
 
     @property
     def free_slots(self) -> int:
-        """Workers without a job."""
-        return self._workers - sum(hand.payload is not None for hand in self._hands)
+        """Workers without a job, including those that have not been started."""
+        return self._size - sum(worker.payload is not None for worker in self._workers)
 
     def submit(self, payload: Payload, events: JobEvents) -> None:
-        """Hand a job to a worker that has none."""
-        hand = next((hand for hand in self._hands if hand.payload is None), None) or self._hire()
-        hand.payload = payload
+        """Give a job to a worker that has none."""
+        idle = (worker for worker in self._workers if worker.payload is None)
+        worker = next(idle, None) or self._start_worker()
+        worker.payload = payload
         self._tries[payload.key] = self._tries.get(payload.key, 0) + 1
         try:
-            hand.pipe.send(payload.to_json())
-        except OSError:  # it has died before it got the payload
-            self._bury(hand, events)
+            worker.pipe.send(payload.to_json())
+        except OSError:  # it ended before it got the payload
+            self._replace(worker, events)
 
-    def _hire(self) -> _Hand:
+    def _start_worker(self) -> _WorkerProcess:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=work, args=(theirs, str(self.store.folder)), daemon=True
@@ -125,79 +119,84 @@ class ProcessPool:
             ) from None
         finally:
             theirs.close()
-        self._hands.append(_Hand(process, ours))
-        return self._hands[-1]
+        self._workers.append(_WorkerProcess(process, ours))
+        return self._workers[-1]
 
     def wait(self, seconds: float, events: JobEvents) -> None:
-        """Pass on what the workers say, until one has ended a job or the time is up."""
-        for pipe in wait([hand.pipe for hand in self._hands], seconds):
-            hand = next(hand for hand in self._hands if hand.pipe is pipe)
-            while hand in self._hands and hand.pipe.poll():
-                self._listen(hand, events)
+        """Pass on what the workers report, until one has ended a job or the time is up."""
+        for pipe in wait([worker.pipe for worker in self._workers], seconds):
+            worker = next(worker for worker in self._workers if worker.pipe is pipe)
+            while worker in self._workers and worker.pipe.poll():
+                self._receive(worker, events)
 
-    def _listen(self, hand: _Hand, events: JobEvents) -> None:
-        payload = hand.payload
+    def _receive(self, worker: _WorkerProcess, events: JobEvents) -> None:
+        payload = worker.payload
         try:
-            said, *rest = hand.pipe.recv()
+            kind, *content = worker.pipe.recv()
         except (EOFError, ConnectionResetError):
-            self._bury(hand, events)
+            self._replace(worker, events)
             return
         assert payload is not None
-        if said == "step":
-            if not events.step(payload.key, *rest):
-                self._hands.remove(hand)
-                self._end([hand])
+        if kind == "step":
+            if not events.step(payload.key, *content):
+                self._workers.remove(worker)
+                _end([worker])
             return
-        hand.payload = None
-        if said == "done":
+        worker.payload = None
+        if kind == "done":
             events.done(payload.key)
         else:
-            events.failed(payload.key, revive(*rest))
+            events.failed(payload.key, error_of(*content))
 
-    def _bury(self, hand: _Hand, events: JobEvents) -> None:
-        """A worker has died: somebody else takes up its job, unless that kills everybody."""
-        self._hands.remove(hand)
-        hand.process.join()
-        if hand.payload is None:
+    def _replace(self, worker: _WorkerProcess, events: JobEvents) -> None:
+        """Let another worker do the job of one that has ended, unless that ends every worker."""
+        self._workers.remove(worker)
+        worker.process.join()
+        payload = worker.payload
+        if payload is None:
             return
-        if self._tries[hand.payload.key] < TRIES:
-            self.submit(hand.payload, events)
-            return
-        code = hand.process.exitcode
-        how, remedy = f"signal {-code}", "Is there memory for so many? Take fewer --workers."
-        if code >= 0:
-            how = f"exit status {code}"
-            remedy = (
-                "What it said stands above. A script of yours that takes workers needs "
-                "`if __name__ == '__main__':` around its calls."
-            )
-        told = f"expected a worker to do {hand.payload.label}, got {TRIES} that died of {how}. "
-        events.failed(hand.payload.key, TombolaError(told + remedy))
+        if self._tries[payload.key] < TRIES:
+            self.submit(payload, events)
+        else:
+            events.failed(payload.key, _all_ended(payload, worker.process.exitcode or 0))
 
     def close(self) -> None:
         """End every worker."""
-        self._end(self._hands)
-        self._hands.clear()
+        _end(self._workers)
+        self._workers.clear()
 
-    @staticmethod
-    def _end(hands: Sequence[_Hand]) -> None:
-        for hand in hands:
-            hand.process.terminate()
-        for hand in hands:
-            hand.process.join(5)
-            if hand.process.is_alive():
-                hand.process.kill()
-                hand.process.join()
+
+def _all_ended(payload: Payload, status: int) -> TombolaError:
+    """Why a job has failed whose workers all ended before it was finished."""
+    if status < 0:
+        how = f"signal {-status}"
+        remedy = "Is there memory for this many? Take fewer --workers."
+    else:
+        how = f"exit status {status}"
+        remedy = (
+            "Their own messages stand above. A script that takes workers needs "
+            "`if __name__ == '__main__':` around its calls."
+        )
+    return TombolaError(
+        f"expected a worker to do {payload.label}, got {TRIES} that ended with {how}. {remedy}"
+    )
+
+
+def _end(workers: Sequence[_WorkerProcess]) -> None:
+    for worker in workers:
+        worker.process.terminate()
+    for worker in workers:
+        worker.process.join(5)
+        if worker.process.is_alive():
+            worker.process.kill()
+            worker.process.join()
 
 
 def work(pipe: Connection, folder: str) -> None:
-    """Do what comes through the pipe, until it is closed; the main function of a worker."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the engine's, which then ends us
+    """Do the jobs that come through a pipe, until it is closed; the main function of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the engine, which then ends us
     signal.signal(signal.SIGTERM, _leave)
-    parent = os.getppid()
-    worker = Worker(Store(folder))
+    engine, worker = os.getppid(), Worker(Store(folder))
     while True:
         try:
             payload = Payload.from_json(pipe.recv())
@@ -205,7 +204,7 @@ def work(pipe: Connection, folder: str) -> None:
             return
 
         def step(done: int, steps: int) -> None:
-            if os.getppid() != parent:  # the engine was killed, and somebody may do this job anew
+            if os.getppid() != engine:  # it was killed, and another may do this job now
                 os._exit(1)
             pipe.send(("step", done, steps))
 
@@ -218,59 +217,5 @@ def work(pipe: Connection, folder: str) -> None:
 
 
 def _leave(*_: object) -> None:
-    """End this worker as an exception does, so that the processes which it has started end too."""
+    """End this worker as an exception does, so that the processes it has started end too."""
     raise SystemExit(143)
-
-
-def revive(name: str, message: str) -> Exception:
-    """The exception that a worker tells of."""
-    kind = getattr(tombola.base.errors, name, None)
-    if isinstance(kind, type) and issubclass(kind, TombolaError):
-        return kind(message)
-    return RuntimeError(f"{name}: {message}")
-
-
-# --- several processes for one training --------------------------------------
-
-
-def _launch(payload: Payload, store: Store, step: Callable[[int, int], None]) -> None:
-    """Do a training in several processes, by torchrun.
-
-    Raises: TombolaError, with what the first rank said.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch) / "payload.json"
-        place.write_text(payload.to_json(), encoding="utf-8")
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc-per-node", str(payload.processes), "-m", "tombola.lab.run.rank"]
-        complaints = Path(scratch) / "stderr"  # a pipe that nobody reads would stop the ranks
-        with complaints.open("w") as errors:
-            process = subprocess.Popen(
-                [*command, str(place), str(store.folder)],
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env={**os.environ, "OMP_NUM_THREADS": str(payload.threads)},
-            )
-        assert process.stdout is not None
-        said = ["", ""]
-        try:
-            for line in process.stdout:
-                words = line.rstrip("\n").split(" ", 2)
-                if words[0] == "step":
-                    step(int(words[1]), int(words[2]))
-                elif words[0] == "failed" and not said[0]:
-                    said = words[1:]
-        finally:
-            with contextlib.suppress(OSError):
-                process.terminate()
-            process.communicate()
-        if said[0]:
-            raise revive(*said)
-        if not store.has(payload.key):
-            told = complaints.read_text(errors="replace").strip()
-            last = (told.splitlines() or ["nothing"])[-1]
-            raise TombolaError(
-                f"expected {payload.processes} processes to do {payload.label}, got exit status "
-                f"{process.returncode}: {last}"
-            )

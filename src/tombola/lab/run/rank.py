@@ -1,8 +1,9 @@
-"""One process of several that share a training: `torchrun -m tombola.lab.rank ORDER STORE`."""
+"""One of the processes that share a training."""
 
 import os
-import sys
-from pathlib import Path
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Lock
 
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.perform import perform
@@ -10,30 +11,38 @@ from tombola.lab.run.workspace import WorkspaceCache
 from tombola.lab.store.result_store import Store
 from tombola.training.distributed import accelerator
 
-__all__ = ["main"]
+__all__ = ["train"]
 
 
-def main(order_file: str, folder: str) -> int:
-    """Do this process's part; the first one keeps the result and tells how it goes."""
-    parent = os.getppid()
-    payload = Payload.from_json(Path(order_file).read_text(encoding="utf-8"))
+def train(payload_json: str, folder: str, pipe: Connection, lock: Lock) -> None:
+    """Do this process's part of a training; the first rank keeps the result and reports steps.
+
+    Args:
+        payload_json: the training.
+        folder: of the store.
+        pipe: takes `("step", done, steps)` and `("failed", name of the error, message)`.
+        lock: held while something is sent, as all ranks share the pipe.
+    """
+    launcher = os.getppid()
+
+    def send(*message: object) -> None:
+        with lock:
+            pipe.send(message)
+
     try:
         here = accelerator()
 
         def step(done: int, steps: int) -> None:
-            if os.getppid() != parent:  # torchrun was killed, and nobody waits for this any more
+            if os.getppid() != launcher:  # it was killed, and nobody waits for this rank any more
                 os._exit(1)
             if here.is_main_process:
-                print("step", done, steps, flush=True)
+                send("step", done, steps)
 
+        payload = Payload.from_json(payload_json)
         perform(payload, Store(folder), WorkspaceCache(), step, main=here.is_main_process)
     except Exception as error:
-        print("failed", type(error).__name__, " ".join(str(error).split()), flush=True)
+        with suppress(OSError):
+            send("failed", type(error).__name__, " ".join(str(error).split()))
         os._exit(1)  # the others wait for this one, and would for ever
     here.wait_for_everyone()
     here.end_training()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

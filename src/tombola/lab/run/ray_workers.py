@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tombola.base.errors import SpecError, TombolaError
+from tombola.base.errors import SpecError, TombolaError, error_of
 from tombola.lab.run.engine import JobEvents
-from tombola.lab.run.local_workers import Worker, revive
+from tombola.lab.run.local_workers import Worker
 from tombola.lab.run.payload import Payload
 from tombola.lab.store.numerics import refuse_others
 from tombola.lab.store.result import decode
@@ -126,7 +126,7 @@ class RayCluster:
                 self._shared = False
                 self.submit(payload, events)
             elif said == "failed":
-                events.failed(payload.key, revive(*rest))
+                events.failed(payload.key, error_of(*rest))
             else:
                 self._take(payload, *rest)
                 events.done(payload.key)

@@ -1,26 +1,32 @@
-"""Whether the process that left a file is still there."""
+"""Whether the process that left a file is still running."""
 
 import os
 import platform
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Self
 
+import psutil
+
 __all__ = ["Process"]
+
+ENDED = -1
+"""Instead of the time at which a process started."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process, told apart from every other that had its number or will have it."""
+    """A process, distinct from every other that had its number or will have it."""
 
     host: str
     machine: str
     """Boot and container: process numbers mean something only within one."""
     pid: int
     started: int
-    """In ticks since the machine was booted; 0 if the system doesn't tell."""
+    """In clock ticks, on Linux since the machine was booted; 0 if the system doesn't say."""
 
     @classmethod
     def here(cls) -> Self:
@@ -40,22 +46,24 @@ class Process:
 
     @property
     def name(self) -> str:
-        """For files that are its own."""
+        """How the names of its own files begin."""
         return f"{self.host}-{self.machine}-{self.pid}-{self.started}"
 
     def gone(self) -> bool | None:
-        """Whether it has ended; None if that can't be told from here."""
+        """Whether it has ended; None if this process can't find out."""
         here = Process.here()
         if (self.host, self.machine) != (here.host, here.machine) or os.name != "posix":
             return None
         try:
-            os.kill(self.pid, 0)
+            os.kill(self.pid, 0)  # sees processes of other users that /proc may hide from psutil
         except (ProcessLookupError, OverflowError):
             return True
         except PermissionError:
             pass
         started = _started(self.pid)
-        return None if started is None else started != self.started
+        if started is None or (started != ENDED and not self.started):
+            return None
+        return started != self.started
 
 
 @cache
@@ -69,10 +77,25 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """When a process began; -1 if it has ended and nobody has asked how; None if nothing tells."""
+    """When a process started; ENDED, if it is a zombie; None if nothing says."""
     try:
-        content = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
+        if psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return ENDED
+        return round(_seconds(pid) * os.sysconf("SC_CLK_TCK"))
+    except (psutil.Error, ValueError):
         return None
-    state, *rest = content.rpartition(b")")[2].split()
-    return -1 if state in (b"Z", b"X") else int(rest[18])
+
+
+def _seconds(pid: int) -> float:
+    """When a process started, by a clock that nobody sets.
+
+    On Linux psutil adds the time of boot to what the system says, and that time changes whenever
+    the clock is set; so it is taken off again.
+    """
+    if sys.platform != "linux":
+        return psutil.Process(pid).create_time()
+    while True:
+        boot = psutil.boot_time()
+        seconds = psutil.Process(pid).create_time() - boot
+        if psutil.boot_time() == boot:
+            return seconds
