@@ -42,7 +42,7 @@ def ours(made: list[nn.Linear]) -> int:
     """Prune with keep_top; the number of dead weights."""
     weights = {f"{number:02}": layer.weight.detach() for number, layer in enumerate(made)}
     scores = {name: weight.abs() for name, weight in weights.items()}
-    return keep_top(scores, Mask.full(weights), sparsity=SPARSITY).dead
+    return keep_top(scores, Mask.full(weights), sparsity=SPARSITY).pruned
 
 
 def theirs(made: list[nn.Linear]) -> int:

@@ -26,7 +26,7 @@ def drawn_ticket() -> Ticket:
     weights = scope_parameters(network(), "encoder+pooler")
     drawn = torch.Generator().manual_seed(1)
     mask = Mask({n: torch.rand(w.shape, generator=drawn) < 0.4 for n, w in weights.items()})
-    sparsity = Decimal(mask.dead) / Decimal(mask.size)
+    sparsity = Decimal(mask.pruned) / Decimal(mask.size)
     return Ticket(
         mask=mask, model="x", fingerprint="0" * 64, scope="encoder+pooler", sparsity=sparsity
     )

@@ -38,7 +38,7 @@ from tombola.study.results.notes import SAME_MASK
 from tombola.study.verdicts.verdict import FIXED_TICKET, SEARCH, THIS_RUN
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
-from tombola.ticket.schedule import dead_count
+from tombola.ticket.schedule import pruned_count
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket, fingerprint
 
@@ -185,7 +185,7 @@ def test_the_ticket_is_that_of_the_last_round(found: api.Found, tiny: Path) -> N
     assert ticket.provenance["numerics"]["torch"] == torch.__version__
     weights = scope_parameters(ticket.apply(model), "encoder")
     dead = sum(int((weight == 0).sum()) for weight in weights.values())
-    assert dead == ticket.mask.dead == ticket.mask.size // 2
+    assert dead == ticket.mask.pruned == ticket.mask.size // 2
     whole = sum(parameter.numel() for parameter in model.parameters())
     assert found.whole_model_sparsity == pytest.approx(dead / whole)
 
@@ -505,7 +505,7 @@ def test_one_shot_keeps_the_largest_pretrained_weights(
     weights = scope_parameters(AutoModel.from_pretrained(tiny), scope)
     scores = {name: weight.detach().abs() for name, weight in weights.items()}
     assert ticket.mask == keep_top(scores, Mask.full(weights), sparsity=Decimal("0.7"))
-    assert ticket.mask.dead == dead_count(Decimal("0.7"), ticket.mask.size)
+    assert ticket.mask.pruned == pruned_count(Decimal("0.7"), ticket.mask.size)
     assert (ticket.seed, ticket.task, ticket.schedule) == (None, None, None)
     assert Ticket.load(ticket.save(tmp_path / "ticket")) == ticket
 
@@ -577,7 +577,7 @@ def test_a_ticket_with_the_pooler_is_trained_without_it_under_heads_that_have_no
     (note,) = [note for note in result.notes if "pooler" in note]
     inside = {name: alive for name, alive in whole.mask.items() if "pooler" not in name}
     dead = sum(int((~alive).sum()) for alive in inside.values())
-    assert f"{dead:,} dead of {sum(alive.numel() for alive in inside.values()):,}" in note
+    assert f"{dead:,} pruned of {sum(alive.numel() for alive in inside.values()):,}" in note
     (run,) = [Store(store).read(key) for key in result.scores["keys"]]
     assert run is not None
     assert run.facts["dead"] == dead

@@ -112,7 +112,7 @@ def without(model: nn.Module, units: int) -> Mask:
     doomed = sorted(every_unit(scores), key=lambda unit: float(unit[0].flatten()[0]))[:units]
     dead = sum(part.numel() for unit in doomed for part in unit)
     mask = keep_top(scores, full, sparsity=Decimal(dead) / full.size)
-    assert mask.dead == dead
+    assert mask.pruned == dead
     return mask
 
 

@@ -190,7 +190,7 @@ def test_a_ticket_is_found_saved_and_trained_under_another_head(
     first, mask = (read_mask(store, search.masks[s].key) for s in (spec.step, spec.sparsity))
     assert not any(bool((mask[n] & ~first[n]).any()) for n in mask)
     assert (len(mask), mask.size) == (made.matrices * made.blocks, made.weights * made.blocks)
-    assert (first.dead, mask.dead) == (round(mask.size * 0.2), round(mask.size * 0.4))
+    assert (first.pruned, mask.pruned) == (round(mask.size * 0.2), round(mask.size * 0.4))
     assert mask != tombola.one_shot(str(folder(name)), sparsity="0.4").mask
     Ticket(
         mask=mask,

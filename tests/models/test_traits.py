@@ -123,7 +123,7 @@ def test_experts_are_pruned_reinitialised_and_shuffled_like_any_matrix(
     mask = tombola.one_shot(str(place), sparsity="0.5").mask
     stacks = [name for name, alive in mask.items() if alive.ndim == 3]
     assert len(stacks) == 4
-    assert mask.dead == mask.size // 2
+    assert mask.pruned == mask.size // 2
     network: Any = load_network(str(place), "classification")
     for init in ("reinit", "shuffle", "shuffle-layers"):
         network.rewind(3, init=init)

@@ -35,7 +35,7 @@ from tombola.tasks.task import load_task
 from tombola.ticket.init import INITS
 from tombola.ticket.mask import Mask, jaccard
 from tombola.ticket.prune import keep_top
-from tombola.ticket.schedule import dead_count
+from tombola.ticket.schedule import pruned_count
 from tombola.training.loop import fit
 
 D = Decimal
@@ -136,7 +136,7 @@ def test_masks_are_nested_and_have_exactly_the_dead_weights_asked_for(
     found = masks(jobs, store)
     assert tuple(found) == PATH
     for sparsity, mask in found.items():
-        assert mask.dead == dead_count(sparsity, mask.size)
+        assert mask.pruned == pruned_count(sparsity, mask.size)
     for before, after in pairwise(found.values()):
         assert not any(bool((after[name] & ~before[name]).any()) for name in after)
 
@@ -184,7 +184,7 @@ def test_each_option_makes_another_ticket(
     search = imp(subject, spec, 5)
     place = done(Plan.of(search.trainings.values()), tmp_path / "store")
     found = read_mask(place, search.masks[D("0.6")].key)
-    assert found.dead == dead_count(D("0.6"), found.size)
+    assert found.pruned == pruned_count(D("0.6"), found.size)
     assert found != masks(jobs, store)[D("0.6")]
     last = place.read(search.trainings[D("0.6")].key)
     assert last is not None
@@ -206,9 +206,9 @@ def control_mask(name: str, jobs: Finding, store: Store, seed: int = 5) -> tuple
 @pytest.mark.parametrize("name", EVERY)
 def test_a_control_is_as_sparse_as_the_ticket(name: str, jobs: Finding, store: Store) -> None:
     mask, init = control_mask(name, jobs, store)
-    assert mask.dead == masks(jobs, store)[D("0.63")].dead
+    assert mask.pruned == masks(jobs, store)[D("0.63")].pruned
     assert init == (name if name in INITS else "pretrained")
-    assert results(store, jobs.controls[name])[0].facts["dead"] == mask.dead
+    assert results(store, jobs.controls[name])[0].facts["dead"] == mask.pruned
 
 
 def test_controls_differ_in_what_they_say(

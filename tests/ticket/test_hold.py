@@ -70,7 +70,7 @@ def test_no_optimizer_revives_a_weight(ticket: Ticket, name: str) -> None:
 def test_without_hold_they_all_come_back(ticket: Ticket) -> None:
     model = ticket.apply(network())
     train(model, AdamW(model.parameters(), lr=0.1))
-    assert revived(model, ticket) > ticket.mask.dead * 0.9
+    assert revived(model, ticket) > ticket.mask.pruned * 0.9
 
 
 class Plain(Optimizer):

@@ -56,9 +56,9 @@ def test_damaged_bits_are_refused(packed: dict[str, Any], shape: Any, message: s
 
 def test_counts_are_of_dead_weights() -> None:
     mask = mask_of(a="0011", b="1111")
-    assert (mask.size, mask.dead, mask.sparsity) == (8, 2, 0.25)
+    assert (mask.size, mask.pruned, mask.sparsity) == (8, 2, 0.25)
     assert mask.layer_sparsities() == {"a": 0.5, "b": 0.0}
-    assert Mask.full({"a": torch.zeros(2, 3)}).dead == 0
+    assert Mask.full({"a": torch.zeros(2, 3)}).pruned == 0
 
 
 def test_the_digest_sees_names_shapes_and_bits() -> None:
@@ -168,7 +168,7 @@ def test_a_tensor_without_a_dead_weight_costs_neither_hook_nor_filling() -> None
     parameters = {name: nn.Parameter(torch.ones(3)) for name in ("dense", "sparse")}
     mask = Mask({"dense": torch.ones(3).bool(), "sparse": torch.tensor([True, False, True])})
     with hold(parameters, mask) as held:
-        assert held.holed == {"sparse"}
+        assert held.pruned_tensors == {"sparse"}
         assert not parameters["dense"]._backward_hooks
         torch.autograd.backward([weight.sum() for weight in parameters.values()])
     gradients = {name: p.grad.tolist() for name, p in parameters.items() if p.grad is not None}

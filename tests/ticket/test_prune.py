@@ -14,7 +14,7 @@ from torch.nn.utils import prune
 from tombola.base.errors import SpecError, TicketError
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import _SAMPLE, keep_top, random_like
-from tombola.ticket.schedule import dead_count, path
+from tombola.ticket.schedule import path, pruned_count
 
 D = Decimal
 INF = float("inf")
@@ -28,7 +28,7 @@ def sort_and_cut(scores: Tensors, mask: Mask, sparsity: D) -> Mask:
         for place, score in enumerate(scores[name].flatten().tolist())
         if mask[name].flatten()[place]
     ]
-    doomed = dead_count(sparsity, mask.size) - mask.dead
+    doomed = pruned_count(sparsity, mask.size) - mask.pruned
     alive = {name: mask[name].clone() for name in mask}
     for _, name, place in sorted(living, key=lambda entry: entry[0])[:doomed]:
         alive[name].view(-1)[place] = False
@@ -49,7 +49,7 @@ def problems(draw: st.DrawFn) -> tuple[Tensors, Mask, D]:
         lives = draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
         scores[name], alive[name] = torch.tensor(values), torch.tensor(lives)
     mask = Mask(alive) if draw(st.booleans()) else Mask.full(scores)
-    dead = draw(st.integers(mask.dead, mask.size))
+    dead = draw(st.integers(mask.pruned, mask.size))
     sparsity = D(dead) / D(mask.size)
     return scores, mask, min(sparsity, D("0.999999"))
 
@@ -60,7 +60,7 @@ def test_pruning_equals_a_stable_sort(problem: tuple[Tensors, Mask, D]) -> None:
     scores, mask, sparsity = problem
     pruned = keep_top(scores, mask, sparsity=sparsity)
     assert pruned == sort_and_cut(scores, mask, sparsity)
-    assert pruned.dead == dead_count(sparsity, mask.size)
+    assert pruned.pruned == pruned_count(sparsity, mask.size)
     assert all(not bool((pruned[name] & ~mask[name]).any()) for name in mask)
 
 
@@ -73,7 +73,7 @@ def test_pruning_equals_a_stable_sort_across_pieces() -> None:
     for sparsity in ("0.3", "0.6", "0.61"):
         mask = keep_top(scores, mask, sparsity=D(sparsity))
         expected = np.ones(flat.size, dtype=bool)
-        doomed = dead_count(D(sparsity), flat.size)
+        doomed = pruned_count(D(sparsity), flat.size)
         expected[np.argsort(flat, kind="stable")[:doomed]] = False
         got = np.concatenate([mask[name].flatten().numpy() for name in "abc"])
         assert np.array_equal(got, expected)
@@ -85,7 +85,7 @@ def test_a_sample_that_misleads_changes_nothing(sparsity: str) -> None:
     draw[::5] += 1.0
     draw[1::5] -= 1.0  # whatever every fifth weight says, the others say another thing
     assert draw.numel() // _SAMPLE | 1 == 5
-    doomed = dead_count(D(sparsity), draw.numel())
+    doomed = pruned_count(D(sparsity), draw.numel())
     expected = torch.ones(draw.numel(), dtype=torch.bool)
     expected[draw.argsort(stable=True)[:doomed]] = False
     pruned = keep_top({"w": draw}, Mask.full({"w": draw}), sparsity=D(sparsity))
@@ -151,14 +151,14 @@ def linear_rounds(shapes: Sequence[tuple[int, int]], step: str) -> Iterator[tupl
 def test_ten_linear_rounds_equal_torch_s_where_the_counts_agree() -> None:
     rounds = list(linear_rounds([(20, 30), (20, 20)], "0.09"))
     assert len(rounds) == 10
-    assert [ours.dead for ours, _ in rounds] == list(range(90, 901, 90))
+    assert [ours.pruned for ours, _ in rounds] == list(range(90, 901, 90))
     assert all(ours == theirs for ours, theirs in rounds)
 
 
 def test_ours_is_the_rounded_count_where_torch_s_drifts() -> None:
     rounds = list(linear_rounds([(7, 11), (9, 9)], "0.1"))
-    assert [ours.dead for ours, _ in rounds] == [round(n * D("15.8")) for n in range(1, 10)]
-    assert any(ours.dead != theirs.dead for ours, theirs in rounds)
+    assert [ours.pruned for ours, _ in rounds] == [round(n * D("15.8")) for n in range(1, 10)]
+    assert any(ours.pruned != theirs.pruned for ours, theirs in rounds)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

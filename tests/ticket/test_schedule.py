@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tombola.base.errors import SpecError
-from tombola.ticket.schedule import SCHEDULES, dead_count, path
+from tombola.ticket.schedule import SCHEDULES, path, pruned_count
 
 D = Decimal
 
@@ -61,12 +61,12 @@ def test_a_mistyped_schedule_is_met_with_the_nearest() -> None:
     [("0.5", 1, 0), ("0.5", 3, 2), ("0.5", 5, 2), ("0.7", 85_054_464, 59_538_125), ("0", 9, 0)],
 )
 def test_dead_count_rounds_half_to_even(sparsity: str, size: int, dead: int) -> None:
-    assert dead_count(D(sparsity), size) == dead
+    assert pruned_count(D(sparsity), size) == dead
 
 
 def test_dead_count_never_passes_through_a_float() -> None:
     size = 10**18 + 7
-    assert dead_count(D("0.7"), size) == round(Fraction(7, 10) * size)
+    assert pruned_count(D("0.7"), size) == round(Fraction(7, 10) * size)
 
 
 def test_planning_loads_no_torch() -> None:

@@ -95,7 +95,7 @@ def test_a_ticket_kills_its_weights_and_no_others(ticket: Ticket) -> None:
 def test_a_ticket_found_under_one_head_fits_another(ticket: Ticket) -> None:
     encoder = {name: ticket.mask[name] for name in scope_parameters(bert(), "encoder")}
     mask = Mask(encoder)
-    own = Decimal(mask.dead) / Decimal(mask.size)
+    own = Decimal(mask.pruned) / Decimal(mask.size)
     part = replace(ticket, mask=mask, scope="encoder", sparsity=own)
     model = part.apply(bert("ForMaskedLM"))
     assert not scope_parameters(model, "encoder")["encoder.layer.0.output.dense.weight"][

@@ -170,7 +170,7 @@ def _subject(asked: _Asked, known: Subjects) -> tuple[Subject, Mask, Decimal]:
     subject = known.subject(asked.model, asked.task, asked.recipe, scope=scope, folder=asked.data)
     subject = replace(subject, notes=(*subject.notes, *notes))
     _check_belongs(asked.ticket, subject)
-    return subject, mask, shortest(mask.dead, mask.size) if notes else asked.ticket.sparsity
+    return subject, mask, shortest(mask.pruned, mask.size) if notes else asked.ticket.sparsity
 
 
 def _experiment(asked: _Asked, subject: Subject, mask: Mask, output: Path | None) -> Experiment:
@@ -189,10 +189,10 @@ def _usable(ticket: Ticket, scopes: Collection[str], task: Task) -> tuple[Mask, 
     """
     if ticket.scope in scopes or ticket.scope != POOLED:
         return ticket.mask, ticket.scope, []
-    mask = Mask({n: alive for n, alive in ticket.mask.items() if not n.startswith("pooler.")})
+    mask = Mask({n: kept for n, kept in ticket.mask.items() if not n.startswith("pooler.")})
     note = (
         f"The ticket covers the pooler, which the network has no use for on {task.name}: what is "
-        f"trained has the encoder's part of the mask, {mask.dead:,} dead of {mask.size:,}."
+        f"trained has the encoder's part of the mask, {mask.pruned:,} pruned of {mask.size:,}."
     )
     return mask, "encoder", [note]
 

@@ -63,21 +63,21 @@ def import_ticket(
 
     Raises: TombolaError, if source or model are not usable or don't belong together.
     """
-    from tombola.ticket.imported import read_foreign
+    from tombola.ticket.imported import read_imported
 
-    foreign = read_foreign(Path(source))
+    imported = read_imported(Path(source))
     network, name = _network(model)
-    chosen = scope or foreign.scope
-    mask = foreign.mask(scope_parameters(network, chosen))
-    ignored = {} if scope else foreign.ignored
+    chosen = scope or imported.scope
+    mask = imported.mask(scope_parameters(network, chosen))
+    ignored = {} if scope else imported.ignored
     return Ticket(
         mask=mask,
         model=name,
         fingerprint=fingerprint(network),
         scope=chosen,
-        sparsity=shortest(mask.dead, mask.size),
+        sparsity=shortest(mask.pruned, mask.size),
         provenance={
-            "imported": "masks" if foreign.masks else "zeros of weights",
+            "imported": "masks" if imported.masks else "zeros of weights",
             **({"ignored_zeros": ignored} if ignored else {}),
         },
     )

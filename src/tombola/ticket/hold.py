@@ -1,4 +1,4 @@
-"""Keep pruned weights at zero while a network trains, whoever writes the loop and the optimizer."""
+"""Keep pruned weights at zero while a network trains, in any loop and with any optimizer."""
 
 import weakref
 from collections.abc import Iterator
@@ -114,7 +114,7 @@ def _without_adapter(module: nn.Module | None) -> nn.Module | None:
 
 @contextmanager
 def hold_model(model: nn.Module, mask: Mask) -> Iterator[None]:
-    """Keep the pruned weights of a network at +0.0 meanwhile, and their gradients at zero.
+    """Keep the pruned weights of a network at +0.0, and their gradients at zero, inside a block.
 
     Gradients are zeroed as they are computed, before anything clips, scales or sums them up.
     Weights are filled with +0.0 at the beginning, after each step of any `torch.optim` optimizer,
@@ -162,7 +162,7 @@ class _Holder:
         self.hooks, self.gradient_hooks = [], []
 
     def fill(self) -> None:
-        """Make the pruned weights +0.0, in parameters that may have been replaced or moved."""
+        """Set the pruned weights to +0.0, in parameters that may have been replaced or moved."""
         parameters = {name: module_parameter(place) for name, place in self.places.items()}
         now = [(id(each), each.requires_grad, each.device) for each in parameters.values()]
         if now != self.known:
@@ -178,7 +178,7 @@ class _Holder:
         self.gradient_hooks = [
             parameter.register_hook(MaskedGradient(self.mask[name]))
             for name, parameter in parameters.items()
-            if parameter.requires_grad and name in self.mask.holed
+            if parameter.requires_grad and name in self.mask.pruned_tensors
         ]
 
     def _before(self, *_: Any) -> None:
@@ -189,8 +189,8 @@ class _Holder:
 def _after_each_step(holder: _Holder) -> RemovableHandle:
     """Fill after every step of every optimizer, as long as there is something that is held.
 
-    The hook is torch's own, of all optimizers: it must not keep a network alive that everybody
-    else has let go of.
+    The hook is torch's own, for all optimizers: it must not keep a network in memory that nothing
+    else refers to.
     """
     weak = weakref.ref(holder)
 

@@ -1,12 +1,12 @@
-"""Masks that others have made: from torch's pruning, from the paper's code, from zeros.
+"""Masks of other programs: torch's pruning, the paper's code, or the zeros of a checkpoint.
 
 Three things are read, and nothing in them is ever run:
 
 - a file that torch.save() wrote, with a tensor of zeros and ones for each weight, or a sparse one,
   whose pattern is the mask; alone or in a checkpoint of a training;
-- a state dict after torch.nn.utils.prune, whose `weight_mask` are the same;
+- a state dict after torch.nn.utils.prune, whose `weight_mask` tensors are masks;
 - a checkpoint of weights (safetensors, or a folder that save_pretrained() wrote), whose zeros are
-  dead.
+  pruned.
 """
 
 import os
@@ -27,16 +27,16 @@ from tombola.base.errors import TicketError
 from tombola.base.files import open_plain
 from tombola.ticket.mask import Mask, Tensors, check_shapes
 
-__all__ = ["Foreign", "read_foreign"]
+__all__ = ["Imported", "read_imported"]
+
+UNDERFLOW = 10
+"""How many times sparser the encoder is than a pooler whose zeros were not pruned."""
+
+BLOCKED = (torch.sparse_bsr, torch.sparse_bsc)
+"""Layouts that store whole blocks, pruned weights within them included."""
 
 MARKS = ("_mask", ".mask")
 """What is added to the name of a weight, or of its module, to name its mask."""
-
-UNDERFLOW = 10
-"""How many times sparser the encoder is than a pooler whose zeros are nobody's doing."""
-
-BLOCKED = (torch.sparse_bsr, torch.sparse_bsc)
-"""Layouts that store whole blocks, dead weights within them, too."""
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 """How files of torch.save() begin."""
@@ -49,13 +49,13 @@ DEPTH = 4
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """Tensors that say which weights live, under names that somebody else gave them."""
+class Imported:
+    """Tensors of another program that say which weights are kept, under that program's names."""
 
     tensors: Tensors
     """Name of the weight, maybe with a prefix -> mask of zeros and ones, or the weight itself."""
     masks: bool
-    """Whether they are masks, and not weights whose zeros are dead."""
+    """Whether they are masks, and not weights whose zeros are pruned."""
 
     @property
     def scope(self) -> str:
@@ -90,8 +90,8 @@ class Foreign:
             parameters: name relative to the backbone -> parameter.
 
         Raises: TicketError, if matrices are missing or have other shapes, if masks cover more
-            than the scope or hold anything but 0 and 1, if weights are not finite, or if nothing
-            is dead, or everything.
+            than the scope or hold anything but 0 and 1, if weights are not finite, or if no
+            weight is pruned, or every one.
         """
         ours = self._renamed(parameters)
         for name, tensor in ours.items():
@@ -99,22 +99,22 @@ class Foreign:
                 _check_zeros_and_ones(name, tensor)
             elif name in parameters:
                 _check_finite(name, tensor)
-        told = {n: t for n, t in ours.items() if n in parameters or self._masks_more(n, t)}
-        check_shapes({n: t.shape for n, t in told.items()}, parameters)  # a sparse one says any
-        mask = Mask({name: _alive(tensor) for name, tensor in told.items()})
-        if not 0 < mask.dead < mask.size:
+        covered = {n: t for n, t in ours.items() if n in parameters or self._masks_more(n, t)}
+        check_shapes({n: t.shape for n, t in covered.items()}, parameters)  # before allocating
+        mask = Mask({name: _kept(tensor) for name, tensor in covered.items()})
+        if not 0 < mask.pruned < mask.size:
             raise TicketError(
-                f"expected dead and living weights, got {mask.dead} dead of {mask.size}. Import "
-                f"the masks, or the weights after pruning."
+                f"expected pruned and kept weights, got {mask.pruned} pruned of {mask.size}. "
+                f"Import the masks, or the weights after pruning."
             )
         return mask
 
     def _masks_more(self, name: str, tensor: Tensor) -> bool:
-        """Whether it is a mask outside of the scope that has something dead."""
+        """Whether it is a mask outside of the scope that prunes something."""
         if not self.masks or name.startswith("pooler."):
             return False
-        living = tensor != 0 if tensor.layout is torch.strided else _marks(tensor)
-        return int(living.sum()) < tensor.numel()
+        kept = tensor != 0 if tensor.layout is torch.strided else _kept_values(tensor)
+        return int(kept.sum()) < tensor.numel()
 
     def _renamed(self, parameters: Mapping[str, Tensor]) -> Tensors:
         """The tensors under the network's names, without the prefix that all have in the file."""
@@ -136,10 +136,10 @@ class Foreign:
         return {named[n].removeprefix(prefix): tensor for n, tensor in self.tensors.items()}
 
 
-def read_foreign(path: Path) -> Foreign:
-    """Read masks or a checkpoint; safetensors, or a pickle that holds tensors and nothing else.
+def read_imported(path: Path) -> Imported:
+    """Masks or a checkpoint, from safetensors or a pickle that holds tensors and nothing else.
 
-    Raises: TicketError, if there is no such thing or it would run code.
+    Raises: TicketError, if there is neither, or reading it would run code.
     """
     tensors = _read(path)
     marked = {
@@ -149,8 +149,8 @@ def read_foreign(path: Path) -> Foreign:
         if name.endswith(mark)
     }
     if marked:
-        return Foreign(marked, masks=True)
-    return Foreign(tensors, masks=path.is_file() and not _is_safetensors(path))
+        return Imported(marked, masks=True)
+    return Imported(tensors, masks=path.is_file() and not _is_safetensors(path))
 
 
 def _read(path: Path) -> Tensors:
@@ -169,13 +169,13 @@ def _read(path: Path) -> Tensors:
             )
         return {name: tensor for file in files for name, tensor in _read(file).items()}
     if not path.is_file():
-        came = "something else than a file" if path.exists() else "nothing"
+        came = "something that isn't a file" if path.exists() else "nothing"
         raise TicketError(f"expected masks or a checkpoint, got {came} at {path}. Check the path.")
     return _safetensors(path) if _is_safetensors(path) else _pickle(path)
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file is called so, or begins like one."""
+    """Whether a file is named like safetensors, or begins like it."""
     return path.suffix == ".safetensors" or _start(path)[8:10] == b'{"'
 
 
@@ -196,11 +196,11 @@ def _safetensors(path: Path) -> Tensors:
 
 
 def _pickle(path: Path) -> Tensors:
-    """Tensors that torch.save() wrote; whatever else a pickle asks for is refused."""
+    """Tensors that torch.save() wrote; a pickle of anything else is refused."""
     start = _start(path)
     if start.startswith(b"version https://git-lfs"):
         raise TicketError(
-            f"expected masks or a checkpoint in {path}, got a pointer of git-LFS to it. Fetch the "
+            f"expected masks or a checkpoint in {path}, got a git-LFS pointer to it. Fetch the "
             f"file itself: `git lfs pull`."
         )
     if not start.startswith((ZIP, PICKLE)):
@@ -208,7 +208,7 @@ def _pickle(path: Path) -> Tensors:
         raise _unreadable(path, ValueError(came))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickles by others, and of sparse tensors
+            warnings.simplefilter("ignore")  # about pickles by others, and sparse tensors
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "global" not in str(error).lower():
@@ -231,14 +231,14 @@ def _pickle(path: Path) -> Tensors:
 
 
 def _unwrapped(content: Mapping[Any, Any], path: Path) -> Tensors:
-    """The one dict of tensors in a checkpoint, which may hold other things next to it."""
+    """The only dict of tensors in a checkpoint, which may hold other things, too."""
     found = dict(_dicts_of_tensors(content, "", DEPTH))
     if len(found) == 1:
         return next(iter(found.values()))
     if found:
         raise TicketError(
             f"expected one dict of tensors in {path}, got several: {', '.join(sorted(found))}. "
-            f"Save the one of the masks alone."
+            f"Save only the one with the masks."
         )
     odd = next(
         (n for n, t in content.items() if not (isinstance(n, str) and isinstance(t, Tensor)))
@@ -252,7 +252,7 @@ def _unwrapped(content: Mapping[Any, Any], path: Path) -> Tensors:
 def _dicts_of_tensors(
     content: Mapping[Any, Any], place: str, depth: int
 ) -> Iterator[tuple[str, Tensors]]:
-    """Where dicts of names and tensors are, and what they hold; none inside of another."""
+    """Place and content of each dict of tensors by name; none is inside another."""
     if content and all(isinstance(n, str) and isinstance(t, Tensor) for n, t in content.items()):
         yield place, dict(content)
     elif depth:
@@ -269,6 +269,26 @@ def _unreadable(path: Path, error: Exception) -> TicketError:
         f"expected safetensors or a file of torch.save() in {path}, got: {reason or 'nothing'}. "
         f"{PLAIN}."
     )
+
+
+def _kept(tensor: Tensor) -> Tensor:
+    """True for each value that isn't zero, or has a place in the pattern of a sparse tensor."""
+    if tensor.layout is torch.strided:
+        return tensor != 0
+    counts = torch.zeros(tensor.shape, dtype=torch.int64)
+    places = tuple(tensor.to_sparse_coo()._indices())
+    return counts.index_put_(places, _kept_values(tensor).long(), accumulate=True) > 0
+
+
+def _kept_values(tensor: Tensor) -> Tensor:
+    """True for each stored value of a sparse tensor that is kept.
+
+    All are, unless they are 0 and 1, or stored in blocks.
+    """
+    values = tensor.to_sparse_coo()._values()
+    if tensor.layout in BLOCKED or bool(((values == 0) | (values == 1)).all()):
+        return torch.ne(values, 0)
+    return torch.ones_like(values, dtype=torch.bool)
 
 
 def _share(tensors: Iterable[Tensor]) -> float:
@@ -293,29 +313,9 @@ def _check_zeros_and_ones(name: str, tensor: Tensor) -> None:
     if odd.numel():
         raise TicketError(
             f"a mask holds 0 and 1, got {odd[0].item():.6g} in {name}. If these are weights and "
-            f"their zeros are dead, save them as safetensors."
+            f"their zeros are pruned, save them as safetensors."
         )
 
 
 def _ends_with(theirs: str, name: str) -> bool:
     return theirs == name or theirs.endswith(f".{name}")
-
-
-def _alive(tensor: Tensor) -> Tensor:
-    """Which weights live: what is not zero, or has a place in the pattern of a sparse tensor."""
-    if tensor.layout is torch.strided:
-        return tensor != 0
-    counts = torch.zeros(tensor.shape, dtype=torch.int64)
-    places = tuple(tensor.to_sparse_coo()._indices())
-    return counts.index_put_(places, _marks(tensor).long(), accumulate=True) > 0
-
-
-def _marks(tensor: Tensor) -> Tensor:
-    """Of each stored value of a sparse tensor, whether it lives.
-
-    All, unless they are 0 and 1, or stored in blocks.
-    """
-    values = tensor.to_sparse_coo()._values()
-    if tensor.layout in BLOCKED or bool(((values == 0) | (values == 1)).all()):
-        return torch.ne(values, 0)
-    return torch.ones_like(values, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""A mask: which weights live. Made, counted, compared, packed, and kept on a network."""
+"""Masks: which weights are kept and which are pruned; counted, compared, packed and applied."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -36,76 +36,76 @@ _BITS = {
 
 
 class Mask(Mapping[str, Tensor]):
-    """Name -> bool tensor of the parameter's shape, True where the weight is alive.
+    """Name -> bool tensor of the parameter's shape, True where the weight is kept.
 
-    Names are sorted. A mask is a value: nobody writes into its tensors.
+    Names are sorted. A mask is a value: its tensors are never written to.
     """
 
-    def __init__(self, alive: Mapping[str, Tensor]) -> None:
-        for name, tensor in alive.items():
+    def __init__(self, kept: Mapping[str, Tensor]) -> None:
+        for name, tensor in kept.items():
             if tensor.dtype != torch.bool:
                 raise TypeError(f"a mask holds bool tensors, got {tensor.dtype} for {name}")
-        self._alive = {name: alive[name] for name in sorted(alive)}
+        self._kept = {name: kept[name] for name in sorted(kept)}
 
     @classmethod
     def full(cls, parameters: Mapping[str, Tensor]) -> "Mask":
-        """A mask under which every weight is alive."""
+        """A mask that keeps every weight."""
         shapes = {name: weight.shape for name, weight in parameters.items()}
         return cls({name: torch.ones(shape, dtype=torch.bool) for name, shape in shapes.items()})
 
     def __getitem__(self, name: str) -> Tensor:
-        return self._alive[name]
+        return self._kept[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._alive)
+        return iter(self._kept)
 
     def __len__(self) -> int:
-        return len(self._alive)
+        return len(self._kept)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mask):
             return NotImplemented
         return self.shapes == other.shapes and all(
-            torch.equal(alive, other[name].to(alive.device)) for name, alive in self.items()
+            torch.equal(kept, other[name].to(kept.device)) for name, kept in self.items()
         )
 
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Mask({len(self)} tensors, {self.dead} of {self.size} weights dead)"
+        return f"Mask({len(self)} tensors, {self.pruned} of {self.size} weights pruned)"
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape of each tensor."""
-        return {name: tuple(alive.shape) for name, alive in self.items()}
+        return {name: tuple(kept.shape) for name, kept in self.items()}
 
     @cached_property
     def size(self) -> int:
-        """The number of weights under the mask, dead or alive."""
-        return sum(alive.numel() for alive in self.values())
+        """The number of weights under the mask, pruned and kept."""
+        return sum(kept.numel() for kept in self.values())
 
     @cached_property
-    def dead(self) -> int:
-        """The number of dead weights."""
-        return sum(_dead(alive) for alive in self.values())
+    def pruned(self) -> int:
+        """The number of pruned weights."""
+        return sum(_pruned(kept) for kept in self.values())
 
     @cached_property
-    def holed(self) -> frozenset[str]:
-        """Names of the tensors that have dead weights."""
-        return frozenset(name for name, alive in self.items() if not alive.all())
+    def pruned_tensors(self) -> frozenset[str]:
+        """Names of the tensors that have pruned weights."""
+        return frozenset(name for name, kept in self.items() if not kept.all())
 
     @property
     def sparsity(self) -> float:
-        """Dead weights as a fraction of all under the mask; 0.0 for an empty mask."""
-        return self.dead / self.size if self.size else 0.0
+        """Pruned weights as a fraction of all under the mask; 0.0 for an empty mask."""
+        return self.pruned / self.size if self.size else 0.0
 
     def layer_sparsities(self) -> dict[str, float]:
-        """Name -> fraction of that tensor that is dead."""
-        return {name: _dead(alive) / max(alive.numel(), 1) for name, alive in self.items()}
+        """Name -> fraction of that tensor that is pruned."""
+        return {name: _pruned(kept) / max(kept.numel(), 1) for name, kept in self.items()}
 
     def to(self, device: torch.device | str) -> "Mask":
-        """The same mask on a device; tensors that are there already are shared."""
-        return Mask({name: alive.to(device) for name, alive in self.items()})
+        """The same mask on a device; tensors that are already there are shared."""
+        return Mask({name: kept.to(device) for name, kept in self.items()})
 
     def check(self, tensors: Mapping[str, Tensor], what: str = "network") -> None:
         """Refuse tensors whose names or shapes differ from the mask's.
@@ -116,12 +116,12 @@ class Mask(Mapping[str, Tensor]):
 
     @torch.no_grad()
     def fill(self, parameters: Mapping[str, Tensor]) -> None:
-        """Make every dead weight +0.0, in place.
+        """Set every pruned weight to +0.0, in place.
 
         Raises: TicketError, if names or shapes differ.
         """
         self.check(parameters)
-        for name in self.holed:
+        for name in self.pruned_tensors:
             weight = parameters[name].detach()
             _as_integers(weight).mul_(self[name].to(weight.device))
 
@@ -131,9 +131,9 @@ class Mask(Mapping[str, Tensor]):
         Each tensor adds the line "name shape" (dimensions joined by "x"), then its packed bytes.
         """
         sha = hashlib.sha256()
-        for name, alive in self.items():
-            sha.update(f"{name} {'x'.join(map(str, alive.shape))}\n".encode())
-            sha.update(_pack(alive).data)
+        for name, kept in self.items():
+            sha.update(f"{name} {'x'.join(map(str, kept.shape))}\n".encode())
+            sha.update(_pack(kept).data)
         return sha.hexdigest()
 
 
@@ -162,16 +162,16 @@ def _as_integers(tensor: Tensor) -> Tensor:
     return tensor.view(_BITS[tensor.dtype])
 
 
-def _dead(alive: Tensor) -> int:
-    return alive.numel() - int(np.count_nonzero(alive.cpu().numpy()))
+def _pruned(kept: Tensor) -> int:
+    return kept.numel() - int(np.count_nonzero(kept.cpu().numpy()))
 
 
 @contextmanager
 def hold(parameters: Mapping[str, Tensor], mask: Mask) -> Iterator[Mask]:
-    """Keep dead weights dead while a network trains: fill now, and zero their gradients.
+    """Hold pruned weights at zero while a network trains: fill now, and zero their gradients.
 
-    Gradients are zeroed by tensor hooks, before anybody clips them, so that a norm counts living
-    weights only; a NaN or an infinity in a dead weight's gradient becomes zero too. Not every
+    Gradients are zeroed by tensor hooks, before they are clipped, so that a norm counts kept
+    weights only; a NaN or an infinity in a pruned weight's gradient becomes zero too. Not every
     optimizer leaves a zero weight with a zero gradient alone, so call `fill` after each step:
 
         with hold(parameters, mask) as held:
@@ -192,7 +192,7 @@ def hold(parameters: Mapping[str, Tensor], mask: Mask) -> Iterator[Mask]:
     hooks = [
         parameter.register_hook(MaskedGradient(held[name]))
         for name, parameter in parameters.items()
-        if parameter.requires_grad and name in held.holed
+        if parameter.requires_grad and name in held.pruned_tensors
     ]
     try:
         yield held
@@ -202,38 +202,38 @@ def hold(parameters: Mapping[str, Tensor], mask: Mask) -> Iterator[Mask]:
 
 
 class MaskedGradient:
-    """A gradient hook: the gradient with +0.0 where the weight is dead."""
+    """A gradient hook: the gradient with +0.0 where the weight is pruned."""
 
-    def __init__(self, alive: Tensor) -> None:
-        self.alive = alive
+    def __init__(self, kept: Tensor) -> None:
+        self.kept = kept
 
     def __call__(self, gradient: Tensor) -> Tensor:
         """The masked gradient, in new memory."""
-        return (_as_integers(gradient) * self.alive).view(gradient.dtype)
+        return (_as_integers(gradient) * self.kept).view(gradient.dtype)
 
 
 def jaccard(a: Mask, b: Mask) -> float:
-    """Overlap of the dead weights of two masks: |both| / |either|; 1.0 if nothing is dead.
+    """Overlap of the pruned weights of two masks: |both| / |either|; 1.0 if none is pruned.
 
     Raises: TicketError, if names or shapes differ.
     """
     a.check(b, "other mask")
-    both = sum(_dead(alive | b[name].to(alive.device)) for name, alive in a.items())
-    either = a.dead + b.dead - both
+    both = sum(_pruned(kept | b[name].to(kept.device)) for name, kept in a.items())
+    either = a.pruned + b.pruned - both
     return both / either if either else 1.0
 
 
 def pack(mask: Mask) -> Tensors:
-    """Name -> one-dimensional uint8 tensor with one bit per weight, 1 where it is alive.
+    """Name -> one-dimensional uint8 tensor with one bit per weight, 1 where it is kept.
 
     Weight i, counted in row-major order, is bit i % 8 of byte i // 8, where bit 0 is the least
     significant. The bits that pad the last byte are zero.
     """
-    return {name: torch.from_numpy(_pack(alive)) for name, alive in mask.items()}
+    return {name: torch.from_numpy(_pack(kept)) for name, kept in mask.items()}
 
 
-def _pack(alive: Tensor) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    return np.packbits(alive.cpu().numpy().reshape(-1), bitorder="little")
+def _pack(kept: Tensor) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+    return np.packbits(kept.cpu().numpy().reshape(-1), bitorder="little")
 
 
 def unpack(packed: Mapping[str, Tensor], shapes: Shapes) -> Mask:
@@ -248,7 +248,7 @@ def unpack(packed: Mapping[str, Tensor], shapes: Shapes) -> Mask:
     if packed.keys() != shapes.keys():
         odd = min(packed.keys() ^ shapes.keys())
         raise TicketError(
-            f"expected bits and a shape for each tensor, and {odd} has only one of them. "
+            f"expected bits and a shape for each tensor, got only one of them for {odd}. "
             f"Fetch the ticket again."
         )
     return Mask({name: _unpack(name, packed[name], shapes[name]) for name in shapes})
@@ -267,5 +267,5 @@ def _unpack(name: str, bits: Tensor, shape: tuple[int, ...]) -> Tensor:
             f"expected zeros after the last weight of {name}, got the byte {int(bits[-1]):#010b}. "
             f"Fetch the ticket again."
         )
-    alive = np.unpackbits(bits.cpu().numpy(), count=size, bitorder="little").view(np.bool_)
-    return torch.from_numpy(alive).reshape(shape)
+    kept = np.unpackbits(bits.cpu().numpy(), count=size, bitorder="little").view(np.bool_)
+    return torch.from_numpy(kept).reshape(shape)

@@ -1,4 +1,4 @@
-"""Scores and a sparsity -> a mask; exact to the last tie, without sorting all."""
+"""Scores and a sparsity make a mask: exact to the last tie, without sorting every score."""
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,12 +13,12 @@ from torch import Tensor
 
 from tombola.base.errors import SpecError
 from tombola.ticket.mask import Mask, Tensors
-from tombola.ticket.schedule import dead_count
+from tombola.ticket.schedule import pruned_count
 
 __all__ = ["keep_top", "random_like"]
 
 _CHUNK = 1 << 18
-"""Weights looked at together; small enough for their copies to stay in a cache."""
+"""Weights compared at once; few enough for their copies to stay in a cache."""
 
 _SAMPLE = 1 << 17
 _SIGMAS = 5
@@ -29,38 +29,38 @@ Bools = NDArray[np.bool_]
 
 
 def keep_top(scores: Tensors, mask: Mask, *, sparsity: Decimal) -> Mask:
-    """Keep the best-scored living weights of all tensors together.
+    """Keep the best-scored weights, ranked across all tensors together.
 
     Args:
-        scores: name -> float32, float16 or bfloat16 tensor of the parameter's shape; higher
-            lives longer, -0.0 equals +0.0, infinities are welcome.
-        mask: name -> bool tensor, same shapes; what is dead stays dead.
-        sparsity: fraction of the whole scope dead afterwards, in [0, 1).
+        scores: name -> float32, float16 or bfloat16 tensor of the parameter's shape; a higher
+            score is kept longer, -0.0 equals +0.0, infinities are allowed.
+        mask: name -> bool tensor, same shapes; what is pruned stays pruned.
+        sparsity: fraction of the whole scope that is pruned afterwards, in [0, 1).
 
-    Returns: a new mask with exactly round(sparsity x size) dead entries.
+    Returns: a new mask with exactly round(sparsity x size) pruned weights.
     Raises: SpecError, if the mask is already sparser or a score is NaN or of another type;
         TicketError, if names or shapes differ.
-    Source: Chen et al. 2020, Algorithm 1; ties die by name, then position.
+    Source: Chen et al. 2020, Algorithm 1; ties are pruned by name, then position.
     """
     mask.check(scores, "scores")
     _check(scores)
-    doomed = dead_count(sparsity, mask.size) - mask.dead
-    if doomed < 0:
+    count = pruned_count(sparsity, mask.size) - mask.pruned
+    if count < 0:
         raise SpecError(
-            f"expected a mask with at most {sparsity} dead, got {mask.sparsity:.6g}. "
+            f"expected a mask of at most {sparsity} sparsity, got {mask.sparsity:.6g}. "
             f"Masks only shrink: ask for a higher sparsity or start from a denser mask."
         )
-    return _remove(scores, mask, doomed) if doomed else mask
+    return _prune(scores, mask, count) if count else mask
 
 
 def random_like(mask: Mask, generator: torch.Generator) -> Mask:
-    """A random mask with as many dead weights in each tensor, drawn in the order of names."""
+    """A random mask that prunes as many weights of each tensor, drawn in the order of names."""
 
-    def scatter(alive: Tensor) -> Tensor:
-        order = torch.randperm(alive.numel(), generator=generator, device=generator.device)
-        return alive.reshape(-1)[order.to(alive.device)].reshape(alive.shape)
+    def scatter(kept: Tensor) -> Tensor:
+        order = torch.randperm(kept.numel(), generator=generator, device=generator.device)
+        return kept.reshape(-1)[order.to(kept.device)].reshape(kept.shape)
 
-    return Mask({name: scatter(alive) for name, alive in mask.items()})
+    return Mask({name: scatter(kept) for name, kept in mask.items()})
 
 
 def _check(scores: Tensors) -> None:
@@ -79,32 +79,32 @@ def _check(scores: Tensors) -> None:
             )
 
 
-def _remove(scores: Tensors, mask: Mask, doomed: int) -> Mask:
-    """Kill the `doomed` lowest living weights; doomed > 0."""
-    threshold, dying, ties = _threshold(scores, mask, doomed)
+def _prune(scores: Tensors, mask: Mask, count: int) -> Mask:
+    """Prune the `count` lowest-scored kept weights; count > 0."""
+    threshold, pruned_ties, ties = _threshold(scores, mask, count)
 
     def above(name: str) -> Bools:
         kept = _flat(scores[name]) > threshold
-        kept &= _flat_alive(mask[name])
+        kept &= _flat_kept(mask[name])
         return kept
 
     kept = dict(zip(mask, _each(above, mask), strict=True))
-    if dying < ties:
-        for name, living in kept.items():
-            equal = np.flatnonzero((_flat(scores[name]) == threshold) & _flat_alive(mask[name]))
-            living[equal[dying:]] = True
-            dying = max(dying - len(equal), 0)
+    if pruned_ties < ties:
+        for name, flat in kept.items():
+            equal = np.flatnonzero((_flat(scores[name]) == threshold) & _flat_kept(mask[name]))
+            flat[equal[pruned_ties:]] = True
+            pruned_ties = max(pruned_ties - len(equal), 0)
     shapes = mask.shapes
     return Mask({name: torch.from_numpy(kept[name]).reshape(shapes[name]) for name in mask})
 
 
 def _threshold(scores: Tensors, mask: Mask, rank: int) -> tuple[np.float32, int, int]:
-    """The rank-th lowest score of a living weight (rank > 0).
+    """The rank-th lowest score of a kept weight (rank > 0).
 
-    A sample says between which two scores it lies, nearly for sure; the living weights below are
-    counted, and those between ordered. If the sample was wrong, all are.
+    A sample says between which two scores it lies, almost certainly; the kept weights below are
+    counted, and those between are ordered. If the sample was wrong, all are ordered.
 
-    Returns: the score, how many weights of exactly that score are to die, and how many there are.
+    Returns: the score, how many weights of exactly that score to prune, and how many there are.
     """
     below, between = _between(scores, mask, *_bracket(scores, mask, rank))
     if not below < rank <= below + between.size:
@@ -117,13 +117,13 @@ def _threshold(scores: Tensors, mask: Mask, rank: int) -> tuple[np.float32, int,
 
 
 def _bracket(scores: Tensors, mask: Mask, rank: int) -> tuple[float, float]:
-    """Two scores that the rank-th lowest of a living weight lies between, if a sample is fair."""
+    """Two scores that the rank-th lowest of a kept weight lies between, if a sample is fair."""
     stride = mask.size // _SAMPLE | 1  # odd, so as to meet every column of most matrices
     drawn = np.concatenate(
-        [_flat(scores[n])[::stride][_flat_alive(mask[n])[::stride]] for n in mask]
+        [_flat(scores[n])[::stride][_flat_kept(mask[n])[::stride]] for n in mask]
     )
     drawn.sort()
-    share = rank / (mask.size - mask.dead)
+    share = rank / (mask.size - mask.pruned)
     slack = _SIGMAS * sqrt(share * (1 - share) * drawn.size) + 1
     low, high = floor(share * drawn.size - slack), ceil(share * drawn.size + slack)
     return (
@@ -133,18 +133,18 @@ def _bracket(scores: Tensors, mask: Mask, rank: int) -> tuple[float, float]:
 
 
 def _between(scores: Tensors, mask: Mask, low: float, high: float) -> tuple[int, Floats]:
-    """How many living weights score below `low`, and the scores from there to `high`."""
+    """How many kept weights score below `low`, and the scores from there to `high`."""
 
     def tensor(name: str) -> tuple[int, list[Floats]]:
-        flat, alive = _flat(scores[name]), _flat_alive(mask[name])
+        flat, kept = _flat(scores[name]), _flat_kept(mask[name])
         below, found = 0, []
         for at in range(0, flat.size, _CHUNK):
-            piece, living = flat[at : at + _CHUNK], alive[at : at + _CHUNK]
+            piece, kept_piece = flat[at : at + _CHUNK], kept[at : at + _CHUNK]
             under = piece < low
-            under &= living
+            under &= kept_piece
             below += int(np.count_nonzero(under))
             inside = piece <= high
-            inside &= living
+            inside &= kept_piece
             inside ^= under  # what is under is below high, too
             found.append(piece[inside])
         return below, found
@@ -154,7 +154,7 @@ def _between(scores: Tensors, mask: Mask, low: float, high: float) -> tuple[int,
 
 
 def _each(do: Callable[[str], T], names: Iterable[str]) -> list[T]:
-    """What a function makes of each tensor, in their order, on the threads of torch."""
+    """The results of a function for each tensor, in their order, computed on torch's threads."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         return list(pool.map(do, names))
 
@@ -163,5 +163,5 @@ def _flat(scores: Tensor) -> Floats:
     return cast(Floats, scores.detach().to("cpu", torch.float32).reshape(-1).numpy())
 
 
-def _flat_alive(alive: Tensor) -> Bools:
-    return cast(Bools, alive.cpu().reshape(-1).numpy())
+def _flat_kept(kept: Tensor) -> Bools:
+    return cast(Bools, kept.cpu().reshape(-1).numpy())

@@ -9,7 +9,7 @@ from tombola.base.keys import exact
 from tombola.base.registry import Registry
 from tombola.base.specs import ImpSpec
 
-__all__ = ["MAX_ROUNDS", "SCHEDULES", "Schedule", "dead_count", "path", "rounds", "shortest"]
+__all__ = ["MAX_ROUNDS", "SCHEDULES", "Schedule", "path", "pruned_count", "rounds", "shortest"]
 
 MAX_ROUNDS = 1000
 """A path with more rounds than this is a mistyped step."""
@@ -35,15 +35,15 @@ def geometric(step: Fraction, number: int) -> Fraction:
     return 1 - (1 - step) ** number
 
 
-def dead_count(sparsity: Decimal, size: int) -> int:
+def pruned_count(sparsity: Decimal, size: int) -> int:
     """Exactly round(sparsity x size), half to even, without a float in between."""
     return round(Fraction(sparsity) * size)
 
 
-def shortest(dead: int, size: int) -> Decimal:
-    """The shortest decimal of which `dead_count` makes exactly so many dead weights."""
+def shortest(pruned: int, size: int) -> Decimal:
+    """The shortest decimal sparsity for which `pruned_count` gives exactly this many weights."""
     digits = 0
-    while dead_count(found := _decimal(round(Fraction(dead, size), digits)), size) != dead:
+    while pruned_count(found := _decimal(round(Fraction(pruned, size), digits)), size) != pruned:
         digits += 1
     return found
 
@@ -76,7 +76,7 @@ def path(schedule: str, *, sparsity: Decimal, step: Decimal) -> tuple[Decimal, .
 
 
 def rounds(spec: ImpSpec) -> tuple[Decimal, ...]:
-    """The sparsity after each round of a search: those that it names, or a path.
+    """The sparsity after each round of a search: the rounds that it names, or a path.
 
     Raises: SpecError, as `path`.
     """

@@ -68,7 +68,7 @@ def scope_parameters(model: nn.Module, scope: str) -> dict[str, nn.Parameter]:
         scope: a name in SCOPES.
 
     Returns: parameters in model order, a shared one once and under its first name. Order never
-        decides which weight dies: ties die by name (as a string), then position.
+        decides which weight is pruned: ties are pruned by name (as a string), then position.
     Raises: SpecError, for an unknown scope; ModelError, if there is nothing to prune.
     """
     body = backbone(model)

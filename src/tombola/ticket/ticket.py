@@ -1,4 +1,4 @@
-"""A ticket: a mask, and where it comes from; kept as a folder of two files without code."""
+"""A ticket: a mask and its provenance, stored as a folder of two files without code."""
 
 import json
 from contextlib import AbstractContextManager
@@ -27,7 +27,7 @@ from tombola.ticket.format import (
 )
 from tombola.ticket.hold import hold_model, masked_parameters
 from tombola.ticket.mask import Mask, pack, unpack
-from tombola.ticket.schedule import dead_count
+from tombola.ticket.schedule import pruned_count
 
 __all__ = ["FORMAT_VERSION", "Ticket", "directory_size", "fingerprint", "versions"]
 
@@ -35,7 +35,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 NAMES = (JSON_NAME, MASK_NAME, "README.md")
-"""What a folder may hold that a ticket takes the place of."""
+"""What a folder may hold for a ticket to replace it."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -43,19 +43,19 @@ class Ticket:
     """A mask and its provenance."""
 
     mask: Mask
-    """Which weights live."""
+    """Which weights are kept."""
 
     model: str
     """Name of the pre-trained network."""
 
     fingerprint: str
-    """What `fingerprint` says of that network: 64 hexadecimal digits."""
+    """The `fingerprint` of that network: 64 hexadecimal digits."""
 
     scope: str
     """Which parameters could be pruned: a name in SCOPES."""
 
     sparsity: Decimal
-    """Fraction of the scope that is dead, as an exact decimal."""
+    """Fraction of the scope that is pruned, as an exact decimal."""
 
     schedule: str | None = None
     """How the sparsity rose from round to round: a name in SCHEDULES."""
@@ -73,7 +73,7 @@ class Ticket:
     """What ranked the weights: a name in SCORERS."""
 
     versions: dict[str, str] = field(default_factory=versions)
-    """Versions of what made it."""
+    """Versions of the packages that made it."""
 
     created_by: str = ""
     """Program and version that wrote it."""
@@ -83,11 +83,11 @@ class Ticket:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sparsity", exact(self.sparsity))
-        wanted = dead_count(self.sparsity, self.mask.size)
-        if self.mask.dead != wanted:
+        wanted = pruned_count(self.sparsity, self.mask.size)
+        if self.mask.pruned != wanted:
             raise TicketError(
-                f"a ticket of sparsity {self.sparsity} has {wanted} of {self.mask.size} weights "
-                f"dead, got {self.mask.dead}. Give the mask's own sparsity."
+                f"a ticket of sparsity {self.sparsity} prunes {wanted} of {self.mask.size} "
+                f"weights, got a mask that prunes {self.mask.pruned}. Give the mask's own sparsity."
             )
         if not self.created_by:
             maker = f"tombola {self.versions.get('tombola', 'unknown')}"
@@ -103,7 +103,7 @@ class Ticket:
 
     def _summary(self) -> list[tuple[str, str]]:
         """What a reader wants to know first: name and value."""
-        pruned = f"{self.mask.dead:,} of {self.mask.size:,} weights pruned"
+        pruned = f"{self.mask.pruned:,} of {self.mask.size:,} weights pruned"
         found = [("task", self.task), ("seed", self.seed)]
         return [
             ("model", self.model),
@@ -160,7 +160,7 @@ class Ticket:
         )
 
     def save(self, path: str | Path) -> Path:
-        """Write the ticket as a folder, complete or not at all; an older ticket is replaced.
+        """Write the ticket as a folder, completely or not at all; an older ticket is replaced.
 
         Raises: OutputError, if the folder holds anything else or can't be written.
         """
@@ -230,7 +230,7 @@ class Ticket:
             "scope": self.scope,
             "sparsity": format(self.sparsity, "f"),
             "size": self.mask.size,
-            "dead": self.mask.dead,
+            "dead": self.mask.pruned,
             "digest": self.mask.digest(),
             "schedule": self.schedule,
             "step": None if self.step is None else format(self.step, "f"),

@@ -63,15 +63,15 @@ def test_two_tickets_are_compared_beside_chance(cli: Cli, tickets: list[Path]) -
     found = json.loads(Path("overlap.json").read_text())
     [pair] = found["pairs"]
     masks = [Ticket.load(folder).mask for folder in tickets[:2]]
-    assert pair["both"] == masks[0].dead  # one-shot masks are nested
-    assert pair["jaccard"] == masks[0].dead / masks[1].dead
+    assert pair["both"] == masks[0].pruned  # one-shot masks are nested
+    assert pair["jaccard"] == masks[0].pruned / masks[1].pruned
     assert pair["chance"] < pair["jaccard"]
     assert f"{pair['jaccard']:.3f}" in shown
     assert f"{pair['chance']:.3f}" in shown
     assert [layer["matrix"] for layer in pair["layers"]] == list(masks[0])
     assert all(name in shown for name in masks[0])
     assert "0 of 4 heads, 0 of 96 neurons" in shown
-    assert [mask["dead"] for mask in found["masks"]] == [mask.dead for mask in masks]
+    assert [mask["dead"] for mask in found["masks"]] == [mask.pruned for mask in masks]
 
 
 def test_three_tickets_agree_or_not(cli: Cli, tickets: list[Path]) -> None:
@@ -80,7 +80,7 @@ def test_three_tickets_agree_or_not(cli: Cli, tickets: list[Path]) -> None:
     assert status == 0
     assert len(found["pairs"]) == 3
     masks = [Ticket.load(folder).mask for folder in tickets]
-    size, dead = masks[0].size, [mask.dead for mask in masks]
+    size, dead = masks[0].size, [mask.pruned for mask in masks]
     assert found["agreement"]["weights"] == [
         *(size - dead[2], dead[2] - dead[1], dead[1] - dead[0], dead[0]),
     ]

@@ -18,7 +18,7 @@ from transformers import BertForSequenceClassification, BertModel
 import tombola
 from tombola.base.errors import TicketError, TombolaError
 from tombola.cli.main import main
-from tombola.ticket.schedule import dead_count, shortest
+from tombola.ticket.schedule import pruned_count, shortest
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket
 
@@ -70,7 +70,7 @@ def test_torch_s_own_masks_come_over_bit_for_bit(
     ticket = tombola.import_ticket(saved(content, tmp_path / "mask.pt"), model=str(tiny))
     assert ticket.scope == "encoder+pooler"
     assert ticket.mask.size == SIZE + 32 * 32
-    assert ticket.mask.dead == round(0.3 * ticket.mask.size)
+    assert ticket.mask.pruned == round(0.3 * ticket.mask.size)
     assert ticket.sparsity == Decimal("0.3")
     for name, alive in ticket.mask.items():
         assert torch.equal(alive, pruned[f"bert.{name}_mask"].bool())
@@ -121,14 +121,14 @@ def test_a_pooler_with_zeros_is_in_the_scope_unless_it_is_left_out(
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 85_524_480])
 def test_the_sparsity_of_a_count_is_the_shortest_that_gives_it(size: int) -> None:
-    assert shortest(dead_count(Decimal("0.7"), 85_524_480), 85_524_480) == Decimal("0.7")
+    assert shortest(pruned_count(Decimal("0.7"), 85_524_480), 85_524_480) == Decimal("0.7")
     for dead in {0, 1, size // 3, size // 2, size - 1}:
         found = shortest(dead, size)
-        assert dead_count(found, size) == dead
+        assert pruned_count(found, size) == dead
         digits = -int(found.as_tuple().exponent)
         if digits > 0:
             shorter = round(found, digits - 1)
-            assert dead_count(shorter, size) != dead
+            assert pruned_count(shorter, size) != dead
 
 
 Spelling = Callable[[Tensors], Any]
@@ -206,7 +206,7 @@ def test_what_underflowed_in_a_pooler_does_not_make_it_pruned(
     assert (found.mask, found.scope) == (ticket.mask, "encoder")
     assert (f"{zeros} zeros in pooler.dense.weight, as many as" in told) == (zeros > 0)
     whole = tombola.import_ticket(tmp_path / "half", model=str(tiny), scope="encoder+pooler")
-    assert whole.mask.dead == ticket.mask.dead + zeros
+    assert whole.mask.pruned == ticket.mask.pruned + zeros
 
 
 def test_a_ticket_is_no_mask_of_others_and_is_called_so(
@@ -287,11 +287,11 @@ REFUSED: dict[str, tuple[Callable[[Tensors], Any], str]] = {
     "nan": (change(QUERY, torch.full((32, 32), torch.nan)), rf"0 and 1, got nan in {OTHERS}"),
     "alive": (
         lambda masks: {key: torch.ones_like(mask) for key, mask in masks.items()},
-        f"expected dead and living weights, got 0 dead of {SIZE}",
+        f"expected pruned and kept weights, got 0 pruned of {SIZE}",
     ),
     "dead": (
         lambda masks: {key: torch.zeros_like(mask) for key, mask in masks.items()},
-        f"got {SIZE} dead of {SIZE}",
+        f"got {SIZE} pruned of {SIZE}",
     ),
     "code": (lambda masks: masks | {"code": Code()}, "got a pickle that wants to run code"),
     "no tensors": (
@@ -300,7 +300,7 @@ REFUSED: dict[str, tuple[Callable[[Tensors], Any], str]] = {
     ),
     "two dicts": (
         lambda masks: {"model": masks, "ema": dict(masks)},
-        "got several: ema, model. Save the one of the masks alone",
+        "got several: ema, model. Save only the one with the masks",
     ),
     "no dict": (lambda masks: [*masks.values()], "expected a dict of tensors in .* got a list"),
     "empty": (lambda masks: {}, "expected a dict of tensors in .* without anything in it"),
@@ -330,7 +330,7 @@ def test_what_is_no_mask_of_the_network_is_refused_in_one_line(
         ("mask.pt", b"no pickle", "expected safetensors or a file of torch.save.* got: text"),
         ("passwd", b"root:x:0:0::/root:/bin/sh\n", r"file of torch.save\(\) .* got: text"),
         ("mask.npz", b"\x93NUMPY\x01\x00", "got: other bytes"),
-        ("mask.pt", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of git-LFS"),
+        ("mask.pt", b"version https://git-lfs.github.com/spec/v1\n", "a git-LFS pointer"),
         ("mask.pt", b"PK\x03\x04", "expected safetensors or a file of torch.save"),
         ("mask.safetensors", b"no safetensors", "expected safetensors or a file of torch.save"),
         ("", None, r"expected \*\.safetensors or pytorch_model\.bin in"),
@@ -368,7 +368,7 @@ def test_an_imported_ticket_is_trained_like_any_other(
     assert main(["import", str(source), "--model", str(tiny), "--output", str(place)]) == 0
     told = capsys.readouterr().out
     assert str(place) in told
-    assert f"0.7, {ticket.mask.dead:,} of {SIZE:,} weights" in told
+    assert f"0.7, {ticket.mask.pruned:,} of {SIZE:,} weights" in told
     result = tombola.evaluate(
         place,
         task="sentiment",

@@ -20,7 +20,7 @@ from tombola.lab.store.lease import sweep
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import damaged_fingerprints
 from tombola.tasks.data.utf8 import read_text
-from tombola.ticket.imported import read_foreign
+from tombola.ticket.imported import read_imported
 from tombola.training.checkpoint import Checkpoint
 
 KEY = result().key
@@ -332,7 +332,7 @@ def test_no_other_reader_waits_for_a_pipe(tmp_path: Path, make: Callable[[Path],
     assert damaged_fingerprints(tmp_path) == []
     make(tmp_path / "masks.pt")
     with pytest.raises(TombolaError):
-        read_foreign(tmp_path / "masks.pt")
+        read_imported(tmp_path / "masks.pt")
     make(tmp_path / "train.csv")
     with pytest.raises(DataError, match="not a plain file"):
         read_text(tmp_path / "train.csv")

@@ -74,7 +74,7 @@ def test_the_jaccard_is_that_of_the_masks() -> None:
     assert whole.jaccard == jaccard(A, B)
     assert [one.matrix for one in each] == list(A)
     assert whole.both == sum(one.both for one in each)
-    assert whole.dead == (A.dead, B.dead)
+    assert whole.dead == (A.pruned, B.pruned)
 
 
 def test_equal_masks_overlap_wholly_and_chance_has_no_say_where_nothing_is_dead() -> None:
@@ -107,7 +107,7 @@ def test_agreement_counts_each_weight_and_chance_is_the_mean_of_random_masks() -
     found = agreement(masks)
     assert sum(found.weights) == A.size
     assert sum(found.expected) == pytest.approx(A.size)
-    assert sum(k * count for k, count in enumerate(found.weights)) == sum(m.dead for m in masks)
+    assert sum(k * count for k, count in enumerate(found.weights)) == sum(m.pruned for m in masks)
     generator = torch.Generator().manual_seed(5)
     random = [agreement([random_like(m, generator) for m in masks]).weights for _ in range(60)]
     error = np.std(random, axis=0) / np.sqrt(len(random))

@@ -67,7 +67,7 @@ def import_masks(options: Namespace) -> None:
     facts = {
         "ticket": str(place),
         "scope": f"{ticket.scope}, {len(ticket.mask)} matrices",
-        "sparsity": f"{ticket.sparsity:f}, {ticket.mask.dead:,} of {ticket.mask.size:,} weights",
+        "sparsity": f"{ticket.sparsity:f}, {ticket.mask.pruned:,} of {ticket.mask.size:,} weights",
         "train it": f"tombola evaluate {shlex.quote(str(place))} --task TASK",
     }
     for matrix, zeros in ticket.provenance.get("ignored_zeros", {}).items():

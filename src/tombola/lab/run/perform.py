@@ -146,7 +146,7 @@ def _known(payload: Payload, workspace: Workspace, spec: TrainSpec, mask: Mask) 
         "inputs": counts,
         "trivial": workspace.trivial(spec),
         "sparsity": mask.sparsity,
-        "dead": mask.dead,
+        "dead": mask.pruned,
         "scope_size": mask.size,
         "backbone_size": workspace.backbone_size,
     }

@@ -34,7 +34,7 @@ def mask_files(mask: Mask) -> tuple[dict[str, Any], dict[str, bytes]]:
     """A mask as the store keeps it: facts and files."""
     bits = {name: packed.numpy() for name, packed in pack(mask).items()}
     shapes = {name: list(shape) for name, shape in mask.shapes.items()}
-    facts = {"digest": mask.digest(), "dead": mask.dead, "size": mask.size}
+    facts = {"digest": mask.digest(), "dead": mask.pruned, "size": mask.size}
     return facts, {MASK: save(bits), SHAPES: json.dumps(shapes).encode()}
 
 

@@ -107,7 +107,7 @@ def compare(members: Sequence[Member], heads: int | None) -> dict[str, Any]:
                 "name": member.name,
                 **member.about,
                 "size": member.mask.size,
-                "dead": member.mask.dead,
+                "dead": member.mask.pruned,
                 "layers": member.mask.layer_sparsities(),
                 "anatomy": asdict(anatomy(member.mask, heads)),
             }
