@@ -226,7 +226,7 @@ def test_masks_of_different_models_are_refused_in_one_line(
         (["overlap", "PLAN", "--store", "STORE", "--sparsity", "0.3"], "got 0 of 0 at 0.3 in"),
         (["overlap", "PLAN", "--store", "STORE", "--sparsity", "70"], "For 70 % write 0.7."),
         (["connectivity", "table2", "--store", "STORE"], "a plan with connectivity arms, got none"),
-        (["distance", "f00", "--store", "STORE"], "got 'f00', with which 0 begin."),
+        (["distance", "f00", "--store", "STORE"], "got 'f00', which fits 0 keys."),
         (["report", "tabel2", "--store", "STORE"], "there is no plan 'tabel2'."),
         (["report"], "the following arguments are required: DIR|PLAN"),
     ],

@@ -25,7 +25,7 @@ from tombola.plan.job import Subject, dense, reordered
 from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Cell, Plan
 from tombola.report.figures import connectivity
-from tombola.study.masks.barriers import barrier, lines
+from tombola.study.masks.barriers import barrier, connectivity_lines
 from tombola.tasks.data.batches import evaluation_batches
 from tombola.tasks.data.encode import encode
 from tombola.tasks.data.sources import read_split
@@ -192,7 +192,7 @@ def test_barriers_are_of_the_worst_network_against_the_mean_of_the_ends(
 ) -> None:
     assert barrier([1.0, 5.0, 3.0]) == 3.0
     assert barrier([1.0, 2.0, 3.0]) == 1.0
-    whole, sparse = lines(plan, store)
+    whole, sparse = connectivity_lines(plan, store)
     assert (whole.network, whole.sparsity, len(whole.positions)) == ("dense", None, 3)
     assert (sparse.network, sparse.sparsity, len(sparse.positions)) == ("imp", "0.5", 5)
     for line in (whole, sparse):
@@ -203,12 +203,12 @@ def test_barriers_are_of_the_worst_network_against_the_mean_of_the_ends(
 
 
 def test_a_line_that_is_not_done_is_a_gap(plan: Plan, store: Store, tmp_path: Path) -> None:
-    empty = lines(plan, Store(tmp_path / "store"))
+    empty = connectivity_lines(plan, Store(tmp_path / "store"))
     assert [line.done for line in empty] == [False, False]
     assert {line.score_barrier for line in empty} == {None}
     with pytest.raises(SpecError, match="at least one line, and none is done"):
         connectivity.draw([line.to_json() for line in empty])
-    done = [line.to_json() for line in lines(plan, store)]
+    done = [line.to_json() for line in connectivity_lines(plan, store)]
     drawn = connectivity.save([*done, empty[0].to_json()], tmp_path / "pictures")
     assert [path.name for path in drawn] == ["connectivity.svg", "connectivity.png"]
     text = drawn[0].read_text()

@@ -147,7 +147,7 @@ def test_who_forgets_names_what_there_is(chain: tuple[Store, list[str]], cli: Cl
     wrong: list[tuple[list[str], str]] = [
         ([], "got neither"),
         ([keys[0], "--numerics", "00"], "got both"),
-        (["zz"], "with which 0 begin"),
+        (["zz"], "which fits 0 keys"),
         ([""], "got ''"),
         (["--numerics", "zz"], f"{numerics_digest({'threads': 2})} (1 results, threads 2)"),
     ]

@@ -80,11 +80,11 @@ def test_every_field_of_any_other_kind_makes_a_page_or_one_line(folder: Path) ->
     from tombola.base.errors import TombolaError
     from tombola.report.pages.page import render
     from tombola.report.pages.search import search_page
-    from tombola.study.report_facts.search_facts import of_search
+    from tombola.study.report_facts.search_facts import search_facts
 
     place = folder / "result.json"
     whole = json.loads(place.read_text())
-    facts = of_search(folder, api.one_shot)
+    facts = search_facts(folder, api.one_shot)
     refused, drawn = list[str](), 0
     for way in places(whole):
         for strange in STRANGE:

@@ -21,7 +21,7 @@ from tombola.report.figures.style import svg
 from tombola.report.pages.command import command
 from tombola.report.pages.page import Page, Picture, Section, Table, render
 from tombola.report.pages.search import search_page
-from tombola.study.report_facts.search_facts import of_search, own_task
+from tombola.study.report_facts.search_facts import search_facts, task_flags
 
 EVIL = "<script>alert('x & y')</script>"
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -49,7 +49,7 @@ def folder(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def facts(folder: Path) -> dict[str, Any]:
-    return of_search(folder, api.one_shot)
+    return search_facts(folder, api.one_shot)
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_the_command_names_a_task_of_one_s_own_and_its_split(
     facts: dict[str, Any], task: list[Any], flags: list[str]
 ) -> None:
     result = {**facts["result"], "task": task[0], "split": "dev"}
-    told = command({**facts, "result": result, "task": own_task(task)})
+    told = command({**facts, "result": result, "task": task_flags(task)})
     lines = [line.strip(" \\") for line in told.split("\n")]
     assert {*flags, "--eval-split dev"} <= set(lines)
     assert "--eval-split" not in command(facts)
@@ -252,7 +252,7 @@ def test_result_and_tickets_are_enough(
         (None, "expected the output of `tombola find` with"),
         ("{", "expected the output of `tombola find` with"),
         ("[]", "expected a JSON object in"),
-        ('{"dense": {}}', "got a result.json without 'rounds'"),
+        ('{"dense": {}}', "expected text as 'task' in"),
     ],
 )
 def test_what_is_no_search_is_refused_in_one_line(

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from tombola.base.errors import SpecError, TicketError
-from tombola.study.masks.anatomy import OUTSIDE, anatomy, dead_heads, dead_lines, distances, grids
+from tombola.base.errors import TicketError
+from tombola.study.masks.anatomy import anatomy, dead_lines
+from tombola.study.masks.sparsity_grids import OUTSIDE, sparsity_grids
+from tombola.study.masks.weight_distance import weight_distances
 from tombola.ticket.mask import Mask
 
 WIDTH, INNER, HEADS = 8, 12, 4
@@ -44,10 +46,11 @@ def test_a_head_is_dead_where_no_weight_of_it_lives(alive: dict[str, torch.Tenso
     kill_head(alive, 1, 2)
     kill_head(alive, 0, 3)
     alive["encoder.layer.0.attention.self.query.weight"][7, 0] = True
-    [dead] = dead_heads(Mask(alive), HEADS)
-    assert (dead.block, dead.number, dead.sparsity) == ("encoder.layer.1", 2, 1.0)
-    almost = anatomy(Mask(alive), HEADS).heads[3]
-    assert (almost.block, almost.number, almost.dead) == ("encoder.layer.0", 3, False)
+    heads = anatomy(Mask(alive), HEADS).heads
+    [dead] = [head for head in heads if head.sparsity == 1]
+    assert (dead.block, dead.number) == ("encoder.layer.1", 2)
+    almost = heads[3]
+    assert (almost.block, almost.number) == ("encoder.layer.0", 3)
     assert almost.sparsity == 1 - 1 / (4 * WIDTH * WIDTH / HEADS)
 
 
@@ -74,7 +77,7 @@ def test_a_grid_has_each_matrix_and_what_is_outside(alive: dict[str, torch.Tenso
     alive["encoder.layer.1.output.dense.weight"][:] = False
     alive["pooler.dense.weight"] = torch.tensor([[True, False], [True, True]])
     del alive["encoder.layer.0.attention.self.key.weight"]
-    blocks, rest = grids(Mask(alive))
+    blocks, rest = sparsity_grids(Mask(alive))
     assert (blocks.blocks, blocks.layers) == ("encoder.layer", (0, 1))
     column = blocks.types.index("output.dense")
     assert [row[column] for row in blocks.sparsity] == [0.0, 1.0]
@@ -101,17 +104,15 @@ def test_where_heads_are_not_known_the_rest_is_told(
     assert message in found.note
     assert (found.heads, found.neurons) == ((), 0)
     assert found.grids
-    with pytest.raises(SpecError):
-        dead_heads(Mask(alive), change.get("heads", HEADS))
 
 
 def test_distance_is_relative_and_of_living_weights() -> None:
     before = {"a": np.array([[3.0, 4.0], [6.0, 8.0]]), "b": np.zeros((1, 2))}
     after = {"a": np.array([[3.0, 5.0], [0.0, 0.0]]), "b": np.ones((1, 2))}
-    whole = distances(before, after)
+    whole = weight_distances(before, after)
     assert whole["a"] == pytest.approx((1 + 36 + 64) ** 0.5 / 125**0.5)
     assert np.isnan(whole["b"])
     mask = Mask({"a": torch.tensor([[True, True], [False, False]])})
-    assert distances(before, after, mask) == {"a": pytest.approx(1 / 5)}
+    assert weight_distances(before, after, mask) == {"a": pytest.approx(1 / 5)}
     with pytest.raises(TicketError, match=r"got b of shape \(1, 2\) before and None after"):
-        distances(before, {"a": after["a"]})
+        weight_distances(before, {"a": after["a"]})

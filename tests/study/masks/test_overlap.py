@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 
 from tombola.base.errors import SpecError, TicketError
-from tombola.study.masks.overlap import agreement, overlap, overlaps
+from tombola.study.masks.overlap import agreement, overlap
 from tombola.ticket.mask import Mask, jaccard
 from tombola.ticket.prune import random_like
 
@@ -94,12 +94,6 @@ def test_masks_of_other_networks_are_refused() -> None:
     for compare in (lambda: overlap(A, other), lambda: agreement([A, B, other])):
         with pytest.raises(TicketError, match="differ first at a: the mask has"):
             compare()
-
-
-def test_every_pair_is_compared_once() -> None:
-    found = overlaps([A, B, A])
-    assert list(found) == [(0, 1), (0, 2), (1, 2)]
-    assert found[0, 2].jaccard == 1.0
 
 
 def test_agreement_counts_each_weight_and_chance_is_the_mean_of_random_masks() -> None:

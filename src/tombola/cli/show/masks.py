@@ -63,12 +63,12 @@ def _show_agreement(found: Mapping[str, Any], console: Console) -> None:
 
 
 def _show_fallen(mask: Mapping[str, Any], console: Console) -> None:
+    from tombola.report.pages.tables import dead_heads
+
     inside = mask["anatomy"]
     rows = sum(each["dead_rows"] for each in inside["fallen"])
     columns = sum(each["dead_columns"] for each in inside["fallen"])
-    heads = [
-        f"{head['block']}.{head['number']}" for head in inside["heads"] if head["sparsity"] == 1
-    ]
+    heads = dead_heads(inside)
     told = f"{rows:,} rows and {columns:,} columns died whole"
     if inside["note"]:
         told += f"; {inside['note']}"

@@ -45,19 +45,23 @@ def overlap(options: Namespace) -> None:
     from tombola.cli.show.masks import show_overlap
     from tombola.cli.show.screen import screen
     from tombola.models.attention_heads import attention_heads
-    from tombola.study.masks.comparison import compare, of_plan, of_tickets
+    from tombola.study.masks.overlap_report import (
+        compare_masks,
+        masks_of_plan,
+        masks_of_tickets,
+    )
 
     if len(options.masks) == 1:
         options.plan = options.masks[0]
         plan, kept = plan_in_store(options)
         sparsity = exact(options.sparsity) if options.sparsity else None
-        members, model = of_plan(plan, kept, sparsity), plan.jobs[0].subject.model
+        members, model = masks_of_plan(plan, kept, sparsity), plan.jobs[0].subject.model
     else:
-        members = of_tickets(options.masks)
+        members = masks_of_tickets(options.masks)
         if len(members) < 2:
             raise SpecError(f"expected different tickets, got {options.masks[0]!r} twice.")
         model = members[0].about["model"]
-    found = compare(members, options.heads or attention_heads(model))
+    found = compare_masks(members, options.heads or attention_heads(model))
     if not write_json(options.json, found):
         show_overlap(found, screen())
 
@@ -85,16 +89,17 @@ def distance(options: Namespace) -> None:
     from tombola.base.specs import FindSpec
     from tombola.cli.show.masks import show_distances
     from tombola.cli.show.screen import screen
-    from tombola.study.masks.weight_distance import moved, moved_in_store
+    from tombola.study.masks.weight_distance import checkpoint_distances, stored_distances
     from tombola.ticket.ticket import Ticket
 
     pretrained = options.pretrained or FindSpec.model
     if Path(options.trained).is_dir():
         ticket = Ticket.load(options.ticket) if options.ticket else None
         mask, scope = (ticket.mask, ticket.scope) if ticket else (None, FindSpec.scope)
-        label, found = options.trained, moved(options.trained, pretrained, mask, scope)
+        label = options.trained
+        found = checkpoint_distances(options.trained, pretrained, mask, scope)
     else:
-        label, found = moved_in_store(store_of(options), options.trained, pretrained)
+        label, found = stored_distances(store_of(options), options.trained, pretrained)
     result = {"trained": label, "pretrained": pretrained, "distances": found}
     if not write_json(options.json, result):
         show_distances(label, pretrained, found, screen())
@@ -115,12 +120,12 @@ def connectivity(options: Namespace) -> None:
     from tombola.base.folders import check_folder
     from tombola.cli.show.masks import show_lines
     from tombola.cli.show.screen import say, screen
-    from tombola.study.masks.barriers import lines
+    from tombola.study.masks.barriers import connectivity_lines
 
     if options.output:
         check_folder(options.output)
     plan, kept = plan_in_store(options)
-    found = [line.to_json() for line in lines(plan, kept)]
+    found = [line.to_json() for line in connectivity_lines(plan, kept)]
     if not found:
         raise SpecError(
             f"expected a plan with connectivity arms, got none in {options.plan!r}. "

@@ -34,17 +34,17 @@ def report(options: Namespace) -> None:
     if folder.is_dir():
         from tombola.api import one_shot
         from tombola.report.pages.search import search_page
-        from tombola.study.report_facts.search_facts import of_search
+        from tombola.study.report_facts.search_facts import search_facts
 
-        page = search_page(of_search(folder, one_shot))
+        page = search_page(search_facts(folder, one_shot))
     else:
         from tombola.lab.planfile.plan_file import read_plan
         from tombola.report.pages.plan import plan_page
-        from tombola.study.report_facts.plan_facts import of_plan
+        from tombola.study.report_facts.plan_facts import plan_facts
 
         options.plan = options.subject
         plan, kept = plan_in_store(options)
-        facts = of_plan(options.plan, read_plan(options.plan), plan, kept)
+        facts = plan_facts(options.plan, read_plan(options.plan), plan, kept)
         page = plan_page(facts, command=command("run", options))
     say(screen(), str(save(page, place)))
 

@@ -122,18 +122,14 @@ def _forget(kept: Any, options: Namespace, console: Any) -> None:
 
 def _shown(kept: Any, starts: Sequence[str]) -> dict[str, Any]:
     """Everything known about the one result whose key starts with the given digits."""
+    from tombola.lab.store.key_prefix import key_with_prefix
+
     if len(starts) != 1:
         got = "several" if starts else "none"
         listing = kept.command("list")
         raise SpecError(f"expected one key after `show`, got {got}. `{listing}` shows the keys.")
-    start = starts[0]
-    keys = [row["key"] for row in kept.rows() if row["key"].startswith(start)]
-    if len(keys) != 1:
-        raise SpecError(
-            f"expected the first digits of one key, got {start!r}, which fits {len(keys)} keys. "
-            f"`{kept.command('list')}` shows the keys."
-        )
-    return dataclasses.asdict(kept.read(keys[0]))
+    key = key_with_prefix(kept, starts[0], [row["key"] for row in kept.rows()])
+    return dataclasses.asdict(kept.read(key))
 
 
 VERBS = {

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from tombola.base.errors import OutputError, SpecError
+from tombola.lab.store.key_prefix import key_with_prefix
 from tombola.lab.store.numerics import environment, numerics_digest
 from tombola.lab.store.result_store import Result, Store
 
@@ -15,16 +16,8 @@ def chosen(store: Store, starts: Sequence[str]) -> list[str]:
 
     Raises: SpecError, if one names no result or several.
     """
-    there, found = sorted(store.keys()), list[str]()
-    for start in starts:
-        keys = [key for key in there if start and key.startswith(start)]
-        if len(keys) != 1:
-            raise SpecError(
-                f"expected the first digits of one key, got {start!r}, with which {len(keys)} "
-                f"begin. `{store.command('list')}` shows them."
-            )
-        found += keys
-    return list(dict.fromkeys(found))
+    keys = store.keys()
+    return list(dict.fromkeys(key_with_prefix(store, start, keys) for start in starts))
 
 
 def made_with(store: Store, digest: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 from tombola.report.figures import heatmap as heat
 from tombola.report.figures.style import svg
 from tombola.report.pages.page import Picture, Section, Table
-from tombola.report.pages.tables import CHANCE, beside_chance, overlap_table
+from tombola.report.pages.tables import CHANCE, beside_chance, dead_heads, overlap_table
 
 __all__ = ["anatomy_section", "one_shot_section", "seeds_section"]
 
@@ -51,7 +51,7 @@ def _fallen(ticket: Mapping[str, Any]) -> tuple[str, ...]:
     lines = [f"{sum(each[what] for each in inside['fallen']):,}" for what in _LINES]
     if inside["note"]:
         return _called(ticket), *lines, "–", "–"
-    heads = [f"{h['block']}.{h['number']}" for h in inside["heads"] if h["sparsity"] == 1]
+    heads = dead_heads(inside)
     named = f": {', '.join(heads)}" if heads else ""
     return (
         _called(ticket),

@@ -14,7 +14,7 @@ def searched(facts: Mapping[str, Any]) -> dict[str, Any]:
     """Every knob of a search, those at their default too.
 
     Args:
-        facts: what `study.dossier.of_search` gives; without experiment.json what its ticket and its
+        facts: what `search_facts` gives; without experiment.json what its ticket and its
             result tell, and defaults for the rest.
     """
     about, result = facts["tickets"][0]["about"], facts["result"]

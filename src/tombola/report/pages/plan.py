@@ -24,7 +24,7 @@ def plan_page(facts: Mapping[str, Any], *, command: str) -> Page:
     """The page of a plan, finished or not; gaps are marked.
 
     Args:
-        facts: what `study.plan_dossier.of_plan` gives.
+        facts: what `plan_facts` gives.
         command: does the plan again.
     """
     sections = [

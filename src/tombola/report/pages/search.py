@@ -20,7 +20,7 @@ def search_page(facts: Mapping[str, Any]) -> Page:
     """The page of a search.
 
     Args:
-        facts: what `study.dossier.of_search` gives.
+        facts: what `search_facts` gives.
     """
     result, first = facts["result"], facts["tickets"][0]["about"]
     final = percent(result["rounds"][-1]["sparsity"])

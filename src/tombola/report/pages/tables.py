@@ -10,6 +10,7 @@ from tombola.report.pages.page import Table
 __all__ = [
     "CHANCE",
     "beside_chance",
+    "dead_heads",
     "inputs_table",
     "numerics_table",
     "overlap_table",
@@ -52,6 +53,12 @@ def beside_chance(found: Mapping[str, Any]) -> tuple[str, str, str]:
     """Jaccard index, that of chance, and z."""
     z = "–" if found["z"] is None else f"{found['z']:+z,.1f}".replace("-", MINUS)
     return f"{found['jaccard']:.4f}", f"{found['chance']:.4f}", z
+
+
+def dead_heads(anatomy: Mapping[str, Any]) -> list[str]:
+    """Names of the attention heads that a mask prunes entirely, such as encoder.layer.0.2."""
+    heads = (head for head in anatomy["heads"] if head["sparsity"] == 1)
+    return [f"{head['block']}.{head['number']}" for head in heads]
 
 
 def overlap_table(pairs: Sequence[Mapping[str, Any]]) -> Table:

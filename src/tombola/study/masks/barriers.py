@@ -1,4 +1,4 @@
-"""What lies between runs that differ in their data order only: lines of a plan, and barriers."""
+"""Linear mode connectivity: networks on the line between two runs, and the barriers on it."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,26 +9,26 @@ from tombola.lab.store.result_store import Store
 from tombola.plan.cell import Cell
 from tombola.plan.plan import Plan
 
-__all__ = ["Line", "barrier", "lines"]
+__all__ = ["ConnectivityLine", "barrier", "connectivity_lines"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class ConnectivityLine:
     """Networks on the straight line between two trained ones."""
 
     arm: str
     network: str
-    """What was trained: dense, imp or one-shot."""
+    """What was trained: dense, or a finder such as imp."""
     task: str
     sparsity: str | None
     seed: int
-    """Of the search, and of the head that both ends share."""
+    """The seed of the search, and of the head that both ends share."""
     orders: tuple[int, ...]
     """Seeds of the two data orders."""
     metric: str | None
     """None where it has not been done."""
     split: str
-    """That scores and losses come from."""
+    """The split that scores and losses come from."""
     positions: tuple[float, ...]
     """Empty, as all below, where it has not been done; 0 is the first end, 1 the second."""
     scores: tuple[float, ...]
@@ -40,7 +40,7 @@ class Line:
     loss_barrier: float | None
     """Loss by which the worst network on the line is above the mean of the ends."""
     key: str
-    """Of the interpolation."""
+    """Key of the interpolation."""
     ends: tuple[str, ...]
     """Keys of the two trainings."""
 
@@ -64,7 +64,7 @@ def barrier(errors: Sequence[float]) -> float:
     return max(errors) - fmean((errors[0], errors[-1]))
 
 
-def lines(plan: Plan, store: Store) -> list[Line]:
+def connectivity_lines(plan: Plan, store: Store) -> list[ConnectivityLine]:
     """Every line of a plan, in its order; those that are not done have no scores."""
     ends: dict[str, list[Cell]] = {}
     for cell in plan.cells:
@@ -73,14 +73,14 @@ def lines(plan: Plan, store: Store) -> list[Line]:
     return [_line(pair, store) for pair in ends.values()]
 
 
-def _line(pair: Sequence[Cell], store: Store) -> Line:
+def _line(pair: Sequence[Cell], store: Store) -> ConnectivityLine:
     cell = pair[0]
     assert cell.line is not None
     result = store.read(cell.line.key)
     facts = result.facts if result else {}
     scores, losses = facts.get("scores", []), facts.get("losses", [])
     known = bool(scores) and None not in scores and None not in losses
-    return Line(
+    return ConnectivityLine(
         arm=cell.arm,
         network=cell.what,
         task=cell.target,

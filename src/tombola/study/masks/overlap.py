@@ -1,9 +1,9 @@
 """How much two masks overlap, and how much they would by chance.
 
-Chance is this: two masks with as many dead weights in each matrix as these two, drawn evenly and
-independently. In a matrix of n weights of which a and b are dead, the number dead in both is then
-hypergeometric: mean a b / n, variance a b (n - a) (n - b) / (n^2 (n - 1)). Matrices are
-independent, so means and variances add up. That is exact.
+Chance means two masks with the same number of dead weights in each matrix as these two, drawn
+uniformly and independently. In a matrix of n weights of which a and b are dead, the number dead
+in both is then hypergeometric: mean a b / n, variance a b (n - a) (n - b) / (n^2 (n - 1)).
+Matrices are independent, so means and variances add up. That is exact.
 
 The Jaccard index J = I / (S - I) is a function of the intersection I alone, because the sum S of
 both dead counts is fixed. So its z is that of I. Its mean is taken by a Taylor series to the second
@@ -11,9 +11,8 @@ order about the mean of I: J(m) + J''(m) v / 2 with J'' = 2 S / (S - I)^3. What 
 the order of v^2 S / (S - m)^5, less than 1e-6 from a thousand weights on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import combinations
 from math import sqrt
 
 import numpy as np
@@ -22,24 +21,24 @@ from numpy.typing import NDArray
 from tombola.base.errors import SpecError
 from tombola.ticket.mask import Mask
 
-__all__ = ["Agreement", "Overlap", "agreement", "overlap", "overlaps"]
+__all__ = ["Agreement", "Overlap", "agreement", "overlap"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """The dead weights that two masks share."""
+    """How many dead weights two masks share, in one matrix or in all."""
 
     matrix: str
     """Name of the matrix; empty for all together."""
     size: int
     dead: tuple[int, int]
-    """Of either mask."""
+    """Dead weights of either mask."""
     both: int
     """Weights that are dead in both."""
     expected: float
     """The mean of `both` by chance."""
     variance: float
-    """Of `both` by chance."""
+    """The variance of `both` by chance."""
 
     @property
     def jaccard(self) -> float:
@@ -49,7 +48,7 @@ class Overlap:
 
     @property
     def chance(self) -> float:
-        """The mean of the Jaccard index by chance, to the second order in the spread of `both`."""
+        """The expected Jaccard index by chance, to the second order in the spread of `both`."""
         total = sum(self.dead)
         either = total - self.expected
         if not either:
@@ -58,7 +57,7 @@ class Overlap:
 
     @property
     def z(self) -> float | None:
-        """Standard deviations of `both` above its mean by chance; None if chance has no say."""
+        """Standard deviations of `both` above its mean by chance; None if its variance is 0."""
         return (self.both - self.expected) / sqrt(self.variance) if self.variance else None
 
 
@@ -78,11 +77,6 @@ def overlap(a: Mask, b: Mask) -> tuple[Overlap, list[Overlap]]:
         variance=sum(one.variance for one in each),
     )
     return whole, each
-
-
-def overlaps(masks: Sequence[Mask]) -> dict[tuple[int, int], Overlap]:
-    """The overlap of every two of several masks, by their numbers, the smaller first."""
-    return {(i, j): overlap(masks[i], masks[j])[0] for i, j in combinations(range(len(masks)), 2)}
 
 
 def _of_matrix(name: str, a: NDArray[np.bool_], b: NDArray[np.bool_]) -> Overlap:
@@ -106,7 +100,7 @@ def _dead(mask: Mask, name: str) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """In how many of several masks weights are dead."""
+    """How many weights are dead in none, in one, ... in all of several masks."""
 
     weights: tuple[int, ...]
     """k -> weights that are dead in exactly k of the masks, from none to all."""
@@ -115,7 +109,7 @@ class Agreement:
 
 
 def agreement(masks: Iterable[Mask]) -> Agreement:
-    """How much several masks agree, beside what chance gives at their layer-wise sparsities.
+    """How much several masks agree, and how much they would by chance at the same sparsities.
 
     By chance a weight is dead in each mask independently, with the sparsity that its matrix has
     there; the number of masks it is dead in is then Poisson-binomial, which is exact on average.

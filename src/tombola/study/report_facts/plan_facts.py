@@ -1,4 +1,4 @@
-"""All that is known of a plan, finished or not, from the store."""
+"""The facts that a report on a plan shows, finished or not, from a store."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,9 +9,8 @@ from tombola.lab.planfile.plan_file import PlanFile
 from tombola.lab.store.result_store import Result, Store
 from tombola.models.attention_heads import attention_heads
 from tombola.plan.plan import Plan
-from tombola.study.masks.barriers import lines
-from tombola.study.masks.comparison import compare
-from tombola.study.masks.comparison import of_plan as masks_of_plan
+from tombola.study.masks.barriers import connectivity_lines
+from tombola.study.masks.overlap_report import compare_masks, masks_of_plan
 from tombola.study.table.grouping import NetworkRows, by_network
 from tombola.study.table.row import Row
 from tombola.study.table.table import rows, texts_read, together
@@ -19,20 +18,20 @@ from tombola.study.verdicts.matching import NetworkVerdict, matching
 from tombola.study.verdicts.single_run import verdicts_from
 from tombola.study.verdicts.transfer import transfer_matrices
 
-__all__ = ["of_plan"]
+__all__ = ["plan_facts"]
 
 JUDGED = ("imp", "one-shot", "transfer", "evaluate")
 """Names of the cells that are tickets, and not a control of one."""
 
 
-def of_plan(name: str, file: PlanFile, plan: Plan, store: Store) -> dict[str, Any]:
-    """What a report tells of a plan, as JSON has it.
+def plan_facts(name: str, file: PlanFile, plan: Plan, store: Store) -> dict[str, Any]:
+    """The facts of a plan, as JSON has them.
 
     Args:
-        name: what the user calls it.
-        file: what stands in it.
+        name: of the plan.
+        file: the plan file.
         plan: its jobs and cells.
-        store: what is done of it.
+        store: with the results of jobs that are done.
 
     Returns: groups of cells (the seeds together), searches, lines, overlaps, and every job with
         its key, done or not.
@@ -52,7 +51,7 @@ def of_plan(name: str, file: PlanFile, plan: Plan, store: Store) -> dict[str, An
         "done": len(kept),
         "groups": groups,
         "searches": _searches(plan, groups),
-        "lines": [line.to_json() for line in lines(plan, store)],
+        "lines": [line.to_json() for line in connectivity_lines(plan, store)],
         "overlap": _overlap(file, plan, store),
         "transfer": _transfer(table),
         "runs": [_run(job.label, job.kind, job.key, kept.get(job.key)) for job in plan.jobs],
@@ -60,7 +59,7 @@ def of_plan(name: str, file: PlanFile, plan: Plan, store: Store) -> dict[str, An
 
 
 def _transfer(table: Sequence[Row]) -> list[dict[str, Any]]:
-    """The matrices of the plan's transfer arms; none where numerics are mixed."""
+    """The matrices of the transfer arms; none where numerics are mixed."""
     try:
         return [matrix.to_json() for matrix in transfer_matrices(table)]
     except SpecError:
@@ -68,7 +67,7 @@ def _transfer(table: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _recipes(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Task -> its recipe, for every task that something is trained on."""
+    """Task -> its recipe, for every task that a network is trained on."""
     subjects = {cell.target: cell.baseline.subject for cell in plan.cells}
     return {task: dataclasses.asdict(subject.recipe) for task, subject in subjects.items()}
 
@@ -87,7 +86,7 @@ def _run(label: str, kind: str, key: str, result: Result | None) -> dict[str, An
 
 
 def _groups(table: Sequence[Row], store: Store) -> list[dict[str, Any]]:
-    """The seeds of each network together; those of tickets with the verdict of `matching`."""
+    """An entry for each network, all seeds together; for tickets with the verdict of `matching`."""
     judged: dict[NetworkRows, NetworkVerdict] = {}
     mixed = ""
     try:
@@ -98,14 +97,14 @@ def _groups(table: Sequence[Row], store: Store) -> list[dict[str, Any]]:
 
 
 def _group(mine: NetworkRows, judged: NetworkVerdict | None, mixed: str) -> dict[str, Any]:
-    first, told = mine[0], together(mine)
+    first, summary = mine[0], together(mine)
     verdict, why = (judged.verdict, judged.why) if judged else (None, mixed)
     there = sum(each.difference is not None for each in mine)
     if there < len(mine) and not (judged and judged.pair.diverged):
         verdict, why = None, f"{there} of {len(mine)} seeds are done"
     if first.name not in JUDGED or first.sparsity is None:
         verdict, why = None, ""
-    return told | {
+    return summary | {
         "of": first.of,
         "split": first.split,
         "trivial": next((each.trivial for each in mine if each.trivial is not None), None),
@@ -157,9 +156,9 @@ def _search(
 
 
 def _overlap(file: PlanFile, plan: Plan, store: Store) -> dict[str, Any] | None:
-    """Of the masks at the plan's highest sparsity, as far as there are two."""
+    """The overlap of the masks at the plan's highest sparsity; None without two of them."""
     try:
         members = masks_of_plan(plan, store)
     except SpecError:
         return None
-    return compare(members, attention_heads(file.model))
+    return compare_masks(members, attention_heads(file.model))

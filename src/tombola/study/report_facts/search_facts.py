@@ -1,4 +1,4 @@
-"""All that is known of a finished search, from the folder that `tombola find` wrote."""
+"""The facts that a report on a search shows, from the folder that `tombola find` wrote."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -9,19 +9,19 @@ from typing import Any
 from tombola.base.errors import OutputError, TombolaError, brief
 from tombola.models.attention_heads import attention_heads, on_this_machine
 from tombola.study.masks.anatomy import anatomy
-from tombola.study.masks.comparison import Member, compare
 from tombola.study.masks.overlap import overlap
+from tombola.study.masks.overlap_report import NamedMask, compare_masks
 from tombola.study.results.result_file import read_object, read_result
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import task_names
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["of_search", "own_task"]
+__all__ = ["search_facts", "task_flags"]
 
 
-def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
-    """What a report tells of a search, as JSON has it.
+def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
+    """The facts of a search, as JSON has them.
 
     Args:
         folder: with result.json and the tickets; experiment.json if it is there.
@@ -30,7 +30,7 @@ def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
     Returns: result, experiment, task (flags that name a user's own), tickets (about, anatomy), the
         one-shot ticket's overlap with each and why there is none if so, and the tickets' overlap
         with each other if there are several.
-    Raises: OutputError, TicketError, if that is no output of `tombola find`, or damaged.
+    Raises: OutputError, TicketError, if that is not the output of `tombola find`, or damaged.
     """
     result = read_result(folder / "result.json")
     place = folder / "experiment.json"
@@ -44,25 +44,25 @@ def of_search(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
         )
     first = next(iter(tickets.values()))
     heads = attention_heads(first.model)
-    members = [Member(f"seed {seed}", t.mask, {"seed": seed}) for seed, t in tickets.items()]
-    found, reason = _beside_one_shot(tickets, first, one_shot)
+    members = [NamedMask(f"seed {seed}", t.mask, {"seed": seed}) for seed, t in tickets.items()]
+    found, reason = _overlap_with_one_shot(tickets, first, one_shot)
     experiment = read_object(place) if os.path.lexists(place) else None
     return {
         "folder": folder.name,
         "result": result,
         "experiment": experiment,
-        "task": _own_task(experiment, place) if experiment else {},
+        "task": _task_flags(experiment, place) if experiment else {},
         "tickets": [
             {"seed": seed, "about": _about(ticket), "anatomy": asdict(anatomy(ticket.mask, heads))}
             for seed, ticket in tickets.items()
         ],
         "one_shot": found,
         "no_one_shot": reason,
-        "overlap": compare(members, heads) if len(members) > 1 else None,
+        "overlap": compare_masks(members, heads) if len(members) > 1 else None,
     }
 
 
-def own_task(identity: Sequence[Any]) -> dict[str, Any]:
+def task_flags(identity: Sequence[Any]) -> dict[str, Any]:
     """The flags of `tombola find` that name a user's own task; DIR stands for its folder.
 
     Args:
@@ -84,13 +84,13 @@ def own_task(identity: Sequence[Any]) -> dict[str, Any]:
     return flags | {"metric": task["metric"]}
 
 
-def _own_task(experiment: dict[str, Any], place: Path) -> dict[str, Any]:
-    """The same of an experiment.json, whoever has written it.
+def _task_flags(experiment: dict[str, Any], place: Path) -> dict[str, Any]:
+    """The same for an experiment.json, whatever it contains.
 
     Raises: OutputError, if it names no task.
     """
     try:
-        flags = own_task(experiment["task"])
+        flags = task_flags(experiment["task"])
     except (KeyError, TypeError, ValueError, IndexError):
         flags = {"task": None}
     values = (each for one in flags.values() for each in (one if isinstance(one, list) else [one]))
@@ -106,10 +106,10 @@ def _about(ticket: Ticket) -> dict[str, Any]:
     return {name: value for name, value in ticket.describe().items() if name != "shapes"}
 
 
-def _beside_one_shot(
+def _overlap_with_one_shot(
     tickets: dict[str, Ticket], first: Ticket, one_shot: Callable[..., Ticket]
 ) -> tuple[list[dict[str, Any]], str]:
-    """The overlap of each ticket with one-shot pruning, or why it can't be told."""
+    """The overlap of each ticket with one-shot pruning, or why it is unknown."""
     place = on_this_machine(first.model)
     if place is None:
         return [], f"{first.model!r} is not on this machine."

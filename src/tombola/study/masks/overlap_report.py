@@ -1,4 +1,4 @@
-"""Masks side by side, as JSON has them: every pair beside chance, agreement, and each anatomy."""
+"""Several masks compared, as JSON: every pair and what chance gives, agreement, anatomies."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,20 +15,20 @@ from tombola.study.masks.overlap import Overlap, agreement, overlap
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Member", "compare", "of_plan", "of_tickets"]
+__all__ = ["NamedMask", "compare_masks", "masks_of_plan", "masks_of_tickets"]
 
 
 @dataclass(frozen=True)
-class Member:
+class NamedMask:
     """One of the masks that are compared."""
 
     name: str
     mask: Mask
     about: dict[str, Any]
-    """Whatever else is known of it, as JSON has it."""
+    """What else is known of it, as JSON has it."""
 
 
-def of_tickets(folders: Sequence[str]) -> list[Member]:
+def masks_of_tickets(folders: Sequence[str]) -> list[NamedMask]:
     """The masks of ticket folders.
 
     Raises: TicketError, if one is damaged or belongs to another network than the first.
@@ -43,7 +43,7 @@ def of_tickets(folders: Sequence[str]) -> list[Member]:
                 f"({theirs.fingerprint[:12]}). Compare tickets that were found in the same."
             )
     return [
-        Member(
+        NamedMask(
             folder,
             ticket.mask,
             {
@@ -58,7 +58,7 @@ def of_tickets(folders: Sequence[str]) -> list[Member]:
     ]
 
 
-def of_plan(plan: Plan, store: Store, sparsity: Decimal | None = None) -> list[Member]:
+def masks_of_plan(plan: Plan, store: Store, sparsity: Decimal | None = None) -> list[NamedMask]:
     """The masks of a plan at one sparsity, by default its highest, as far as they are done.
 
     Raises: SpecError, if it has no two of them.
@@ -70,7 +70,7 @@ def of_plan(plan: Plan, store: Store, sparsity: Decimal | None = None) -> list[M
         if cell.ticket and cell.sparsity == wanted:
             chosen.setdefault(cell.ticket.key, cell)
     found = [
-        Member(cell.ticket.label, read_mask(store, key), {"arm": cell.arm, "key": key})
+        NamedMask(cell.ticket.label, read_mask(store, key), {"arm": cell.arm, "key": key})
         for key, cell in chosen.items()
         if cell.ticket and store.intact(key)
     ]
@@ -83,12 +83,12 @@ def of_plan(plan: Plan, store: Store, sparsity: Decimal | None = None) -> list[M
     return found
 
 
-def compare(members: Sequence[Member], heads: int | None) -> dict[str, Any]:
+def compare_masks(members: Sequence[NamedMask], heads: int | None) -> dict[str, Any]:
     """Every pair of some masks, all of them together, and each by itself.
 
     Args:
         members: two or more, of one network.
-        heads: attention heads of a block of it; None if nobody knows.
+        heads: attention heads of a block of it; None if unknown.
 
     Raises: TicketError, if names or shapes differ; SpecError, for fewer than two.
     """
@@ -99,8 +99,8 @@ def compare(members: Sequence[Member], heads: int | None) -> dict[str, Any]:
     pairs = []
     for a, b in combinations(members, 2):
         whole, each = overlap(a.mask, b.mask)
-        layers = [{"matrix": one.matrix, **_told(one)} for one in each]
-        pairs.append({"a": a.name, "b": b.name, **_told(whole), "layers": layers})
+        layers = [{"matrix": one.matrix, **_facts(one)} for one in each]
+        pairs.append({"a": a.name, "b": b.name, **_facts(whole), "layers": layers})
     return {
         "masks": [
             {
@@ -118,7 +118,7 @@ def compare(members: Sequence[Member], heads: int | None) -> dict[str, Any]:
     }
 
 
-def _told(found: Overlap) -> dict[str, Any]:
+def _facts(found: Overlap) -> dict[str, Any]:
     return {
         "size": found.size,
         "dead": list(found.dead),
