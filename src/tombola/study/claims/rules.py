@@ -6,8 +6,9 @@ from decimal import Decimal
 from functools import cache
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Literal, NotRequired, TypedDict
 
+from tombola.base.records import RecordReader
 from tombola.base.yaml_text import compose, construct, read_yaml_text
 from tombola.study.verdicts.selection import NetworkFilter, SparsityRange
 
@@ -72,50 +73,99 @@ class Rules:
     rules: tuple[Rule, ...]
 
 
+WrittenRange = TypedDict(
+    "WrittenRange",
+    {"from": Decimal, "to": Decimal, "take": Literal["all", "lowest", "highest"]},
+    total=False,
+)
+
+
+class WrittenTrend(TypedDict):
+    """A trend as its file has it."""
+
+    says: str
+    first: NetworkFilter
+    minus: NetworkFilter
+    sparsity: WrittenRange
+
+
+WrittenPart = TypedDict(
+    "WrittenPart",
+    {
+        "says": str,
+        "first": NetworkFilter,
+        "minus": NetworkFilter,
+        "sparsity": WrittenRange,
+        "denied_at_most": NotRequired[Decimal],
+        "above": NotRequired[float],
+        "below": NotRequired[float],
+        "in": Literal["some", "most", "nearly every", "every"],
+    },
+)
+
+
+class WrittenRule(TypedDict):
+    """A rule as its file has it."""
+
+    id: int
+    claim: str
+    parts: NotRequired[list[WrittenPart]]
+    trend: NotRequired[WrittenTrend]
+
+
+class WrittenRules(TypedDict):
+    """The rules of a paper as their file has them."""
+
+    version: Literal[1]
+    error: float
+    claims: list[WrittenRule]
+
+
 @cache
 def read_rules(paper: str = "chen-2020") -> Rules:
     """The rules of a paper's claims."""
-    content = construct(compose(read_yaml_text(CATALOG / f"{paper}.yaml")))
-    return Rules(content["error"], tuple(map(_rule, content["claims"])))
+    path = CATALOG / f"{paper}.yaml"
+    reader = RecordReader(where=path.name, remedy="Fix the file.")
+    content = construct(compose(read_yaml_text(path)))
+    written = reader.read(WrittenRules, content, what="a paper's claims")
+    return Rules(written["error"], tuple(map(_rule, written["claims"])))
 
 
-def _rule(fields: Mapping[str, Any]) -> Rule:
+def _rule(written: WrittenRule) -> Rule:
     return Rule(
-        id=fields["id"],
-        claim=fields["claim"],
-        parts=tuple(map(_part, fields.get("parts", ()))),
-        trend=Trend(**_pairs(fields["trend"])) if "trend" in fields else None,
+        id=written["id"],
+        claim=written["claim"],
+        parts=tuple(map(_part, written.get("parts", ()))),
+        trend=_trend(written["trend"]) if "trend" in written else None,
     )
 
 
-def _part(fields: Mapping[str, Any]) -> ClaimPart:
-    [direction] = {"above", "below"} & fields.keys()
+def _trend(written: WrittenTrend) -> Trend:
+    return Trend(
+        says=written["says"],
+        first=written["first"],
+        minus=written["minus"],
+        span=_range(written["sparsity"]),
+    )
+
+
+def _part(written: WrittenPart) -> ClaimPart:
+    above = "above" in written
     return ClaimPart(
-        **_pairs(fields),
-        above=direction == "above",
-        margins=fields[direction],
-        denied_at_most=Decimal(str(fields.get("denied_at_most", ClaimPart.denied_at_most))),
-        quantifier=fields["in"],
+        says=written["says"],
+        first=written["first"],
+        minus=written["minus"],
+        span=_range(written["sparsity"]),
+        above=above,
+        margins=written["above"] if above else written["below"],
+        denied_at_most=written.get("denied_at_most", ClaimPart.denied_at_most),
+        quantifier=written["in"],
     )
 
 
-def _pairs(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The wording, and which networks are compared at which sparsities."""
-    span = fields["sparsity"]
-    return {
-        "says": fields["says"],
-        "first": _which(fields["first"]),
-        "minus": _which(fields["minus"]),
-        "span": SparsityRange(
-            least=Decimal(str(span.get("from", SparsityRange.least))),
-            most=Decimal(str(span.get("to", SparsityRange.most))),
-            take=span.get("take", SparsityRange.take),
-        ),
-    }
-
-
-def _which(fields: Mapping[str, Any]) -> NetworkFilter:
-    lists: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }
-    return NetworkFilter(**lists)
+def _range(written: WrittenRange) -> SparsityRange:
+    return SparsityRange(
+        least=written.get("from", SparsityRange.least),
+        most=written.get("to", SparsityRange.most),
+        take=written.get("take", SparsityRange.take),
+    )
