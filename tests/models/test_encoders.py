@@ -33,8 +33,8 @@ from tombola.tasks.task import Task, load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.scope import backbone, scope_parameters, whole_model_size
 from tombola.ticket.ticket import Ticket, fingerprint
-from tombola.training.evaluation import evaluate
 from tombola.training.loop import fit
+from tombola.training.predictions import predict
 
 TASKS = {
     "classification": load_task("sentiment"),
@@ -119,7 +119,7 @@ def test_under_every_head_the_backbone_is_the_one_in_the_files(
     full = Mask.full(network.scope("encoder"))
     fit(network, task, examples, full, SPEC, scope="encoder")
     assert not any(torch.equal(inside(network)[n], stored[n]) for n in full)
-    assert evaluate(network, task, examples).shape == (4, COLUMNS[kind])
+    assert predict(network, task, examples).shape == (4, COLUMNS[kind])
     network.rewind(0)
     assert all(torch.equal(weight, stored[n]) for n, weight in inside(network).items())
 
@@ -209,7 +209,7 @@ def test_a_ticket_is_found_saved_and_trained_under_another_head(
     fit(network, task, examples, ticket.mask, SPEC, scope=ticket.scope)
     assert all(dead(weight, ticket.mask[n]) for n, weight in parameters.items())
     assert any(bool(weight[ticket.mask[n]].any()) for n, weight in parameters.items())
-    assert evaluate(network, task, examples).shape == (4, COLUMNS[kind])
+    assert predict(network, task, examples).shape == (4, COLUMNS[kind])
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -306,7 +306,7 @@ def test_token_types_go_to_networks_that_tell_them_apart(folder: Folder, tmp_pat
         network = load_network(other, "span")
         examples = encode([row], TASKS["span"], network.tokenizer, max_length=POSITIONS)
         assert ("token_type_ids" in examples.inputs) == given
-        assert evaluate(network, TASKS["span"], examples).shape == (1, COLUMNS["span"])
+        assert predict(network, TASKS["span"], examples).shape == (1, COLUMNS["span"])
 
 
 def test_without_anything_to_pad_or_to_mask_with_it_is_told(folder: Folder, tmp_path: Path) -> None:

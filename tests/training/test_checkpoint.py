@@ -22,8 +22,8 @@ from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training import checkpoint as module
 from tombola.training.checkpoint import Checkpoint, Training
-from tombola.training.evaluation import evaluate
 from tombola.training.loop import Fit, fit
+from tombola.training.predictions import predict
 
 SPEC = TrainSpec(epochs=2, batch_size=8, learning_rate=1e-2, weight_decay=0.1, warmup=0.2, seed=3)
 STEPS = 8
@@ -58,14 +58,14 @@ class Case:
         spec, mask = more.pop("spec", SPEC), more.pop("mask", self.mask)
         network.rewind(spec.seed)
         torch.manual_seed(torch.seed())
-        more = {"watch": lambda *_: None, **more}
+        more = {"on_step": lambda *_: None, **more}
         done = fit(
             *(network, self.task, self.examples, mask, spec),
             scope="encoder",
             checkpoint=checkpoint,
             **more,
         )
-        return done, network.weights(), evaluate(network, self.task, self.examples)
+        return done, network.weights(), predict(network, self.task, self.examples)
 
     def interrupt(self, checkpoint: Checkpoint, step: int, **more: Any) -> None:
         """Train until that step and no further."""
@@ -75,7 +75,7 @@ class Case:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            self.train(checkpoint, watch=stop, **more)
+            self.train(checkpoint, on_step=stop, **more)
 
 
 CASES = {f"{task}-{masked}": (task, masked) for task in ROWS for masked in (False, True)}
@@ -197,7 +197,7 @@ def test_dead_weights_are_positive_zero_from_the_first_step_after_a_break(
             assert not bits(weight.detach())[~one.mask[name]].any()
 
     args = (network, one.task, one.examples, one.mask, SPEC)
-    done = fit(*args, scope="encoder", checkpoint=At(tmp_path), watch=look)
+    done = fit(*args, scope="encoder", checkpoint=At(tmp_path), on_step=look)
     assert seen == [4, 5, 6, 7, 8]
     assert done.steps == STEPS
 

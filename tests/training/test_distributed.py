@@ -23,8 +23,8 @@ from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training import distributed as ranks
 from tombola.training.distributed import accelerator, agree, part, world_size
-from tombola.training.evaluation import evaluate
 from tombola.training.loop import fit
+from tombola.training.predictions import predict
 
 WORDS = "the a film plot actor scene with and of it was very long short story".split()
 ROWS: dict[str, list[dict[str, Any]]] = {
@@ -53,7 +53,7 @@ def train(model: str, name: str) -> tuple[Any, Tensors, Any]:
         patch.setattr(
             "tombola.tasks.data.batches.EVALUATION_TOKENS", 40
         )  # so that both have batches
-        return done, network.weights(), evaluate(network, task, examples)
+        return done, network.weights(), predict(network, task, examples)
 
 
 # several processes
@@ -76,8 +76,9 @@ from tombola.tasks.networks import load_network
 from tombola.ticket.fingerprint import weights_digest
 from tombola.training.distributed import accelerator
 from tombola.tasks.task import load_task
-from tombola.training.evaluation import evaluate
-from tombola.training.loop import fit, numerics
+from tombola.training.predictions import predict
+from tombola.training.loop import fit
+from tombola.training.numerics import numerics
 from tombola.ticket.mask import Mask
 
 here = accelerator()
@@ -103,7 +104,7 @@ def again(network, checkpoint=None, stop=0, seed=0):
     mask = half({name: p.shape for name, p in network.scope("encoder").items()}, seed)
     try:
         args = network, task, examples, mask, SPEC
-        fit(*args, scope="encoder", checkpoint=checkpoint, watch=watch)
+        fit(*args, scope="encoder", checkpoint=checkpoint, on_step=watch)
     except KeyboardInterrupt:
         return ""
     except TombolaError as error:

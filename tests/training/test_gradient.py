@@ -16,7 +16,6 @@ from tombola.models.network import Network
 from tombola.tasks.data.encode import encode
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.examples import Examples
-from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
@@ -24,6 +23,7 @@ from tombola.training import gradient as module
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
 from tombola.training.loop import _training_batches, fit
+from tombola.training.numerics import kernel
 
 TASK = load_task("sentiment")
 SPEC = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, weight_decay=0.1, seed=3)
@@ -60,7 +60,7 @@ def trained(network: Network, examples: Examples, spec: TrainSpec, **more: Any) 
             assert not weight.detach()[~mask[name]].view(torch.int32).any()
 
     network.rewind(spec.seed)
-    fit(network, TASK, examples, mask, spec, scope="encoder", **{"watch": look, **more})
+    fit(network, TASK, examples, mask, spec, scope="encoder", **{"on_step": look, **more})
     return network.weights()
 
 
@@ -71,7 +71,7 @@ def first_gradient(network: Network, examples: Examples, spec: TrainSpec) -> Ten
     network.model.train().zero_grad()
     batch = next(_training_batches(network, TASK, examples, spec, first=0, last=1))
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    with module.differentiating(network, TASK_KINDS[TASK.kind], spec, accelerator()) as arithmetic:
+    with module.differentiating(network, TASK, spec, accelerator()) as arithmetic:
         arithmetic.backward(batch, scaler, save=False)
     return {n: p.grad.clone() for n, p in network.model.named_parameters() if p.grad is not None}
 
@@ -227,7 +227,7 @@ def test_a_training_with_scaled_losses_goes_on_to_the_same_bits(
     scaled.clear()
     monkeypatch.setattr("tombola.training.checkpoint.PATIENCE", 0)
     with pytest.raises(StopError):
-        trained(network, examples, SPEC, watch=stop, checkpoint=checkpoint())
+        trained(network, examples, SPEC, on_step=stop, checkpoint=checkpoint())
     resumed = trained(network, examples, SPEC, checkpoint=checkpoint())
     assert scaled == [1024, 1024, 2048]
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
@@ -239,9 +239,9 @@ def test_a_training_with_scaled_losses_goes_on_to_the_same_bits(
 def test_the_kernel_tells_whose_arithmetic_it_is() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    assert module.kernel(SPEC) == "packed-1"
-    assert module.kernel(replace(SPEC, gradient_checkpointing=True)) == "model"
-    assert module.kernel(replace(SPEC, compile=True)) == "compiled"
+    assert kernel(SPEC) == "packed-1"
+    assert kernel(replace(SPEC, gradient_checkpointing=True)) == "model"
+    assert kernel(replace(SPEC, compile=True)) == "compiled"
 
 
 def test_new_knobs_are_left_out_of_names_at_their_defaults() -> None:

@@ -27,8 +27,9 @@ from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training import distributed as ranks
 from tombola.training import loop as train
-from tombola.training.evaluation import evaluate
-from tombola.training.loop import Fit, fit, numerics
+from tombola.training.loop import Fit, fit
+from tombola.training.numerics import numerics
+from tombola.training.predictions import predict
 
 TASK = load_task("sentiment")
 SPEC = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, weight_decay=0.1, seed=3)
@@ -88,7 +89,7 @@ def test_dead_weights_are_positive_zero_after_every_step(
             assert not weight.detach()[~mask[name]].view(torch.int32).any()
             assert weight.dtype == torch.float32
 
-    done, after = trained(network, examples, mask, spec, watch=look)
+    done, after = trained(network, examples, mask, spec, on_step=look)
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert done.steps == 3
     for name, alive in mask.items():
@@ -145,12 +146,12 @@ def test_the_same_spec_gives_the_same_bits_whatever_came_before(
 ) -> None:
     torch.manual_seed(1)
     first, one = trained(network, examples, mask, SPEC)
-    score = evaluate(network, TASK, test)
+    score = predict(network, TASK, test)
     trained(network, examples, mask, replace(SPEC, seed=9))
     torch.manual_seed(2)
     second, two = trained(network, examples, mask, SPEC)
     assert same(one, two)
-    assert np.array_equal(evaluate(network, TASK, test), score)
+    assert np.array_equal(predict(network, TASK, test), score)
     other = load_network(str(tiny), "classification")
     third, three = trained(other, examples, mask, SPEC)
     assert same(one, three)
@@ -181,7 +182,7 @@ def test_a_training_learns_what_there_is_to_learn(
     spec = TrainSpec(epochs=16, batch_size=4, learning_rate=3e-3, seed=seed)
     done, _ = trained(network, examples, Mask.full(network.scope("encoder")), spec)
     assert done.loss < 0.5
-    assert METRICS["accuracy"](evaluate(network, TASK, test)) > 75
+    assert METRICS["accuracy"](predict(network, TASK, test)) > 75
 
 
 # a part of a training
@@ -196,12 +197,12 @@ def test_a_training_stopped_early_is_the_beginning_of_the_whole_one(
     def look(done: int, steps: int) -> None:
         along[done] = weights(network)
 
-    whole, _ = trained(network, examples, mask, SPEC, watch=look)
+    whole, _ = trained(network, examples, mask, SPEC, on_step=look)
     seen = []
     part, stopped = trained(
         *(network, examples, mask, SPEC),
         course=CourseSpec(last=last),
-        watch=lambda done, steps: seen.append((done, steps)),
+        on_step=lambda done, steps: seen.append((done, steps)),
     )
     assert same(stopped, along[last])
     assert seen == [(step, last) for step in range(1, last + 1)]
@@ -393,17 +394,17 @@ def test_scoring_leaves_the_generator_and_the_weights_as_they_were(
     network.model.train()
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    first = evaluate(network, TASK, test)
+    first = predict(network, TASK, test)
     assert torch.equal(torch.get_rng_state(), state)
     torch.manual_seed(6)
-    assert np.array_equal(evaluate(network, TASK, test), first)
+    assert np.array_equal(predict(network, TASK, test), first)
     assert same(weights(network), before)
     assert all(parameter.grad is None for parameter in network.model.parameters())
 
 
 def test_rows_are_in_the_order_of_the_examples(network: Network, test: Examples) -> None:
     network.rewind(1)
-    outcome = evaluate(network, TASK, test)
+    outcome = predict(network, TASK, test)
     assert outcome.dtype == np.float64
     assert outcome[:, 1].tolist() == [row["label"] for row in test.rows]
     with torch.inference_mode():
@@ -442,12 +443,12 @@ def test_every_kind_of_task_is_trained_and_scored(kind: tuple[Any, Network, Exam
     outcomes = []
     for _ in range(2):
         network.rewind(0)
-        before = evaluate(network, task, examples)
+        before = predict(network, task, examples)
         spec = TrainSpec(epochs=2, batch_size=2, learning_rate=5e-3)
         done = fit(network, task, examples, full, spec, scope="encoder")
         assert done.steps == 4
         assert np.isfinite(done.loss)
-        outcomes.append(evaluate(network, task, examples))
+        outcomes.append(predict(network, task, examples))
         assert outcomes[-1].shape == (4, 3 if task.kind == "span" else 2)
     assert np.array_equal(outcomes[0], outcomes[1])
     assert 0 <= abs(METRICS[task.metric](outcomes[0])) <= 100
@@ -480,6 +481,6 @@ def test_restored_tokens_are_those_that_were_masked(tiny: Path) -> None:
     network.rewind(0)
     with torch.inference_mode():
         hits = network.model.eval()(**batch).logits.argmax(-1) == labels
-    outcome = evaluate(network, task, examples)
+    outcome = predict(network, task, examples)
     assert outcome[order, 0].tolist() == hits.sum(1).tolist()
     assert outcome[order, 1].tolist() == (labels >= 0).sum(1).tolist()

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tombola.base.rounding import percent
+
 __all__ = ["InputCounts", "SplitCounts"]
 
 MUCH_UNKNOWN, MUCH_CUT, MUCH_EMPTY, MUCH_SHARED = 0.05, 0.25, 0.01, 0.01
@@ -76,9 +78,8 @@ class InputCounts:
 
 
 def _percent(share: float) -> str:
-    """A share as text: nothing at all, and what is left of all, are told from a little."""
-    digits = 1 if 0.001 <= share <= 0.999 or share in (0, 1) else 3
-    return f"{100 * share:.{digits}f} %"
+    """A share in percent, with more decimals where it would look like none or all."""
+    return percent(share, digits=1 if 0.001 <= share <= 0.999 or share in (0, 1) else 3)
 
 
 @dataclass(frozen=True, kw_only=True)

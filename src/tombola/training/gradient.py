@@ -13,26 +13,17 @@ from tombola.base.errors import ModelError, SpecError
 from tombola.base.specs import TrainSpec
 from tombola.kernel.packed import KERNEL, packed
 from tombola.models.network import Network
+from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.examples import Batch
-from tombola.tasks.kinds.kind import TaskKind
-from tombola.training.distributed import add_gradients, device_type, part
+from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
+from tombola.training.distributed import add_gradients, part
 from tombola.training.faults import in_network
+from tombola.training.numerics import kernel
 
-__all__ = ["Arithmetic", "differentiating", "kernel", "moved"]
+__all__ = ["Arithmetic", "differentiating", "to_device"]
 
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions whose matrix products are in sixteen bits."""
-
-
-def kernel(spec: TrainSpec) -> str:
-    """Who does the work of the network's blocks, and so which bits come of it.
-
-    Returns: the name of `packed`'s arithmetic, which leaves some types of model to themselves;
-    or `model`, where `packed` is not used at all, or `compiled`.
-    """
-    if spec.compile:
-        return "compiled"
-    return "model" if spec.gradient_checkpointing or device_type() != "cpu" else KERNEL
 
 
 @dataclass(frozen=True)
@@ -71,7 +62,7 @@ class Arithmetic:
         weight = self._targets(mine) / max(1, self._targets(batch))
         if not len(mine["input_ids"]):
             mine = {name: tensor[:1] for name, tensor in batch.items()}
-        return self._loss(moved(mine, self.here.device), weight)
+        return self._loss(to_device(mine, self.here.device), weight)
 
     def _targets(self, batch: Batch) -> int:
         """What a loss is the mean over: masked tokens or examples."""
@@ -101,7 +92,7 @@ class Arithmetic:
 
 @contextmanager
 def differentiating(
-    network: Network, kind: TaskKind, spec: TrainSpec, here: Accelerator
+    network: Network, task: TaskDefinition, spec: TrainSpec, here: Accelerator
 ) -> Iterator[Arithmetic]:
     """Prepare the network for the gradients of a training; afterwards it is as it was.
 
@@ -122,7 +113,7 @@ def differentiating(
             )
         _compute_blocks_again(model, True)
     try:
-        yield Arithmetic(network, kind, spec, here, forward)
+        yield Arithmetic(network, TASK_KINDS[task.kind], spec, here, forward)
     finally:
         if spec.gradient_checkpointing:
             _compute_blocks_again(model, False)
@@ -136,6 +127,6 @@ def _compute_blocks_again(model: Any, wanted: bool) -> None:
     change(*[{"use_reentrant": False}] * wanted)
 
 
-def moved(batch: Batch, device: torch.device) -> Batch:
+def to_device(batch: Batch, device: torch.device) -> Batch:
     """The same batch on a device."""
     return {name: tensor.to(device) for name, tensor in batch.items()}

@@ -1,20 +1,22 @@
 """fit(): the only training loop.
 
-The dead weights of a mask stay zero: their gradients are zeroed before the clip norm is taken,
+The pruned weights of a mask stay zero: their gradients are zeroed before the clip norm is taken,
 and they are filled with zero again after each step of the optimizer. Ranks that share a training
 draw the same batches, take a part of each, and add up their gradients before the clip norm.
+
+Source: AdamW with linear decay and clipping as in Chen et al. 2020, section 3.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.amp import GradScaler
+from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_linear_schedule_with_warmup
 
 from tombola.base.errors import SpecError
@@ -32,20 +34,16 @@ from tombola.training.distributed import (
     accelerator,
     agree,
     agree_on_weights,
-    device_type,
-    world_size,
 )
 from tombola.training.divergence import Diverged
 from tombola.training.finite import FiniteCheck, all_finite
-from tombola.training.gradient import differentiating, kernel
+from tombola.training.gradient import Arithmetic, differentiating
+from tombola.training.numerics import numerics
 
-__all__ = ["Fit", "fit", "numerics"]
+__all__ = ["Fit", "fit"]
 
 WHOLE = CourseSpec()
 """A training from its first step to its last."""
-
-Watch = Callable[[int, int], None]
-"""Called with the steps done and the steps in all."""
 
 
 @dataclass(frozen=True)
@@ -76,79 +74,115 @@ def fit(
     scope: str,
     course: CourseSpec = WHOLE,
     checkpoint: Checkpoint | None = None,
-    watch: Watch = lambda done, steps: None,
+    on_step: Callable[[int, int], None] = lambda done, steps: None,
 ) -> Fit:
-    """Train the masked network as it stands, in place.
+    """Train the masked network from where it is, in place.
 
     Args:
         network: at its starting weights, see `Network.rewind`.
-        task: what the labels mean.
+        task: what the network learns.
         examples: of the training split.
-        mask: which weights of the scope live.
+        mask: which weights of the scope are kept.
         spec: recipe and seed.
         scope: the scope that the mask is for.
-        course: which steps of the training are done; batches and learning rates are those that
-            the whole training has at these steps, and the optimizer's moments start from zero.
-        checkpoint: where the training is kept meanwhile, and taken up again.
-        watch: told of every step, counted from the course's first.
+        course: which steps are done; batches and learning rates are those of the whole training
+            at these steps, and the optimizer's moments start from zero.
+        checkpoint: where the training is saved on the way, and resumed from.
+        on_step: called after each step with the steps done and the steps of the course.
 
     Returns: what it did; a training whose numbers cease to be finite ends there.
     Raises: SpecError, if the training has no such steps; OutputError, if the checkpoint can't be
         written; TombolaError, if the ranks of one training differ.
-    Source: AdamW with linear decay and clipping as in Chen et al. 2020, section 3.
     """
-    here, steps, kind = accelerator(), spec.steps(len(examples)), TASK_KINDS[task.kind]
+    here, steps = accelerator(), spec.steps(len(examples))
     first, last = _stretch(course, steps)
-    digest = mask.digest()
-    agree("mask", digest)
-    training = _start(network, spec, here, tail=(last - first) // 10)
-    torch.manual_seed(stream(spec.noise_seed, _dropout(first, here.process_index)))
-    facts = {
-        "network": [network.fingerprint, network.config_digest],
-        "task": [task.name, task.version, len(examples)],
-        "mask": [scope, digest],
-        "spec": asdict(spec),
-        "course": asdict(course),
-        "numerics": numerics(spec),
-    }
+    agree("mask", digest := mask.digest())
+    training = _start(network, spec, here, first=first, tail=(last - first) // 10)
+    facts = _facts(network, task, examples, [scope, digest], spec, course=course)
     if checkpoint is not None:
         checkpoint.resume(training, facts)
-    schedule = get_linear_schedule_with_warmup(
-        training.optimizer,
-        round(spec.warmup * steps),
-        steps * course.horizon,
-        last_epoch=first + training.steps - 1,
-    )
+    done = first + training.steps
+    stepper = _Stepper(training, _schedule(training, spec, course, steps, done), spec.clip_norm)
     parameters = network.scope(scope)
-    check, diverged = FiniteCheck(here.device, training.steps), None
-    with hold(parameters, mask) as held, differentiating(network, kind, spec, here) as arithmetic:
+    with hold(parameters, mask) as held, differentiating(network, task, spec, here) as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
-        for batch in _training_batches(
-            network, task, examples, spec, first=first + training.steps, last=last
-        ):
-            save = checkpoint is not None and checkpoint.due()
-            loss, save = arithmetic.backward(batch, training.scaler, save=save)
-            training.scaler.unscale_(training.optimizer)
-            norm = nn.utils.clip_grad_norm_(training.model.parameters(), spec.clip_norm)
-            training.count(loss, schedule.get_last_lr()[0], int(batch["attention_mask"].sum()))
-            diverged = check.add(loss, None if training.scaler.is_enabled() else norm)
-            if save:
-                diverged = diverged or check.first_fault()
-            if diverged:
-                break
-            training.scaler.step(training.optimizer)
-            training.scaler.update()
-            schedule.step()
-            training.optimizer.zero_grad()
+        every = _training_batches(network, task, examples, spec, first=done, last=last)
+        for save in stepper.steps(every, arithmetic, checkpoint):
             held.fill(parameters)
             if checkpoint is not None and save:
                 checkpoint.save(training, facts)
-            watch(training.steps, last - first)
-    diverged = diverged or check.first_fault()
-    if not diverged and not all_finite(network.model.parameters()):
-        diverged = Diverged(training.steps, "weights")
-    if not diverged:
+            on_step(training.steps, last - first)
+    if not stepper.has_diverged():
         agree_on_weights("trained weights", network.model, parameters, mask)
+    return _summary(training, stepper.diverged)
+
+
+@dataclass
+class _Stepper:
+    """Takes the optimizer's steps, until a number is not finite."""
+
+    training: Training
+    schedule: LRScheduler
+    clip_norm: float
+    diverged: Diverged | None = None
+
+    def __post_init__(self) -> None:
+        device = next(self.training.model.parameters()).device
+        self.check = FiniteCheck(device, self.training.steps)
+
+    def steps(
+        self, batches: Iterable[Batch], arithmetic: Arithmetic, checkpoint: Checkpoint | None
+    ) -> Iterator[bool]:
+        """Take a step for each batch; it ends early where a number is not finite.
+
+        Yields: after each step, whether it is time to save the training.
+        """
+        for batch in batches:
+            save = checkpoint is not None and checkpoint.due()
+            save = self._differentiate(batch, arithmetic, save=save)
+            if self.diverged:
+                return
+            self._step()
+            yield save
+
+    def _differentiate(self, batch: Batch, arithmetic: Arithmetic, *, save: bool) -> bool:
+        """Take the clipped gradient of a batch, and look whether it is finite.
+
+        Args:
+            batch: whole, on every rank.
+            arithmetic: how gradients are taken.
+            save: whether this rank wants to save the training after the step.
+
+        Returns: `save` as the first rank has it.
+        """
+        training, scaler = self.training, self.training.scaler
+        loss, save = arithmetic.backward(batch, scaler, save=save)
+        scaler.unscale_(training.optimizer)
+        norm = nn.utils.clip_grad_norm_(training.model.parameters(), self.clip_norm)
+        rate = float(self.schedule.get_last_lr()[0])
+        training.count(loss, rate, int(batch["attention_mask"].sum()))
+        self.diverged = self.check.add(loss, None if scaler.is_enabled() else norm)
+        if save:
+            self.diverged = self.diverged or self.check.first_fault()
+        return save
+
+    def _step(self) -> None:
+        """Move the weights, and the learning rate."""
+        self.training.scaler.step(self.training.optimizer)
+        self.training.scaler.update()
+        self.schedule.step()
+        self.training.optimizer.zero_grad()
+
+    def has_diverged(self) -> bool:
+        """Whether any number was not finite, the weights at the end included."""
+        self.diverged = self.diverged or self.check.first_fault()
+        if not self.diverged and not all_finite(self.training.model.parameters()):
+            self.diverged = Diverged(self.training.steps, "weights")
+        return self.diverged is not None
+
+
+def _summary(training: Training, diverged: Diverged | None) -> Fit:
+    """What a training did; its optimizer's state is freed."""
     training.optimizer.state.clear()  # the schedule keeps the optimizer from being freed at once
     return Fit(
         steps=training.steps,
@@ -159,6 +193,45 @@ def fit(
         earlier_seconds=training.earlier,
         diverged=diverged,
     )
+
+
+def _facts(
+    network: Network,
+    task: Task,
+    examples: Examples,
+    mask: Sequence[str],
+    spec: TrainSpec,
+    *,
+    course: CourseSpec,
+) -> dict[str, Any]:
+    """What a training must have in common with a checkpoint to go on from it."""
+    return {
+        "network": [network.fingerprint, network.config_digest],
+        "task": [task.name, task.version, len(examples)],
+        "mask": mask,
+        "spec": asdict(spec),
+        "course": asdict(course),
+        "numerics": numerics(spec),
+    }
+
+
+def _schedule(
+    training: Training, spec: TrainSpec, course: CourseSpec, steps: int, done: int
+) -> LRScheduler:
+    """The learning rate after some steps: a linear warm-up, then a linear decay.
+
+    Args:
+        training: whose optimizer it sets.
+        spec: the recipe.
+        course: over how many lengths of the training it decays.
+        steps: of the whole training.
+        done: those that were done before.
+    """
+    warmup, horizon = round(spec.warmup * steps), steps * course.horizon
+    schedule: LRScheduler = get_linear_schedule_with_warmup(
+        training.optimizer, warmup, horizon, last_epoch=done - 1
+    )
+    return schedule
 
 
 def _stretch(course: CourseSpec, steps: int) -> tuple[int, int]:
@@ -172,8 +245,11 @@ def _stretch(course: CourseSpec, steps: int) -> tuple[int, int]:
     return course.first, last
 
 
-def _start(network: Network, spec: TrainSpec, here: Accelerator, *, tail: int) -> Training:
+def _start(
+    network: Network, spec: TrainSpec, here: Accelerator, *, first: int, tail: int
+) -> Training:
     """A training before its first step, which keeps the losses of its last `tail` steps."""
+    torch.manual_seed(stream(spec.noise_seed, _dropout(first, here.process_index)))
     network.model.to(here.device).train()
     network.model.zero_grad()  # of a training that was interrupted
     optimizer = torch.optim.AdamW(
@@ -221,16 +297,3 @@ def _training_batches(
             if wanted:
                 yield batch
             done += 1
-
-
-def numerics(spec: TrainSpec) -> dict[str, Any]:
-    """What the bits of a result depend on besides its spec."""
-    return {
-        "device": device_type(),
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-        "processes": world_size(),
-        "precision": spec.precision,
-        "kernel": kernel(spec),
-        **{name: version(name) for name in ("torch", "transformers", "accelerate")},
-    }

@@ -21,7 +21,7 @@ def mean_loss(network: Network, task: TaskDefinition, examples: Examples) -> flo
         examples: of any split.
 
     Returns: the mean over examples, or over masked tokens where these are the targets; the tokens
-        masked are those of `evaluate`, the same for every network.
+        masked are those of `predict`, the same for every network.
     """
     device = next(network.model.parameters()).device
     network.model.eval()

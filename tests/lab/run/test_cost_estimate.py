@@ -14,7 +14,7 @@ from tombola.lab.subjects import Subjects
 from tombola.plan.job import dense
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
-from tombola.training import evaluation
+from tombola.training import predictions
 
 RECIPE = TrainSpec(epochs=1, batch_size=16, max_length=30)
 TESTED = 24
@@ -28,13 +28,13 @@ def test_only_scoring_grows_with_the_test_split(
         str(tiny), load_task("sentiment"), RECIPE, scope="encoder", folder=str(reviews)
     )
     clock, scored = 0.0, []
-    real_evaluate, real_perform = evaluation.evaluate, jobs.perform
+    real_predict, real_perform = predictions.predict, jobs.perform
 
-    def evaluate(network: Any, task: Any, examples: Any) -> Any:
+    def predict(network: Any, task: Any, examples: Any) -> Any:
         nonlocal clock
         clock += 2.0 * len(examples)
         scored.append(len(examples))
-        return real_evaluate(network, task, examples)
+        return real_predict(network, task, examples)
 
     def perform(*of_a_job: Any) -> None:
         nonlocal clock
@@ -43,8 +43,8 @@ def test_only_scoring_grows_with_the_test_split(
 
     monkeypatch.setattr(estimates, "TRIAL_EXAMPLES", 8)
     monkeypatch.setattr(time, "monotonic", lambda: clock)
-    monkeypatch.setattr(evaluation, "evaluate", evaluate)
-    monkeypatch.setattr(jobs, "evaluate", evaluate)
+    monkeypatch.setattr(predictions, "predict", predict)
+    monkeypatch.setattr(jobs, "predict", predict)
     monkeypatch.setattr(jobs, "perform", perform)
     plan = Plan.of([dense(subject, 0)])
     found = estimates.estimate_cost(plan, Store(tmp_path / "store"), workers=1, threads=1)

@@ -19,8 +19,8 @@ from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.training.divergence import Diverged
-from tombola.training.evaluation import evaluate
 from tombola.training.loop import fit
+from tombola.training.predictions import predict
 
 SMALL = {"epochs": 1, "batch_size": 8, "threads": 1, "step": "0.25", "sparsity": "0.5"}
 ROWS: dict[str, list[dict[str, Any]]] = {
@@ -62,7 +62,7 @@ def test_logits_of_any_kind_that_are_not_finite_are_never_scored(
     workspace: tuple[Any, ...],
 ) -> None:
     network, task, examples, _ = workspace
-    finite = evaluate(network, task, examples)
+    finite = predict(network, task, examples)
     assert np.isfinite(finite).all()
     assert np.isfinite(score_of(finite, task.metric))
     for bad in (torch.nan, torch.inf):
@@ -71,7 +71,7 @@ def test_logits_of_any_kind_that_are_not_finite_are_never_scored(
             for name, parameter in network.model.named_parameters():
                 if name.endswith("layer.0.output.dense.bias"):
                     parameter[7] = bad
-        assert np.isnan(score_of(evaluate(network, task, examples), task.metric))
+        assert np.isnan(score_of(predict(network, task, examples), task.metric))
 
 
 def test_weights_that_the_last_step_made_infinite_are_noticed(workspace: tuple[Any, ...]) -> None:

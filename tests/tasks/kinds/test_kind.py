@@ -29,9 +29,9 @@ from tombola.tasks.networks import load_network
 from tombola.tasks.task import Task, check_recipe, load_task
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
-from tombola.training.evaluation import evaluate
 from tombola.training.loop import fit
 from tombola.training.loss import mean_loss
+from tombola.training.predictions import predict
 
 TOPICS = ("film", "plot")
 
@@ -125,7 +125,7 @@ def test_a_fifth_kind_is_read_trained_and_scored(task: Task, tiny: Path) -> None
     )
     assert done.steps == 72
     assert mean_loss(network, task, test) < before / 2
-    predictions = evaluate(network, task, test)
+    predictions = predict(network, task, test)
     assert predictions.shape == (len(test), 2)
     assert trivial_score(network, task, test) == 25.0
     assert METRICS["accuracy"](predictions) > 90

@@ -165,7 +165,7 @@ def _measured(job: Job, threads: int) -> Throughput:
     """The pace of a training of a few steps, scored on a few examples."""
     from tombola.lab.run.perform import perform
     from tombola.lab.run.workspace import WorkspaceCache
-    from tombola.training.evaluation import evaluate
+    from tombola.training.predictions import predict
 
     spec = train_job(job.spec).recipe
     few = replace(spec, test_limit=TRIAL_EXAMPLES)
@@ -179,7 +179,7 @@ def _measured(job: Job, threads: int) -> Throughput:
         began = time.monotonic()
         perform(trial, store, workspaces, lambda done, steps: None)
         taken = time.monotonic() - began
-        evaluate(workspace.network, workspace.task, workspace.test(few))
+        predict(workspace.network, workspace.task, workspace.test(few))
         scoring = time.monotonic() - began - taken
         result = store.read(trial.key)
     assert result is not None

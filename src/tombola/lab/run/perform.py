@@ -32,9 +32,10 @@ from tombola.ticket.prune import random_like
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
 from tombola.training.divergence import Diverged
-from tombola.training.evaluation import evaluate
-from tombola.training.loop import fit, numerics
+from tombola.training.loop import fit
 from tombola.training.loss import mean_loss
+from tombola.training.numerics import numerics
+from tombola.training.predictions import predict
 
 __all__ = ["Step", "perform"]
 
@@ -119,9 +120,9 @@ def _train(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
         scope=scope,
         course=made_of.course,
         checkpoint=Checkpoint(store.partial(payload.key), identity=payload.key),
-        watch=step,
+        on_step=step,
     )
-    outcome = None if done.diverged else evaluate(network, workspace.task, workspace.test(spec))
+    outcome = None if done.diverged else predict(network, workspace.task, workspace.test(spec))
     if outcome is not None and np.isnan(outcome).any():
         done, outcome = replace(done, diverged=Diverged(done.steps, "logits")), None
     if outcome is None:
@@ -160,7 +161,7 @@ def _scores(workspace: Workspace, spec: TrainSpec, outcome: Predictions) -> dict
     task = workspace.task
     more = {name: score_of(outcome, name) for name in task.more}
     for name, examples in workspace.beside(spec).items():
-        beside = evaluate(workspace.network, task, examples)
+        beside = predict(workspace.network, task, examples)
         more[f"{name} {task.metric}"] = score_of(beside, task.metric)
     return {
         "score": score_of(outcome, task.metric),
@@ -181,7 +182,7 @@ def _score(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
     network.model.to(accelerator().device)
     network.load(_weights(store, trained.key))
     examples = workspace.split(made_of.split, spec)
-    outcome = evaluate(network, task, examples)
+    outcome = predict(network, task, examples)
     facts = {
         "task": task.name,
         "metric": task.metric,
@@ -228,7 +229,7 @@ def _interpolate(
     scores, losses = [], []
     for number, position in enumerate(positions, start=1):
         network.load(between(left, right, position))
-        scores.append(score_of(evaluate(network, workspace.task, examples), workspace.task.metric))
+        scores.append(score_of(predict(network, workspace.task, examples), workspace.task.metric))
         losses.append(mean_loss(network, workspace.task, examples))
         step(number, points)
     facts = {

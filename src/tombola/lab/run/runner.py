@@ -73,7 +73,7 @@ def _refuse_mixed(plan: Plan, store: Store, threads: int, processes: int) -> Non
     import torch
 
     from tombola.lab.store.artifacts import results
-    from tombola.training.loop import numerics
+    from tombola.training.numerics import numerics
 
     torch.set_num_threads(threads)
     trainings = [job for job in plan.jobs if job.kind == "train" and store.intact(job.key)]

@@ -1,4 +1,4 @@
-"""evaluate(): what a network makes of each example, without dropout and in float32."""
+"""predict(): what a network predicts for each example, without dropout and in float32."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,21 +20,20 @@ from tombola.tasks.metrics import Predictions
 from tombola.training.distributed import accelerator, add_predictions
 from tombola.training.faults import in_network
 from tombola.training.finite import all_finite
-from tombola.training.gradient import moved
+from tombola.training.gradient import to_device
 
-__all__ = ["evaluate"]
+__all__ = ["predict"]
 
 LEAST_ROWS = 512
 """Tokens that logits are made for, at least: of fewer rows a matrix product has other bits."""
 
 
-def evaluate(network: Network, task: TaskDefinition, examples: Examples) -> Predictions:
-    """What the network makes of each example, in their order.
+def predict(network: Network, task: TaskDefinition, examples: Examples) -> Predictions:
+    """The network's predictions for the examples, in their order.
 
-    The network predicts without dropout, in float32; the global generator is left as it was. The
-    tokens masked for masked language modelling are the same for every network, and logits are
-    made for them only. Ranks take turns with the batches, and each has the whole outcome in the
-    end.
+    Without dropout, in float32; the global generator is left as it was. The tokens masked for
+    masked language modelling are the same for every network, and logits are computed for them
+    only. Ranks take turns with the batches, and each has all predictions in the end.
 
     Returns: (examples, 2): prediction and label; for spans a row for each question, F1 and exact
     match in [0, 1]; for masked language modelling tokens restored and tokens masked. Rows of a
@@ -48,7 +47,7 @@ def evaluate(network: Network, task: TaskDefinition, examples: Examples) -> Pred
     with torch.inference_mode(), torch.random.fork_rng():
         every = evaluation_batches(network, task, examples)
         for numbers, batch, labels in islice(every, here.process_index, None, here.num_processes):
-            output = _output(network, kind, moved(batch, device), labels)
+            output = _output(network, kind, to_device(batch, device), labels)
             if all_finite(kind.logits(output, batch)):
                 predictions[numbers] = kind.predictions(output, labels, examples, numbers, task)
             else:

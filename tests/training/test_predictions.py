@@ -18,8 +18,8 @@ from tombola.tasks.data.encode import encode
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
-from tombola.training.evaluation import evaluate
 from tombola.training.loop import fit
+from tombola.training.predictions import predict
 
 MLM = load_task("mlm")
 TEXTS = [{"text": "a very good film and a bad plot of an actor " * n} for n in range(1, 5)]
@@ -40,12 +40,12 @@ def test_masked_tokens_are_scored_alone_as_they_are_among_all(
             hits = network.model(**inputs).logits.argmax(-1) == labels["labels"]
         masked = labels["labels"] >= 0
         expected[numbers] = torch.stack([(hits & masked).sum(1), masked.sum(1)], dim=1)
-    assert np.array_equal(evaluate(network, MLM, examples), expected)
-    monkeypatch.setattr("tombola.training.evaluation.LEAST_ROWS", 1)
+    assert np.array_equal(predict(network, MLM, examples), expected)
+    monkeypatch.setattr("tombola.training.predictions.LEAST_ROWS", 1)
     rows: list[int] = []
     layer: Any = network.model.get_output_embeddings()
     layer.register_forward_hook(lambda _, __, made: rows.append(made[..., 0].numel()))
-    few = evaluate(network, MLM, examples)
+    few = predict(network, MLM, examples)
     assert np.array_equal(few[:, 1], expected[:, 1])
     assert sum(rows) in (0, int(expected[:, 1].sum()))
     if name in ("bert", "roberta", "electra"):
@@ -72,7 +72,7 @@ def test_an_error_in_a_network_s_own_code_is_one_line_that_names_it(
     full = Mask.full(network.scope("encoder"))
     monkeypatch.setattr(network.model, "forward", failing(error))
     for work in (
-        lambda: evaluate(network, task, examples),
+        lambda: predict(network, task, examples),
         lambda: fit(network, task, examples, full, TrainSpec(), scope="encoder"),
     ):
         with pytest.raises(ModelError, match=r"tiny.*line 2 of modeling_x\.py") as caught:
@@ -92,7 +92,7 @@ def test_an_error_in_our_own_code_keeps_its_traceback(
         "tombola.kernel.packed._padding", lambda tokens, heads: torch.zeros(3, 1, 5)
     )
     with pytest.raises(RuntimeError, match="expand"):
-        evaluate(network, task, examples)
+        predict(network, task, examples)
 
 
 def test_windows_of_contexts_take_little_more_than_their_tokens(tiny: Path) -> None:

@@ -1,0 +1,36 @@
+"""What the bits of a result depend on besides its spec."""
+
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from tombola.base.specs import TrainSpec
+from tombola.kernel.packed import KERNEL
+from tombola.training.distributed import device_type, world_size
+
+__all__ = ["kernel", "numerics"]
+
+
+def numerics(spec: TrainSpec) -> dict[str, Any]:
+    """Device, threads, precision, kernel and versions, as they are kept with a result."""
+    return {
+        "device": device_type(),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "processes": world_size(),
+        "precision": spec.precision,
+        "kernel": kernel(spec),
+        **{name: version(name) for name in ("torch", "transformers", "accelerate")},
+    }
+
+
+def kernel(spec: TrainSpec) -> str:
+    """What computes the network's blocks, which decides the bits.
+
+    Returns: the name of `packed`'s arithmetic, which leaves models that are not packable to
+    themselves; or `model`, where `packed` is not used at all, or `compiled`.
+    """
+    if spec.compile:
+        return "compiled"
+    return "model" if spec.gradient_checkpointing or device_type() != "cpu" else KERNEL
