@@ -176,3 +176,20 @@ def test_help_and_mistakes_load_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     assert "usage: tombola VERB" in done.stdout
     assert "--learning-rate X" in done.stdout
+
+
+TABLE = """
+import sys
+import tombola.cli.main
+for verb in ("matching", "transfer", "claims"):
+    assert tombola.cli.main.main([verb, sys.argv[1]]) == 0
+heavy = {"torch", "transformers", "accelerate", "pandas", "pyarrow", "statsmodels"}
+assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
+"""
+
+
+def test_verdicts_from_a_table_load_no_torch() -> None:
+    table = ROOT.parents[1] / "docs" / "pilot.csv"
+    command = [sys.executable, "-c", TABLE, str(table)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

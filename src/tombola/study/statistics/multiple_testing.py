@@ -33,6 +33,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     Source: Holm 1979.
     """
+    # statsmodels, which tests compare this with, takes longer to import than a whole table to judge
     adjusted, largest = [0.0] * len(p_values), 0.0
     order = sorted(range(len(p_values)), key=p_values.__getitem__)
     for rank, place in enumerate(order):
