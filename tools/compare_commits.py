@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import resource
 import shlex
 import shutil
@@ -25,7 +26,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from differences import EXACT, PRESENT, UNSEEN, VOLATILE, WORDING, Side, differences
+from differences import EXACT, PRESENT, RENAMED, UNSEEN, VOLATILE, WORDING, Side, differences
 from experiments import EXPERIMENTS, UNITS, Experiment, write_inputs
 
 HERE = Path(__file__).parent
@@ -86,27 +87,27 @@ def run_of(commit: str, folder: Path, temporary: Path) -> Run:
         if kept.about["made_of"] == wanted:
             print(f"{commit[:12]}: kept results of {place}")
             return kept
-        shutil.rmtree(place)
-    folder.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{commit[:12]}-", dir=folder))
+    shutil.rmtree(place, ignore_errors=True)
+    work = Path(tempfile.mkdtemp(dir=temporary))
     checkout = temporary / "checkouts" / commit
     check_out(commit, checkout)
     write_inputs(work / "inputs", checkout)
     seconds = {e.name: run(e, work, checkout) for e in EXPERIMENTS}
     absolute = {str(work): "WORK", str(checkout): "CHECKOUT"}
     about = {"made_of": wanted, "absolute": absolute, "seconds": seconds}
-    (work / "about.json").write_text(json.dumps(about, indent=1))
-    return Run(work.rename(place), about)
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.move(work, place)
+    (place / "about.json").write_text(json.dumps(about, indent=1))  # last: the results are whole
+    return Run(place, about)
 
 
 def made_of(commit: str) -> dict[str, str]:
-    """Everything that results depend on: commit, experiments, interpreter, libraries."""
+    """Everything that results depend on: commit, experiments, Python, machine."""
     digest = hashlib.sha256()
-    inputs = [*(HERE / "inputs").iterdir(), *(HERE.parent / "docs").glob("pilot*.csv")]
-    for path in sorted((HERE / "experiments.py", *inputs)):
+    for path in (HERE / "experiments.py", *sorted((HERE / "inputs").iterdir())):
         digest.update(path.name.encode() + path.read_bytes())
     libraries = {name: version(name) for name in LIBRARIES}
-    python = {"python": sys.version, "executable": sys.executable}
+    python = {"python": sys.version, "executable": sys.executable, "machine": platform.node()}
     return {"commit": commit, "experiments": digest.hexdigest(), **python, **libraries}
 
 
@@ -177,7 +178,10 @@ def status_of(command: str, log: Path, work: Path, checkout: Path) -> int:
 def reported(before: Run, after: Run) -> int:
     """Print the differences; 1 if there are any, or if a command failed."""
     failed = sum([compared(before, after, unit) for unit in UNITS])
-    print("\nNot compared:")
+    print("\nRenamed on purpose, in fields and columns:")
+    for old, new in RENAMED.items():
+        print(f"  {old} to {new}")
+    print("Not compared:")
     for files, name, reason in VOLATILE:
         print(f"  {name} in {files}: {reason}")
     print(f"  words, but not numbers, in the JSON fields {', '.join(sorted(WORDING))}")

@@ -15,7 +15,7 @@ VOLATILE = (
     ("*", "earlier_seconds", "time taken"),
     ("*", "peak_memory", "memory used"),
     ("*store/results/*/result.json", "digest", "covers the time taken"),
-    ("*store/index.jsonl", "stored_ns", "time of writing"),
+    ("*", "stored_ns", "time of writing"),
     ("*ticket.json", "created_by", "version of tombola"),
     ("*ticket.json", "tombola", "version of tombola"),
 )
@@ -29,6 +29,9 @@ PRESENT = (".html", ".md", ".png", ".svg", ".tex")
 
 UNSEEN = ("*store/leases", "*store/tmp", "*store/partial")
 """Folders of a store that say who is at work."""
+
+RENAMED = {"habits": "variant"}
+"""Fields and columns -> their new names; a file may have either."""
 
 EXACT = ("*store/results/*.json", "*store/store.json", "*ticket.json", "*experiment.json")
 """JSON files of which the text is compared as well: order of fields, spaces, line ends."""
@@ -150,7 +153,14 @@ def ignored(file: str) -> set[str]:
 
 def content(side: Side, file: str) -> Any:
     """What a file says, as values of JSON."""
-    return READERS[Path(file).suffix](side, file)
+    return renamed(READERS[Path(file).suffix](side, file))
+
+
+def renamed(value: Any) -> Any:
+    """The value with the new names of fields."""
+    if isinstance(value, dict):
+        return {RENAMED.get(key, key): renamed(entry) for key, entry in value.items()}
+    return [renamed(entry) for entry in value] if isinstance(value, list) else value
 
 
 def read_json(side: Side, file: str) -> Any:
@@ -171,7 +181,8 @@ def read_csv(side: Side, file: str) -> Any:
     """The columns and rows of a CSV file, as text."""
     reader = csv.DictReader(side.text(file).splitlines(keepends=True))
     rows = list(reader)
-    return {"columns": reader.fieldnames, "rows": rows}
+    columns = [RENAMED.get(name, name) for name in reader.fieldnames or ()]
+    return {"columns": columns, "rows": rows}
 
 
 def read_parquet(side: Side, file: str) -> Any:
@@ -179,7 +190,10 @@ def read_parquet(side: Side, file: str) -> Any:
     import pyarrow.parquet as pq
 
     table = pq.read_table(side.folder / file)
-    return {"schema": table.schema.to_string(), "rows": table.to_pylist()}
+    columns = [
+        f"{RENAMED.get(name, name)}: {table.schema.field(name).type}" for name in table.schema.names
+    ]
+    return {"columns": columns, "rows": table.to_pylist()}
 
 
 READERS = {

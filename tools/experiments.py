@@ -33,8 +33,7 @@ SHORT = f"{TINY} --sparsity 0.5 --step 0.5 --controls one-shot"
 
 SEARCHES = (
     search("controls", f"--seeds 0,1 --sparsity 0.7 --step 0.35 --controls {CONTROLS} {TINY}"),
-    search("geometric", f"{SHORT} --schedule geometric --step 0.3 --rewind-step 1"),
-    search("keep-head", f"{SHORT} --keep-head --rewind-fraction 0.5"),
+    search("geometric", f"{SHORT} --schedule geometric --step 0.3 --rewind-step 1 --keep-head"),
     search("long-horizon", f"{SHORT} --long-horizon --prune-first --step 0.25"),
     search("no-rewind", f"{TINY} --controls shuffle --no-rewind --rounds 0.3,0.5"),
     search("regression", f"--config inputs/find.yaml --train-limit 32 --test-limit 24 {LAB}"),
@@ -45,7 +44,7 @@ SEARCHES = (
     search(
         "own-csv",
         f"{SHORT} --task csv:inputs/rows.csv --text-columns title,text --label-column label"
-        " --metric binary-f1 --labels bad,good --drop-bad-rows",
+        " --labels bad,good --drop-bad-rows",
     ),
     search("own-yaml", f"{SHORT} --task inputs/films.yaml --precision bf16"),
     search("own-model", f"{SHORT} --task mlm --model inputs/moved --head checkpoint --workers 2"),
@@ -58,9 +57,9 @@ TICKETS = (
             f"evaluate {ticket} {flags} {LAB} --json evaluate/{number}.json"
             for number, (ticket, flags) in enumerate(
                 (
-                    ("controls/out/ticket-seed-0", "--init reinit --seeds 100,101"),
+                    ("controls/out/ticket-seed-0", "--init reinit --processes 2"),
                     ("controls/out/ticket-seed-1", f"--task valence --init shuffle {TINY}"),
-                    ("own-csv/out/ticket-seed-0", "--init shuffle-layers --processes 2"),
+                    ("own-csv/out/ticket-seed-0", "--init shuffle-layers --seeds 100,101"),
                 )
             )
         ),
@@ -79,7 +78,6 @@ TICKETS = (
         (
             "overlap controls/out/ticket-seed-0 controls/out/ticket-seed-1 import/masks"
             " --heads 12 --json anatomy/overlap.json",
-            "distance inputs/moved inputs/pruned --json anatomy/distance.json",
             "distance inputs/moved inputs/pruned --ticket import/masks --json anatomy/alive.json",
             "report controls/out --output anatomy/report.html",
         ),
@@ -108,8 +106,7 @@ STUDIES = (
             f"table {PLAN} --output plan/rows.csv --json plan/rows.json",
             f"table {PLAN} --output plan/rows.parquet",
             f"table {PLAN} --together --output plan/together.csv",
-            f"overlap {PLAN} --json plan/overlap.json",
-            f"overlap {PLAN} --sparsity 0.35 --json plan/overlap-35.json",
+            f"overlap {PLAN} --sparsity 0.35 --json plan/overlap.json",
             f"connectivity {PLAN} --output plan/lines --json plan/connectivity.json",
             f"report {PLAN} --output plan/report.html",
         ),
@@ -132,15 +129,15 @@ STUDIES = (
 )
 
 EXPERIMENTS = (*SEARCHES, *TICKETS, *STUDIES)
-UNITS = ("inputs", *(experiment.name for experiment in EXPERIMENTS), "store", "plan-store")
-"""The folders that are compared."""
+UNITS = ("inputs", *(experiment.name for experiment in EXPERIMENTS), "runs", "store", "plan-store")
+"""The folders that are compared; `runs` is where tombola writes unless a command says where."""
 
 
 def write_inputs(folder: Path, checkout: Path) -> None:
-    """Write everything that the experiments read; the networks are made from the embedded one."""
+    """Write what the experiments read; the networks and recorded tables are the checkout's own."""
     shutil.copytree(HERE / "inputs", folder)
     for name in ("pilot", "pilot-rates"):
-        shutil.copy(HERE.parent / "docs" / f"{name}.csv", folder)
+        shutil.copy(checkout / "docs" / f"{name}.csv", folder)
     (folder / "rows.csv").write_text("\n".join(("title,text,label", *films(90), "none,,")))
     (folder / "films").mkdir()
     for split, rows in (("train", 60), ("dev", 20), ("test", 24)):
