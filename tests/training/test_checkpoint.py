@@ -291,7 +291,9 @@ def test_a_damaged_copy_is_removed_and_the_training_starts_anew(
     assert not [*tmp_path.iterdir()]
 
 
-@pytest.mark.parametrize("what", ["save_file", "sync", "_sha256"])
+@pytest.mark.parametrize(
+    "what", ["training.checkpoint.save_file", "base.folders.sync", "training.checkpoint._sha256"]
+)
 def test_who_is_killed_while_saving_leaves_the_older_copy(
     one: Case,
     undisturbed: Callable[..., Done],
@@ -307,7 +309,7 @@ def test_who_is_killed_while_saving_leaves_the_older_copy(
     class Dying(At):
         def save(self, training: Training, facts: Any) -> None:
             with monkeypatch.context() as patch:
-                patch.setattr(module, what, killed)
+                patch.setattr(f"tombola.{what}", killed)
                 patch.setattr("shutil.rmtree", lambda *_, **__: None)
                 super().save(training, facts)
 

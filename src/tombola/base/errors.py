@@ -1,6 +1,6 @@
 """What can go wrong, in one tree.
 
-TombolaError                 everything a user can mend; the command line prints it in one line
+TombolaError                 everything a user can fix; the command line prints it in one line
 ├── SpecError                a knob has a value that makes no sense, or knobs contradict each other
 ├── ModelError               a network can't be loaded, or has nothing to prune
 ├── DataError                a task's data are missing or malformed
@@ -28,7 +28,7 @@ _WIDTH = 80
 
 
 class TombolaError(Exception):
-    """Base of all errors that a user can mend."""
+    """Base of all errors that a user can fix."""
 
 
 class SpecError(TombolaError):
@@ -52,26 +52,26 @@ class OutputError(TombolaError):
 
 
 class JobFailedError(Exception):
-    """A job failed for a reason that no user can mend; the cause is its `__cause__`."""
+    """A job failed for a reason that no user can fix; the cause is its `__cause__`."""
 
 
 def brief(came: object) -> str:
-    """What came as Python writes it, as far as it fits."""
+    """A value as Python writes it, shortened to fit a message."""
     try:
-        told = repr(came)
+        text = repr(came)
     except (ValueError, RecursionError):  # a number of thousands of digits
-        told = f"a {type(came).__name__} that is too long to show"
-    return told if len(told) <= _WIDTH else f"{told[:_WIDTH]}…"
+        text = f"a {type(came).__name__} that is too long to show"
+    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…"
 
 
 def cut(came: object) -> str:
-    """What came, quoted for a message, as far as it fits."""
-    told = str(came)
-    return repr(told if len(told) <= _WIDTH else f"{told[:_WIDTH]}…")
+    """A value as quoted text, shortened to fit a message."""
+    text = str(came)
+    return repr(text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…")
 
 
 def error_of(name: str, message: str) -> Exception:
-    """The error that another process has reported; a RuntimeError, if it is none of ours."""
+    """The error that another process has reported; a RuntimeError, if it isn't a TombolaError."""
     kind = globals().get(name)
     if isinstance(kind, type) and issubclass(kind, TombolaError):
         return kind(message)

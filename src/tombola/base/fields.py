@@ -1,4 +1,4 @@
-"""What a field of a spec may hold, what it is called in a message, and its help text."""
+"""Fields of specs: the types they accept, what messages call these, and the help texts."""
 
 import ast
 import dataclasses
@@ -21,22 +21,22 @@ CALLED: Mapping[Any, str] = {
     bool: "true or false",
     str: "text",
 }
-"""Type of a field -> what may stand there."""
+"""Type of a field -> what a message calls its values."""
 
 SEVERAL = {int: "whole numbers", str: "texts", Decimal: "fractions"}
-"""Type -> what a list of it holds."""
+"""Type -> what a message calls the values of a list."""
 
 ACCEPTED: Mapping[Any, tuple[type, ...]] = {
     float: (int, float),
     Decimal: (int, float, str, Decimal),
 }
-"""Type of a field -> types that stand for it, where others than itself do."""
+"""Type of a field -> the types it accepts, where that is more than its own."""
 
 PLAIN = re.compile(r"[ \t\r\n]*[!-^`-~]+[ \t\r\n]*")
-"""ASCII without underscores, which Python's own readers pass over."""
+"""ASCII without underscores, which Python's own readers ignore."""
 
 SOME_DIGIT = re.compile(r"[^eE]*[1-9]")
-"""A number before whose exponent is more than zeros."""
+"""A number with a digit other than zero before its exponent."""
 
 N = TypeVar("N", int, float, Decimal)
 
@@ -45,22 +45,22 @@ MOST = 2**63 - 1
 
 
 def number(text: str, kind: Callable[[str], N]) -> N:
-    """A number as it is written: in ASCII, without underscores; blanks around it don't count.
+    """A number written in ASCII, without underscores; surrounding blanks are ignored.
 
     Args:
-        text: what stands there.
+        text: as it was written.
         kind: int, float or Decimal.
 
-    Raises: ValueError or ArithmeticError, if it is none, or is not zero and would become zero.
+    Raises: ValueError or ArithmeticError, if it isn't one, or would underflow to zero.
     """
     if not PLAIN.fullmatch(text):
-        raise ValueError("no number in plain ASCII")
+        raise ValueError("not a number in plain ASCII")
     value = kind(text)
     if value:
         return value
     if SOME_DIGIT.match(text):
         raise ValueError("too small for a number")
-    return kind("0")  # which -0 means, too
+    return kind("0")  # also for -0
 
 
 def refuse_above(value: float, most: int, name: str) -> None:
@@ -73,14 +73,14 @@ def refuse_above(value: float, most: int, name: str) -> None:
 
 
 def check_types(spec: Any) -> None:
-    """Refuse fields of a dataclass that are not what they are declared as.
+    """Refuse fields of a dataclass whose values are not of the declared types.
 
     Lists become tuples, and paths text.
 
     Args:
         spec: with fields declared int, float, bool, str or Decimal, or as a tuple of one of these,
-            or as one of them or None; others are not looked at. A whole number is a float, and any
-            number or text may be read as a Decimal; true and false are no numbers.
+            or as one of them or None; others are not checked. A whole number is a float, and any
+            number or text may become a Decimal; true and false are not numbers.
 
     Raises: SpecError, naming the field.
     """
@@ -102,7 +102,7 @@ def check_types(spec: Any) -> None:
 
 
 def field_help(spec: type) -> dict[str, str]:
-    """Field -> the string under it in the source of a dataclass, its own before inherited ones."""
+    """Field of a dataclass -> the docstring under it, its own before an inherited one."""
     about: dict[str, str] = {}
     for kind in filter(dataclasses.is_dataclass, spec.__mro__):
         body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
@@ -118,7 +118,7 @@ def field_help(spec: type) -> dict[str, str]:
 
 
 def _needed(kind: Any) -> Any:
-    """The type of a field that may be None besides."""
+    """The type of a field, without the None that it may also be."""
     if not isinstance(kind, UnionType):
         return kind
     (one,) = (each for each in get_args(kind) if each is not NoneType)
@@ -137,7 +137,7 @@ def _listed(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
 
 
 def _parted(value: Any) -> list[Any]:
-    """The list that somebody meant who wrote a value, or several with commas between them."""
+    """The list that was probably meant by one value, or by several with commas between them."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else [value]
 
 

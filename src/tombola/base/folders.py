@@ -6,8 +6,9 @@ import re
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from tombola.base.errors import OutputError
@@ -19,6 +20,7 @@ __all__ = [
     "clear",
     "clear_folder",
     "directory_size",
+    "new_folder",
     "opened",
     "write_folder",
 ]
@@ -32,6 +34,10 @@ RESULT_FOLDERS = re.compile(r"\.?step-[0-9]+(\.[0-9a-f]+)?|[0-9a-f]{64}")
 """Names of the folders inside those: copies of a training, results that were taken out."""
 
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+Rename = Callable[[Path, Path], object]
+"""Gives a folder another name."""
 
 
 def directory_size(path: str | Path) -> int:
@@ -55,21 +61,37 @@ def write_folder(path: str | Path, files: Mapping[str, bytes], *, replaces: Iter
 
     Raises: OutputError, if something else is there or the disk refuses.
     """
-    target, ours = Path(os.path.realpath(path)), set(replaces)
-    _refuse_others(target, ours, set(files))
+    target, ours, names = Path(os.path.realpath(path)), set(replaces), set(files)
+    _refuse_others(target, ours, names)
+    try:
+        with new_folder(target, partial(_swap, ours=ours, needed=names)) as temporary:
+            for name, content in files.items():
+                write_synced(temporary / name, content)
+    except OSError as error:
+        raise not_written(path, error) from None
+    return target
+
+
+@contextmanager
+def new_folder(target: Path, rename: Rename = Path.rename) -> Iterator[Path]:
+    """A folder to fill, under a temporary name next to its final one; synced and renamed last.
+
+    Args:
+        target: the final name.
+        rename: how the folder gets it.
+
+    Raises: OSError, if the disk refuses.
+    """
     temporary = target.parent / f".{target.name}.{secrets.token_hex(6)}"
     try:
         temporary.mkdir(parents=True)
-        for name, content in files.items():
-            write_synced(temporary / name, content)
-        sync(temporary)
-        _swap(temporary, target, ours, set(files))
+        yield temporary
+        for place in (*temporary.iterdir(), temporary):
+            sync(place)
+        rename(temporary, target)
         sync(target.parent)
-    except OSError as error:
-        raise not_written(path, error) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return target
 
 
 def check_folder(
@@ -112,7 +134,7 @@ def _not_ours(folder: Path, ours: set[str], needed: set[str]) -> str:
     return "a folder without a ticket" if plain and not needed <= plain.keys() else ""
 
 
-def _swap(temporary: Path, target: Path, ours: set[str], needed: set[str]) -> None:
+def _swap(temporary: Path, target: Path, *, ours: set[str], needed: set[str]) -> None:
     """Put a new folder under the final name; what was there comes back if that fails."""
     if not os.path.lexists(target):
         temporary.rename(target)

@@ -9,7 +9,7 @@ __all__ = ["finite", "json_text", "parse_json"]
 
 
 def finite(value: Any) -> Any:
-    """The same content with None in the place of every number that is not finite."""
+    """The same content with None in place of every number that is not finite."""
     if isinstance(value, dict):
         return {name: finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -18,10 +18,10 @@ def finite(value: Any) -> Any:
 
 
 def json_text(content: Any) -> str:
-    """A document that every reader of JSON takes, with a line break at its end.
+    """A document that every JSON parser accepts, ending with a line break.
 
     A number that is not finite becomes null; `not_finite` of the outermost object lists where, and
-    what stood there: `{"rounds.0.mean": "nan"}`.
+    what the number was: `{"rounds.0.mean": "nan"}`.
     """
     lost = dict(_not_finite(content, ""))
     plain = finite(content)

@@ -1,4 +1,4 @@
-"""Name -> plug-in, with a nearest name for a mistyped one."""
+"""Plug-ins by name, with the nearest name for a mistyped one."""
 
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches

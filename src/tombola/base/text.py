@@ -1,4 +1,4 @@
-"""Text from files and names, made safe to print: what a terminal would obey is shown instead."""
+"""Text from files and names, made safe for terminals and HTML: control sequences are shown."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -8,23 +8,23 @@ __all__ = ["html_table", "html_text", "lines", "printable"]
 
 
 def printable(text: object) -> str:
-    r"""What a thing says in one line that a terminal only shows.
+    r"""An object's text in one line, of characters that a terminal shows and never obeys.
 
     Control characters, line breaks, escape sequences, marks that turn the direction of writing,
-    lone surrogates and whatever else is not to be seen become escapes such as \x1b and \u202e.
+    lone surrogates and anything else invisible become escapes such as \x1b and \u202e.
     """
-    told = str(text)
-    if told.isascii() and told.isprintable():
-        return told
-    return "".join(each if _is_shown(each) else _escaped(each) for each in told)
+    shown = str(text)
+    if shown.isascii() and shown.isprintable():
+        return shown
+    return "".join(each if _is_visible(each) else _escaped(each) for each in shown)
 
 
 def lines(text: str) -> str:
-    """The same of a text of several lines."""
+    """Each line of a text made `printable`."""
     return "\n".join(map(printable, text.split("\n")))
 
 
-def _is_shown(character: str) -> bool:
+def _is_visible(character: str) -> bool:
     return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
@@ -40,7 +40,7 @@ def html_text(text: object) -> str:
 def html_table(
     rows: Iterable[Sequence[object]], *, heading: Sequence[object] = (), caption: object = ""
 ) -> str:
-    """A table.
+    """An HTML table whose text is escaped.
 
     Args:
         rows: the cells of each row; the first one names the row.

@@ -1,4 +1,4 @@
-"""YAML that others have written: small, shallow, without tricks, and each key once."""
+"""YAML from users, read safely: small, shallow, only plain data, and each key once."""
 
 import re
 from pathlib import Path
@@ -13,13 +13,13 @@ from tombola.base.files import read_plain_text
 __all__ = ["NotYamlError", "compose", "construct", "read_yaml_text"]
 
 BYTES_LIMIT = 1 << 18
-"""Bytes of a file."""
+"""The most bytes of a file."""
 WEIGHT_LIMIT = 1 << 20
-"""Characters and nodes of a document with every alias written out."""
+"""The most characters and nodes of a document with every alias expanded."""
 DEPTH_LIMIT = 32
-"""Lists and mappings inside one another."""
+"""The most lists and mappings inside one another."""
 BITS_LIMIT = 63
-"""Bits of a whole number."""
+"""The most bits of a whole number."""
 
 PREFIX = "tag:yaml.org,2002:"
 TAGS = {
@@ -29,12 +29,12 @@ NUMBERS = {f"{PREFIX}int", f"{PREFIX}float"}
 NUMBER = re.compile(
     r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+([eE][-+]?[0-9]+)?"
 )
-"""Numbers that mean the same to everybody; YAML has others, such as 010 for eight."""
+"""Numbers that every reader understands alike; YAML has others, such as 010 for eight."""
 TEXT = f"{PREFIX}str"
 
 
 class NotYamlError(ValueError):
-    """A text is not YAML as it is read here."""
+    """A text is not valid YAML, or uses more of YAML than is accepted here."""
 
     def __init__(self, reason: str, line: int | None = None) -> None:
         super().__init__(reason)
@@ -45,7 +45,8 @@ class NotYamlError(ValueError):
 def read_yaml_text(path: str | Path) -> str:
     """The text of a YAML file.
 
-    Raises: OSError, if it is missing, no plain file or too large; UnicodeDecodeError, a ValueError.
+    Raises: OSError, if it is missing, not a plain file or too large; UnicodeDecodeError, which is a
+        ValueError.
     """
     return read_plain_text(path, BYTES_LIMIT)
 
@@ -59,13 +60,13 @@ def compose(text: str) -> Node | None:
         loader = _Loader(text)
         return loader.get_single_node()
     except yaml.YAMLError as error:
-        raise _told(error) from None
+        raise _not_yaml(error) from None
     except RecursionError:
-        raise NotYamlError("it is nested too deep") from None
+        raise NotYamlError("it is nested too deeply") from None
 
 
 def construct(node: Node | None) -> Any:
-    """What nodes say, as Python has it: text, numbers, truth values, None, lists and dicts.
+    """The content of nodes as plain data: text, numbers, truth values, None, lists and dicts.
 
     Raises: NotYamlError, with its line if that is known.
     """
@@ -74,12 +75,12 @@ def construct(node: Node | None) -> Any:
     try:
         return _Loader("").construct_document(node)
     except yaml.YAMLError as error:
-        raise _told(error) from None
+        raise _not_yaml(error) from None
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
-        raise NotYamlError("a value that is not of its kind", _line(node)) from None
+        raise NotYamlError("a value does not match its type", _line(node)) from None
 
 
-def _told(error: yaml.YAMLError) -> NotYamlError:
+def _not_yaml(error: yaml.YAMLError) -> NotYamlError:
     mark = getattr(error, "problem_mark", None)
     reason = getattr(error, "problem", None) or str(error).split("\n", maxsplit=1)[0]
     return NotYamlError(reason, None if mark is None else mark.line + 1)
@@ -112,7 +113,7 @@ class _Loader(yaml.SafeLoader):
         assert node is not None
         self._depth -= 1
         if node.tag not in TAGS:
-            raise self._refusal(f"{node.tag[:80]!r} is no tag of plain data", node.start_mark)
+            raise self._refusal(f"{node.tag[:80]!r} is not a tag of plain data", node.start_mark)
         self._add(1 + (len(node.value) if isinstance(node, ScalarNode) else 0), node.start_mark)
         if event.anchor:
             self._anchored[event.anchor] = self._weight - before
@@ -124,15 +125,15 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, ScalarNode):
                 if key.value in seen:
-                    raise self._refusal(f"{key.value[:80]!r} is there twice", key.start_mark)
+                    raise self._refusal(f"{key.value[:80]!r} appears twice", key.start_mark)
                 seen.add(key.value)
         return node
 
     def _add(self, weight: int, mark: Any) -> None:
         self._weight += weight
         if self._weight > WEIGHT_LIMIT:
-            told = f"with its aliases written out it has more than {WEIGHT_LIMIT:,} characters"
-            raise self._refusal(told, mark)
+            reason = f"with its aliases expanded it has more than {WEIGHT_LIMIT:,} characters"
+            raise self._refusal(reason, mark)
 
     def _refusal(self, reason: str, mark: Any) -> yaml.MarkedYAMLError:
         return yaml.MarkedYAMLError(problem=reason, problem_mark=mark)

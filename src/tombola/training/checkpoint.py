@@ -3,8 +3,6 @@
 import hashlib
 import json
 import os
-import secrets
-import shutil
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -19,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from tombola.base.errors import OutputError
-from tombola.base.files import open_plain, read_plain, sync
-from tombola.base.folders import clear_folder
+from tombola.base.files import open_plain, read_plain
+from tombola.base.folders import clear_folder, new_folder
 from tombola.base.json_text import parse_json
 from tombola.ticket.mask import Tensors
 from tombola.training.distributed import accelerator, agree
@@ -177,27 +175,20 @@ class Checkpoint:
         self._took = self._last - began
 
     def _write(self, tensors: Tensors, document: dict[str, Any]) -> None:
-        """Write a copy beside, sync it, rename it, and remove the older ones."""
+        """Write a copy, complete or not at all, and remove the older ones."""
         target = self.folder / f"step-{document['counters']['steps']}"
-        beside = self.folder / f".{target.name}.{secrets.token_hex(6)}"
         try:
-            beside.mkdir(parents=True)
-            save_file(tensors, beside / STATE)
-            document = {"format": FORMAT, "version": VERSION, **document}
-            document["sha256"] = _sha256(beside / STATE, document)
-            (beside / DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
-            for path in (beside / STATE, beside / DOCUMENT, beside):
-                sync(path)
-            beside.rename(target)
-            sync(self.folder)
+            with new_folder(target) as copy:
+                save_file(tensors, copy / STATE)
+                document = {"format": FORMAT, "version": VERSION, **document}
+                document["sha256"] = _sha256(copy / STATE, document)
+                (copy / DOCUMENT).write_text(json.dumps(document, indent=1), encoding="utf-8")
         except (OSError, SafetensorError) as error:
             reason = getattr(error, "strerror", None) or " ".join(str(error).split())
             raise OutputError(
                 f"expected to keep the state of a training in {self.folder}, got: {reason}. "
                 f"Free some space or choose another folder."
             ) from None
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
         self._remove_all_but(target)
 
     def _places(self) -> list[Path]:

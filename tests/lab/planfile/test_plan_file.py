@@ -433,9 +433,9 @@ LATER = f"{TICKETS}\nmoved: {{kind: transfer, of: tickets}}\nx: "
         ("a: {kind: [imp]}", "5: kind is a name, got a list."),
         (
             "a: {kind: dense}\na: {kind: dense}",
-            "6: expected YAML: 'a' is there twice.",
+            "6: expected YAML: 'a' appears twice.",
         ),
-        ("a: {kind: dense, kind: imp}", "5: expected YAML: 'kind' is there twice. Fix the file."),
+        ("a: {kind: dense, kind: imp}", "5: expected YAML: 'kind' appears twice. Fix the file."),
         ("? [a]\n: {kind: dense}", "5: expected a name, got a list. Write `name: value`."),
         ("a: {kind: control, of: a}", "5: arms are of each other: a -> a. Let one be of an imp"),
         (CIRCLE, "5: arms are of each other: b -> c -> b. Let one be of an imp arm."),
