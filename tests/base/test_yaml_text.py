@@ -133,7 +133,7 @@ def test_a_value_in_a_configuration_is_what_is_written(tmp_path: Path, cli: Cli)
         ("seed: {a: 1}", "there is no flag '--seed'"),
         ("seeds: {a: 1}", "value or a list"),
         ("seeds:", "got nothing"),
-        ("labels: ['a,b', c]", "no commas within a value"),
+        ("labels: ['a,b', c]", "can't have a comma in a value of a list"),
         ("task: 2026-01-31", "'2026-01-31'"),
         ("task: on", "'on'"),
     ):
