@@ -384,7 +384,7 @@ def test_a_copy_is_due_after_so_many_seconds_and_never_takes_a_twentieth_of_the_
 
     monkeypatch.setattr(module, "save_file", slow)
     monkeypatch.setattr(module, "_sha256", lambda *_: "")
-    monkeypatch.setattr(module, "sync", lambda _: None)
+    monkeypatch.setattr("tombola.base.folders.sync", lambda _: None)
     checkpoint.save(training, {})
     now += 199
     assert not checkpoint.due()
