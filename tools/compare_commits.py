@@ -87,7 +87,6 @@ def run_of(commit: str, folder: Path, temporary: Path) -> Run:
         if kept.about["made_of"] == wanted:
             print(f"{commit[:12]}: kept results of {place}")
             return kept
-    shutil.rmtree(place, ignore_errors=True)
     work = Path(tempfile.mkdtemp(dir=temporary))
     checkout = temporary / "checkouts" / commit
     check_out(commit, checkout)
@@ -96,6 +95,7 @@ def run_of(commit: str, folder: Path, temporary: Path) -> Run:
     absolute = {str(work): "WORK", str(checkout): "CHECKOUT"}
     about = {"made_of": wanted, "absolute": absolute, "seconds": seconds}
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(place, ignore_errors=True)
     shutil.move(work, place)
     (place / "about.json").write_text(json.dumps(about, indent=1))  # last: the results are whole
     return Run(place, about)
