@@ -106,3 +106,36 @@ def test_unknown_fields_get_the_nearest_name_where_they_are_refused() -> None:
         reader.read(Outer, {"cuont": 1}, what="a plan")
     with pytest.raises(SpecError, match="there is no field of inner 'nmae'"):
         reader.read(Outer, {"count": 1, "inner": {"nmae": "a"}}, what="a plan")
+
+
+def test_a_person_is_shown_how_to_write_a_value_and_may_not_write_computed_ones() -> None:
+    reader = RecordReader(where="x.yaml", remedy="Fix the file.", handwritten=True)
+    for plain, remedy in (
+        ({}, "got nothing. Add it."),
+        ({"count": 1, "inner": {"name": 3}}, "got 3. Put it in quotes."),
+        ({"count": 1, "all": "a"}, "got 'a'. Write [a]."),
+        ({"count": "a"}, "got 'a'. Fix the file."),
+    ):
+        with pytest.raises(SpecError) as caught:
+            reader.read(Outer, plain, what="a plan")
+        assert str(caught.value).endswith(remedy)
+    computed = {"ready": True}
+    assert reader.read(Outer, {"count": 1}, what="a plan", computed=computed).ready
+    with pytest.raises(SpecError, match="no field of a plan 'ready'"):
+        reader.read(Outer, {"count": 1, "ready": False}, what="a plan", computed=computed)
+
+
+@dataclass(frozen=True)
+class Strict:
+    value: int
+
+    def __post_init__(self) -> None:
+        if self.value < 0:
+            raise SpecError(f"value is zero or more, got {self.value}.")
+
+
+def test_a_record_s_own_refusal_gets_its_place() -> None:
+    with pytest.raises(TicketError, match=r"x\.json: value is zero or more, got -1\."):
+        READER.read(Strict, {"value": -1})
+    with pytest.raises(TicketError, match="a whole number as 'value'"):
+        READER.read(Strict, {"value": None})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from helpers import Cli
-from tombola.base.errors import DataError, SpecError
+from tombola.base.errors import SpecError
 from tombola.base.fields import number
 from tombola.base.keys import exact
 from tombola.base.specs import FindSpec, LabSpec, TrainSpec
@@ -239,5 +239,5 @@ def test_what_argparse_quotes_is_cut(cli: Cli) -> None:
 def test_a_task_without_a_field_that_it_needs_says_which(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_text("kind: classification\ntexts: [text]\n")
-    with pytest.raises(DataError, match=r"x\.yaml: a task needs 'metric', got none"):
+    with pytest.raises(SpecError, match=r"text as 'metric' in .*x\.yaml, got nothing\. Add it"):
         load_task(str(path))

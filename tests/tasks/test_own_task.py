@@ -161,10 +161,13 @@ def test_a_task_without_data_says_how_to_name_them(tmp_path: Path) -> None:
         (None, "expected a task as YAML in .*No such file"),
         ("a: [", "expected a task as YAML in"),
         ("- a", "expected `field: value` lines"),
-        (YAML.replace("[sentence]", "sentence"), "texts are a list, got 'sentence'"),
+        (
+            YAML.replace("[sentence]", "sentence"),
+            r"a list as 'texts' in .*, got 'sentence'\. Write \[sentence\]",
+        ),
         (
             YAML.replace("[bad, good]", "[no, yes]"),
-            "labels are text, got False. Put text in quotes",
+            r"text as 'labels\.0' in .*, got false\. Put it in quotes",
         ),
         (YAML.replace("matthews", "mathews"), "'mathews'. Did you mean 'matthews'"),
         (YAML.replace("classification", "clasification"), "Did you mean 'classification'"),

@@ -1,7 +1,7 @@
 """Typed records from the plain data of JSON and YAML, with one-line errors about misfits."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from types import NoneType, UnionType
@@ -30,7 +30,7 @@ Place = tuple[str | int, ...]
 """The way to a value: names of fields, and positions in lists."""
 
 MISSING = object()
-"""What stands where nothing stands."""
+"""The value of a field that is missing."""
 
 WRITTEN = {"None": "null", "True": "true", "False": "false"}
 """What Python calls a value -> what the file calls it."""
@@ -41,12 +41,21 @@ class RecordReader:
     """Reads the records of one file or row, and words the errors about it."""
 
     where: str
-    """Where the data stand, as an error names it: "ticket.json", or "row 3 of 'runs.csv'"."""
+    """Where the data come from, as an error names it: "ticket.json", or "row 3 of 'runs.csv'"."""
     remedy: str
     """What to do about it, as a sentence."""
     error: type[TombolaError] = SpecError
+    handwritten: bool = False
+    """Whether people write such files, in YAML, so that an error shows how to write a value."""
 
-    def read(self, kind: type[T], plain: object, *, what: str = "") -> T:
+    def read(
+        self,
+        kind: type[T],
+        plain: object,
+        *,
+        what: str = "",
+        computed: Mapping[str, object] | None = None,
+    ) -> T:
         """A dataclass or a TypedDict, as its annotations say.
 
         Args:
@@ -55,17 +64,22 @@ class RecordReader:
             plain: dicts, lists, text, numbers, truth values and None.
             what: what a record of this kind is called, for example "a task"; if given, fields that
                 it doesn't have are refused, and otherwise they are ignored.
+            computed: fields that the data don't have, and may not have.
 
         Raises: the reader's error, naming the first field that is missing, unknown or doesn't fit.
         """
         import msgspec
 
         if what:
-            self._refuse_unknown(kind, plain, what)
+            self._refuse_unknown(kind, plain, what, {*(computed or {})})
+        if computed and isinstance(plain, Mapping):
+            plain = {**plain, **computed}
         try:
             return msgspec.convert(plain, kind)
+        except TombolaError as error:  # from a __post_init__
+            raise self.error(f"{self.where}: {error}") from None
         except msgspec.ValidationError as error:
-            if isinstance(error.__cause__, ValueError | TypeError):  # from a __post_init__
+            if isinstance(error.__cause__, ValueError | TypeError):  # from a __post_init__, too
                 raise self.error(f"{self.where}: {error.__cause__}") from None
             raise self.misfit(*_first_misfit(kind, plain, ())) from None
 
@@ -75,15 +89,21 @@ class RecordReader:
         Args:
             place: the way to it; empty for the whole.
             expected: what the place holds.
-            came: what stands there.
+            came: the value there.
         """
         name = place if isinstance(place, str) else ".".join(map(str, place))
         named = f" as {brief(name)}" if name else ""
         got = "nothing" if came is MISSING else WRITTEN.get(repr(came)[:8], brief(came))
-        return self.error(f"expected {expected}{named} in {self.where}, got {got}. {self.remedy}")
+        hint = _how_to_write(expected, came) if self.handwritten else ""
+        return self.error(
+            f"expected {expected}{named} in {self.where}, got {got}. {hint or self.remedy}"
+        )
 
-    def _refuse_unknown(self, kind: Any, plain: object, what: str) -> None:
-        known = _fields(_bare(kind))
+    def _refuse_unknown(
+        self, kind: Any, plain: object, what: str, computed: Collection[str] = ()
+    ) -> None:
+        fields = _fields(_bare(kind))
+        known = {name: field for name, field in fields.items() if name not in computed}
         if not known or not isinstance(plain, Mapping):
             return
         for name, value in plain.items():
@@ -92,8 +112,19 @@ class RecordReader:
             self._refuse_unknown(known[name][0], value, str(name))
 
 
+def _how_to_write(expected: str, came: object) -> str:
+    """What to write in YAML instead of a value; empty, if that is not clear."""
+    if came is MISSING:
+        return "Add it."
+    if expected == "a list" and isinstance(came, str | int | float):
+        return f"Write [{came}]."
+    if expected == "text" and isinstance(came, int | float):
+        return "Put it in quotes."
+    return ""
+
+
 def _first_misfit(kind: Any, value: object, place: Place) -> tuple[Place, str, object]:
-    """Where in a value the first thing is that doesn't fit, what is expected there, what came."""
+    """The place of the first thing that doesn't fit, what is expected there, and what came."""
     for name, part, inner in _parts(_bare(kind), value):
         if inner is MISSING:
             return (*place, name), _called(part), MISSING
@@ -107,13 +138,13 @@ def _fits(kind: Any, value: object) -> bool:
 
     try:
         msgspec.convert(value, kind)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, TombolaError):
         return False
     return True
 
 
 def _parts(kind: Any, value: object) -> Iterator[tuple[str | int, Any, object]]:
-    """Name or position, type and value of what a value of a type consists of."""
+    """Name or position, type and value of each part of a value."""
     arguments = get_args(kind)
     if isinstance(value, Mapping):
         for name, (part, needed) in _fields(kind).items():
@@ -148,7 +179,7 @@ def _without_not_required(kind: Any) -> Any:
 
 
 def _bare(kind: Any) -> Any:
-    """A type without what is said about it, and without None besides."""
+    """A type without its annotations, and without the None that it may also be."""
     if get_origin(kind) is Annotated:
         return _bare(get_args(kind)[0])
     some = [part for part in _alternatives(kind) if part is not NoneType]

@@ -9,9 +9,10 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from tombola.base.errors import DataError, SpecError, brief, cut
+from tombola.base.errors import SpecError, cut
 from tombola.base.fields import check_types
 from tombola.base.keys import knobs
+from tombola.base.records import RecordReader
 from tombola.base.registry import unknown
 from tombola.base.specs import TrainSpec
 from tombola.base.yaml_text import NotYamlError, compose, construct, read_yaml_text
@@ -64,8 +65,6 @@ NOT_YET = {
     "weighted-f1": "F1 averaged over classes",
 }
 """Kinds, tasks and metrics that are not there yet -> what they are."""
-
-LISTS = ("texts", "labels", "more", "sizes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,40 +273,16 @@ def parse_task(fields: Mapping[str, Any], where: str) -> Task:
         fields: those of `Task`, with lists for its tuples and the recipe as a mapping.
         where: the file, for errors.
 
-    Raises: SpecError, DataError, naming the file, for a field that does not exist or is missing.
+    Raises: SpecError, naming the file, for a field that does not exist, is missing or doesn't fit.
     """
-    known = {field.name for field in dataclasses.fields(Task)} - {"named", "by_rule"}
-    for name in fields:
-        if name not in known:
-            raise SpecError(f"{where}: {unknown('field of a task', str(name), known)}")
-    for name in ("recipe", "tsv", "beside"):
-        value = fields.get(name) or {}
-        if not isinstance(value, Mapping) or not all(isinstance(each, str) for each in value):
-            raise SpecError(f"{where}: {name} is `name: value` lines, got {brief(value)}.")
-    for each in dataclasses.fields(Task):
-        needed = each.default is each.default_factory is dataclasses.MISSING
-        if needed and each.name not in fields:
-            raise DataError(f"{where}: a task needs {each.name!r}, got none. Add it.")
-    lists = {name: _listed(fields[name], name, where) for name in LISTS if name in fields}
-    try:
-        named = fields.get("recipe") or {}
-        recipe = TrainSpec(**named)
-        settled = {"recipe": recipe, "named": tuple(named), "by_rule": "margin" not in fields}
-        return Task(**{**fields, **lists, **settled})
-    except TypeError as error:
-        raise DataError(f"{where}: {error}") from None
-    except SpecError as error:
-        raise SpecError(f"{where}: {error}") from None
-
-
-def _listed(value: Any, name: str, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise SpecError(f"{where}: {name} are a list, got {brief(value)}. Write [{value}].")
-    for each in value:
-        if not isinstance(each, int if name == "sizes" else str) or isinstance(each, bool):
-            what = "whole numbers" if name == "sizes" else "text"
-            raise SpecError(f"{where}: {name} are {what}, got {brief(each)}. Put text in quotes.")
-    return tuple(value)
+    reader = RecordReader(where=where, remedy="Fix the file.", handwritten=True)
+    given = {name: value for name, value in fields.items() if value is not None}
+    recipe = given.get("recipe", {})
+    computed = {
+        "named": [*recipe] if isinstance(recipe, Mapping) else [],
+        "by_rule": "margin" not in given,
+    }
+    return reader.read(Task, given, what="a task", computed=computed)
 
 
 def check_recipe(task: Task, recipe: TrainSpec) -> None:
