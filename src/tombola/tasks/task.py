@@ -209,11 +209,11 @@ class Task(TaskDefinition):
 
 def not_yet(name: str) -> SpecError:
     """The refusal of a kind or a metric that is known but not there yet."""
-    kinds = ", ".join(TASK_KINDS)
-    metrics = ", ".join(metric for kind in TASK_KINDS for metric in TASK_KINDS[kind].metrics)
+    kinds = sorted(TASK_KINDS)  # in whichever order they have been imported
+    metrics = ", ".join(metric for kind in kinds for metric in TASK_KINDS[kind].metrics)
     return SpecError(
-        f"{name!r} ({NOT_YET[name]}) is not there yet. There are the kinds {kinds} and the metrics "
-        f"{metrics}."
+        f"{name!r} ({NOT_YET[name]}) is not there yet. There are the kinds "
+        f"{', '.join(kinds)} and the metrics {metrics}."
     )
 
 
