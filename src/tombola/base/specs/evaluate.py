@@ -19,7 +19,7 @@ class EvaluateSpec(Spec):
     """The task to train on; by default the one that the ticket was found on."""
 
     init: str = "pretrained"
-    """What the living weights start from: pretrained, reinit, shuffle or shuffle-layers."""
+    """What the kept weights start from: pretrained, reinit, shuffle or shuffle-layers."""
 
     seeds: tuple[int, ...] = (100,)
     """Seeds of the trainings, none of them the seed of the search."""

@@ -13,7 +13,7 @@ from tombola.base.specs.spec import STEPS, Spec, check_distinct
 __all__ = ["CONTROLS", "OPTIONAL_CONTROLS", "SCOPES", "TUNE", "FindSpec", "ImpSpec"]
 
 CONTROLS = ("random", "layer-random", "one-shot", "reinit", "shuffle")
-"""What a ticket is compared with at its own sparsity, besides the dense network."""
+"""What a ticket is compared with at its own sparsity, in addition to the dense network."""
 
 OPTIONAL_CONTROLS = ("random-init", "shuffle-layers", "small-dense")
 """What it is compared with as well, where it is asked for by name."""

@@ -1,4 +1,4 @@
-"""Knobs of one training, and of the part of it that is done."""
+"""Knobs of one training, and of which part of it is run."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ class TrainSpec(Spec):
     """Seed of the head, the data order, the masked tokens and dropout, each drawn separately."""
 
     order_seed: int = -1
-    """Another seed of the data order, the masked tokens and dropout than the head's; -1 is none."""
+    """Seed of data order, masked tokens and dropout, if it is not the head's; -1 for the same."""
 
     epochs: float = 3.0
     """Passes over the training examples."""
 
     min_steps: int = 0
-    """Train at least so many optimizer steps, in more epochs where need be; 0 is no minimum."""
+    """The fewest optimizer steps, in more epochs if needed; 0 for no minimum."""
 
     batch_size: int = 32
     """Examples in one step."""
@@ -49,7 +49,7 @@ class TrainSpec(Spec):
     """AdamW's decoupled weight decay."""
 
     clip_norm: float = 1.0
-    """Largest norm of the gradient of the living weights."""
+    """Largest norm of the gradient of the kept weights."""
 
     max_length: int = 128
     """Tokens kept of each example, special tokens included."""
@@ -64,10 +64,10 @@ class TrainSpec(Spec):
     """Join the texts and cut them into blocks of max_length, in masked language modelling."""
 
     train_limit: int = 0
-    """Train on so many examples, the first of a seeded shuffle that all seeds share; 0 is all."""
+    """Training examples used, the first of a seeded shuffle that all seeds share; 0 for all."""
 
     test_limit: int = 0
-    """Score on so many test examples, two or more, chosen as those of train_limit are; 0 is all."""
+    """Test examples scored, two or more, chosen like those of train_limit; 0 for all."""
 
     head: str = "fresh"
     """What the task's head starts from: fresh draws it from the seed, checkpoint takes that of the
@@ -77,10 +77,10 @@ class TrainSpec(Spec):
     """Arithmetic of the forward and backward pass: fp32, bf16, or fp16 (CUDA, loss scaling)."""
 
     accumulation: int = 1
-    """Take the gradient of a batch in so many parts, one after another, to save memory."""
+    """Parts of a batch whose gradients are computed one after another, to save memory."""
 
     gradient_checkpointing: bool = False
-    """Compute each block again in the backward pass instead of keeping what it made."""
+    """Recompute each block in the backward pass instead of keeping its activations."""
 
     compile: bool = False
     """Compile the network with torch.compile, which takes a minute and a C++ compiler."""
@@ -103,7 +103,7 @@ class TrainSpec(Spec):
             raise SpecError(f"precision is fp32, bf16 or fp16, got {self.precision!r}.")
 
     def _check_sizes(self) -> None:
-        """Refuse a number of anything that is too small or too large."""
+        """Refuse numbers that are too small or too large."""
         for name in (
             "epochs",
             "batch_size",
@@ -131,27 +131,27 @@ class TrainSpec(Spec):
 
     @property
     def noise_seed(self) -> int:
-        """Seed of all that is drawn while it trains: data order, masked tokens, dropout."""
+        """Seed of everything drawn during training: data order, masked tokens, dropout."""
         return self.seed if self.order_seed < 0 else self.order_seed
 
     def steps(self, examples: int) -> int:
-        """Optimizer steps of a training on so many examples: rows, or windows or blocks of them."""
+        """Optimizer steps of a training on a number of rows, or of windows or blocks of them."""
         used = min(examples, self.train_limit or examples)
         return max(1, self.min_steps, round(self.epochs * -(-used // self.batch_size)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CourseSpec(Spec):
-    """Which part of a training is done, and over what length its learning rate decays."""
+    """Which part of a training is run, and over what length its learning rate decays."""
 
     first: int = 0
     """Optimizer step to begin at: learning rate and data order are those of that step."""
 
     last: int = 0
-    """Stop after so many optimizer steps, counted from the training's first; 0 is the end."""
+    """Optimizer step to stop after, counted from the training's first; 0 for the last."""
 
     horizon: int = 1
-    """Decay the learning rate over so many lengths of the training."""
+    """Lengths of the training over which the learning rate decays."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
