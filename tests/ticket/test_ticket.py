@@ -191,7 +191,7 @@ def test_foreign_files_are_never_overwritten(ticket: Ticket, tmp_path: Path) -> 
 def test_a_kill_while_saving_never_leaves_half_a_ticket(
     ticket: Ticket, saved: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    def killed(*_: object) -> None:
+    def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(folder_module, step, killed)

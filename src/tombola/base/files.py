@@ -12,7 +12,6 @@ from tombola.base.errors import OutputError
 __all__ = [
     "check_file",
     "check_parents",
-    "check_plain",
     "not_written",
     "open_plain",
     "read_plain",
@@ -81,16 +80,6 @@ def open_plain(path: str | Path, *, links: bool = True) -> int:
         os.close(handle)
         raise
     return handle
-
-
-def check_plain(path: str | Path) -> os.stat_result:
-    """The system's facts about a plain file, for readers that open it themselves.
-
-    Raises: OSError, if it is missing or not a plain file.
-    """
-    found = os.stat(path)
-    _refuse_special(found, path)
-    return found
 
 
 def _refuse_special(found: os.stat_result, path: str | Path) -> None:
