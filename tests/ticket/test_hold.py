@@ -265,11 +265,24 @@ def test_a_network_compiled_in_place_is_held(ticket: Ticket) -> None:
         assert revived(model, ticket) == 0
 
 
-def test_accelerate_wraps_what_is_held(ticket: Ticket) -> None:
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
+@pytest.fixture
+def fresh_accelerate() -> Iterator[None]:
+    """Accelerate without the state that other tests share, which comes back afterwards."""
+    from accelerate.state import AcceleratorState, GradientState, PartialState
 
-    AcceleratorState._reset_state(reset_partial_state=True)  # of whatever test came before
+    kinds = (PartialState, AcceleratorState, GradientState)
+    kept = [dict(kind._shared_state) for kind in kinds]
+    for kind in kinds:
+        kind._shared_state.clear()
+    yield
+    for kind, state in zip(kinds, kept, strict=True):
+        kind._shared_state.clear()
+        kind._shared_state.update(state)
+
+
+def test_accelerate_wraps_what_is_held(ticket: Ticket, fresh_accelerate: None) -> None:
+    from accelerate import Accelerator
+
     accelerator = Accelerator(cpu=True, mixed_precision="bf16", gradient_accumulation_steps=2)
     model = network()
     prepared, optimizer = accelerator.prepare(model, AdamW(model.parameters(), lr=0.1))
