@@ -1,4 +1,4 @@
-"""A mask counts, packs, compares, and keeps dead weights at +0.0."""
+"""A mask counts, packs, compares, and holds pruned weights at +0.0."""
 
 import copy
 from typing import Any
@@ -54,7 +54,7 @@ def test_damaged_bits_are_refused(packed: dict[str, Any], shape: Any, message: s
         unpack(tensors, {"w": shape})
 
 
-def test_counts_are_of_dead_weights() -> None:
+def test_counts_are_of_pruned_weights() -> None:
     mask = mask_of(a="0011", b="1111")
     assert (mask.size, mask.pruned, mask.sparsity) == (8, 2, 0.25)
     assert mask.layer_sparsities() == {"a": 0.5, "b": 0.0}
@@ -102,7 +102,7 @@ def test_the_first_mismatch_is_named_with_both_shapes() -> None:
         mask.check({name: torch.zeros(2) for name in "abc"})
 
 
-def test_jaccard_is_of_dead_sets() -> None:
+def test_jaccard_is_of_pruned_sets() -> None:
     assert jaccard(mask_of(w="0011"), mask_of(w="0101")) == pytest.approx(1 / 3)
     assert jaccard(mask_of(w="1111"), mask_of(w="1111")) == 1.0
     assert jaccard(mask_of(w="0111"), mask_of(w="1111")) == 0.0
@@ -118,14 +118,14 @@ def test_held_gradients_are_plus_zero_even_where_they_were_nan() -> None:
     assert bits_of(weight.grad) == bits_of(torch.tensor([0.0, 0.0, -2.0, -0.0]))
 
 
-def test_the_clip_norm_counts_living_weights_only() -> None:
+def test_the_clip_norm_counts_kept_weights_only() -> None:
     weight = nn.Parameter(torch.ones(4))
     with hold({"w": weight}, mask_of(w="0011")):
         torch.autograd.backward((weight * torch.tensor([100.0, 100.0, 3.0, 4.0])).sum())
         assert nn.utils.clip_grad_norm_([weight], 1e9) == 5.0
 
 
-def test_held_weights_stay_dead_under_any_optimizer_and_are_let_go_after() -> None:
+def test_held_weights_stay_zero_under_any_optimizer_and_are_let_go_after() -> None:
     for optimizer in (torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad):
         weight = nn.Parameter(torch.tensor([[1.0, -2.0], [3.0, 4.0]]))
         mask = Mask({"w": torch.tensor([[False, True], [True, False]])})
@@ -164,7 +164,7 @@ def test_a_mask_survives_a_copy() -> None:
     assert mask.to("cpu") == mask
 
 
-def test_a_tensor_without_a_dead_weight_costs_neither_hook_nor_filling() -> None:
+def test_a_tensor_without_a_pruned_weight_costs_neither_hook_nor_filling() -> None:
     parameters = {name: nn.Parameter(torch.ones(3)) for name in ("dense", "sparse")}
     mask = Mask({"dense": torch.ones(3).bool(), "sparse": torch.tensor([True, False, True])})
     with hold(parameters, mask) as held:

@@ -1,4 +1,4 @@
-"""Pruning kills exactly the lowest living weights, ties by name, then position."""
+"""Pruning removes exactly the lowest-scored kept weights, ties by name, then position."""
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -21,18 +21,18 @@ INF = float("inf")
 
 
 def sort_and_cut(scores: Tensors, mask: Mask, sparsity: D) -> Mask:
-    """The definition: a stable sort of all living weights by score."""
-    living = [
+    """The definition: a stable sort of all kept weights by score."""
+    kept = [
         (float(score), name, place)
         for name in sorted(scores)
         for place, score in enumerate(scores[name].flatten().tolist())
         if mask[name].flatten()[place]
     ]
-    doomed = pruned_count(sparsity, mask.size) - mask.pruned
-    alive = {name: mask[name].clone() for name in mask}
-    for _, name, place in sorted(living, key=lambda entry: entry[0])[:doomed]:
-        alive[name].view(-1)[place] = False
-    return Mask(alive)
+    count = pruned_count(sparsity, mask.size) - mask.pruned
+    masks = {name: mask[name].clone() for name in mask}
+    for _, name, place in sorted(kept, key=lambda entry: entry[0])[:count]:
+        masks[name].view(-1)[place] = False
+    return Mask(masks)
 
 
 nasty = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 2e-40, INF, -INF, 1.0000001, 3e38])
@@ -43,12 +43,12 @@ score = st.one_of(nasty, nasty, st.floats(width=32, allow_nan=False))
 def problems(draw: st.DrawFn) -> tuple[Tensors, Mask, D]:
     names = draw(st.lists(st.sampled_from(["a", "b", "a.10", "a.9"]), min_size=1, unique=True))
     scores: Tensors = {}
-    alive: Tensors = {}
+    masks: Tensors = {}
     for name in names:
         values = draw(st.lists(score, min_size=1, max_size=30))
         lives = draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
-        scores[name], alive[name] = torch.tensor(values), torch.tensor(lives)
-    mask = Mask(alive) if draw(st.booleans()) else Mask.full(scores)
+        scores[name], masks[name] = torch.tensor(values), torch.tensor(lives)
+    mask = Mask(masks) if draw(st.booleans()) else Mask.full(scores)
     dead = draw(st.integers(mask.pruned, mask.size))
     sparsity = D(dead) / D(mask.size)
     return scores, mask, min(sparsity, D("0.999999"))
@@ -73,8 +73,8 @@ def test_pruning_equals_a_stable_sort_across_pieces() -> None:
     for sparsity in ("0.3", "0.6", "0.61"):
         mask = keep_top(scores, mask, sparsity=D(sparsity))
         expected = np.ones(flat.size, dtype=bool)
-        doomed = pruned_count(D(sparsity), flat.size)
-        expected[np.argsort(flat, kind="stable")[:doomed]] = False
+        count = pruned_count(D(sparsity), flat.size)
+        expected[np.argsort(flat, kind="stable")[:count]] = False
         got = np.concatenate([mask[name].flatten().numpy() for name in "abc"])
         assert np.array_equal(got, expected)
 
@@ -85,9 +85,9 @@ def test_a_sample_that_misleads_changes_nothing(sparsity: str) -> None:
     draw[::5] += 1.0
     draw[1::5] -= 1.0  # whatever every fifth weight says, the others say another thing
     assert draw.numel() // _SAMPLE | 1 == 5
-    doomed = pruned_count(D(sparsity), draw.numel())
+    count = pruned_count(D(sparsity), draw.numel())
     expected = torch.ones(draw.numel(), dtype=torch.bool)
-    expected[draw.argsort(stable=True)[:doomed]] = False
+    expected[draw.argsort(stable=True)[:count]] = False
     pruned = keep_top({"w": draw}, Mask.full({"w": draw}), sparsity=D(sparsity))
     assert torch.equal(pruned["w"], expected)
 

@@ -60,11 +60,11 @@ def test_a_mistyped_schedule_is_met_with_the_nearest() -> None:
     ("sparsity", "size", "dead"),
     [("0.5", 1, 0), ("0.5", 3, 2), ("0.5", 5, 2), ("0.7", 85_054_464, 59_538_125), ("0", 9, 0)],
 )
-def test_dead_count_rounds_half_to_even(sparsity: str, size: int, dead: int) -> None:
+def test_pruned_count_rounds_half_to_even(sparsity: str, size: int, dead: int) -> None:
     assert pruned_count(D(sparsity), size) == dead
 
 
-def test_dead_count_never_passes_through_a_float() -> None:
+def test_pruned_count_never_passes_through_a_float() -> None:
     size = 10**18 + 7
     assert pruned_count(D("0.7"), size) == round(Fraction(7, 10) * size)
 

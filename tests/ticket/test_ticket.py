@@ -82,7 +82,7 @@ def test_saving_twice_gives_the_same_bytes(ticket: Ticket, saved: Path, tmp_path
         assert (saved / name).read_bytes() == (again / name).read_bytes()
 
 
-def test_a_ticket_kills_its_weights_and_no_others(ticket: Ticket) -> None:
+def test_a_ticket_prunes_its_weights_and_no_others(ticket: Ticket) -> None:
     model, before = bert(), bert()
     assert ticket.apply(model) is model
     old = dict(before.named_parameters())
@@ -173,7 +173,7 @@ def test_an_older_ticket_is_replaced(ticket: Ticket, saved: Path) -> None:
     assert os.listdir(saved.parent) == [saved.name]
 
 
-def test_foreign_files_are_never_overwritten(ticket: Ticket, tmp_path: Path) -> None:
+def test_files_of_others_are_never_overwritten(ticket: Ticket, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert Ticket.load(ticket.save(tmp_path / "empty")) == ticket
     (tmp_path / "thesis").mkdir()
@@ -388,7 +388,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_damage_is_told_in_one_clear_line(saved: Path, name: str) -> None:
+def test_damage_is_reported_in_one_clear_line(saved: Path, name: str) -> None:
     attack, message = ATTACKS[name]
     attack(saved)
     with pytest.raises(TicketError, match=message) as caught:
@@ -409,7 +409,7 @@ def test_any_cut_of_either_file_is_noticed(saved: Path) -> None:
     Ticket.load(saved)
 
 
-def test_unknown_fields_are_let_pass(ticket: Ticket, saved: Path) -> None:
+def test_unknown_fields_are_ignored(ticket: Ticket, saved: Path) -> None:
     edit(colour="red")(saved)
     assert Ticket.load(saved) == ticket
 
