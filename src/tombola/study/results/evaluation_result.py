@@ -74,14 +74,8 @@ def evaluated_in(
 
     Args:
         store: with the results of the jobs.
-        subject: what was trained.
-        jobs: of the evaluation.
-        margin: of its task.
         init: what the kept weights started from.
-        sparsity: of the ticket.
         ticket: its folder.
-        output: folder of the result.
-        key: name of the experiment.
 
     Raises: SpecError, if its trainings have different numerics.
     """

@@ -89,32 +89,18 @@ def found_in(
     """The result of a search whose jobs are all done.
 
     Args:
-        store: with the results of the jobs.
-        subject: what was trained.
-        spec: of the search.
-        jobs: of the search.
-        margin: of its task.
         tuned: how the learning rate was chosen, if it was.
         tickets: seed -> folder of its ticket.
-        output: folder of everything.
-        key: name of the experiment.
 
     Raises: SpecError, if its trainings have different numerics.
     """
     task = replace(subject.task, margin=margin.points, by_rule=False)
     trainings = _SearchTrainings.of(store, jobs)
-    refuse_mixed([run.numerics for run in trainings.runs])
     rounds = trainings.rounds(store, jobs)
     dense, last = trainings.dense, trainings.by_sparsity[spec.sparsity]
-    facts = dense.done[0].facts
+    facts = trainings.dense.done[0].facts
     counts = counts_by_split(subject, facts)
-    notes = [
-        *subject.notes,
-        *margin.notes,
-        *learning_notes(task, dense, counts),
-        *same_mask_notes(facts, rounds[-1]["jaccard_one_shot"]),
-    ]
-    verdict = verdict_on(store, task, dense, last, spec.sparsity, fixed=False)
+    notes = [*subject.notes, *margin.notes, *learning_notes(task, dense, counts)]
     return Found(
         task=task.name,
         model=spec.model,
@@ -124,7 +110,7 @@ def found_in(
         rounds=rounds,
         controls={name: each.summary() for name, each in trainings.controls.items()},
         trivial=facts["trivial"],
-        verdict=verdict.to_json(),
+        verdict=verdict_on(store, task, dense, last, spec.sparsity, fixed=False).to_json(),
         margin=margin.to_json(),
         tuned=tuned,
         ticket=next(iter(tickets.values()), ""),
@@ -133,7 +119,7 @@ def found_in(
         summed_learning_rate=facts["summed_learning_rate"],
         whole_model_sparsity=whole_model_sparsity(last.done[0]) if last.done else None,
         left_out=dict(subject.left_out),
-        notes=notes,
+        notes=[*notes, *same_mask_notes(facts, rounds[-1]["jaccard_one_shot"])],
         counts=counts,
         output=output,
         key=key,
@@ -150,8 +136,9 @@ class _SearchTrainings:
 
     @classmethod
     def of(cls, store: Store, jobs: Finding) -> "_SearchTrainings":
+        """The trainings in a store; refuses those that were not done with the same numerics."""
         searches = jobs.searches.values()
-        return cls(
+        found = cls(
             dense=Trainings.of(store, [search.dense for search in searches]),
             by_sparsity={
                 sparsity: Trainings.of(store, [search.trainings[sparsity] for search in searches])
@@ -159,6 +146,8 @@ class _SearchTrainings:
             },
             controls={name: Trainings.of(store, each) for name, each in jobs.controls.items()},
         )
+        refuse_mixed([run.numerics for run in found.runs])
+        return found
 
     @property
     def runs(self) -> list[Result]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from math import isfinite
 from typing import Any
@@ -121,14 +121,31 @@ def row(
         stopped: whether it can't be done, because a training that it continues has diverged.
         plan_rows: how many rows the plan has.
     """
-    job = cell.training
-    made = train_job(job.spec)
     facts = mine.facts if mine else {}
     about_test = {**(dense.facts if dense else {}), **facts}
     score, baseline = _score(mine), _score(dense)
-    return Row(
+    return replace(
+        _planned(cell),
         plan=plan,
         plan_rows=plan_rows,
+        state=_state(mine, score, stopped=stopped),
+        score=score,
+        dense=baseline,
+        difference=minus(score, baseline),
+        trivial=about_test.get("trivial"),
+        resolution=about_test.get("resolution"),
+        summed_learning_rate=facts.get("summed_learning_rate"),
+        seconds=mine.seconds if mine else None,
+        numerics=mine.numerics if mine else None,
+        dense_numerics=dense.numerics if dense else None,
+    )
+
+
+def _planned(cell: Cell) -> Row:
+    """The row of a cell as far as its plan determines it."""
+    job = cell.training
+    subject, made = job.subject, train_job(job.spec)
+    return Row(
         arm=cell.arm,
         name=cell.label,
         kind=cell.kind,
@@ -141,23 +158,14 @@ def row(
         rewind_step=cell.variant.rewind_step,
         init=made.init,
         learning_rate=made.recipe.learning_rate,
-        examples=min(job.subject.examples, made.recipe.train_limit or job.subject.examples),
-        metric=job.subject.task.metric,
-        split=job.subject.task.test_split,
-        margin=job.subject.task.margin,
-        state=_state(mine, score, stopped=stopped),
-        score=score,
-        dense=baseline,
-        difference=minus(score, baseline),
-        trivial=about_test.get("trivial"),
-        resolution=about_test.get("resolution"),
-        summed_learning_rate=facts.get("summed_learning_rate"),
-        seconds=mine.seconds if mine else None,
+        examples=min(subject.examples, made.recipe.train_limit or subject.examples),
+        metric=subject.task.metric,
+        split=subject.task.test_split,
+        margin=subject.task.margin,
+        state="missing",
         key=cell.key,
         dense_key=cell.dense,
         mask_key=cell.mask,
-        numerics=mine.numerics if mine else None,
-        dense_numerics=dense.numerics if dense else None,
     )
 
 

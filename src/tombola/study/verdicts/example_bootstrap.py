@@ -84,14 +84,7 @@ def bootstrap(
     members = test_set.by_cluster()
 
     def minus_dense(index: IntArray) -> float:
-        found = ticket(index) - dense(index)
-        if not isfinite(found):
-            raise SpecError(
-                "the metric is undefined on the test split or on a resample of it, as a "
-                "correlation is where all predictions are equal. Use more test examples or "
-                "several seeds."
-            )
-        return found
+        return _finite(ticket(index) - dense(index))
 
     difference = minus_dense(np.arange(test_set.examples))
     low, high = _percentiles(minus_dense, test_set, members, level, generator)
@@ -107,6 +100,15 @@ def bootstrap(
         estimand=THIS_RUN,
         seeds=1,
     )
+
+
+def _finite(difference: float) -> float:
+    if not isfinite(difference):
+        raise SpecError(
+            "the metric is undefined on the test split or on a resample of it, as a correlation "
+            "is where all predictions are equal. Use more test examples or several seeds."
+        )
+    return difference
 
 
 def _percentiles(

@@ -42,9 +42,8 @@ def paired_t(
             equal differences on few examples are no certainty.
         level: coverage of the interval.
         estimand: SEARCH, or FIXED_TICKET for one ticket on fresh seeds.
-        dense_sd: standard deviation of ten or more dense runs, in points, from which an
-            undecided verdict says how many seeds would settle it. None: that of `dense`,
-            if these are ten or more, since that of fewer is too rough to plan with.
+        dense_sd: standard deviation of ten or more dense runs, in points, for `seeds_needed`. By
+            default that of `dense`, if these are ten or more: that of fewer is too rough.
 
     Returns: a verdict. Its `seeds_needed` is for 80 % power, and None where the runs already were
         that many.
