@@ -1,7 +1,7 @@
 """What the laboratory costs a user: `python benchmarks/lab.py`.
 
 How long it takes until `--help` is there, against an interpreter that does nothing; and the largest
-memory of a search of so many rounds, each in a process of its own, against one round.
+memory of searches with several rounds, each in its own process, against one round.
 """
 
 import json

@@ -1,6 +1,6 @@
 """How long it takes to plan ten thousand jobs, and what they hold: `python benchmarks/plan.py`.
 
-Table 2 on the embedded tasks with so many seeds that it comes to ten thousand jobs: reading the
+Table 2 on the embedded tasks with enough seeds for ten thousand jobs: reading the
 file, making the jobs with their keys, and asking which of them are ready. Nothing is trained.
 """
 
@@ -34,7 +34,7 @@ def subject(task: Task, recipe: TrainSpec) -> Subject:
 
 
 def planned(seeds: int) -> Plan:
-    """Table 2 with so many seeds."""
+    """Table 2 with that number of seeds."""
     file = dataclasses.replace(read_plan("table2"), seeds=tuple(range(seeds)))
     return expand(file, subject)
 

@@ -92,7 +92,7 @@ def alone(do: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def matmul_rate(threads: int) -> float:
-    """What a product of large float32 matrices reaches on so many threads, in GFLOP/s."""
+    """What a product of large float32 matrices reaches on that number of threads, in GFLOP/s."""
     torch.set_num_threads(threads)
     size, rates = 2048, []
     a, b = torch.randn(size, size), torch.randn(size, size)
@@ -117,7 +117,7 @@ def machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name, where Linux tells it."""
+    """The processor's name, if Linux knows it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             return next(line.split(":")[1].strip() for line in file if "model name" in line)

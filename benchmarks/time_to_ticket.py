@@ -1,4 +1,4 @@
-"""How long a ticket takes, beside what people would write: `python benchmarks/time_to_ticket.py`.
+"""How long a ticket takes, next to other scripts: `python benchmarks/time_to_ticket.py`.
 
 The same search by two scripts of today (`peers.py`) and by tombola, each in a process of its own,
 one after another in one run. Every factor has a row of its own: the workers, the runs that

@@ -112,15 +112,15 @@ Made from the code by `python docs/build_models.py`; a test checks that it is up
 The scope `encoder` is every weight matrix inside the repeated blocks of a network, found by its
 structure: those of linear layers, convolutions of width one, and parameters of two or three axes
 that a layer multiplies by itself, such as the stacked matrices of experts. Embeddings, biases,
-normalisation and the head of a task are never pruned. What the blocks hold besides with two axes or
-more (wider convolutions, position tables, coefficients of state-space layers) is listed below as
-left out, and by every result that it concerns: in its notes and under `left_out` in its JSON.
-`encoder+pooler` adds the pooler's matrix where the pre-trained files hold one and the head
-of the task keeps it. A weight that several blocks share is counted, and masked, once.
+normalisation and the head of a task are never pruned. Other parameters of the blocks with two or
+more axes (wider convolutions, position tables, coefficients of state-space layers) are listed
+below as left out, and in every result that they concern: in its notes and under `left_out` in its
+JSON. `encoder+pooler` adds the pooler's matrix if the pre-trained files have one and the head of
+the task keeps it. A weight that several blocks share is counted, and masked, once.
 
 Sizes are those of the published configurations, without any head. Any other network that
-transformers loads is treated in the same way; one without a list of blocks is refused, and
-XLNet with a classifier, which reads the last place of a padded batch.
+transformers loads is treated in the same way. Networks without a list of blocks are refused, and
+so is XLNet with a classifier, which reads the last position of a padded batch.
 
 | network | whole | `encoder` | matrices | share | `encoder+pooler` | heads |
 |---|---|---|---|---|---|---|
@@ -129,24 +129,23 @@ XLNet with a classifier, which reads the last place of a padded batch.
 NOTES = """
 Heads are those of the kinds of task: classification, regression, span (question answering) and
 mlm (masked language modelling). `small-dense` is the control in which whole attention heads and
-neurons die; where a network's matrices don't tell them apart it is refused in one line, before
-anything is trained.
+neurons are pruned; if they can't be identified in a network's matrices, it is refused in one line,
+before anything is trained.
 
-The head is drawn afresh from each seed, also where the files hold one that was trained: it would be
-the same for every seed, and know the task already. `--head checkpoint` keeps that of the files, of
-as many classes; it names another experiment. The head of masked language modelling is a part of
-pre-training and stays, where the files have it.
+The head is drawn afresh from each seed even if the files have a trained one, which would be the
+same for every seed and would already know the task. `--head checkpoint` keeps the head of the
+files if it has the same number of classes; that is a different experiment. The head of masked
+language modelling is part of pre-training and is kept if the files have it.
 
-Files are read as other programs leave them: `module.`, `_orig_mod.` and whatever else stands before
-all names is taken off, and a `config.json` without `model_type` is read by its `architectures`.
-Refused by name are weights that this network has no place for, that aren't finite, or that have
-another shape than the configuration says; adapters, also next to a base; quantised checkpoints;
-pointers of git-LFS. Heads stand on a backbone: T5's question answering has none of its own, and is
-refused.
+Files are read as other programs write them: `module.`, `_orig_mod.` and any other prefix of all
+names is removed, and a `config.json` without `model_type` is read by its `architectures`. Refused,
+with the reason, are weights that this network has no place for, that aren't finite, or whose shape
+differs from the configuration; adapters, even next to a base; quantised checkpoints; git-LFS
+pointers. A head needs a backbone: T5's question answering has none of its own, and is refused.
 
-A tokenizer without a pad token, as GPT-2's, pads with its end of text. Token types are given to
-networks that know more than one, where the tokenizer makes them. RoBERTa and its kin reserve two
-positions: 514 rows are 512 tokens.
+A tokenizer without a pad token, such as GPT-2's, pads with its end-of-text token. Token types are
+passed to networks that have more than one, if the tokenizer makes them. RoBERTa and its relatives
+reserve two positions: 514 rows are 512 tokens.
 """
 
 
@@ -226,7 +225,7 @@ def _part(name: list[str]) -> str:
 def _reads(network: nn.Module, config: PreTrainedConfig) -> str:
     rows = getattr(config, "max_position_embeddings", None) or 0
     if rows <= 0:
-        return "It sets no limit to the tokens."
+        return "It sets no limit on the number of tokens."
     positions = rows - reserved_positions(network)
     return f"It reads {positions:,} tokens at once."
 

@@ -172,8 +172,8 @@ def transfer(rows: Sequence[Row]) -> str:
     return markdown([f"from, at {at}", *head], lines)
 
 
-def habits(rows: Sequence[Row]) -> str:
-    """Tickets found with the habits of the research code, beside plain ones."""
+def research_code(rows: Sequence[Row]) -> str:
+    """Tickets found with the variant of the research code, next to plain ones."""
     plain, other = found(rows, arm="tickets"), found(rows, arm="research-code")
     lines = []
     for task, there in other.items():
@@ -184,9 +184,9 @@ def habits(rows: Sequence[Row]) -> str:
                 scattered([r.jaccard_one_shot for r in each], ".3f") for each in (ours, mine)
             )
             lines.append([f"`{task}`", at, *map(estimate, pairs), *overlaps])
-    head = ["task", "sparsity", "ticket minus dense", "with the habits minus dense"]
+    head = ["task", "sparsity", "ticket minus dense", "with the variant minus dense"]
     return markdown(
-        [*head, "with minus without", "overlap with one-shot", "with the habits"], lines
+        [*head, "with minus without", "overlap with one-shot", "with the variant"], lines
     )
 
 
@@ -217,7 +217,7 @@ TABLES: Mapping[str, Callable[[Sequence[Row]], str]] = {
     "one-shot": one_shot,
     "seen": seen,
     "transfer": transfer,
-    "habits": habits,
+    "variant": research_code,
     "dense": dense,
 }
 
