@@ -158,7 +158,7 @@ def test_many_unknown_tokens_are_told_instead_of_longer_training(tiny: Path, cli
     status, out, _ = cli("find", "--model", tiny, "--task", f"csv:{data}", *FAST)
     assert status == 0
     assert "of the tokens of the train split are unknown" in out
-    assert "4 rows of the train split stand in the test split, too" in out
+    assert "4 rows of the train split are in the test split, too" in out
     assert "Train longer" not in out
     status, _, _ = cli("report", "out")
     assert status == 0

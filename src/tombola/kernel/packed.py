@@ -97,8 +97,8 @@ def _encode(
     """
     heads, width = encoder.config.num_attention_heads, embeddings.shape[-1]
     made = torch.ones_like(tokens) if read is None else tokens
-    every = Reader(None, Route.of(made, heads=heads))
-    some = every if read is None else Reader.of(tokens, read, heads)
+    every = Queries(None, Route.of(made, heads=heads))
+    some = every if read is None else Queries.of(tokens, read, heads)
     padding = None if tokens.all() else _padding(tokens, heads).to(embeddings.dtype)
     x = _unpad(embeddings.reshape(-1, width), Route.of(made))
     *blocks, last = encoder.layer
@@ -109,16 +109,16 @@ def _encode(
 
 
 def _block(
-    block: Any, x: Tensor, keys: "Route", padding: Tensor | None, reader: "Reader"
+    block: Any, x: Tensor, keys: "Route", padding: Tensor | None, wanted: "Queries"
 ) -> Tensor:
     """One block of the encoder: (tokens, width) -> (tokens read, width)."""
     own, attention, output = block.attention.self, block.attention.output, block.output
-    mine = x if reader.rows is None else x.index_select(0, reader.rows)
-    queries = _spread(own.query(mine), reader.route)
+    mine = x if wanted.rows is None else x.index_select(0, wanted.rows)
+    queries = _spread(own.query(mine), wanted.route)
     key, value = _spread(own.key(x), keys), _spread(own.value(x), keys)
     drop = own.dropout.p if own.training else 0.0
     seen = _attend(queries, key, value, padding, drop)
-    seen = _unpad(seen.flatten(0, 1), reader.route).view(mine.shape)
+    seen = _unpad(seen.flatten(0, 1), wanted.route).view(mine.shape)
     mine = attention.LayerNorm(_add(mine, attention.dense(seen), attention.dropout))
     inner = block.intermediate(mine)
     return cast(Tensor, output.LayerNorm(_add(mine, output.dense(inner), output.dropout)))
@@ -205,7 +205,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Reader:
+class Queries:
     """The tokens whose vectors a block makes."""
 
     rows: Tensor | None
@@ -214,7 +214,7 @@ class Reader:
     """Of their queries."""
 
     @classmethod
-    def of(cls, tokens: Tensor, read: Tensor, heads: int) -> "Reader":
+    def of(cls, tokens: Tensor, read: Tensor, heads: int) -> "Queries":
         """Some of the tokens: both are (texts, length)."""
         counts = read.sum(1)
         filled = torch.arange(int(counts.max())) < counts[:, None]

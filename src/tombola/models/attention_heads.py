@@ -13,7 +13,7 @@ __all__ = ["attention_heads", "on_this_machine"]
 
 
 def on_this_machine(model: str) -> str | None:
-    """Where a model's files are, if they are on this machine; nobody elsewhere is asked.
+    """Where a model's files are, if they are on this machine; nothing is downloaded.
 
     Args:
         model: an embedded name, a folder that save_pretrained() wrote, or a hub id in the cache.
@@ -27,7 +27,7 @@ def on_this_machine(model: str) -> str | None:
 
 
 def attention_heads(model: str) -> int | None:
-    """Attention heads of one block; None if the network isn't here, or doesn't say.
+    """Attention heads of one block; None if it isn't here or doesn't say.
 
     Args:
         model: an embedded name, a folder that save_pretrained() wrote, or a hub id in the cache.

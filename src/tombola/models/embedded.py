@@ -1,16 +1,16 @@
-"""Which models the package carries, and where a model's files are; no torch."""
+"""The models that come with the package, and where a model's files are; no torch."""
 
 import json
 from pathlib import Path
 
 from tombola.base.errors import ModelError
 from tombola.base.registry import unknown
-from tombola.models.files import check_folder
+from tombola.models.files import check_model_folder
 
 __all__ = ["EMBEDDED", "about", "lasting_name", "model_path"]
 
 EMBEDDED = {"mini": Path(__file__).parents[1] / "suite" / "mini"}
-"""Models that the package carries."""
+"""Name -> folder of the models that come with the package."""
 
 
 def model_path(model: str) -> str:
@@ -21,7 +21,7 @@ def model_path(model: str) -> str:
     if model in EMBEDDED:
         return str(EMBEDDED[model])
     if Path(model).is_dir():
-        check_folder(Path(model), model)
+        check_model_folder(Path(model), model)
         if not (Path(model) / "config.json").is_file():
             raise ModelError(
                 f"expected a model folder with config.json, got {model!r} without one. Name a "
@@ -41,7 +41,7 @@ def model_path(model: str) -> str:
 
 
 def lasting_name(model: str) -> str:
-    """What a ticket calls its network: a folder by its absolute path, other names as they are."""
+    """A network's name in a ticket: the absolute path of a folder, other names as they are."""
     folder = model not in EMBEDDED and Path(model).is_dir()
     return str(Path(model).resolve()) if folder else model
 

@@ -1,4 +1,4 @@
-"""What stands in a model's folder, before anything is loaded of it; standard library only."""
+"""Checks of a model's folder before anything is loaded; standard library only."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 from tombola.base.errors import ModelError
 
 __all__ = [
-    "check_folder",
+    "check_model_folder",
     "check_quantisation",
     "check_stored",
     "config_of",
@@ -18,19 +18,19 @@ __all__ = [
 
 LFS = b"version https://git-lfs.github.com"
 WHOLE = ("model.safetensors", "pytorch_model.bin")
-"""What a file of all weights is called, in the order in which transformers looks for it."""
+"""Names of a file of all weights, in the order in which transformers looks for them."""
 
 LARGEST_HEADER = 100_000_000
 """Bytes that safetensors allows for its header."""
 
 FLOATS = ("F16", "BF16", "F32", "F64")
-"""What safetensors calls the types that a trained matrix has."""
+"""The types of a trained matrix, as safetensors calls them."""
 
 PACKED = ("qweight", "qzeros", "scales", "absmax", "weight_scale", "weight_packed", "SCB")
 """Last parts of names that only quantised checkpoints have."""
 
 
-def check_folder(folder: Path, model: str) -> None:
+def check_model_folder(folder: Path, model: str) -> None:
     """Refuse a folder whose files are not a network's weights as they were trained.
 
     Args:
@@ -58,7 +58,7 @@ def check_folder(folder: Path, model: str) -> None:
 
 
 def _check_parts(folder: Path, model: str) -> None:
-    """Refuse an index that can't be read, or names what doesn't stand next to it."""
+    """Refuse an index that can't be read, or names a file that isn't next to it."""
     index = _index(folder)
     if index is None:
         return
@@ -90,7 +90,7 @@ def check_quantisation(folder: Path, model: str) -> None:
 
 
 def check_stored(model: str, name: str, axes: int, dtype: str, trained: bool) -> None:
-    """Refuse a tensor of a file that is no matrix as it was trained.
+    """Refuse a tensor that is not a matrix as it was trained.
 
     Args:
         model: what the user called it.
@@ -106,15 +106,15 @@ def check_stored(model: str, name: str, axes: int, dtype: str, trained: bool) ->
         raise _quantised(model, f"{name} of type {dtype}")
 
 
-def _quantised(model: str, came: str) -> ModelError:
+def _quantised(model: str, found: str) -> ModelError:
     return ModelError(
-        f"expected weights in floating point in {model!r}, got quantised ones: {came}. Name the "
+        f"expected weights in floating point in {model!r}, got quantised ones: {found}. Name the "
         f"checkpoint before it was quantised."
     )
 
 
 def config_of(folder: Path) -> dict[str, Any]:
-    """What config.json says; nothing, if it can't be read, which is told when it is loaded."""
+    """The fields of config.json; none if it can't be read, which loading reports."""
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -156,7 +156,7 @@ def stored(folder: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def _header(path: Path) -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
-    """The tensors that a safetensors file says it holds; none, if it is no such file."""
+    """The tensors that the header of a safetensors file names; none for other files."""
     if path.suffix != ".safetensors":
         return
     try:

@@ -1,4 +1,4 @@
-"""Networks from their files: loaded whole and as they are, or refused in one line."""
+"""Networks from their files: loaded completely and unchanged, or refused in one line."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -27,16 +27,16 @@ BUFFERS = re.compile(
     r"(^|\.)(position_ids|token_type_ids|inv_freq|masked_bias|num_batches_tracked)$"
     r"|\.(attn|attention)\.bias$"
 )
-"""What older files hold besides weights: tables that a network makes itself."""
+"""Buffers in older files: tables that a network computes by itself."""
 
 ADAPTED = re.compile(r"(^|\.)(lora_[AB]|lora_embedding_[AB]|base_layer|adapter\w*|ia3_l)(\.|$)")
 """Parts of names that adapters add to a network."""
 
 LONGEST_REASON = 300
-"""Characters of a library's message that are shown."""
+"""Characters of a library's error message that are shown."""
 
 Report = Mapping[str, Collection[Any]]
-"""missing_keys, unexpected_keys and mismatched_keys, as transformers tells them."""
+"""missing_keys, unexpected_keys and mismatched_keys, as transformers reports them."""
 
 
 def load(load: Callable[..., Any], model: str, **settings: Any) -> Any:
@@ -80,7 +80,7 @@ def _untyped(place: str, model: str) -> Any:
             return kind.from_pretrained(folder)
     raise ModelError(
         f"expected a model_type in the config.json of {model!r}, got none, and no architectures "
-        f'that tell it. Add the line of its kind, such as "model_type": "bert".'
+        f'that show it. Add the line of its type, such as "model_type": "bert".'
     )
 
 
@@ -89,7 +89,7 @@ def load_network_files(
 ) -> tuple[PreTrainedModel, Report]:
     """A network with all weights of its backbone from the files, as float32 on the CPU.
 
-    Wrappers' prefixes before all names (`module.`, `_orig_mod.`, `model.`) are taken off. A head
+    Wrappers' prefixes of all names (`module.`, `_orig_mod.`, `model.`) are removed. A head
     of another size in the files counts as missing.
 
     Args:
@@ -98,9 +98,9 @@ def load_network_files(
         kind: of the task whose head the class has; empty for a bare backbone.
         **settings: for `from_pretrained`.
 
-    Returns: the network, and what of it the files lack, and it of them.
+    Returns: the network, and how its parameters and the files' tensors differ.
     Raises: ModelError, if the head has no backbone of its own; if the files lack a weight of the
-        backbone or hold others besides, the pooler aside, which some heads drop; or if a weight
+        backbone or hold additional ones, except the pooler, which some heads drop; or if a weight
         isn't finite.
     """
     settings |= {"dtype": torch.float32, "output_loading_info": True}
@@ -126,7 +126,7 @@ def load_network_files(
 
 
 def _check_unadapted(network: PreTrainedModel, model: str) -> None:
-    """Refuse an adapter that transformers has put into a network of itself, where it has peft."""
+    """Refuse an adapter that transformers has loaded into a network by itself."""
     if getattr(network, "_hf_peft_config_loaded", False):
         raise ModelError(
             f"expected a whole network in {model!r}, got an adapter next to its base. Merge it "
@@ -135,7 +135,7 @@ def _check_unadapted(network: PreTrainedModel, model: str) -> None:
 
 
 def inside(network: nn.Module) -> set[int]:
-    """The parameters of the backbone without its pooler, by identity: those of the fingerprint."""
+    """Identities of the backbone's parameters without its pooler: those of the fingerprint."""
     body = backbone(network)
     return {id(p) for name, p in body.named_parameters() if not name.startswith("pooler.")}
 
@@ -148,7 +148,7 @@ def _lost(network: nn.Module, report: Report) -> list[str]:
 
 
 def _own_prefix(network: nn.Module) -> str:
-    """What stands before the backbone's names in the network: empty without a head."""
+    """The prefix of the backbone's names in the network: empty without a head."""
     return "" if backbone(network) is network else f"{network.base_model_prefix}."
 
 
@@ -164,7 +164,7 @@ def _renaming(network: nn.Module, theirs: Iterable[str]) -> dict[str, str]:
 
 
 def _prefixes(network: nn.Module, theirs: Iterable[str]) -> list[str]:
-    """What stands in files before the names of a whole backbone, once for each that they hold."""
+    """The prefixes of the backbones in files, one for each complete backbone."""
     names = set(theirs)
     body = [name for name, _ in backbone(network).named_parameters()]
     wanted = [name for name in body if not name.startswith("pooler.")]
@@ -250,7 +250,7 @@ def _check_finite(network: nn.Module, report: Report, model: str) -> None:
 
 @cache
 def hub_answers() -> bool:
-    """Whether the hub can be reached; asked once, instead of a minute of retries for each file."""
+    """Whether the hub can be reached; tried once, instead of a minute of retries for each file."""
     if HF_HUB_OFFLINE:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Encoder + head: loading, and the way back to the pre-trained weights.
+"""Encoder + head: loading, and rewinding to the pre-trained weights.
 
 A network is loaded once. `Network.rewind` puts it back to its pre-trained weights with the fresh
 head of a seed, as often as needed, without touching the disk again.
@@ -236,11 +236,11 @@ def _head_parameters(network: PreTrainedModel) -> frozenset[str]:
 def _no_head(model: str, head: TaskHead, report: Report, top: frozenset[str]) -> ModelError:
     """The error for files without a head, or with that of another task."""
     others = sorted(one for one in report["mismatched_keys"] if one[0] in top)
-    came = f"{others[0][0]} of shape {tuple(others[0][1])}" if others else "none"
+    found = f"{others[0][0]} of shape {tuple(others[0][1])}" if others else "none"
     of = f" of {head.classes} classes" if head.classes else ""
     return ModelError(
         f"head 'checkpoint' starts from the head for the kind {head.kind!r}{of} in the files of "
-        f"{model!r}, got {came}. Leave it out: each seed then draws a fresh head."
+        f"{model!r}, got {found}. Leave it out: each seed then draws a fresh head."
     )
 
 

@@ -1,4 +1,4 @@
-"""Tensors as a model's files hold them, before they become the weights of a network."""
+"""The types of the tensors in a model's files, checked before a network is loaded."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +13,9 @@ __all__ = ["check_files"]
 
 
 def check_files(model: str) -> None:
-    """Refuse quantised weights, in a folder or in what is here of the hub's files.
+    """Refuse quantised weights, in a folder or in the hub's files that are cached here.
 
-    Raises: ModelError, naming what says so; or if there is no such folder.
+    Raises: ModelError, naming the tensor or the field that shows it; or for a missing folder.
     """
     place = model_path(model)
     folder = Path(place) if Path(place).is_dir() else _snapshot(place)
@@ -30,16 +30,16 @@ def check_files(model: str) -> None:
 
 
 def _snapshot(model: str) -> Path | None:
-    """The folder of the hub's cache with a model's files; None, until something is in it."""
+    """The folder of the hub's cache with a model's files; None if nothing is cached."""
     found = try_to_load_from_cache(model, "config.json")
     return Path(found).parent if isinstance(found, str) else None
 
 
 def _pickled(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors that torch.save() wrote, without their values; none, if it can't be read."""
+    """The tensors in a file of torch.save(), without their values; none, if it can't be read."""
     try:
         content = torch.load(path, map_location="meta", weights_only=True)
-    except Exception:  # of any kind, and loading tells which
+    except Exception:  # loading raises it again, with the reason
         return {}
     found = content.items() if isinstance(content, Mapping) else ()
     return {name: tensor for name, tensor in found if isinstance(tensor, torch.Tensor)}

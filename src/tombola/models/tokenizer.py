@@ -46,8 +46,8 @@ def fit_tokenizer(
 def reserved_positions(body: nn.Module) -> int:
     """Rows of the position embeddings that no token ever has.
 
-    RoBERTa and its kin count positions from the one after that of padding: 514 rows are 512
-    tokens.
+    RoBERTa and its relatives count positions from the one after that of padding: 514 rows are
+    512 tokens.
     """
     for name, module in body.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):

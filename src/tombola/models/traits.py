@@ -1,4 +1,4 @@
-"""What a plan must know of a network besides its fingerprint, so that mistakes show at once."""
+"""Facts about a network that planning needs in addition to its fingerprint."""
 
 import hashlib
 from collections.abc import Callable
@@ -23,7 +23,8 @@ def traits(network: Network) -> dict[str, Any]:
     Returns: heads: attention heads of a block, 0 if the configuration doesn't say; matrices: a
     digest of the names in the scope that belong to no linear layer, empty without any; scopes:
     name -> refused: scorer or initialisation -> why the scope can't have it, and left_out: name
-    with stars -> weights of the blocks outside of the scope; or error: why there is no such scope.
+    with stars -> weights of the blocks outside of the scope; or error: why the network has no such
+    scope.
     """
     heads = int(getattr(network.model.config, "num_attention_heads", 0) or 0)
     more = beyond_linear(network.model)
@@ -40,15 +41,18 @@ def _of_scope(network: Network, name: str, heads: int) -> dict[str, Any]:
     except ModelError as error:
         return {"error": str(error)}
     weights = {key: parameter.detach() for key, parameter in parameters.items()}
-    tried = {"units": lambda: units_of(weights, heads), "shuffle-layers": lambda: _moved(weights)}
+    tried = {
+        "units": lambda: units_of(weights, heads),
+        "shuffle-layers": lambda: _shuffle_without_data(weights),
+    }
     return {
         "refused": {what: why for what, attempt in tried.items() if (why := _refusal(attempt))},
         "left_out": _sizes(network.model, name),
     }
 
 
-def _moved(weights: Tensors) -> None:
-    """Move blocks as `shuffle-layers` does, in tensors that take no room."""
+def _shuffle_without_data(weights: Tensors) -> None:
+    """Shuffle blocks as `shuffle-layers` does, in tensors that take no memory."""
     empty = {name: torch.empty(weight.shape, device="meta") for name, weight in weights.items()}
     INITS["shuffle-layers"](empty, torch.Generator(), std=0.0)
 

@@ -1,4 +1,4 @@
-"""Tokenised examples of one split, and how batches of them look."""
+"""Tokenised examples of one split, and the types of batches of them."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,7 +27,7 @@ class Examples:
 
     rows: Rows
     inputs: dict[str, list[NDArray[np.int32]]]
-    """What the network takes (`input_ids`, `attention_mask`, ...), for each example, not padded."""
+    """Inputs of the network (`input_ids`, `attention_mask`, ...), for each example, not padded."""
     targets: list[Any]
     """Class, value, or first and last token of the answer; None for masked language modelling."""
     offsets: list[NDArray[np.int32]]
@@ -35,7 +35,7 @@ class Examples:
     owners: list[int] = field(default_factory=list)
     """The row that each example is a window of, for spans only."""
     cut: int = 0
-    """Examples whose text goes on behind their last token, and is not read."""
+    """Examples whose text goes on after their last token."""
     blocks: bool = False
     """Whether texts were joined and cut into blocks, so that none is empty and none is cut."""
 
@@ -51,7 +51,7 @@ class Examples:
 def texts_of(rows: Rows, column: str) -> list[str]:
     """The texts of a column.
 
-    Raises: DataError, naming the row, if one is no text.
+    Raises: DataError, naming the row, if one is not text.
     """
     texts = []
     for number, row in enumerate(rows):

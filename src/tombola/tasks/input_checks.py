@@ -1,4 +1,4 @@
-"""Looks at what a network is about to read: is there anything in it to learn from?"""
+"""Checks of what a network is about to read: is there anything to learn from?"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -88,8 +88,8 @@ def refuse_unreadable(
             "model of the texts' language or alphabet."
         )
     if counts.distinct == 1 and not TASK_KINDS[task.kind].same_text_is_fine:
-        told = " ".join(tokenizer.convert_ids_to_tokens(examples.inputs["input_ids"][0].tolist()))
+        shown = " ".join(tokenizer.convert_ids_to_tokens(examples.inputs["input_ids"][0].tolist()))
         raise DataError(
             f"expected examples that differ, got {rows} that are all the same to {model!r}: "
-            f"{cut(told)}. Take other data, or a max_length beyond what they begin with."
+            f"{cut(shown)}. Take other data, or a max_length beyond what they begin with."
         )

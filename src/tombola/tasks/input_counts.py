@@ -1,4 +1,4 @@
-"""What is counted of a split: how many rows there are, and what a reader must know of them."""
+"""Counts of a split: its rows, and what is unusual about them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from tombola.base.rounding import percent
 __all__ = ["InputCounts", "SplitCounts"]
 
 MUCH_UNKNOWN, MUCH_CUT, MUCH_EMPTY, MUCH_SHARED = 0.05, 0.25, 0.01, 0.01
-"""Shares from which a reader is told of unknown tokens, of cut and empty texts, of shared rows."""
+"""Shares from which unknown tokens, cut texts, empty texts and shared rows are reported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,19 +26,19 @@ class InputCounts:
     unknown: float
     """Share of the tokens that stand for what is not in the tokenizer's vocabulary."""
     cut: float
-    """Share of the examples whose text goes on behind their last token."""
+    """Share of the examples whose text goes on after their last token."""
     empty: float
     """Share of the rows with a text of no letter; those of blocks, which may, are not counted."""
     shared: int = 0
-    """Of the training split: rows whose texts stand in the test split, too."""
+    """Rows of the training split whose texts are in the test split, too."""
 
     @property
     def much_unknown(self) -> bool:
-        """Whether so many tokens are unknown that longer training is no help."""
+        """Whether too many tokens are unknown for longer training to help."""
         return self.unknown >= MUCH_UNKNOWN
 
     def remarks(self, split: str) -> list[str]:
-        """What a reader must know, a sentence each; none where nothing is out of the ordinary."""
+        """Warnings, a sentence each; none where nothing is out of the ordinary."""
         found = []
         if self.much_unknown:
             found.append(
@@ -62,14 +62,14 @@ class InputCounts:
             )
         if self.shared >= max(1, MUCH_SHARED * self.examples):
             found.append(
-                f"{self.shared:,} rows of the {split} split stand in the test split, too: scores "
+                f"{self.shared:,} rows of the {split} split are in the test split, too: scores "
                 "are too good."
             )
         return found
 
     def sentence(self, split: str) -> str:
-        """One line that says it all."""
-        shared = f"; {self.shared:,} rows stand in the test split, too" if self.shared else ""
+        """All counts in one line."""
+        shared = f"; {self.shared:,} rows are in the test split, too" if self.shared else ""
         return (
             f"{split} split: {self.distinct:,} different ones of {self.examples:,} examples, "
             f"{_percent(self.unknown)} of the tokens unknown, {_percent(self.cut)} of the texts "
@@ -84,14 +84,14 @@ def _percent(share: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitCounts:
-    """Counts of one split. Whoever counts something else adds a field with a default."""
+    """Counts of one split. A new count is a field with a default."""
 
     rows: int = 0
     """Rows that are used."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """Column -> rows that were left out because of what stands there."""
+    """Column -> rows that were left out because of its value."""
     inputs: InputCounts | None = None
-    """What is read of them; None as long as nothing was trained."""
+    """What a network reads of them; None before anything is trained."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields, as a result has them."""

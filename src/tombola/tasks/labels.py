@@ -1,4 +1,4 @@
-"""One convention for labels, whatever file and split they stand in: numbers count by their value.
+"""One convention for labels, whatever file and split they are in: numbers count by their value.
 
 `1`, `+1`, `01`, `1.0`, the number 1 and the decimal 1.0 are one class, and one value. So
 are `true`, `True`, `TRUE` and the value true.
@@ -17,7 +17,7 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 """A number as CSV files have it; what is longer than 40 characters is a text."""
 LONGEST = 40
 MISSING = {"", "nan", "+nan", "-nan", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
-"""What stands, in any case, for a label that is missing or no number."""
+"""What is written, in upper or lower case, for a label that is missing or not a number."""
 TRUTHS = {"False": "0", "True": "1"}
 """Truth values as Python writes them, whatever their case in a file -> the number of each."""
 LARGEST = 3.4e38
@@ -31,11 +31,11 @@ def is_number(text: str) -> bool:
 
 
 def class_name(label: Any) -> str | None:
-    """The name of a class, however it is spelled; None for what is none.
+    """The name of a class, however it is spelled; None for anything else.
 
     Args:
         label: text, of which the spaces around it are no part; a number; true or false, also as
-            text in any case. What is blank or not finite is no class, and neither is anything else.
+            text in any case. Anything else, blank or not finite, is not a class.
     """
     if isinstance(label, bool):
         return str(label)
@@ -75,7 +75,7 @@ def class_of(label: Any, names: Sequence[str]) -> int | None:
     """The number of a class, None if it is none of the names.
 
     Args:
-        label: as it stands in the data.
+        label: as it is in the data.
         names: of the classes in order. If none of them is a number, a number is the place of a
             class, from 0.
     """
@@ -105,7 +105,7 @@ def _known(names: tuple[str, ...]) -> tuple[dict[str, int], frozenset[str]]:
 
 
 def value_of(label: Any) -> float | None:
-    """The value of a regression, None for what is no finite number.
+    """The value of a regression, None for anything but a finite number.
 
     It is the shortest decimal for its 32 bits, which is what a network is trained on: so a column
     of 32-bit floats and one of texts are the same data.
@@ -122,6 +122,6 @@ def value_of(label: Any) -> float | None:
 
 
 def one_class(label: Any) -> str:
-    """What was expected where something that is not the name of a class came as a label."""
+    """What a label must be where it is not a class."""
     several = isinstance(label, list | tuple | dict)
     return f"one class{' (several, multi-label classification, is not there yet)' * several}"

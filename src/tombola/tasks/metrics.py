@@ -1,7 +1,7 @@
 """Scores in points (0 to 100) from a row of predictions for each test example.
 
-Whatever a metric needs to know of an example stands in its row, so that a bootstrap over examples
-is a choice of rows.
+All that a metric needs to know of an example is in its row, so that a bootstrap over examples is a
+choice of rows.
 """
 
 import re
@@ -31,17 +31,17 @@ __all__ = [
 ]
 
 Predictions = NDArray[np.float64]
-"""(examples, columns): what one network made of each test example."""
+"""(examples, columns): what one network predicted for each test example."""
 
 Metric = Callable[[Predictions], float]
 METRICS: Registry[Metric] = Registry("metric")
 CONTEXT = 2
 """The column that numbers the context of a question, in an predictions that has it: questions about
-one context are no independent examples."""
+one context are not independent examples."""
 
 
 def score_of(predictions: Predictions, metric: str) -> float:
-    """The score of a network in points; NaN where what it made of an example is NaN."""
+    """The score of a network in points; NaN where any prediction is NaN."""
     return float("nan") if np.isnan(predictions).any() else METRICS[metric](predictions)
 
 
@@ -66,7 +66,7 @@ def matthews(predictions: Predictions) -> float:
 
 @METRICS.register("binary-f1")
 def binary_f1(predictions: Predictions) -> float:
-    """F1 of the class 1, as GLUE scores QQP and MRPC, times 100; zero where nobody names it."""
+    """F1 of the class 1, as GLUE scores QQP and MRPC, times 100; zero where it is never there."""
     from sklearn.metrics import f1_score
 
     predicted, label = predictions[:, 0] == 1, predictions[:, 1] == 1
@@ -84,7 +84,7 @@ def pearson(predictions: Predictions) -> float:
 
 @METRICS.register("spearman")
 def spearman(predictions: Predictions) -> float:
-    """Spearman's rank correlation of predictions and labels, times 100; zero likewise."""
+    """Spearman's rank correlation of predictions and labels, times 100; zero as for Pearson's."""
     return _correlation(predictions, scipy.stats.spearmanr)
 
 
@@ -143,7 +143,7 @@ CREDITS: Mapping[str, Credit] = {
     "exact-match": lambda predictions: predictions[:, 1],
     "masked-accuracy": _restored_share,
 }
-"""What single examples add to a metric; a correlation has no such thing."""
+"""What single examples contribute to a metric; a correlation is not made of such parts."""
 
 
 def resolution(metric: str, predictions: Predictions) -> float:

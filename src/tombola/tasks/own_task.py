@@ -7,9 +7,9 @@ from pathlib import Path
 from tombola.base.errors import DataError, SpecError
 from tombola.base.registry import unknown
 from tombola.base.specs import TaskSpec
-from tombola.tasks.data.files import Files, find_folder, labelled_files
+from tombola.tasks.data.files import DataFiles, find_folder, labelled_files
 from tombola.tasks.data.row_checks import bad_row
-from tombola.tasks.data.rows import Part, listed
+from tombola.tasks.data.rows import FileRows, listed
 from tombola.tasks.data.utf8 import format_of
 from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
 from tombola.tasks.labels import class_name, classes_in, is_number, one_class
@@ -24,7 +24,7 @@ DEFAULT_KIND = "classification"
 TEXT, LABEL = "text", "label"
 """Columns, where none are named."""
 MANY = 20
-"""So many classes are no numbers with fractions, unless somebody names them."""
+"""With more different numbers than this, fractions are values and not classes, unless named."""
 
 
 def named_task(name: str, spec: TaskSpec) -> Task:
@@ -115,10 +115,10 @@ def _csv_kind(spec: TaskSpec) -> TaskKind:
     return kind
 
 
-def _training(place: Path, columns: tuple[str, ...], *, text_files: bool) -> Iterator[Part]:
+def _training(place: Path, columns: tuple[str, ...], *, text_files: bool) -> Iterator[FileRows]:
     """The training rows: those of the split of that name, or of the only one."""
     folder = find_folder(place)
-    files = Files(folder) if text_files else labelled_files(folder)
+    files = DataFiles(folder) if text_files else labelled_files(folder)
     there = files.splits()
     if "train" not in there and len(there) != 1:
         if place.is_dir():
@@ -133,7 +133,7 @@ def _training(place: Path, columns: tuple[str, ...], *, text_files: bool) -> Ite
     return files.parts("train" if "train" in there else there[0], columns, 0)
 
 
-def _check_columns(spec: TaskSpec, texts: tuple[str, ...], label: str, part: Part) -> None:
+def _check_columns(spec: TaskSpec, texts: tuple[str, ...], label: str, part: FileRows) -> None:
     there = f"found {listed(part.columns)}"
     if format_of(Path(part.file)) in (".csv", ".tsv"):
         there += " in its first line"
@@ -153,7 +153,7 @@ def _check_columns(spec: TaskSpec, texts: tuple[str, ...], label: str, part: Par
         part.check(names, f"{flag} of {CSV}DIR", "Rename one of the two.")
 
 
-def _classes(parts: list[Part], label: str, spec: TaskSpec) -> tuple[str, ...]:
+def _classes(parts: list[FileRows], label: str, spec: TaskSpec) -> tuple[str, ...]:
     """The classes of the training rows, sorted by value if all are numbers."""
     for part in parts:
         for number, row in enumerate(part.rows):

@@ -1,4 +1,4 @@
-"""The recipe of a network on a task: what nobody names goes by both; loads no torch."""
+"""The recipe of a network on a task, which sets what the user leaves open; loads no torch."""
 
 import json
 from collections.abc import Mapping
@@ -27,21 +27,21 @@ HIGHEST = Fraction("3e-4")
 BASE_NAMES = ("bert-base-uncased", "bert-base-cased")
 """BERT-base on the hub, which need not be asked for its width."""
 
-OWN: Mapping[str, Any] = {"warmup": 0.1, "min_steps": 300}
-"""Of a task that nobody has tuned a recipe for."""
+UNTUNED: Mapping[str, Any] = {"warmup": 0.1, "min_steps": 300}
+"""Knobs of a task without a tuned recipe."""
 
 
 def recipe_for(task: Task, model: str, changes: Mapping[str, Any]) -> TrainSpec:
     """The recipe with which a network is trained on a task.
 
     A learning rate that was tuned for one network is scaled for another by the ratio of the rates
-    that suit the two; a rate that is named otherwise holds on every network. A task without a tuned
-    recipe gets a warm-up, and steps enough to learn from few rows.
+    that suit the two; a rate that the task names without such a network holds on all. A task
+    without a tuned recipe gets a warm-up, and enough steps to learn from few rows.
 
     Args:
         task: with the knobs that its definition names.
         model: an embedded name, a folder, or a hub id.
-        changes: knobs of the user's, which go before.
+        changes: the user's knobs, which take precedence.
 
     Raises: SpecError, for a value that makes no sense; ModelError, if there is no such model.
     """
@@ -49,7 +49,7 @@ def recipe_for(task: Task, model: str, changes: Mapping[str, Any]) -> TrainSpec:
     model_path(model)
     settled: dict[str, Any] = {}
     if not task.tuned_for:
-        settled = {name: value for name, value in OWN.items() if name not in named}
+        settled = {name: value for name, value in UNTUNED.items() if name not in named}
         if "epochs" in named:
             settled.pop("min_steps", None)
         if "learning_rate" not in named:

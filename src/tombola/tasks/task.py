@@ -1,4 +1,4 @@
-"""What a task is: a dozen lines of YAML, of the catalog or of a user, read and checked here."""
+"""A task: a dozen lines of YAML, of the catalog or of a user, read and checked here."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ CATALOG = Path(__file__).parents[1] / "catalog" / "tasks"
 SUITE = Path(__file__).parents[1] / "suite" / "data"
 
 HUB = "hub:"
-"""What a data set of the hub has before its name where a folder could stand."""
+"""Prefix of a data set of the hub, where a folder could be named."""
 
 DIVIDED = ("dev", "test")
 """Splits that are made of one, where the labels of the test split are hidden."""
@@ -47,7 +47,7 @@ DEFINITION = ("kind", "texts", "label", "labels", "metric", "more", "beside", "n
 """Fields that decide what a training makes of the same rows."""
 
 BERT_BASE = "bert-base"
-"""What the paper's recipes are tuned for."""
+"""The network that the paper's recipes are tuned for."""
 
 CLM = "causal language modelling; mlm is masked language modelling"
 NOT_YET = {
@@ -64,7 +64,7 @@ NOT_YET = {
     "micro-f1": "F1 averaged over classes",
     "weighted-f1": "F1 averaged over classes",
 }
-"""Kinds, tasks and metrics that are not there yet -> what they are."""
+"""Names of kinds, tasks and metrics that are not supported yet -> what they mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ class Task(TaskDefinition):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Every column that a row must have."""
+        """All columns that a row must have."""
         return (*self.texts, *TASK_KINDS[self.kind].columns)
 
     @property
@@ -175,7 +175,7 @@ class Task(TaskDefinition):
 
     @cached_property
     def identity(self) -> list[Any]:
-        """What names the task in a result: name and version, and what a user has defined."""
+        """Identity of the task in a result: name, version, and the definition of a user's own."""
         mine = self._definition()
         if self.name in task_names() and mine == load_task(self.name)._definition():
             return [self.name, self.version]
@@ -208,7 +208,7 @@ class Task(TaskDefinition):
 
 
 def not_yet(name: str) -> SpecError:
-    """The refusal of a kind or a metric that is known but not there yet."""
+    """The error for a kind or a metric that is known but not supported yet."""
     kinds = sorted(TASK_KINDS)  # in whichever order they have been imported
     metrics = ", ".join(metric for kind in kinds for metric in TASK_KINDS[kind].metrics)
     return SpecError(
@@ -236,7 +236,7 @@ def load_task(name: str) -> Task:
     Args:
         name: of a task of the catalog, or a path that ends in .yaml.
 
-    Raises: SpecError, with the nearest name, if there is none, or for what the file says wrong.
+    Raises: SpecError, with the nearest name, if there is none, or for a mistake in the file.
     """
     if Path(name).suffix in (".yaml", ".yml"):
         return _read(Path(name))
@@ -249,10 +249,10 @@ def load_task(name: str) -> Task:
 
 
 def _read(path: Path) -> Task:
-    """A user's own task; its data are relative to the file."""
+    """A task that a user has defined; its data are relative to the file."""
     try:
         fields = construct(compose(read_yaml_text(path)))
-    except (OSError, ValueError) as error:  # ValueError: no UTF-8, or no YAML
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or not YAML
         line = f"line {error.line}: " if isinstance(error, NotYamlError) and error.line else ""
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise SpecError(

@@ -8,10 +8,10 @@ import pytest
 
 from tombola.base.errors import DataError
 from tombola.tasks.data.delimited import read_delimited
-from tombola.tasks.data.rows import Part
+from tombola.tasks.data.rows import FileRows
 
 
-def part(folder: Path, text: str, name: str = "train.csv") -> Part:
+def part(folder: Path, text: str, name: str = "train.csv") -> FileRows:
     content = text.encode()
     (folder / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
     return read_delimited(folder / name, ("text", "label"))

@@ -25,7 +25,7 @@ def not_utf8(folder: Path, name: str) -> Path:
 @pytest.mark.parametrize("name", ["train.csv", "train.txt", "train.jsonl", "train.tsv"])
 def test_a_file_that_is_no_utf8_is_told_with_the_byte(tmp_path: Path, name: str) -> None:
     not_utf8(tmp_path, name)
-    with pytest.raises(DataError, match=rf"{name}' is no UTF-8: byte 18 is 0xe9\."):
+    with pytest.raises(DataError, match=rf"{name}' is not UTF-8: byte 18 is 0xe9\."):
         read_split(load_task("sentiment"), "train", tmp_path)
 
 

@@ -60,7 +60,7 @@ def test_lines_of_qqp_that_are_no_rows_are_passed_over_counted_and_told() -> Non
     rows, notes = found.rows, found.notes
     lines = (place / "train.tsv").read_text(encoding="utf-8").splitlines()
     assert (len(lines), len(rows)) == (51, 48)
-    assert notes == ["2 of 50 lines of train.tsv have other than 6 fields and were passed over."]
+    assert notes == ["2 of 50 lines of train.tsv don't have 6 fields and were skipped."]
 
 
 def tsv(folder: Path, text: str, **columns: str | int) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tombola.base.errors import DataError
-from tombola.tasks.data.rows import Part
+from tombola.tasks.data.rows import FileRows
 from tombola.tasks.data.utf8 import format_of, read_text
 from tombola.tasks.labels import is_number
 
@@ -23,7 +23,7 @@ __all__ = ["read_delimited"]
 
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "bars", ",": "commas"}
-"""What people divide columns with -> what it is called."""
+"""Characters in use between columns -> what they are called."""
 
 QUOTED = re.compile(r'"[^"]*"')
 
@@ -49,12 +49,12 @@ class _StrayQuoteError(Exception):
         self.line = line
 
 
-def read_delimited(path: Path, wanted: Sequence[str]) -> Part:
+def read_delimited(path: Path, wanted: Sequence[str]) -> FileRows:
     """The rows of a file with a header.
 
     Args:
-        path: ends in .csv for commas or in .tsv for tabs, and in .gz besides if compressed.
-        wanted: the columns that are asked for; those that are missing are passed over.
+        path: ends in .csv for commas or in .tsv for tabs, followed by .gz if compressed.
+        wanted: the columns to read; those that are missing are skipped.
 
     Raises: DataError, for another delimiter, a line that has more or fewer fields than the header,
         or a stray quote.
@@ -77,7 +77,7 @@ def read_delimited(path: Path, wanted: Sequence[str]) -> Part:
             "closed at the end of its field."
         )
     places = {name: table.header.index(name) for name in wanted if name in table.header}
-    return Part(
+    return FileRows(
         file=str(path),
         columns=tuple(table.header),
         rows=[{name: row[at] for name, at in places.items()} for row in table.rows],

@@ -30,7 +30,7 @@ def encode_split(
         task: what they are.
         tokenizer: of the network.
         spec: the recipe: how long examples are, and how longer texts are cut.
-        limit: so many rows are used, or blocks where the recipe makes them, by a seeded choice
+        limit: number of rows that are used, or of blocks where the recipe makes them, by a choice
             that all seeds share; 0 is all.
     """
     if spec.blocks:
@@ -78,14 +78,14 @@ def encode_blocks(
 ) -> Examples:
     """Tokenise texts, join them, and cut them into blocks with special tokens around each.
 
-    What is left behind the last whole block is dropped, unless it is all there is.
+    What is left after the last whole block is dropped, unless it is all there is.
 
     Args:
         rows: with the texts.
         task: which column they are in.
         tokenizer: of the network.
         max_length: tokens of a block, special ones included.
-        limit: so many blocks are made, of the texts in a seeded order; 0 is all.
+        limit: number of blocks that are made, of the texts in a seeded order; 0 is all.
     """
     before, after = _around(tokenizer)
     room = max_length - len(before) - len(after)
@@ -107,7 +107,7 @@ def encode_blocks(
 
 
 def _around(tokenizer: PreTrainedTokenizerBase) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The special tokens before and behind a text."""
+    """The special tokens before and after a text."""
     encoded = tokenizer("a", return_special_tokens_mask=True)
     words = [n for n, special in enumerate(encoded["special_tokens_mask"]) if not special]
     ids = np.array(encoded["input_ids"], dtype=np.int32)

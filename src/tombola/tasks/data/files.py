@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import DataError, cut
 from tombola.tasks.data.delimited import read_delimited
-from tombola.tasks.data.rows import Part, Reader, numbered
+from tombola.tasks.data.rows import FileReader, FileRows, numbered
 from tombola.tasks.data.utf8 import COMPRESSED, format_of, lines_of, read_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["READERS", "Files", "find_folder", "labelled_files", "split_files", "table_part"]
+__all__ = ["READERS", "DataFiles", "find_folder", "labelled_files", "split_files", "table_part"]
 
 SPLITS = ("train", "dev", "valid", "val", "test")
 """What the name of a split's own folder begins with."""
@@ -23,7 +23,7 @@ ABOUT = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.
 """Files that `save_to_disk()` writes about the data."""
 
 
-class Files:
+class DataFiles:
     """Data files as the hub and `save_to_disk()` lay them out, or one file.
 
     A split's files are `SPLIT.EXT`, `SPLIT-00000-of-00001.EXT` or `SPLIT/*.EXT`.
@@ -44,19 +44,19 @@ class Files:
         """Names of the splits that there are."""
         return sorted(self.files)
 
-    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[Part]:
+    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[FileRows]:
         """The rows of each file of a split, which is read when it is asked for."""
         for path in self.files[split]:
             yield _read(path, wanted, split)
 
 
-def labelled_files(place: Path) -> Files:
+def labelled_files(place: Path) -> DataFiles:
     """Files with labels: texts alone, such as a README.txt, are data only where nothing else is."""
-    files = Files(place, without=(".txt",))
-    return files if files.splits() else Files(place)
+    files = DataFiles(place, without=(".txt",))
+    return files if files.splits() else DataFiles(place)
 
 
-def _read(path: Path, wanted: Sequence[str], split: str) -> Part:
+def _read(path: Path, wanted: Sequence[str], split: str) -> FileRows:
     kind = format_of(path)
     if kind in TEXTUAL:
         return TEXTUAL[kind](path, wanted)
@@ -69,14 +69,14 @@ def _read(path: Path, wanted: Sequence[str], split: str) -> Part:
         raise DataError(f"{str(path)!r}: can't read the {split} split: {reason}.") from None
 
 
-def _beside(name: str) -> bool:
-    """Whether a file is not data of its split: a description, or what `datasets` has cached."""
+def _is_description(name: str) -> bool:
+    """Whether a file is not data: a description of them, or a cache of `datasets`."""
     return name in ABOUT or (name.startswith("cache-") and name.endswith(".arrow"))
 
 
 def _is_data(path: Path) -> bool:
     formats = TEXTUAL if path.suffix == COMPRESSED else READERS
-    return format_of(path) in formats and not _beside(path.name) and path.is_file()
+    return format_of(path) in formats and not _is_description(path.name) and path.is_file()
 
 
 def split_files(place: Path, *, without: Collection[str] = ()) -> dict[str, list[Path]]:
@@ -128,7 +128,9 @@ def _plain(name: str) -> str:
 # --- formats -----------------------------------------------------------------
 
 
-def table_part(table: "pa.Table", file: str, wanted: Sequence[str], columns: Sequence[str]) -> Part:
+def table_part(
+    table: "pa.Table", file: str, wanted: Sequence[str], columns: Sequence[str]
+) -> FileRows:
     """The rows of a table.
 
     Args:
@@ -139,8 +141,8 @@ def table_part(table: "pa.Table", file: str, wanted: Sequence[str], columns: Seq
     """
     there = [name for name in wanted if name in table.column_names]
     if any(columns.count(name) > 1 for name in there):
-        return Part(file=file, columns=tuple(columns), rows=(), place=numbered)
-    return Part(
+        return FileRows(file=file, columns=tuple(columns), rows=(), place=numbered)
+    return FileRows(
         file=file,
         columns=tuple(columns),
         rows=table.select(there).to_pylist(),
@@ -159,7 +161,7 @@ def _class_names(table: "pa.Table") -> dict[str, list[str]]:
         return {}
 
 
-def _parquet(path: Path, wanted: Sequence[str]) -> Part:
+def _parquet(path: Path, wanted: Sequence[str]) -> FileRows:
     import pyarrow.parquet as pq  # its read_table would import pandas
 
     file = pq.ParquetFile(path)
@@ -168,7 +170,7 @@ def _parquet(path: Path, wanted: Sequence[str]) -> Part:
     return table_part(file.read(columns=there), str(path), wanted, columns)
 
 
-def _arrow(path: Path, wanted: Sequence[str]) -> Part:
+def _arrow(path: Path, wanted: Sequence[str]) -> FileRows:
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as file:
@@ -179,7 +181,7 @@ def _arrow(path: Path, wanted: Sequence[str]) -> Part:
         return table_part(table, str(path), wanted, table.column_names)
 
 
-def _json(path: Path, wanted: Sequence[str]) -> Part:
+def _json(path: Path, wanted: Sequence[str]) -> FileRows:
     """A list of objects, alone or as `data` of an object; or an object on each line."""
     rows, places = _json_rows(read_text(path), path)
 
@@ -195,7 +197,7 @@ def _json(path: Path, wanted: Sequence[str]) -> Part:
     columns = dict.fromkeys(name for row in rows for name in row)
     _check_layout(rows, wanted, path)
     kept = [{name: row[name] for name in wanted if name in row} for row in rows]
-    return Part(file=str(path), columns=tuple(columns), rows=kept, place=place)
+    return FileRows(file=str(path), columns=tuple(columns), rows=kept, place=place)
 
 
 def _check_layout(rows: list[dict[str, Any]], wanted: Sequence[str], path: Path) -> None:
@@ -239,17 +241,17 @@ def _json_rows(text: str, path: Path) -> tuple[list[Any], list[int] | None]:
     return rows, places
 
 
-def _text(path: Path, wanted: Sequence[str]) -> Part:
+def _text(path: Path, wanted: Sequence[str]) -> FileRows:
     """A row for each line that isn't blank, in the column `text`."""
     lines = [(n, line.strip()) for n, line in enumerate(lines_of(read_text(path)), 1)]
     lines = [(number, line) for number, line in lines if line]
     rows: list[Mapping[str, Any]] = [{"text": line} for _, line in lines]
-    return Part(
+    return FileRows(
         file=str(path), columns=("text",), rows=rows, place=lambda row: f"line {lines[row][0]}"
     )
 
 
-TEXTUAL: Mapping[str, Reader] = {
+TEXTUAL: Mapping[str, FileReader] = {
     ".jsonl": _json,
     ".json": _json,
     ".csv": read_delimited,
@@ -258,5 +260,5 @@ TEXTUAL: Mapping[str, Reader] = {
 }
 """Formats that may be compressed, too: `.csv.gz`."""
 
-READERS: Mapping[str, Reader] = {".parquet": _parquet, ".arrow": _arrow, **TEXTUAL}
+READERS: Mapping[str, FileReader] = {".parquet": _parquet, ".arrow": _arrow, **TEXTUAL}
 """End of a file's name -> how it is read."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tombola.base.errors import DataError
-from tombola.tasks.data.rows import Part, listed
+from tombola.tasks.data.rows import FileRows, listed
 from tombola.tasks.data.utf8 import read_text
 
 __all__ = ["GlueTsv", "MsrParaphrase"]
@@ -28,15 +28,15 @@ class GlueTsv:
         """Names of the splits that there are."""
         return sorted(path.stem for path in self.folder.glob("*.tsv"))
 
-    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[Part]:
+    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[FileRows]:
         """The rows of a split as text, which is one file.
 
-        A line with more or fewer fields than the first is no row: in QQP, questions with a line
-        break are spread over several. They are passed over, counted, and told in `notes`.
+        A line with more or fewer fields than the first is not a row: in QQP, questions with a line
+        break are spread over several. Such lines are skipped, and counted in `notes`.
         """
         yield self._part(self.folder / f"{split}.tsv")
 
-    def _part(self, path: Path) -> Part:
+    def _part(self, path: Path) -> FileRows:
         lines = [line.removesuffix("\r").split("\t") for line in read_text(path).split("\n")]
         if lines[-1] == [""]:
             del lines[-1]
@@ -47,10 +47,10 @@ class GlueTsv:
         whole = [(number, fields) for number, fields in rows if len(fields) == width]
         if skipped := len(rows) - len(whole):
             self.notes.append(
-                f"{skipped} of {len(rows)} lines of {path.name} have other than {width} fields and "
-                "were passed over."
+                f"{skipped} of {len(rows)} lines of {path.name} don't have {width} fields and "
+                "were skipped."
             )
-        return Part(
+        return FileRows(
             file=str(path),
             columns=tuple(places),
             rows=[{name: fields[at] for name, at in places.items()} for _, fields in whole],
@@ -107,7 +107,7 @@ class MsrParaphrase(GlueTsv):
         lines = read_text(self.folder / self.DEV).splitlines()
         return {tuple(field.strip() for field in line.split("\t")) for line in lines}
 
-    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[Part]:
+    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[FileRows]:
         """The rows of a split as text."""
         if split == "test" or (split == "dev" and not self.drawn):
             if split == "dev":
@@ -129,7 +129,7 @@ class MsrParaphrase(GlueTsv):
                 f"{self.DEV} names {'all' if split == 'train' else 'none'}. Take the {self.DEV} of "
                 "GLUE, or none."
             )
-        yield Part(
+        yield FileRows(
             file=whole.file,
             columns=whole.columns,
             rows=[whole.rows[number] for number in chosen],

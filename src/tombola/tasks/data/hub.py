@@ -8,7 +8,7 @@ from typing import Any
 
 from tombola.base.errors import DataError
 from tombola.tasks.data.files import table_part
-from tombola.tasks.data.rows import Part
+from tombola.tasks.data.rows import FileRows
 from tombola.tasks.task import HUB
 
 __all__ = ["Hub", "HubName", "pinned"]
@@ -72,7 +72,7 @@ class Hub:
 
         return sorted(self._ask(get_dataset_split_names))
 
-    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[Part]:
+    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[FileRows]:
         """The rows of a split, the first `limit` of them unless that is 0."""
         from datasets import load_dataset
 
@@ -101,7 +101,7 @@ class Hub:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Hide the progress bars of `datasets` and of the hub meanwhile, and no longer.
+    """Hide the progress bars of `datasets` and of the hub while this lasts.
 
     HF_DATASETS_DISABLE_PROGRESS_BARS=0 in the environment asks for the former and keeps them.
     """

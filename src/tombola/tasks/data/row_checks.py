@@ -1,4 +1,4 @@
-"""Rows as a task wants them: texts, and one convention for labels, or the row is named."""
+"""Rows checked and converted for a task; an error names file, row and column."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tombola.base.errors import DataError, cut
-from tombola.tasks.data.rows import BadRowError, Part, Rows
+from tombola.tasks.data.rows import BadRowError, FileRows, Rows
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.labels import class_name
 from tombola.tasks.task import Task
@@ -14,7 +14,7 @@ from tombola.tasks.task import Task
 __all__ = ["Checked", "bad_row", "check_rows", "wanted_columns"]
 
 HIDDEN = "-1"
-"""The label that stands for one which is not published."""
+"""The label in place of one that is not published."""
 
 
 @dataclass
@@ -23,20 +23,20 @@ class Checked:
 
     rows: Rows = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
-    """Column -> rows that were left out because of what stands there."""
+    """Column -> rows that were left out because of its value."""
     spellings: dict[str, set[str]] = field(default_factory=dict)
     """Class -> the texts that it is written as."""
     notes: list[str] = field(default_factory=list)
 
 
-def check_rows(parts: Iterable[Part], task: Task, split: str, limit: int = 0) -> Checked:
+def check_rows(parts: Iterable[FileRows], task: Task, split: str, limit: int = 0) -> Checked:
     """The rows of a split, with the task's columns as the task wants them.
 
     Args:
         parts: the files of the split.
         task: what a row must be, and whether others are dropped.
         split: its name, for messages.
-        limit: so many rows are taken, the first; 0 is all.
+        limit: number of rows that are taken, the first; 0 is all.
 
     Raises: DataError, with file, row and column, for a row that the task can't use, unless the
         task drops such rows.
@@ -62,7 +62,7 @@ def check_rows(parts: Iterable[Part], task: Task, split: str, limit: int = 0) ->
     return found
 
 
-def _check_order(part: Part, task: Task) -> None:
+def _check_order(part: FileRows, task: Task) -> None:
     """Refuse a file that numbers the same classes in another order."""
     theirs = tuple(part.classes.get(task.label, ()))
     if theirs != task.labels and sorted(theirs) == sorted(task.labels):
@@ -94,36 +94,36 @@ def _checked(row: Mapping[str, Any], task: Task, found: Checked) -> dict[str, An
     return made
 
 
-def _refusal(bad: BadRowError, part: Part, number: int, task: Task, split: str) -> DataError:
-    """What to say of a row that can't be used."""
+def _refusal(bad: BadRowError, part: FileRows, number: int, task: Task, split: str) -> DataError:
+    """The error for a row that can't be used."""
     if split != "train" and bad.column == task.label and (all_ := _hidden(part.rows, task.label)):
         return DataError(
             f"{part.file!r}: the labels of the {split} split of task {task.name!r} are all {all_}, "
             "so they seem to be hidden. Name another --eval-split."
         )
     whose = f"the {split} split of task {task.name!r}"
-    return bad_row(part, number, bad.column, f"{whose} needs {bad.expected}", bad.came)
+    return bad_row(part, number, bad.column, f"{whose} needs {bad.expected}", bad.found)
 
 
-def bad_row(part: Part, number: int, column: str, needed: str, came: Any) -> DataError:
-    """The refusal of a row, by file, row and column.
+def bad_row(part: FileRows, number: int, column: str, needed: str, found: Any) -> DataError:
+    """The error for a bad row, with file, row and column.
 
     Args:
         part: the file.
         number: of the row in it.
         column: where the fault is.
         needed: who needs what, as a sentence.
-        came: what stands there.
+        found: what is there.
     """
     return DataError(
         f"{part.file!r}, {part.place(number)}, column {column!r}: {needed}, got "
-        f"{'nothing' if came is None else cut(came)}. "
+        f"{'nothing' if found is None else cut(found)}. "
         "Correct the row, or leave such rows out with --drop-bad-rows."
     )
 
 
 def _hidden(rows: Sequence[Mapping[str, Any]], label: str) -> str:
-    """What all labels of a split are that has none: -1 or blank; nothing, where it has some."""
+    """The one value of labels that are hidden, -1 or blank; empty where there are real labels."""
     labels = [row.get(label) for row in rows]
     if all(class_name(each) == HIDDEN for each in labels):
         return HIDDEN

@@ -1,4 +1,4 @@
-"""Rows as they stand in one file, with the place of each for messages."""
+"""Rows as they are in one file, with the place of each for messages."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 from tombola.base.errors import DataError
 
-__all__ = ["BadRowError", "Part", "Reader", "Rows", "listed", "numbered"]
+__all__ = ["BadRowError", "FileReader", "FileRows", "Rows", "listed", "numbered"]
 
 Rows = list[dict[str, Any]]
 """Rows of a split with the columns of its task."""
@@ -18,32 +18,32 @@ class BadRowError(Exception):
 
     Args:
         column: where the fault is.
-        expected: what should stand there.
-        came: what does.
+        expected: what should be there.
+        found: what is.
     """
 
-    def __init__(self, column: str, expected: str, came: Any) -> None:
-        self.column, self.expected, self.came = column, expected, came
+    def __init__(self, column: str, expected: str, found: Any) -> None:
+        self.column, self.expected, self.found = column, expected, found
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
-    """Rows of one file, with the columns that were asked for, as they stand there."""
+class FileRows:
+    """Rows of one file, with the columns that were asked for, unchecked."""
 
     file: str
     columns: tuple[str, ...]
     """All columns that the file has."""
     rows: Sequence[Mapping[str, Any]]
     place: Callable[[int], str]
-    """Number of a row in this part -> where it stands in the file."""
+    """Number of a row -> where it is in the file."""
     note: str = ""
-    """What a reader of the results must know of how the file was read."""
+    """What readers of the results must know about how the file was read."""
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Column of numbers -> the names that the file itself gives them, in order."""
 
     @property
     def blank(self) -> bool:
-        """Whether nothing stands in the file, as in shards that got no rows."""
+        """Whether the file is empty, like a shard without rows."""
         return not self.columns
 
     def check(self, wanted: Sequence[str], whose: str, way_on: str) -> None:
@@ -64,7 +64,7 @@ class Part:
                 )
 
 
-Reader = Callable[[Path, Sequence[str]], Part]
+FileReader = Callable[[Path, Sequence[str]], FileRows]
 """A file and the columns that are asked for -> its rows."""
 
 

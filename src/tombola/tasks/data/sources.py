@@ -1,4 +1,4 @@
-"""Where a task's rows come from: one interface over the layouts that data are published in."""
+"""The sources of a task's rows: one interface over the layouts that data are published in."""
 
 import hashlib
 import json
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tombola.base.errors import DataError
-from tombola.tasks.data.files import Files, find_folder, labelled_files
+from tombola.tasks.data.files import DataFiles, find_folder, labelled_files
 from tombola.tasks.data.glue_tsv import GlueTsv, MsrParaphrase
 from tombola.tasks.data.hub import Hub
 from tombola.tasks.data.row_checks import Checked, check_rows, wanted_columns
-from tombola.tasks.data.rows import Part, Rows, listed
+from tombola.tasks.data.rows import FileRows, Rows, listed
 from tombola.tasks.data.splits import half, share
 from tombola.tasks.data.squad import SquadJson, is_squad
 from tombola.tasks.input_counts import SplitCounts
@@ -22,8 +22,8 @@ from tombola.tasks.task import DIVIDED, Task, on_hub
 
 __all__ = [
     "DataFacts",
+    "DataSource",
     "Reading",
-    "Source",
     "data_fingerprint",
     "data_folder",
     "open_source",
@@ -36,23 +36,23 @@ __all__ = [
 HELD_OUT_SPELLINGS = ("test", "dev", "validation", "valid", "val")
 
 
-class Source(Protocol):
+class DataSource(Protocol):
     """Data in some layout."""
 
     notes: list[str]
-    """What a reader of the results must know of how they were read."""
+    """What readers of the results must know about how they were read."""
 
     def splits(self) -> list[str]:
         """Names of the splits that there are."""
 
-    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[Part]:
+    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[FileRows]:
         """The rows of each file of a split with the columns that are wanted, in order.
 
-        Where `limit` is not 0, files that are not needed for so many rows may be left out.
+        Where `limit` is not 0, files that are not needed for that many rows may be left out.
         """
 
 
-def open_source(task: Task, place: str | Path | None = None) -> Source:
+def open_source(task: Task, place: str | Path | None = None) -> DataSource:
     """The data of a task.
 
     Args:
@@ -77,7 +77,7 @@ def open_source(task: Task, place: str | Path | None = None) -> Source:
         return MsrParaphrase(folder, task.tsv)
     if task.tsv and any(folder.glob("*.tsv")):
         return GlueTsv(folder, task.tsv)
-    files = labelled_files(folder) if TASK_KINDS[task.kind].labelled else Files(folder)
+    files = labelled_files(folder) if TASK_KINDS[task.kind].labelled else DataFiles(folder)
     if not files.splits():
         if scripts := sorted(path.name for path in folder.glob("*.py")):
             raise DataError(
@@ -99,12 +99,12 @@ def data_folder(task: Task, place: Path) -> Path:
 
 @dataclass
 class Reading:
-    """The rows of a split with the task's columns, and what a reader must know of them."""
+    """The rows of a split with the task's columns, and notes on how they were read."""
 
     rows: Rows
     notes: list[str]
     dropped: Mapping[str, int]
-    """Column -> rows that were left out because of what stands there."""
+    """Column -> rows that were left out because of its value."""
 
 
 def read_split(task: Task, split: str, place: str | Path | None = None) -> Rows:
@@ -200,7 +200,7 @@ def _no_split(
 
 
 def _dropped(dropped: Mapping[str, int], rows: int, names: Sequence[str]) -> list[str]:
-    """What to say of rows that were left out."""
+    """The note on rows that were left out."""
     if not dropped:
         return []
     reasons = ", ".join(f"{count:,} for {column!r}" for column, count in sorted(dropped.items()))
@@ -212,7 +212,7 @@ def _dropped(dropped: Mapping[str, int], rows: int, names: Sequence[str]) -> lis
 
 
 def _spelled_alike(found: Iterable[Checked], task: Task) -> list[str]:
-    """What to say of a class that is written in several ways, and of two that look like one."""
+    """Notes on classes that are written in several ways, and on two that look like one."""
     ways: dict[str, set[str]] = {}
     for each in found:
         for name, spellings in each.spellings.items():
@@ -248,14 +248,14 @@ def split_sizes(task: Task) -> tuple[int, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """What is known of the rows that a task trains and is scored on."""
+    """Facts about the rows that a task is trained and scored on."""
 
     fingerprint: str
     """Of all these rows."""
     examples: int
     """Rows that are trained on."""
     notes: tuple[str, ...] = ()
-    """What a reader of the results must know of how they were read."""
+    """What readers of the results must know about how they were read."""
     counts: Mapping[str, SplitCounts] = field(default_factory=dict)
     """Split -> what was counted of it."""
 
@@ -265,7 +265,7 @@ class DataFacts:
 
 
 def read_facts(task: Task, place: str | None) -> DataFacts:
-    """What is known of all rows that a task trains and is scored on.
+    """Facts about all rows that a task is trained and scored on.
 
     Args:
         task: with the split that is scored.
@@ -288,7 +288,7 @@ def read_facts(task: Task, place: str | None) -> DataFacts:
 
 
 def data_fingerprint(*splits: Rows) -> str:
-    """SHA-256 over the rows that a task uses, whatever files they came in."""
+    """SHA-256 of the rows that a task uses, whatever files they are in."""
     digest = hashlib.sha256()
     for rows in splits:
         for row in rows:

@@ -33,7 +33,7 @@ def share(rows: Rows, split: str, task: Task) -> tuple[Rows, str]:
 
     Rows with the same texts stay together.
 
-    Returns: the rows in their order, and what a reader must know of it.
+    Returns: the rows in their order, and a note on how they were divided.
     Raises: DataError, if there are too few different texts.
     """
     digests = [_digest(row, task) for row in rows]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import DataError
-from tombola.tasks.data.rows import Part
+from tombola.tasks.data.rows import FileRows
 from tombola.tasks.data.utf8 import read_text
 
 __all__ = ["SquadJson", "is_squad"]
@@ -33,7 +33,7 @@ class SquadJson:
         """Names of the splits that there are."""
         return sorted(self.files)
 
-    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[Part]:
+    def parts(self, split: str, wanted: Sequence[str], limit: int) -> Iterator[FileRows]:
         """Question, context and answers of a split, which is one file."""
         path = self.files[split]
         try:
@@ -56,4 +56,6 @@ class SquadJson:
             row: dict[str, Any] = rows[number]
             return f"question {number}, counted from 0, id {row['id']!r}"
 
-        yield Part(file=str(path), columns=tuple(rows[0]) if rows else (), rows=rows, place=place)
+        yield FileRows(
+            file=str(path), columns=tuple(rows[0]) if rows else (), rows=rows, place=place
+        )

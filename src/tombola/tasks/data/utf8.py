@@ -25,7 +25,7 @@ def format_of(path: Path) -> str:
 
 
 def _decompressed(content: bytes) -> bytes:
-    """What a compressed file holds; OSError, if that is damaged or too large."""
+    """The content of a compressed file; OSError if it is damaged or too large."""
     parts, size = [], 0
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
         while part := file.read(1 << 20):
@@ -37,7 +37,7 @@ def _decompressed(content: bytes) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """What stands in a file, without a byte-order mark and with its line ends as they are.
+    """The text of a file, without a byte-order mark and with its line ends as they are.
 
     Args:
         path: what ends in .gz is decompressed.
@@ -55,14 +55,14 @@ def read_text(path: Path) -> str:
         )
         raise DataError(f"expected a file at {str(path)!r}, got: {reason}. {way_on}.") from None
     if wide := _wide(content):
-        raise DataError(f"{str(path)!r} is no UTF-8 but {wide}. Save it as UTF-8.")
+        raise DataError(f"{str(path)!r} is not UTF-8 but {wide}. Save it as UTF-8.")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         bad, line = content[error.start], content[: error.start].count(b"\n") + 1
         raise DataError(
-            f"{str(path)!r} is no UTF-8: byte {error.start} is 0x{bad:02x}. Save it as UTF-8; the "
-            f"byte stands in line {line}."
+            f"{str(path)!r} is not UTF-8: byte {error.start} is 0x{bad:02x}. Save it as UTF-8; the "
+            f"byte is in line {line}."
         ) from None
 
 

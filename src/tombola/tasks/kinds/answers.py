@@ -1,4 +1,4 @@
-"""The answers of a question in the spellings that people have them, as SQuAD's own."""
+"""The answers of a question, in any of the layouts in use, converted to SQuAD's."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ def answers_of(value: Any, context: str) -> Answers:
     Args:
         value: a dictionary of lists, or of one text and its start; a list of dictionaries with one
             answer each; a text, or a list of texts; or any of these as JSON. A start may be
-            written as text. Where there is none, the answer must stand in the context once.
-        context: in which the first answer stands where it is said to start.
+            written as text. Where there is none, the answer must occur in the context once.
+        context: the first answer must be where it is said to start.
 
     Raises: ValueError, saying what was expected, for anything else.
     """
@@ -51,7 +51,7 @@ def _parsed(value: Any) -> Any:
 
 
 def _lists(value: Any) -> tuple[list[Any], list[Any]]:
-    """The texts and the starts, as they stand there."""
+    """The texts and the starts, unchecked."""
     if value is None:
         return [], []
     if isinstance(value, str):
@@ -82,7 +82,7 @@ def _start(start: Any, text: str, context: str) -> int:
         raise ValueError(f"a whole number as answer_start, got {start!r}")
     if (count := context.count(text)) != 1:
         raise ValueError(
-            f"an answer_start, or an answer that stands in the context once, which {text!r} does "
+            f"an answer_start, or an answer that occurs in the context once, which {text!r} does "
             f"{count} times"
         )
     return context.index(text)

@@ -38,7 +38,7 @@ class TaskKind(ABC):
     metrics: tuple[str, ...]
     """The metrics that fit it, the default first."""
     columns: tuple[str, ...] = ("label",)
-    """Columns that it needs besides the texts."""
+    """Columns that it needs in addition to the texts."""
     text_columns: tuple[int, ...] = (1, 2)
     """How many columns with text it can have."""
     knobs: tuple[str, ...] = ()
@@ -56,7 +56,7 @@ class TaskKind(ABC):
 
     @property
     def labelled(self) -> bool:
-        """Whether rows have anything besides texts."""
+        """Whether rows have anything but texts."""
         return bool(self.columns)
 
     def check_definition(self, task: TaskDefinition) -> None:  # noqa: B027 - a hook
@@ -72,10 +72,10 @@ class TaskKind(ABC):
     def labels_of(
         self, row: Mapping[str, Any], texts: Mapping[str, str], task: TaskDefinition
     ) -> dict[str, Any]:
-        """What a row of a file has besides its texts, in the one convention of this kind.
+        """The labels of a row, in the one convention of this kind.
 
         Args:
-            row: as it stands in the file.
+            row: as it is in the file.
             texts: column -> text.
             task: says which column is the label.
 

@@ -1,4 +1,4 @@
-"""Span: the answer to a question stands in its context (extractive question answering)."""
+"""Span: the answer to a question is part of its context (extractive question answering)."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from tombola.models.heads import TaskHead
     from tombola.models.network import Network
 
-__all__ = ["Span"]
+__all__ = ["QuestionAnswering"]
 
 MOST_ANSWERS = 5
 """The commonest answers of a split that are tried on every question."""
 
 
 @task_kind("span")
-class Span(TaskKind):
+class QuestionAnswering(TaskKind):
     """The head scores each token as the first and as the last of the answer."""
 
     metrics = ("f1", "exact-match")
@@ -37,7 +37,7 @@ class Span(TaskKind):
     text_columns = (2,)
     knobs = ("stride", "query_length")
     by_flags = False
-    same_text_is_fine = True  # an answer's place may be in one text, too
+    same_text_is_fine = True  # answers may be in different places of one text
     reads = Reads.ALL
     label_names = frozenset({"start_positions", "end_positions"})
     prediction_columns = 3

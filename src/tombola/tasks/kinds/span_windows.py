@@ -27,7 +27,7 @@ NO_ANSWER = (-np.inf, 0.0, 0.0)
 Offsets = NDArray[np.int32]
 """(tokens, 2): characters of the context under each token; (0, 0) elsewhere."""
 AT_ONCE = 1000
-"""Rows that a tokenizer gets at once: what it makes of them takes fifty times their final room."""
+"""Rows that are tokenised together: a tokenizer's output takes fifty times their final memory."""
 
 
 # --- windows -----------------------------------------------------------------
@@ -60,7 +60,7 @@ def encode_spans(
     room = max_length - tokenizer.num_special_tokens_to_add(pair=True) - max(sizes)
     if room < 1:
         raise SpecError(
-            f"max_length leaves room for the context, got {max_length} beside a question of "
+            f"max_length leaves room for the context, got {max_length} with a question of "
             f"{max(sizes)} tokens. Take a larger one, or a query_length."
         )
     found: dict[int, list[_Window]] = {}
@@ -89,7 +89,7 @@ _Window = tuple[dict[str, NDArray[np.int32]], Offsets]
 
 
 def _cut(questions: list[str], tokenizer: "PreTrainedTokenizerBase", length: int) -> list[str]:
-    """Questions without what stands behind their first `length` tokens."""
+    """Questions cut after their first `length` tokens."""
     if not length:
         return questions
     encoded = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)
@@ -107,7 +107,7 @@ def _sizes(questions: list[str], tokenizer: "PreTrainedTokenizerBase") -> list[i
 def _overflow(
     max_length: int, question: int, stride: int, tokenizer: "PreTrainedTokenizerBase"
 ) -> dict[str, Any]:
-    """How the tokenizer cuts windows that move on by `stride`: it wants what they share."""
+    """Arguments of a tokenizer for windows `stride` apart; it takes the overlap instead."""
     if not stride:
         return {}
     room = max_length - tokenizer.num_special_tokens_to_add(pair=True) - question
@@ -156,7 +156,7 @@ def _target(row: dict[str, Any], task: TaskDefinition, offsets: Offsets) -> tupl
     context = row[task.texts[1]]
     if context[start : start + len(text)] != text:
         raise DataError(
-            f"task {task.name!r} has answers that stand in the context, got {text!r} at character "
+            f"task {task.name!r} has answers that are in the context, got {text!r} at character "
             f"{start}, where there is {context[start : start + len(text)]!r}."
         )
     start += len(text) - len(text.lstrip())
@@ -210,11 +210,11 @@ def best_span(
         start: a score for each token, padding included.
         end: the same.
         offsets: characters of the context under each token of the window.
-        n_best: so many of the likeliest first and last tokens are paired; 0 is all.
+        n_best: number of the likeliest first and last tokens that are paired; 0 is all.
         first: the tokens with which an answer may begin; None is all of the context's.
 
-    Returns: the sum, and the first character of the span and the one behind its last; -inf and
-        0, 0 where no span is possible.
+    Returns: the sum, the span's first character, and the one after its last; -inf and 0, 0 where
+        no span is possible.
     """
     start, end = start[: len(offsets)], end[: len(offsets)]
     places = np.asarray(offsets)
@@ -244,8 +244,8 @@ def _likeliest(scores: NDArray[Any], count: int) -> NDArray[np.bool_]:
 def _widest(examples: Examples, number: int) -> NDArray[np.bool_]:
     """The tokens of a window that have no window with more context around them.
 
-    Context is what stands before or behind a token in its window, whichever is less; the first
-    of two equal windows counts.
+    Context is what comes before or after a token in its window, whichever is less; of two equal
+    windows the first counts.
     """
     owner = examples.owners[number]
     first = number
