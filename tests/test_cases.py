@@ -228,9 +228,11 @@ CASES: dict[str, Case] = {
     "CR": works(both(change=lambda text: text.replace("\n", "\r"))),
     "CR between JSON lines": works(objects(between="\r")),
     "a byte-order mark": works(both(change=lambda text: text.encode("utf-8-sig"))),
-    "UTF-16": refused(both(change=lambda text: text.encode("utf-16")), "no UTF-8 but UTF-16. Save"),
+    "UTF-16": refused(
+        both(change=lambda text: text.encode("utf-16")), "not UTF-8 but UTF-16. Save"
+    ),
     "UTF-16 without a mark": refused(
-        both(change=lambda text: text.encode("utf-16-le")), "no UTF-8 but UTF-16. Save"
+        both(change=lambda text: text.encode("utf-16-le")), "not UTF-8 but UTF-16. Save"
     ),
     "Latin-1": refused(
         both(change=lambda text: (text + "née,bad\n").encode("latin-1")), "train.csv' .* in line 18"

@@ -105,7 +105,7 @@ def test_the_whole_model_is_what_its_file_holds(name: str, folder: Folder) -> No
 
 
 COLUMNS = {"classification": 2, "regression": 2, "mlm": 2, "span": 3}
-"""Of an outcome; a question's context is the third."""
+"""Kind of task -> columns of its predictions; a question's context is the third."""
 
 
 @pytest.mark.parametrize(("name", "kind"), HEADED)

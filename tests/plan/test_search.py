@@ -22,7 +22,7 @@ from tombola.lab.run.engine import RunCallback, missing
 from tombola.lab.run.payload import payload_for
 from tombola.lab.run.runner import run_plan
 from tombola.lab.run.workspace import Workspace
-from tombola.lab.store.artifacts import keep_mask, read_mask, read_outcome, results
+from tombola.lab.store.artifacts import keep_mask, read_mask, read_predictions, results
 from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.controls import CONTROLS
@@ -159,7 +159,7 @@ def test_a_seed_has_a_search_of_its_own(
     assert read_mask(place, others.searches[5].masks[D("0.3")].key) == mine
     assert read_mask(place, others.searches[6].masks[D("0.3")].key) != mine
     dense = jobs.searches[5].dense.key
-    assert np.array_equal(read_outcome(place, dense), read_outcome(store, dense))
+    assert np.array_equal(read_predictions(place, dense), read_predictions(store, dense))
 
 
 # options of the search
@@ -290,7 +290,7 @@ def test_one_seed_says_something_of_this_run_only(
     assert said.margin == subject.task.margin
     assert said.difference == pytest.approx(ticket.facts["score"] - dense.facts["score"])
     same = verdict_on_results(store, subject.task, [dense], [dense], D("0.63"), fixed=False)
-    reach = 100 * (1 - 0.05 ** (1 / len(read_outcome(store, dense.key))))
+    reach = 100 * (1 - 0.05 ** (1 / len(read_predictions(store, dense.key))))
     assert (same.status, same.difference) == ("undecided", 0.0)
     assert same.interval == pytest.approx((-reach, reach))
 
@@ -307,7 +307,7 @@ def test_several_seeds_are_paired(
     assert said.difference == 1.0
     assert said.interval is not None
     assert (
-        said.interval[0] < 1.0 - 6.31 * 100 / len(read_outcome(store, dense.key)) / 12**0.5
+        said.interval[0] < 1.0 - 6.31 * 100 / len(read_predictions(store, dense.key)) / 12**0.5
     )  # rounding, two seeds
 
 
@@ -343,7 +343,7 @@ def test_a_given_mask_is_trained_like_the_one_that_was_found(
     same = jobs.searches[5].trainings[D("0.63")] if init == "pretrained" else jobs.controls[init][0]
     ours, theirs = results(place, found.masked)[0], results(store, [same])[0]
     assert ours.facts["weights"] == theirs.facts["weights"]
-    assert np.array_equal(read_outcome(place, ours.key), read_outcome(store, theirs.key))
+    assert np.array_equal(read_predictions(place, ours.key), read_predictions(store, theirs.key))
 
 
 # what is kept

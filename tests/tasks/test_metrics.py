@@ -44,7 +44,7 @@ def test_classes_are_scored_as_scikit_learn_does() -> None:
 
 @pytest.mark.parametrize("name", ["matthews", "binary-f1", "pearson", "spearman"])
 @pytest.mark.parametrize(
-    "outcome",
+    "predictions",
     [
         [[0.0, 1.0], [0.0, 0.0]],
         [[1.0, 0.0], [0.0, 0.0]],
@@ -54,9 +54,9 @@ def test_classes_are_scored_as_scikit_learn_does() -> None:
     ],
 )
 def test_what_can_not_be_told_apart_scores_zero_without_a_warning(
-    name: str, outcome: list[list[float]]
+    name: str, predictions: list[list[float]]
 ) -> None:
-    assert METRICS[name](np.array(outcome)) == 0.0
+    assert METRICS[name](np.array(predictions)) == 0.0
 
 
 def test_masked_tokens_are_pooled_over_examples() -> None:
@@ -71,12 +71,12 @@ def test_f1_is_a_mean_in_points() -> None:
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_a_resample_is_scored_like_any_other_outcome(name: str) -> None:
     scale = 1 if name == "matthews" else 2
-    outcome: Any = VALUES if name in ("pearson", "spearman") else LABELS / scale
-    rows = CHANCE.integers(len(outcome), size=len(outcome))
-    score = METRICS[name](outcome[rows])
+    predictions: Any = VALUES if name in ("pearson", "spearman") else LABELS / scale
+    rows = CHANCE.integers(len(predictions), size=len(predictions))
+    score = METRICS[name](predictions[rows])
     assert isinstance(score, float)
-    assert score == pytest.approx(METRICS[name](np.array([outcome[row] for row in rows])))
-    assert score != METRICS[name](outcome)
+    assert score == pytest.approx(METRICS[name](np.array([predictions[row] for row in rows])))
+    assert score != METRICS[name](predictions)
 
 
 @pytest.mark.parametrize(

@@ -86,9 +86,9 @@ rank, place = here.process_index, Path(sys.argv[4])
 told = {"rank": rank, "processes": numerics(SPEC)["processes"]}
 
 for name in ROWS:
-    done, weights, outcome = train(sys.argv[2], name)
+    done, weights, predictions = train(sys.argv[2], name)
     told[name] = asdict(done) | {"digest": weights_digest(weights)}
-    save_file({**weights, "outcome": torch.from_numpy(outcome)}, place / f"{name}-{rank}")
+    save_file({**weights, "outcome": torch.from_numpy(predictions)}, place / f"{name}-{rank}")
 
 task = load_task("sentiment")
 def network():
@@ -164,12 +164,12 @@ def told(place: Path) -> list[dict[str, Any]]:
 def test_two_ranks_come_to_what_one_process_comes_to(
     place: Path, told: list[dict[str, Any]], calm: Path, name: str
 ) -> None:
-    done, weights, outcome = train(str(calm), name)
+    done, weights, predictions = train(str(calm), name)
     assert [one["rank"] for one in told] == [0, 1]
     assert [one["processes"] for one in told] == [2, 2]
     for rank in range(2):
         theirs = load_file(place / f"{name}-{rank}")
-        assert np.array_equal(theirs.pop("outcome").numpy(), outcome)
+        assert np.array_equal(theirs.pop("outcome").numpy(), predictions)
         for parameter, weight in weights.items():
             if not parameter.endswith("key.bias"):  # whose gradient is rounding and nothing else
                 assert torch.allclose(theirs[parameter], weight, rtol=1e-3, atol=1e-5), parameter

@@ -404,14 +404,14 @@ def test_scoring_leaves_the_generator_and_the_weights_as_they_were(
 
 def test_rows_are_in_the_order_of_the_examples(network: Network, test: Examples) -> None:
     network.rewind(1)
-    outcome = predict(network, TASK, test)
-    assert outcome.dtype == np.float64
-    assert outcome[:, 1].tolist() == [row["label"] for row in test.rows]
+    predictions = predict(network, TASK, test)
+    assert predictions.dtype == np.float64
+    assert predictions[:, 1].tolist() == [row["label"] for row in test.rows]
     with torch.inference_mode():
         for number in range(len(test)):
             batch = collate(test, np.array([number]), TASK, network.pad)
             del batch["labels"]
-            assert network.model(**batch).logits.argmax().item() == outcome[number, 0]
+            assert network.model(**batch).logits.argmax().item() == predictions[number, 0]
 
 
 ROWS: dict[str, list[dict[str, Any]]] = {
@@ -440,7 +440,7 @@ def kind(request: pytest.FixtureRequest, tiny: Path) -> tuple[Any, Network, Exam
 def test_every_kind_of_task_is_trained_and_scored(kind: tuple[Any, Network, Examples]) -> None:
     task, network, examples = kind
     full = Mask.full(network.scope("encoder"))
-    outcomes = []
+    found = []
     for _ in range(2):
         network.rewind(0)
         before = predict(network, task, examples)
@@ -448,15 +448,15 @@ def test_every_kind_of_task_is_trained_and_scored(kind: tuple[Any, Network, Exam
         done = fit(network, task, examples, full, spec, scope="encoder")
         assert done.steps == 4
         assert np.isfinite(done.loss)
-        outcomes.append(predict(network, task, examples))
-        assert outcomes[-1].shape == (4, 3 if task.kind == "span" else 2)
-    assert np.array_equal(outcomes[0], outcomes[1])
-    assert 0 <= abs(METRICS[task.metric](outcomes[0])) <= 100
+        found.append(predict(network, task, examples))
+        assert found[-1].shape == (4, 3 if task.kind == "span" else 2)
+    assert np.array_equal(found[0], found[1])
+    assert 0 <= abs(METRICS[task.metric](found[0])) <= 100
     if task.kind == "mlm":
-        assert np.array_equal(before[:, 1], outcomes[0][:, 1])
+        assert np.array_equal(before[:, 1], found[0][:, 1])
         assert before[:, 1].sum() > 0
     if task.kind == "regression":
-        assert outcomes[0][:, 1].tolist() == [-0.5, 0.5, 1.5, 2.5]
+        assert found[0][:, 1].tolist() == [-0.5, 0.5, 1.5, 2.5]
 
 
 def test_the_trivial_baseline_is_the_best_answer_that_never_changes(
@@ -481,6 +481,6 @@ def test_restored_tokens_are_those_that_were_masked(tiny: Path) -> None:
     network.rewind(0)
     with torch.inference_mode():
         hits = network.model.eval()(**batch).logits.argmax(-1) == labels
-    outcome = predict(network, task, examples)
-    assert outcome[order, 0].tolist() == hits.sum(1).tolist()
-    assert outcome[order, 1].tolist() == (labels >= 0).sum(1).tolist()
+    predictions = predict(network, task, examples)
+    assert predictions[order, 0].tolist() == hits.sum(1).tolist()
+    assert predictions[order, 1].tolist() == (labels >= 0).sum(1).tolist()

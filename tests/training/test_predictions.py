@@ -1,4 +1,4 @@
-"""Logits where they are read only, to the same outcome; a network's own errors in a line."""
+"""Logits where they are read only, to the same predictions; a network's own errors in a line."""
 
 import sys
 from pathlib import Path

@@ -84,7 +84,7 @@ class Subjects:
         made = Subject(
             model=model,
             fingerprint=network["fingerprint"],
-            fittings=network["fittings"],
+            config_digest=network["fittings"],
             task=task,
             recipe=recipe,
             data=data["fingerprint"],

@@ -21,7 +21,7 @@ class Subject:
     """Name, folder or hub id: where the network is; never in a key."""
     fingerprint: str
     """Of the pre-trained backbone."""
-    fittings: str = ""
+    config_digest: str = ""
     """Digest of what else decides the bits: configuration, tokenizer, pre-trained pooler and head.
     Empty for an embedded model, which comes with the package as it is."""
     task: Task
@@ -55,7 +55,7 @@ class Subject:
     def network(self) -> NetworkIdentity:
         """What names the network in a result."""
         return NetworkIdentity(
-            model=self.fingerprint, matrices=self.matrices, config_digest=self.fittings
+            model=self.fingerprint, matrices=self.matrices, config_digest=self.config_digest
         )
 
     def check(self, what: str) -> None:

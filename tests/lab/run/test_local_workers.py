@@ -67,7 +67,7 @@ def done(plan: Plan, folder: Path, callback: RunCallback | None = None, **option
 
 
 def bits(plan: Plan, store: Store) -> dict[str, Any]:
-    """What each job left: digests of masks, weights and outcomes."""
+    """What each job left: digests of masks, weights and predictions."""
     found = {}
     for job in plan.jobs:
         result = store.read(job.key)

@@ -204,8 +204,8 @@ def test_the_best_of_a_question_s_windows_answers_it(tokenizer: Any) -> None:
     assert examples.owners == [0, 1, 1, 1, 1, 2]
     marks = scored(examples, {0: (-3.0, "film"), 1: (1.0, "0"), 3: (2.0, "film 7"), 4: (1.5, "8")})
     assert marks == [(1.0, 1.0, 0.0), (1.0, 1.0, 1.0), (0.0, 0.0, 2.0)]
-    outcome = np.array(marks)
-    assert METRICS["f1"](outcome) == METRICS["exact-match"](outcome) == pytest.approx(200 / 3)
+    found = np.array(marks)
+    assert METRICS["f1"](found) == METRICS["exact-match"](found) == pytest.approx(200 / 3)
 
 
 CASES = [

@@ -18,7 +18,7 @@ from tombola.base.seeds import stream
 from tombola.base.specs import TrainSpec
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.workspace import Workspace, WorkspaceCache
-from tombola.lab.store.artifacts import mask_files, outcome_files, read_mask, result_of
+from tombola.lab.store.artifacts import mask_files, prediction_files, read_mask, result_of
 from tombola.lab.store.numerics import refuse_others
 from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
@@ -122,17 +122,17 @@ def _train(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
         checkpoint=Checkpoint(store.partial(payload.key), identity=payload.key),
         on_step=step,
     )
-    outcome = None if done.diverged else predict(network, workspace.task, workspace.test(spec))
-    if outcome is not None and np.isnan(outcome).any():
-        done, outcome = replace(done, diverged=Diverged(done.steps, "logits")), None
-    if outcome is None:
+    predictions = None if done.diverged else predict(network, workspace.task, workspace.test(spec))
+    if predictions is not None and np.isnan(predictions).any():
+        done, predictions = replace(done, diverged=Diverged(done.steps, "logits")), None
+    if predictions is None:
         return {**known, "score": None, **asdict(done), "weights": None}, {}
     weights = network.weights()
     digest = weights_digest(weights)
     if main:
         _keep_weights(payload, store, weights, digest)
-    scores = _scores(workspace, spec, outcome)
-    return {**known, **scores, **asdict(done), "weights": digest}, outcome_files(outcome)
+    scores = _scores(workspace, spec, predictions)
+    return {**known, **scores, **asdict(done), "weights": digest}, prediction_files(predictions)
 
 
 def _known(payload: Payload, workspace: Workspace, spec: TrainSpec, mask: Mask) -> dict[str, Any]:
@@ -153,19 +153,19 @@ def _known(payload: Payload, workspace: Workspace, spec: TrainSpec, mask: Mask) 
     }
 
 
-def _scores(workspace: Workspace, spec: TrainSpec, outcome: Predictions) -> dict[str, Any]:
+def _scores(workspace: Workspace, spec: TrainSpec, predictions: Predictions) -> dict[str, Any]:
     """The score, and what is told besides: other metrics, and the metric on other rows; in points.
 
     What is not finite is NaN, which the store keeps as None.
     """
     task = workspace.task
-    more = {name: score_of(outcome, name) for name in task.more}
+    more = {name: score_of(predictions, name) for name in task.more}
     for name, examples in workspace.beside(spec).items():
         beside = predict(workspace.network, task, examples)
         more[f"{name} {task.metric}"] = score_of(beside, task.metric)
     return {
-        "score": score_of(outcome, task.metric),
-        "resolution": resolution(task.metric, outcome),
+        "score": score_of(predictions, task.metric),
+        "resolution": resolution(task.metric, predictions),
         **({"more": more} if more else {}),
     }
 
@@ -182,13 +182,13 @@ def _score(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
     network.model.to(accelerator().device)
     network.load(_weights(store, trained.key))
     examples = workspace.split(made_of.split, spec)
-    outcome = predict(network, task, examples)
+    predictions = predict(network, task, examples)
     facts = {
         "task": task.name,
         "metric": task.metric,
         "seed": spec.seed,
         "split": made_of.split,
-        "score": score_of(outcome, task.metric),
+        "score": score_of(predictions, task.metric),
         "trivial": trivial_score(network, task, examples),
     }
     return facts, {}

@@ -16,18 +16,18 @@ from tombola.tasks.metrics import Predictions
 from tombola.ticket.mask import Mask, Shapes, pack, unpack
 
 __all__ = [
-    "OUTCOME",
+    "PREDICTIONS",
     "keep_mask",
     "mask_files",
-    "outcome_files",
+    "prediction_files",
     "read_mask",
-    "read_outcome",
+    "read_predictions",
     "read_weights",
     "result_of",
     "results",
 ]
 
-MASK, SHAPES, OUTCOME = "mask.safetensors", "shapes.json", "outcome.safetensors"
+MASK, SHAPES, PREDICTIONS = "mask.safetensors", "shapes.json", "outcome.safetensors"
 
 
 def mask_files(mask: Mask) -> tuple[dict[str, Any], dict[str, bytes]]:
@@ -62,14 +62,14 @@ def read_mask(store: Store, key: str) -> Mask:
     return mask
 
 
-def read_outcome(store: Store, key: str) -> Predictions:
+def read_predictions(store: Store, key: str) -> Predictions:
     """What a trained network made of each test example.
 
     Raises: OutputError, if the store has none, or another than was written.
     """
-    content = store.content(result_of(store, key), OUTCOME)
-    outcome: Predictions = load_content(content)["outcome"]
-    return outcome
+    content = store.content(result_of(store, key), PREDICTIONS)
+    predictions: Predictions = load_content(content)["outcome"]
+    return predictions
 
 
 def read_weights(store: Store, key: str) -> dict[str, Any] | None:
@@ -90,9 +90,9 @@ def result_of(store: Store, key: str) -> Result:
     return result
 
 
-def outcome_files(outcome: Predictions) -> dict[str, bytes]:
+def prediction_files(predictions: Predictions) -> dict[str, bytes]:
     """What a network made of each test example, as the store keeps it."""
-    return {OUTCOME: save({"outcome": outcome})}
+    return {PREDICTIONS: save({"outcome": predictions})}
 
 
 def results(store: Store, jobs: Iterable[Job]) -> list[Result]:

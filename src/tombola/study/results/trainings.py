@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from tombola.lab.store.artifacts import read_mask, read_outcome
+from tombola.lab.store.artifacts import read_mask, read_predictions
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
 from tombola.study.verdicts.paired_t import paired_t
@@ -141,7 +141,7 @@ def verdict_on_results(
             *scores,
             margin=task.margin,
             sparsity=sparsity,
-            resolution=resolution(task.metric, read_outcome(store, dense[0].key)),
+            resolution=resolution(task.metric, read_predictions(store, dense[0].key)),
             estimand=FIXED_TICKET if fixed else SEARCH,
         )
     else:

@@ -81,11 +81,11 @@ def _with_test_sets(table: Sequence[Row], store: Store) -> list[Row]:
 
 def _resolution(done: Row, store: Store) -> float | None:
     """The resolution of a result that does not record it, if its predictions can be read."""
-    from tombola.lab.store.artifacts import read_outcome
+    from tombola.lab.store.artifacts import read_predictions
     from tombola.tasks.metrics import resolution
 
     try:
-        return resolution(done.metric, read_outcome(store, done.key))
+        return resolution(done.metric, read_predictions(store, done.key))
     except (OSError, TombolaError):
         return None
 

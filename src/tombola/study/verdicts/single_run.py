@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 
 from tombola.base.seeds import stream
-from tombola.lab.store.artifacts import read_outcome
+from tombola.lab.store.artifacts import read_predictions
 from tombola.lab.store.result_store import Store
 from tombola.study.table.row import Row
 from tombola.study.verdicts.example_bootstrap import ScoredExamples, bootstrap
@@ -36,7 +36,7 @@ def single_run_verdict(
 ) -> Verdict:
     """The bootstrap over test examples of two trainings, named by their keys, dense first."""
     measure, credit = METRICS[metric], CREDITS.get(metric)
-    dense, ticket = (read_outcome(store, key) for key in keys)
+    dense, ticket = (read_predictions(store, key) for key in keys)
     return bootstrap(
         lambda numbers: measure(dense[numbers]),
         lambda numbers: measure(ticket[numbers]),
