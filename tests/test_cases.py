@@ -317,7 +317,7 @@ CASES: dict[str, Case] = {
         "only 2 of the 16 ex",
     ),
     "train rows in test": works(
-        {**both(), "test.csv": both()["train.csv"]}, "16 rows of the train split stand in the test"
+        {**both(), "test.csv": both()["train.csv"]}, "16 rows of the train split are in the test"
     ),
     "blank texts": works(
         {**both(), "test.csv": table([(" ", "bad"), *rows("test", ("bad", "good"))])},
