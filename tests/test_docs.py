@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = (ROOT, ROOT / "docs", ROOT / "design")
+PAGES = [page for folder in FOLDERS for page in sorted(folder.glob("*.md"))]
 
 
 def blocks(page: Path) -> list[str]:
@@ -46,3 +47,26 @@ def test_the_tables_of_the_pilot_are_those_of_its_rows() -> None:
     kept = (ROOT / "docs" / "pilot.md").read_text(encoding="utf-8")
     assert build["page"](kept) == kept, "run `python docs/build_pilot.py`"
     assert set(re.findall(r"<!-- table: (.+?) -->", kept)) == {*build["TABLES"], "rates"}
+
+
+def test_the_architecture_lists_every_folder_of_the_package_and_no_other() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    package = ROOT / "src" / "tombola"
+    folders = {str(file.parent.relative_to(package)) for file in package.rglob("*.py")} - {"."}
+    assert set(re.findall(r"^\| `([a-z_/]+)/` \|", text, re.M)) == folders
+
+
+def test_every_design_page_is_listed_and_has_the_same_parts() -> None:
+    design = ROOT / "design"
+    pages = {page.name for page in design.glob("*.md")} - {"README.md"}
+    assert set(re.findall(r"\]\((.+?\.md)\)", (design / "README.md").read_text())) == pages
+    for name in pages:
+        parts = re.findall(r"^## (.+)$", (design / name).read_text(encoding="utf-8"), re.M)
+        assert parts == ["Problem", "Options", "Choice", "What it costs"], name
+
+
+def test_files_that_the_architecture_and_the_design_name_exist() -> None:
+    package = ROOT / "src" / "tombola"
+    for page in (ROOT / "ARCHITECTURE.md", *(ROOT / "design").glob("*.md")):
+        for name in re.findall(r"`([a-z_]+/[a-z_/]+\.py)`", page.read_text(encoding="utf-8")):
+            assert (package / name).is_file() or (ROOT / name).is_file(), f"{page.name}: {name}"

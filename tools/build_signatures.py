@@ -131,7 +131,7 @@ def page() -> str:
     ]
     find = [
         *_group("the search", _knobs(FindSpec, own)),
-        *_group("iterative magnitude pruning", _knobs(FindSpec, _names(ImpSpec))),
+        *_group("iterative magnitude pruning", _knobs(ImpSpec)),
         *_shared(TUNE),
     ]
     evaluate = [*_group("the evaluation", _knobs(EvaluateSpec)), *_shared()]
