@@ -159,7 +159,7 @@ for verb in ([], *([verb] for verb in tombola.cli.main.VERBS)):
 assert tombola.cli.main.main(["fnid"]) == tombola.cli.main.main(["find", "--sparsty", "1"]) == 2
 heavy = {"torch", "numpy", "scipy", "transformers", "accelerate", "rich", "pyarrow"}
 assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
-import tombola.study.verdicts.matching, tombola.study.table.table, tombola.cli.show.runs
+import tombola.study.verdicts.matching, tombola.study.table.table, tombola.cli.show.plans
 # a run with nothing to do
 import tombola.lab.run.runner, tombola.lab.planfile.plan_file, tombola.lab.subjects
 heavy -= {"rich"}

@@ -21,7 +21,7 @@ from tombola.base.files import write_file
 from tombola.base.specs import SEEDS, FindSpec, TrainSpec
 from tombola.cli import verbs
 from tombola.cli.main import VERBS, main
-from tombola.cli.show import search as terminal
+from tombola.cli.show.progress import Live
 from tombola.lab.store.result_store import Store
 from tombola.models import embedded
 from tombola.plan.job import Job
@@ -113,15 +113,15 @@ def test_a_configuration_file_is_a_command(cli: Cli, find: list[object], tmp_pat
 def test_who_presses_control_c_goes_on_with_the_same_command(
     cli: Cli, find: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, done = terminal.Live.step, []
+    step, done = Live.step, []
 
-    def stop(self: terminal.Live, job: Job, count: int, steps: int) -> None:
+    def stop(self: Live, job: Job, count: int, steps: int) -> None:
         step(self, job, count, steps)
         done.append(1)
         if len(done) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(terminal.Live, "step", stop)
+    monkeypatch.setattr(Live, "step", stop)
     status, shown, errors = cli(*find, "--output", "out")
     assert status == 130
     assert errors == (

@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["html_table", "html_text", "lines", "printable"]
+__all__ = ["counted", "html_table", "html_text", "lines", "printable"]
 
 
 def printable(text: object) -> str:
@@ -22,6 +22,11 @@ def printable(text: object) -> str:
 def lines(text: str) -> str:
     """Each line of a text made `printable`."""
     return "\n".join(map(printable, text.split("\n")))
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and what it counts, such as "1 seed" or "1,200 seeds"."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _is_visible(character: str) -> bool:

@@ -10,9 +10,10 @@ from rich.table import Table
 import tombola
 from tombola.base.text import printable
 from tombola.cli.main import main
+from tombola.cli.show.catalog import show_entries
 from tombola.cli.show.grid import show_rows
+from tombola.cli.show.progress import Live
 from tombola.cli.show.screen import Screen, stacked, styled
-from tombola.cli.show.search import Live, show_entries
 
 HOSTILE = (
     "\x1b[2Jgone",  # clears the screen

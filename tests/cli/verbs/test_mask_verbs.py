@@ -152,7 +152,7 @@ def test_a_plan_that_is_not_finished_has_a_report_with_gaps(
     assert html.count("Nothing is decided on") == 1  # known while it is unfinished, too
     assert html.count("<td>not done</td>") == 2
     status, shown, _ = cli("connectivity", plan, "--store", tmp_path / "less")
-    assert (status, "1 of 1 lines are not done" in shown) == (0, True)
+    assert (status, "1 of 1 line not done" in shown) == (0, True)
 
 
 def test_distance_is_of_checkpoints_or_of_weights_that_are_kept(

@@ -1,4 +1,4 @@
-"""Tables that a narrow window does not cut."""
+"""Tables that are never cut off, however narrow the window."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,38 +16,38 @@ from tombola.cli.streams import spelled
 __all__ = ["Grid", "show_rows"]
 
 NARROW = 24
-"""Columns that a text is left at least; a longer word is broken there."""
+"""Least width of a text, in columns; a longer word is broken there."""
 
 UNLIMITED = 100_000
 
 Cell = str | list[str]
-"""One line, or several under one another."""
+"""One line, or several below one another."""
 
 
 @dataclass
 class Grid:
-    """A table: folded, or written row by row, where a window is too narrow for it.
+    """A table that is folded, or written row by row, if the window is too narrow for it.
 
-    Texts may be folded, numbers and words may not, so nothing of them is ever cut.
+    Texts may be folded; numbers and words stay whole.
     """
 
     texts: Sequence[str]
-    """Heads of the first columns."""
+    """Headings of the first columns, whose cells may be folded."""
     numbers: Sequence[str] = ()
-    """Heads of the columns that stand to the right."""
+    """Headings of the columns that are aligned to the right."""
     words: Sequence[str] = ()
-    """Heads of the last columns."""
+    """Headings of the last columns."""
     title: str = ""
     frame: box.Box | None = box.SIMPLE
     rows: list[tuple[tuple[Cell, ...], str, bool]] = field(default_factory=list)
-    """Cells, style, and whether a line is drawn under them."""
+    """Cells, style, and whether a line is drawn below."""
 
     def add(self, *cells: Cell, style: str = "", rule: bool = False) -> None:
-        """One more row; an empty first cell stands for the one above."""
+        """Add a row; an empty first cell repeats the one above."""
         self.rows.append((cells, style, rule))
 
     def show(self, console: Console) -> None:
-        """Print it, as wide as it likes if there is room."""
+        """Print the table, in its natural width if there is room."""
         columns = self._columns(console)
         natural = self._measure(columns, console)
         if not has_window(console):
@@ -93,7 +93,7 @@ class Grid:
         return made
 
     def _show_records(self, columns: Sequence["_Column"], console: Console) -> None:
-        """Lines of `head: value`."""
+        """Print each row as lines of `heading: value`."""
         if self.title:
             say(console, (self.title, "italic"))
         above = ""
@@ -106,7 +106,7 @@ class Grid:
 
 
 class _Column:
-    """The cells of a column, and the widths that they need and would like."""
+    """The cells of a column, with the least and the natural width."""
 
     def __init__(self, head: str, cells: list[str], *, folds: bool) -> None:
         self.head, self.cells = head, cells
@@ -118,7 +118,7 @@ class _Column:
 
 
 def _shown(cell: Cell, encoding: str) -> str:
-    """A cell as it will be seen, so that its width is known before."""
+    """A cell as it will be printed, so that its width is known beforehand."""
     lines = [cell] if isinstance(cell, str) else cell
     return "\n".join(spelled(printable(line), encoding) for line in lines)
 
@@ -126,7 +126,7 @@ def _shown(cell: Cell, encoding: str) -> str:
 def show_rows(
     columns: Sequence[str], rows: Iterable[Sequence[Cell]], console: Console, *, texts: int = 1
 ) -> None:
-    """A plain table, whose first columns are texts that may be folded."""
+    """Print a plain table, whose first columns are texts that may be folded."""
     grid = Grid(columns[:texts], words=columns[texts:])
     for row in rows:
         grid.add(*row)

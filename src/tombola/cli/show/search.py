@@ -1,147 +1,32 @@
-"""What a person sees in a terminal: progress while it runs, tables when it is done."""
+"""A search and an evaluation in a terminal: the table of scores, the verdict, the next steps."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich import box
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from tombola.base.folders import directory_size
-from tombola.base.text import printable
-from tombola.cli.show.grid import Grid, show_rows
+from tombola.base.rounding import percent, points
+from tombola.base.text import counted
+from tombola.cli.show.grid import Grid
+from tombola.cli.show.scores import difference, score
 from tombola.cli.show.screen import say
-from tombola.lab.run.engine import RunCallback
-from tombola.lab.store.result_store import Result
-from tombola.plan.job import Job, Subject
 from tombola.tasks.input_counts import InputCounts
 
-__all__ = [
-    "Live",
-    "percent",
-    "recipe_line",
-    "score",
-    "show_entries",
-    "show_evaluated",
-    "show_found",
-    "show_ticket",
-]
-
-
-LABEL = 36
-"""Columns of the label next to a progress bar."""
-
-
-class Live(RunCallback):
-    """A progress bar over all steps, and a line for each training that ends."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.bar = Progress(*_parts(console.width), console=console, transient=True)
-        self.done: dict[str, int] = {}
-        """Key -> steps done of each job that has begun."""
-        self.task = self.bar.add_task("", start=False, visible=False, jobs=0, number=0)
-
-    def __enter__(self) -> "Live":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar.live.is_started:
-            self.bar.stop()
-
-    def subject(self, subject: Subject) -> None:
-        """Say how it is trained."""
-        self.console.print(recipe_line(subject), soft_wrap=True)
-
-    def plan(self, todo: list[Job], kept: list[Job]) -> None:
-        """Open the bar."""
-        if kept:
-            trainings = sum(job.kind == "train" for job in kept)
-            say(self.console, f"  trainings kept from before: {trainings}")
-        if todo:
-            steps = sum(_share(job) for job in todo)
-            self.bar.update(self.task, total=steps, jobs=len(todo), visible=True)
-            self.bar.start_task(self.task)
-            self.bar.start()
-
-    def start(self, job: Job) -> None:
-        """Name the job that runs."""
-        self.done.setdefault(job.key, 0)
-        label = job.label if len(job.label) <= LABEL else f"{job.label[: LABEL - 3]}..."
-        self.bar.update(self.task, description=printable(label), number=len(self.done))
-
-    def step(self, job: Job, done: int, steps: int) -> None:
-        """Move the bar."""
-        self._move(job, done)
-
-    def _move(self, job: Job, done: int) -> None:
-        self.bar.advance(self.task, done - self.done.get(job.key, 0))
-        self.done[job.key] = done
-
-    def finish(self, job: Job, result: Result) -> None:
-        """Say how a training ended."""
-        self._move(job, _share(job))
-        if job.kind == "train":
-            say(self.console, f"  {job.label:44} {_ended(result)}")
-
-    def fail(self, job: Job, reason: str) -> None:
-        """Say what has failed."""
-        say(self.console, (f"  {job.label}: {reason}", "red"))
-
-
-def _parts(width: int) -> list[ProgressColumn]:
-    """What of a progress bar fits into a window."""
-    label = TextColumn(f"{{task.description:{LABEL}}}", markup=False)
-    text = TextColumn("job {task.fields[number]} of {task.fields[jobs]}, left:", markup=False)
-    counts = [TaskProgressColumn(), text, TimeRemainingColumn(compact=True)]
-    if width >= 100:
-        return [label, BarColumn(bar_width=26), *counts]
-    return [label, *counts] if width >= 75 else [*counts]
-
-
-def _ended(result: Result) -> str:
-    """The score of a training, or why it has none."""
-    score = result.facts["score"]
-    return str(result.diverged or "diverged") if score is None else f"{score:6.2f}"
-
-
-def recipe_line(subject: Subject) -> str:
-    """The recipe of a task on a network as it was settled, in one line."""
-    spec, steps = subject.recipe, subject.steps
-    epochs = f"{spec.epochs:g} epochs"
-    if steps == spec.min_steps:
-        used = min(subject.examples, spec.train_limit or subject.examples)
-        epochs = f"{steps * spec.batch_size / used:.3g} epochs, for {steps}"
-    else:
-        epochs += f", {steps}"
-    return (
-        f"recipe of {subject.task.name}: learning rate {spec.learning_rate:g}, {epochs} steps of "
-        f"{spec.batch_size}, up to {spec.max_length} tokens"
-    )
-
-
-def _share(job: Job) -> int:
-    """How much of the bar a job takes: its optimizer steps, or one."""
-    return max(1, job.steps)
+__all__ = ["show_evaluated", "show_found"]
 
 
 def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> None:
-    """The table of a search, its verdict, and what to do next."""
+    """Show the table of a search, its verdict, where its files are, and how to use the ticket."""
     dense, last = found["dense"], found["rounds"][-1]
     seeds = len(dense["values"])
     table = Grid(
         ("network",),
         ("sparsity", "score", "minus dense", "overlap with one-shot"),
         title=f"{found['task']}, {found['model']}: {found['metric']} on the {found['split']} "
-        f"split, {seeds} seed{'s' * (seeds > 1)}",
+        f"split, {counted(seeds, 'seed')}",
         frame=box.HEAVY_HEAD,
     )
     table.add("dense", "0 %", score(dense), "", "", rule=True)
@@ -150,12 +35,12 @@ def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> N
             "IMP ticket",
             percent(entry["sparsity"]),
             score(entry),
-            _minus(entry, dense),
+            difference(entry, dense),
             "" if entry["jaccard_one_shot"] is None else f"{entry['jaccard_one_shot']:.3f}",
             rule=entry is last,
         )
     for name, entry in found["controls"].items():
-        change = _minus(entry, dense)
+        change = difference(entry, dense)
         table.add(name, percent(last["sparsity"]), score(entry), change, "")
     console.print()
     table.show(console)
@@ -171,11 +56,11 @@ def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> N
 
 
 def _print_more(entries: Mapping[str, Mapping[str, Any]], console: Console) -> None:
-    """Other metrics than the one that decides, a line each."""
+    """Show each further metric in a line; the table has the one that decides."""
     whole = {name: entry["more"] for name, entry in entries.items() if entry.get("more")}
     for metric in next(iter(whole.values()), {}):
-        told = (f"{name} {more[metric]:.2f}" for name, more in whole.items())
-        say(console, f"{metric}: {', '.join(told)}")
+        each = (f"{name} {points(more[metric])}" for name, more in whole.items())
+        say(console, f"{metric}: {', '.join(each)}")
 
 
 def _print_verdict(result: Mapping[str, Any], console: Console) -> None:
@@ -191,22 +76,21 @@ def _print_places(found: Mapping[str, Any], console: Console) -> None:
         rows["result"] = str(Path(found["output"]) / "result.json")
     else:
         size = directory_size(found["ticket"]) / 1000
-        whole = f"{found['whole_model_sparsity']:.1%} of the whole encoder with its embeddings"
+        scope = f"{percent(last)} of the scope"
+        whole = f"{percent(found['whole_model_sparsity'], digits=1)} of the whole encoder"
         rows |= {
             "ticket": f"{found['ticket']} ({size:,.0f} kB)",
             "picture": f"{Path(found['output']) / 'scores.png'}, .svg",
-            "sparsity": f"{percent(last)} of the scope, {whole}",
+            "sparsity": f"{scope}, {whole} with its embeddings",
         }
-    rows |= {
-        "training": f"{found['seconds']:,.0f} s in all; the learning rate of one sums to "
-        f"{found['summed_learning_rate']:.3g}",
-    }
+    rates = f"the learning rates of one training sum to {found['summed_learning_rate']:.3g}"
+    rows["training"] = f"{found['seconds']:,.0f} s in all; {rates}"
     for name, text in rows.items():
         say(console, f"{name:9} {text}")
 
 
 def show_evaluated(result: Mapping[str, Any], console: Console) -> None:
-    """The dense network and the ticket, side by side."""
+    """Show the dense network and the ticket, side by side."""
     table = Grid(
         ("network",),
         ("sparsity", "score", "minus dense"),
@@ -214,7 +98,7 @@ def show_evaluated(result: Mapping[str, Any], console: Console) -> None:
         f"{result['split']} split",
         frame=box.HEAVY_HEAD,
     )
-    change = _minus(result["scores"], result["dense"])
+    change = difference(result["scores"], result["dense"])
     table.add("dense", "0 %", score(result["dense"]), "")
     sparsity = percent(result["sparsity"])
     table.add(f"ticket, {result['init']}", sparsity, score(result["scores"]), change)
@@ -226,55 +110,6 @@ def show_evaluated(result: Mapping[str, Any], console: Console) -> None:
 
 
 def _texts(result: Mapping[str, Any]) -> str:
-    """What was read of the training split, in a line."""
-    counted = result["counts"].get("train", {}).get("inputs")
-    return InputCounts(**counted).sentence("train") if counted else "not counted"
-
-
-def show_ticket(facts: Mapping[str, Any], console: Console) -> None:
-    """Provenance and sparsity per matrix."""
-    for name, value in facts.items():
-        if name not in ("layers", "shapes"):
-            say(console, f"{name:12} {value}")
-    rows = (
-        (name, "x".join(map(str, facts["shapes"][name])), f"{sparsity:.1%}")
-        for name, sparsity in facts["layers"].items()
-    )
-    show_rows(("matrix", "shape", "sparsity"), rows, console)
-
-
-def show_entries(
-    columns: Sequence[str], entries: Iterable[tuple[Sequence[str], str]], console: Console
-) -> None:
-    """A line for each entry, and under it what it is: a sentence too long for a column."""
-    known = [(tuple(fields), about) for fields, about in entries]
-    rows = [tuple(columns), *(fields for fields, _ in known)]
-    widths = [max(map(len, cells)) + 2 for cells in zip(*rows, strict=True)]
-    lines = [
-        "".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows
-    ]
-    say(console, (lines[0].rstrip(), "bold"))
-    for line, (_, about) in zip(lines[1:], known, strict=True):
-        say(console, line.rstrip())
-        say(console, (f"  {about}", "dim"))
-
-
-def score(entry: Mapping[str, Any]) -> str:
-    """Mean and standard deviation, as far as there are any, and how many runs diverged."""
-    lost = f"{entry['diverged']} diverged" if entry.get("diverged") else ""
-    if entry["mean"] is None:
-        return lost
-    spread = "" if entry["std"] is None else f" ± {entry['std']:.2f}"
-    return f"{entry['mean']:.2f}{spread}{', ' * bool(lost)}{lost}"
-
-
-def _minus(entry: Mapping[str, Any], dense: Mapping[str, Any]) -> str:
-    """The difference of two means, if there are both."""
-    if entry["mean"] is None or dense["mean"] is None:
-        return ""
-    return f"{entry['mean'] - dense['mean']:+.2f}"
-
-
-def percent(sparsity: str | None) -> str:
-    """A fraction in percent; nothing for None."""
-    return "" if sparsity is None else f"{100 * float(sparsity):g} %"
+    """What the network reads of the training split, in a line."""
+    counts = result["counts"].get("train", {}).get("inputs")
+    return InputCounts(**counts).sentence("train") if counts else "not counted"

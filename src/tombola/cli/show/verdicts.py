@@ -1,11 +1,12 @@
-"""What a person sees of a study: verdicts, a matrix, claims."""
+"""Verdicts, transfer matrices and claims in a terminal."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 from rich.console import Console
 
-from tombola.base.rounding import percent
+from tombola.base.rounding import interval, percent, points
+from tombola.base.text import counted
 from tombola.cli.show.grid import Grid
 from tombola.cli.show.screen import say
 from tombola.study.claims.claim import Claim, PartResult
@@ -19,11 +20,11 @@ from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED
 __all__ = ["show_claims", "show_matching", "show_transfer", "show_unfinished"]
 
 MOST_MISSING = 3
-"""Gaps that are named; the rest is counted."""
+"""Gaps that are listed; the rest is only counted."""
 
 
 def show_matching(found: Matching, console: Console) -> None:
-    """A line for each network, then what they say together."""
+    """Show a line for each network, then what they say together."""
     table = Grid(
         ("network", "task"),
         ("sparsity", "seeds", "minus dense", "90 % interval"),
@@ -31,7 +32,7 @@ def show_matching(found: Matching, console: Console) -> None:
         frame=None,
     )
     for each in found.judged:
-        table.add(*_judged(each))
+        table.add(*_network(each))
     table.show(console)
     say(
         console,
@@ -39,18 +40,8 @@ def show_matching(found: Matching, console: Console) -> None:
     )
     if any(each.verdict and each.verdict.seeds == 1 for each in found.judged):
         say(console, "*: this run only, over test examples; it says nothing about other seeds.")
-    for each in found.judged:
-        if each.why and not _missing(each):
-            say(console, f"no verdict on {each.pair.about()}: {each.why}.")
-        elif each.verdict and each.verdict.reason:
-            why = f"{each.verdict.reason}: {each.verdict.detail}"
-            say(console, f"undecided on {each.pair.about()}: {why}.")
-    for first, sparsity in found.highest:
-        if first.row.kind == "imp":
-            star = "*" * bool(first.verdict and first.verdict.seeds == 1)
-            gap = "diverged" if first.pair.diverged else "unfinished"
-            told = gap if first.pair.gaps else f"{_highest(sparsity)}{star}"
-            say(console, f"{_name(first.row)} on {first.row.target}: {told}")
+    _show_reasons(found, console)
+    _show_highest(found, console)
     for family in found.families:
         source = f" from {family.source}" * bool(family.source)
         at = ", ".join(map(percent, family.sparsities))
@@ -61,7 +52,28 @@ def show_matching(found: Matching, console: Console) -> None:
             say(console, f"note on {spread.task}: {spread.warning}")
 
 
-def _judged(each: NetworkVerdict) -> tuple[str, ...]:
+def _show_reasons(found: Matching, console: Console) -> None:
+    """Show why a network has no verdict, or an undecided one."""
+    for each in found.judged:
+        if each.why and not _missing(each):
+            say(console, f"no verdict on {each.pair.about()}: {each.why}.")
+        elif each.verdict and each.verdict.reason:
+            why = f"{each.verdict.reason}: {each.verdict.detail}"
+            say(console, f"undecided on {each.pair.about()}: {why}.")
+
+
+def _show_highest(found: Matching, console: Console) -> None:
+    """Show the highest winning sparsity of each search."""
+    for first, sparsity in found.highest:
+        if first.row.kind == "imp":
+            star = "*" * bool(first.verdict and first.verdict.seeds == 1)
+            gap = "diverged" if first.pair.diverged else "unfinished"
+            text = gap if first.pair.gaps else f"{_highest(sparsity)}{star}"
+            say(console, f"{_name(first.row)} on {first.row.target}: {text}")
+
+
+def _network(each: NetworkVerdict) -> tuple[str, ...]:
+    """The row of a network: its verdict, or what there is instead."""
     row, verdict = each.row, each.verdict
     there, wanted = len(each.pair.first) - len(each.pair.gaps), len(each.pair.first)
     task = f"{row.source} → {row.target}" if row.moved else row.target
@@ -73,22 +85,23 @@ def _judged(each: NetworkVerdict) -> tuple[str, ...]:
     if verdict.seeds_needed:
         status += f", n = {verdict.seeds_needed}"
     rules = (each.within_dense_sd, each.within_pooled_sd)
-    told = "" if None in rules else "/".join("yn"[not rule] for rule in rules)
-    return (*what, f"{verdict.difference:+z.2f}", _interval(verdict.interval), status, told)
+    within = "" if None in rules else "/".join("yn"[not rule] for rule in rules)
+    difference = "" if verdict.difference is None else points(verdict.difference, signed=True)
+    return (*what, difference, _interval(verdict.interval), status, within)
 
 
 def _missing(each: NetworkVerdict) -> bool:
-    """Whether no run of it has been made."""
+    """Whether none of its runs has been made."""
     return all(row.state == "missing" for row in each.pair.first)
 
 
 def _name(row: Row) -> str:
-    """Of a control, its own name as well: an arm has several."""
+    """The arm, and the name of a control, of which an arm has several."""
     return f"{row.arm}: {row.name}" if row.of else row.arm
 
 
 def _interval(ends: tuple[float, float] | None) -> str:
-    return "" if ends is None else f"{ends[0]:+z.2f} to {ends[1]:+z.2f}"
+    return "" if ends is None else interval(ends)
 
 
 def _highest(sparsity: Decimal | None) -> str:
@@ -98,16 +111,16 @@ def _highest(sparsity: Decimal | None) -> str:
 
 
 def _spread(found: DenseSpread) -> str:
-    told = f"dense on {found.task}: {found.runs} run{'s' * (found.runs > 1)}"
+    text = f"dense on {found.task}: {counted(found.runs, 'run')}"
     if found.sd is not None:
-        told += f", sd {found.sd:.2f}, margin {found.margin:g}"
+        text += f", sd {points(found.sd)}, margin {found.margin:g}"
     if found.seeds_needed is None:
-        return f"{told}; ten dense runs would tell how many seeds a verdict needs"
-    return f"{told}; {found.seeds_needed} seeds settle it for a ticket that equals dense"
+        return f"{text}; ten dense runs would show how many seeds a verdict needs"
+    return f"{text}; {found.seeds_needed} seeds settle it for a ticket that equals dense"
 
 
 def show_transfer(matrices: Iterable[TransferMatrix], console: Console) -> None:
-    """Two matrices each: minus dense, and minus the target's own tickets."""
+    """Show two tables for each matrix: minus dense, and minus the target's own tickets."""
     for matrix in matrices:
         at = percent(matrix.sparsity)
         for title, own in (("minus dense", False), ("minus the target's own ticket", True)):
@@ -120,7 +133,7 @@ def show_transfer(matrices: Iterable[TransferMatrix], console: Console) -> None:
             say(
                 console,
                 f"{row.source}: at least the own ticket's mean on {row.at_least_same_task} of "
-                f"{row.compared} targets, within the margin of it by Holm on "
+                f"{row.compared} targets, within its margin by Holm on "
                 f"{len(row.shown_at_least_same_task)}; {row.universality.sentence()}",
             )
 
@@ -142,7 +155,7 @@ def _estimate(found: MeanDifference | None) -> list[str]:
         return []
     if found.mean is None:
         return ["diverged" if found.diverged else "missing"]
-    lines = [f"{found.mean:+z.2f}"]
+    lines = [points(found.mean, signed=True)]
     if found.gaps:
         lines.append(f"{found.seeds} of {found.seeds + len(found.gaps)} seeds")
     else:
@@ -150,34 +163,35 @@ def _estimate(found: MeanDifference | None) -> list[str]:
     if found.reason and found.reason not in (SEEDS_MISSING, ONE_SEED):  # the line above says so
         lines.append(found.reason)
     if found.published is not None:
-        lines.append(f"paper {found.published:+z.2f}")
+        lines.append(f"paper {points(found.published, signed=True)}")
     return lines
 
 
 def show_claims(found: Iterable[Claim], console: Console) -> None:
-    """Each claim, what becomes of it, and what that rests on."""
+    """Show each claim, whether it is reproduced, and what that rests on."""
     colours = {"reproduced": "green", "contradicted": "red", "undecided": "yellow"}
     for claim in found:
         lead = f"{claim.id} {claim.status}"
         why = f" ({claim.reason})" * (claim.reason == DENSE_HAS_NOT_LEARNED)
         say(console, (lead, f"bold {colours[claim.status]}"), f"{why}: {claim.claim}")
         for part in claim.parts:
-            told = f"{part.status}: {part.says}" if len(claim.parts) > 1 else part.says
-            for line in (told, *_evidence(part)):
+            text = f"{part.status}: {part.says}" if len(claim.parts) > 1 else part.says
+            for line in (text, *_evidence(part)):
                 say(console, f"  {line}")
 
 
 def _evidence(part: PartResult) -> list[str]:
-    """What a part of a claim rests on, and what is missing of it."""
+    """What a part of a claim rests on, and what it lacks."""
     lines = []
     if part.effect is not None:
-        told = f"  {part.about}: {part.effect:+z.2f} {part.unit} ({_interval(part.interval)})"
+        effect = f"{points(part.effect, signed=True)} {part.unit} ({_interval(part.interval)})"
+        text = f"  {part.about}: {effect}"
         if part.needed:
-            told += f" against {part.bound:+z.2f}; {part.holds} of {part.of} on the right side"
-            told += f", {part.needed} needed"
-        lines.append(told)
+            text += f" against {points(part.bound, signed=True)}; {part.holds} of {part.of}"
+            text += f" on the right side, {part.needed} needed"
+        lines.append(text)
     if part.published is not None:
-        lines.append(f"  the paper's BERT-base: {part.published:+z.2f}")
+        lines.append(f"  the paper's BERT-base: {points(part.published, signed=True)}")
     if part.missing:
         more = len(part.missing) - MOST_MISSING
         rest = f"; and {more} more" * (more > 0)
@@ -186,9 +200,9 @@ def _evidence(part: PartResult) -> list[str]:
 
 
 def show_unfinished(table: Sequence[Row], console: Console, *, command: str | None) -> None:
-    """How much of the plan is missing, if anything is, and the command that goes on with it."""
+    """Show how much of the plan is missing, if anything is, and the command that continues it."""
     missing = sum(row.state == "missing" for row in table)
     if missing:
-        more = f" `{command}` goes on." if command else ""
-        told = f" {missing} of {len(table)} runs are missing.{more}"
-        say(console, ("unfinished:", "yellow"), told)
+        more = f" `{command}` continues." if command else ""
+        text = f" {missing} of {len(table)} runs are missing.{more}"
+        say(console, ("unfinished:", "yellow"), text)

@@ -8,8 +8,8 @@ __all__ = ["VERBS"]
 
 
 def tasks(options: Namespace) -> None:
+    from tombola.cli.show.catalog import show_entries
     from tombola.cli.show.screen import say, screen
-    from tombola.cli.show.search import show_entries
     from tombola.tasks.data.sources import split_sizes
     from tombola.tasks.task import load_task, task_names
 
@@ -23,8 +23,8 @@ def tasks(options: Namespace) -> None:
 
 
 def models(options: Namespace) -> None:
+    from tombola.cli.show.catalog import show_entries
     from tombola.cli.show.screen import say, screen
-    from tombola.cli.show.search import show_entries
     from tombola.models.embedded import EMBEDDED, about
 
     entries = [(fields, source) for *fields, source in map(about, EMBEDDED)]

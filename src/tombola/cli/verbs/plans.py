@@ -36,9 +36,9 @@ def run_flags(parser: Parser) -> None:
 
 def run(options: Namespace) -> int:
     """Do the jobs that the store lacks; exit status 1 if one failed."""
-    from tombola.cli.show.runs import show_cells, show_estimate, show_remarks, show_report
+    from tombola.cli.show.plans import show_cells, show_estimate, show_remarks, show_report
+    from tombola.cli.show.progress import recipe_line
     from tombola.cli.show.screen import say, screen
-    from tombola.cli.show.search import recipe_line
     from tombola.lab.store.result_store import Store
 
     console, lab = screen(options.json), lab_of(options)
@@ -59,7 +59,7 @@ def run(options: Namespace) -> int:
             show_estimate(found, console)
         return 0
 
-    from tombola.cli.show.search import Live
+    from tombola.cli.show.progress import Live
     from tombola.lab.run.runner import run_plan
 
     began = time.monotonic()
@@ -89,7 +89,7 @@ def status_flags(parser: Parser) -> None:
 
 def status(options: Namespace) -> int:
     """Show how far a plan has got, whichever processes work on it."""
-    from tombola.cli.show.runs import show_status
+    from tombola.cli.show.plans import show_status
     from tombola.cli.show.screen import screen
 
     plan, kept = plan_in_store(options)

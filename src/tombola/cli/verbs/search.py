@@ -33,8 +33,9 @@ def find(options: Namespace) -> int:
     find_options({k: v for k, v in knobs.items() if k not in ("data", "output")})
 
     from tombola import api
+    from tombola.cli.show.progress import Live
     from tombola.cli.show.screen import screen
-    from tombola.cli.show.search import Live, show_found
+    from tombola.cli.show.search import show_found
 
     console = screen(options.json)
     with Live(console) as live:
@@ -57,8 +58,9 @@ def evaluate_flags(parser: Parser) -> None:
 def evaluate(options: Namespace) -> None:
 
     from tombola import api
+    from tombola.cli.show.progress import Live
     from tombola.cli.show.screen import screen
-    from tombola.cli.show.search import Live, show_evaluated
+    from tombola.cli.show.search import show_evaluated
 
     console, knobs = screen(options.json), _knobs(options)
     with Live(console) as live:

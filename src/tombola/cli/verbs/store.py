@@ -45,8 +45,8 @@ def store_flags(parser: Parser) -> None:
 
 def store(options: Namespace) -> int:
     """List, show, verify or tidy a store; exit status 1 if something is damaged."""
-    from tombola.cli.show.runs import show_listing
     from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.store import show_listing
 
     if options.action not in ACTIONS:
         raise unknown("store action", options.action, ACTIONS)

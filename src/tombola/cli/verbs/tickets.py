@@ -19,7 +19,7 @@ def inspect_flags(parser: Parser) -> None:
 def inspect(options: Namespace) -> None:
     from tombola import api
     from tombola.cli.show.screen import screen
-    from tombola.cli.show.search import show_ticket
+    from tombola.cli.show.tickets import show_ticket
 
     facts = api.inspect(options.ticket)
     if not write_json(options.json, facts):

@@ -1,14 +1,13 @@
-"""What a person sees of a plan and of a store."""
-
-from collections.abc import Iterable, Mapping
-from typing import Any
+"""A plan in a terminal: its cost, its scores, how far it has got."""
 
 from rich import box
 from rich.console import Console
 
+from tombola.base.rounding import percent, points
+from tombola.base.text import counted
 from tombola.cli.show.grid import Grid
+from tombola.cli.show.scores import score
 from tombola.cli.show.screen import say
-from tombola.cli.show.search import percent, score
 from tombola.lab.run.cost_estimate import CostEstimate, remaining_seconds
 from tombola.lab.run.engine import RunSummary, outstanding
 from tombola.lab.store.result_store import Store
@@ -19,7 +18,6 @@ from tombola.tasks.input_counts import InputCounts
 __all__ = [
     "show_cells",
     "show_estimate",
-    "show_listing",
     "show_remarks",
     "show_report",
     "show_status",
@@ -27,14 +25,14 @@ __all__ = [
 
 
 def show_estimate(found: CostEstimate, console: Console) -> None:
-    """What a plan consists of and what it will take."""
+    """Show the jobs of a plan, and the time and disk that they will take."""
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.kinds.items()))
     lines = {
         "jobs": kinds,
         "stored": f"{found.stored:,}",
-        "shared": f"{found.shared:,} jobs stand for more than one cell, and are done once",
+        "shared": f"{counted(found.shared, 'job')} serve several cells and run once",
         "time": f"about {_duration(found.seconds)}",
-        "disk": f"{found.disk / 1e6:,.0f} MB stay, {found.weights / 1e6:,.0f} MB come and go",
+        "disk": f"{found.disk / 1e6:,.0f} MB kept, {found.weights / 1e6:,.0f} MB temporary",
     }
     for name, text in lines.items():
         say(console, f"{name:9}{text}")
@@ -49,7 +47,7 @@ def _duration(seconds: float) -> str:
 
 
 def show_cells(plan: Plan, store: Store, console: Console) -> None:
-    """Scores of every cell, seeds together, arm by arm."""
+    """Show the scores of every cell, arm by arm, with all seeds in one row."""
     table = Grid(
         ("arm", "network", "task"),
         ("sparsity", "seeds", "score", "minus dense"),
@@ -63,7 +61,7 @@ def show_cells(plan: Plan, store: Store, console: Console) -> None:
         task = f"{group['source']} → {group['target']}" if moved else group["target"]
         table.add(
             *(group["arm"] if begins else "", group["name"], task),
-            *(percent(group["sparsity"]), f"{group['done']}/{group['cells']}"),
+            *(percent(group["sparsity"] or 0), f"{group['done']}/{group['cells']}"),
             *(score(group), _signed(group["minus_dense"])),
             style="" if group["done"] else "dim",
             rule=ends,
@@ -73,13 +71,13 @@ def show_cells(plan: Plan, store: Store, console: Console) -> None:
 
 
 def _signed(change: float | None) -> str:
-    return "" if change is None else f"{change:+z.2f}"
+    return "" if change is None else points(change, signed=True)
 
 
 def show_remarks(plan: Plan, store: Store, console: Console) -> None:
-    """What must be known of the texts of each task, if anything."""
-    for task, counted in texts_read(plan, store).items():
-        for split, each in counted.items():
+    """Show what a reader must know about the texts of each task, if anything."""
+    for task, splits in texts_read(plan, store).items():
+        for split, each in splits.items():
             for remark in InputCounts(**each).remarks(split):
                 say(console, ("note", "yellow"), f" on {task}: {remark}")
 
@@ -87,33 +85,33 @@ def show_remarks(plan: Plan, store: Store, console: Console) -> None:
 def show_report(
     summary: RunSummary, console: Console, *, kept: int, seconds: float, command: str
 ) -> None:
-    """What was done; what has failed and why, what wasn't tried for that, and how to try again."""
+    """Show how many jobs were done, which failed and why, and how to try them again."""
     took = "" if not summary.done else f" in {_duration(seconds)}"
-    say(console, f"{len(summary.done)} jobs done{took}, {kept} kept from before")
+    say(console, f"{counted(len(summary.done), 'job')} done{took}, {kept} kept from before")
     for job, error in summary.failed:
         say(console, ("failed", "red"), f" {job.label}: {error}")
     if summary.stopped:
         say(
             console,
-            f"{len(summary.stopped)} jobs can't be done: they go on from trainings that diverged. "
+            f"{counted(len(summary.stopped), 'job')} can't be done after a training that diverged. "
             "A lower learning rate may help.",
         )
     if summary.failed:
         say(
             console,
-            f"{len(summary.blocked)} jobs that depend on them were not tried. Results are kept: "
+            f"{counted(len(summary.blocked), 'dependent job')} not tried. Results are kept: "
             f"`{command}` tries the rest again.",
         )
 
 
 def show_status(plan: Plan, store: Store, console: Console) -> None:
-    """What came so far, which jobs are running, and how many are left."""
+    """Show the scores so far, the jobs that are running, and how many are left."""
     todo, halted = outstanding(plan, store)
     running = {job: holder for job in plan.jobs if (holder := store.holder(job.key))}
     show_cells(plan, store, console)
     for job, holder in running.items():
         progress = holder.get("progress") or {}
-        steps = f"step {progress['done']} of {progress['steps']}" if progress else "begun"
+        steps = f"step {progress['done']} of {progress['steps']}" if progress else "started"
         place = f"{holder['host']}, process {holder['pid']}"
         say(console, f"running  {job.label}: {steps} ({place})")
     done = sum(store.intact(job.key) for job in plan.jobs)  # some are trained again for weights
@@ -121,11 +119,3 @@ def show_status(plan: Plan, store: Store, console: Console) -> None:
     work = "" if left is None else f", about {_duration(left)} of work left"
     lost = f", {len(halted)} can't be done after a training that diverged" * bool(halted)
     say(console, f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running{lost}{work}")
-
-
-def show_listing(results: Iterable[Mapping[str, Any]], console: Console) -> None:
-    """One line a result."""
-    for row in results:
-        points = row.get("score")
-        told = "" if points is None else f"{points:.2f}"
-        say(console, f"{row['key'][:12]}  {row['kind']:6} {told:>7}  {row['label']}")

@@ -1,0 +1,116 @@
+"""A progress bar over the jobs of an experiment, and a line for each training that ends."""
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from tombola.base.text import printable
+from tombola.cli.show.screen import say
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.store.result_store import Result
+from tombola.plan.job import Job, Subject
+
+__all__ = ["Live", "recipe_line"]
+
+
+LABEL = 36
+"""Width of the label next to a progress bar, in columns."""
+
+
+class Live(RunCallback):
+    """A progress bar over all optimizer steps, and a line for each training that ends."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bar = Progress(*_parts(console.width), console=console, transient=True)
+        self.done: dict[str, int] = {}
+        """Key of each job that has started -> steps done."""
+        self.task = self.bar.add_task("", start=False, visible=False, jobs=0, number=0)
+
+    def __enter__(self) -> "Live":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar.live.is_started:
+            self.bar.stop()
+
+    def subject(self, subject: Subject) -> None:
+        """Show the recipe of a task."""
+        self.console.print(recipe_line(subject), soft_wrap=True)
+
+    def plan(self, todo: list[Job], kept: list[Job]) -> None:
+        """Show the bar."""
+        if kept:
+            trainings = sum(job.kind == "train" for job in kept)
+            say(self.console, f"  trainings kept from before: {trainings}")
+        if todo:
+            steps = sum(_share(job) for job in todo)
+            self.bar.update(self.task, total=steps, jobs=len(todo), visible=True)
+            self.bar.start_task(self.task)
+            self.bar.start()
+
+    def start(self, job: Job) -> None:
+        """Show the label of the job that is running."""
+        self.done.setdefault(job.key, 0)
+        label = job.label if len(job.label) <= LABEL else f"{job.label[: LABEL - 3]}..."
+        self.bar.update(self.task, description=printable(label), number=len(self.done))
+
+    def step(self, job: Job, done: int, steps: int) -> None:
+        """Advance the bar."""
+        self._move(job, done)
+
+    def _move(self, job: Job, done: int) -> None:
+        self.bar.advance(self.task, done - self.done.get(job.key, 0))
+        self.done[job.key] = done
+
+    def finish(self, job: Job, result: Result) -> None:
+        """Show the score of a training."""
+        self._move(job, _share(job))
+        if job.kind == "train":
+            say(self.console, f"  {job.label:44} {_ended(result)}")
+
+    def fail(self, job: Job, reason: str) -> None:
+        """Show which job failed, and why."""
+        say(self.console, (f"  {job.label}: {reason}", "red"))
+
+
+def _parts(width: int) -> list[ProgressColumn]:
+    """The parts of a progress bar that fit into a window."""
+    label = TextColumn(f"{{task.description:{LABEL}}}", markup=False)
+    text = TextColumn("job {task.fields[number]} of {task.fields[jobs]}, left:", markup=False)
+    counts = [TaskProgressColumn(), text, TimeRemainingColumn(compact=True)]
+    if width >= 100:
+        return [label, BarColumn(bar_width=26), *counts]
+    return [label, *counts] if width >= 75 else [*counts]
+
+
+def _ended(result: Result) -> str:
+    """The score of a training, or the reason that it has none."""
+    score = result.facts["score"]
+    return str(result.diverged or "diverged") if score is None else f"{score:6.2f}"
+
+
+def recipe_line(subject: Subject) -> str:
+    """One line about how a task is trained: learning rate, steps, batch size, length."""
+    spec, steps = subject.recipe, subject.steps
+    epochs = f"{spec.epochs:g} epochs"
+    if steps == spec.min_steps:
+        used = min(subject.examples, spec.train_limit or subject.examples)
+        epochs = f"{steps * spec.batch_size / used:.3g} epochs, for {steps}"
+    else:
+        epochs += f", {steps}"
+    return (
+        f"recipe of {subject.task.name}: learning rate {spec.learning_rate:g}, {epochs} steps of "
+        f"{spec.batch_size}, up to {spec.max_length} tokens"
+    )
+
+
+def _share(job: Job) -> int:
+    """The length of a job on the bar: its optimizer steps, or one."""
+    return max(1, job.steps)
