@@ -34,7 +34,7 @@ __all__ = [
 def accelerator() -> Accelerator:
     """The device and the rank of this process, joined to the others that were started with it.
 
-    Raises: TombolaError, if accelerate was told to do anything but plain data parallelism.
+    Raises: TombolaError, if accelerate is configured for anything but plain data parallelism.
     """
     threads = torch.get_num_threads()
     try:
@@ -51,14 +51,14 @@ def accelerator() -> Accelerator:
 
 
 def device_type() -> str:
-    """What trainings of this process run on: cpu, cuda, mps, xpu."""
+    """The type of device that this process trains on: cpu, cuda, mps, xpu."""
     if is_initialized():
         return str(PartialState().device.type)
     return "cpu" if _share_the_processor() else _device() or "cpu"
 
 
 def _share_the_processor() -> bool:
-    """Whether ranks were started on a machine without a device that ranks can have each."""
+    """Whether ranks were started on a machine without a device for each of them."""
     if not torch.distributed.is_available() or not torch.distributed.is_torchelastic_launched():
         return False
     return _device() in (None, "mps")
@@ -70,15 +70,15 @@ def _device() -> str | None:
     return device.type if device else None
 
 
-def _refused(came: str) -> TombolaError:
+def _refused(found: str) -> TombolaError:
     return TombolaError(
-        f"expected accelerate to train on one device or with plain data parallelism, got: {came}. "
+        f"expected accelerate to train on one device or with plain data parallelism, got: {found}. "
         f"Start it with torchrun and without FSDP, DeepSpeed or mixed precision."
     )
 
 
 def world_size() -> int:
-    """How many processes share this training, as far as they have found each other."""
+    """Number of processes that share this training; 1 until they are connected."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_world_size()
     return 1
@@ -109,14 +109,14 @@ def agree(what: str, digest: str) -> None:
 def agree_on_weights(
     what: str, model: nn.Module, parameters: Mapping[str, Tensor], mask: Mask
 ) -> None:
-    """Stop every rank unless all have the same weights, and zeros where the mask is dead.
+    """Stop every rank unless all have the same weights, and zeros where the mask prunes.
 
     Raises: TombolaError, on every rank.
     """
     if world_size() == 1:
         return
     found = {n: mask[n] | (weight.detach() != 0).cpu() for n, weight in parameters.items()}
-    agree("dead weights", Mask(found).digest())
+    agree("pruned weights", Mask(found).digest())
     agree(what, weights_digest({n: p.detach() for n, p in model.named_parameters()}))
 
 
@@ -135,13 +135,13 @@ def add_gradients(parameters: Iterable[nn.Parameter], numbers: Tensor) -> Tensor
 
     Returns: the sums of the numbers.
     """
-    moved = [parameter for parameter in parameters if parameter.grad is not None]
-    gradients = [parameter.grad for parameter in moved if parameter.grad is not None]
+    trained = [parameter for parameter in parameters if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
     everything = torch.cat([numbers, *(gradient.reshape(-1) for gradient in gradients)])
     torch.distributed.all_reduce(everything)
     sums: Tensor
     sums, *pieces = everything.split([len(numbers), *(g.numel() for g in gradients)])
-    for parameter, piece in zip(moved, pieces, strict=True):
+    for parameter, piece in zip(trained, pieces, strict=True):
         parameter.grad = piece.view(parameter.shape)
     return sums
 

@@ -1,4 +1,4 @@
-"""Where the numbers of a training ceased to be finite; no torch."""
+"""The step at which the numbers of a training stopped being finite; no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ __all__ = ["Diverged"]
 
 @dataclass(frozen=True)
 class Diverged:
-    """The first number of a training that was found to be infinite or NaN; it has no score."""
+    """The first number of a training that is infinite or NaN; such a training has no score."""
 
     step: int
     """Optimizer steps until then, counted from the first of its course."""
@@ -18,7 +18,7 @@ class Diverged:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Diverged | None":
-        """What the facts of a training say, if it diverged."""
+        """From the facts of a training; None if it did not diverge."""
         found = facts.get("diverged")
         return None if found is None else cls(**found)
 

@@ -1,4 +1,4 @@
-"""Errors from a network's own code as one line that names the network."""
+"""Errors in a network's own code, as one line that names the network."""
 
 import traceback
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ TORCH, OURS = Path(torch.__file__).parent, Path(__file__).parents[1]
 
 @contextmanager
 def in_network(name: str, batch: Batch) -> Iterator[None]:
-    """Calls a network meanwhile; what its own code raises becomes one line.
+    """A context in which a network is called; an error in its own code becomes one line.
 
     Args:
         name: what the user calls the network.
         batch: what it is called with.
 
-    Raises: ModelError, for an error of the network's; others, which are bugs of ours or a machine
-        without memory, as they are.
+    Raises: ModelError, for an error in the network's code. Others, which are bugs here or a lack of
+        memory, stay as they are.
     """
     try:
         yield
@@ -45,7 +45,7 @@ def in_network(name: str, batch: Batch) -> Iterator[None]:
 
 
 def _raised_in(trace: TracebackType | None) -> traceback.FrameSummary | None:
-    """The innermost place outside of torch, which complains of what its caller gave it."""
+    """The innermost frame outside of torch, which raises for its caller's mistakes."""
     for frame in reversed(traceback.extract_tb(trace)):
         if TORCH not in Path(frame.filename).parents:
             return frame

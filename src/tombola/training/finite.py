@@ -31,7 +31,7 @@ class FiniteCheck:
 
         Args:
             loss: of the batch.
-            norm: of the gradient; None where an infinite one is not the last word, as in fp16.
+            norm: of the gradient; None where an infinite one only skips a step, as in fp16.
         """
         self._unseen.append(torch.stack([loss, loss if norm is None else torch.as_tensor(norm)]))
         return self.first_fault() if len(self._unseen) >= self.every else None

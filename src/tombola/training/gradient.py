@@ -1,4 +1,4 @@
-"""The gradient of a batch: in which arithmetic, in how many parts, and over how many ranks."""
+"""The gradient of a batch: its precision, its parts, and the ranks that share it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,7 +35,7 @@ class Arithmetic:
     spec: TrainSpec
     here: Accelerator
     forward: Any
-    """The model, or what a compiler made of it."""
+    """The model, or the compiled one."""
 
     def backward(
         self, batch: Batch, scaler: torch.amp.GradScaler, *, save: bool
@@ -65,7 +65,7 @@ class Arithmetic:
         return self._loss(to_device(mine, self.here.device), weight)
 
     def _targets(self, batch: Batch) -> int:
-        """What a loss is the mean over: masked tokens or examples."""
+        """Number of terms that the loss is the mean of: masked tokens or examples."""
         return self.kind.count_targets(batch)
 
     def _loss(self, batch: Batch, weight: float) -> Tensor:
@@ -94,7 +94,7 @@ class Arithmetic:
 def differentiating(
     network: Network, task: TaskDefinition, spec: TrainSpec, here: Accelerator
 ) -> Iterator[Arithmetic]:
-    """Prepare the network for the gradients of a training; afterwards it is as it was.
+    """Prepare the network for the gradients of a training, and restore it afterwards.
 
     Raises: SpecError, if the precision needs a device that is not there; ModelError, if the
         network has no gradient checkpointing.
@@ -120,7 +120,7 @@ def differentiating(
 
 
 def _compute_blocks_again(model: Any, wanted: bool) -> None:
-    """Begin or end gradient checkpointing, whatever transformers calls it."""
+    """Start or stop gradient checkpointing, under the name it has in this transformers."""
     name = "enable" if wanted else "disable"
     change = getattr(model, f"activation_checkpointing_{name}", None)
     change = change or getattr(model, f"gradient_checkpointing_{name}")

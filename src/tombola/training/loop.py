@@ -59,9 +59,9 @@ class Fit:
     """Mean training loss over the last tenth of the steps."""
     training_seconds: float
     earlier_seconds: float = 0.0
-    """Those of them before this process took the training up."""
+    """Those of them before this process resumed the training."""
     diverged: Diverged | None = None
-    """Where its numbers ceased to be finite; it ends there."""
+    """Where its numbers stopped being finite; the training ends there."""
 
 
 def fit(
@@ -90,7 +90,7 @@ def fit(
         checkpoint: where the training is saved on the way, and resumed from.
         on_step: called after each step with the steps done and the steps of the course.
 
-    Returns: what it did; a training whose numbers cease to be finite ends there.
+    Returns: what it did; a training ends where its numbers stop being finite.
     Raises: SpecError, if the training has no such steps; OutputError, if the checkpoint can't be
         written; TombolaError, if the ranks of one training differ.
     """

@@ -13,11 +13,11 @@ __all__ = ["mean_loss"]
 
 @torch.inference_mode()
 def mean_loss(network: Network, task: TaskDefinition, examples: Examples) -> float:
-    """The loss that training lowers, in nats or squared units of the label.
+    """The training loss of a network, in nats or squared units of the label.
 
     Args:
         network: as it stands, on any device.
-        task: what the labels mean.
+        task: what the network was trained on.
         examples: of any split.
 
     Returns: the mean over examples, or over masked tokens where these are the targets; the tokens

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, DataCollatorWithPadding
 
 from tombola.base.errors import DataError, SpecError
 from tombola.base.specs import TrainSpec
@@ -101,6 +101,23 @@ def test_a_pair_is_padded_to_the_longest_of_the_batch(tokenizer: Any) -> None:
     assert batch["token_type_ids"][1].tolist() == [0, 0, 0, 0, 1, 1, *[0] * 8]
     text = tokenizer.decode(batch["input_ids"][1, :6])
     assert text == "[CLS] a film [SEP] plot [SEP]"
+
+
+def test_a_tokenizer_that_pads_on_the_right_makes_the_same_batches(tokenizer: Any) -> None:
+    task = load_task("gloss-match")
+    rows = [{"sentence1": "a " * n, "sentence2": "plot", "label": n % 2} for n in (1, 9, 3)]
+    examples = encode(rows, task, tokenizer, max_length=20)
+    ours = collate(examples, np.array([2, 0, 1]), task, pad=tokenizer.pad_token_id)
+    features = [
+        {name: values[n] for name, values in examples.inputs.items()}
+        | {"labels": examples.targets[n]}
+        for n in (2, 0, 1)
+    ]
+    theirs = DataCollatorWithPadding(tokenizer)(features)
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.equal(tensor, theirs[name])
+        assert tensor.dtype == theirs[name].dtype
 
 
 def test_labels_have_the_shape_and_type_that_the_head_wants(tokenizer: Any) -> None:
