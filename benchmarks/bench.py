@@ -2,7 +2,7 @@
 
 python benchmarks/bench.py            measure everything, then write both files
 python benchmarks/bench.py --quick    try all scripts in minutes; writes into the working folder
-python benchmarks/bench.py --tables   make the tables anew from results.json
+python benchmarks/bench.py --tables   make the tables again from results.json
 """
 
 import json

@@ -15,6 +15,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig
 
 from tombola.base.errors import ModelError, SpecError
+from tombola.base.rounding import percent
 from tombola.models.tokenizer import reserved_positions
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.ticket.scope import left_out, scope_parameters, starred, whole_model_size
@@ -166,7 +167,7 @@ def _describe(name: str) -> tuple[str, str]:
     heads = [kind for kind in TASK_KINDS if type(config) in TASK_KINDS[kind].head(2).fits]
     all_or_some = "all" if len(heads) == len(TASK_KINDS) else ", ".join(heads)
     row = (
-        f"| {name} | {whole:,} | {size:,} | {len(encoder)} | {size / whole:.1%} "
+        f"| {name} | {whole:,} | {size:,} | {len(encoder)} | {percent(size / whole, digits=1)} "
         f"| {_with_pooler(network)} | {all_or_some} |\n"
     )
     lines = [f"\n## {name}: `{model}`\n", "Pruned:\n", *_pruned(encoder), "\nLeft:\n"]

@@ -34,6 +34,7 @@ from transformers import (
 
 import build_tasks
 import sources
+from splitting import shuffled
 
 MINI = Path(__file__).parents[1] / "src/tombola/suite/mini"
 WORK = sources.BUILD / "mini"
@@ -95,7 +96,7 @@ def corpus() -> list[str]:
     if not path.exists():
         banned = held_out()
         kept = [text for text in candidates() if not shingles(text) & banned]
-        path.write_text(json.dumps(build_tasks.shuffled(kept, "corpus")))
+        path.write_text(json.dumps(shuffled(kept, "corpus")))
     texts: list[str] = json.loads(path.read_text())
     return texts
 

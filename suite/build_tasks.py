@@ -5,7 +5,6 @@ nearly the same share a group, and a group never spans two splits. WordNet's syn
 documents are split once for all tasks, so that what is held out for one is held out for all.
 """
 
-import hashlib
 import json
 import re
 import sys
@@ -13,22 +12,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 import sources
+from splitting import by_share, joined, near_duplicates, order, shuffled
 
 DATA = Path(__file__).parents[1] / "src/tombola/suite/data"
 SPLITS = ("train", "dev", "test")
-NEAR = 0.8
-"""Cosine of the TF-IDF vectors (words and word pairs) from which two texts are near duplicates."""
-
 CATEGORIES = (
     "noun.act noun.animal noun.artifact noun.attribute noun.body noun.cognition "
     "noun.communication noun.food noun.group noun.person noun.plant noun.state"
@@ -36,51 +29,6 @@ CATEGORIES = (
 ENDINGS = ("", "s", "es", "d", "ed", "ing", "'s")
 
 Rows = dict[str, list[dict[str, Any]]]
-T = TypeVar("T")
-
-
-def order(*parts: object) -> int:
-    """A fixed pseudo-random number for a thing, the same on every machine."""
-    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
-    return int.from_bytes(digest[:8], "big")
-
-
-def shuffled(things: Iterable[T], *salt: object, key: Callable[[T], object] = str) -> list[T]:
-    """The things in an order fixed by the hash of each."""
-    return sorted(things, key=lambda thing: order(*salt, key(thing)))
-
-
-def near_duplicates(texts: Sequence[str]) -> list[int]:
-    """Group number of each text: connected components of the near-duplicate relation."""
-    vectors = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\w+", sublinear_tf=True)
-    matrix = vectors.fit_transform(texts).tocsr()
-    transposed = matrix.T.tocsr()
-    rows, columns = [], []
-    for start in range(0, matrix.shape[0], 2000):
-        block = (matrix[start : start + 2000] @ transposed).tocoo()
-        close = block.data >= NEAR
-        rows.append(block.row[close] + start)
-        columns.append(block.col[close])
-    row, column = np.concatenate(rows), np.concatenate(columns)
-    size = (len(texts), len(texts))
-    graph = coo_matrix((np.ones(len(row), dtype=bool), (row, column)), shape=size)
-    groups: list[int] = connected_components(graph, directed=False)[1].tolist()
-    return groups
-
-
-def joined(groups: Sequence[int], owners: Sequence[int], count: int) -> list[int]:
-    """Group number of each owner, where owners with texts in one group share a group."""
-    nodes = np.array(owners), np.array(groups) + count
-    size = count + max(groups) + 1
-    graph = coo_matrix((np.ones(len(owners), dtype=bool), nodes), shape=(size, size))
-    labels: list[int] = connected_components(graph, directed=False)[1][:count].tolist()
-    return labels
-
-
-def by_share(name: object, *, dev: float, test: float) -> str:
-    """A split drawn for that name."""
-    share = order("split", name) / 2**64
-    return "test" if share < test else "dev" if share < test + dev else "train"
 
 
 # --- WordNet: one split of the synsets for every task ------------------------

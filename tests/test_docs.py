@@ -39,7 +39,7 @@ def test_the_page_of_models_is_what_the_code_makes() -> None:
     build = runpy.run_path(str(ROOT / "docs" / "build_models.py"))
     made, kept = build["page"](), (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
     assert made == kept, "run `python docs/build_models.py`"
-    assert "| BERT | 109,482,240 | 84,934,656 | 72 | 77.6% | 85,524,480 in 73 |" in kept
+    assert "| BERT | 109,482,240 | 84,934,656 | 72 | 77.6 % | 85,524,480 in 73 |" in kept
 
 
 def test_the_tables_of_the_pilot_are_those_of_its_rows() -> None:

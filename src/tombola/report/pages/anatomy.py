@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tombola.base import rounding
 from tombola.report.figures import heatmap as heat
 from tombola.report.figures.style import svg
 from tombola.report.pages.page import Picture, Section, Table
@@ -119,7 +120,7 @@ def seeds_section(found: Mapping[str, Any]) -> Section:
     """How much the tickets of several seeds agree."""
     agreed, total = found["agreement"], sum(found["agreement"]["weights"])
     counts = [
-        (str(k), f"{weights / total:.2%}", f"{chance / total:.2%}")
+        (str(k), *(rounding.percent(part / total, digits=2) for part in (weights, chance)))
         for k, (weights, chance) in enumerate(
             zip(agreed["weights"], agreed["expected"], strict=True)
         )
