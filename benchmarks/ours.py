@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from protocol import Protocol
+from tombola.finders.finder import FINDERS
 from tombola.lab.options import find_options
 from tombola.lab.run import perform as jobs
 from tombola.lab.run import workspace
@@ -45,7 +46,7 @@ def ours(protocol: Protocol, workers: int = 1) -> dict[str, Any]:
 
 def search(protocol: Protocol, place: Path, workers: int = 1) -> dict[str, Any]:
     """Do it in a store, and tell what came of it."""
-    spec, task, recipe, lab = find_options(
+    asked = find_options(
         {
             "model": protocol.model,
             "task": protocol.task,
@@ -66,12 +67,18 @@ def search(protocol: Protocol, place: Path, workers: int = 1) -> dict[str, Any]:
             "threads": protocol.threads // workers,
         }
     )
-    subject = Subjects(place).subject(spec.model, task, recipe, scope=spec.scope, folder=None)
-    wanted = finding(subject, spec)
+    spec, prune = asked.search, asked.prune
+    subject = Subjects(place).subject(
+        spec.model, asked.task, asked.recipe, scope=spec.scope, folder=None
+    )
+    finder = FINDERS[spec.finder]
+    wanted = finding(
+        subject, spec, prune.sparsity, lambda seed: finder.search(subject, prune, seed)
+    )
     dense = [search.dense for search in wanted.searches.values()]
-    tickets = [search.trainings[spec.sparsity] for search in wanted.searches.values()]
+    tickets = [search.trainings[prune.sparsity] for search in wanted.searches.values()]
     plan = wanted.plan if protocol.rounds else Plan.of(dense)
-    store, summary = run_plan(plan, lab, RunCallback())
+    store, summary = run_plan(plan, asked.lab, RunCallback())
     for _, error in summary.failed:
         raise error
     done = results(store, [job for job in plan.jobs if job.kind == "train"])

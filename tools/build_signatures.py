@@ -18,11 +18,11 @@ from tombola.base.specs import (
     TUNE,
     EvaluateSpec,
     FindSpec,
-    ImpSpec,
     LabSpec,
     TaskSpec,
     TrainSpec,
 )
+from tombola.finders.imp import ImpSpec
 
 PAGE = Path(__file__).parents[1] / "src" / "tombola" / "api" / "signatures.py"
 
@@ -48,7 +48,7 @@ HEAD = '''\
 Written by tools/build_signatures.py; run it after changing a spec.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -74,11 +74,12 @@ FIND = '''\
 ) -> Found:
     """Find a ticket: train, prune, rewind, again; then the controls and the verdict.
 
-    Every knob is a field of `FindSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its description
-    there and in `tombola find --help`. A knob of the recipe that is None has the task's value for
-    this network. Finished trainings are kept in `store` and never repeated.
+    Every knob is a field of `FindSpec`, `ImpSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with
+    its description there and in `tombola find --help`. A knob of the recipe that is None has the
+    task's value for this network. Finished trainings are kept in `store` and never repeated.
 
     Args:
+        finder_knobs: knobs of another finder than imp, by name: `{"batches": 4}` of snip.
         output: folder for the result and the tickets; by default one under `runs/`, named by the
             experiment.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
@@ -88,7 +89,8 @@ FIND = '''\
         training fails for another reason.
     """
     return search(
-        given(find, locals()), output=place_of(output), data=text_of(data),
+        {**given(find, locals(), besides=("finder_knobs",)), **(finder_knobs or {})},
+        output=place_of(output), data=text_of(data),
         callback=callback or RunCallback(),
     )
 '''
@@ -126,12 +128,10 @@ PLACES = (
 
 def page() -> str:
     """The whole module."""
-    own = [
-        field.name for field in dataclasses.fields(FindSpec) if field.name not in _names(ImpSpec)
-    ]
     find = [
-        *_group("the search", _knobs(FindSpec, own)),
+        *_group("the search", _knobs(FindSpec)),
         *_group("iterative magnitude pruning", _knobs(ImpSpec)),
+        *_group("another finder", ("finder_knobs: Mapping[str, object] | None = None",)),
         *_shared(TUNE),
     ]
     evaluate = [*_group("the evaluation", _knobs(EvaluateSpec)), *_shared()]

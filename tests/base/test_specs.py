@@ -18,12 +18,12 @@ from tombola.base.specs import (
     CourseSpec,
     EvaluateSpec,
     FindSpec,
-    ImpSpec,
     LabSpec,
     Spec,
     TaskSpec,
     TrainSpec,
 )
+from tombola.finders.imp import ImpSpec
 
 D = Decimal
 
@@ -74,19 +74,16 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (TrainSpec, {"warmup": 1.5}, r"warmup is a fraction in \[0, 1\], got 1.5"),
     (TrainSpec, {"accumulation": 0}, "accumulation is a positive number, got 0"),
     (TrainSpec, {"precision": "fp8"}, "precision is fp32, bf16 or fp16, got 'fp8'"),
-    (FindSpec, {"sparsity": D(0)}, "sparsity is above 0 in a search"),
-    (FindSpec, {"sparsity": D(70)}, "For 70 % write 0.7"),
-    (FindSpec, {"step": D(10)}, r"step is a fraction .* For 10 % write 0\.1"),
+    (ImpSpec, {"sparsity": D(0)}, "sparsity is above 0 in a search"),
+    (ImpSpec, {"sparsity": D(70)}, "For 70 % write 0.7"),
+    (ImpSpec, {"step": D(10)}, r"step is a fraction .* For 10 % write 0\.1"),
     (FindSpec, {"controls": ("radnom",)}, "no control 'radnom'. Did you mean 'random'?"),
     (
         FindSpec,
         {"controls": ("small-dens",)},
         "no control 'small-dens'. Did you mean 'small-dense'?",
     ),
-    *(
-        (spec, {"rewind_step": -1}, "rewind_step is zero or more, got -1")
-        for spec in (ImpSpec, FindSpec)
-    ),
+    *((spec, {"rewind_step": -1}, "rewind_step is zero or more, got -1") for spec in (ImpSpec,)),
     (FindSpec, {"scope": "encodr"}, "no scope 'encodr'. Did you mean 'encoder'?"),
     (LabSpec, {"engine": "rey"}, "no engine 'rey'. Did you mean 'ray'?"),
     *((LabSpec, {name: -1}, f"{name} is zero or more, got -1") for name in ("workers", "threads")),
@@ -101,9 +98,9 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (ImpSpec, {"rounds": ("0.5", "0.5")}, r"rounds are sparsities that rise .* got 0\.5, 0\.5"),
     (ImpSpec, {"rounds": (0, 0.5)}, r"rise from above 0, got 0, 0\.5"),
     (ImpSpec, {"rounds": (0.5, 7)}, r"each of the rounds is a fraction in \[0, 1\), got 7. For"),
-    (FindSpec, {"rounds": (0.5,), "step": 0.2}, r"outright, got 0\.5 and step 0\.2. Leave one out"),
+    (ImpSpec, {"rounds": (0.5,), "step": 0.2}, r"outright, got 0\.5 and step 0\.2. Leave one out"),
     (ImpSpec, {"rounds": (0.5,), "schedule": "geometric"}, "got 0.5 and schedule geometric"),
-    (FindSpec, {"rounds": (0.5,), "sparsity": 0.7}, r"got rounds 0\.5 and sparsity 0\.7. Leave"),
+    (ImpSpec, {"rounds": (0.5,), "sparsity": 0.7}, r"got rounds 0\.5 and sparsity 0\.7. Leave"),
     *((CourseSpec, {name: -1}, f"{name} is a whole number from 0") for name in ("first", "last")),
     (CourseSpec, {"horizon": 0}, "horizon is a whole number from 1, got 0"),
     (CourseSpec, {"first": 4, "last": 4}, "last is a step after first, got last 4 and first 4"),
@@ -123,7 +120,7 @@ def test_a_spec_refuses_nonsense(spec: type, options: dict[str, Any], message: s
 
 
 def test_the_last_round_is_the_final_sparsity() -> None:
-    spec = FindSpec(rounds=("0.30", 0.5))  # type: ignore[arg-type]
+    spec = ImpSpec(rounds=("0.30", 0.5))  # type: ignore[arg-type]
     assert (spec.rounds, spec.sparsity) == ((D("0.3"), D("0.5")), D("0.5"))
     assert ImpSpec(rounds=spec.rounds, sparsity=D("0.50")).sparsity == D("0.5")
 
@@ -133,12 +130,13 @@ def test_only_changed_knobs_are_named() -> None:
     assert knobs(ImpSpec()) == knobs(CourseSpec()) == knobs(ImpSpec(rewind_fraction=D("0.0"))) == {}
     assert knobs(CourseSpec(last=7)) == {"last": 7}
     assert knobs(ImpSpec(keep_head=True, rewind_step=3)) == {"keep_head": True, "rewind_step": 3}
-    assert knobs(FindSpec(sparsity=D("0.70"), controls=CONTROLS)) == {}
-    changed = FindSpec(sparsity=D("0.50"), step=D("0.25"), seeds=(0, 1), controls=())
-    assert knobs(changed) == {"sparsity": "0.5", "step": "0.25", "seeds": (0, 1), "controls": ()}
-    rounds = knobs(FindSpec(rounds=(0.5, D("0.70"))))  # type: ignore[arg-type]
+    assert knobs(FindSpec(controls=CONTROLS)) == knobs(ImpSpec(sparsity=D("0.70"))) == {}
+    changed = knobs(ImpSpec(sparsity=D("0.50"), step=D("0.25")))
+    assert changed == {"sparsity": "0.5", "step": "0.25"}
+    assert knobs(FindSpec(seeds=(0, 1), controls=())) == {"seeds": (0, 1), "controls": ()}
+    rounds = knobs(ImpSpec(rounds=(0.5, D("0.70"))))  # type: ignore[arg-type]
     assert rounds == {"rounds": ("0.5", "0.7")}
-    assert knobs(FindSpec(step=D("0.0000001")))["step"] == "0.0000001"
+    assert knobs(ImpSpec(step=D("0.0000001")))["step"] == "0.0000001"
 
 
 @pytest.mark.parametrize(
@@ -194,11 +192,14 @@ def test_every_part_of_a_key_counts() -> None:
 
 PINNED: dict[str, tuple[dict[str, Any], str]] = {
     "defaults": (
-        {**knobs(FindSpec()), **knobs(TrainSpec()), **knobs(EvaluateSpec())},
+        {**knobs(FindSpec()), **knobs(ImpSpec()), **knobs(TrainSpec()), **knobs(EvaluateSpec())},
         "dd4da93d624c2667f6a298d231e0c72517bababd63c2cd3cb2d11ce4df914210",
     ),
     "search": (
-        knobs(FindSpec(sparsity=D("0.50"), schedule="geometric", seeds=(0, 1), controls=())),
+        {
+            **knobs(FindSpec(seeds=(0, 1), controls=())),
+            **knobs(ImpSpec(sparsity=D("0.50"), schedule="geometric")),
+        },
         "e91d67b68c74c5199d388d3dba4bfb61b590c3700fec533ff94f9ae880161506",
     ),
     "recipe": (
@@ -246,6 +247,16 @@ DEFAULTS: list[tuple[type, dict[str, Any]]] = [
         {
             "model": "mini",
             "task": "sentiment",
+            "finder": "imp",
+            "scope": "encoder",
+            "seeds": (0,),
+            "controls": ("random", "layer-random", "one-shot", "reinit", "shuffle"),
+        },
+    ),
+    (
+        ImpSpec,
+        {
+            "structure": "unstructured",
             "sparsity": D("0.7"),
             "schedule": "linear",
             "step": D("0.1"),
@@ -255,9 +266,6 @@ DEFAULTS: list[tuple[type, dict[str, Any]]] = [
             "keep_head": False,
             "long_horizon": False,
             "prune_first": False,
-            "scope": "encoder",
-            "seeds": (0,),
-            "controls": ("random", "layer-random", "one-shot", "reinit", "shuffle"),
         },
     ),
     (EvaluateSpec, {"task": "", "init": "pretrained", "seeds": (100,)}),
@@ -313,8 +321,10 @@ def test_every_field_of_every_spec_says_what_it_may_hold() -> None:
 
 
 def test_what_comes_may_be_a_list_or_a_path_and_is_quoted_as_far_as_it_fits() -> None:
-    made = FindSpec(seeds=[0, 1], controls=[], rounds=[0.5, "0.7"])  # type: ignore[arg-type]
-    assert (made.seeds, made.controls, made.rounds) == ((0, 1), (), (D("0.5"), D("0.7")))
+    made = FindSpec(seeds=[0, 1], controls=[])  # type: ignore[arg-type]
+    assert (made.seeds, made.controls) == ((0, 1), ())
+    rounds = ImpSpec(rounds=[0.5, "0.7"]).rounds  # type: ignore[arg-type]
+    assert rounds == (D("0.5"), D("0.7"))
     assert FindSpec(seeds=range(2)).seeds == (0, 1)  # type: ignore[arg-type]
     assert LabSpec(store=Path("runs")).store == "runs"  # type: ignore[arg-type]
     assert TaskSpec(labels=["a", "b"]).labels == ("a", "b")  # type: ignore[arg-type]

@@ -14,6 +14,7 @@ from tombola.base.fields import number
 from tombola.base.keys import exact
 from tombola.base.specs import FindSpec, LabSpec, TrainSpec
 from tombola.base.yaml_text import NotYamlError, compose, construct
+from tombola.finders.imp import ImpSpec
 from tombola.lab.planfile.plan_file import read_plan
 from tombola.tasks.task import load_task
 
@@ -181,7 +182,7 @@ def test_fractions_that_are_written_with_many_digits_are_read() -> None:
         lambda: TrainSpec(train_limit=10**5000),
         lambda: TrainSpec(seed=2**63),
         lambda: FindSpec(seeds=(2**64,)),
-        lambda: FindSpec(rewind_step=10**20),
+        lambda: ImpSpec(rewind_step=10**20),
         lambda: LabSpec(threads=10**9),
         lambda: LabSpec(workers=10**9),
         lambda: LabSpec(processes=10**30),

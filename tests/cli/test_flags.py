@@ -9,14 +9,17 @@ import pytest
 
 from tombola.base.errors import SpecError
 from tombola.base.fields import field_help
-from tombola.base.specs import SEEDS, EvaluateSpec, FindSpec, ImpSpec, LabSpec, TrainSpec
+from tombola.base.specs import SEEDS, EvaluateSpec, FindSpec, LabSpec, PruneSpec, TrainSpec
 from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser
+from tombola.finders.imp import ImpSpec
+from tombola.finders.rewind import RewindSpec
 
 
 def parser() -> Parser:
     made = Parser("tombola find", "Find.")
     add_flags(made, FindSpec)
+    add_flags(made, ImpSpec)
     add_flags(made, TrainSpec, leave_out=SEEDS, default="the task's recipe")
     made.add_argument("--config", metavar="FILE")
     return made
@@ -63,10 +66,10 @@ def test_the_help_says_the_default_or_where_it_comes_from() -> None:
 
 
 def test_inherited_fields_have_flags_after_a_spec_s_own() -> None:
-    about = list(field_help(FindSpec))
-    assert sorted(about) == sorted(field.name for field in dataclasses.fields(FindSpec))
-    assert about[0] == "model"
-    assert about[-len(field_help(ImpSpec)) :] == list(field_help(ImpSpec))
+    about = list(field_help(RewindSpec))
+    assert sorted(about) == sorted(field.name for field in dataclasses.fields(RewindSpec))
+    assert about[0] == "schedule"
+    assert about[-len(field_help(PruneSpec)) :] == list(field_help(PruneSpec))
 
 
 def test_a_knob_that_is_on_or_off_has_a_flag_without_a_value() -> None:
@@ -99,7 +102,7 @@ def test_values_get_the_types_of_their_fields() -> None:
         "batch_size": 8,
         "learning_rate": 0.001,
     }
-    assert FindSpec(sparsity=options["sparsity"]).sparsity == Decimal("0.7")
+    assert ImpSpec(sparsity=options["sparsity"]).sparsity == Decimal("0.7")
 
 
 def test_none_is_the_empty_list_of_names() -> None:

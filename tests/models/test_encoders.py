@@ -15,14 +15,15 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 import tombola
 from architectures import ARCHITECTURES, POSITIONS, TOKENIZERS, save
 from tombola.base.errors import ModelError, SpecError
-from tombola.base.specs import ImpSpec, LabSpec, TrainSpec
-from tombola.finders.scores import SCORERS, Evidence
+from tombola.base.specs import LabSpec, TrainSpec
+from tombola.finders.finder import FINDERS
+from tombola.finders.imp import ImpSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask
 from tombola.lab.subjects import Subjects
 from tombola.models.network import Network, load_backbone
-from tombola.plan.plan import Plan, imp
+from tombola.plan.plan import Plan
 from tombola.tasks.data.batches import collate
 from tombola.tasks.data.encode import encode
 from tombola.tasks.examples import Examples
@@ -32,6 +33,7 @@ from tombola.tasks.networks import load_network
 from tombola.tasks.task import Task, load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.scope import backbone, scope_parameters, whole_model_size
+from tombola.ticket.structures import unit_ranks, units_of
 from tombola.ticket.ticket import Ticket, fingerprint
 from tombola.training.loop import fit
 from tombola.training.predictions import predict
@@ -183,7 +185,7 @@ def test_a_ticket_is_found_saved_and_trained_under_another_head(
     subject = Subjects(tmp_path).subject(
         str(folder(name)), TASKS["classification"], SHORT, scope="encoder", folder=str(reviews)
     )
-    search = imp(subject, spec, 0)
+    search = FINDERS["imp"].search(subject, spec, 0)
     lab = LabSpec(store=str(tmp_path / "store"), threads=1)
     store, summary = run_plan(Plan.of(search.trainings.values()), lab, RunCallback())
     assert not summary.failed
@@ -244,15 +246,15 @@ def test_whole_heads_and_neurons_die_or_it_is_refused_in_one_line(
 ) -> None:
     network = load_backbone(str(folder(name)))
     weights = {n: p.detach() for n, p in scope_parameters(network, "encoder").items()}
-    evidence = Evidence(weights=weights, heads=network.config.num_attention_heads)
+    heads = network.config.num_attention_heads
     if ARCHITECTURES[name].units:
-        scores = SCORERS["units"](evidence)
+        scores = unit_ranks(units_of(weights, heads), weights)
         assert scores.keys() == weights.keys()
         values = torch.cat([score.flatten() for score in scores.values()]).unique()
         assert len(values) == ARCHITECTURES[name].blocks * (2 + 24)
     else:
         with pytest.raises(SpecError, match="needs blocks of square query") as refused:
-            SCORERS["units"](evidence)
+            units_of(weights, heads)
         assert "\n" not in str(refused.value)
 
 

@@ -45,8 +45,8 @@ def control(name: str, subject: Subject) -> Job:
 @pytest.mark.parametrize(
     ("architecture", "name", "message"),
     [
-        ("gpt2", "small-dense", "the scorer 'units' needs blocks"),
-        ("modernbert", "small-dense", "the scorer 'units' needs blocks"),
+        ("gpt2", "small-dense", "the structure 'heads-and-neurons' needs blocks"),
+        ("modernbert", "small-dense", "the structure 'heads-and-neurons' needs blocks"),
         ("albert", "shuffle-layers", "shuffle-layers needs two blocks or more"),
     ],
 )
@@ -99,7 +99,7 @@ def test_what_a_scope_holds_and_leaves_out_is_told_and_named(
         (note,) = [note for note in subject.notes if "leaves out" in note]
         assert "depthwise.weight" in note
         assert f"{sum(subject.left_out.values()):,} weights of the blocks" in note
-    with pytest.raises(SpecError, match="'units' needs blocks"):
+    with pytest.raises(SpecError, match="'heads-and-neurons' needs blocks"):
         control("small-dense", subject)
 
 

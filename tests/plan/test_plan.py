@@ -15,7 +15,9 @@ import pytest
 
 from tombola.base import specs
 from tombola.base.errors import SpecError
-from tombola.base.specs import CourseSpec, ImpSpec, TrainSpec
+from tombola.base.specs import CourseSpec, TrainSpec
+from tombola.finders.finder import FINDERS
+from tombola.finders.imp import ImpSpec
 from tombola.plan import plan as plans
 from tombola.plan.controls import CONTROLS
 from tombola.plan.job_spec import read_spec, train_job
@@ -41,7 +43,7 @@ def subject(name: str = "sentiment", **changes: Any) -> Subject:
 
 
 def imp(**options: Any) -> Search:
-    return plans.imp(subject(), replace(SPEC, **options), 0)
+    return FINDERS["imp"].search(subject(), replace(SPEC, **options), 0)
 
 
 def course(job: Job) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def roles(job: Job) -> dict[str, str]:
 # --- names -------------------------------------------------------------------
 
 MASK = plans.one_shot(subject(), HIGH)
-SEARCH = plans.imp(subject(), SPEC, 1)
+SEARCH = FINDERS["imp"].search(subject(), SPEC, 1)
 POOLED = replace(subject(), scope="encoder+pooler")
 PINNED: dict[str, tuple[Job, str]] = {
     "train dense": (
@@ -81,11 +83,11 @@ PINNED: dict[str, tuple[Job, str]] = {
         "8eb0854d778be3b526b4c2476a447067da1629b8319bab6a320991dbc4b447f7",
     ),
     "train rewound": (
-        plans.imp(subject(), replace(SPEC, rewind_step=3), 0).trainings[HIGH],
+        FINDERS["imp"].search(subject(), replace(SPEC, rewind_step=3), 0).trainings[HIGH],
         "e0d091868532f08cd749d4f767dfec13c44c4bbcf67ff27e2a13db2da7c5f577",
     ),
     "train further": (
-        plans.imp(subject(), replace(SPEC, no_rewind=True), 0).trainings[HIGH],
+        FINDERS["imp"].search(subject(), replace(SPEC, no_rewind=True), 0).trainings[HIGH],
         "4c691ab0a53f04e3ab7fcaabee3d7f880faea5dd824afbd14ca98f196ca6c577",
     ),
     "prune random": (
@@ -121,7 +123,7 @@ PINNED: dict[str, tuple[Job, str]] = {
         "0ea64184f0bd00ea3d3f47ce206655292c25a9247adc8ddb7be7b159fe886ae3",
     ),
     "prune with the pooler": (
-        plans.imp(POOLED, SPEC, 0).masks[HIGH],
+        FINDERS["imp"].search(POOLED, SPEC, 0).masks[HIGH],
         "e3b245fe8d61b3e9dc994d646dc32883b335a713795115fa4978be9059d08836",
     ),
 }
@@ -139,8 +141,8 @@ def test_no_two_of_them_share_a_name() -> None:
 
 
 def test_a_name_has_no_place_in_it_and_only_knobs_that_were_changed() -> None:
-    here = plans.imp(subject(), SPEC, 0)
-    there = plans.imp(subject(model="/elsewhere/mini", folder="/data"), SPEC, 0)
+    here = FINDERS["imp"].search(subject(), SPEC, 0)
+    there = FINDERS["imp"].search(subject(model="/elsewhere/mini", folder="/data"), SPEC, 0)
     for ours, theirs in zip(here.trainings.values(), there.trainings.values(), strict=True):
         assert ours.key == theirs.key
     assert here.dense.spec.to_json() == {
@@ -181,13 +183,13 @@ def test_network_data_task_and_recipe_name_a_training(change: dict[str, Any]) ->
 
 def test_the_dense_network_is_the_same_for_every_scope_and_a_mask_is_not() -> None:
     assert plans.dense(POOLED, 0).key == plans.dense(subject(), 0).key
-    ours, theirs = plans.imp(subject(), SPEC, 0), plans.imp(POOLED, SPEC, 0)
+    ours, theirs = FINDERS["imp"].search(subject(), SPEC, 0), FINDERS["imp"].search(POOLED, SPEC, 0)
     assert ours.masks[LOW].key != theirs.masks[LOW].key
     assert ours.trainings[LOW].key != theirs.trainings[LOW].key
 
 
 def test_a_mask_s_name_holds_nothing_of_the_task_it_is_moved_to() -> None:
-    search = plans.imp(subject(), SPEC, 0)
+    search = FINDERS["imp"].search(subject(), SPEC, 0)
     [moved] = plans.evaluate(subject("supersense"), search.masks[HIGH], [0])
     assert moved.parents["mask"].key == search.masks[HIGH].key
     assert moved.key != search.trainings[HIGH].key
@@ -319,7 +321,7 @@ def test_pruning_first_needs_no_dense_training() -> None:
 
 
 def test_rounds_that_a_schedule_makes_too_are_the_same_jobs() -> None:
-    told = plans.imp(subject(), ImpSpec(rounds=(LOW, MIDDLE, HIGH)), 0)
+    told = FINDERS["imp"].search(subject(), ImpSpec(rounds=(LOW, MIDDLE, HIGH)), 0)
     assert [job.key for job in told.trainings.values()] == [
         job.key for job in imp().trainings.values()
     ]
@@ -335,10 +337,11 @@ def test_every_option_makes_another_search() -> None:
         {"long_horizon": True},
         {"prune_first": True},
         {"schedule": "geometric"},
+        {"structure": "rows"},
         {"rounds": (D("0.4"), HIGH), "step": ImpSpec.step},
     ]
     assert len({imp(**each).trainings[HIGH].key for each in options}) == len(options)
-    knobs = {name for each in options for name in each} | {"sparsity", "step"}
+    knobs = {name for each in options for name in each} | {"sparsity", "step", "structure"}
     assert knobs == {field.name for field in dataclasses.fields(ImpSpec)}
 
 
@@ -360,7 +363,7 @@ def test_every_control_that_a_spec_names_exists() -> None:
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_a_control_differs_from_the_ticket_in_mask_or_start_alone(name: str) -> None:
-    search = plans.imp(subject(), SPEC, 4)
+    search = FINDERS["imp"].search(subject(), SPEC, 4)
     ticket = search.trainings[HIGH]
     job = plans.control(name, subject(), search.masks[HIGH], HIGH, 4)
     start = train_job(job.spec).init
@@ -398,7 +401,7 @@ TASKS = ("sentiment", "mlm")
 
 def moved(seeds: Iterable[int] = (0, 1)) -> list[Cell]:
     sources = {
-        task: {seed: plans.imp(subject(task), SPEC, seed).masks for seed in (0, 1)}
+        task: {seed: FINDERS["imp"].search(subject(task), SPEC, seed).masks for seed in (0, 1)}
         for task in TASKS
     }
     return plans.transfer(sources, {task: subject(task) for task in TASKS}, [MIDDLE, HIGH], seeds)
@@ -419,7 +422,7 @@ def test_transfer_is_every_source_target_sparsity_and_seed() -> None:
 def test_a_ticket_on_its_own_task_is_trained_once() -> None:
     for cell in moved():
         assert cell.sparsity is not None
-        own = plans.imp(subject(cell.target), SPEC, cell.seed).trainings[cell.sparsity]
+        own = FINDERS["imp"].search(subject(cell.target), SPEC, cell.seed).trainings[cell.sparsity]
         assert (cell.key == own.key) == (cell.source == cell.target)
 
 
@@ -452,7 +455,9 @@ def test_a_cell_brings_its_ancestors_and_its_baseline() -> None:
 
 def test_a_chain_longer_than_the_stack_is_planned() -> None:
     deep = ImpSpec(sparsity=D("0.999"), step=D("0.001"))
-    assert len(Plan.of([plans.imp(subject(), deep, 0).trainings[D("0.999")]]).jobs) == 1999
+    assert (
+        len(Plan.of([FINDERS["imp"].search(subject(), deep, 0).trainings[D("0.999")]]).jobs) == 1999
+    )
 
 
 def test_every_job_comes_after_its_parents() -> None:

@@ -16,7 +16,9 @@ import torch
 
 from tombola.base import specs
 from tombola.base.errors import ModelError, OutputError, SpecError
-from tombola.base.specs import EvaluateSpec, FindSpec, ImpSpec, LabSpec, TrainSpec
+from tombola.base.specs import EvaluateSpec, FindSpec, LabSpec, TrainSpec
+from tombola.finders.finder import FINDERS
+from tombola.finders.imp import ImpSpec
 from tombola.lab.output_folder import Output
 from tombola.lab.run.engine import RunCallback, missing
 from tombola.lab.run.payload import payload_for
@@ -27,7 +29,7 @@ from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.controls import CONTROLS
 from tombola.plan.job import Job, Subject
-from tombola.plan.plan import Plan, given, imp, transfer
+from tombola.plan.plan import Plan, given, transfer
 from tombola.plan.search import Finding, evaluation, finding
 from tombola.study.results.trainings import mean_jaccard, score_summary, verdict_on_results
 from tombola.study.verdicts.verdict import FIXED_TICKET, SEARCH, THIS_RUN
@@ -40,10 +42,17 @@ from tombola.training.loop import fit
 
 D = Decimal
 EVERY = (*specs.CONTROLS, *specs.OPTIONAL_CONTROLS)
-SPEC = FindSpec(sparsity=D("0.63"), step=D("0.3"), seeds=(5,), controls=EVERY)
-SHORT = replace(SPEC, sparsity=D("0.6"), controls=("random", "shuffle"))
+SPEC = FindSpec(seeds=(5,), controls=EVERY)
+SHORT = replace(SPEC, controls=("random", "shuffle"))
 PATH = (D("0.3"), D("0.6"), D("0.63"))
 RECIPE = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, max_length=30)
+
+
+def searched(subject: Subject, spec: FindSpec, sparsity: str) -> Finding:
+    imp = ImpSpec(sparsity=D(sparsity), step=D("0.3"))
+    return finding(
+        subject, spec, imp.sparsity, lambda seed: FINDERS["imp"].search(subject, imp, seed)
+    )
 
 
 class Recorder(RunCallback):
@@ -77,7 +86,7 @@ def subject(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def jobs(subject: Subject) -> Finding:
-    return finding(subject, SPEC)
+    return searched(subject, SPEC, "0.63")
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +162,7 @@ def test_each_round_prunes_what_the_round_before_trained(
 def test_a_seed_has_a_search_of_its_own(
     store: Store, jobs: Finding, subject: Subject, tmp_path: Path
 ) -> None:
-    others = finding(subject, replace(SPEC, sparsity=D("0.3"), seeds=(6, 5), controls=()))
+    others = searched(subject, replace(SPEC, seeds=(6, 5), controls=()), "0.3")
     place = done(others.plan, tmp_path / "store")
     mine = masks(jobs, store)[D("0.3")]
     assert read_mask(place, others.searches[5].masks[D("0.3")].key) == mine
@@ -181,7 +190,7 @@ def test_each_option_makes_another_ticket(
     options: dict[str, Any], store: Store, jobs: Finding, subject: Subject, tmp_path: Path
 ) -> None:
     spec = ImpSpec(sparsity=D("0.6"), step=D("0.3"), **options)
-    search = imp(subject, spec, 5)
+    search = FINDERS["imp"].search(subject, spec, 5)
     place = done(Plan.of(search.trainings.values()), tmp_path / "store")
     found = read_mask(place, search.masks[D("0.6")].key)
     assert found.pruned == pruned_count(D("0.6"), found.size)
@@ -359,7 +368,7 @@ def content(store: Store, plan: Plan) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def undisturbed(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    plan = finding(subject, SHORT).plan
+    plan = searched(subject, SHORT, "0.6").plan
     return content(done(plan, tmp_path_factory.mktemp("search") / "undisturbed"), plan)
 
 
@@ -367,7 +376,7 @@ def undisturbed(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> d
 def test_who_is_stopped_goes_on_to_the_same_bits(
     stop_at: int, finished: int, subject: Subject, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
-    plan = finding(subject, SHORT).plan
+    plan = searched(subject, SHORT, "0.6").plan
     with pytest.raises(KeyboardInterrupt):
         done(plan, tmp_path / "store", Recorder(stop_at))
     torch.manual_seed(99)
@@ -386,7 +395,7 @@ def test_a_ticket_is_trained_from_the_weights_that_its_search_rewinds_to(
         pq.write_table(texts, tmp_path / f"{split}-0.parquet")
     known, task = Subjects(tmp_path), load_task("mlm")
     source = known.subject(str(tiny), task, RECIPE, scope="encoder", folder=str(tmp_path))
-    search = imp(source, ImpSpec(rounds=(D("0.5"),), rewind_step=1), 4)
+    search = FINDERS["imp"].search(source, ImpSpec(rounds=(D("0.5"),), rewind_step=1), 4)
     assert search.early is not None
     sources = {"mlm": {4: search.masks}}
     early = {("mlm", 4): search.early}
@@ -415,7 +424,9 @@ def test_what_is_finished_is_not_done_again(store: Store, jobs: Finding) -> None
 def test_a_training_that_was_damaged_by_hand_is_done_again(
     name: str, subject: Subject, tmp_path: Path
 ) -> None:
-    plan = Plan.of([imp(subject, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5).dense])
+    plan = Plan.of(
+        [FINDERS["imp"].search(subject, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5).dense]
+    )
     store = done(plan, tmp_path / "store")
     before = content(store, plan)
     store.file(plan.jobs[0].key, name).write_text("{")
@@ -426,20 +437,20 @@ def test_a_training_that_was_damaged_by_hand_is_done_again(
 
 
 def test_rebuilt_weights_must_be_those_that_were_recorded(subject: Subject, tmp_path: Path) -> None:
-    short = imp(subject, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5)
+    short = FINDERS["imp"].search(subject, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5)
     store = done(Plan.of(short.trainings.values()), tmp_path / "store")
     kept = results(store, [short.trainings[D("0.3")]])[0]
     store.remove(kept.key)
     forged = dataclasses.replace(kept, facts={**kept.facts, "weights": "0" * 64})
     outcome = {"outcome.safetensors": b"no matter"}
     store.save(forged, outcome)
-    longer = imp(subject, ImpSpec(sparsity=D("0.6"), step=D("0.3")), 5)
+    longer = FINDERS["imp"].search(subject, ImpSpec(sparsity=D("0.6"), step=D("0.3")), 5)
     with pytest.raises(OutputError, match=r"come out as before, with weights 000000000000, got"):
         done(Plan.of(longer.trainings.values()), tmp_path / "store")
 
 
 def test_runs_of_different_arithmetic_are_not_mixed(subject: Subject, tmp_path: Path) -> None:
-    search = imp(subject, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5)
+    search = FINDERS["imp"].search(subject, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5)
     store = done(Plan.of([search.dense]), tmp_path / "store")
     with pytest.raises(SpecError, match=r"made otherwise: .*threads.* Take the same --threads"):
         run_plan(
@@ -451,7 +462,7 @@ def test_runs_of_different_arithmetic_are_not_mixed(subject: Subject, tmp_path: 
 
 def test_a_network_that_has_changed_since_is_refused(subject: Subject, tmp_path: Path) -> None:
     other = replace(subject, fingerprint="9" * 64)
-    search = imp(other, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5)
+    search = FINDERS["imp"].search(other, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5)
     with pytest.raises(ModelError, match=r"it has changed\. Run the same command again"):
         done(Plan.of([search.dense]), tmp_path / "store")
 

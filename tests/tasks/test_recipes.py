@@ -127,5 +127,5 @@ def test_a_search_on_a_csv_folder_takes_the_network_s_rate(tmp_path: Path) -> No
     for split in ("train", "test"):
         (tmp_path / f"{split}.csv").write_text("text,label\na good film,1\na bad film,0\n")
     options = {"task": f"csv:{tmp_path}", "text_columns": ("text",)}
-    recipe = find_options(options)[2]
+    recipe = find_options(options).recipe
     assert (recipe.learning_rate, recipe.min_steps) == (3e-4, 300)

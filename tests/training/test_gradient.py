@@ -22,7 +22,7 @@ from tombola.ticket.mask import Mask, Tensors
 from tombola.training import gradient as module
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
-from tombola.training.loop import _training_batches, fit
+from tombola.training.loop import fit, training_batches
 from tombola.training.numerics import kernel
 
 TASK = load_task("sentiment")
@@ -69,7 +69,7 @@ def first_gradient(network: Network, examples: Examples, spec: TrainSpec) -> Ten
     network.rewind(spec.seed)
     without_dropout(network)
     network.model.train().zero_grad()
-    batch = next(_training_batches(network, TASK, examples, spec, first=0, last=1))
+    batch = next(training_batches(network, TASK, examples, spec, first=0, last=1))
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     with module.differentiating(network, TASK, spec, accelerator()) as arithmetic:
         arithmetic.backward(batch, scaler, save=False)

@@ -123,7 +123,7 @@ def first_gradient(network: Network, examples: Examples, mask: Mask) -> tuple[fl
     torch.manual_seed(stream(SPEC.seed, "dropout"))
     network.model.train()
     network.model.zero_grad()
-    batch = next(train._training_batches(network, TASK, examples, SPEC, first=0, last=3))
+    batch = next(train.training_batches(network, TASK, examples, SPEC, first=0, last=3))
     with packed(network.model, batch, Reads.FIRST) as inputs:
         network.model(**inputs).loss.backward()
     squares = [
@@ -218,7 +218,7 @@ def test_a_step_has_the_same_batch_wherever_the_training_begins(tiny: Path, task
     spec = TrainSpec(epochs=3, batch_size=5, train_limit=11, seed=3)
 
     def steps(first: int, last: int) -> list[dict[str, torch.Tensor]]:
-        every = train._training_batches(network, task, examples, spec, first=first, last=last)
+        every = train.training_batches(network, task, examples, spec, first=first, last=last)
         return list(every)
 
     whole = steps(0, 9)
@@ -268,7 +268,7 @@ def test_moments_are_fresh_and_dropout_is_drawn_anew_where_a_training_begins_lat
     parameters = network.scope("encoder")
     mask.fill(parameters)
     before = weights(network)
-    every = train._training_batches(network, TASK, examples, spec, first=1, last=2)
+    every = train.training_batches(network, TASK, examples, spec, first=1, last=2)
     torch.manual_seed(stream(spec.seed, "dropout:1"))
     with packed(network.model, next(every), Reads.FIRST) as inputs:
         network.model.train()(**inputs).loss.backward()

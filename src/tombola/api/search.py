@@ -1,6 +1,6 @@
 """A search: train, prune, rewind, again; then the controls, the tickets and the verdict."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,10 @@ from tombola.api.experiment import Experiment, describe, finished, margin_after,
 from tombola.base.files import write_file
 from tombola.base.json_text import json_text
 from tombola.base.keys import knobs
-from tombola.base.specs import TUNE, FindSpec, LabSpec
-from tombola.lab.options import find_options
+from tombola.base.specs import TUNE, FindSpec, LabSpec, PruneSpec
+from tombola.finders.finder import FINDERS
+from tombola.finders.rewind import RewindSpec
+from tombola.lab.options import FindOptions, find_options
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask, results
@@ -49,27 +51,32 @@ def search(
     Raises: TombolaError, if an option, the model or the data are not usable; JobFailedError, if a
         training fails for another reason.
     """
-    spec, task, recipe, lab = find_options(options)
+    asked = find_options(options)
+    spec, lab = asked.search, asked.lab
+    finder = FINDERS[spec.finder]
     known, tuned = Subjects(Path(lab.store)), None
-    subject = known.subject(spec.model, task, recipe, scope=spec.scope, folder=data)
+    subject = known.subject(spec.model, asked.task, asked.recipe, scope=spec.scope, folder=data)
     if options.get("learning_rate") == TUNE:
         tuned = _tuned(known.with_dev(subject), spec, lab, callback)
         recipe = replace(subject.recipe, learning_rate=tuned.learning_rate)
         subject = replace(subject, recipe=recipe)
-    experiment = _experiment(subject, spec, output)
-    jobs = finding(subject, spec)
+    experiment = _experiment(subject, asked, output)
+    jobs = finding(
+        subject, spec, asked.prune.sparsity, lambda seed: finder.search(subject, asked.prune, seed)
+    )
     callback.subject(subject)
     store = finished(*run_plan(jobs.plan, lab, callback))
     known.save()
-    margin = margin_after(task, store, jobs.scoring)
+    margin = margin_after(asked.task, store, jobs.scoring)
     with stored_in(store):
-        return _Finished(store, subject, spec, jobs, margin, tuned, experiment).write()
+        return _Finished(store, subject, asked, jobs, margin, tuned, experiment).write()
 
 
-def _experiment(subject: Subject, spec: FindSpec, output: Path | None) -> Experiment:
+def _experiment(subject: Subject, asked: FindOptions, output: Path | None) -> Experiment:
     """The search by what makes it, and its folder."""
-    ours = {name: value for name, value in knobs(spec).items() if name not in ("model", "task")}
-    folder = Path("runs") / f"{subject.task.name.replace('/', '-')}-{spec.sparsity:f}-KEY"
+    spec, ours = asked.search, knobs(asked.search) | knobs(asked.prune)
+    ours = {name: value for name, value in ours.items() if name not in ("model", "task")}
+    folder = Path("runs") / f"{subject.task.name.replace('/', '-')}-{asked.prune.sparsity:f}-KEY"
     version = VERSION + sum(control in REVISED_CONTROLS for control in spec.controls)
     version += train_revisions(subject.recipe)
     return Experiment.of("find", version, describe(subject, **ours), output or folder)
@@ -88,7 +95,7 @@ class _Finished:
 
     store: Store
     subject: Subject
-    spec: FindSpec
+    asked: FindOptions
     jobs: Finding
     margin: Margin
     tuned: Tuned | None
@@ -100,7 +107,7 @@ class _Finished:
         found = found_in(
             self.store,
             self.subject,
-            self.spec,
+            self.asked.search,
             self.jobs,
             margin=self.margin,
             tuned=self.tuned.to_json() if self.tuned else None,
@@ -119,32 +126,35 @@ class _Finished:
         """Seed -> folder of its ticket; none for a seed whose dense network diverged."""
         tickets = {}
         for seed, one in self.jobs.searches.items():
-            if self.store.has(one.trainings[self.spec.sparsity].key):
+            if self.store.has(one.trainings[self.asked.prune.sparsity].key):
                 ticket = self._ticket(one)
                 tickets[str(seed)] = str(ticket.save(folder / f"ticket-seed-{ticket.seed}"))
         return tickets
 
     def _ticket(self, one: Search) -> Ticket:
         """The ticket of one seed."""
-        spec, training = self.spec, one.trainings[self.spec.sparsity]
+        spec, prune, training = (
+            self.asked.search,
+            self.asked.prune,
+            one.trainings[self.asked.prune.sparsity],
+        )
         (masked,) = results(self.store, [training])
         return Ticket(
-            mask=read_mask(self.store, one.masks[spec.sparsity].key),
+            mask=read_mask(self.store, one.masks[prune.sparsity].key),
             model=lasting_name(spec.model),
             fingerprint=self.subject.fingerprint,
             scope=spec.scope,
-            sparsity=spec.sparsity,
-            schedule=None if spec.rounds else spec.schedule,
-            step=None if spec.rounds else spec.step,
+            sparsity=prune.sparsity,
+            **_schedule(prune),
             task=self.subject.task.name,
             seed=masked.facts["seed"],
-            scores="magnitude",
+            scores=FINDERS[spec.finder].scores,
             provenance=self._provenance(one),
         )
 
     def _provenance(self, one: Search) -> dict[str, Any]:
         """What the ticket says of the search, the scores and the recipe."""
-        dense, masked = results(self.store, [one.dense, one.trainings[self.spec.sparsity]])
+        dense, masked = results(self.store, [one.dense, one.trainings[self.asked.prune.sparsity]])
         return {
             "metric": self.subject.task.metric,
             "whole_model_sparsity": whole_model_sparsity(masked),
@@ -154,9 +164,20 @@ class _Finished:
             "key": masked.key,
             **told(self.subject, margin=self.margin.points),
             **({"tuned": self.tuned.to_json()} if self.tuned else {}),
-            **({"rounds": _texts(self.spec.rounds)} if self.spec.rounds else {}),
+            **_finder(self.asked),
         }
 
 
-def _texts(fractions: Iterable[Any]) -> list[str]:
-    return [f"{each:f}" for each in fractions]
+def _schedule(spec: PruneSpec) -> dict[str, Any]:
+    """How the sparsity rose, where it did so by a schedule."""
+    if not isinstance(spec, RewindSpec) or spec.rounds:
+        return {}
+    return {"schedule": spec.schedule, "step": spec.step}
+
+
+def _finder(asked: FindOptions) -> dict[str, Any]:
+    """What a ticket says of its finder: rounds, for the default one; name and knobs of others."""
+    if asked.search.finder != FindSpec.finder:
+        return {"finder": asked.search.finder, "knobs": knobs(asked.prune)}
+    rounds = knobs(asked.prune).get("rounds", ())
+    return {"rounds": list(rounds)} if rounds else {}

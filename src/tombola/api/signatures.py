@@ -3,7 +3,7 @@
 Written by tools/build_signatures.py; run it after changing a spec.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -26,14 +26,16 @@ Fraction: TypeAlias = float | str | Decimal
 def find(
     *,
     # the search
-    model: str | Path = "mini", task: str = "sentiment", scope: str = "encoder",
-    seeds: Sequence[int] = (0,),
+    finder: str = "imp", model: str | Path = "mini", task: str = "sentiment",
+    scope: str = "encoder", seeds: Sequence[int] = (0,),
     controls: Sequence[str] = ("random", "layer-random", "one-shot", "reinit", "shuffle"),
     # iterative magnitude pruning
-    sparsity: Fraction = 0.7, schedule: str = "linear", step: Fraction = 0.1,
-    rounds: Sequence[Fraction] = (), rewind_step: int = 0, rewind_fraction: Fraction = 0,
-    no_rewind: bool = False, keep_head: bool = False, long_horizon: bool = False,
-    prune_first: bool = False,
+    sparsity: Fraction = 0.7, structure: str = "unstructured", schedule: str = "linear",
+    step: Fraction = 0.1, rounds: Sequence[Fraction] = (), rewind_step: int = 0,
+    rewind_fraction: Fraction = 0, no_rewind: bool = False, keep_head: bool = False,
+    long_horizon: bool = False, prune_first: bool = False,
+    # another finder
+    finder_knobs: Mapping[str, object] | None = None,
     # the task
     eval_split: str = "", kind: str = "", text_columns: Sequence[str] = (), label_column: str = "",
     labels: Sequence[str] = (), metric: str = "", drop_bad_rows: bool = False,
@@ -55,11 +57,12 @@ def find(
 ) -> Found:
     """Find a ticket: train, prune, rewind, again; then the controls and the verdict.
 
-    Every knob is a field of `FindSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its description
-    there and in `tombola find --help`. A knob of the recipe that is None has the task's value for
-    this network. Finished trainings are kept in `store` and never repeated.
+    Every knob is a field of `FindSpec`, `ImpSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with
+    its description there and in `tombola find --help`. A knob of the recipe that is None has the
+    task's value for this network. Finished trainings are kept in `store` and never repeated.
 
     Args:
+        finder_knobs: knobs of another finder than imp, by name: `{"batches": 4}` of snip.
         output: folder for the result and the tickets; by default one under `runs/`, named by the
             experiment.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
@@ -69,7 +72,8 @@ def find(
         training fails for another reason.
     """
     return search(
-        given(find, locals()), output=place_of(output), data=text_of(data),
+        {**given(find, locals(), besides=("finder_knobs",)), **(finder_knobs or {})},
+        output=place_of(output), data=text_of(data),
         callback=callback or RunCallback(),
     )
 

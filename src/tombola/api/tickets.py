@@ -32,13 +32,13 @@ def one_shot(
 
     Raises: TombolaError, if the model or the sparsity is not usable.
     """
-    from tombola.finders.scores import SCORERS, Evidence
+    from tombola.finders.scores import magnitude
 
     target = exact(sparsity)
     network, name = _network(model)
     parameters = scope_parameters(network, scope)
     weights = {name: parameter.detach() for name, parameter in parameters.items()}
-    scores = SCORERS["magnitude"](Evidence(weights=weights))
+    scores = magnitude(weights)
     return Ticket(
         mask=keep_top(scores, Mask.full(parameters), sparsity=target),
         model=name,

@@ -9,7 +9,7 @@ from typing import Any
 from tombola.base.errors import SpecError, brief, cut
 from tombola.base.fields import number
 
-__all__ = ["exact", "key", "knobs"]
+__all__ = ["exact", "json_value", "key", "knobs"]
 
 PLACES = 64
 """Decimal places of a fraction."""
@@ -49,14 +49,14 @@ def knobs(spec: Any) -> dict[str, Any]:
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
         if value != field.default:
-            changed[field.name] = _plain(value)
+            changed[field.name] = json_value(value)
     return changed
 
 
-def _plain(value: Any) -> Any:
-    """Decimals as their text."""
+def json_value(value: Any) -> Any:
+    """The value of a knob as JSON has it: decimals as their text."""
     if isinstance(value, tuple):
-        return tuple(map(_plain, value))
+        return tuple(map(json_value, value))
     return format(value, "f") if isinstance(value, Decimal) else value
 
 

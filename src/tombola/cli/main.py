@@ -85,7 +85,9 @@ def _do(verb: str, argv: Sequence[str]) -> int:
     file, about = VERBS[verb]
     verbs: dict[str, Verb] = import_module(f"tombola.cli.verbs.{file}").VERBS
     add_flags, run = verbs[verb]
-    parser = Parser(prog=f"tombola {verb}", description=f"{about[0].upper()}{about[1:]}.")
+    parser = Parser(
+        prog=f"tombola {verb}", description=f"{about[0].upper()}{about[1:]}.", given=argv[1:]
+    )
     add_flags(parser)
     options = parser.read(argv)
     if "--processes" in parser.flags():

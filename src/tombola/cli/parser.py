@@ -26,7 +26,7 @@ class Parser(argparse.ArgumentParser):
     stand.
     """
 
-    def __init__(self, prog: str, description: str) -> None:
+    def __init__(self, prog: str, description: str, given: Sequence[str] = ()) -> None:
         super().__init__(
             prog,
             description=description,
@@ -34,6 +34,10 @@ class Parser(argparse.ArgumentParser):
             add_help=False,
             allow_abbrev=False,
         )
+        self.refuse: Callable[[str], None] = lambda flag: None
+        """Called with an unknown flag, so that a verb may say more than the nearest name."""
+        self.given = list(given)
+        """The command line, which may decide which flags there are."""
         self.add_argument("-h", "--help", action="help", help="Show this help and exit")
 
     def error(self, message: str) -> NoReturn:
@@ -62,6 +66,7 @@ class Parser(argparse.ArgumentParser):
         if rest:
             name = rest[0].split("=")[0]
             if name.startswith("-"):
+                self.refuse(name)
                 raise unknown("flag", name, self.flags())
             raise SpecError(f"expected flags, got {cut(name)}. See `{self.prog} --help`.")
         return options
@@ -82,6 +87,40 @@ class Parser(argparse.ArgumentParser):
             if not optional.keys() & set(given):
                 raise
             return self.parse_known_args([optional.get(word, word) for word in given])
+
+    def asked(self, flag: str) -> str | None:
+        """The value of a flag that decides which others there are: on the command line, or in the
+        file of --config."""
+        words = [*self._lenient_file(), *self.given]
+        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        finder.add_argument(f"--{flag}")
+        try:
+            value: str | None = getattr(finder.parse_known_args(words)[0], flag)
+        except argparse.ArgumentError:
+            return None
+        return value
+
+    def _lenient_file(self) -> list[str]:
+        """The flags with one value of a configuration file; `read` says what is wrong with it."""
+        path = self._config()
+        if path is None:
+            return []
+        try:
+            content = construct(compose(read_yaml_text(path)))
+        except (NotYamlError, OSError, UnicodeDecodeError):
+            return []
+        fields = content.items() if isinstance(content, dict) else ()
+        return [f"--{name}={value}" for name, value in fields if isinstance(value, str)]
+
+    def _config(self) -> Path | None:
+        """The configuration file that the command line names."""
+        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+        finder.add_argument("--config", type=Path)
+        try:
+            config: Path | None = finder.parse_known_args(self.given)[0].config
+        except argparse.ArgumentError:
+            return None
+        return config
 
     def flags(self) -> list[str]:
         """All long flags."""
@@ -105,6 +144,7 @@ class Parser(argparse.ArgumentParser):
         for key, value in root.value if isinstance(root, MappingNode) else ():
             flag = f"--{key.value.replace('_', '-')}" if isinstance(key, ScalarNode) else "a list"
             if flag not in self.flags() or flag == "--config":
+                self.refuse(flag)
                 raise SpecError(f"{path}: {unknown('flag', flag, self.flags())}")
             if self._option_string_actions[flag].nargs == 0:
                 given = construct(value)

@@ -2,33 +2,60 @@
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
-from tombola.base.specs import SEEDS, TUNE, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
+from tombola.base.specs import (
+    SEEDS,
+    TUNE,
+    EvaluateSpec,
+    FindSpec,
+    LabSpec,
+    PruneSpec,
+    TaskSpec,
+    TrainSpec,
+)
+from tombola.finders.finder import FINDERS, refuse_knobs_of_others
+from tombola.finders.rewind import RewindSpec
 from tombola.lab.ticket_origin import Origin
 from tombola.tasks.own_task import changed_task, named_task
 from tombola.tasks.recipes import recipe_for
 from tombola.tasks.task import Task, check_recipe
-from tombola.ticket.schedule import rounds
 
-__all__ = ["evaluate_options", "find_options"]
+__all__ = ["FindOptions", "evaluate_options", "find_options"]
 
 
-def find_options(options: Mapping[str, Any]) -> tuple[FindSpec, Task, TrainSpec, LabSpec]:
-    """The search, its task, the task's recipe as changed by the options, and the laboratory.
+@dataclass(frozen=True)
+class FindOptions:
+    """A search, as it was asked for."""
+
+    search: FindSpec
+    prune: PruneSpec
+    """Knobs of the finder."""
+    task: Task
+    recipe: TrainSpec
+    """The task's, as changed by the options."""
+    lab: LabSpec
+
+
+def find_options(options: Mapping[str, Any]) -> FindOptions:
+    """The search that some options ask for.
 
     Args:
-        options: fields of `FindSpec`, `TaskSpec`, `TrainSpec` and `LabSpec`; those not named keep
-            their default, or go by task and network. A learning rate that is to be tuned is still
-            the one that these give.
+        options: fields of `FindSpec`, of the finder's spec, of `TaskSpec`, `TrainSpec` and
+            `LabSpec`; those not named keep their default, or go by task and network. A learning
+            rate that is to be tuned is still the one that these give.
 
     Raises: SpecError, ModelError, for a name or a value that makes no sense.
     """
     given = {k: v for k, v in options.items() if (k, v) != ("learning_rate", TUNE)}
-    mine, about, changes, lab = _sorted(FindSpec, given)
-    spec = FindSpec(**mine)
+    name = given.get("finder", FindSpec.finder)
+    finder = FINDERS[FindSpec(finder=name).finder]
+    refuse_knobs_of_others(finder, given)
+    mine, prune, about, changes, lab = _sorted((FindSpec, finder.spec), given)
+    spec, knobs = FindSpec(**mine), finder.spec(**prune)
     task = named_task(spec.task, TaskSpec(**about))
     if len(given) < len(options) and task.test_split in ("dev", "validation"):
         raise SpecError(
@@ -37,8 +64,9 @@ def find_options(options: Mapping[str, Any]) -> tuple[FindSpec, Task, TrainSpec,
         )
     recipe = recipe_for(task, spec.model, changes)
     check_recipe(task, recipe)
-    rounds(spec)
-    return spec, task, recipe, LabSpec(**lab)
+    if isinstance(knobs, RewindSpec):
+        _ = knobs.path
+    return FindOptions(spec, knobs, task, recipe, LabSpec(**lab))
 
 
 def evaluate_options(
@@ -56,7 +84,7 @@ def evaluate_options(
             f"--learning-rate {TUNE} is for `tombola find`, got it for an evaluation. Name a "
             "number, or leave it out for the ticket's."
         )
-    mine, about, changes, lab = _sorted(EvaluateSpec, options)
+    mine, about, changes, lab = _sorted((EvaluateSpec,), options)
     described = TaskSpec(**about)
     if mine.get("task") or origin.task is None:
         task = named_task(mine.get("task") or FindSpec.task, described)
@@ -68,12 +96,17 @@ def evaluate_options(
     return EvaluateSpec(**mine), task, recipe, LabSpec(**lab)
 
 
-def _sorted(kind: type, options: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """The options of that spec, of `TaskSpec`, of `TrainSpec` and of `LabSpec`.
+def _sorted(first: tuple[type, ...], options: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """The options of those specs, of `TaskSpec`, of `TrainSpec` and of `LabSpec`.
 
     Raises: SpecError, with the nearest name, for one that is none of theirs.
     """
-    kinds = [_fields(kind), _fields(TaskSpec), _fields(TrainSpec) - {*SEEDS}, _fields(LabSpec)]
+    kinds = [
+        *map(_fields, first),
+        _fields(TaskSpec),
+        _fields(TrainSpec) - {*SEEDS},
+        _fields(LabSpec),
+    ]
     known = set().union(*kinds)
     for name in options:
         if name not in known:

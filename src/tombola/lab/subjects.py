@@ -16,6 +16,7 @@ from typing import Any
 from tombola.base.errors import DataError, ModelError, OutputError
 from tombola.base.files import read_plain_text, write_file
 from tombola.base.specs import TrainSpec
+from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.models.embedded import EMBEDDED, model_path
 from tombola.plan.job import Subject
 from tombola.tasks.input_counts import SplitCounts
@@ -31,6 +32,10 @@ KEPT = "fingerprints.json"
 
 SHOWN = 5
 """Names that a note tells."""
+
+
+EARLIER = {"units": HEADS_AND_NEURONS}
+"""What a structure is called in what earlier versions have cached."""
 
 
 class Subjects:
@@ -94,7 +99,7 @@ class Subjects:
             counts={split: SplitCounts(**counts) for split, counts in data["counts"].items()},
             matrices=network["matrices"],
             heads=network["heads"],
-            refused=about["refused"],
+            refused={EARLIER.get(what, what): why for what, why in about["refused"].items()},
             left_out=about["left_out"],
             notes=(*data["notes"], *_notes(network, task, recipe.head, about["left_out"])),
         )

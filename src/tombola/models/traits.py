@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tombola.base.errors import ModelError, SpecError
+from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.models.network import Network
 from tombola.ticket.init import INITS
 from tombola.ticket.mask import Tensors
@@ -22,7 +23,7 @@ def traits(network: Network) -> dict[str, Any]:
 
     Returns: heads: attention heads of a block, 0 if the configuration doesn't say; matrices: a
     digest of the names in the scope that belong to no linear layer, empty without any; scopes:
-    name -> refused: scorer or initialisation -> why the scope can't have it, and left_out: name
+    name -> refused: structure or initialisation -> why the scope can't have it, and left_out: name
     with stars -> weights of the blocks outside of the scope; or error: why the network has no such
     scope.
     """
@@ -42,7 +43,7 @@ def _of_scope(network: Network, name: str, heads: int) -> dict[str, Any]:
         return {"error": str(error)}
     weights = {key: parameter.detach() for key, parameter in parameters.items()}
     tried = {
-        "units": lambda: units_of(weights, heads),
+        HEADS_AND_NEURONS: lambda: units_of(weights, heads),
         "shuffle-layers": lambda: _shuffle_without_data(weights),
     }
     return {

@@ -15,6 +15,7 @@ from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.plan.job_spec import (
     ENCODER,
     PRETRAINED,
+    DataIdentity,
     GivenMask,
     InterpolateJob,
     JobSpec,
@@ -223,6 +224,9 @@ def prune(
     scores: str = "magnitude",
     weights_from: str = PRETRAINED,
     seed: int = 0,
+    knobs: Mapping[str, Any] = {},
+    data_seed: int | None = None,
+    trains: bool = False,
     trained: Job | None = None,
     like: Job | None = None,
 ) -> Job:
@@ -232,9 +236,12 @@ def prune(
         subject: which network, and which of its weights may be pruned.
         spec: how much of them is pruned, and in what units.
         what: which mask it is, for people.
-        scores: by what weights are ranked: magnitude or random.
+        scores: by what weights are ranked: magnitude, random, or the name of a finder.
         weights_from: whose weights they are: of the pretrained network or of one of random-init.
         seed: of whatever draws.
+        knobs: of the finder, where they are not at their default.
+        data_seed: of the training whose data are looked at; None if none are.
+        trains: whether the mask is made by a training of its own.
         trained: the training whose weights they are instead; what is pruned in it stays pruned.
         like: the mask that has as many pruned weights in each matrix, which are drawn by chance.
 
@@ -243,7 +250,11 @@ def prune(
     subject.check(spec.structure)
     network = None if trained is not None else subject.network
     from_start = trained is None and like is None
-    if network and not (from_start and (weights_from, subject.scope) != (PRETRAINED, ENCODER)):
+    if (
+        data_seed is None
+        and network
+        and not (from_start and (weights_from, subject.scope) != (PRETRAINED, ENCODER))
+    ):
         network = replace(network, config_digest="")
     parents = {"trained": trained, "like": like}
     return Job(
@@ -255,11 +266,19 @@ def prune(
             weights_from=weights_from if from_start else "",
             seed=seed,
             scope=subject.scope,
+            knobs=knobs,
+            data=None if data_seed is None else _data(subject, data_seed),
+            trains=trains,
         ),
         parents={role: parent for role, parent in parents.items() if parent is not None},
         subject=subject,
         label=f"{what} at {spec.sparsity:f}",
     )
+
+
+def _data(subject: Subject, seed: int) -> DataIdentity:
+    recipe = replace(subject.recipe, seed=seed)
+    return DataIdentity(data=subject.data, task=subject.task.identity, recipe=recipe)
 
 
 def one_shot(subject: Subject, sparsity: Decimal) -> Job:

@@ -5,7 +5,7 @@ else. Knobs at their default are left out.
 """
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from tombola.base.keys import knobs
@@ -14,9 +14,11 @@ from tombola.base.specs.prune import HEADS_AND_NEURONS, UNSTRUCTURED
 
 __all__ = [
     "ENCODER",
+    "MAGNITUDE",
     "PRETRAINED",
     "VERSIONS",
     "WHOLE",
+    "DataIdentity",
     "GivenMask",
     "InterpolateJob",
     "JobSpec",
@@ -171,6 +173,22 @@ class ScoreJob:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DataIdentity:
+    """What names the data that a finder looks at, and how they are read."""
+
+    data: str
+    """Fingerprint of the rows."""
+    task: list[Any]
+    """`Task.identity`."""
+    recipe: TrainSpec
+    """Its seeds included."""
+
+    def to_json(self) -> Json:
+        """The fields, as they stand in a store."""
+        return {"data": self.data, "task": self.task, "train": knobs(self.recipe)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class PruneJob:
     """A mask, by the scores of weights."""
 
@@ -179,7 +197,7 @@ class PruneJob:
     prune: PruneSpec
     """How much is removed, and in what units."""
     scores: str = MAGNITUDE
-    """By what weights are ranked: a name in SCORERS."""
+    """By what weights are ranked: magnitude, random, or the name of a finder."""
     heads: int = 0
     """Attention heads of a block, where the structure goes by them; 0 if unknown."""
     network: NetworkIdentity | None = None
@@ -190,6 +208,12 @@ class PruneJob:
     seed: int = 0
     """Of whatever draws."""
     scope: str = ENCODER
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    """The finder's own knobs that are not at their default, as JSON has them."""
+    data: DataIdentity | None = None
+    """What the finder looks at besides weights."""
+    trains: bool = False
+    """Whether the finder trains the network."""
 
     def to_json(self) -> Json:
         """The fields that name it, as they stand in a store."""
@@ -203,6 +227,9 @@ class PruneJob:
             **(network.configuration if network else {}),
             **({"seed": self.seed} if self.seed else {}),
             **_scope(self.scope),
+            **({"knobs": dict(self.knobs)} if self.knobs else {}),
+            **(self.data.to_json() if self.data else {}),
+            **({"trains": True} if self.trains else {}),
         }
 
     def _ranking(self) -> Json:
@@ -228,6 +255,13 @@ class PruneJob:
             weights_from=stored.get("of", ""),
             seed=stored.get("seed", 0),
             scope=stored.get("scope", ENCODER),
+            knobs=stored.get("knobs", {}),
+            data=DataIdentity(
+                data=stored["data"], task=stored["task"], recipe=TrainSpec(**stored["train"])
+            )
+            if "data" in stored
+            else None,
+            trains=stored.get("trains", False),
         )
 
     def version(self, roles: Container[str]) -> int:
@@ -236,8 +270,8 @@ class PruneJob:
         return VERSIONS[self.kind] + ("like" in roles)
 
     def steps(self, examples: int) -> int:
-        """None are counted."""
-        return 0
+        """Optimizer steps, where the finder trains the network."""
+        return self.data.recipe.steps(examples) if self.trains and self.data else 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,18 +5,16 @@ run of a task and a seed is round one of every search, and the baseline of every
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from itertools import product
 
 from tombola.base.errors import SpecError
-from tombola.base.specs import CourseSpec, ImpSpec, PruneSpec
 from tombola.plan.cell import PLAIN, Cell, Variant
 from tombola.plan.controls import control
 from tombola.plan.job import Job, Subject, dense, given, one_shot, prune, scoring, train
 from tombola.plan.job_spec import GivenMask, PruneJob
-from tombola.ticket.schedule import rounds
 
 __all__ = [
     "Cell",
@@ -28,7 +26,6 @@ __all__ = [
     "dense",
     "evaluate",
     "given",
-    "imp",
     "one_shot",
     "prune",
     "scoring",
@@ -107,86 +104,20 @@ class Search:
     """Sparsity -> the training of the network under that mask."""
     variants: dict[Decimal, tuple[Variant, Variant]] = field(default_factory=dict)
     """Sparsity -> what it did until that mask, and until that training."""
+
+    def add(
+        self,
+        sparsity: Decimal,
+        mask: Job,
+        training: Job,
+        variants: tuple[Variant, Variant] = (PLAIN, PLAIN),
+    ) -> None:
+        """Add a round; the rounds come in the order of their sparsity."""
+        self.masks[sparsity], self.trainings[sparsity] = mask, training
+        self.variants[sparsity] = variants
+
     early: Job | None = None
     """The training until the step that weights are rewound to, unless that is before training."""
-
-
-def imp(subject: Subject, spec: ImpSpec, seed: int) -> Search:
-    """Iterative magnitude pruning: train, remove the smallest weights, rewind the others, again.
-
-    Raises: SpecError, if the schedule makes no sense or the training has no such step.
-    Source: Chen et al. 2020, Algorithm 1; the options are what their research code does besides.
-    """
-    sparsities = rounds(spec)
-    point = _rewinding_point(subject, spec)
-    trained = len(sparsities) + (not spec.prune_first)
-    whole = CourseSpec(horizon=trained if spec.long_horizon else 1)
-    early = last = None
-    if point:
-        what = f"dense until step {point}"
-        early = train(subject, seed, what, course=replace(whole, last=point))
-    if not spec.prune_first:
-        what = "dense, long horizon" if spec.long_horizon else "dense"
-        last = train(subject, seed, what, course=whole)
-    name, details = _described(spec, point)
-    search = Search(dense(subject, seed), early=early)
-    done = PLAIN.then(
-        *(["prune-first"] * spec.prune_first),
-        *(["long-horizon"] * (whole.horizon > 1 and last is not None)),
-    )
-    for sparsity in sparsities:
-        what = f"{subject.task.name}, seed {seed}, {name} mask"
-        mask = (
-            prune(subject, PruneSpec(sparsity=sparsity), what, trained=last)
-            if last
-            else one_shot(subject, sparsity)
-        )
-        options = _options(spec, whole, point, first=last is None)
-        last = train(
-            subject,
-            seed,
-            f"{name} at {sparsity:f}{details}",
-            mask=mask,
-            start=last if spec.no_rewind else early,
-            head=last if spec.keep_head else None,
-            course=replace(whole, first=point),
-        )
-        until_mask, done = done, done.then(*options, rewind_step=point)
-        search.masks[sparsity], search.trainings[sparsity] = mask, last
-        search.variants[sparsity] = until_mask, done
-    return search
-
-
-def _options(spec: ImpSpec, course: CourseSpec, point: int, *, first: bool) -> list[str]:
-    """What one training of a search does; the first has none before it to go on from."""
-    asked = {
-        "rewind": point > 0,
-        "no-rewind": spec.no_rewind and not first,
-        "keep-head": spec.keep_head and not first,
-        "long-horizon": course.horizon > 1,
-    }
-    return [option for option, done in asked.items() if done]
-
-
-def _described(spec: ImpSpec, point: int) -> tuple[str, str]:
-    """What a search is called, and its options, for people."""
-    options = ("keep_head", "long_horizon", "prune_first")
-    named = [f"from step {point}"] * (point > 0)
-    named += [option.replace("_", " ") for option in options if getattr(spec, option)]
-    return "standard pruning" if spec.no_rewind else "IMP", "".join(f", {each}" for each in named)
-
-
-def _rewinding_point(subject: Subject, spec: ImpSpec) -> int:
-    """The optimizer step that weights go back to; 0 is before training."""
-    point = spec.rewind_step
-    if spec.rewind_fraction:
-        point = max(1, round(spec.rewind_fraction * subject.steps))
-    if point >= subject.steps:
-        raise SpecError(
-            f"weights are rewound to a step before the end, got step {point} of the "
-            f"{subject.steps} steps of a training on {subject.task.name}. Name an earlier one."
-        )
-    return point
 
 
 # --- tests of tickets ----------------------------------------------------------

@@ -1,5 +1,6 @@
 """The searches and evaluations that users ask for, as plans."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -36,15 +37,24 @@ class Finding:
         return [self.scoring] if self.scoring and not number else []
 
 
-def finding(subject: Subject, spec: FindSpec) -> Finding:
-    """A search for each seed, each with its controls at the final sparsity."""
-    searches = {seed: plans.imp(subject, spec, seed) for seed in spec.seeds}
+def finding(
+    subject: Subject, spec: FindSpec, sparsity: Decimal, search: Callable[[int], Search]
+) -> Finding:
+    """A search for each seed, each with its controls at the final sparsity.
+
+    Args:
+        subject: network and task.
+        spec: seeds and controls.
+        sparsity: the final one.
+        search: seed -> its search.
+    """
+    searches = {seed: search(seed) for seed in spec.seeds}
     return Finding(
         searches=searches,
         controls={
             name: [
-                plans.control(name, subject, search.masks[spec.sparsity], spec.sparsity, seed)
-                for seed, search in searches.items()
+                plans.control(name, subject, one.masks[sparsity], sparsity, seed)
+                for seed, one in searches.items()
             ]
             for name in spec.controls
         },

@@ -15,7 +15,7 @@ from tombola.base.errors import SpecError
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.schedule import pruned_count
 
-__all__ = ["keep_top", "random_like"]
+__all__ = ["check_scores", "keep_top", "random_like"]
 
 _CHUNK = 1 << 18
 """Weights compared at once; few enough for their copies to stay in a cache."""
@@ -43,7 +43,7 @@ def keep_top(scores: Tensors, mask: Mask, *, sparsity: Decimal) -> Mask:
     Source: Chen et al. 2020, Algorithm 1; ties are pruned by name, then position.
     """
     mask.check(scores, "scores")
-    _check(scores)
+    check_scores(scores)
     count = pruned_count(sparsity, mask.size) - mask.pruned
     if count < 0:
         raise SpecError(
@@ -63,7 +63,11 @@ def random_like(mask: Mask, generator: torch.Generator) -> Mask:
     return Mask({name: scatter(kept) for name, kept in mask.items()})
 
 
-def _check(scores: Tensors) -> None:
+def check_scores(scores: Tensors) -> None:
+    """Refuse scores of another type, or that are not numbers.
+
+    Raises: SpecError, with the name of the tensor.
+    """
     for name, tensor in scores.items():
         if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
             raise SpecError(

@@ -7,9 +7,8 @@ from fractions import Fraction
 from tombola.base.errors import SpecError
 from tombola.base.keys import exact
 from tombola.base.registry import Registry
-from tombola.base.specs import ImpSpec
 
-__all__ = ["MAX_ROUNDS", "SCHEDULES", "Schedule", "path", "pruned_count", "rounds", "shortest"]
+__all__ = ["MAX_ROUNDS", "SCHEDULES", "Schedule", "path", "pruned_count", "shortest"]
 
 MAX_ROUNDS = 1000
 """A path with more rounds than this is a mistyped step."""
@@ -73,14 +72,6 @@ def path(schedule: str, *, sparsity: Decimal, step: Decimal) -> tuple[Decimal, .
                 f"to sparsity {sparsity}. Take a larger step."
             )
     return tuple(_decimal(point) for point in [*points, target] if point > 0)
-
-
-def rounds(spec: ImpSpec) -> tuple[Decimal, ...]:
-    """The sparsity after each round of a search: the rounds that it names, or a path.
-
-    Raises: SpecError, as `path`.
-    """
-    return spec.rounds or path(spec.schedule, sparsity=spec.sparsity, step=spec.step)
 
 
 def _decimal(point: Fraction) -> Decimal:

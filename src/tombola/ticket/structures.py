@@ -1,14 +1,163 @@
-"""Which weights make up an attention head or an intermediate neuron of a transformer block."""
+"""What is pruned as a whole: single weights, heads and neurons, N of M in a row, or rows.
 
-from collections.abc import Mapping
+A structure turns scores into a mask with exactly the wanted number of pruned weights. Nothing here
+loads torch before a mask is made.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from torch import Tensor
+from decimal import Decimal
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from tombola.base.errors import SpecError
-from tombola.ticket.blocks import blocks_of
+from tombola.base.registry import Registry
+from tombola.base.specs.prune import HEADS_AND_NEURONS, N_OF_M, ROWS_TOGETHER, UNSTRUCTURED
 
-__all__ = ["ROWS", "Units", "units_of"]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tombola.ticket.mask import Mask, Tensors
+
+__all__ = ["ROWS", "STRUCTURES", "Structure", "Units", "unit_ranks", "units_of"]
+
+Structure: TypeAlias = "Callable[[Tensors, Mask, Decimal, int], Mask]"
+"""(scores, mask, sparsity, attention heads of a block; 0 if unknown) -> sparser mask.
+
+scores: name -> float tensor of the weight's shape; higher is kept longer. mask: what is pruned
+already and stays so. sparsity: of the result, exactly. Ties are pruned by name, then position.
+"""
+
+
+class _Structures(Registry[Structure]):
+    """Structures by name; `2:4` and its like are read from the name."""
+
+    def __getitem__(self, name: str) -> Structure:
+        if pattern := re.fullmatch(N_OF_M, name):
+            return partial(_n_of_m, (int(pattern[1]), int(pattern[2])))
+        return super().__getitem__(name)
+
+
+STRUCTURES = _Structures("structure")
+
+
+@STRUCTURES.register(UNSTRUCTURED)
+def unstructured(scores: "Tensors", mask: "Mask", sparsity: Decimal, heads: int = 0) -> "Mask":
+    """Single weights of all matrices together."""
+    from tombola.ticket.prune import keep_top
+
+    return keep_top(scores, mask, sparsity=sparsity)
+
+
+@STRUCTURES.register(HEADS_AND_NEURONS)
+def heads_and_neurons(scores: "Tensors", mask: "Mask", sparsity: Decimal, heads: int = 0) -> "Mask":
+    """Attention heads and intermediate neurons, by the mean square of their scores.
+
+    The last unit is pruned in part, so that the count is exact. What is kept is a smaller dense
+    network.
+
+    Raises: SpecError, without the number of heads, or for blocks built in another way.
+    """
+    return _whole(units_of(scores, heads), scores, mask, sparsity)
+
+
+@STRUCTURES.register(ROWS_TOGETHER)
+def rows(scores: "Tensors", mask: "Mask", sparsity: Decimal, heads: int = 0) -> "Mask":
+    """Rows of the matrices, one for each output, by the mean square of their scores.
+
+    The last row is pruned in part, so that the count is exact.
+
+    Raises: SpecError, for a tensor that is no matrix.
+    """
+    for name, tensor in scores.items():
+        if tensor.ndim != 2:
+            raise SpecError(
+                f"the structure 'rows' needs matrices, got {name} of shape {tuple(tensor.shape)}. "
+                "Take another structure."
+            )
+    found = [Units(len(scores[name]), ((name, ROWS),)) for name in sorted(scores)]
+    return _whole(found, scores, mask, sparsity)
+
+
+def _n_of_m(
+    pattern: tuple[int, int], scores: "Tensors", mask: "Mask", sparsity: Decimal, heads: int = 0
+) -> "Mask":
+    """Keep the n best of each m weights that follow each other along the inputs.
+
+    Raises: SpecError, if the sparsity is another, a matrix can't be divided into such groups, or
+        more of a group is pruned already; TicketError, if names or shapes differ.
+    """
+    import torch
+
+    from tombola.ticket.mask import Mask
+    from tombola.ticket.prune import check_scores
+
+    n, m = pattern
+    mask.check(scores, "scores")
+    check_scores(scores)
+    if Fraction(sparsity) != Fraction(m - n, m):
+        raise SpecError(
+            f"{n}:{m} is a sparsity of {(m - n) / m:g}, got {sparsity:f}. Name that sparsity."
+        )
+    pruned = {}
+    for name, tensor in scores.items():
+        if tensor.shape[-1] % m:
+            raise SpecError(
+                f"{n}:{m} needs a number of inputs that {m} divides, got {name} of shape "
+                f"{tuple(tensor.shape)}. Take another structure."
+            )
+        kept = mask[name].cpu()
+        alive = tensor.detach().cpu().float().masked_fill(~kept, -torch.inf)
+        order = alive.reshape(-1, m).argsort(dim=1, stable=True)
+        best = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, m - n :], True)
+        pruned[name] = best.reshape(tensor.shape)
+        if bool((pruned[name] & ~kept).any()):
+            raise SpecError(
+                f"{n}:{m} keeps {n} of each {m} weights, got {name} with fewer left in a group. "
+                "Prune to it from the dense network."
+            )
+    return Mask(pruned)
+
+
+def _whole(found: "Sequence[Units]", scores: "Tensors", mask: "Mask", sparsity: Decimal) -> "Mask":
+    """Prune units one after another, from the lowest mean square of their scores."""
+    from tombola.ticket.prune import check_scores, keep_top
+
+    check_scores(scores)
+    return keep_top(unit_ranks(found, scores), mask, sparsity=sparsity)
+
+
+def unit_ranks(found: "Sequence[Units]", scores: "Tensors") -> "Tensors":
+    """Name -> the rank of the unit that each weight belongs to, from the lowest mean square of its
+    scores; of equal units the first ranks lower."""
+    import torch
+
+    means = torch.cat([_means(units, scores) for units in found])
+    ranks = torch.empty(len(means))
+    ranks[means.argsort(stable=True)] = torch.arange(len(means), dtype=torch.float32)
+    ranked = {}
+    parts = ranks.split([units.count for units in found])
+    for units, rank in zip(found, parts, strict=True):
+        for name, axis in units.matrices:
+            lines = rank.repeat_interleave(scores[name].shape[axis] // units.count)
+            lines = lines.unsqueeze(1) if axis == ROWS else lines.unsqueeze(0)
+            ranked[name] = lines.expand(scores[name].shape).contiguous()
+    return ranked
+
+
+def _means(units: "Units", scores: "Tensors") -> "Tensor":
+    """Root of the mean square of each unit's scores, as float64."""
+    import torch
+
+    total, size = torch.zeros(units.count, dtype=torch.float64), 0
+    for name, axis in units.matrices:
+        lines = scores[name].detach().cpu().double().square().sum(1 - axis)
+        total += lines.reshape(units.count, -1).sum(1)
+        size += scores[name].numel()
+    return (total / (size / units.count)).sqrt()
+
 
 ROWS, COLUMNS = 0, 1
 
@@ -23,7 +172,7 @@ class Units:
     """Name of the weight, and ROWS or COLUMNS."""
 
 
-def units_of(weights: Mapping[str, Tensor], heads: int) -> list[Units]:
+def units_of(weights: "Mapping[str, Tensor]", heads: int) -> list[Units]:
     """The attention heads and the intermediate neurons of each block.
 
     Query, key, value and output are the square matrices of a block; the first three are known by
@@ -37,6 +186,8 @@ def units_of(weights: Mapping[str, Tensor], heads: int) -> list[Units]:
 
     Raises: SpecError, for anything built in another way.
     """
+    from tombola.ticket.blocks import blocks_of
+
     found = []
     for blocks in blocks_of(weights).values():
         for names in blocks.values():
@@ -47,7 +198,7 @@ def units_of(weights: Mapping[str, Tensor], heads: int) -> list[Units]:
     return found
 
 
-def _block(weights: Mapping[str, Tensor], names: Mapping[str, str], heads: int) -> list[Units]:
+def _block(weights: "Mapping[str, Tensor]", names: Mapping[str, str], heads: int) -> list[Units]:
     """Heads and neurons of one block; `names` are the full ones."""
     odd = [inside for inside, weight in weights.items() if weight.ndim != 2]
     square = [inside for inside, weight in weights.items() if len({*weight.shape}) == 1]
@@ -56,8 +207,8 @@ def _block(weights: Mapping[str, Tensor], names: Mapping[str, str], heads: int) 
     width = weights[square[0]].shape[0]
     if not 0 < heads <= width or width % heads:
         raise SpecError(
-            f"the scorer 'units' needs a number of attention heads that divides the width {width}, "
-            f"got {heads}. Give the network's own."
+            f"the structure 'heads-and-neurons' needs a number of attention heads that divides "
+            f"the width {width}, got {heads}. Give the network's own."
         )
     attention = [(names[inside], axis) for inside, axis in _attention(square, names)]
     neurons = []
@@ -87,6 +238,6 @@ def _attention(square: list[str], names: Mapping[str, str]) -> list[tuple[str, i
 
 def _other(came: str) -> SpecError:
     return SpecError(
-        f"the scorer 'units' needs blocks of square query, key, value and output matrices and of "
-        f"wider ones between two widths, got {came}."
+        f"the structure 'heads-and-neurons' needs blocks of square query, key, value and output "
+        f"matrices and of wider ones between two widths, got {came}."
     )

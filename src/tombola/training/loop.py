@@ -40,7 +40,7 @@ from tombola.training.finite import FiniteCheck, all_finite
 from tombola.training.gradient import Arithmetic, differentiating
 from tombola.training.numerics import numerics
 
-__all__ = ["Fit", "fit"]
+__all__ = ["Fit", "fit", "training_batches"]
 
 WHOLE = CourseSpec()
 """A training from its first step to its last."""
@@ -106,7 +106,7 @@ def fit(
     parameters = network.scope(scope)
     with hold(parameters, mask) as held, differentiating(network, task, spec, here) as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
-        every = _training_batches(network, task, examples, spec, first=done, last=last)
+        every = training_batches(network, task, examples, spec, first=done, last=last)
         for save in stepper.steps(every, arithmetic, checkpoint):
             held.fill(parameters)
             if checkpoint is not None and save:
@@ -271,7 +271,7 @@ def _dropout(first: int, rank: int) -> str:
     return f"dropout:{first}" if first else "dropout"
 
 
-def _training_batches(
+def training_batches(
     network: Network, task: Task, examples: Examples, spec: TrainSpec, *, first: int, last: int
 ) -> Iterator[Batch]:
     """The batches of some steps of a training, whole on every rank.

@@ -11,9 +11,10 @@ import torch
 
 from tombola.base.errors import SpecError
 from tombola.base.keys import knobs
-from tombola.base.specs import ImpSpec, LabSpec, TrainSpec
+from tombola.base.specs import LabSpec, TrainSpec
+from tombola.finders.imp import ImpSpec
 from tombola.lab.planfile.arm import Ground
-from tombola.lab.planfile.arms import Connectivity, Dense, Imp
+from tombola.lab.planfile.arms import Connectivity, Dense, kind_of_arm
 from tombola.lab.run.cost_estimate import estimate_cost
 from tombola.lab.run.engine import RunCallback, missing
 from tombola.lab.run.payload import payload_for
@@ -32,8 +33,10 @@ from tombola.tasks.data.sources import read_split
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
-from tombola.training.loop import _training_batches
+from tombola.training.loop import training_batches
 from tombola.training.loss import mean_loss
+
+Imp: Any = kind_of_arm("imp")
 
 D = Decimal
 RECIPE = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, max_length=30)
@@ -107,7 +110,7 @@ def test_an_order_seed_draws_the_batches_of_that_seed(tiny: Path, reviews: Path)
     examples = encode(read_split(task, "train", reviews), task, network.tokenizer, max_length=30)
 
     def batches(spec: TrainSpec) -> list[torch.Tensor]:
-        every = _training_batches(network, task, examples, spec, first=0, last=3)
+        every = training_batches(network, task, examples, spec, first=0, last=3)
         return [batch["input_ids"] for batch in every]
 
     def same(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> bool:

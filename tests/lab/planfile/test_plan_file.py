@@ -5,21 +5,25 @@ import re
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from helpers import subject
 from tombola.base.errors import DataError, SpecError
 from tombola.base.fields import field_help
-from tombola.base.specs import CONTROLS, OPTIONAL_CONTROLS, CourseSpec, ImpSpec, TrainSpec
+from tombola.base.specs import CONTROLS, OPTIONAL_CONTROLS, CourseSpec, TrainSpec
+from tombola.finders.finder import FINDERS
+from tombola.finders.imp import ImpSpec
 from tombola.lab.planfile.arm import Sparsities
-from tombola.lab.planfile.arms import ARMS, Imp
+from tombola.lab.planfile.arms import ARMS, Found, kind_of_arm
 from tombola.lab.planfile.plan_file import PlanFile, data_in, expand, plan_names, read_plan
 from tombola.plan import plan as plans
 from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Cell, Plan, Subject
 from tombola.tasks.task import Task, load_task
+
+Imp: Any = kind_of_arm("imp")
 
 D = Decimal
 PAGE = Path(__file__).parents[3] / "docs" / "plans.md"
@@ -155,7 +159,10 @@ def test_plans_share_what_they_have_in_common() -> None:
 def test_quick_has_every_kind_of_arm_and_control_and_few_trainings() -> None:
     file = read_plan("quick")
     plan = expand(file, subject)
-    assert {type(arm) for arm in file.arms.values()} == {ARMS[kind] for kind in ARMS}
+    assert {type(arm) for arm in file.arms.values()} >= {ARMS[kind] for kind in ARMS} | {
+        kind_of_arm("imp"),
+        kind_of_arm("one-shot"),
+    }
     assert {cell.what for cell in plan.cells} >= {*CONTROLS, *OPTIONAL_CONTROLS}
     assert sum(job.kind == "train" for job in plan.jobs) <= 40
     roles = {role for job in plan.jobs for role in job.parents}
@@ -212,16 +219,19 @@ def test_a_plan_that_the_page_shows_is_read_and_planned(read: Any, number: int) 
 
 def test_the_page_names_every_kind_and_knob() -> None:
     lines = PAGE.read_text(encoding="utf-8").splitlines()
-    for kind in ARMS:
+    for kind in (*ARMS, "imp", "one-shot"):
         [row] = [line for line in lines if line.startswith(f"| `{kind}` ")]
-        about = field_help(ARMS[kind])
-        assert set(about) == {field.name for field in dataclasses.fields(ARMS[kind])}  # type: ignore[arg-type]
-        knobs = set(about) - {"search"} | ({*field_help(ImpSpec)} if kind == "imp" else set())
+        about = field_help(Found if kind in FINDERS else ARMS[kind])
+        assert set(about) == {
+            field.name for field in dataclasses.fields(cast(Any, kind_of_arm(kind)))
+        }
+        of_finder = {*field_help(FINDERS[kind].spec)} if kind in FINDERS else set()
+        knobs = set(about) - {"search"} | of_finder
         assert set(re.findall(r"`([a-z_]+)`", row.rsplit("|", 2)[1])) == knobs
     shown = {name for line in lines for name in re.findall(r"^\| `(\w+)` \|", line)}
     inner = {"where", "lines", "data"}
     fields = {field.name for field in dataclasses.fields(PlanFile)} - inner
-    assert shown - set(ARMS) == fields | {"version", "train"}
+    assert shown - {*ARMS, *FINDERS} == fields | {"version", "train"}
 
 
 # --- what a plan comes to ----------------------------------------------------
@@ -280,7 +290,7 @@ def test_every_knob_of_a_search_is_a_knob_of_an_imp_arm(read: Any) -> None:
         prune_first=True,
     )
     task = load_task("sentiment")
-    search = plans.imp(subject(task, task.recipe), spec, 0)
+    search = FINDERS["imp"].search(subject(task, task.recipe), spec, 0)
     first = [cell.key for cell in found if (cell.target, cell.seed) == ("sentiment", 0)]
     assert first == [training.key for training in search.trainings.values()]
 
@@ -395,7 +405,7 @@ LATER = f"{TICKETS}\nmoved: {{kind: transfer, of: tickets}}\nx: "
         ("a: {kind: impp}", "5: there is no kind of arm 'impp'. Did you mean 'imp'?"),
         (
             "a: {of: b}",
-            "5: arm 'a' needs a `kind`, got none. There are: connectivity, dense, imp, ",
+            "5: arm 'a' needs a `kind`, got none. There are: connectivity, dense, ",
         ),
         ("a: {kind: imp, sparsty: 0.5}", "5: there is no field of arm 'a' of kind imp 'sparsty'"),
         ("a: {kind: dense, of: a}", "5: there is no field of arm 'a' of kind dense 'of'"),

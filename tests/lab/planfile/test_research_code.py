@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from tombola.base.specs import CourseSpec, ImpSpec, LabSpec, TrainSpec
+from tombola.base.specs import CourseSpec, LabSpec, TrainSpec
+from tombola.finders.finder import FINDERS
+from tombola.finders.imp import ImpSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.payload import payload_for
 from tombola.lab.run.runner import run_plan
 from tombola.lab.run.workspace import Workspace
 from tombola.lab.store.artifacts import read_mask
 from tombola.lab.subjects import Subjects
-from tombola.plan.plan import Plan, Subject, imp
+from tombola.plan.plan import Plan, Subject
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
@@ -36,7 +38,7 @@ def subject(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture(scope="module")
 def workspace(subject: Subject) -> Workspace:
-    search = imp(subject, ImpSpec(sparsity=ROUNDS[0]), SEED)
+    search = FINDERS["imp"].search(subject, ImpSpec(sparsity=ROUNDS[0]), SEED)
     return Workspace.open(payload_for(search.dense, keep_weights=False, threads=1, processes=1))
 
 
@@ -74,7 +76,9 @@ def test_an_option_is_the_habit_done_by_hand_and_no_other_is(
     option: str, habits: dict[str, list[Mask]], subject: Subject, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {option: True} if option else {}
-    search = imp(subject, ImpSpec(sparsity=ROUNDS[-1], step=ROUNDS[0], **options), SEED)
+    search = FINDERS["imp"].search(
+        subject, ImpSpec(sparsity=ROUNDS[-1], step=ROUNDS[0], **options), SEED
+    )
     lab = replace(LAB, store=str(tmp_path / "store"))
     store, summary = run_plan(Plan.of(search.masks.values()), lab, RunCallback())
     assert not summary.failed

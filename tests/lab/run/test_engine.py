@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from tombola.base.errors import OutputError, SpecError
-from tombola.base.specs import ImpSpec
+from tombola.finders.finder import FINDERS
+from tombola.finders.imp import ImpSpec
 from tombola.lab.run.engine import JobEvents, RunCallback, RunSummary, execute, missing
 from tombola.lab.run.payload import Payload
 from tombola.lab.store.lease import Lease
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Subject
-from tombola.plan.plan import Plan, control, imp
+from tombola.plan.plan import Plan, control
 from tombola.tasks.task import load_task
 
 D = Decimal
@@ -35,7 +36,7 @@ def plan_of(seeds: tuple[int, ...] = (0,)) -> Plan:
     """Two rounds and two controls for each seed: 4 trainings of masks, 1 dense, 3 masks."""
     jobs = []
     for seed in seeds:
-        search = imp(SUBJECT, ImpSpec(sparsity=D("0.5"), step=D("0.25")), seed)
+        search = FINDERS["imp"].search(SUBJECT, ImpSpec(sparsity=D("0.5"), step=D("0.25")), seed)
         ticket = search.masks[D("0.5")]
         jobs += [*search.trainings.values()]
         jobs += [control(name, SUBJECT, ticket, D("0.5"), seed) for name in ("random", "reinit")]
@@ -175,7 +176,7 @@ def test_weights_are_kept_while_a_job_reads_them_and_no_longer(store: Store) -> 
 
 def test_weights_that_a_later_plan_needs_are_made_again(store: Store) -> None:
     run(plan_of(), store, FakeWorkers(store))
-    search = imp(SUBJECT, ImpSpec(sparsity=D("0.75"), step=D("0.25")), 0)
+    search = FINDERS["imp"].search(SUBJECT, ImpSpec(sparsity=D("0.75"), step=D("0.25")), 0)
     longer = Plan.of(search.trainings.values())
     workers = FakeWorkers(store)
     assert len(missing(longer, store)) == 3
@@ -317,7 +318,9 @@ def test_weights_that_another_run_reads_stay_until_it_has_ended(store: Store) ->
 
 
 def test_tidying_leaves_a_running_plan_the_weights_that_it_reads(store: Store) -> None:
-    search = imp(SUBJECT, ImpSpec(sparsity=D("0.5"), step=D("0.25"), rewind_step=3), 0)
+    search = FINDERS["imp"].search(
+        SUBJECT, ImpSpec(sparsity=D("0.5"), step=D("0.25"), rewind_step=3), 0
+    )
     assert search.early is not None
     plan, early = Plan.of(search.trainings.values()), search.early
     there = []

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from tombola.base.errors import SpecError
-from tombola.base.specs import ImpSpec, LabSpec, TrainSpec
+from tombola.base.specs import LabSpec, TrainSpec
+from tombola.finders.finder import FINDERS
+from tombola.finders.imp import ImpSpec
 from tombola.lab.run.engine import RunCallback, RunSummary, execute
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
-from tombola.plan.plan import Plan, imp
+from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
 
 ray = pytest.importorskip("ray")
@@ -33,7 +35,7 @@ def plan(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) ->
     task = load_task("sentiment")
     subject = known.subject(str(tiny), task, RECIPE, scope="encoder", folder=str(reviews))
     spec = ImpSpec(sparsity="0.5", step="0.5")  # type: ignore[arg-type]
-    return Plan.of(imp(subject, spec, 3).trainings.values())
+    return Plan.of(FINDERS["imp"].search(subject, spec, 3).trainings.values())
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from tombola import api
-from tombola.base.specs import SEEDS, FindSpec, TrainSpec
+from tombola.base.specs import SEEDS, TrainSpec
 from tombola.cli.main import main
 from tombola.cli.parser import Parser
 from tombola.cli.verbs.search import VERBS
+from tombola.finders.imp import ImpSpec
+from tombola.lab.options import find_options
 from tombola.report.figures import heatmap as heat
 from tombola.report.figures.style import svg
 from tombola.report.pages.command import command
@@ -177,14 +179,15 @@ def test_the_command_makes_the_same_search_again(facts: dict[str, Any]) -> None:
     parser = Parser("tombola find", "")
     VERBS["find"].flags(parser)
     given = vars(parser.read(argv))
-    knobs = {name: given[name] for name in FindSpec.__dataclass_fields__ if name in given}
-    spec = FindSpec(**knobs)
+    asked = find_options({k: v for k, v in given.items() if k not in ("json", "config")})
+    spec, knobs = asked.search, asked.prune
+    assert isinstance(knobs, ImpSpec)
     assert (spec.seeds, spec.controls, spec.model) == (
         (0, 1),
         ("random",),
         facts["result"]["model"],
     )
-    assert (str(spec.sparsity), str(spec.step)) == ("0.5", "0.25")
+    assert (str(knobs.sparsity), str(knobs.step)) == ("0.5", "0.25")
     recipe = {name: given[name] for name in TrainSpec.__dataclass_fields__ if name in given}
     wanted = facts["tickets"][0]["about"]["provenance"]["recipe"]
     unset = {name for name, value in wanted.items() if value is False}

@@ -13,7 +13,6 @@ from tombola.base.specs.search import (
     SCOPES,
     TUNE,
     FindSpec,
-    ImpSpec,
 )
 from tombola.base.specs.spec import Spec
 from tombola.base.specs.task import TaskSpec
@@ -30,7 +29,6 @@ __all__ = [
     "CourseSpec",
     "EvaluateSpec",
     "FindSpec",
-    "ImpSpec",
     "LabSpec",
     "PruneSpec",
     "Spec",

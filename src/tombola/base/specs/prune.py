@@ -1,18 +1,30 @@
 """Knobs of one pruning: how much is removed, and in what units."""
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 
+from tombola.base.errors import SpecError
 from tombola.base.keys import exact
 from tombola.base.registry import unknown
 from tombola.base.specs.spec import Spec
 
-__all__ = ["HEADS_AND_NEURONS", "STRUCTURES", "UNSTRUCTURED", "PruneSpec"]
+__all__ = [
+    "HEADS_AND_NEURONS",
+    "N_OF_M",
+    "ROWS_TOGETHER",
+    "STRUCTURES",
+    "UNSTRUCTURED",
+    "PruneSpec",
+]
 
-UNSTRUCTURED = "unstructured"
-HEADS_AND_NEURONS = "heads-and-neurons"
-STRUCTURES = (UNSTRUCTURED, HEADS_AND_NEURONS)
-"""What is removed as a whole: single weights, or attention heads and intermediate neurons."""
+UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER = "unstructured", "heads-and-neurons", "rows"
+STRUCTURES = (UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER)
+"""What is pruned as a whole, besides N of M."""
+
+N_OF_M = re.compile(r"([1-9]|[12][0-9]|3[01]):(2|4|8|16|32)")
+"""How many of a group of weights are kept, as in 2:4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +35,26 @@ class PruneSpec(Spec):
     """Fraction of the scope that is zero in the end, in [0, 1)."""
 
     structure: str = UNSTRUCTURED
-    """What is removed as a whole: unstructured (single weights), or heads-and-neurons."""
+    """What is pruned as a whole: unstructured (single weights), heads-and-neurons, rows, or N:M,
+    as in 2:4, which keeps 2 of each 4 weights that follow each other along the inputs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.sparsity is PruneSpec.sparsity and (given := N_OF_M.fullmatch(self.structure)):
+            n, m = map(Decimal, given.groups())
+            object.__setattr__(self, "sparsity", (m - n) / m)
         object.__setattr__(self, "sparsity", exact(self.sparsity))
-        if self.structure not in STRUCTURES:
-            raise unknown("structure", self.structure, STRUCTURES)
+        if pattern := N_OF_M.fullmatch(self.structure):
+            self._check_pattern(int(pattern[1]), int(pattern[2]))
+        elif self.structure not in STRUCTURES:
+            raise unknown("structure", self.structure, (*STRUCTURES, "2:4"))
+
+    def _check_pattern(self, n: int, m: int) -> None:
+        """Refuse n:m of another sparsity."""
+        share = Fraction(m - n, m)
+        if n >= m or share != Fraction(self.sparsity):
+            hint = f" Write sparsity {float(share):g}." if n < m else " Take a smaller N."
+            raise SpecError(
+                f"the structure {self.structure} keeps {n} of each {m} weights, got sparsity "
+                f"{self.sparsity:f}.{hint}"
+            )

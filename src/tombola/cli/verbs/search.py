@@ -8,6 +8,7 @@ from tombola.base.specs import SEEDS, TUNE, EvaluateSpec, FindSpec, LabSpec, Tas
 from tombola.cli.arguments import json_flag, write_json
 from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser, Verb
+from tombola.finders.finder import FINDERS, refuse_knobs_of_others
 
 __all__ = ["VERBS"]
 
@@ -19,7 +20,11 @@ tombola.Ticket.load({ticket!r}).apply(model)"""
 
 
 def find_flags(parser: Parser) -> None:
+    finder = FINDERS[parser.asked("finder") or FindSpec.finder]
     add_flags(parser.add_argument_group("search"), FindSpec)
+    group = f"finder {finder.name} (see the knobs of another: --finder NAME --help)"
+    add_flags(parser.add_argument_group(group), finder.spec)
+    parser.refuse = lambda flag: refuse_knobs_of_others(finder, [flag])
     _experiment_flags(
         parser, {"learning_rate": (TUNE, "the best of three on dev, with one dense training each")}
     )

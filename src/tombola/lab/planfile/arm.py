@@ -13,6 +13,8 @@ from tombola.plan.job import Subject
 
 __all__ = [
     "ARMS",
+    "FINDER",
+    "TASK_FINDER",
     "Arm",
     "ArmName",
     "ControlName",
@@ -52,11 +54,15 @@ class Ground:
     """Arm -> its cells, for the arms that come before."""
 
 
+FINDER, TASK_FINDER = "finder", "task finder"
+"""What stands for the arms of any finder, and for those of finders that look at the task."""
+
+
 class Arm(Protocol):
     """One kind of arm."""
 
     after: ClassVar[tuple[str, ...]]
-    """Kinds of arms that `of` may name; none if there is no `of`."""
+    """Kinds of arms that `of` may name, FINDER and TASK_FINDER among them; none without `of`."""
 
     def cells(self, name: str, ground: Ground) -> list[Cell]:
         """What an arm of that name comes to."""

@@ -3,17 +3,23 @@
 The string under a knob is its documentation.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, make_dataclass, replace
 from decimal import Decimal
+from functools import cache
 from itertools import product
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
-from tombola.base.specs import CONTROLS, EvaluateSpec, ImpSpec, TrainSpec
+from tombola.base.specs import CONTROLS, EvaluateSpec, PruneSpec, TrainSpec
+from tombola.finders.finder import FINDERS, Finder
+from tombola.finders.rewind import RewindSpec
 from tombola.lab.planfile.arm import (
     ARMS,
+    FINDER,
+    TASK_FINDER,
+    Arm,
     ArmName,
     ControlName,
     Ground,
@@ -26,12 +32,20 @@ from tombola.lab.planfile.connectivity import Connectivity
 from tombola.plan import plan as plans
 from tombola.plan.cell import PLAIN, Cell
 from tombola.plan.plan import Job, Subject
-from tombola.ticket.schedule import rounds
 
-__all__ = ["ARMS", "Connectivity", "Control", "Dense", "Evaluate", "Imp", "OneShot", "Transfer"]
+__all__ = [
+    "ARMS",
+    "Connectivity",
+    "Control",
+    "Dense",
+    "Evaluate",
+    "Found",
+    "Transfer",
+    "kind_of_arm",
+    "kinds_of_arms",
+]
 
-SEARCH = ImpSpec()
-SEVENTY = Sparsities((SEARCH.sparsity,))
+SEARCH = PruneSpec()
 LAST = Sparsities()
 STARTS = ("pretrained", "rewound")
 
@@ -72,89 +86,99 @@ class Dense(Placed):
         return made
 
 
-@ARMS.register("imp")
 @dataclass(frozen=True, kw_only=True)
-class Imp(Placed):
-    """Iterative magnitude pruning: a search for each task and seed, a cell for each round."""
+class Found(Placed):
+    """The tickets of a finder: a search for each task and seed, a cell for each sparsity."""
+
+    finder: ClassVar[Finder]
 
     sparsity: Sparsities = LAST
-    """Fraction of the scope that is zero in the end; one number, or one for each task. By default
-    the last of the rounds, or 0.7."""
+    """Fraction of the scope that is zero in the end; one number, or one for each task, or lists of
+    them for finders that prune once. By default the last of the rounds, or 0.7."""
 
-    search: ImpSpec = SEARCH
-    """How weights are removed and rewound."""
+    search: PruneSpec = SEARCH
+    """The finder's own knobs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for sparsities in (self.sparsity.every, *self.sparsity.by_task.values()):
-            if len(sparsities) > 1:
+            if len(sparsities) > 1 and isinstance(self.search, RewindSpec):
                 raise SpecError(
-                    f"sparsity is one number in an imp arm, got {len(sparsities)}. Name the last: "
-                    "every round has a cell."
+                    f"sparsity is one number in an {self.finder.name} arm, got {len(sparsities)}. "
+                    "Name the last: every round has a cell."
                 )
-            rounds(self._to(sparsities))
+            for spec in self._to(sparsities):
+                if isinstance(spec, RewindSpec):
+                    _ = spec.path
 
-    def _to(self, sparsities: tuple[Decimal, ...]) -> ImpSpec:
-        """The search to the one sparsity that there is, or to its own."""
-        return replace(self.search, sparsity=sparsities[0]) if sparsities else self.search
+    def _to(self, sparsities: tuple[Decimal, ...]) -> list[PruneSpec]:
+        """The spec for each of the sparsities, or for its own."""
+        specs = [replace(self.search, sparsity=each) for each in sparsities]
+        return specs or [self.search]
 
     def cells(self, name: str, ground: Ground) -> list[Cell]:
         """The trainings of each search."""
-        made = []
-        for task, seed in self.places(ground):
-            spec = self._to(self.sparsity.of(task))
-            found = plans.imp(ground.subjects[task], spec, seed)
-            for sparsity, training in found.trainings.items():
-                until_mask, variant = found.variants[sparsity]
-                made.append(
-                    Cell(
-                        arm=name,
-                        role="search",
-                        finder="imp",
-                        variant=variant,
-                        mask_variant=until_mask,
-                        source=task,
-                        target=task,
-                        sparsity=sparsity,
-                        seed=seed,
-                        training=training,
-                        baseline=found.dense,
-                        ticket=found.masks[sparsity],
-                        early=found.early,
-                    )
-                )
-        return made
+        return [
+            cell
+            for task, seed in self.places(ground)
+            for spec in self._to(self.sparsity.of(task))
+            for cell in self._search(name, ground.subjects[task], task, spec, seed)
+        ]
+
+    def _search(
+        self, arm: str, subject: Subject, task: str, spec: PruneSpec, seed: int
+    ) -> Iterator[Cell]:
+        found = self.finder.search(subject, spec, seed)
+        for sparsity, training in found.trainings.items():
+            until_mask, variant = found.variants[sparsity]
+            yield Cell(
+                arm=arm,
+                role="search",
+                finder=self.finder.name,
+                variant=variant,
+                mask_variant=until_mask,
+                source="" if self.finder.task_free else task,
+                target=task,
+                sparsity=sparsity,
+                seed=seed,
+                training=training,
+                baseline=found.dense,
+                ticket=found.masks[sparsity],
+                early=found.early,
+            )
 
 
-@ARMS.register("one-shot")
-@dataclass(frozen=True, kw_only=True)
-class OneShot(Placed):
-    """The masks of the largest pre-trained weights, trained on each task."""
+@cache
+def kind_of_arm(name: str) -> type[Arm]:
+    """The kind of arm of that name: one of ARMS, or a finder's.
 
-    sparsity: Sparsities = SEVENTY
-    """Sparsities of the masks; some for all tasks, or some for each."""
+    Raises: SpecError, with the nearest name, if there is none.
+    """
+    if name in ARMS:
+        return ARMS[name]
+    if name not in FINDERS:
+        raise unknown("kind of arm", name, kinds_of_arms())
+    finder = FINDERS[name]
+    search = ("search", finder.spec, field(default=finder.spec()))
+    made = make_dataclass(
+        f"{finder.spec.__name__}Arm",
+        [search],
+        bases=(Found,),
+        namespace={"finder": finder, "__doc__": Found.__doc__},
+        frozen=True,
+        kw_only=True,
+    )
+    return cast(type[Arm], made)
 
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
-        """A training for each task, seed and sparsity."""
-        made = []
-        for task, seed in self.places(ground):
-            subject = ground.subjects[task]
-            for sparsity in self.sparsity.of(task):
-                mask = plans.one_shot(subject, sparsity)
-                made.append(
-                    Cell(
-                        arm=name,
-                        role="search",
-                        finder="one-shot",
-                        target=task,
-                        sparsity=sparsity,
-                        seed=seed,
-                        training=plans.train(subject, seed, f"one-shot at {sparsity:f}", mask=mask),
-                        baseline=plans.dense(subject, seed),
-                        ticket=mask,
-                    )
-                )
-        return made
+
+def kinds_of_arms(after: Iterable[str] = ()) -> list[str]:
+    """The names behind some kinds, or all; `finder` and `task finder` stand for several."""
+    groups = {
+        FINDER: [*FINDERS],
+        TASK_FINDER: [name for name in FINDERS if not FINDERS[name].task_free],
+    }
+    listed = [name for kind in after or (*ARMS, FINDER) for name in groups.get(kind, [kind])]
+    return list(dict.fromkeys(listed))
 
 
 @ARMS.register("control")
@@ -162,10 +186,10 @@ class OneShot(Placed):
 class Control:
     """What the tickets of another arm are compared with, each at its own sparsity and seed."""
 
-    after: ClassVar[tuple[str, ...]] = ("imp", "one-shot", "transfer", "evaluate")
+    after: ClassVar[tuple[str, ...]] = (FINDER, "transfer", "evaluate")
 
     of: ArmName
-    """The arm with the tickets: imp, one-shot, transfer or evaluate."""
+    """The arm with the tickets: a finder's, transfer or evaluate."""
 
     names: tuple[ControlName, ...] = tuple(map(ControlName, CONTROLS))
     """Controls by name."""
@@ -224,10 +248,10 @@ class Control:
 class Evaluate:
     """The fixed ticket of one search, trained with fresh seeds."""
 
-    after: ClassVar[tuple[str, ...]] = ("imp", "one-shot", "transfer")
+    after: ClassVar[tuple[str, ...]] = (FINDER, "transfer")
 
     of: ArmName
-    """The arm with the ticket: imp, one-shot or transfer."""
+    """The arm with the ticket: a finder's, or transfer."""
 
     search_seed: int = 0
     """Seed of the search whose ticket it is."""
@@ -281,10 +305,10 @@ class Evaluate:
 class Transfer:
     """The tickets of some tasks, trained on others with the seed of their search."""
 
-    after: ClassVar[tuple[str, ...]] = ("imp",)
+    after: ClassVar[tuple[str, ...]] = (TASK_FINDER,)
 
     of: ArmName
-    """The imp arm with the tickets."""
+    """The arm with the tickets, of a finder that looks at the task."""
 
     sources: tuple[TaskName, ...] = ()
     """Only tickets that were found on these tasks."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 from tombola.base.errors import SpecError
 from tombola.lab.planfile.arm import (
     ARMS,
+    FINDER,
     ArmName,
     Ground,
     Sparsities,
@@ -29,10 +30,10 @@ class Connectivity:
     Source: the instability analysis of Frankle et al. 2020.
     """
 
-    after: ClassVar[tuple[str, ...]] = ("dense", "imp", "one-shot")
+    after: ClassVar[tuple[str, ...]] = ("dense", FINDER)
 
     of: ArmName
-    """The arm with the networks: dense, imp or one-shot."""
+    """The arm with the networks: dense, or a finder's."""
 
     order_seeds: tuple[int, ...] = (100, 101)
     """Two seeds of data order, masked tokens and dropout."""

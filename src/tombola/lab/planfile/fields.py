@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -12,7 +12,7 @@ from tombola.base.errors import SpecError, cut
 from tombola.base.fields import CALLED, number
 from tombola.base.keys import exact
 from tombola.base.registry import unknown
-from tombola.base.specs import ImpSpec
+from tombola.base.specs import PruneSpec
 from tombola.base.yaml_text import NotYamlError
 from tombola.base.yaml_text import compose as compose_yaml
 from tombola.lab.planfile.arm import Sparsities, TaskName
@@ -81,23 +81,23 @@ class Fields:
         return found
 
     def build(self, kind: type[T], node: Node, what: str, *, leave_out: set[str]) -> T:
-        """A dataclass from the fields under a name; those of an ImpSpec in it stand beside."""
+        """A dataclass from the fields under a name; those of a PruneSpec in it stand among them."""
         entries = self.entries(node, what)
         for name in leave_out:
             entries.pop(name, None)
         inner: dict[str, Any] = {}
         outer = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-        spread = next((name for name, field in outer.items() if field.type is ImpSpec), None)
+        spread = next((name for name, field in outer.items() if _is_spec(field.type)), None)
         if spread:
-            del outer[spread]
-            inner = {f.name: f for f in dataclasses.fields(ImpSpec) if f.name not in outer}
+            spec = cast(type[PruneSpec], outer.pop(spread).type)
+            inner = {f.name: f for f in dataclasses.fields(spec) if f.name not in outer}
         given = self.read(entries, outer | inner, what)
         with self.at(self.line(node)):
             for name, field in outer.items():
                 if name not in given and field.default is dataclasses.MISSING:
                     raise SpecError(f"{what} needs `{name}`, got none. Add it.")
             if spread:
-                given[spread] = ImpSpec(**{name: given.pop(name) for name in inner.keys() & given})
+                given[spread] = spec(**{name: given.pop(name) for name in inner.keys() & given})
             return kind(**given)
 
     def read(
@@ -172,6 +172,11 @@ class Fields:
     def _wrong(self, node: Node, name: str, expected: str, hint: str = "") -> SpecError:
         got = _told(node)
         return SpecError(f"{self.where}:{self.line(node)}: {name} is {expected}, got {got}.{hint}")
+
+
+def _is_spec(kind: Any) -> bool:
+    """Whether it is the type of a finder's knobs."""
+    return isinstance(kind, type) and issubclass(kind, PruneSpec)
 
 
 def _told(node: Node | None) -> str:

@@ -22,7 +22,7 @@ from tombola.base.specs import (
 )
 from tombola.base.yaml_text import read_yaml_text
 from tombola.lab.planfile.arm import Arm, ArmName, ControlName, Ground, TaskName
-from tombola.lab.planfile.arms import ARMS
+from tombola.lab.planfile.arms import kind_of_arm, kinds_of_arms
 from tombola.lab.planfile.fields import Fields, compose
 from tombola.plan.cell import Cell
 from tombola.plan.plan import Job, Plan, Subject, scoring
@@ -293,10 +293,12 @@ def _arms(fields: Fields, node: Node, lines: dict[tuple[str, str], int]) -> dict
         inside = fields.entries(settings, what)
         with fields.at(fields.line(key)):
             if "kind" not in inside:
-                raise SpecError(f"{what} needs a `kind`, got none. There are: {', '.join(ARMS)}.")
+                raise SpecError(
+                    f"{what} needs a `kind`, got none. There are: {', '.join(kinds_of_arms())}."
+                )
         kinds[name] = fields.one(inside["kind"][1], str, "kind")
         with fields.at(fields.line(inside["kind"][0])):
-            kind = ARMS[kinds[name]]
+            kind = kind_of_arm(kinds[name])
         told = f"arm {name!r} of kind {kinds[name]}"
         arms[name] = fields.build(kind, settings, told, leave_out={"kind"})
     for name, arm in arms.items():
@@ -305,9 +307,9 @@ def _arms(fields: Fields, node: Node, lines: dict[tuple[str, str], int]) -> dict
             if chain[-1] in chain[:-1]:
                 circle = " -> ".join(chain[chain.index(chain[-1]) :])
                 raise SpecError(f"arms are of each other: {circle}. Let one be of an imp arm.")
-            if len(chain) > 1 and kinds[chain[1]] not in arm.after:
+            if len(chain) > 1 and kinds[chain[1]] not in (after := kinds_of_arms(arm.after)):
                 raise SpecError(
-                    f"arm {name!r} is of an arm of kind {' or '.join(arm.after)}, got "
+                    f"arm {name!r} is of an arm of kind {' or '.join(after)}, got "
                     f"{chain[1]!r} of kind {kinds[chain[1]]}. Name another."
                 )
     return arms

@@ -16,19 +16,24 @@ from safetensors.torch import load_file, save_file
 from tombola.base.errors import DataError, ModelError, OutputError, SpecError
 from tombola.base.seeds import stream
 from tombola.base.specs import TrainSpec
+from tombola.finders.finder import making
+from tombola.finders.scores import uniform
+from tombola.lab.run.evidence import WorkspaceEvidence
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.workspace import Workspace, WorkspaceCache
 from tombola.lab.store.artifacts import mask_files, prediction_files, read_mask, result_of
 from tombola.lab.store.numerics import refuse_others
 from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
-from tombola.plan.job_spec import InterpolateJob, PruneJob, ScoreJob, TrainJob, train_job
+from tombola.plan.job_spec import InterpolateJob, JobSpec, PruneJob, ScoreJob, TrainJob, train_job
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.metrics import Predictions, resolution, score_of
 from tombola.tasks.task import on_hub
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import random_like
+from tombola.ticket.schedule import pruned_count
+from tombola.ticket.structures import STRUCTURES
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
 from tombola.training.divergence import Diverged
@@ -61,7 +66,7 @@ def perform(
     """
     torch.set_num_threads(payload.threads)
     spec = payload.job_spec
-    now = numerics(spec.recipe if isinstance(spec, TrainJob) else TrainSpec())
+    now = numerics(_recipe_of(spec))
     refuse_others(store, payload, now)
     began = time.monotonic()
     with _peak_memory() as memory:
@@ -70,6 +75,13 @@ def perform(
         seconds = time.monotonic() - began + facts.get("earlier_seconds", 0.0)
         made = {"facts": facts, "numerics": now, "seconds": seconds, "peak_memory": memory[0]}
         _keep(payload, store, Result(**payload.named(), **made), files)
+
+
+def _recipe_of(spec: JobSpec) -> TrainSpec:
+    """By which a network is trained or differentiated; the default where it is neither."""
+    if isinstance(spec, PruneJob) and spec.data:
+        return spec.data.recipe
+    return spec.recipe if isinstance(spec, TrainJob) else TrainSpec()
 
 
 def _keep(payload: Payload, store: Store, result: Result, files: dict[str, bytes]) -> None:
@@ -197,6 +209,7 @@ def _score(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
 def _prune(payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool) -> Made:
     spec, network = payload.job_spec, workspace.network
     assert isinstance(spec, PruneJob)
+    facts: Mapping[str, Any] = {}
     if "like" in payload.parents:
         like = read_mask(store, payload.parents["like"])
         purpose = f"layer-random mask like {like.digest()}"  # of two tickets, two permutations
@@ -207,13 +220,36 @@ def _prune(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
         base = trained.parents.get("mask")
         network.load(_weights(store, trained.key))
         full = workspace.full(spec.scope)
-        mask = workspace.prune(spec, read_mask(store, base) if base else full)
+        mask, facts = _pruned(workspace, spec, read_mask(store, base) if base else full, step)
     else:
         _check(payload, store, workspace)
         random = spec.weights_from == "random-init"
-        network.rewind(spec.seed, init="reinit" if random else "pretrained", scope=spec.scope)
-        mask = workspace.prune(spec, workspace.full(spec.scope))
-    return mask_files(mask)
+        seed = spec.data.recipe.seed if spec.data else spec.seed
+        network.rewind(seed, init="reinit" if random else "pretrained", scope=spec.scope)
+        mask, facts = _pruned(workspace, spec, workspace.full(spec.scope), step)
+    made, files = mask_files(mask)
+    return {**facts, **made}, files
+
+
+def _pruned(
+    workspace: Workspace, spec: PruneJob, base: Mask, step: Step
+) -> tuple[Mask, Mapping[str, Any]]:
+    """The network as it stands, pruned further than `base`; and what its finder says of it."""
+    evidence = WorkspaceEvidence(workspace, spec, step)
+    if spec.scores == "random":
+        drawn = torch.Generator().manual_seed(stream(spec.seed, "random mask"))
+        scores = uniform(evidence.weights, drawn)
+        structure = STRUCTURES[spec.prune.structure]
+        return structure(scores, base, spec.prune.sparsity, evidence.heads), {}
+    found = making(spec.scores)
+    made = found.make(evidence, found.read(spec), base)
+    wanted = pruned_count(spec.prune.sparsity, base.size)
+    if made.mask.pruned != wanted:
+        raise SpecError(
+            f"expected a mask of the finder {found.name!r} with {wanted} pruned weights, got "
+            f"{made.mask.pruned}. Return one that is as sparse as its spec."
+        )
+    return made.mask, made.facts
 
 
 def _interpolate(

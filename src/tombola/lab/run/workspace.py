@@ -3,13 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
-
 from tombola.base.errors import DataError, ModelError
-from tombola.base.seeds import stream
 from tombola.base.specs import TrainSpec
-from tombola.base.specs.prune import HEADS_AND_NEURONS
-from tombola.finders.scores import SCORERS, Evidence
 from tombola.lab.run.payload import Payload
 from tombola.models.network import Network
 from tombola.plan.job_spec import JobSpec, NetworkIdentity, PruneJob, ScoreJob, TrainJob
@@ -22,7 +17,6 @@ from tombola.tasks.input_counts import InputCounts
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import Task, on_hub
 from tombola.ticket.mask import Mask
-from tombola.ticket.prune import keep_top
 from tombola.ticket.scope import whole_model_size
 
 __all__ = ["Workspace", "WorkspaceCache"]
@@ -65,6 +59,8 @@ class Workspace:
                 self._check_split(spec.split, spec.rows)
             case PruneJob(network=NetworkIdentity() as network):
                 self._check_network(network)
+                if spec.data:
+                    self._check_data(spec.data.data)
 
     def _check_network(self, identity: NetworkIdentity) -> None:
         for wanted, found in (
@@ -167,23 +163,6 @@ class Workspace:
     def full(self, scope: str) -> Mask:
         """The mask of the dense network."""
         return Mask.full(self.network.scope(scope))
-
-    def prune(self, spec: PruneJob, base: Mask) -> Mask:
-        """Remove the lowest-scored weights of the network as it stands.
-
-        Args:
-            spec: by what weights are ranked, and how many are removed.
-            base: what is pruned already.
-        """
-        weights = self.network.scope(spec.scope)
-        evidence = Evidence(
-            weights={name: p.detach().cpu() for name, p in weights.items()},
-            generator=torch.Generator().manual_seed(stream(spec.seed, "random mask")),
-            heads=int(getattr(self.network.model.config, "num_attention_heads", 0)),
-        )
-        units = spec.prune.structure == HEADS_AND_NEURONS
-        scores = SCORERS["units" if units else spec.scores](evidence)
-        return keep_top(scores, base, sparsity=spec.prune.sparsity)
 
 
 def _refuse_one(test: Examples, task: Task) -> None:

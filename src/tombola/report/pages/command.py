@@ -18,9 +18,11 @@ def searched(facts: Mapping[str, Any]) -> dict[str, Any]:
             result tell, and defaults for the rest.
     """
     about, result = facts["tickets"][0]["about"], facts["result"]
-    names = [field.name for field in dataclasses.fields(FindSpec)]
     known = {field.name: field.default for field in dataclasses.fields(FindSpec)}
+    known = facts["finder"]["knobs"] | known
+    names = list(known)
     known |= {name: about[name] for name in ("scope", "sparsity", "schedule", "step")}
+    known["finder"] = facts["finder"]["name"]
     known["controls"] = list(result["controls"])
     known |= {name: v for name, v in (facts["experiment"] or {}).items() if _is_plain(v)}
     known |= {"model": result["model"], "task": result["task"]}

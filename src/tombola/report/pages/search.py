@@ -131,7 +131,7 @@ def _texts(result: Mapping[str, Any]) -> list[Section]:
 
 
 def _recipe(facts: Mapping[str, Any]) -> Section:
-    search, about = searched(facts), field_help(FindSpec)
+    search, about = searched(facts), field_help(FindSpec) | facts["finder"]["help"]
     told = field_help(TrainSpec)
     text = []
     if facts["experiment"] is None:

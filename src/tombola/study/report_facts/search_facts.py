@@ -1,12 +1,16 @@
 """The facts that a report on a search shows, from the folder that `tombola find` wrote."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import OutputError, TombolaError, brief
+from tombola.base.fields import field_help
+from tombola.base.keys import json_value
+from tombola.base.specs import FindSpec, PruneSpec
+from tombola.finders.finder import FINDERS
 from tombola.models.attention_heads import attention_heads, on_this_machine
 from tombola.study.masks.anatomy import anatomy
 from tombola.study.masks.overlap import overlap
@@ -27,9 +31,9 @@ def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any
         folder: with result.json and the tickets; experiment.json if it is there.
         one_shot: model, sparsity, scope -> the ticket of its largest pre-trained weights.
 
-    Returns: result, experiment, task (flags that name a user's own), tickets (about, anatomy), the
-        one-shot ticket's overlap with each and why there is none if so, and the tickets' overlap
-        with each other if there are several.
+    Returns: result, experiment, task (flags that name a user's own), finder (name, label, defaults
+        and help of its knobs), tickets (about, anatomy), the one-shot ticket's overlap with each
+        and why there is none if so, and the tickets' overlap with each other if there are several.
     Raises: OutputError, TicketError, if that is not the output of `tombola find`, or damaged.
     """
     result = read_result(folder / "result.json")
@@ -52,6 +56,7 @@ def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any
         "result": result,
         "experiment": experiment,
         "task": _task_flags(experiment, place) if experiment else {},
+        "finder": _finder(experiment or {}),
         "tickets": [
             {"seed": seed, "about": _about(ticket), "anatomy": asdict(anatomy(ticket.mask, heads))}
             for seed, ticket in tickets.items()
@@ -59,6 +64,20 @@ def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any
         "one_shot": found,
         "no_one_shot": reason,
         "overlap": compare_masks(members, heads) if len(members) > 1 else None,
+    }
+
+
+def _finder(experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """Name and label of the finder, and default and help of each of its knobs; of one that is not
+    installed here, the knobs that all finders have."""
+    name = experiment.get("finder", FindSpec.finder)
+    finder = FINDERS[name] if isinstance(name, str) and name in FINDERS else None
+    spec = finder.spec if finder else PruneSpec
+    return {
+        "name": str(name),
+        "label": finder.label if finder else str(name),
+        "knobs": {field.name: json_value(field.default) for field in fields(spec)},
+        "help": field_help(spec),
     }
 
 

@@ -97,7 +97,8 @@ def found_in(
     task = replace(subject.task, margin=margin.points, by_rule=False)
     trainings = _SearchTrainings.of(store, jobs)
     rounds = trainings.rounds(store, jobs)
-    dense, last = trainings.dense, trainings.by_sparsity[spec.sparsity]
+    sparsity = max(trainings.by_sparsity)
+    dense, last = trainings.dense, trainings.by_sparsity[sparsity]
     facts = trainings.dense.done[0].facts
     counts = counts_by_split(subject, facts)
     notes = [*subject.notes, *margin.notes, *learning_notes(task, dense, counts)]
@@ -110,7 +111,7 @@ def found_in(
         rounds=rounds,
         controls={name: each.summary() for name, each in trainings.controls.items()},
         trivial=facts["trivial"],
-        verdict=verdict_on(store, task, dense, last, spec.sparsity, fixed=False).to_json(),
+        verdict=verdict_on(store, task, dense, last, sparsity, fixed=False).to_json(),
         margin=margin.to_json(),
         tuned=tuned,
         ticket=next(iter(tickets.values()), ""),

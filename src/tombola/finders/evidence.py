@@ -1,0 +1,53 @@
+"""What a finder may look at: computed when it is asked for, and the same for the same job."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tombola.ticket.mask import Tensors
+
+__all__ = ["AfterBackward", "AfterStep", "Evidence"]
+
+AfterBackward: TypeAlias = "Callable[[str, Tensor], None]"
+"""Called with the name of a weight and its gradient, before the gradient is clipped."""
+
+AfterStep: TypeAlias = "Callable[[int, Tensors], None]"
+"""Called with the number of steps done, and name -> weight as it is then."""
+
+
+class Evidence(Protocol):
+    """A network at the weights that a mask is made from, and its task.
+
+    Tensors are on the CPU, by their names in the scope. Everything random goes by the seed of the
+    job. What looks at the task's data raises SpecError for a finder that says it is task-free.
+    """
+
+    @property
+    def weights(self) -> "Tensors":
+        """Name -> weight: pre-trained, or trained where the plan's shape trains first."""
+
+    @property
+    def heads(self) -> int:
+        """Attention heads of a block, for structures; 0 if unknown."""
+
+    def gradients(self, batches: int) -> "Tensors":
+        """Name -> gradient of the mean training loss over the first batches of a training, as
+        float32 of the weight's shape. Dropout is off."""
+
+    def activations(self, batches: int) -> "Tensors":
+        """Name -> sum over tokens of the squared inputs of that linear layer, as float32 of shape
+        (inputs,), over the first batches of a training. Padding is left out, and dropout is off.
+        """
+
+    def train(
+        self,
+        *,
+        after_backward: "AfterBackward | None" = None,
+        after_step: "AfterStep | None" = None,
+    ) -> "Tensors":
+        """Train the dense network by the task's recipe.
+
+        Returns: name -> trained weight; `weights` stays as it was.
+        """

@@ -1,0 +1,205 @@
+"""A finder of tickets: its knobs, how it is planned, and how it makes a mask.
+
+Adding one takes one file in this folder, or an entry point of the group `tombola.finders` in
+another package; docs/finders.md shows how. Nothing here loads torch.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from tombola.base.errors import SpecError
+from tombola.base.registry import Registry
+from tombola.base.specs import FindSpec, LabSpec, PruneSpec, Spec, TaskSpec, TrainSpec
+from tombola.finders.evidence import Evidence
+
+if TYPE_CHECKING:
+    from tombola.plan.job_spec import PruneJob
+    from tombola.plan.plan import Search
+    from tombola.plan.subject import Subject
+    from tombola.ticket.mask import Mask
+
+__all__ = [
+    "FINDERS",
+    "Finder",
+    "Make",
+    "PlanShape",
+    "Pruned",
+    "finder",
+    "making",
+    "refuse_knobs_of_others",
+]
+
+GROUP = "tombola.finders"
+"""Of the entry points by which other packages bring finders."""
+
+S = TypeVar("S", bound=PruneSpec)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a finder makes."""
+
+    mask: "Mask"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What else there is to say of it, as JSON can hold it."""
+
+
+PlanShape: TypeAlias = "Callable[[Finder, Subject, PruneSpec, int], Search]"
+"""(finder, subject, its spec, seed) -> the jobs of one search."""
+
+Make: TypeAlias = "Callable[[Evidence, Any, Mask], Pruned]"
+"""(evidence, the finder's spec, what is pruned already) -> a mask as sparse as the spec."""
+
+
+@dataclass(frozen=True)
+class Finder:
+    """One way to find a ticket."""
+
+    name: str
+    """Of the flag, of the kind of arm, and in tables."""
+    spec: type[PruneSpec]
+    """Its knobs: flags, fields of an arm, and part of the key."""
+    plan: PlanShape
+    """Which jobs a search takes."""
+    make: Make
+    """How one of them makes a mask."""
+    scores: str
+    """What ranks the weights, in keys; finders that share it make the same mask of the same
+    weights."""
+    label: str
+    """What it is called in labels, for people."""
+    task_free: bool
+    """Whether it looks at weights alone, so that one mask serves all tasks."""
+
+    @property
+    def about(self) -> str:
+        """What it does, in a line without its source."""
+        return _first_line(self.make).partition(" (")[0].rstrip(".")
+
+    @property
+    def source(self) -> str:
+        """Where it was published; empty if it doesn't say."""
+        found = re.search(r"\(([^()]*[0-9]{4})\)\.?$", _first_line(self.make))
+        return found[1] if found else ""
+
+    def search(self, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
+        """The jobs of one search.
+
+        Raises: SpecError, if they make no sense.
+        """
+        return self.plan(self, subject, spec, seed)
+
+    def read(self, job: "PruneJob") -> PruneSpec:
+        """The spec that a job was made with."""
+        return self.spec(sparsity=job.prune.sparsity, structure=job.prune.structure, **job.knobs)
+
+
+class _Finders(Registry[Finder]):
+    """Finders by name; the modules of this folder are imported when one is first asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("finder")
+        self._complete = False
+
+    def __getitem__(self, name: str) -> Finder:
+        self._import()
+        if name not in self._plugins:
+            for point in entry_points(group=GROUP, name=name):
+                point.load()
+        return super().__getitem__(name)
+
+    def __contains__(self, name: str) -> bool:
+        self._import()
+        return super().__contains__(name) or name in entry_points(group=GROUP).names
+
+    def __iter__(self) -> Iterator[str]:
+        self._import()
+        return iter(dict.fromkeys([*super().__iter__(), *sorted(entry_points(group=GROUP).names)]))
+
+    def __len__(self) -> int:
+        return len([*iter(self)])
+
+    def _import(self) -> None:
+        if not self._complete:
+            self._complete = True
+            for module in iter_modules([str(Path(__file__).parent)]):
+                import_module(f"{__package__}.{module.name}")
+
+
+FINDERS = _Finders()
+
+
+def finder(
+    name: str,
+    spec: type[S],
+    *,
+    plan: PlanShape,
+    scores: str = "",
+    label: str = "",
+    task_free: bool = False,
+) -> "Callable[[Callable[[Evidence, S, Mask], Pruned]], Callable[[Evidence, S, Mask], Pruned]]":
+    """Enter a function as a finder; its docstring says what it does, and its source in parentheses.
+
+    Args:
+        name: of the flag, of the kind of arm, and in tables.
+        spec: a dataclass with its knobs.
+        plan: one of `prune_once`, `prune_and_rewind` and `train_mask`.
+        scores: what ranks the weights, in keys; by default the finder's name.
+        label: what it is called in labels; by default its name.
+        task_free: whether it looks at weights alone, so that one mask serves all tasks.
+    """
+
+    def enter(make: "Callable[[Evidence, S, Mask], Pruned]") -> Any:
+        made = Finder(name, spec, plan, make, scores or name, label or name, task_free)
+        FINDERS.register(name)(made)
+        return make
+
+    return enter
+
+
+def making(scores: str) -> Finder:
+    """The finder that makes the masks of a prune job.
+
+    Raises: SpecError, if there is none.
+    """
+    named = (FINDERS[name] for name in FINDERS if name != scores)
+    return FINDERS[scores] if scores in FINDERS else _sharing(scores, named)
+
+
+def refuse_knobs_of_others(finder: Finder, options: Iterable[str]) -> None:
+    """Refuse a knob that another finder has and this one doesn't.
+
+    Raises: SpecError, naming the finders that have it.
+    """
+    for option in options:
+        name = option.removeprefix("--").replace("-", "_")
+        if name in _names(finder.spec) | SHARED:
+            continue
+        if others := [each for each in FINDERS if name in _names(FINDERS[each].spec)]:
+            raise SpecError(
+                f"--{name.replace('_', '-')} is a knob of the finder {' and '.join(others)}, got "
+                f"it with {finder.name}. Leave it out, or name --finder {others[0]}."
+            )
+
+
+def _sharing(scores: str, finders: Iterator[Finder]) -> Finder:
+    return next((each for each in finders if each.scores == scores), None) or FINDERS[scores]
+
+
+def _first_line(make: Make) -> str:
+    return (make.__doc__ or "").strip().partition("\n")[0]
+
+
+def _names(spec: type[Spec]) -> set[str]:
+    return {field.name for field in dataclasses.fields(spec)}  # type: ignore[arg-type]
+
+
+SHARED = set().union(*map(_names, (FindSpec, TaskSpec, TrainSpec, LabSpec)))
+"""Knobs that a search has whatever its finder."""

@@ -1,0 +1,28 @@
+"""One-shot magnitude pruning, without any training."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tombola.base.specs import PruneSpec
+from tombola.finders.evidence import Evidence
+from tombola.finders.finder import Pruned, finder
+from tombola.finders.scores import magnitude
+from tombola.finders.shapes import prune_once
+from tombola.ticket.structures import STRUCTURES
+
+if TYPE_CHECKING:
+    from tombola.ticket.mask import Mask
+
+__all__ = ["OneShotSpec", "one_shot"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneShotSpec(PruneSpec):
+    """One-shot magnitude pruning: how much is pruned, and in what units."""
+
+
+@finder("one-shot", OneShotSpec, plan=prune_once, scores="magnitude", task_free=True)
+def one_shot(evidence: Evidence, spec: PruneSpec, mask: "Mask") -> Pruned:
+    """Prune the smallest pre-trained weights (Han et al. 2015)."""
+    scores = magnitude(evidence.weights)
+    return Pruned(STRUCTURES[spec.structure](scores, mask, spec.sparsity, evidence.heads))
