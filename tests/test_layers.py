@@ -39,7 +39,7 @@ PACKAGES: Mapping[str, set[str]] = {
     "training": {"torch", "numpy", "transformers", "accelerate", "safetensors"},
     "plan": set(),
     "finders": {"torch", "numpy"},
-    "lab": {"torch", "psutil", "numpy", "safetensors", "ray", "yaml"},
+    "lab": {"torch", "psutil", "msgspec", "numpy", "safetensors", "ray", "yaml"},
     "study": {"numpy", "scipy", "yaml", "pyarrow", "tabulate", "msgspec"},
     "report": {"numpy", "scipy", "altair", "jinja2", "vl_convert"},
     "ship": {"torch", "transformers"},

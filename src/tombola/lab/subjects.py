@@ -66,26 +66,13 @@ class Subjects:
         if "blocks" in TASK_KINDS[task.kind].knobs and place is not None:
             recipe = replace(recipe, blocks=True)
         check_recipe(task, recipe)
-        made_of = [
-            task.identity,
-            task.test_split,
-            task.train_rows,
-            task.divided,
-            task.drop_bad_rows,
-        ]
-        files = list(_files(task, place))
-        data = self._once(("data", *made_of, place), files, lambda: _data(task, place))
-        weights = list(Path(model_path(model)).glob("*"))
+        files, weights = list(_files(task, place)), list(Path(model_path(model)).glob("*"))
+        data = self._once(("data", *_rows_of(task), place), files, lambda: _data(task, place))
         network = self._network(model, task, recipe, weights)
         about = _of_scope(network, scope)
         examples = data["examples"]
         if recipe.stride or recipe.blocks:
-            cut = [recipe.max_length, recipe.stride, recipe.query_length, recipe.blocks]
-            examples = self._once(
-                ("examples", model, *made_of, place, cut),
-                [*files, *weights] if files and weights else [],
-                lambda: _examples(model, task, recipe, place),
-            )["examples"]
+            examples = self._windows(model, task, recipe, place, [files, weights])
         made = Subject(
             model=model,
             fingerprint=network["fingerprint"],
@@ -104,6 +91,19 @@ class Subjects:
             notes=(*data["notes"], *_notes(network, task, recipe.head, about["left_out"])),
         )
         return self.with_dev(made) if task.by_rule else made
+
+    def _windows(
+        self, model: str, task: Task, recipe: TrainSpec, place: str | None, files: list[list[Path]]
+    ) -> int:
+        """How many windows or blocks the training split makes, whose data and tokenizer are in
+        those files."""
+        cut = [recipe.max_length, recipe.stride, recipe.query_length, recipe.blocks]
+        count: int = self._once(
+            ("examples", model, *_rows_of(task), place, cut),
+            [file for each in files for file in each] if all(files) else [],
+            lambda: _examples(model, task, recipe, place),
+        )["examples"]
+        return count
 
     def with_dev(self, subject: Subject) -> Subject:
         """The same, with the fingerprint of the dev split's rows if there are any with labels."""
@@ -200,6 +200,11 @@ def forget_fingerprints(folder: Path) -> None:
     """
     with suppress(OSError):
         (folder / KEPT).unlink(missing_ok=True)
+
+
+def _rows_of(task: Task) -> list[Any]:
+    """What decides which rows a task has, besides where they are."""
+    return [task.identity, task.test_split, task.train_rows, task.divided, task.drop_bad_rows]
 
 
 def _of_scope(network: dict[str, Any], scope: str) -> dict[str, Any]:

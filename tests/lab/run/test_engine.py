@@ -13,6 +13,7 @@ from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
 from tombola.lab.run.engine import JobEvents, RunCallback, RunSummary, execute, missing
 from tombola.lab.run.payload import Payload
+from tombola.lab.store.garbage import collect
 from tombola.lab.store.lease import Lease
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Subject
@@ -306,7 +307,7 @@ def test_weights_that_another_run_reads_stay_until_it_has_ended(store: Store) ->
     with store.announce([dense.key]):
         run(plan, store, FakeWorkers(store))
         assert [job.key for job in plan.jobs if store.weights(job.key)] == [dense.key]
-        assert store.collect()["weights"] == 0
+        assert collect(store)["weights"] == 0
         for part in ("results", "weights"):
             shutil.rmtree(store.folder / part)
         run(plan, store, FakeWorkers(store))
@@ -327,7 +328,7 @@ def test_tidying_leaves_a_running_plan_the_weights_that_it_reads(store: Store) -
 
     class Tidy(FakeWorkers):
         def submit(self, payload: Payload, events: JobEvents) -> None:
-            store.collect()
+            collect(store)
             there.append(store.weights(early.key) is not None)
             super().submit(payload, events)
 
@@ -336,7 +337,7 @@ def test_tidying_leaves_a_running_plan_the_weights_that_it_reads(store: Store) -
     assert sorted(workers.given) == sorted(job.label for job in plan.jobs)
     assert True in there
     store.save_weights(early.key, write)
-    assert store.collect()["weights"] == 1
+    assert collect(store)["weights"] == 1
     assert not list((store.folder / "leases").iterdir())
 
 

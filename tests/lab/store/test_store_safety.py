@@ -16,6 +16,7 @@ from tombola.base.errors import DataError, OutputError, TombolaError
 from tombola.base.files import write_bytes
 from tombola.base.folders import write_folder
 from tombola.lab.store.damage import damage_in
+from tombola.lab.store.garbage import collect
 from tombola.lab.store.lease import sweep
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import damaged_fingerprints
@@ -66,8 +67,8 @@ LINKS = [
     *(f"results/{SHELF}", f"results/{SHELF}/{KEY}", f"tmp/{LITTER}", f"leases/{KEY}.json"),
 ]
 CHORES: list[Callable[[Store], object]] = [
-    lambda store: store.collect(),
-    lambda store: store.collect(everything=True),
+    collect,
+    lambda store: collect(store, everything=True),
     lambda store: store.drop_weights(KEY),
     lambda store: store.remove(KEY),
     lambda store: store.save(result(), FILES),
@@ -122,7 +123,7 @@ def test_a_link_to_a_file_is_never_followed_and_stays(
     link.symlink_to(outside / "thesis.txt")
     aged(outside)
     assert any("a link" in what or "plain file" in what for _, what in damage_in(store))
-    store.collect(everything=True)
+    collect(store, everything=True)
     assert link.is_symlink()
     with suppress(OutputError):
         store.remove(KEY)
@@ -155,7 +156,7 @@ def test_foreign_files_stay_wherever_they_were_put(tmp_path: Path) -> None:
         (store.folder / place).write_text(place)
     aged(store.folder / "tmp")
     aged(store.folder / "leases")
-    store.collect(everything=True)
+    collect(store, everything=True)
     assert [(store.folder / place).read_text() for place in places] == places
     assert store.weights(KEY) is None
     assert store.intact(KEY)
@@ -261,7 +262,7 @@ def test_nothing_that_is_no_plain_file_holds_a_store_up(
     store.weights(KEY)
     store.wanted()
     store.holder(KEY)
-    store.collect(everything=True)
+    collect(store, everything=True)
     with suppress(OutputError):
         store.read(KEY)
     with suppress(OutputError):

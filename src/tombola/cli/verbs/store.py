@@ -65,7 +65,9 @@ def store(options: Namespace) -> int:
     elif options.action == "forget":
         _forget(kept, options, console)
     else:
-        freed = kept.collect()
+        from tombola.lab.store.garbage import collect
+
+        freed = collect(kept)
         write_json(options.json, freed)
         for what, count in freed.items():
             say(console, f"{what.replace('_', ' '):16} {count:,}")

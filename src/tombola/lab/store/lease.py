@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import msgspec
 
 from tombola.base.files import open_plain
 from tombola.lab.store.process import Process
@@ -219,11 +221,10 @@ def _stale(path: Path) -> str | None:
 
 def _owner(found: Mapping[str, Any]) -> Process | None:
     """The process that a lease names; None if it is damaged."""
-    values = {field.name: found.get(field.name) for field in fields(Process)}
-    wanted = {field.name: field.type for field in fields(Process)}
-    if any(type(values[name]) is not kind for name, kind in wanted.items()):
+    try:
+        return msgspec.convert(found, Process)
+    except msgspec.ValidationError:
         return None
-    return Process(**values)  # type: ignore[arg-type]
 
 
 def _content(path: Path) -> bytes:

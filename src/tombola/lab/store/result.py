@@ -3,8 +3,10 @@
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, get_origin
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import msgspec
 
 from tombola.base import keys
 from tombola.base.errors import OutputError
@@ -70,7 +72,7 @@ def decode(content: bytes) -> Result:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise ValueError("result.json is no JSON object")
+        raise ValueError("result.json is not a JSON object")
     version, digest = found.get("format_version"), found.get("digest")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise OutputError(
@@ -79,7 +81,7 @@ def decode(content: bytes) -> Result:
     zeroed = content.replace(str(digest).encode(), ZEROS.encode(), 1)
     if version != FORMAT_VERSION or digest != sha256(zeroed):
         raise ValueError("result.json is not what was written")
-    return _checked({name: found.get(name) for name in _TYPES})
+    return _checked(found)
 
 
 def sha256(content: bytes) -> str:
@@ -87,21 +89,16 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-_TYPES: dict[str, Any] = {
-    field.name: get_origin(field.type) or field.type for field in fields(Result)
-}
-
-
-def _checked(values: dict[str, Any]) -> Result:
+def _checked(found: dict[str, Any]) -> Result:
     """A result whose fields fit each other."""
-    for name, value in values.items():
-        if not isinstance(value, _TYPES[name]):
-            raise ValueError(f"result.json has no proper {name}")
-    result = Result(**values)
+    try:
+        result = msgspec.convert({"files": None, "sizes": None, **found}, Result)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"result.json: {error}") from None
     made_of = {**result.spec, "parents": result.parents}
     if keys.key(result.kind, result.job_version, **made_of) != result.key:
         raise ValueError("its key is not that of what made it")
     names = {name for name in result.files if NAME.fullmatch(name)}
     if names != result.files.keys() or names != result.sizes.keys() or "result.json" in names:
-        raise ValueError("result.json names files that can't be")
+        raise ValueError("result.json names files that it can't have")
     return result

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -36,17 +36,17 @@ class Store:
         Raises: OutputError, if something else is there, a newer store, or it can't be created.
         """
         self.folder = Path(folder)
-        self._disk = Disk(self.folder)
+        self.disk = Disk(self.folder)
 
     def command(self, *words: str) -> str:
         """A command that looks after this store, to be copied into a shell."""
-        return self._disk.command(*words)
+        return self.disk.command(*words)
 
     # --- reading -------------------------------------------------------------
 
     def has(self, key: str) -> bool:
         """Whether a job is finished; costs one look."""
-        return (self._disk.at("results", key) / ABOUT).exists()
+        return (self.disk.at("results", key) / ABOUT).exists()
 
     def read(self, key: str) -> Result | None:
         """What a job has left, or None if it isn't finished.
@@ -131,7 +131,7 @@ class Store:
 
     def file(self, key: str, name: str) -> Path:
         """Where a file of a result is."""
-        return self._disk.at("results", key) / name
+        return self.disk.at("results", key) / name
 
     def export(self, key: str) -> dict[str, bytes]:
         """A result as bytes, for a machine that doesn't see this folder.
@@ -156,7 +156,7 @@ class Store:
         index = self.folder / "index.jsonl"
         rows, text = bring_up_to_date(index, self.folder / "results", self.try_read)
         if text is not None:
-            with suppress(OutputError), self._disk.aside(index) as beside:  # it is only a cache
+            with suppress(OutputError), self.disk.aside(index) as beside:  # it is only a cache
                 (beside / index.name).write_text(text, encoding="utf-8")
                 (beside / index.name).replace(index)
         return [row for row in rows if all(row.get(name) == wanted[name] for name in wanted)]
@@ -204,27 +204,27 @@ class Store:
         return result.key
 
     def _keep(self, key: str, files: Mapping[str, bytes]) -> None:
-        target = self._disk.at("results", key)
-        with self._disk.aside(target) as beside:
+        target = self.disk.at("results", key)
+        with self.disk.aside(target) as beside:
             for name in (*(files.keys() - {ABOUT}), ABOUT):
                 (beside / name).write_bytes(files[name])
-            self._disk.settle(beside, target, ABOUT)
-        if self._disk.there("partial", key):
+            self.disk.settle(beside, target, ABOUT)
+        if self.disk.there("partial", key):
             with suppress(OutputError):  # the result is safe, and `collect` tries again
-                self._disk.discard("partial", key)
+                self.disk.discard("partial", key)
 
     def remove(self, key: str) -> None:
         """Take out a result, so that its job is done again; what others have put there is kept in
         the folder `foreign` of the store."""
         result = self.try_read(key)
         own = "|".join(map(re.escape, [ABOUT, *result.files])) if result else RESULT_FILES.pattern
-        self._disk.discard(*self._disk.way("results", key), made=re.compile(own))
+        self.disk.discard(*self.disk.way("results", key), made=re.compile(own))
 
     # --- weights and checkpoints ---------------------------------------------
 
     def weights(self, key: str) -> Path | None:
         """The weights of a training, if they are kept."""
-        path = self._disk.at("weights", key) / WEIGHTS
+        path = self.disk.at("weights", key) / WEIGHTS
         with suppress(OSError):
             return path if S_ISREG(path.lstat().st_mode) else None
         return None
@@ -238,35 +238,35 @@ class Store:
 
         Raises: OutputError, if the disk refuses.
         """
-        target = self._disk.at("weights", key)
-        with self._disk.aside(target) as beside:
+        target = self.disk.at("weights", key)
+        with self.disk.aside(target) as beside:
             write(beside / WEIGHTS)
-            self._disk.settle(beside, target, WEIGHTS)
+            self.disk.settle(beside, target, WEIGHTS)
         return target / WEIGHTS
 
     def drop_weights(self, key: str) -> None:
         """Remove the weights of a training, if they are kept."""
-        self._disk.delete(*self._disk.way("weights", key), made=re.compile(re.escape(WEIGHTS)))
+        self.disk.delete(*self.disk.way("weights", key), made=re.compile(re.escape(WEIGHTS)))
 
     def partial(self, key: str) -> Path:
         """Where an unfinished training keeps its checkpoint; `save` removes it.
 
         Raises: OutputError, if a link is in its place.
         """
-        place = self.folder / "partial" / self._disk.at("results", key).name
+        place = self.folder / "partial" / self.disk.at("results", key).name
         if place.is_symlink() or place.parent.is_symlink():
             raise OutputError(f"expected a folder at {str(place)!r}, got a link. Remove the link.")
         return place
 
     def drop_partial(self, key: str) -> None:
         """Remove the checkpoint of a training, if there is one."""
-        if self._disk.there("partial", key):
-            self._disk.delete("partial", key)
+        if self.disk.there("partial", key):
+            self.disk.delete("partial", key)
 
     # --- who is at what ------------------------------------------------------
 
     def _lease(self, key: str) -> Path:
-        return self.folder / "leases" / f"{self._disk.at('results', key).name}.json"
+        return self.folder / "leases" / f"{self.disk.at('results', key).name}.json"
 
     def claim(self, key: str) -> Lease | None:
         """The right to do a job, or None if a living process has it; look at `has` once more then.
@@ -274,7 +274,7 @@ class Store:
         Raises: OutputError, if the disk refuses.
         """
         path = self._lease(key)
-        with self._disk.refusals(path):
+        with self.disk.refusals(path):
             path.parent.mkdir(exist_ok=True)
             return lease.claim(path)
 
@@ -288,7 +288,7 @@ class Store:
         Raises: OutputError, if the disk refuses.
         """
         path = self.folder / "leases" / f"{RUN}{secrets.token_hex(8)}.json"
-        with self._disk.refusals(path):
+        with self.disk.refusals(path):
             path.parent.mkdir(exist_ok=True)
             own = lease.claim(path)
         assert own is not None, "a name that nobody else has"
@@ -304,44 +304,8 @@ class Store:
                 found.update((about.get("progress") or {}).get("weights", ()))
         return found
 
-    # --- tidying -------------------------------------------------------------
-
-    def collect(self, *, everything: bool = False) -> dict[str, int]:
-        """Remove what can be made again: weights, checkpoints, and what dead processes left.
-
-        Weights that a run reads which is at work now stay.
-
-        Args:
-            everything: checkpoints of jobs that are not finished and that nobody is at, too.
-
-        Returns: how many weights, tmp, partial and leases are gone, and how many bytes.
-        """
-        freed = dict.fromkeys(("weights", "tmp", "partial", "leases", "bytes"), 0)
-        wanted = self.wanted()
-        for key in self.kept_weights():
-            if key not in wanted:
-                made = re.compile(re.escape(WEIGHTS))
-                self._free("weights", self._disk.way("weights", key), made, freed)
-        for name in list(self._disk.litter()):
-            freed["bytes"] += self._disk.sweep(name)
-            freed["tmp"] += 1
-        for key in self._disk.listed("partial"):
-            useless = everything or self.has(key)
-            if useless and (free := self.claim(key)):
-                with free:
-                    self._free("partial", ("partial", key), RESULT_FILES, freed)
-        freed["leases"] = lease.sweep(self.folder / "leases")
-        return freed
-
     def kept_weights(self) -> list[str]:
         """The keys of the trainings whose weights are here."""
-        shelves = self._disk.listed("weights", names=SHELF)
-        keys = (key for shelf in shelves for key in self._disk.listed("weights", shelf))
+        shelves = self.disk.listed("weights", names=SHELF)
+        keys = (key for shelf in shelves for key in self.disk.listed("weights", shelf))
         return [key for key in keys if self.weights(key)]
-
-    def _free(
-        self, what: str, way: Sequence[str], made: re.Pattern[str], freed: dict[str, int]
-    ) -> None:
-        """Delete a folder, and count it if it is gone."""
-        freed["bytes"] += self._disk.delete(*way, made=made)
-        freed[what] += not self._disk.there(*way)
