@@ -47,6 +47,7 @@ VERBS = {
     "distance": _About("masks", "show how far training moved each matrix"),
     "connectivity": _About("masks", "show the barriers between runs with different data orders"),
     "report": _About("report", "write a search or a plan as one HTML file"),
+    "finders": _About("catalog", "list the ways to find a ticket"),
     "tasks": _About("catalog", "list the built-in tasks"),
     "models": _About("catalog", "list the embedded models"),
 }
@@ -86,7 +87,7 @@ def _do(verb: str, argv: Sequence[str]) -> int:
     verbs: dict[str, Verb] = import_module(f"tombola.cli.verbs.{file}").VERBS
     add_flags, run = verbs[verb]
     parser = Parser(
-        prog=f"tombola {verb}", description=f"{about[0].upper()}{about[1:]}.", given=argv[1:]
+        prog=f"tombola {verb}", description=f"{about[0].upper()}{about[1:]}.", given=argv
     )
     add_flags(parser)
     options = parser.read(argv)

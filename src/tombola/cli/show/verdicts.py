@@ -65,7 +65,7 @@ def _show_reasons(found: Matching, console: Console) -> None:
 def _show_highest(found: Matching, console: Console) -> None:
     """Show the highest winning sparsity of each search."""
     for first, sparsity in found.highest:
-        if first.row.kind == "imp":
+        if first.row.is_own_ticket:
             star = "*" * bool(first.verdict and first.verdict.seeds == 1)
             gap = "diverged" if first.pair.diverged else "unfinished"
             text = gap if first.pair.gaps else f"{_highest(sparsity)}{star}"

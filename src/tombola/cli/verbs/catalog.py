@@ -1,4 +1,4 @@
-"""The verbs `tasks` and `models`, which list what is built in."""
+"""The verbs `finders`, `tasks` and `models`, which list what is built in."""
 
 from argparse import Namespace
 
@@ -32,11 +32,23 @@ def models(options: Namespace) -> None:
     say(screen(), "or any folder saved by save_pretrained(), or a hub id")
 
 
+def finders(options: Namespace) -> None:
+    from tombola.cli.show.catalog import show_entries
+    from tombola.cli.show.screen import say, screen
+    from tombola.finders.finder import FINDERS
+
+    found = [FINDERS[name] for name in FINDERS]
+    entries = [((finder.name, finder.about), finder.source) for finder in found]
+    show_entries(("finder", "what it does"), entries, screen())
+    say(screen(), "or your own, in one file (see docs/finders.md)")
+
+
 def no_flags(parser: Parser) -> None:
     """Add nothing: these verbs have no flags."""
 
 
 VERBS = {
+    "finders": Verb(no_flags, finders),
     "tasks": Verb(no_flags, tasks),
     "models": Verb(no_flags, models),
 }

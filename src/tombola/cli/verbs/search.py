@@ -2,6 +2,7 @@
 
 from argparse import SUPPRESS, Namespace
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from tombola.base.specs import SEEDS, TUNE, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
@@ -44,11 +45,20 @@ def find(options: Namespace) -> int:
 
     console = screen(options.json)
     with Live(console) as live:
-        found = api.find(callback=live, **knobs)
+        found = api.find(callback=live, **_by_finder(knobs))
     if not write_json(options.json, found.to_json()):
         example = EXAMPLE.format(ticket=found.ticket, model=found.model)
         show_found(found.to_json(), console, example=example)
     return 0 if found.ticket else 1
+
+
+def _by_finder(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, with the knobs of another finder than the default one under one name."""
+    name = knobs.get("finder", FindSpec.finder)
+    own = {field.name for field in fields(FINDERS[name].spec)} if name != FindSpec.finder else set()
+    others = {name: value for name, value in knobs.items() if name not in own}
+    mine = {name: value for name, value in knobs.items() if name in own}
+    return {**others, **({"finder_knobs": mine} if mine else {})}
 
 
 def evaluate_flags(parser: Parser) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tombola.base.errors import SpecError
+from tombola.finders.finder import FINDERS
 from tombola.lab.planfile.plan_file import PlanFile
 from tombola.lab.store.result_store import Result, Store
 from tombola.models.attention_heads import attention_heads
@@ -20,7 +21,7 @@ from tombola.study.verdicts.transfer import transfer_matrices
 
 __all__ = ["plan_facts"]
 
-JUDGED = ("imp", "one-shot", "transfer", "evaluate")
+TESTS = ("transfer", "evaluate")
 """Names of the cells that are tickets, and not a control of one."""
 
 
@@ -102,7 +103,7 @@ def _group(mine: NetworkRows, judged: NetworkVerdict | None, mixed: str) -> dict
     there = sum(each.difference is not None for each in mine)
     if there < len(mine) and not (judged and judged.pair.diverged):
         verdict, why = None, f"{there} of {len(mine)} seeds are done"
-    if first.name not in JUDGED or first.sparsity is None:
+    if (first.name not in FINDERS and first.name not in TESTS) or first.sparsity is None:
         verdict, why = None, ""
     return summary | {
         "of": first.of,
@@ -119,10 +120,10 @@ def _group(mine: NetworkRows, judged: NetworkVerdict | None, mixed: str) -> dict
 
 
 def _searches(plan: Plan, groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Score against sparsity of each imp arm on each task, as `ship.picture.draw` takes it."""
+    """Score against sparsity of each search on each task, as `ship.picture.draw` takes it."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for one in groups:
-        if one["name"] == "imp":
+        if one["name"] in FINDERS and not one["of"] and one["source"] == one["target"]:
             found.setdefault((one["arm"], one["target"]), []).append(one)
     model = plan.jobs[0].subject.model if plan.jobs else ""
     return [_search(arm, task, model, mine, groups) for (arm, task), mine in found.items()]

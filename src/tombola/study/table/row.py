@@ -27,6 +27,10 @@ STATES = ("done", "missing", "diverged")
 of the training that its weights or its mask come from."""
 
 
+NO_SEARCH = ("dense", "transfer", "evaluate", "connectivity")
+"""Kinds of rows that are no searches; every other one without `of` is called as its finder."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """A training of a plan; scores, differences and margins are in points."""
@@ -86,6 +90,16 @@ class Row:
     def moved(self) -> bool:
         """Whether the mask was found on another task."""
         return bool(self.source) and self.source != self.target
+
+    @property
+    def is_ticket(self) -> bool:
+        """Whether a finder found its mask: no dense network, control, transfer or evaluation."""
+        return self.sparsity is not None and not self.of and self.kind not in NO_SEARCH
+
+    @property
+    def is_own_ticket(self) -> bool:
+        """Whether its mask was found on the task that it is trained on."""
+        return self.is_ticket and self.source == self.target
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a table has them: plain values, numerics as a digest of 12 digits."""

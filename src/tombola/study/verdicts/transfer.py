@@ -138,19 +138,38 @@ def transfer_matrices(table: Sequence[Row]) -> list[TransferMatrix]:
 
 def _matrices(networks: Sequence[NetworkRows]) -> list[TransferMatrix]:
     """The matrices of one plan."""
-    own_tickets = {
-        (rows[0].target, rows[0].sparsity): rows
-        for rows in reversed(networks)
-        if rows[0].kind == "imp" and not rows[0].variant
-    }
+    own = [rows for rows in networks if rows[0].is_own_ticket]
+    finders = {row.mask_key: row.kind for rows in own for row in rows}
     arms = dict.fromkeys(
         (rows[0].arm, rows[0].sparsity) for rows in networks if rows[0].kind == "transfer"
     )
     return [
-        _matrix(arm, sparsity, networks, own_tickets)
+        _matrix(arm, sparsity, networks, _own_tickets(arm, networks, own, finders))
         for arm, sparsity in arms
         if sparsity is not None
     ]
+
+
+def _task_free(entry: tuple[str, Mapping[str, NetworkRows]]) -> bool:
+    """Whether the tickets of a source were found on no task."""
+    return not next(iter(entry[1].values()))[0].source
+
+
+def _own_tickets(
+    arm: str,
+    networks: Sequence[NetworkRows],
+    own: Sequence[NetworkRows],
+    finders: Mapping[str | None, str],
+) -> OwnTickets:
+    """The plain tickets of the finder whose tickets an arm transfers, or of any if it isn't known;
+    of several, those of the first arm."""
+    moved = (row for rows in networks if rows[0].arm == arm for row in rows)
+    kinds = {finders[row.mask_key] for row in moved if row.mask_key in finders}
+    return {
+        (rows[0].target, rows[0].sparsity): rows
+        for rows in reversed(own)
+        if not rows[0].variant and (not kinds or rows[0].kind in kinds)
+    }
 
 
 def _matrix(
@@ -162,7 +181,8 @@ def _matrix(
     rows_of: dict[str, dict[str, NetworkRows]] = {}
     for rows in networks:
         row = rows[0]
-        if row.sparsity == sparsity and (row.arm == arm or row.kind == "one-shot") and not row.of:
+        task_free = row.is_ticket and not row.source
+        if row.sparsity == sparsity and (row.arm == arm or task_free) and not row.of:
             rows_of.setdefault(row.source or row.kind, {})[row.target] = rows
     targets = {target for found in rows_of.values() for target in found}
     for source, found in rows_of.items():
@@ -174,7 +194,7 @@ def _matrix(
         sparsity=sparsity,
         sources=tuple(
             _source(source, [found[target] for target in order if target in found], own_tickets)
-            for source, found in sorted(rows_of.items(), key=lambda each: each[0] == "one-shot")
+            for source, found in sorted(rows_of.items(), key=_task_free)
         ),
     )
 
