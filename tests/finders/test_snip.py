@@ -1,0 +1,56 @@
+"""SNIP prunes the weights whose |w dL/dw| is lowest, and takes its gradient from the task."""
+
+from decimal import Decimal
+from typing import Any, ClassVar, cast
+
+import pytest
+import torch
+
+from helpers import subject
+from tombola.base.errors import SpecError
+from tombola.finders.finder import FINDERS
+from tombola.finders.snip import SnipSpec, snip
+from tombola.plan.job_spec import PruneJob
+from tombola.tasks.task import load_task
+from tombola.ticket.mask import Mask, Tensors
+
+HALF = Decimal("0.5")
+
+
+class Given:
+    """Evidence that is known."""
+
+    weights: ClassVar[Tensors] = {"w": torch.tensor([[1.0, -4.0], [0.5, 3.0]])}
+    heads = 0
+
+    def gradients(self, batches: int) -> Tensors:
+        return {"w": torch.tensor([[3.0, 0.1], [-4.0, 0.2]]) * batches}
+
+
+@pytest.mark.parametrize("batches", [1, 3])
+def test_weights_with_the_lowest_product_with_their_gradient_are_pruned(batches: int) -> None:
+    spec = SnipSpec(sparsity=HALF, batches=batches)
+    made = snip(cast(Any, Given()), spec, Mask.full(Given.weights))
+    assert made.mask["w"].tolist() == [[True, False], [True, False]]
+
+
+def test_a_search_is_one_mask_by_seed_and_batches_and_a_training_under_it() -> None:
+    task = load_task("sentiment")
+    on = subject(task, task.recipe)
+    keys = set()
+    for seed, batches in ((0, 1), (1, 1), (0, 4)):
+        spec = SnipSpec(sparsity=HALF, batches=batches)
+        found = FINDERS["snip"].search(on, spec, seed)
+        mask = found.masks[HALF]
+        assert isinstance(mask.spec, PruneJob)
+        assert mask.spec.data is not None
+        assert (mask.spec.scores, mask.spec.data.recipe.seed) == ("snip", seed)
+        assert FINDERS["snip"].read(mask.spec) == spec
+        assert found.trainings[HALF].parents == {"mask": mask}
+        keys.add(mask.key)
+    assert len(keys) == 3
+
+
+def test_batches_are_one_or_more() -> None:
+    with pytest.raises(SpecError, match=r"batches is one or more, got 0\."):
+        SnipSpec(batches=0)
