@@ -15,8 +15,7 @@ from tombola.base.errors import OutputError
 from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.models.network import Network
 from tombola.tasks.data.encode import encode
-from tombola.tasks.examples import Examples
-from tombola.tasks.metrics import Predictions
+from tombola.tasks.examples import Examples, Predictions
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors

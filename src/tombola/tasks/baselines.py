@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Examples
+from tombola.tasks.examples import Examples, Predictions
 from tombola.tasks.kinds.kind import TASK_KINDS
-from tombola.tasks.metrics import METRICS, Predictions
+from tombola.tasks.metrics import METRICS
 
 if TYPE_CHECKING:
     from tombola.models.network import Network

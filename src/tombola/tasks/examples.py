@@ -1,24 +1,28 @@
-"""Tokenised examples of one split, and the types of batches of them."""
+"""Tokenised examples of one split, and the types of batches of them and of what is predicted.
+
+Planning reads this file, so numpy is imported only where arrays are made.
+"""
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tombola.base.errors import DataError
 from tombola.tasks.data.rows import Rows
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["Batch", "Examples", "Numbers", "Rows", "count_cut", "texts_of"]
+__all__ = ["Batch", "Examples", "Numbers", "Predictions", "Rows", "count_cut", "texts_of"]
 
 Batch = dict[str, "Tensor"]
 """Name -> (examples, ...): what the head takes, inputs and labels."""
-Numbers = NDArray[np.int64]
+Numbers: TypeAlias = "NDArray[np.int64]"
 """Which examples: their places in the split."""
+Predictions: TypeAlias = "NDArray[np.float64]"
+"""(examples, columns): what one network predicted for each example."""
 
 
 @dataclass
@@ -26,11 +30,11 @@ class Examples:
     """Tokenised examples of one split: a row each, or a window or a block of rows."""
 
     rows: Rows
-    inputs: dict[str, list[NDArray[np.int32]]]
+    inputs: "dict[str, list[NDArray[np.int32]]]"
     """Inputs of the network (`input_ids`, `attention_mask`, ...), for each example, not padded."""
     targets: list[Any]
     """Class, value, or first and last token of the answer; None for masked language modelling."""
-    offsets: list[NDArray[np.int32]]
+    offsets: "list[NDArray[np.int32]]"
     """(tokens, 2): characters of the context under each token, for spans only; (0, 0) elsewhere."""
     owners: list[int] = field(default_factory=list)
     """The row that each example is a window of, for spans only."""
@@ -43,8 +47,10 @@ class Examples:
         return len(self.targets)
 
     @cached_property
-    def lengths(self) -> NDArray[np.int64]:
+    def lengths(self) -> "NDArray[np.int64]":
         """Tokens in each example."""
+        import numpy as np
+
         return np.array([len(tokens) for tokens in self.inputs["input_ids"]])
 
 

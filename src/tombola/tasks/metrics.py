@@ -16,13 +16,13 @@ import scipy
 from numpy.typing import NDArray
 
 from tombola.base.registry import Registry
+from tombola.tasks.examples import Predictions
 
 __all__ = [
     "CONTEXT",
     "CREDITS",
     "METRICS",
     "Metric",
-    "Predictions",
     "answer_f1",
     "exact_match",
     "normalise_answer",
@@ -30,14 +30,11 @@ __all__ = [
     "score_of",
 ]
 
-Predictions = NDArray[np.float64]
-"""(examples, columns): what one network predicted for each test example."""
-
 Metric = Callable[[Predictions], float]
 METRICS: Registry[Metric] = Registry("metric")
 CONTEXT = 2
-"""The column that numbers the context of a question, in an predictions that has it: questions about
-one context are not independent examples."""
+"""The column that numbers the context of a question, if predictions have it: questions about one
+context are not independent examples."""
 
 
 def score_of(predictions: Predictions, metric: str) -> float:
@@ -123,7 +120,7 @@ def masked_accuracy(predictions: Predictions) -> float:
 
 
 Credit = Callable[[Predictions], NDArray[np.float64]]
-"""An predictions -> (examples,) what each example earns, in [0, 1]."""
+"""Predictions -> (examples,): what each example earns, in [0, 1]."""
 
 
 def _hits(predictions: Predictions) -> NDArray[np.float64]:

@@ -14,8 +14,7 @@ from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
 from tombola.base.errors import TombolaError
-from tombola.tasks.examples import Batch
-from tombola.tasks.metrics import Predictions
+from tombola.tasks.examples import Batch, Predictions
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask
 

@@ -14,9 +14,8 @@ from tombola.kernel.reads import Reads
 from tombola.models.network import Network
 from tombola.tasks.data.batches import evaluation_batches
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Batch, Examples
+from tombola.tasks.examples import Batch, Examples, Predictions
 from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
-from tombola.tasks.metrics import Predictions
 from tombola.training.distributed import accelerator, add_predictions
 from tombola.training.faults import in_network
 from tombola.training.finite import all_finite

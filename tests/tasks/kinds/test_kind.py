@@ -22,9 +22,9 @@ from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.rows import BadRowError
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Batch, Examples, Numbers
+from tombola.tasks.examples import Batch, Examples, Numbers, Predictions
 from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
-from tombola.tasks.metrics import METRICS, Predictions
+from tombola.tasks.metrics import METRICS
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import Task, check_recipe, load_task
 from tombola.ticket.mask import Mask

@@ -27,7 +27,8 @@ from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
 from tombola.plan.job_spec import InterpolateJob, JobSpec, PruneJob, ScoreJob, TrainJob, train_job
 from tombola.tasks.baselines import trivial_score
-from tombola.tasks.metrics import Predictions, resolution, score_of
+from tombola.tasks.examples import Predictions
+from tombola.tasks.metrics import resolution, score_of
 from tombola.tasks.task import on_hub
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask, Tensors

@@ -12,7 +12,7 @@ from safetensors.torch import load
 from tombola.base.errors import OutputError
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
-from tombola.tasks.metrics import Predictions
+from tombola.tasks.examples import Predictions
 from tombola.ticket.mask import Mask, Shapes, pack, unpack
 
 __all__ = [

@@ -5,13 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import DataError, SpecError, cut
 from tombola.kernel.reads import Reads
-from tombola.tasks.baselines import constant
 from tombola.tasks.data.rows import BadRowError
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Batch, Examples, Numbers, Rows
+from tombola.tasks.examples import Batch, Examples, Numbers, Predictions, Rows
 from tombola.tasks.kinds.kind import TaskKind, task_kind
 from tombola.tasks.labels import class_of, is_number, one_class
-from tombola.tasks.metrics import Predictions
 
 if TYPE_CHECKING:
     from tombola.models.heads import TaskHead
@@ -76,6 +74,8 @@ class Classification(TaskKind):
         self, network: "Network", task: TaskDefinition, test: Examples
     ) -> Iterator[Predictions]:
         """Each class that the split has."""
+        from tombola.tasks.baselines import constant
+
         for each in sorted(set(test.targets)):
             yield constant(each, test)
 

@@ -1,21 +1,18 @@
 """What a kind of task is: how rows become examples, and what a network makes of them a score.
 
 Each kind is one file next to this one, which is found by itself; nothing else names it. A kind is
-read for planning, too, so its file loads no torch: methods that train import it when they are
-called.
+read for planning, too, so its file loads no torch and no numpy: methods that compute import
+them when they are called.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from tombola.base.registry import Registry
 from tombola.kernel.reads import Reads
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Batch, Examples, Numbers, Rows, count_cut, texts_of
-from tombola.tasks.metrics import Predictions
+from tombola.tasks.examples import Batch, Examples, Numbers, Predictions, Rows, count_cut, texts_of
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -118,6 +115,8 @@ class TaskKind(ABC):
 
         Raises: DataError, for a row with a text or a target that can't be used.
         """
+        import numpy as np
+
         columns = [texts_of(rows, name) for name in task.texts]
         encoded = tokenizer(*columns, truncation=True, max_length=max_length, padding=False)
         inputs = {

@@ -3,14 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tombola.base.errors import ModelError
 from tombola.kernel.reads import Reads
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Batch, Examples, Numbers
+from tombola.tasks.examples import Batch, Examples, Numbers, Predictions
 from tombola.tasks.kinds.kind import TaskKind, task_kind
-from tombola.tasks.metrics import Predictions
 
 if TYPE_CHECKING:
     from torch import Generator
@@ -88,6 +85,8 @@ class MaskedLanguageModelling(TaskKind):
         self, network: "Network", task: TaskDefinition, test: Examples
     ) -> Iterator[Predictions]:
         """The token that is masked most often."""
+        import numpy as np
+
         from tombola.tasks.data.batches import evaluation_batches
 
         rows, tokens = [], []

@@ -4,17 +4,13 @@ from collections.abc import Iterator, Mapping
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tombola.base.errors import DataError
 from tombola.kernel.reads import Reads
-from tombola.tasks.baselines import constant
 from tombola.tasks.data.rows import BadRowError
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Batch, Examples, Numbers, Rows
+from tombola.tasks.examples import Batch, Examples, Numbers, Predictions, Rows
 from tombola.tasks.kinds.kind import TaskKind, task_kind
 from tombola.tasks.labels import value_of
-from tombola.tasks.metrics import Predictions
 
 if TYPE_CHECKING:
     from tombola.models.heads import TaskHead
@@ -69,4 +65,8 @@ class Regression(TaskKind):
         self, network: "Network", task: TaskDefinition, test: Examples
     ) -> Iterator[Predictions]:
         """The mean value."""
+        import numpy as np
+
+        from tombola.tasks.baselines import constant
+
         yield constant(float(np.mean(test.targets)), test)

@@ -4,16 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tombola.kernel.reads import Reads
 from tombola.tasks.data.rows import BadRowError
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Batch, Examples, Numbers, Rows
+from tombola.tasks.examples import Batch, Examples, Numbers, Predictions, Rows
 from tombola.tasks.kinds.answers import answers_of
 from tombola.tasks.kinds.kind import TaskKind, task_kind
-from tombola.tasks.kinds.span_windows import encode_spans, marked_answers, window_answers
-from tombola.tasks.metrics import Predictions, answer_f1, exact_match, normalise_answer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,6 +77,8 @@ class QuestionAnswering(TaskKind):
         query_length: int = 0,
     ) -> Examples:
         """An example for each window of a context, see `encode_spans`."""
+        from tombola.tasks.kinds.span_windows import encode_spans
+
         lengths = {"max_length": max_length, "stride": stride, "query_length": query_length}
         return encode_spans(rows, task, tokenizer, **lengths)
 
@@ -102,6 +100,8 @@ class QuestionAnswering(TaskKind):
         self, output: Any, labels: Batch, examples: Examples, numbers: Numbers, task: TaskDefinition
     ) -> Predictions:
         """(batch, 3): the best answer of each window, see `window_answers`."""
+        from tombola.tasks.kinds.span_windows import window_answers
+
         starts, ends = output.start_logits.cpu().numpy(), output.end_logits.cpu().numpy()
         return window_answers(starts, ends, examples, numbers, task)
 
@@ -109,12 +109,16 @@ class QuestionAnswering(TaskKind):
         self, predictions: Predictions, examples: Examples, task: TaskDefinition
     ) -> Predictions:
         """(questions, 3): how good the best answer of all windows is, see `marked_answers`."""
+        from tombola.tasks.kinds.span_windows import marked_answers
+
         return marked_answers(predictions, examples, task)
 
     def constants(
         self, network: "Network", task: TaskDefinition, test: Examples
     ) -> Iterator[Predictions]:
         """The first word, all of the context, and the commonest answers."""
+        from tombola.tasks.metrics import normalise_answer
+
         contexts = [str(row[task.texts[1]]) for row in test.rows]
         golds = [row["answers"]["text"] for row in test.rows]
         yield _marked((" ".join(text.split()[:1]) for text in contexts), golds)
@@ -126,6 +130,10 @@ class QuestionAnswering(TaskKind):
 
 def _marked(guesses: Iterable[str], golds: list[list[str]]) -> Predictions:
     """F1 and exact match of one guess a question, against the gold answer that agrees best."""
+    import numpy as np
+
+    from tombola.tasks.metrics import answer_f1, exact_match
+
     return np.array(
         [
             (

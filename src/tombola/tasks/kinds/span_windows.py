@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from tombola.base.errors import DataError, SpecError
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Examples, Numbers, Rows, count_cut, texts_of
-from tombola.tasks.metrics import Predictions, answer_f1, exact_match
+from tombola.tasks.examples import Examples, Numbers, Predictions, Rows, count_cut, texts_of
+from tombola.tasks.metrics import answer_f1, exact_match
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
