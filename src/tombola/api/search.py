@@ -127,8 +127,9 @@ class _Finished:
         tickets = {}
         for seed, one in self.jobs.searches.items():
             if self.store.has(one.trainings[self.asked.prune.sparsity].key):
-                ticket = self._ticket(one)
-                tickets[str(seed)] = str(ticket.save(folder / f"ticket-seed-{ticket.seed}"))
+                place = folder / f"ticket-seed-{seed}"
+                self._ticket(one).save(place)
+                tickets[str(seed)] = str(place)
         return tickets
 
     def _ticket(self, one: Search) -> Ticket:
