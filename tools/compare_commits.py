@@ -26,7 +26,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from differences import EXACT, PRESENT, RENAMED, UNSEEN, VOLATILE, WORDING, Side, differences
+from differences import (
+    DIGITS,
+    ESTIMATED,
+    EXACT,
+    PRESENT,
+    RENAMED,
+    UNSEEN,
+    VOLATILE,
+    WORDING,
+    Side,
+    differences,
+)
 from experiments import EXPERIMENTS, UNITS, Experiment, write_inputs
 
 HERE = Path(__file__).parent
@@ -181,6 +192,7 @@ def reported(before: Run, after: Run) -> int:
     print("\nRenamed on purpose, in fields and columns:")
     for old, new in RENAMED.items():
         print(f"  {old} to {new}")
+    print(f"Compared in {DIGITS} digits: {', '.join(sorted(ESTIMATED))}")
     print("Not compared:")
     for files, name, reason in VOLATILE:
         print(f"  {name} in {files}: {reason}")

@@ -170,6 +170,22 @@ def test_a_parquet_table_differs_by_its_values_but_not_by_seconds(
     assert compare() == ["search/rows.parquet at rows[0].score: 59.375 -> 59.5"]
 
 
+def test_the_last_bits_of_an_interval_may_differ_but_no_more(
+    before: Path, after: Path, compare: Compare
+) -> None:
+    def write(folder: Path, end: float, score: float) -> None:
+        text = json.dumps({"interval": [end, 1.0], "score": score})
+        (folder / "search/verdict.json").write_text(text)
+
+    write(before, 0.1 + 0.2, 0.1 + 0.2)
+    write(after, 0.3, 0.1 + 0.2)
+    assert compare() == []
+    write(after, 0.3001, 0.3)
+    first, second = compare()
+    assert "interval[0]" in first
+    assert "score" in second
+
+
 def test_a_command_that_fails_on_both_commits_is_no_proof(
     before: Path, after: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
