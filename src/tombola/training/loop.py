@@ -85,8 +85,7 @@ def fit(
         mask: which weights of the scope are kept.
         spec: recipe and seed.
         scope: the scope that the mask is for.
-        course: which steps are done; batches and learning rates are those of the whole training
-            at these steps, and the optimizer's moments start from zero.
+        course: which steps are done, as the whole training does them, but with fresh moments.
         checkpoint: where the training is saved on the way, and resumed from.
         on_step: called after each step with the steps done and the steps of the course.
 

@@ -97,9 +97,8 @@ def found_in(
     task = replace(subject.task, margin=margin.points, by_rule=False)
     trainings = _SearchTrainings.of(store, jobs)
     rounds = trainings.rounds(store, jobs)
-    sparsity = max(trainings.by_sparsity)
-    dense, last = trainings.dense, trainings.by_sparsity[sparsity]
-    facts = trainings.dense.done[0].facts
+    dense, sparsity = trainings.dense, max(trainings.by_sparsity)
+    last, facts = trainings.by_sparsity[sparsity], dense.done[0].facts
     counts = counts_by_split(subject, facts)
     notes = [*subject.notes, *margin.notes, *learning_notes(task, dense, counts)]
     return Found(
