@@ -25,11 +25,11 @@ def far() -> Process:
 
 
 def left(path: Path, owner: Process) -> Path:
-    """A lease that somebody else has, put there at once."""
+    """The lease of another process, written atomically."""
     said = {"token": secrets.token_hex(8), **asdict(owner), "since": 1.0, "progress": {}}
-    beside = path.with_name(f"beside-{os.getpid()}")
-    beside.write_text(json.dumps(said))
-    return beside.replace(path)
+    temporary = path.with_name(f"temporary-{os.getpid()}")
+    temporary.write_text(json.dumps(said))
+    return temporary.replace(path)
 
 
 def silent(path: Path) -> Path:
@@ -119,7 +119,7 @@ def _churn(path: Path, gone: Process, rounds: int) -> int:
     return both
 
 
-def test_nobody_has_a_lease_with_somebody_else_while_holders_come_and_die(tmp_path: Path) -> None:
+def test_no_two_processes_hold_a_lease_while_holders_come_and_go(tmp_path: Path) -> None:
     assert together(4, _churn, tmp_path / "a.json", dead(), 300) == [0] * 4
 
 

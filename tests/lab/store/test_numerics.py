@@ -79,12 +79,12 @@ def test_a_training_next_to_others_of_its_plan_in_another_arithmetic_is_not_kept
     store = Store(folder)
     with pytest.raises(OutputError, match=r"threads 2\b.*threads 1\b.*forget --numerics") as error:
         run_plan(plan, LabSpec(store=str(folder), threads=1), Rival(plan, store, moment))
-    told = str(error.value)
-    assert "\n" not in told
+    message = str(error.value)
+    assert "\n" not in message
     first = plan.jobs[0].key
     assert not store.has(first)
     assert store.weights(first) is None
-    digest = told.rsplit("--numerics ", 1)[1].split("`", 1)[0].split(maxsplit=1)[0]
+    digest = message.rsplit("--numerics ", 1)[1].split("`", 1)[0].split(maxsplit=1)[0]
     assert digest == numerics_digest(environment(TWO))
     where = ["--store", folder]
     status, listed, _ = cli("store", "forget", "--numerics", digest, "--dry-run", *where)
@@ -119,11 +119,11 @@ def test_forgetting_takes_results_weights_and_checkpoints_and_names_what_came_of
     store.save_weights(keys[0], put(b"w"))
     store.partial(keys[0]).mkdir(parents=True)
     (store.partial(keys[0]) / "state.json").write_text("{}")
-    status, told, _ = cli("store", "forget", keys[0][:9], *where)
+    status, printed, _ = cli("store", "forget", keys[0][:9], *where)
     assert status == 0
-    lines = told.splitlines()
+    lines = printed.splitlines()
     assert [line[:12] for line in lines[:3]] == [keys[0][:12], *(k[:12] for k in keys[1:3])]
-    assert all("stays" in line for line in lines[1:3])
+    assert all("made from these, and kept" in line for line in lines[1:3])
     assert store.keys() == set(keys[1:])
     assert store.weights(keys[0]) is None
     assert not store.partial(keys[0]).exists()
@@ -152,13 +152,13 @@ def test_who_forgets_names_what_there_is(chain: tuple[Store, list[str]], cli: Cl
         (["--numerics", "zz"], f"{numerics_digest({'threads': 2})} (1 results, threads 2)"),
     ]
     for arguments, said in wrong:
-        status, _, told = cli("store", "forget", *arguments, *where)
+        status, _, printed = cli("store", "forget", *arguments, *where)
         assert status == 2
-        assert said in told
+        assert said in printed
     with store.claim(keys[0]) or pytest.fail("free"):
-        status, _, told = cli("store", "forget", keys[0], keys[3], *where)
+        status, _, printed = cli("store", "forget", keys[0], keys[3], *where)
     assert status == 2
-    assert "Wait until it has ended" in told
+    assert "Wait until it has ended" in printed
     assert store.keys() == set(keys)
 
 

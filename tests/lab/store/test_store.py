@@ -100,7 +100,7 @@ def test_a_key_that_does_not_fit_is_a_bug(store: Store) -> None:
     for strange in ("", "../../x", "0" * 63, "G" * 64):
         with pytest.raises(ValueError, match="64 hexadecimal"):
             store.remove(strange)
-    with pytest.raises(ValueError, match="files that it can't have"):
+    with pytest.raises(ValueError, match="files that it may not have"):
         store.save(result(), {"../x": b""})
 
 
@@ -219,7 +219,7 @@ def refuse(code: int, after: int = 0) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("after", range(6))
-def test_a_full_disk_is_told_in_one_line_and_leaves_a_store(
+def test_a_full_disk_is_reported_in_one_line_and_leaves_a_store(
     store: Store, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     with monkeypatch.context() as patched:
@@ -233,7 +233,7 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_a_store(
     assert store.save(result(), FILES)
 
 
-def test_a_disk_that_is_full_for_safetensors_is_told_in_the_same_way(store: Store) -> None:
+def test_a_disk_that_is_full_for_safetensors_is_reported_in_the_same_way(store: Store) -> None:
     def write(path: Path) -> None:
         path.write_bytes(b"half")
         raise RuntimeError("I/O error: No space left on device (os error 28)")

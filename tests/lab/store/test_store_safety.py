@@ -162,7 +162,7 @@ def test_foreign_files_stay_wherever_they_were_put(tmp_path: Path) -> None:
     assert store.intact(KEY)
 
 
-def test_what_others_put_beside_a_damaged_result_is_kept_aside(tmp_path: Path) -> None:
+def test_what_others_put_next_to_a_damaged_result_is_kept_aside(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     store.save(result(), FILES)
     (store.folder / "results" / SHELF / KEY / "thesis.tex").write_text("years of work")
@@ -176,7 +176,7 @@ def test_what_others_put_beside_a_damaged_result_is_kept_aside(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("damaged", [False, True])
-def test_a_file_with_a_common_ending_beside_a_result_is_kept_aside(
+def test_a_file_with_a_common_ending_next_to_a_result_is_kept_aside(
     tmp_path: Path, damaged: bool
 ) -> None:
     store = Store(tmp_path / "store")
@@ -286,19 +286,19 @@ def test_verify_counts_results_and_not_complaints(tmp_path: Path, cli: Cli) -> N
     for name in FILES:
         (store.file(KEY, name)).unlink()
     where = ["--store", str(store.folder)]
-    status, told, _ = cli("store", "verify", *where)
-    assert (status, told.splitlines()[-1]) == (1, "1 of 3 results are damaged")
+    status, printed, _ = cli("store", "verify", *where)
+    assert (status, printed.splitlines()[-1]) == (1, "1 of 3 results are damaged")
     spoil(store)
     (store.folder / "results" / "notes").touch()
     (store.folder / "weights").symlink_to(tmp_path)
-    status, told, _ = cli("store", "verify", *where)
-    assert told.splitlines()[-1] == "1 of 3 results are damaged, and 2 other things wrong"
+    status, printed, _ = cli("store", "verify", *where)
+    assert printed.splitlines()[-1] == "1 of 3 results are damaged, and 2 other things wrong"
     store.remove(KEY)
     (store.folder / "results" / "notes").unlink()
     (store.folder / "weights").unlink()
     shutil.rmtree(store.folder / "foreign", ignore_errors=True)
-    status, told, _ = cli("store", "verify", *where)
-    assert (status, told) == (0, "0 of 2 results are damaged\n")
+    status, printed, _ = cli("store", "verify", *where)
+    assert (status, printed) == (0, "0 of 2 results are damaged\n")
 
 
 def test_an_index_that_says_something_else_is_noticed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What jobs leave in the store, as files, and read back."""
+"""The files of results: masks, predictions and weights, written and read."""
 
 import json
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ MASK, SHAPES, PREDICTIONS = "mask.safetensors", "shapes.json", "outcome.safetens
 
 
 def mask_files(mask: Mask) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """A mask as the store keeps it: facts and files."""
+    """The facts and files of a mask, as the store keeps them."""
     bits = {name: packed.numpy() for name, packed in pack(mask).items()}
     shapes = {name: list(shape) for name, shape in mask.shapes.items()}
     facts = {"digest": mask.digest(), "dead": mask.pruned, "size": mask.size}
@@ -39,7 +39,7 @@ def mask_files(mask: Mask) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 
 def keep_mask(store: Store, job: Job, mask: Mask) -> None:
-    """Put a mask that is there already into the store, as if its job had been done."""
+    """Save a mask that exists already as the result of a job."""
     facts, files = mask_files(mask)
     store.save(Result.of(job, facts), files)
 
@@ -47,7 +47,7 @@ def keep_mask(store: Store, job: Job, mask: Mask) -> None:
 def read_mask(store: Store, key: str) -> Mask:
     """The mask that a prune job made.
 
-    Raises: OutputError, if the store has none, or another than was recorded.
+    Raises: OutputError, if the store has none, or not the one that was recorded.
     """
     made = result_of(store, key)
     listed = json.loads(store.content(made, SHAPES))
@@ -57,15 +57,15 @@ def read_mask(store: Store, key: str) -> Mask:
         forget = store.command("forget", key[:12])
         raise OutputError(
             f"expected the mask {made.facts['digest'][:12]} in {store.file(key, MASK)}, got "
-            f"{mask.digest()[:12]}. Take it out with `{forget}` and run the same command again."
+            f"{mask.digest()[:12]}. Delete it with `{forget}` and run the same command again."
         )
     return mask
 
 
 def read_predictions(store: Store, key: str) -> Predictions:
-    """What a trained network made of each test example.
+    """What a trained network predicted for each test example.
 
-    Raises: OutputError, if the store has none, or another than was written.
+    Raises: OutputError, if the store has none, or not what was written.
     """
     content = store.content(result_of(store, key), PREDICTIONS)
     predictions: Predictions = load_content(content)["outcome"]
@@ -73,16 +73,16 @@ def read_predictions(store: Store, key: str) -> Predictions:
 
 
 def read_weights(store: Store, key: str) -> dict[str, Any] | None:
-    """The weights that a training left, as arrays, by their names in the whole network; None if
-    they are gone."""
+    """The weights that a training ended with, as arrays by their names in the whole network; None
+    if they are not kept."""
     path = store.weights(key)
     return load_arrays(path) if path else None
 
 
 def result_of(store: Store, key: str) -> Result:
-    """What a job has left.
+    """The result of a job.
 
-    Raises: OutputError, if it isn't there.
+    Raises: OutputError, if the store has none.
     """
     result = store.read(key)
     if result is None:
@@ -91,13 +91,13 @@ def result_of(store: Store, key: str) -> Result:
 
 
 def prediction_files(predictions: Predictions) -> dict[str, bytes]:
-    """What a network made of each test example, as the store keeps it."""
+    """The files of what a network predicted for each test example."""
     return {PREDICTIONS: save({"outcome": predictions})}
 
 
 def results(store: Store, jobs: Iterable[Job]) -> list[Result]:
-    """What came of jobs, in their order.
+    """The results of jobs, in the same order.
 
-    Raises: OutputError, if one has not been done.
+    Raises: OutputError, if the store lacks one.
     """
     return [result_of(store, job.key) for job in jobs]

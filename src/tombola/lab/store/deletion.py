@@ -1,4 +1,4 @@
-"""Results that are taken out of a store on purpose, and what was made from them."""
+"""The deletion of results from a store: which ones, what was made from them, and the act."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,9 +12,9 @@ __all__ = ["chosen", "dependants", "forget", "made_with"]
 
 
 def chosen(store: Store, starts: Sequence[str]) -> list[str]:
-    """The keys of the results that are named by their first digits.
+    """The keys of the results that a user has named by their first digits.
 
-    Raises: SpecError, if one names no result or several.
+    Raises: SpecError, if one of the prefixes fits no result or several.
     """
     keys = store.keys()
     return list(dict.fromkeys(key_with_prefix(store, start, keys) for start in starts))
@@ -43,7 +43,7 @@ def made_with(store: Store, digest: str) -> list[str]:
 
 
 def _listed(results: Mapping[str, Result], digests: Mapping[str, str]) -> str:
-    """Each digest, how many results have it, and in what they differ."""
+    """Each digest, how many results have it, and the fields in which the environments differ."""
     one_of = {digest: environment(results[key].numerics) for key, digest in digests.items()}
     fields = sorted({name for record in one_of.values() for name in record})
     differ = [n for n in fields if len({str(record.get(n)) for record in one_of.values()}) > 1]
@@ -59,7 +59,7 @@ def _said(record: Mapping[str, object], fields: Iterable[str]) -> list[str]:
 
 
 def dependants(store: Store, keys: Iterable[str]) -> dict[str, Result]:
-    """The results that were made from these, from those, and so on."""
+    """The results that were made from these, directly or through others."""
     results, gone = _results(store), set(keys)
     found: dict[str, Result] = {}
     while more := {
@@ -78,15 +78,15 @@ def _results(store: Store) -> dict[str, Result]:
 
 
 def forget(store: Store, keys: Sequence[str]) -> None:
-    """Take results out, with their weights and checkpoints.
+    """Delete results with their weights and checkpoints.
 
-    Raises: OutputError, if somebody is at one of them, before anything is gone; or if the disk
-        refuses.
+    Raises: OutputError, before anything is deleted, if a process works on one of them; or for an
+        error of the disk.
     """
     for key in keys:
         if holder := store.holder(key):
             raise OutputError(
-                f"expected nobody at {key[:12]}, got process {holder.get('pid')} on "
+                f"expected no process at work on {key[:12]}, got process {holder.get('pid')} on "
                 f"{holder.get('host')}. Wait until it has ended, or stop it."
             )
     for key in keys:

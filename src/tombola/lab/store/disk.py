@@ -1,4 +1,4 @@
-"""A folder in which many processes keep things that are complete or absent."""
+"""The folder of a store on disk: many processes share it, and each entry is complete or absent."""
 
 import errno
 import json
@@ -24,26 +24,26 @@ __all__ = ["FOREIGN", "KEY", "Disk"]
 
 FORMAT = {"format": "tombola-store", "version": 1}
 KEY = re.compile(r"[0-9a-f]{64}")
-LITTER = re.compile(r"(token|.+-[0-9a-f]*\.[0-9]*-[0-9]+-[0-9]+)-[0-9a-f]+")
-"""Names in tmp/: of the process that made it, or of an engine that shows where its store is."""
+TEMPORARY = re.compile(r"(token|.+-[0-9a-f]*\.[0-9]*-[0-9]+-[0-9]+)-[0-9a-f]+")
+"""Names in tmp/: entries that a process is writing, and tokens that show Ray workers the store."""
 FOREIGN = "foreign"
-"""Where files go that others have put where a result belongs."""
+"""Where foreign files go that were found in the place of a result."""
 LIMIT = 1 << 16
 """Bytes of store.json."""
 HOUR = 3600.0
 LINKED = {errno.ENOTDIR, errno.ELOOP}
 FULL = {errno.ENOSPC, errno.EDQUOT}
 RUST_ERROR = re.compile(r"\(os error (\d+)\)")
-"""How safetensors tells what the disk has refused."""
+"""How safetensors reports an error of the operating system."""
 
 
 class Disk:
-    """The folder of a store: made aside in tmp/, synced, and renamed last."""
+    """The folder of a store. Entries are prepared in tmp/, synced, and then renamed into place."""
 
     def __init__(self, folder: Path) -> None:
-        """Open a store's folder, or create it where nothing is.
+        """Open the folder of a store, or create one if there is none.
 
-        Raises: OutputError, if something else is there, a newer store, or it can't be created.
+        Raises: OutputError, if something else or a newer store is there, or it can't be created.
         """
         self.folder = folder
         about = folder / "store.json"
@@ -64,12 +64,12 @@ class Disk:
             )
 
     @cached_property
-    def _hands(self) -> ThreadPoolExecutor:
-        """Wait for the disk at the same time, which then commits everything at once."""
+    def _sync_threads(self) -> ThreadPoolExecutor:
+        """Threads that sync files at the same time, so that the disk commits them together."""
         return ThreadPoolExecutor(4, thread_name_prefix="sync")
 
     def _refuse_foreign(self, about: Path) -> None:
-        """Refuse a folder with anything but what somebody leaves who is creating a store now."""
+        """Refuse a folder that has files, except those of a process now creating a store."""
         if self.folder.exists() and not self.folder.is_dir():
             raise self._foreign("a file")
         entries = self.folder.iterdir() if self.folder.is_dir() else ()
@@ -84,39 +84,42 @@ class Disk:
         )
 
     def at(self, part: str, key: str) -> Path:
-        """The folder of a key, in that part of the store."""
-        return self.folder.joinpath(*self.way(part, key))
+        """The folder of a key in one part of the store."""
+        return self.folder.joinpath(*self.path_parts(part, key))
 
-    def way(self, part: str, key: str) -> tuple[str, str, str]:
-        """The same as names, one below the other."""
+    def path_parts(self, part: str, key: str) -> tuple[str, str, str]:
+        """The names that lead to the folder of a key, starting from the store's."""
         if not KEY.fullmatch(key):
             raise ValueError(f"a key has 64 hexadecimal digits, got {key!r}")
         return part, key[:2], key
 
     @contextmanager
-    def aside(self, target: Path) -> Iterator[Path]:
-        """A folder in tmp/ to make `target` in, gone at the end.
+    def staging(self, target: Path) -> Iterator[Path]:
+        """A folder in tmp/ in which to prepare `target`; deleted at the end.
 
-        Raises: OutputError, for whatever the disk refuses meanwhile.
+        Raises: OutputError, for any error of the disk in the meantime.
         """
-        beside = self._beside()
+        temporary = self._temporary()
         try:
             with self.refusals(target):
-                beside.mkdir(parents=True)
-                yield beside
+                temporary.mkdir(parents=True)
+                yield temporary
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
-    def _beside(self) -> Path:
+    def _temporary(self) -> Path:
         return self.folder / "tmp" / f"{Process.here().name}-{secrets.token_hex(4)}"
 
     def command(self, *words: str) -> str:
-        """A command that looks after this store, to be copied into a shell."""
+        """A `tombola store` command for this store, quoted for a shell."""
         return shlex.join(["tombola", "store", *words, "--store", str(self.folder)])
 
     @contextmanager
     def refusals(self, target: Path) -> Iterator[None]:
-        """What the disk refuses, told in one line."""
+        """Report errors of the disk in one line each.
+
+        Raises: OutputError, with what was to be written, the reason, and what to do.
+        """
         try:
             yield
         except Exception as error:
@@ -135,44 +138,44 @@ class Disk:
                 f"got: {reason}. {remedy}"
             ) from None
 
-    def settle(self, beside: Path, target: Path, last: str) -> None:
-        """Give a complete folder its final name, unless another with the file `last` has it."""
-        list(self._hands.map(sync, [*{*beside.iterdir(), beside / last}, beside]))
+    def publish(self, staged: Path, target: Path, last: str) -> None:
+        """Rename a complete folder to `target`, unless a folder there has the file `last`."""
+        list(self._sync_threads.map(sync, [*{*staged.iterdir(), staged / last}, staged]))
         if not target.parent.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             sync(target.parent.parent)
         try:
-            beside.rename(target)
+            staged.rename(target)
         except OSError:
             if (target / last).exists():
                 return
             self.discard(*target.relative_to(self.folder).parts)
-            beside.rename(target)
+            staged.rename(target)
         sync(target.parent)
 
     def discard(self, *place: str, made: re.Pattern[str] = RESULT_FILES) -> None:
-        """Make a folder disappear at once, then delete it; what wasn't made here is kept aside.
+        """Rename a folder out of the way, then delete it; foreign files move to `foreign`.
 
-        Raises: OutputError, if there is a link on the way, or the disk refuses.
+        Raises: OutputError, if there is a link on the path, or for an error of the disk.
         """
         *above, name = place
-        beside = self._beside()
+        temporary = self._temporary()
         try:
             with self.refusals(self.folder.joinpath(*place)), suppress(FileNotFoundError):
-                beside.mkdir(parents=True)
-                inner = beside.relative_to(self.folder).parts
+                temporary.mkdir(parents=True)
+                inner = temporary.relative_to(self.folder).parts
                 with opened(self.folder, *above) as here, opened(self.folder, *inner) as to:
                     os.rename(name, name, src_dir_fd=here, dst_dir_fd=to)
                     with suppress(NotADirectoryError):
                         clear(to, name, made)
                     with suppress(FileNotFoundError):
-                        self._set_aside(to, name)
+                        self._keep_foreign(to, name)
         finally:
             with suppress(OSError):
-                beside.rmdir()
+                temporary.rmdir()
 
-    def _set_aside(self, handle: int, name: str) -> None:
-        """Keep what is left of a folder that was taken out."""
+    def _keep_foreign(self, handle: int, name: str) -> None:
+        """Move what is left of a discarded folder to `foreign`."""
         os.stat(name, dir_fd=handle, follow_symlinks=False)
         (self.folder / FOREIGN).mkdir(exist_ok=True)
         with opened(self.folder, FOREIGN) as there:
@@ -180,21 +183,22 @@ class Disk:
             os.rename(name, new, src_dir_fd=handle, dst_dir_fd=there)
 
     def delete(self, *place: str, made: re.Pattern[str] = RESULT_FILES) -> int:
-        """Delete a folder as far as it holds what was made here; its bytes.
+        """Delete the files of a folder that the store made, and the folder if it is then empty.
 
-        Raises: OutputError, if there is a link on the way, or the disk refuses.
+        Returns: the bytes that were freed.
+        Raises: OutputError, if there is a link on the path, or for an error of the disk.
         """
         with self.refusals(self.folder.joinpath(*place)):
             return clear_folder(self.folder, *place, made=made)
 
     def listed(self, *place: str, names: re.Pattern[str] = KEY) -> list[str]:
-        """The folders of such names in a part of the store; no link, and nothing behind one."""
+        """The folders in a part of the store whose names match; links are skipped."""
         return [
             name for name, mode in self._entries(*place) if S_ISDIR(mode) and names.fullmatch(name)
         ]
 
     def _entries(self, *place: str) -> list[tuple[str, int]]:
-        """Names and modes of all that is in a folder, reached without a link."""
+        """Names and modes of the entries of a folder, reached without following a link."""
         try:
             with opened(self.folder, *place) as handle, os.scandir(handle) as entries:
                 found = [(each.name, each.stat(follow_symlinks=False).st_mode) for each in entries]
@@ -202,10 +206,10 @@ class Disk:
             return []
         return sorted(found)
 
-    def litter(self) -> Iterator[str]:
-        """Names in tmp/ that nobody will rename from there any more."""
+    def leftovers(self) -> Iterator[str]:
+        """Names in tmp/ that ended processes have left."""
         for name, mode in self._entries("tmp"):
-            if not LITTER.fullmatch(name) or not (S_ISDIR(mode) or S_ISREG(mode)):
+            if not TEMPORARY.fullmatch(name) or not (S_ISDIR(mode) or S_ISREG(mode)):
                 continue
             owner = Process.named(name)
             gone = owner.gone() if owner else None
@@ -214,7 +218,10 @@ class Disk:
                     yield name
 
     def sweep(self, name: str) -> int:
-        """Delete something that `litter` has named; its bytes."""
+        """Delete one of the `leftovers`.
+
+        Returns: the bytes that were freed.
+        """
         with self.refusals(self.folder / "tmp" / name), opened(self.folder, "tmp") as handle:
             about = os.stat(name, dir_fd=handle, follow_symlinks=False)
             if S_ISDIR(about.st_mode):
@@ -222,6 +229,6 @@ class Disk:
             os.unlink(name, dir_fd=handle)
             return about.st_size
 
-    def there(self, *place: str) -> bool:
-        """Whether something has that name in the store, a link included."""
+    def exists(self, *place: str) -> bool:
+        """Whether an entry of that name is in the store, a link included."""
         return os.path.lexists(self.folder.joinpath(*place))

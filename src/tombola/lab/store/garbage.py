@@ -1,4 +1,4 @@
-"""What a store can do without: whatever can be made again, and what ended processes have left."""
+"""Garbage collection: deletes what can be made again, and what ended processes have left."""
 
 import re
 from collections.abc import Sequence
@@ -11,23 +11,23 @@ __all__ = ["collect"]
 
 
 def collect(store: Store, *, everything: bool = False) -> dict[str, int]:
-    """Remove weights, checkpoints, and the temporary files and leases of ended processes.
+    """Delete weights, checkpoints, and the temporary files and leases of ended processes.
 
-    The weights that a run reads which is at work now stay.
+    Weights that a run in progress reads are kept.
 
     Args:
-        store: to be tidied.
-        everything: remove checkpoints of unfinished jobs as well, unless a process works on them.
+        store: the store to clean.
+        everything: delete checkpoints of unfinished jobs as well, unless a process works on them.
 
-    Returns: how many weights, tmp, partial and leases were removed, and how many bytes.
+    Returns: the number of weights, tmp, partial and leases that were deleted, and of bytes freed.
     """
     freed = dict.fromkeys(("weights", "tmp", "partial", "leases", "bytes"), 0)
     disk, wanted = store.disk, store.wanted()
     for key in store.kept_weights():
         if key not in wanted:
             made = re.compile(re.escape(WEIGHTS))
-            _free(store, "weights", disk.way("weights", key), made, freed)
-    for name in list(disk.litter()):
+            _free(store, "weights", disk.path_parts("weights", key), made, freed)
+    for name in list(disk.leftovers()):
         freed["bytes"] += disk.sweep(name)
         freed["tmp"] += 1
     for key in disk.listed("partial"):
@@ -40,8 +40,8 @@ def collect(store: Store, *, everything: bool = False) -> dict[str, int]:
 
 
 def _free(
-    store: Store, what: str, way: Sequence[str], made: re.Pattern[str], freed: dict[str, int]
+    store: Store, what: str, place: Sequence[str], made: re.Pattern[str], freed: dict[str, int]
 ) -> None:
-    """Delete a folder, and count it if it is gone."""
-    freed["bytes"] += store.disk.delete(*way, made=made)
-    freed[what] += not store.disk.there(*way)
+    """Delete a folder, and count it if nothing of it is left."""
+    freed["bytes"] += store.disk.delete(*place, made=made)
+    freed[what] += not store.disk.exists(*place)

@@ -1,6 +1,6 @@
-"""One flat row a result, in one file, so that many results are listed at once.
+"""The index of a store: one flat row for each result, in one file that is fast to read.
 
-The file is a cache: it may be deleted, and nobody minds who writes it last.
+The file is a cache: it may be deleted, and whichever process writes it last wins.
 """
 
 import json
@@ -15,7 +15,7 @@ from tombola.lab.store.result import Result
 __all__ = ["bring_up_to_date", "listed", "misread"]
 
 LIMIT = 1 << 30
-"""Bytes of an index that are read."""
+"""Largest index that is read, in bytes."""
 
 HEADER = '{"format": "tombola-index", "version": 1}'
 
@@ -25,14 +25,14 @@ Row = dict[str, Any]
 def bring_up_to_date(
     index: Path, results: Path, read: Callable[[str], Result | None]
 ) -> tuple[list[Row], str | None]:
-    """The rows of all results, by key; only what the index lacks is read.
+    """The rows of all results, by key. Only results that the index lacks are read.
 
     Args:
         index: the file, which may be missing or damaged.
         results: the folder of all results.
-        read: gives the result of a key; None if it is damaged or gone.
+        read: returns the result of a key; None if it is damaged or gone.
 
-    Returns: the rows, and what the index should say, or None if it says so already.
+    Returns: the rows, and the new content of the index; None if it is up to date.
     """
     known = _load(index)
     rows, lines, news = [], [], False
@@ -58,19 +58,19 @@ def bring_up_to_date(
 def misread(
     index: Path, results: Path, read: Callable[[str], Result | None]
 ) -> Iterator[tuple[str, str]]:
-    """Rows of the index that would be believed, and say something else than their results do."""
+    """The name of the index and what is wrong, for each valid row that contradicts its result."""
     known = _load(index)
     for entry in listed(results):
         _, row = known.get(entry.name, ("", {}))
         if row and row.get("stored_ns") == entry.stat(follow_symlinks=False).st_mtime_ns:
             result = read(entry.name)
             if result is not None and row != json.loads(json.dumps(_row(result, row["stored_ns"]))):
-                told = f"says of {entry.name[:12]} what its result doesn't; delete {index.name}"
-                yield index.name, f"{told}, it is made again"
+                what = f"has a row for {entry.name[:12]} that contradicts its result; delete it"
+                yield index.name, f"{what}, and it will be rebuilt"
 
 
 def listed(results: Path) -> Iterator[os.DirEntry[str]]:
-    """Everything in the folders of results/, sorted by name; what is strange there included."""
+    """Every entry in the folders of results/, sorted by name, foreign ones included."""
     for shelf in _sorted(results):
         if len(shelf.name) == 2 and shelf.is_dir(follow_symlinks=False):
             yield from _sorted(shelf)
@@ -85,7 +85,7 @@ def _sorted(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
 
 
 def _row(result: Result, stored: int) -> Row:
-    """What a table shows of a result, whatever is a text or a number; and its folder's time."""
+    """The row of a result: every spec and fact that is text or a number, and its folder's time."""
     plain = {
         name: value
         for name, value in (*result.spec.items(), *result.facts.items())

@@ -1,4 +1,4 @@
-"""Results named by the first digits of their keys."""
+"""Look-up of a key by its first digits."""
 
 from collections.abc import Iterable
 
@@ -21,9 +21,9 @@ def key_with_prefix(
     Args:
         store: for the command that lists the keys, in the error.
         prefix: the digits.
-        keys: those that may be meant.
-        expected: what may be named, for the error.
-        kind: the kind of job that the keys are of, if they are all of one.
+        keys: those to choose from.
+        expected: what the prefix should be, for the error.
+        kind: the kind of job that all the keys belong to, if there is one.
 
     Raises: SpecError, if the prefix is empty, or fits no key or several.
     """

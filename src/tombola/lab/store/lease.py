@@ -1,4 +1,4 @@
-"""Who works on what: a small file that one living process has, whichever machine it is on."""
+"""Leases: small files by which one running process, on any machine, has the right to a job."""
 
 import errno
 import json
@@ -22,31 +22,31 @@ from tombola.lab.store.process import Process
 __all__ = ["Lease", "age", "claim", "holder", "sweep"]
 
 BEAT = 5.0
-"""Seconds between two writes of progress, at least."""
+"""Least number of seconds between two writes of progress."""
 HOLD = 20.0
-"""Seconds between two signs of life of a lease that beats by itself."""
+"""Seconds between two heartbeats of a lease with a thread of its own."""
 SILENCE = 120.0
-"""Seconds without a sign of life, after which a process that can't be asked is taken for dead."""
+"""Seconds without a heartbeat after which a process on another machine is taken to have ended."""
 
 LIMIT = 1 << 22
-"""Bytes of a lease that are read."""
+"""Largest lease that is read, in bytes."""
 NAME = re.compile(r"(([0-9a-f]{64}|run-[0-9a-f]{16})\.json(\.[0-9A-Za-z]+)*|\.[0-9a-f]{16})")
-"""How the files of leases are named in a store."""
+"""Names of the files of leases."""
 
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 class Lease:
-    """The right to do a job, until `release` or the death of this process.
+    """The right to do a job, until `release` or the end of this process.
 
-    The file stays open, and is only written through the open handle: if somebody has taken the
-    job over in spite of that, his file can't be hit.
+    The file stays open, and is written only through the open handle, so that the file of a process
+    that has taken the job over is never overwritten.
     """
 
     def __init__(self, path: Path, token: str) -> None:
         self.path = path
         self.lost = False
-        """Whether somebody has taken the job over, because this process was silent too long."""
+        """Whether another process has taken the job over, because this one was silent too long."""
         owner = {"token": token, **asdict(Process.here()), "since": time.time()}
         self._head = json.dumps(owner)[:-1].encode()
         self._progress: dict[str, Any] = {}
@@ -55,26 +55,26 @@ class Lease:
         self._thread: threading.Thread | None = None
 
     def beat(self, progress: Mapping[str, Any]) -> None:
-        """Say how far the job is; call it as often as you like."""
+        """Record the progress of the job; calls in quick succession write it once."""
         if time.monotonic() - self._beaten >= BEAT:
             self._beaten = time.monotonic()
             self._progress = dict(progress)
             self._sign()
 
     def hold(self) -> Self:
-        """Give signs of life by itself from now on, for a job that is long without a `beat`."""
+        """Start a thread that writes heartbeats, for a job that may go long without a `beat`."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
             self._thread.start()
         return self
 
     def release(self) -> None:
-        """Let go of the job."""
+        """Give up the job and delete the file."""
         self._done.set()
         if self._thread is not None:
             self._thread.join()
         if self._handle >= 0:
-            self._sign()  # whoever looks at it from now on doesn't take it for a dead one's
+            self._sign()  # fresh, so that nobody takes it to be stale meanwhile
             if not self.lost:
                 with suppress(OSError):
                     self.path.unlink()
@@ -96,7 +96,7 @@ class Lease:
             self._sign()
 
     def _sign(self) -> None:
-        """Write, if the file is still ours; a full disk is no reason to stop working."""
+        """Write a heartbeat if the file is still ours; a full disk doesn't stop the job."""
         with self._lock, suppress(OSError):
             try:
                 self.lost = self.lost or not _content(self.path).startswith(self._head)
@@ -107,7 +107,7 @@ class Lease:
                 self._write()
 
     def create(self, path: Path) -> None:
-        """Write a new file, and stay with it wherever it is moved."""
+        """Create the file, and keep its handle even if it is renamed."""
         self.close()
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         self._write()
@@ -115,21 +115,21 @@ class Lease:
     def _write(self) -> None:
         state = {"beat": time.time(), "progress": self._progress}
         text = self._head + b", " + json.dumps(state)[1:].encode()
-        self._size = max(self._size, len(text))  # what was longer before is covered by spaces
+        self._size = max(self._size, len(text))  # spaces cover what was longer before
         os.write(self._handle, text.ljust(self._size))
 
     def close(self) -> None:
-        """Forget the file."""
+        """Close the file."""
         if self._handle >= 0:
             os.close(self._handle)
         self._handle = -1
 
 
 def claim(path: Path) -> Lease | None:
-    """The lease at a path, unless a living process has it.
+    """The lease at a path, or None if a running process has it.
 
-    Whoever is to take over a stale lease is settled by a lease on that, whose name holds the
-    token of the stale one. Only he may remove it, so nobody removes a fresh one by mistake.
+    A stale lease may be taken over only by the holder of a second lease, whose name has the token
+    of the stale one. So no process removes a fresh lease by mistake.
     """
     if not os.path.lexists(path):
         return _take(path)
@@ -146,9 +146,10 @@ def claim(path: Path) -> Lease | None:
 
 
 def _take(path: Path) -> Lease | None:
-    """A new lease, if nothing is there.
+    """A new lease, or None if the path is taken.
 
-    A link is exclusive on NFS too, where its reply may be lost; the number of links tells then.
+    Linking is exclusive on NFS too, where the reply may be lost; the number of links shows then
+    whether it succeeded.
     """
     token = secrets.token_hex(8)
     lease, own = Lease(path, token), path.with_name(f".{token}")
@@ -179,7 +180,7 @@ def _link(lease: Lease, own: Path) -> bool:
 
 
 def holder(path: Path) -> dict[str, Any] | None:
-    """What the lease of a living process says, or None if there is none."""
+    """The content of the lease of a running process, or None if there is none."""
     with suppress(OSError):
         if not _stale(path):
             return _read(path)
@@ -187,18 +188,20 @@ def holder(path: Path) -> dict[str, Any] | None:
 
 
 def sweep(folder: Path) -> int:
-    """Remove what dead processes have left among leases; how many files that was.
+    """Remove the leases that ended processes have left.
 
-    What is no lease stays: links, folders, files without its name that name no process.
+    Links, folders, and files that have neither the name of a lease nor a process in them stay.
+
+    Returns: the number of files removed.
     """
     removed = 0
     for path in folder.iterdir() if folder.is_dir() and not folder.is_symlink() else ():
         try:
             if not (NAME.fullmatch(path.name) or _owner(_read(path))) or not _stale(path):
                 continue
-        except OSError:  # no plain file, or gone just now
+        except OSError:  # not a plain file, or just removed
             continue
-        if path.name.startswith("."):  # of somebody who died before he had a lease
+        if path.name.startswith("."):  # its process ended before it had the lease
             path.unlink(missing_ok=True)
         elif lease := claim(path):
             lease.release()
@@ -207,7 +210,7 @@ def sweep(folder: Path) -> int:
 
 
 def _stale(path: Path) -> str | None:
-    """The token of a lease that nobody alive has; None if there is no such lease."""
+    """The token of the lease at a path if its process has ended; otherwise None."""
     try:
         found = _read(path)
         owner = _owner(found)
@@ -228,13 +231,13 @@ def _owner(found: Mapping[str, Any]) -> Process | None:
 
 
 def _content(path: Path) -> bytes:
-    """What is in a lease now; its holder may be writing it."""
+    """The bytes of a lease; its holder may be writing them."""
     with os.fdopen(open_plain(path, links=False), "rb") as file:
         return file.read(LIMIT)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """What a lease says; nothing, if it is damaged or just being written."""
+    """The content of a lease; empty, if it is damaged or just being written."""
     try:
         found = json.loads(_content(path))
     except (ValueError, RecursionError):
@@ -243,7 +246,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def age(path: Path) -> float:
-    """Seconds since something was written, by the clock of its file system if that is possible."""
+    """Seconds since a file was modified, by the clock of its file system if possible."""
     probe = path.with_name(f".{secrets.token_hex(8)}")
     try:
         probe.touch()

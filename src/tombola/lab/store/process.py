@@ -1,4 +1,4 @@
-"""Whether the process that left a file is still running."""
+"""Identity of the process that wrote a file, and whether it is still running."""
 
 import os
 import platform
@@ -14,19 +14,19 @@ import psutil
 __all__ = ["Process"]
 
 ENDED = -1
-"""Instead of the time at which a process started."""
+"""Start time of a zombie, which has ended."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A process, distinct from every other that had its number or will have it."""
+    """A process, distinct from every other that has had its number or will have it."""
 
     host: str
     machine: str
     """Boot and container: process numbers mean something only within one."""
     pid: int
     started: int
-    """In clock ticks, on Linux since the machine was booted; 0 if the system doesn't say."""
+    """In clock ticks, on Linux since the machine was booted; 0 if unknown."""
 
     @classmethod
     def here(cls) -> Self:
@@ -36,7 +36,7 @@ class Process:
 
     @classmethod
     def named(cls, name: str) -> Self | None:
-        """The process whose `name` begins a name, or None if none does."""
+        """The process whose `name` a file name begins with, or None if it has no such prefix."""
         host, *rest = name.rsplit("-", 4)
         try:
             machine, pid, started, _ = rest
@@ -46,11 +46,11 @@ class Process:
 
     @property
     def name(self) -> str:
-        """How the names of its own files begin."""
+        """Prefix of the names of its files."""
         return f"{self.host}-{self.machine}-{self.pid}-{self.started}"
 
     def gone(self) -> bool | None:
-        """Whether it has ended; None if this process can't find out."""
+        """Whether it has ended; None if that can't be determined from here."""
         here = Process.here()
         if (self.host, self.machine) != (here.host, here.machine) or os.name != "posix":
             return None
@@ -77,7 +77,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """When a process started; ENDED, if it is a zombie; None if nothing says."""
+    """When a process started, in clock ticks; ENDED for a zombie; None if unknown."""
     try:
         if psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
             return ENDED
@@ -87,10 +87,10 @@ def _started(pid: int) -> int | None:
 
 
 def _seconds(pid: int) -> float:
-    """When a process started, by a clock that nobody sets.
+    """When a process started, by a clock that is never set.
 
-    On Linux psutil adds the time of boot to what the system says, and that time changes whenever
-    the clock is set; so it is taken off again.
+    On Linux psutil adds the time of boot to the value of the kernel, and that time changes whenever
+    the clock is set; so it is subtracted again.
     """
     if sys.platform != "linux":
         return psutil.Process(pid).create_time()

@@ -1,4 +1,4 @@
-"""What is kept of a finished job: its facts, and the names of its files (docs/store-format.md)."""
+"""The result of a finished job and its result.json (docs/store-format.md)."""
 
 import hashlib
 import json
@@ -18,19 +18,19 @@ __all__ = ["LIMIT", "Result", "decode", "encode", "sha256"]
 
 FORMAT_VERSION = 1
 LIMIT = 1 << 26
-"""Bytes of a result.json."""
+"""Largest result.json that is read, in bytes."""
 ZEROS = "0" * 64
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result(Named):
-    """A finished job: what made it, and what came of it."""
+    """The result of a finished job: what made it, and what came of it."""
 
     facts: dict[str, Any]
-    """What came of it, as JSON has it; a number that is not finite is kept as None."""
+    """What was measured, as plain JSON; numbers that are not finite are None."""
     numerics: dict[str, Any]
-    """What its bits depend on besides the spec."""
+    """Everything except the spec that its bits depend on."""
     seconds: float
     peak_memory: int
     """In bytes."""
@@ -41,19 +41,19 @@ class Result(Named):
 
     @property
     def diverged(self) -> Diverged | None:
-        """Where a training ceased to be finite; None if it didn't, and has a score."""
+        """Where a training stopped being finite; None if it didn't, and has a score."""
         return Diverged.of(self.facts)
 
     @classmethod
     def of(cls, job: Job, facts: dict[str, Any]) -> "Result":
-        """The result of a job that nobody had to do, because what came of it is known."""
+        """The result of a job that didn't have to run, because its facts are known."""
         return cls(**job.named(), facts=facts, numerics={}, seconds=0.0, peak_memory=0)
 
 
 def encode(result: Result) -> tuple[Result, bytes]:
-    """A result as it will be read, and the result.json that says it.
+    """A result as it will be read back, and its result.json.
 
-    Raises: ValueError, if its key is not that of what made it.
+    Raises: ValueError, if its key doesn't follow from its spec and parents.
     """
     plain = {**asdict(result), "seconds": float(result.seconds)}
     said = {"digest": ZEROS, "format_version": FORMAT_VERSION, **finite(plain)}
@@ -63,9 +63,9 @@ def encode(result: Result) -> tuple[Result, bytes]:
 
 
 def decode(content: bytes) -> Result:
-    """The result that a result.json says.
+    """The result in the content of a result.json.
 
-    Raises: ValueError, with what is damaged; OutputError, if a newer program wrote it.
+    Raises: ValueError, with what is damaged; OutputError, if a newer version wrote it.
     """
     try:
         found = json.loads(content)
@@ -85,20 +85,20 @@ def decode(content: bytes) -> Result:
 
 
 def sha256(content: bytes) -> str:
-    """64 hexadecimal digits."""
+    """The SHA-256 of some bytes, as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 def _checked(found: dict[str, Any]) -> Result:
-    """A result whose fields fit each other."""
+    """A result whose fields are valid and agree with each other."""
     try:
         result = msgspec.convert({"files": None, "sizes": None, **found}, Result)
     except msgspec.ValidationError as error:
         raise ValueError(f"result.json: {error}") from None
     made_of = {**result.spec, "parents": result.parents}
     if keys.key(result.kind, result.job_version, **made_of) != result.key:
-        raise ValueError("its key is not that of what made it")
+        raise ValueError("its key does not follow from its spec and parents")
     names = {name for name in result.files if NAME.fullmatch(name)}
     if names != result.files.keys() or names != result.sizes.keys() or "result.json" in names:
-        raise ValueError("result.json names files that it can't have")
+        raise ValueError("result.json names files that it may not have")
     return result

@@ -1,4 +1,4 @@
-"""Finished jobs by what made them, in a folder that many processes share (docs/store-format.md)."""
+"""The store: results of jobs by key, in a folder that processes share (docs/store-format.md)."""
 
 import re
 import secrets
@@ -22,36 +22,36 @@ __all__ = ["Result", "Store"]
 
 ABOUT, WEIGHTS = "result.json", "weights.safetensors"
 SHELF = re.compile(r"[0-9a-f]{2}")
-"""The first digits of a key, for which a folder stands."""
+"""The folder that a key is in: its first two digits."""
 RUN = "run-"
-"""How the lease of a whole run begins."""
+"""Prefix of the lease of a whole run."""
 
 
 class Store:
-    """Results, the weights of trainings, checkpoints of unfinished ones, and who is at what."""
+    """Results, weights and checkpoints of trainings, and leases on the jobs in progress."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Open a store, or create it where nothing is.
+        """Open a store, or create one if there is none.
 
-        Raises: OutputError, if something else is there, a newer store, or it can't be created.
+        Raises: OutputError, if something else or a newer store is there, or it can't be created.
         """
         self.folder = Path(folder)
         self.disk = Disk(self.folder)
 
     def command(self, *words: str) -> str:
-        """A command that looks after this store, to be copied into a shell."""
+        """A `tombola store` command for this store, quoted for a shell."""
         return self.disk.command(*words)
 
     # --- reading -------------------------------------------------------------
 
     def has(self, key: str) -> bool:
-        """Whether a job is finished; costs one look."""
+        """Whether a job is finished; only checks that the file exists."""
         return (self.disk.at("results", key) / ABOUT).exists()
 
     def read(self, key: str) -> Result | None:
-        """What a job has left, or None if it isn't finished.
+        """The result of a job, or None if it isn't finished.
 
-        Raises: OutputError, if that is damaged, or was written by a newer program.
+        Raises: OutputError, if it is damaged, or was written by a newer version.
         """
         try:
             return self.decoded(key)
@@ -59,13 +59,16 @@ class Store:
             raise self._damaged(key, str(error)) from None
 
     def try_read(self, key: str) -> Result | None:
-        """The same; None if it is damaged, too."""
+        """The result of a job, or None if it isn't finished or is damaged."""
         with suppress(ValueError, OutputError):
             return self.decoded(key)
         return None
 
     def decoded(self, key: str) -> Result | None:
-        """The same, with a ValueError that says what is damaged."""
+        """The result of a job, or None if it isn't finished.
+
+        Raises: ValueError, with what is damaged; OutputError, if a newer version wrote it.
+        """
         try:
             result = decode(read_plain(self.file(key, ABOUT), LIMIT, links=False))
         except FileNotFoundError:
@@ -79,20 +82,20 @@ class Store:
     def _damaged(self, key: str, what: str) -> OutputError:
         return OutputError(
             f"expected the result {key[:12]} in {str(self.folder)!r} as it was written, got: "
-            f"{what}. `{self.command('verify')}` lists all that is damaged."
+            f"{what}. `{self.command('verify')}` lists everything that is damaged."
         )
 
     def intact(self, key: str) -> bool:
-        """Whether a result is there and its files have their sizes, and their contents where they
-        were touched after it was written; `verify` reads all."""
+        """Whether a result is there and its files have the right sizes, and the right content if
+        they were modified later; `verify` reads all of them."""
         try:
             result = self.decoded(key)
             return result is not None and not any(self.missing(result))
-        except (ValueError, OSError):  # damaged, or somebody takes it out just now
+        except (ValueError, OSError):  # damaged, or just being deleted
             return False
 
     def missing(self, result: Result) -> Iterator[str]:
-        """What is wrong with the files of a result, as far as `intact` looks."""
+        """What is wrong with the files of a result, as far as `intact` checks."""
         written = self.file(result.key, ABOUT).stat().st_mtime_ns  # it is written last
         for name, size in result.sizes.items():
             file = self.file(result.key, name)
@@ -102,21 +105,21 @@ class Store:
                 yield f"{name} is missing"
                 continue
             if not S_ISREG(now.st_mode):
-                yield f"{name} is no plain file"
+                yield f"{name} is not a plain file"
             elif now.st_size != size:
                 yield f"{name} has {now.st_size} bytes, expected {size}"
             elif now.st_mtime_ns > written and self.changed(result, name):
                 yield f"{name} is not what was written"
 
     def changed(self, result: Result, name: str) -> bool:
-        """Whether a file of a result has another content than was written."""
+        """Whether the content of a file is not what was written."""
         content = read_plain(self.file(result.key, name), result.sizes[name], links=False)
         return sha256(content) != result.files[name]
 
     def content(self, result: Result, name: str) -> bytes:
-        """A file of a result, with the content that was written.
+        """The content of a file of a result.
 
-        Raises: OutputError, if it has another or is not there.
+        Raises: OutputError, if it is missing or not what was written.
         """
         try:
             size = result.sizes[name]
@@ -130,13 +133,13 @@ class Store:
         return content
 
     def file(self, key: str, name: str) -> Path:
-        """Where a file of a result is."""
+        """The path of a file of a result."""
         return self.disk.at("results", key) / name
 
     def export(self, key: str) -> dict[str, bytes]:
-        """A result as bytes, for a machine that doesn't see this folder.
+        """A result as bytes, for a machine that can't read this folder.
 
-        Raises: OutputError, if it is damaged or not there.
+        Raises: OutputError, if it is damaged or missing.
         """
         result = self.read(key)
         if result is None:
@@ -148,33 +151,33 @@ class Store:
         return {ABOUT: about, **{name: self.content(result, name) for name in result.files}}
 
     def rows(self, **wanted: Any) -> list[dict[str, Any]]:
-        """One flat row a result, by key; damaged results are left out.
+        """One flat row for each result, by key; damaged results are left out.
 
         Args:
-            wanted: columns and what they must hold: `kind="train", task="sentiment"`.
+            wanted: values that columns must have, such as `kind="train", task="sentiment"`.
         """
         index = self.folder / "index.jsonl"
         rows, text = bring_up_to_date(index, self.folder / "results", self.try_read)
         if text is not None:
-            with suppress(OutputError), self.disk.aside(index) as beside:  # it is only a cache
-                (beside / index.name).write_text(text, encoding="utf-8")
-                (beside / index.name).replace(index)
+            with suppress(OutputError), self.disk.staging(index) as staged:  # it is only a cache
+                (staged / index.name).write_text(text, encoding="utf-8")
+                (staged / index.name).replace(index)
         return [row for row in rows if all(row.get(name) == wanted[name] for name in wanted)]
 
     def keys(self) -> set[str]:
-        """Whatever stands where a result belongs, damaged or not."""
+        """The keys of all results, damaged or not."""
         found = (Path(entry.path) for entry in listed(self.folder / "results"))
         return {p.name for p in found if KEY.fullmatch(p.name) and p.parent.name == p.name[:2]}
 
     def save(self, result: Result, files: Mapping[str, bytes]) -> Result:
-        """Keep a result; if it is there already, that one stays.
+        """Save a result; if the store has it already, that one stays.
 
         Args:
-            result: what came of a job; `files` and `sizes` are filled in.
+            result: of a job; `files` and `sizes` are filled in.
             files: name -> content.
 
-        Returns: the result as it is kept.
-        Raises: OutputError, if the disk refuses; ValueError, if the key is a wrong one.
+        Returns: the result as it is stored.
+        Raises: OutputError, for an error of the disk; ValueError, if the key is wrong.
         """
         result, about = encode(
             replace(
@@ -187,9 +190,10 @@ class Store:
         return self.read(result.key) or result
 
     def adopt(self, files: Mapping[str, bytes]) -> str:
-        """Keep a result that another store has exported; its key.
+        """Save a result that another store has exported.
 
-        Raises: OutputError, if it was damaged on the way, or the disk refuses.
+        Returns: its key.
+        Raises: OutputError, if it was damaged on the way, or for an error of the disk.
         """
         try:
             result = decode(files.get(ABOUT, b""))
@@ -205,20 +209,20 @@ class Store:
 
     def _keep(self, key: str, files: Mapping[str, bytes]) -> None:
         target = self.disk.at("results", key)
-        with self.disk.aside(target) as beside:
+        with self.disk.staging(target) as staged:
             for name in (*(files.keys() - {ABOUT}), ABOUT):
-                (beside / name).write_bytes(files[name])
-            self.disk.settle(beside, target, ABOUT)
-        if self.disk.there("partial", key):
+                (staged / name).write_bytes(files[name])
+            self.disk.publish(staged, target, ABOUT)
+        if self.disk.exists("partial", key):
             with suppress(OutputError):  # the result is safe, and `collect` tries again
                 self.disk.discard("partial", key)
 
     def remove(self, key: str) -> None:
-        """Take out a result, so that its job is done again; what others have put there is kept in
-        the folder `foreign` of the store."""
+        """Delete a result, so that its job is done again; foreign files in its folder move to the
+        store's folder `foreign`."""
         result = self.try_read(key)
         own = "|".join(map(re.escape, [ABOUT, *result.files])) if result else RESULT_FILES.pattern
-        self.disk.discard(*self.disk.way("results", key), made=re.compile(own))
+        self.disk.discard(*self.disk.path_parts("results", key), made=re.compile(own))
 
     # --- weights and checkpoints ---------------------------------------------
 
@@ -230,26 +234,26 @@ class Store:
         return None
 
     def save_weights(self, key: str, write: Callable[[Path], None]) -> Path:
-        """Keep the weights of a training; if some are there already, those stay.
+        """Save the weights of a training; if the store has them already, those stay.
 
         Args:
             key: of the training.
-            write: writes them as safetensors to the path it is given.
+            write: writes them as safetensors to the path that it is given.
 
-        Raises: OutputError, if the disk refuses.
+        Raises: OutputError, for an error of the disk.
         """
         target = self.disk.at("weights", key)
-        with self.disk.aside(target) as beside:
-            write(beside / WEIGHTS)
-            self.disk.settle(beside, target, WEIGHTS)
+        with self.disk.staging(target) as staged:
+            write(staged / WEIGHTS)
+            self.disk.publish(staged, target, WEIGHTS)
         return target / WEIGHTS
 
     def drop_weights(self, key: str) -> None:
-        """Remove the weights of a training, if they are kept."""
-        self.disk.delete(*self.disk.way("weights", key), made=re.compile(re.escape(WEIGHTS)))
+        """Delete the weights of a training, if they are kept."""
+        self.disk.delete(*self.disk.path_parts("weights", key), made=re.compile(re.escape(WEIGHTS)))
 
     def partial(self, key: str) -> Path:
-        """Where an unfinished training keeps its checkpoint; `save` removes it.
+        """The folder for the checkpoint of an unfinished training; `save` deletes it.
 
         Raises: OutputError, if a link is in its place.
         """
@@ -259,19 +263,19 @@ class Store:
         return place
 
     def drop_partial(self, key: str) -> None:
-        """Remove the checkpoint of a training, if there is one."""
-        if self.disk.there("partial", key):
+        """Delete the checkpoint of a training, if there is one."""
+        if self.disk.exists("partial", key):
             self.disk.delete("partial", key)
 
-    # --- who is at what ------------------------------------------------------
+    # --- leases --------------------------------------------------------------
 
     def _lease(self, key: str) -> Path:
         return self.folder / "leases" / f"{self.disk.at('results', key).name}.json"
 
     def claim(self, key: str) -> Lease | None:
-        """The right to do a job, or None if a living process has it; look at `has` once more then.
+        """The lease on a job, or None if a running process has it; check `has` again with it.
 
-        Raises: OutputError, if the disk refuses.
+        Raises: OutputError, for an error of the disk.
         """
         path = self._lease(key)
         with self.disk.refusals(path):
@@ -279,24 +283,25 @@ class Store:
             return lease.claim(path)
 
     def holder(self, key: str) -> dict[str, Any] | None:
-        """Who is at a job: host, pid, since, beat (both in seconds since 1970) and progress."""
+        """The process that does a job, or None: its host, pid, since, beat (both in seconds since
+        1970) and progress."""
         return lease.holder(self._lease(key))
 
     def announce(self, weights: Iterable[str]) -> Lease:
-        """Say that a run will read the weights of these trainings, until the lease is released.
+        """A lease that says that a run reads the weights of these trainings, until it is released.
 
-        Raises: OutputError, if the disk refuses.
+        Raises: OutputError, for an error of the disk.
         """
         path = self.folder / "leases" / f"{RUN}{secrets.token_hex(8)}.json"
         with self.disk.refusals(path):
             path.parent.mkdir(exist_ok=True)
             own = lease.claim(path)
-        assert own is not None, "a name that nobody else has"
+        assert own is not None, "the name is random"
         own.beat({"weights": list(weights)})
         return own
 
     def wanted(self, own: Lease | None = None) -> set[str]:
-        """The trainings whose weights somebody alive reads, besides the run that has `own`."""
+        """The trainings whose weights are read by runs in progress, without the holder of `own`."""
         found: set[str] = set()
         for path in (self.folder / "leases").glob(f"{RUN}*.json"):
             if own is None or path != own.path:
@@ -305,7 +310,7 @@ class Store:
         return found
 
     def kept_weights(self) -> list[str]:
-        """The keys of the trainings whose weights are here."""
+        """The keys of the trainings whose weights are kept."""
         shelves = self.disk.listed("weights", names=SHELF)
         keys = (key for shelf in shelves for key in self.disk.listed("weights", shelf))
         return [key for key in keys if self.weights(key)]
