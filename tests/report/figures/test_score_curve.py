@@ -13,6 +13,7 @@ import pytest
 
 from tombola.base.errors import OutputError, SpecError
 from tombola.report.figures import score_curve as picture
+from tombola.report.figures.score_curve.frame import GAP, HEIGHT
 
 CONTROLS = ("random", "layer-random", "one-shot", "reinit", "shuffle")
 
@@ -93,17 +94,17 @@ def test_both_files_are_there_and_nothing_else(saved: list[Path]) -> None:
 
 def test_svg_is_well_formed_and_names_everything(saved: list[Path]) -> None:
     root = ElementTree.parse(saved[0]).getroot()
-    told = " ".join("".join(element.itertext()) for element in root.iter() if element.text)
+    text = " ".join("".join(element.itertext()) for element in root.iter() if element.text)
     for name in (*CONTROLS, "dense", "IMP", "margin", "sparsity (%)", "accuracy (points)"):
-        assert name in told
-    assert "IMP on sentiment, mini: accuracy on the test split" in told
-    assert "3 seeds; undecided at 30 % (ticket − dense: −2.1 to −0.2, 90 % interval)" in told
+        assert name in text
+    assert "IMP on sentiment, mini: accuracy on the test split" in text
+    assert "3 seeds; undecided at 30 % (ticket − dense: −2.1 to −0.2, 90 % interval)" in text
 
 
 def test_an_end_below_zero_is_not_drawn_as_zero() -> None:
     said = search()["verdict"] | {"interval": [-2.69, -0.03]}
-    told = picture.draw(search(verdict=said)).to_json()
-    assert "\\u22122.69 to \\u22120.03" in told or "−2.69 to −0.03" in told
+    text = picture.draw(search(verdict=said)).to_json()
+    assert "\\u22122.69 to \\u22120.03" in text or "−2.69 to −0.03" in text
 
 
 def test_png_is_the_svg_at_twice_its_size(saved: list[Path]) -> None:
@@ -159,10 +160,10 @@ def test_labels_of_near_values_stay_apart() -> None:
         labels = [each for each in chart["layer"] if each["mark"].get("align") == "left"]
         low, high = labels[0]["encoding"]["y"]["scale"]["domain"]
         places = sorted(rows(chart, each)[0]["y"] for each in labels)
-        pixels = [picture.HEIGHT * (y - low) / (high - low) for y in places]
-        assert min(b - a for a, b in pairwise(pixels)) > picture.GAP - 1e-6
+        pixels = [HEIGHT * (y - low) / (high - low) for y in places]
+        assert min(b - a for a, b in pairwise(pixels)) > GAP - 1e-6
         assert min(pixels) > -1e-6
-        assert max(pixels) < picture.HEIGHT + 1e-6
+        assert max(pixels) < HEIGHT + 1e-6
 
 
 def test_controls_stand_side_by_side() -> None:

@@ -1,4 +1,4 @@
-"""A report of files that somebody else has written: one line for what is wrong, nothing obeyed."""
+"""A report of untrusted files: one line for what is wrong, nothing obeyed."""
 
 import copy
 import json
@@ -100,7 +100,7 @@ def test_every_field_of_any_other_kind_makes_a_page_or_one_line(folder: Path) ->
             if drawn % 20 == 0:
                 render(search_page({**facts, "result": result}))
     assert len(refused) > 100
-    assert all("\n" not in told and len(told) < 600 for told in refused)
+    assert all("\n" not in error and len(error) < 600 for error in refused)
     assert drawn > 20
 
 
@@ -122,10 +122,10 @@ def test_a_field_of_another_kind_is_named_with_what_came(
     folder: Path, cli: Cli, way: tuple[Any, ...], strange: Any, said: str
 ) -> None:
     rewrite(folder / "result.json", lambda content: put(content, way, strange))
-    status, _, told = cli("report", folder)
+    status, _, error = cli("report", folder)
     assert status == 2
-    assert said in told
-    assert told.count("\n") == 1
+    assert said in error
+    assert error.count("\n") == 1
 
 
 def test_hostile_names_are_shown_and_never_obeyed(folder: Path, cli: Cli) -> None:
@@ -136,8 +136,8 @@ def test_hostile_names_are_shown_and_never_obeyed(folder: Path, cli: Cli) -> Non
         content["verdict"]["sentence"] = HOSTILE
 
     rewrite(folder / "result.json", spoil)
-    status, _, told = cli("report", folder)
-    assert (status, told) == (0, "")
+    status, _, error = cli("report", folder)
+    assert (status, error) == (0, "")
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert lines(page) == page
     assert "</script><b>" not in page
@@ -157,10 +157,10 @@ def test_the_command_has_only_knobs_that_there_are(folder: Path, cli: Cli) -> No
 
     rewrite(folder / "ticket-seed-0" / "ticket.json", spoil)
     rewrite(folder / "experiment.json", lambda content: content.update(step={"a": 1}, scope=["x"]))
-    status, _, told = cli("report", folder)
-    assert (status, told) == (0, "")
+    status, _, error = cli("report", folder)
+    assert (status, error) == (0, "")
     page = (folder / "report.html").read_text()
-    code = page.split("How to do it again</h2>")[1].split("</pre>")[0]
+    code = page.split("How to reproduce it</h2>")[1].split("</pre>")[0]
     assert "--batch-size 16" in code
     assert "touch x)&#39;" in code
     assert "rm -rf" not in code
@@ -174,8 +174,8 @@ def test_a_ticket_s_model_is_never_asked_for_elsewhere(
 ) -> None:
     for ticket in folder.glob("ticket-seed-*/ticket.json"):
         rewrite(ticket, lambda content: content.update(model=model))
-    status, _, told = cli("report", folder)
-    assert (status, told) == (0, "")
+    status, _, error = cli("report", folder)
+    assert (status, error) == (0, "")
     assert "not on this machine" in (folder / "report.html").read_text()
 
 
@@ -196,10 +196,10 @@ def test_files_of_a_search_are_plain_small_json(
         place.symlink_to("/dev/zero")
     else:
         place.write_text('{"a": ' + "[" * 9999 if what == "deep" else '{"a": 1, "a": 2}')
-    status, _, told = cli("report", folder)
+    status, _, error = cli("report", folder)
     assert status == 2
-    assert told.count("\n") == 1
-    assert name in told
+    assert error.count("\n") == 1
+    assert name in error
 
 
 def test_a_plan_of_hostile_names_is_shown_and_never_obeyed(tmp_path: Path, cli: Cli) -> None:
@@ -213,8 +213,8 @@ def test_a_plan_of_hostile_names_is_shown_and_never_obeyed(tmp_path: Path, cli: 
     from tombola.lab.store.result_store import Store
 
     Store(tmp_path / "store")
-    status, _, told = cli("report", plan, "--store", tmp_path / "store", "--output", "x.html")
-    assert (status, told) == (0, "")
+    status, _, error = cli("report", plan, "--store", tmp_path / "store", "--output", "x.html")
+    assert (status, error) == (0, "")
     page = Path("x.html").read_text(encoding="utf-8")
     assert "</script><b>" not in page
     assert lines(page) == page

@@ -117,7 +117,7 @@ def test_nothing_is_fetched_and_no_script_runs(html: str) -> None:
     assert "default-src 'none'" in html
 
 
-def test_anatomy_overlap_numerics_and_limits_are_told(facts: dict[str, Any], html: str) -> None:
+def test_anatomy_overlap_numerics_and_limits_are_shown(facts: dict[str, Any], html: str) -> None:
     text = Reader(html).text
     about = facts["tickets"][0]["about"]
     for words in (
@@ -163,8 +163,8 @@ def test_the_command_names_a_task_of_one_s_own_and_its_split(
     facts: dict[str, Any], task: list[Any], flags: list[str]
 ) -> None:
     result = {**facts["result"], "task": task[0], "split": "dev"}
-    told = command({**facts, "result": result, "task": task_flags(task)})
-    lines = [line.strip(" \\") for line in told.split("\n")]
+    text = command({**facts, "result": result, "task": task_flags(task)})
+    lines = [line.strip(" \\") for line in text.split("\n")]
     assert {*flags, "--eval-split dev"} <= set(lines)
     assert "--eval-split" not in command(facts)
     assert "--drop-bad-rows" not in command(facts)
@@ -223,8 +223,9 @@ def test_a_heat_map_leaves_out_what_is_not_there() -> None:
     }
     drawn = svg(heat.draw(grid, title=EVIL))
     assert "<script" not in drawn
-    assert re.findall(r">(\d+%)<", drawn).count("100%") == 2
-    assert len(re.findall(r">(\d+%)<", drawn)) == 3 + 4
+    shares = re.findall(r">(\d+ %)<", drawn)
+    assert shares.count("100 %") == 2
+    assert len(shares) == 3 + 4
     flat = {**grid, "types": ["a"], "sparsity": [[0.5], [0.5]], "by_type": [0.5]}
     assert svg(heat.draw(flat, title="flat"))
 
@@ -245,8 +246,8 @@ def test_result_and_tickets_are_enough(
     assert capsys.readouterr().out == f"{moved / 'report.html'}\n"
     text = Reader((moved / "report.html").read_text()).text
     assert "experiment.json is missing" in text
-    assert "the network is not at hand" in text
-    assert "Heads and neurons aren't told" in text
+    assert "the network is not available" in text
+    assert "Heads and neurons are unknown" in text
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,7 @@ def test_result_and_tickets_are_enough(
         ('{"dense": {}}', "expected text as 'task' in"),
     ],
 )
-def test_what_is_no_search_is_refused_in_one_line(
+def test_a_folder_without_a_search_is_refused_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str
 ) -> None:
     if content is not None:

@@ -67,12 +67,10 @@ def _show_agreement(found: Mapping[str, Any], console: Console) -> None:
 
 
 def _show_pruned_whole(mask: Mapping[str, Any], console: Console) -> None:
-    from tombola.report.pages.tables import dead_heads
-
     inside = mask["anatomy"]
     rows = sum(each["dead_rows"] for each in inside["fallen"])
     columns = sum(each["dead_columns"] for each in inside["fallen"])
-    heads = dead_heads(inside)
+    heads = inside["dead_heads"]
     text = f"pruned whole: {counted(rows, 'row')}, {counted(columns, 'column')}"
     if inside["note"]:
         text += f"; {inside['note']}"

@@ -1,11 +1,12 @@
 """A value for each matrix of a network, as a heat map: layers to the right, types downward."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
 
-from tombola.report.figures.style import INK, dressed
+from tombola.base.rounding import percent
+from tombola.report.figures.style import INK, chart_of, styled
 
 __all__ = ["draw"]
 
@@ -15,27 +16,36 @@ TOGETHER = "all"
 Values = Sequence[Sequence[float | None]]
 
 
+def _whole_percent(share: float) -> str:
+    return percent(share, digits=0)
+
+
 def draw(
-    grid: Mapping[str, Any], *, title: str, form: str = ".0%", values: Values | None = None
+    grid: Mapping[str, Any],
+    *,
+    title: str,
+    values: Values | None = None,
+    shown: Callable[[float], str] = _whole_percent,
 ) -> alt.LayerChart:
     """The heat map of one list of blocks.
 
     Args:
-        grid: its layers, types, sparsity, by_layer and by_type, as `study.anatomy.Grid` has them.
+        grid: a `study.masks.sparsity_grids.SparsityGrid` as JSON.
         title: what is shown.
-        form: how a value is written, as d3 and Python both know it.
-        values: [layer][type], from 0 to 1, to show instead of the sparsities; these have no sums,
-            and their colours span 0 to 1 instead of what is there.
+        values: [layer][type], from 0 to 1, to show instead of the sparsities; these have no totals,
+            and their colours span 0 to 1 instead of the values' own range.
+        shown: a value as text; whole percent by default.
     """
     rows = _cells(grid, grid["sparsity"] if values is None else values)
     low, high = 0.0, 1.0
     if values is None:
         known = [row["value"] for row in rows]
         low, high = min(known, default=low), max(known, default=high)
-        rows += _sums(grid)
-    middle = (low + high) / 2
+        rows += _totals(grid)
+    rows = [{**row, "text": shown(row["value"])} for row in rows]
+    dark = low + 0.6 * (high - low)
     layers = [str(layer) for layer in grid["layers"]]
-    base = alt.Chart(alt.InlineData(values=rows)).encode(
+    base = chart_of(rows).encode(
         x=alt.X(
             "layer:N",
             sort=[*layers, TOGETHER],
@@ -54,10 +64,10 @@ def draw(
         color=alt.Color("value:Q", scale=scale, legend=None)
     )
     numbers = base.mark_text(fontSize=11).encode(
-        text=alt.Text("value:Q", format=form),
-        color=alt.condition(f"datum.value > {middle}", alt.value("white"), alt.value(INK)),
+        text="text:N",
+        color=alt.condition(f"datum.value > {dark}", alt.value("white"), alt.value(INK)),
     )
-    chart: alt.LayerChart = dressed(
+    chart: alt.LayerChart = styled(
         alt.layer(squares, numbers).properties(
             width=alt.Step(CELL[0]),
             height=alt.Step(CELL[1]),
@@ -77,7 +87,7 @@ def _cells(grid: Mapping[str, Any], values: Values) -> list[dict[str, Any]]:
     ]
 
 
-def _sums(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _totals(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A last row for all types of a layer together, and a last column for all layers."""
     below = zip(map(str, grid["layers"]), grid["by_layer"], strict=True)
     aside = zip(grid["types"], grid["by_type"], strict=True)

@@ -1,5 +1,6 @@
-"""What all pictures have in common: letters, colours of axes, and how they become files."""
+"""What all figures share: fonts, colours of axes, and how they become files."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,19 @@ import vl_convert
 from tombola.base.files import write_bytes
 from tombola.base.text import lines
 
-__all__ = ["DENSE", "INK", "dressed", "save_chart", "svg"]
+__all__ = ["DENSE", "INK", "chart_of", "save_chart", "styled", "svg"]
 
 INK = "#333333"
 DENSE = "#777777"
 
 
-def dressed(chart: Any) -> Any:
-    """The same chart in the house's letters and colours."""
+def chart_of(rows: Sequence[Mapping[str, object]]) -> alt.Chart:
+    """A chart of some rows, whose marks and axes are still to be chosen."""
+    return alt.Chart(alt.InlineData(values=list(rows)))
+
+
+def styled(chart: Any) -> Any:
+    """The same chart in the project's fonts and colours."""
     return (
         chart.configure(font="Liberation Sans, Arial, Helvetica, sans-serif", padding=10)
         .configure_view(stroke=None)
@@ -35,18 +41,18 @@ def dressed(chart: Any) -> Any:
 
 def svg(chart: alt.LayerChart | alt.VConcatChart) -> str:
     """A chart as one SVG element; nothing is fetched for it."""
-    return vl_convert.vegalite_to_svg(_shown(chart.to_dict()), allowed_base_urls=[])
+    return vl_convert.vegalite_to_svg(_printable(chart.to_dict()), allowed_base_urls=[])
 
 
-def _shown(value: Any) -> Any:
-    """The same chart with what is not to be seen in its texts escaped, which SVG can't hold.
+def _printable(value: Any) -> Any:
+    """The same chart with invisible characters in its texts escaped, which SVG can't hold.
 
-    Vega reads a backslash in a title as an escape, so another character stands for it.
+    Vega reads a backslash in a title as an escape, so another character replaces it.
     """
     if isinstance(value, dict):
-        return {name: _shown(inner) for name, inner in value.items()}
+        return {name: _printable(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_shown(inner) for inner in value]
+        return [_printable(inner) for inner in value]
     return lines(value).replace("\\", "\N{SET MINUS}") if isinstance(value, str) else value
 
 

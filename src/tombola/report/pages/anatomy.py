@@ -1,82 +1,92 @@
-"""What the report of a search says of its masks: anatomy, one-shot pruning, agreement of seeds."""
+"""The masks of a search: their anatomy, overlap with one-shot pruning, agreement of seeds."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tombola.base import rounding
+from tombola.base.rounding import percent
 from tombola.report.figures import heatmap as heat
 from tombola.report.figures.style import svg
+from tombola.report.numerals import MISSING
 from tombola.report.pages.page import Picture, Section, Table
-from tombola.report.pages.tables import CHANCE, beside_chance, dead_heads, overlap_table
+from tombola.report.pages.tables import CHANCE, chance_cells, overlap_table
 
 __all__ = ["anatomy_section", "one_shot_section", "seeds_section"]
 
 
 def anatomy_section(tickets: Sequence[Mapping[str, Any]]) -> Section:
-    """Heat maps of the first ticket, and what died whole in each."""
+    """Heat maps of the first ticket, and what each ticket prunes entirely."""
     first = tickets[0]
     drawn = [
         Picture(
-            svg(heat.draw(grid, title=f"Sparsity of {grid['blocks']}, {_called(first)}")),
-            "Dead weights of each matrix; the last row and column are of all together.",
+            svg(heat.draw(grid, title=f"Sparsity of {grid['blocks']}, {_name(first)}")),
+            "Share of each matrix that is pruned. Last row: all matrices of a layer; last column: "
+            "all layers.",
         )
         for grid in first["anatomy"]["grids"]
     ]
-    rows = [_fallen(ticket) for ticket in tickets]
-    table = Table(
-        ("ticket", "dead rows", "dead columns", "dead heads", "dead neurons"),
-        rows,
-        caption="What died whole: rows, columns, attention heads and intermediate neurons of which "
-        "no weight lives.",
+    entirely = Table(
+        ("ticket", "rows", "columns", "heads", "neurons"),
+        [_pruned_entirely(ticket) for ticket in tickets],
+        caption="Pruned entirely: rows, columns, attention heads and intermediate neurons that "
+        "keep no weight.",
         right=frozenset((1, 2, 3, 4)),
     )
-    where = [
-        (each["matrix"], *(f"{each[what]:,}" for what in (*_LINES, "rows", "columns")))
-        for each in first["anatomy"]["fallen"]
-    ]
-    columns = ("matrix", "dead rows", "dead columns", "rows", "columns")
-    named = Table(columns, where, f"Where, {_called(first)}.", frozenset((1, 2, 3, 4)))
+    where = Table(
+        ("matrix", "rows", "columns"),
+        [_pruned_lines(each) for each in first["anatomy"]["fallen"]],
+        caption=f"Rows and columns that {_name(first)} prunes entirely, by matrix.",
+        right=frozenset((1, 2)),
+    )
     notes = dict.fromkeys(t["anatomy"]["note"] for t in tickets if t["anatomy"]["note"])
-    text = [f"Heads and neurons aren't told: {note}" for note in notes]
     return Section(
-        "Anatomy of the ticket", text=text, pictures=drawn, tables=[table, named][: 1 + bool(where)]
+        "Anatomy of the ticket",
+        text=[f"Heads and neurons are unknown: {note}" for note in notes],
+        pictures=drawn,
+        tables=[entirely, where] if where.rows else [entirely],
     )
 
 
-def _called(ticket: Mapping[str, Any]) -> str:
+def _name(ticket: Mapping[str, Any]) -> str:
     return f"seed {ticket['seed']}"
 
 
-def _fallen(ticket: Mapping[str, Any]) -> tuple[str, ...]:
+def _pruned_lines(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """Rows and columns of one matrix that are pruned entirely."""
+    counts = (f"{found[f'dead_{what}']:,} of {found[what]:,}" for what in ("rows", "columns"))
+    return found["matrix"], *counts
+
+
+def _pruned_entirely(ticket: Mapping[str, Any]) -> tuple[str, ...]:
+    """Rows, columns, heads and neurons of a ticket that are pruned entirely."""
     inside = ticket["anatomy"]
-    lines = [f"{sum(each[what] for each in inside['fallen']):,}" for what in _LINES]
+    lines = [
+        f"{sum(each[what] for each in inside['fallen']):,}"
+        for what in ("dead_rows", "dead_columns")
+    ]
     if inside["note"]:
-        return _called(ticket), *lines, "–", "–"
-    heads = dead_heads(inside)
+        return _name(ticket), *lines, MISSING, MISSING
+    heads = inside["dead_heads"]
     named = f": {', '.join(heads)}" if heads else ""
     return (
-        _called(ticket),
+        _name(ticket),
         *lines,
         f"{len(heads)} of {len(inside['heads'])}{named}",
         f"{inside['dead_neurons']:,} of {inside['neurons']:,}",
     )
 
 
-_LINES = ("dead_rows", "dead_columns")
-
-
 def one_shot_section(facts: Mapping[str, Any]) -> Section:
-    """The overlap with one-shot pruning, beside chance and for each matrix."""
+    """The overlap with one-shot pruning, compared with chance and for each matrix."""
     heading = "Is it more than one-shot pruning?"
     if not facts["one_shot"]:
         return Section(
             heading,
             text=[
-                "The overlap of each round stands in the table above. Beside chance it isn't told, "
-                f"because the network is not at hand: {facts['no_one_shot']}"
+                "The overlap of each round is in the table above. It is not compared with chance, "
+                f"because the network is not available: {facts['no_one_shot']}"
             ],
         )
-    rows = [(f"seed {one['seed']}", *beside_chance(one)) for one in facts["one_shot"]]
+    rows = [(f"seed {one['seed']}", *chance_cells(one)) for one in facts["one_shot"]]
     table = Table(
         ("ticket", "Jaccard", "by chance", "z"),
         rows,
@@ -90,23 +100,23 @@ def one_shot_section(facts: Mapping[str, Any]) -> Section:
                 heat.draw(
                     grid,
                     title=f"Jaccard index with one-shot, {grid['blocks']}, seed {one['seed']}",
-                    form=".3f",
                     values=_jaccards(grid, one["layers"]),
+                    shown="{:.3f}".format,
                 )
             ),
-            "1 means that in this matrix IMP killed exactly what sorting by magnitude would.",
+            "1: in this matrix the search prunes exactly the weights that one-shot pruning does.",
         )
         for grid in grids
     ]
     text = [
-        "One-shot pruning kills the smallest pre-trained weights, without any training. Where its "
-        "dead weights are nearly the ticket's, the trainings of the search have bought little."
+        "One-shot pruning removes the smallest pre-trained weights, without any training. Where it "
+        "prunes nearly the same weights as the search, the search's trainings have gained little."
     ]
     return Section(heading, text=text, pictures=drawn, tables=[table])
 
 
 def _jaccards(grid: Mapping[str, Any], layers: Mapping[str, Any]) -> list[list[float | None]]:
-    """[layer][type] -> Jaccard index of that matrix."""
+    """The Jaccard index of each matrix: [layer][type]."""
 
     def of(layer: int, kind: str) -> float | None:
         names = [f"{grid['blocks']}.{layer}.{kind}", kind]
@@ -117,10 +127,10 @@ def _jaccards(grid: Mapping[str, Any], layers: Mapping[str, Any]) -> list[list[f
 
 
 def seeds_section(found: Mapping[str, Any]) -> Section:
-    """How much the tickets of several seeds agree."""
+    """The agreement of the tickets of several seeds."""
     agreed, total = found["agreement"], sum(found["agreement"]["weights"])
     counts = [
-        (str(k), *(rounding.percent(part / total, digits=2) for part in (weights, chance)))
+        (str(k), percent(weights / total, digits=2), percent(chance / total, digits=2))
         for k, (weights, chance) in enumerate(
             zip(agreed["weights"], agreed["expected"], strict=True)
         )
@@ -130,8 +140,9 @@ def seeds_section(found: Mapping[str, Any]) -> Section:
         tables=[
             overlap_table(found["pairs"]),
             Table(
-                ("dead in so many tickets", "of all weights", "by chance"),
+                ("tickets", "weights", "by chance"),
                 counts,
+                caption="Share of the weights that this many tickets prune, and by chance.",
                 right=frozenset((0, 1, 2)),
             ),
         ],

@@ -1,4 +1,4 @@
-"""A search as knobs again: what they were, and the command that makes the same result."""
+"""The knobs of a search, and the command that reproduces its result."""
 
 import dataclasses
 import shlex
@@ -11,11 +11,11 @@ __all__ = ["command", "recipe", "recorded", "searched"]
 
 
 def searched(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Every knob of a search, those at their default too.
+    """Every knob of a search, those at their default included.
 
     Args:
-        facts: what `search_facts` gives; without experiment.json what its ticket and its
-            result tell, and defaults for the rest.
+        facts: what `search_facts` returns; without experiment.json the knobs that its ticket and
+            its result record, and defaults for the rest.
     """
     about, result = facts["tickets"][0]["about"], facts["result"]
     known = {field.name: field.default for field in dataclasses.fields(FindSpec)}
@@ -35,7 +35,7 @@ def searched(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def recipe(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Every knob of a training but its seeds, as far as a ticket tells of knobs that there are."""
+    """Every knob of a training but its seeds, as far as a ticket records ones that exist."""
     given = recorded(facts["tickets"][0]["about"], "recipe")
     kinds = {field.name: field.type for field in dataclasses.fields(TrainSpec)}
     return {n: v for n, v in given.items() if n not in SEEDS and _fits(v, kinds.get(n))}
@@ -48,7 +48,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def recorded(about: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """What a ticket's provenance has under a name, if that is an object."""
+    """An object in a ticket's provenance; empty if there is none."""
     found = about["provenance"].get(name)
     return found if isinstance(found, Mapping) else {}
 
@@ -61,7 +61,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def command(facts: Mapping[str, Any]) -> str:
-    """The `tombola find` that makes the same result, where numerics are the same."""
+    """The `tombola find` that reproduces the result, given the same numerics."""
     numerics = recorded(facts["tickets"][0]["about"], "numerics")
     knobs = searched(facts) | facts["task"] | recipe(facts)
     if (split := facts["result"]["split"]) != "test":

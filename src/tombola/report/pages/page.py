@@ -14,21 +14,21 @@ __all__ = ["Page", "Picture", "Section", "Table", "render", "save"]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text; a column whose cells are numbers stands to the right."""
+    """Rows of text."""
 
     columns: Sequence[str]
-    """Their heads; none for a list of names and values."""
+    """Headings; none for a list of names and values."""
     rows: Sequence[Sequence[str]]
     caption: str = ""
     right: frozenset[int] = frozenset()
-    """Numbers of the columns that stand to the right."""
+    """Indices of the right-aligned columns."""
     small: bool = False
-    """Whether it is set in the letters of keys."""
+    """Whether it is set small and in monospace, as keys are."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One SVG element, as our own charts make it, and what it shows."""
+    """An SVG element made by one of our own charts, and its caption."""
 
     svg: str
     caption: str
@@ -36,17 +36,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it, in this order."""
+    """A heading and its content, in the order of the fields."""
 
     heading: str
     text: Sequence[str] = ()
     """Paragraphs."""
     points: Sequence[str] = ()
-    """A list of short sentences."""
+    """A list of short sentences, shown as bullets."""
     pictures: Sequence[Picture] = ()
     tables: Sequence[Table] = ()
     code: str = ""
-    """Shown as it is."""
+    """Preformatted text."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ class Page:
     title: str
     question: str
     answers: Sequence[str]
-    """Sentences that stand at the top: verdicts, in their own words."""
+    """Verdicts at the top, each as a sentence."""
     sections: Sequence[Section]
     notes: Sequence[str] = ()
-    """What a reader must know to read the answers rightly."""
+    """What a reader must know to interpret the answers."""
     foot: str = ""
 
 
 def render(page: Page) -> str:
-    """The page as HTML; every text is escaped, and what is not to be seen in it is shown."""
+    """The page as HTML; texts are escaped, and invisible characters shown as escapes."""
 
     def shown(value: object) -> object:
-        return lines(value) if type(value) is str else value  # what is Markup is ours
+        return lines(value) if type(value) is str else value  # Markup is our own
 
     environment = Environment(
         finalize=shown,

@@ -1,20 +1,21 @@
-"""The report of a plan: cells, searches, overlaps, lines, and the key of every run."""
+"""The report of a plan: networks, searches, overlaps, connectivity, and the key of every run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tombola.report.figures import connectivity
-from tombola.report.figures import score_curve as picture
+from tombola.base.rounding import percent
+from tombola.base.text import counted
+from tombola.report.figures import connectivity, score_curve
 from tombola.report.figures.style import svg
+from tombola.report.numerals import MISSING, interval, mean_sd, points
 from tombola.report.pages.page import Page, Picture, Section, Table
 from tombola.report.pages.tables import (
     inputs_table,
     numerics_table,
     overlap_table,
-    percent,
-    points,
     shown,
+    verdict_interval,
 )
 
 __all__ = ["plan_page"]
@@ -24,8 +25,8 @@ def plan_page(facts: Mapping[str, Any], *, command: str) -> Page:
     """The page of a plan, finished or not; gaps are marked.
 
     Args:
-        facts: what `plan_facts` gives.
-        command: does the plan again.
+        facts: what `plan_facts` returns.
+        command: runs the plan again.
     """
     sections = [
         Section("Networks", tables=[_cells(facts["groups"])]),
@@ -38,11 +39,11 @@ def plan_page(facts: Mapping[str, Any], *, command: str) -> Page:
         Section("Recipes", tables=[_recipes(facts["tasks"])]),
         Section("Numerics", tables=[_numerics(facts["runs"])]),
         Section("Keys of every run", tables=[_runs(facts["runs"])]),
-        Section("How to do it again", code=command),
+        Section("How to reproduce it", code=command),
         Section("What this does not show", points=_limits(facts)),
     ]
     gaps = facts["jobs"] - facts["done"]
-    notes = [f"{gaps:,} of {facts['jobs']:,} jobs are not done: their places have a dash."]
+    notes = [f"{gaps:,} of {counted(facts['jobs'], 'job')} are not done: dashes mark the gaps."]
     notes = [*_premises(facts["groups"]), *(notes if gaps else [])]
     return Page(
         title=f"Plan {Path(facts['name']).stem}",
@@ -55,7 +56,7 @@ def plan_page(facts: Mapping[str, Any], *, command: str) -> Page:
 
 
 def _premises(groups: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Why nothing is decided on a task, once for each."""
+    """Why nothing is decided on some tasks, one sentence for each reason."""
     found = dict.fromkeys(
         (group["target"], group["premise"]) for group in groups if group["premise"]
     )
@@ -75,12 +76,11 @@ def _task(group: Mapping[str, Any]) -> str:
 def _cells(groups: Sequence[Mapping[str, Any]]) -> Table:
     rows = []
     for group in groups:
-        spread = "" if group["std"] is None else f" ± {group['std']:.2f}"
         rows.append(
             (
-                *(group["arm"], group["name"], _task(group), percent(group["sparsity"]) or "0 %"),
-                *(f"{group['done']}/{len(group['seeds'])}", f"{_mean(group)}{spread}"),
-                "" if group["name"] == "dense" else points(group["minus_dense"], sign=True),
+                *(group["arm"], group["name"], _task(group), percent(group["sparsity"] or 0)),
+                *(f"{group['done']}/{len(group['seeds'])}", _score(group)),
+                "" if group["name"] == "dense" else points(group["minus_dense"], signed=True),
             )
         )
     return Table(
@@ -93,19 +93,20 @@ def _cells(groups: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _splits(groups: Sequence[Mapping[str, Any]]) -> str:
-    """That the scores come from, of every task where they have different ones."""
+    """The split that scores come from, task by task where they differ."""
     by_task: dict[str, str] = {group["target"]: group["split"] for group in groups}
     if len(set(by_task.values())) == 1:
         return next(iter(by_task.values()))
     return ", ".join(f"{split} ({task})" for task, split in by_task.items())
 
 
-def _mean(group: Mapping[str, Any]) -> str:
-    """The mean of what has a score, and how many runs have diverged."""
+def _score(group: Mapping[str, Any]) -> str:
+    """Mean and standard deviation of the runs with a score, and how many runs diverged."""
+    score = mean_sd(group["mean"], group["std"])
     if not group["diverged"]:
-        return points(group["mean"])
-    told = f"{group['diverged']} diverged"
-    return told if group["mean"] is None else f"{points(group['mean'])}, {told}"
+        return score
+    diverged = f"{group['diverged']} diverged"
+    return diverged if group["mean"] is None else f"{score}, {diverged}"
 
 
 def _verdicts(groups: Sequence[Mapping[str, Any]]) -> list[Table]:
@@ -113,7 +114,7 @@ def _verdicts(groups: Sequence[Mapping[str, Any]]) -> list[Table]:
     if not judged:
         return []
     about = dict.fromkeys(g["verdict"]["estimand"] for g in judged if g["verdict"])
-    caption = "Ticket minus dense, in points. Each test is at full level, none is corrected."
+    caption = "Ticket minus dense, in points. No test is corrected for their number."
     columns = ("arm", "task", "sparsity", "status", "interval", "margin", "about")
     if len(about) == 1:
         caption = f"{caption} The interval is about: {next(iter(about))}."
@@ -123,22 +124,22 @@ def _verdicts(groups: Sequence[Mapping[str, Any]]) -> list[Table]:
 
 
 def _verdict(group: Mapping[str, Any], *, several: bool) -> tuple[str, ...]:
-    """A row; its last cell says why there is no verdict, or of which of several kinds it is."""
+    """A row; its last cell says why there is no verdict, or what the interval is about."""
     place = (group["arm"], _task(group), percent(group["sparsity"]))
-    said = group["verdict"]
-    if not said or said["interval"] is None:
-        return *place, "–", "–", "–", said["reason"] if said else group["no_verdict"]
-    interval = " to ".join(points(end, sign=True) for end in said["interval"])
-    level = f" ({100 * said['level']:g} %)"
-    about = said["estimand"] if several else ""
-    status = f"{said['status']}: {said['reason']}" if said["reason"] else said["status"]
-    return *place, status, f"{interval}{level}", f"{said['margin']:g}", about
+    verdict = group["verdict"]
+    if not verdict or verdict["interval"] is None:
+        gaps = (MISSING, MISSING, MISSING)
+        return *place, *gaps, verdict["reason"] if verdict else group["no_verdict"]
+    ends = f"{verdict_interval(verdict)} ({percent(verdict['level'])})"
+    status = ": ".join(filter(None, (verdict["status"], verdict["reason"])))
+    about = verdict["estimand"] if several else ""
+    return *place, status, ends, f"{verdict['margin']:g}", about
 
 
 def _searches(searches: Sequence[Mapping[str, Any]]) -> list[Picture]:
     return [
         Picture(
-            svg(picture.draw(search)),
+            svg(score_curve.draw(search)),
             f"Arm {search['arm']} on {search['task']}: score against sparsity.",
         )
         for search in searches
@@ -147,7 +148,7 @@ def _searches(searches: Sequence[Mapping[str, Any]]) -> list[Picture]:
 
 
 def _transfer(matrices: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """Two tables for each matrix of sources and targets: minus dense, and minus own tickets."""
+    """Two tables for each matrix: minus dense, and minus the target's own tickets."""
     against = (("minus_dense", "dense"), ("minus_same_task", "the target's own ticket"))
     return [_matrix(matrix, field, what) for matrix in matrices for field, what in against]
 
@@ -170,12 +171,10 @@ def _matrix(matrix: Mapping[str, Any], field: str, what: str) -> Table:
 
 def _estimate(found: Mapping[str, Any] | None) -> str:
     if found is None or found["mean"] is None:
-        return "diverged" if found and found["diverged"] else "–"
-    mean = points(found["mean"], sign=True)
-    told = f"; {found['reason']}" if found["reason"] else ""
-    if found["interval"] is None:
-        return f"{mean}{told}"
-    return f"{mean} ({' to '.join(points(end, sign=True) for end in found['interval'])}){told}"
+        return "diverged" if found and found["diverged"] else MISSING
+    mean = points(found["mean"], signed=True)
+    ends = f" ({interval(found['interval'])})" if found["interval"] else ""
+    return "; ".join(filter(None, (f"{mean}{ends}", found["reason"])))
 
 
 def _overlap(found: Mapping[str, Any] | None) -> list[Table]:
@@ -187,18 +186,18 @@ def _lines(lines: Sequence[Mapping[str, Any]]) -> list[Section]:
         return []
     rows = [
         (
-            *(line["network"], line["task"], percent(line["sparsity"]) or "0 %", str(line["seed"])),
+            *(line["network"], line["task"], percent(line["sparsity"] or 0), str(line["seed"])),
             points(line["score_barrier"]),
-            "–" if line["loss_barrier"] is None else f"{line['loss_barrier']:.4f}",
+            MISSING if line["loss_barrier"] is None else f"{line['loss_barrier']:.4f}",
         )
         for line in lines
     ]
     table = Table(
         ("network", "task", "sparsity", "seed", "score barrier", "loss barrier"),
         rows,
-        caption="The worst network on the straight line between two runs that differ in their "
-        "data order, ends included, against the mean of the two (Frankle et al. 2020). It is "
-        "half of the difference of the ends, at least.",
+        caption="Barrier: the worst network on the straight line between two runs that differ in "
+        "their data order, ends included, compared with the mean of the two ends (Frankle et al. "
+        "2020). It is at least half of the difference between the ends.",
         right=frozenset((2, 3, 4, 5)),
     )
     drawn = []
@@ -217,7 +216,7 @@ def _texts(tasks: Mapping[str, Mapping[str, Any]]) -> list[Table]:
 def _recipes(tasks: Mapping[str, Mapping[str, Any]]) -> Table:
     names = dict.fromkeys(name for recipe in tasks.values() for name in recipe)
     rows = [
-        (name, *(str(recipe[name]) for recipe in tasks.values()))
+        (name, *(shown(recipe[name]) for recipe in tasks.values()))
         for name in names
         if name not in ("seed", "order_seed")
     ]
@@ -244,9 +243,10 @@ def _runs(runs: Sequence[Mapping[str, Any]]) -> Table:
 
 def _limits(facts: Mapping[str, Any]) -> list[str]:
     return [
-        f"It is about {facts['model']} with these recipes, and no other network.",
-        "A mask makes nothing smaller or faster by itself: the zeros are stored and multiplied.",
-        "Verdicts of one seed are about test examples, and say nothing about other seeds.",
-        "Among many verdicts some are wrong by chance; whether every task matches is each of them "
-        "at full level, which tasks do takes a correction.",
+        f"The results are about {facts['model']} with these recipes, and no other network.",
+        "A mask alone makes a network neither smaller nor faster: the zeros are stored and "
+        "multiplied.",
+        "A verdict on one seed is about its test examples, and says nothing about other seeds.",
+        "Among many verdicts some are wrong by chance. That every task matches can be read off the "
+        "verdicts as they are; which of the tasks match needs a correction for their number.",
     ]

@@ -1,17 +1,20 @@
-"""The report of one search: verdict, scores, the ticket's anatomy, and how to do it again."""
+"""The report of one search: verdict, scores, the ticket's anatomy, and how to reproduce it."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from tombola.base.fields import field_help
+from tombola.base.rounding import percent
 from tombola.base.specs import FindSpec, TrainSpec
-from tombola.report.figures import score_curve as picture
+from tombola.base.text import counted
+from tombola.report.figures import score_curve
 from tombola.report.figures.style import svg
+from tombola.report.numerals import mean_sd, points
 from tombola.report.pages.anatomy import anatomy_section, one_shot_section, seeds_section
 from tombola.report.pages.command import command, recipe, recorded, searched
 from tombola.report.pages.page import Page, Picture, Section, Table
-from tombola.report.pages.tables import inputs_table, numerics_table, percent, points, shown
+from tombola.report.pages.tables import inputs_table, numerics_table, shown, verdict_interval
 
 __all__ = ["search_page"]
 
@@ -20,7 +23,7 @@ def search_page(facts: Mapping[str, Any]) -> Page:
     """The page of a search.
 
     Args:
-        facts: what `search_facts` gives.
+        facts: what `search_facts` returns.
     """
     result, first = facts["result"], facts["tickets"][0]["about"]
     final = percent(result["rounds"][-1]["sparsity"])
@@ -34,7 +37,7 @@ def search_page(facts: Mapping[str, Any]) -> Page:
         _recipe(facts),
         _numerics(facts),
         _runs(facts),
-        Section("How to do it again", text=_again(facts), code=command(facts)),
+        Section("How to reproduce it", text=_own_files(facts), code=command(facts)),
         Section("What this does not show", points=_limits(facts)),
         Section("The result as JSON", code=json.dumps(result, indent=1, ensure_ascii=False)),
     ]
@@ -59,24 +62,20 @@ def _capital(sentence: str) -> str:
 # --- sections ----------------------------------------------------------------
 
 
-def _verdict(said: Mapping[str, Any]) -> Table:
-    if said["interval"] is None:
-        rows = [("status", said["status"]), ("reason", said["reason"])]
-        return Table((), [*rows, ("margin, fixed before the runs", f"{said['margin']:g} points")])
-    low, high = said["interval"]
-    needed = said.get("seeds_needed")
+def _verdict(verdict: Mapping[str, Any]) -> Table:
+    margin = ("margin, fixed before the runs", f"{verdict['margin']:g} points")
+    if verdict["interval"] is None:
+        return Table((), [("status", verdict["status"]), ("reason", verdict["reason"]), margin])
+    needed = verdict.get("seeds_needed")
     rows = [
-        ("status", said["status"]),
-        *([("reason", said["reason"])] if said.get("reason") else []),
-        ("estimand", said["estimand"]),
-        ("sparsity of the scope", percent(said["sparsity"])),
-        ("ticket minus dense", f"{points(said['difference'], sign=True)} points"),
-        (
-            f"{100 * said['level']:g} % interval",
-            f"{points(low, sign=True)} to {points(high, sign=True)} points",
-        ),
-        ("margin, fixed before the runs", f"{said['margin']:g} points"),
-        ("seeds", str(said["seeds"])),
+        ("status", verdict["status"]),
+        *([("reason", verdict["reason"])] if verdict.get("reason") else []),
+        ("estimand", verdict["estimand"]),
+        ("sparsity of the scope", percent(verdict["sparsity"])),
+        ("ticket minus dense", f"{points(verdict['difference'], signed=True)} points"),
+        (f"{percent(verdict['level'])} interval", f"{verdict_interval(verdict)} points"),
+        margin,
+        ("seeds", str(verdict["seeds"])),
         *([("seeds that would settle it", str(needed))] if needed is not None else []),
     ]
     return Table((), rows)
@@ -100,44 +99,43 @@ def _scores(result: Mapping[str, Any]) -> Section:
         caption=(
             f"{_capital(result['metric'])} on the {result['split']} split at the last step, in "
             f"points{'; mean ± standard deviation over seeds' * several}. Overlap: Jaccard index "
-            "of the dead weights."
+            "of the pruned weights."
         ),
         right=frozenset((1, 2, 3, 4)),
     )
     drawn = Picture(
-        svg(picture.draw(result)),
-        "Score against sparsity. The controls, all at the final sparsity, stand in the strip.",
+        svg(score_curve.draw(result)),
+        "The controls, all at the final sparsity, are in the strip to the right.",
     )
     return Section("Score against sparsity", pictures=[drawn], tables=[table])
 
 
 def _entry(entry: Mapping[str, Any], dense: float | None) -> tuple[str, str, str, str]:
     """Score, difference from dense, overlap with one-shot, and the score of each seed."""
-    spread = "" if entry["std"] is None else f" ± {entry['std']:.2f}"
     each = ", ".join("diverged" if value is None else points(value) for value in entry["values"])
     overlap = entry.get("jaccard_one_shot")
     jaccard = "" if overlap is None else f"{overlap:.3f}"
     if entry["mean"] is None:
         return "diverged", "", jaccard, each
-    change = "" if dense is None else points(entry["mean"] - dense, sign=True)
-    return f"{points(entry['mean'])}{spread}", change, jaccard, each
+    change = "" if dense is None else points(entry["mean"] - dense, signed=True)
+    return mean_sd(entry["mean"], entry["std"]), change, jaccard, each
 
 
 def _texts(result: Mapping[str, Any]) -> list[Section]:
     """What was read of each split, where it was counted."""
-    counted = {split: each["inputs"] for split, each in result.get("counts", {}).items()}
-    table = inputs_table({split: each for split, each in counted.items() if each})
+    inputs = {split: each["inputs"] for split, each in result.get("counts", {}).items()}
+    table = inputs_table({split: each for split, each in inputs.items() if each})
     return [Section("Texts", tables=[table])] if table.rows else []
 
 
 def _recipe(facts: Mapping[str, Any]) -> Section:
     search, about = searched(facts), field_help(FindSpec) | facts["finder"]["help"]
-    told = field_help(TrainSpec)
+    training = field_help(TrainSpec)
     text = []
     if facts["experiment"] is None:
         text = [
-            "experiment.json is missing: options of the search that a ticket doesn't record stand "
-            "at their default here, and may have been others."
+            "experiment.json is missing: options of the search that a ticket doesn't record are "
+            "shown at their default, and may have been others."
         ]
     columns = ("knob", "value", "meaning")
     return Section(
@@ -151,7 +149,10 @@ def _recipe(facts: Mapping[str, Any]) -> Section:
             ),
             Table(
                 columns,
-                [(name, shown(value), told.get(name, "")) for name, value in recipe(facts).items()],
+                [
+                    (name, shown(value), training.get(name, ""))
+                    for name, value in recipe(facts).items()
+                ],
                 caption="Each training.",
             ),
         ],
@@ -164,7 +165,7 @@ def _numerics(facts: Mapping[str, Any]) -> Section:
     versions = [(f"seed {seed}", about["versions"]) for seed, about in abouts]
     return Section(
         "Numerics and versions",
-        text=["The same numerics give the same bits. Runs of different numerics are not pooled."],
+        text=["The same numerics give the same bits. Runs with different numerics are not pooled."],
         tables=[numerics_table(records, "Numerics"), numerics_table(versions, "Versions")],
     )
 
@@ -190,8 +191,8 @@ def _runs(facts: Mapping[str, Any]) -> Section:
     return Section(
         "Keys of every run",
         text=[
-            "A key is the name of a training in the store, made of all that made it: "
-            "`tombola store show KEY`."
+            "A key names a training in the store, and is a digest of what determines its result: "
+            "see `tombola store show KEY`."
         ],
         tables=[
             Table(("network", "sparsity", "seed", "score", "key"), rows, small=True),
@@ -202,25 +203,26 @@ def _runs(facts: Mapping[str, Any]) -> Section:
     )
 
 
-def _again(facts: Mapping[str, Any]) -> list[str]:
+def _own_files(facts: Mapping[str, Any]) -> list[str]:
     data = (facts["experiment"] or {}).get("data")
-    said = f" Their fingerprint was {data}." if data else ""
-    return [f"If the task's files were your own, add --data with their folder.{said}"]
+    fingerprint = f" The data's fingerprint is {data}." if data else ""
+    return [f"If the task was read from your own files, add --data with their folder.{fingerprint}"]
 
 
 def _limits(facts: Mapping[str, Any]) -> list[str]:
     result = facts["result"]
     count = len(facts["tickets"])
-    seeds = "one seed; another may come out differently" if count == 1 else f"{count} seeds"
+    seeds = "one seed; another may come out differently" if count == 1 else counted(count, "seed")
     whole = percent(result["whole_model_sparsity"])
     limits = [
-        f"It is about {result['model']} on {result['task']} with this recipe and {seeds}.",
-        f"Sparsity is of the scope; of the whole encoder with its embeddings {whole} are zero.",
-        "A mask makes nothing smaller or faster by itself: the zeros are stored and multiplied.",
+        f"The result is about {result['model']} on {result['task']} with this recipe and {seeds}.",
+        f"Sparsity is that of the scope; the whole encoder with its embeddings is {whole} zeros.",
+        "A mask alone makes a network neither smaller nor faster: the zeros are stored and "
+        "multiplied.",
         "Controls are trained with the ticket's recipe; with a learning rate of their own they may "
         "do better.",
-        "The margin is the task's. Whether so many points matter is for the reader to judge.",
-        f"The {result['split']} split was read for every network in the tables. If the recipe was "
+        "The margin is the task's. Whether that many points matter is for the reader to judge.",
+        f"Every network in the tables was scored on the {result['split']} split. If the recipe was "
         "chosen on it, all scores are too good.",
     ]
     if not result["controls"]:

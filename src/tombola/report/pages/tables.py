@@ -1,37 +1,23 @@
-"""Numbers as text, and the tables that several reports have."""
+"""Tables that several reports have."""
 
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from tombola.base.rounding import decimals, percent
+from tombola.report.numerals import MINUS, MISSING, interval
 from tombola.report.pages.page import Table
 
 __all__ = [
     "CHANCE",
-    "beside_chance",
-    "dead_heads",
+    "chance_cells",
     "inputs_table",
     "numerics_table",
     "overlap_table",
-    "percent",
-    "points",
     "shown",
+    "verdict_interval",
 ]
-
-MINUS = "\N{MINUS SIGN}"
-
-
-def percent(fraction: str | float | None) -> str:
-    """A fraction in percent; nothing for None."""
-    return "" if fraction is None else f"{100 * float(fraction):.5g} %"
-
-
-def points(value: float | None, *, sign: bool = False) -> str:
-    """Points of a metric with two decimals and a real minus; a dash for None."""
-    if value is None:
-        return "–"
-    return (f"{value:+z.2f}" if sign else f"{value:.2f}").replace("-", MINUS)
 
 
 def shown(value: Any) -> str:
@@ -43,63 +29,63 @@ def shown(value: Any) -> str:
     return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
+def verdict_interval(verdict: Mapping[str, Any]) -> str:
+    """A verdict's interval, with the decimals that tell its ends from zero and the margin."""
+    ends = verdict["interval"]
+    return interval(ends, digits=max(2, decimals(ends, verdict["margin"])))
+
+
 CHANCE = (
-    "Jaccard index of the dead weights. By chance: two random masks with as many dead in each "
-    "matrix; z counts standard deviations of the intersection."
+    "Jaccard index of the pruned weights. By chance: two random masks that prune as many weights "
+    "of each matrix; z counts standard deviations of the intersection."
 )
 
 
-def beside_chance(found: Mapping[str, Any]) -> tuple[str, str, str]:
+def chance_cells(found: Mapping[str, Any]) -> tuple[str, str, str]:
     """Jaccard index, that of chance, and z."""
-    z = "–" if found["z"] is None else f"{found['z']:+z,.1f}".replace("-", MINUS)
+    z = MISSING if found["z"] is None else f"{found['z']:+z,.1f}".replace("-", MINUS)
     return f"{found['jaccard']:.4f}", f"{found['chance']:.4f}", z
 
 
-def dead_heads(anatomy: Mapping[str, Any]) -> list[str]:
-    """Names of the attention heads that a mask prunes entirely, such as encoder.layer.0.2."""
-    heads = (head for head in anatomy["heads"] if head["sparsity"] == 1)
-    return [f"{head['block']}.{head['number']}" for head in heads]
-
-
 def overlap_table(pairs: Sequence[Mapping[str, Any]]) -> Table:
-    """Every pair of masks beside chance."""
-    rows = [(pair["a"], pair["b"], *beside_chance(pair)) for pair in pairs]
+    """The overlap of every pair of masks, compared with chance."""
+    rows = [(pair["a"], pair["b"], *chance_cells(pair)) for pair in pairs]
     return Table(("mask", "and", "Jaccard", "by chance", "z"), rows, CHANCE, frozenset((2, 3, 4)))
 
 
 def inputs_table(counted: Mapping[str, Mapping[str, Any]]) -> Table:
-    """What a network reads of some splits, a row each.
+    """What a network reads of some splits, a row for each.
 
     Args:
-        counted: name of a split -> what `task.counts.InputCounts` has.
+        counted: name of a split -> its InputCounts as JSON.
     """
     rows = [
         (
             *(name, f"{one['examples']:,}", f"{one['distinct']:,}", f"{one['tokens']:,}"),
-            *(f"{100 * one[share]:.1f} %" for share in ("unknown", "cut", "empty")),
-            f"{one['shared']:,}" if one["shared"] else "–",
+            *(percent(one[share], digits=1) for share in ("unknown", "cut", "empty")),
+            f"{one['shared']:,}" if one["shared"] else MISSING,
         )
         for name, one in counted.items()
     ]
     return Table(
-        ("split", "examples", "different", "tokens", "unknown", "cut", "empty", "in test, too"),
+        ("split", "examples", "distinct", "tokens", "unknown", "cut", "empty", "also in test"),
         rows,
-        caption="As the tokenizer encodes them. Unknown: share of the tokens that stand for what "
-        "the vocabulary lacks. Cut: examples whose text goes on behind their last token. Empty: "
-        "rows without a text. In test, too: rows of the training split whose texts stand there.",
+        caption="Texts as the tokenizer encodes them. Unknown: tokens that stand for words outside "
+        "the vocabulary. Cut: examples longer than the network reads. Empty: rows without a text. "
+        "Also in test: rows whose texts are in the test split as well.",
         right=frozenset(range(1, 8)),
     )
 
 
 def numerics_table(records: Sequence[tuple[str, Mapping[str, Any]]], caption: str) -> Table:
-    """One column for each different record, headed by what has it."""
-    different: dict[str, tuple[list[str], Mapping[str, Any]]] = {}
+    """A column for each distinct record, headed by the names of what has it."""
+    distinct: dict[str, tuple[list[str], Mapping[str, Any]]] = {}
     for name, record in records:
-        different.setdefault(json.dumps(record, sort_keys=True), ([], record))[0].append(name)
-    columns = [", ".join(names) for names, _ in different.values()]
-    fields = dict.fromkeys(field for _, record in different.values() for field in record)
+        distinct.setdefault(json.dumps(record, sort_keys=True), ([], record))[0].append(name)
+    columns = [", ".join(names) for names, _ in distinct.values()]
+    fields = dict.fromkeys(field for _, record in distinct.values() for field in record)
     rows = [
-        (field, *(shown(record.get(field, "–")) for _, record in different.values()))
+        (field, *(shown(record.get(field, MISSING)) for _, record in distinct.values()))
         for field in fields
     ]
     return Table((caption, *columns), rows)

@@ -49,6 +49,8 @@ class Anatomy:
     fallen: tuple[DeadLines, ...]
     """Matrices with rows or columns that have lost every weight."""
     heads: tuple[HeadSparsity, ...]
+    dead_heads: tuple[str, ...]
+    """Names of the heads that have lost every weight, such as encoder.layer.0.2."""
     neurons: int
     """Intermediate neurons of all blocks."""
     dead_neurons: int
@@ -72,15 +74,18 @@ def anatomy(mask: Mask, heads: int | None) -> Anatomy:
             grids=sparsity_grids(mask),
             fallen=fallen,
             heads=(),
+            dead_heads=(),
             neurons=0,
             dead_neurons=0,
             note=str(error),
         )
+    known = tuple(_heads(mask, units))
     inner = [_dead_share(mask, neurons) for _, neurons in units]
     return Anatomy(
         grids=sparsity_grids(mask),
         fallen=fallen,
-        heads=tuple(_heads(mask, units)),
+        heads=known,
+        dead_heads=tuple(f"{head.block}.{head.number}" for head in known if head.sparsity == 1),
         neurons=sum(share.size for share in inner),
         dead_neurons=sum(int((share == 1.0).sum()) for share in inner),
         note="",

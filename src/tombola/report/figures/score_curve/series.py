@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from tombola.base.errors import SpecError
+from tombola.report.numerals import mean_sd
 
 __all__ = ["Content", "Series", "read"]
 
@@ -23,29 +24,29 @@ class Series:
     """One per seed that did not fail, in points."""
 
     runs: int
-    """Seeds, the failed ones too."""
+    """The number of seeds, failed ones included."""
 
     @property
     def mean(self) -> float:
-        """Of the scores, in points."""
+        """The mean of the scores, in points."""
         return fmean(self.scores)
 
     @property
     def sd(self) -> float:
-        """Their standard deviation, in points; 0 for one seed."""
+        """The standard deviation of the scores, in points; 0 for one seed."""
         return stdev(self.scores) if len(self.scores) > 1 else 0.0
 
     @property
     def label(self) -> str:
-        """Name, mean and spread, and how many runs these are of if some failed."""
-        spread = f" ± {self.sd:.1f}" if len(self.scores) > 1 else ""
+        """Name, mean and standard deviation, and, if runs failed, how many did not."""
+        score = mean_sd(self.mean, self.sd if len(self.scores) > 1 else None, digits=1)
         some = f" ({len(self.scores)} of {self.runs})" if len(self.scores) < self.runs else ""
-        return f"{self.name} {self.mean:.1f}{spread}{some}"
+        return f"{self.name} {score}{some}"
 
 
 @dataclass(frozen=True)
 class Content:
-    """What there is to draw, failed runs left out."""
+    """The series of a search, failed runs left out."""
 
     dense: Series | None
     tickets: list[Series]
