@@ -452,7 +452,9 @@ def test_rebuilt_weights_must_be_those_that_were_recorded(subject: Subject, tmp_
 def test_runs_of_different_arithmetic_are_not_mixed(subject: Subject, tmp_path: Path) -> None:
     search = FINDERS["imp"].search(subject, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5)
     store = done(Plan.of([search.dense]), tmp_path / "store")
-    with pytest.raises(SpecError, match=r"made otherwise: .*threads.* Take the same --threads"):
+    with pytest.raises(
+        SpecError, match=r"made with other numerics: .*threads.* Take the same --threads"
+    ):
         run_plan(
             Plan.of(search.trainings.values()),
             LabSpec(store=str(store.folder), threads=3),

@@ -1,4 +1,4 @@
-"""What a plan will cost is told from a short trial, where the store knows no training like it."""
+"""The cost of a plan is measured by a short trial, unless the store has a training like it."""
 
 import time
 from pathlib import Path

@@ -99,7 +99,7 @@ def result(payload: Payload) -> Result:
 
 
 class Recorder(RunCallback):
-    """Remembers what it is told."""
+    """Records the callbacks that it gets."""
 
     def __init__(self) -> None:
         self.todo: list[str] = []
@@ -271,7 +271,7 @@ def test_a_job_that_another_process_holds_is_left_to_it(store: Store) -> None:
     assert len(summary.done) == len(plan.jobs)
 
 
-def test_a_job_that_somebody_has_taken_over_is_left_to_them(store: Store) -> None:
+def test_a_job_that_another_process_has_taken_over_is_left_to_it(store: Store) -> None:
     plan = plan_of()
     taken = plan.jobs[0]
 

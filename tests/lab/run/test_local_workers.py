@@ -422,8 +422,8 @@ def test_two_runs_at_once_share_the_work(
 ) -> None:
     words = ("run", plan_file, "--store", tmp_path / "s", "--threads", 1)
     both = [tombola(*words), tombola(*words)]
-    told = [ended(process) for process in both]
-    assert [(status, errors) for status, _, errors in told] == [(0, ""), (0, "")]
+    finished = [ended(process) for process in both]
+    assert [(status, errors) for status, _, errors in finished] == [(0, ""), (0, "")]
     assert bits(plan, Store(tmp_path / "s")) == alone
 
 

@@ -119,7 +119,7 @@ def _title(process: Path) -> str:
         return ""
 
 
-def test_a_cluster_that_is_not_there_is_told(plan: Plan, tmp_path: Path) -> None:
+def test_a_cluster_that_is_not_there_is_reported(plan: Plan, tmp_path: Path) -> None:
     ray.shutdown()
     lab = LabSpec(store=str(tmp_path / "s"), engine="ray", ray_address="127.0.0.1:1")
     with pytest.raises(SpecError, match=r"expected a Ray cluster at 127\.0\.0\.1:1, got: "):

@@ -1,4 +1,4 @@
-"""What a plan will cost: jobs, hours and disk, from throughput that was measured."""
+"""The cost of a plan: jobs, hours and disk, from measured throughput."""
 
 import tempfile
 import time
@@ -19,59 +19,60 @@ from tombola.plan.plan import Plan
 __all__ = ["CostEstimate", "Throughput", "estimate_cost", "remaining_seconds"]
 
 TRIAL_STEPS = 6
-"""Steps of the short training by which a pace is measured that the store knows nothing of."""
+"""Steps of the short training that measures a throughput which the store doesn't know."""
 TRIAL_EXAMPLES = 64
+"""Examples that are scored after it."""
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """How fast trainings of one kind go here, and how large their network is."""
+    """How fast trainings of one sort are here, and how large their network is."""
 
     step: float
     """Seconds of an optimizer step."""
     around: float
-    """Seconds of everything else: evaluation, loading, storing."""
+    """Seconds for everything else: evaluating, loading, storing."""
     backbone_size: int
     scope_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class CostEstimate:
-    """What a plan consists of and what it will take."""
+    """The jobs of a plan, and the time and disk that they need."""
 
     kinds: dict[str, int]
-    """Kind of job -> how many there are."""
+    """Kind of job -> number of jobs."""
     stored: int
-    """Jobs whose results are there."""
+    """Jobs whose results are in the store."""
     shared: int
-    """Jobs that stand for several cells of the plan, and are done once."""
+    """Jobs that several cells of the plan share, and that are done once."""
     seconds: float
-    """Until the end, with so many workers; no less than the longest chain of jobs."""
+    """Until the end, with the given number of workers; at least the longest chain of jobs."""
     disk: int
     """Bytes that stay: masks and scores."""
     weights: int
-    """Bytes that come and go: trained weights that later jobs read."""
+    """Bytes that are needed meanwhile: trained weights that later jobs read."""
 
 
 def estimate_cost(plan: Plan, store: Store, *, workers: int, threads: int) -> CostEstimate:
-    """What is left of a plan to be done, and its price.
+    """The cost of what is left of a plan.
 
-    A pace comes from results in the store, else from a few steps that are trained now.
+    Throughput comes from results in the store, or else from a few steps that are trained now.
     """
     todo = missing(plan, store)
     known = {r.key: r for job in plan.jobs if job.key not in todo and (r := store.read(job.key))}
-    paces: dict[tuple[Any, ...], Throughput] = {}
+    throughputs: dict[tuple[Any, ...], Throughput] = {}
     for job in plan.jobs:
-        if job.kind == "train" and _sort(job) not in paces:
-            paces[_sort(job)] = _pace(job, plan.jobs, known, store, threads)
+        if job.kind == "train" and _sort(job) not in throughputs:
+            throughputs[_sort(job)] = _throughput(job, plan.jobs, known, store, threads)
     seconds = dict.fromkeys(known, 0.0)
     longest: dict[str, float] = {}
     for job in plan.jobs:
-        seconds[job.key] = _seconds(job, paces) if job.key in todo else 0.0
+        seconds[job.key] = _seconds(job, throughputs) if job.key in todo else 0.0
         before = max((longest[parent.key] for parent in job.parents.values()), default=0.0)
         longest[job.key] = before + seconds[job.key]
-    size = max((pace.scope_size for pace in paces.values()), default=0)
-    whole = max((pace.backbone_size for pace in paces.values()), default=0)
+    size = max((throughput.scope_size for throughput in throughputs.values()), default=0)
+    whole = max((throughput.backbone_size for throughput in throughputs.values()), default=0)
     masks = sum(job.kind == "prune" for job in plan.jobs if job.key in todo)
     return CostEstimate(
         kinds=_counted(_kind(job) for job in plan.jobs),
@@ -84,23 +85,24 @@ def estimate_cost(plan: Plan, store: Store, *, workers: int, threads: int) -> Co
 
 
 def remaining_seconds(plan: Plan, store: Store, todo: Collection[str]) -> float | None:
-    """Seconds that some jobs will take, one after another, at the pace of those that are done.
+    """Seconds that jobs will take, one after another, at the throughput of those that are done.
 
-    Returns: None, if the pace of one of them is not known yet.
+    Returns: None, if that of one of them is not known yet.
     """
     known = [r for job in plan.jobs if job.key not in todo and (r := store.read(job.key))]
     alike: dict[tuple[Any, ...], list[Result]] = {}
     for result in known:
         if result.kind == "train":
             alike.setdefault(_sort(result), []).append(result)
-    paces = {sort: _median(results) for sort, results in alike.items()}
+    throughputs = {sort: _median(results) for sort, results in alike.items()}
     left = [job for job in plan.jobs if job.key in todo and job.kind == "train"]
-    if any(_sort(job) not in paces for job in left):
+    if any(_sort(job) not in throughputs for job in left):
         return None
-    return sum(_seconds(job, paces) for job in left)
+    return sum(_seconds(job, throughputs) for job in left)
 
 
 def _kind(job: Job) -> str:
+    """What a table calls jobs of this kind, in the plural."""
     if job.kind == "prune":
         return "prunings"
     if job.kind == "score":
@@ -120,7 +122,7 @@ def _counted(things: Iterable[str]) -> dict[str, int]:
 
 
 def _sort(training: Job | Result) -> tuple[Any, ...]:
-    """Trainings of one sort go at one pace."""
+    """What the throughput of a training depends on."""
     made = train_job(training.spec if isinstance(training, Job) else training.job_spec)
     recipe = made.recipe
     return (
@@ -129,18 +131,18 @@ def _sort(training: Job | Result) -> tuple[Any, ...]:
     )
 
 
-def _seconds(job: Job, paces: Mapping[tuple[Any, ...], Throughput]) -> float:
+def _seconds(job: Job, throughputs: Mapping[tuple[Any, ...], Throughput]) -> float:
     if job.kind == "prune":
-        return max((pace.scope_size for pace in paces.values()), default=0) * 1e-8
+        return max((throughput.scope_size for throughput in throughputs.values()), default=0) * 1e-8
     if job.kind == "score":
-        return paces[_sort(job.parents["trained"])].around
+        return throughputs[_sort(job.parents["trained"])].around
     if job.kind == "interpolate":  # each point is scored, and then its loss taken
-        return 2 * job.steps * paces[_sort(job.parents["left"])].around
-    pace = paces[_sort(job)]
-    return job.steps * pace.step + pace.around
+        return 2 * job.steps * throughputs[_sort(job.parents["left"])].around
+    throughput = throughputs[_sort(job)]
+    return job.steps * throughput.step + throughput.around
 
 
-def _pace(
+def _throughput(
     job: Job, jobs: Iterable[Job], known: Mapping[str, Result], store: Store, threads: int
 ) -> Throughput:
     alike = [known[j.key] for j in jobs if j.kind == "train" and j.key in known]
@@ -152,7 +154,7 @@ def _pace(
 
 
 def _median(alike: Sequence[Result]) -> Throughput:
-    """The pace of trainings of one sort."""
+    """The throughput of trainings of one sort: the median of their results."""
     return Throughput(
         step=median(r.facts["training_seconds"] / r.facts["steps"] for r in alike),
         around=median(r.seconds - r.facts["training_seconds"] for r in alike),
@@ -162,7 +164,7 @@ def _median(alike: Sequence[Result]) -> Throughput:
 
 
 def _measured(job: Job, threads: int) -> Throughput:
-    """The pace of a training of a few steps, scored on a few examples."""
+    """The throughput of a training of a few steps, scored on a few examples."""
     from tombola.lab.run.perform import perform
     from tombola.lab.run.workspace import WorkspaceCache
     from tombola.training.predictions import predict
@@ -175,7 +177,7 @@ def _measured(job: Job, threads: int) -> Throughput:
         workspace = workspaces.of(trial)
         for examples in (workspace.training(few), workspace.test(few)):
             len(examples)
-        workspace.check(trial.job_spec)  # which reads all data once
+        workspace.check(trial.job_spec)  # reads all data once
         began = time.monotonic()
         perform(trial, store, workspaces, lambda done, steps: None)
         taken = time.monotonic() - began

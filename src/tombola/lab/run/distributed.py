@@ -1,7 +1,7 @@
-"""One training in several processes that share its batches.
+"""One training in several processes (ranks) that share its batches.
 
-The ranks are started by a process of their own: torch's launcher takes over the signals of the
-process that it runs in, and starts that process's main module again in each rank.
+The ranks are started by a separate process, because torch's launcher handles the signals of the
+process that it runs in, and runs that process's main module again in each rank.
 """
 
 import multiprocessing
@@ -28,15 +28,15 @@ Step = Callable[[int, int], None]
 
 
 def train_in_processes(payload: Payload, store: Store, step: Step) -> None:
-    """Do a training in as many processes as its payload says.
+    """Do a training in the number of processes that its payload asks for.
 
     Args:
         payload: the training.
-        store: where the first rank keeps the result.
+        store: where the first rank saves the result.
         step: called after each optimizer step.
 
-    Raises: TombolaError, with what the first failing rank reported; any other error of a rank as
-        a RuntimeError.
+    Raises: TombolaError, as the first rank that failed reported it; RuntimeError for an error of a
+        rank that is not one of ours.
     """
     with tempfile.TemporaryDirectory() as scratch:
         process, pipe = _start(payload, store, Path(scratch))
@@ -45,7 +45,7 @@ def train_in_processes(payload: Payload, store: Store, step: Step) -> None:
             for kind, *content in _messages(pipe):
                 if kind == "step":
                     step(*content)
-                elif kind == "killed" or not failure:  # the others only miss the one killed
+                elif kind == "killed" or not failure:  # the others fail only because one was killed
                     failure = content
         finally:
             pipe.close()
@@ -64,7 +64,7 @@ def train_in_processes(payload: Payload, store: Store, step: Step) -> None:
 def _start(
     payload: Payload, store: Store, scratch: Path
 ) -> tuple[subprocess.Popen[bytes], Connection]:
-    """The launcher, and a pipe for what the ranks report; what they print goes elsewhere."""
+    """The launcher, and a pipe with the reports of the ranks; what they print goes to a file."""
     file = scratch / "payload.json"
     file.write_text(payload.to_json(), encoding="utf-8")
     ours, theirs = multiprocessing.Pipe(duplex=False)
@@ -83,7 +83,7 @@ def _start(
 
 
 def _messages(pipe: Connection) -> Iterator[tuple[Any, ...]]:
-    """What the ranks report, until the last of them has ended."""
+    """The reports of the ranks, until the last of them has ended."""
     with suppress(EOFError):
         while True:
             yield pipe.recv()
@@ -124,13 +124,13 @@ def _launch(file: str, folder: str, handle: str) -> int:
 
 
 def _failure(payload: Payload, failures: Mapping[int, "ProcessFailure"]) -> tuple[str, str, str]:
-    """What to report of ranks that have ended: the one that was killed, if one was."""
+    """The report about ranks that failed; of one that was killed, if there is one."""
     rank = min(failures, key=lambda number: failures[number].exitcode)
     killed = failures[rank].exitcode < 0
     how = failures[rank].signal_name() if killed else f"exit status {failures[rank].exitcode}"
     message = (
-        f"expected {payload.processes} processes to do {payload.label}, got rank {rank} that ended "
-        f"with {how}. Is there memory for all of them? Take fewer --processes."
+        f"expected {payload.processes} processes to do {payload.label}, but rank {rank} ended "
+        f"with {how}. They may need more memory than there is: take fewer --processes."
     )
     return "killed" if killed else "failed", "TombolaError", message
 

@@ -1,4 +1,4 @@
-"""Runs what the store lacks of a plan: each job once, parents first, whoever else is at it."""
+"""Runs the jobs of a plan that the store lacks, parents first, each in one process only."""
 
 import time
 from dataclasses import dataclass, field
@@ -24,91 +24,94 @@ __all__ = [
 ]
 
 PAUSE = 0.2
-"""Seconds between two looks at jobs that another process holds."""
+"""Seconds between two checks of jobs that other processes hold."""
 
 
 class RunCallback:
-    """Somebody who is told how a plan goes; this one keeps it to himself."""
+    """Callbacks for the progress of a plan; these do nothing."""
 
     def subject(self, subject: Subject) -> None:
-        """This network is trained on this task, with this recipe."""
+        """Called first, with the network, the task and the recipe of an experiment."""
 
     def plan(self, todo: list[Job], kept: list[Job]) -> None:
-        """These jobs are coming, those are in the store."""
+        """Called with the jobs to be done, and with those whose results are in the store."""
 
     def start(self, job: Job) -> None:
-        """A job begins."""
+        """Called when a job starts."""
 
     def step(self, job: Job, done: int, steps: int) -> None:
-        """An optimizer step of it is done."""
+        """Called after an optimizer step of a job."""
 
     def finish(self, job: Job, result: Result) -> None:
-        """A job has ended."""
+        """Called when the result of a job is in the store."""
 
     def fail(self, job: Job, reason: str) -> None:
-        """A job has failed; what depends on it won't be done."""
+        """Called when a job has failed; the jobs that depend on it won't be done."""
 
 
 class TakenOverError(Exception):
-    """Ends the work on a job that another process has taken over."""
+    """Raised to abandon a job that another process has taken over."""
 
 
 class JobEvents(Protocol):
-    """What `Workers` calls while a job is done."""
+    """Events of a job, reported by `Workers` to the engine."""
 
     def step(self, key: str, done: int, steps: int) -> bool:
-        """An optimizer step of a job is done; whether to go on, and say more of it."""
+        """Report an optimizer step of a job.
+
+        Returns: whether to go on with the job.
+        """
 
     def done(self, key: str) -> None:
-        """A job's result is in the store."""
+        """Report that the result of a job is in the store."""
 
     def failed(self, key: str, error: Exception) -> None:
-        """A job has failed."""
+        """Report that a job has failed."""
 
 
 class Workers(Protocol):
-    """Those who do the jobs: this process, some beside it, or a cluster."""
+    """What does the jobs: this process, a pool of processes, or a cluster."""
 
     @property
     def free_slots(self) -> int:
-        """How many more payloads they take now."""
+        """How many more payloads can be submitted now."""
 
     def submit(self, payload: Payload, events: JobEvents) -> None:
-        """Hand over a payload; it may be done when this returns, or later."""
+        """Submit a payload; its job may end before this returns, or later."""
 
     def wait(self, seconds: float, events: JobEvents) -> None:
-        """Wait until something is done, at most so long."""
+        """Wait for an event, for at most that many seconds."""
 
     def close(self) -> None:
-        """Send everybody home, whatever they are doing."""
+        """End all workers, including those that have a job."""
 
 
 @dataclass
 class RunSummary:
-    """How a plan ended."""
+    """The outcome of a plan: which jobs were done, failed, or were not tried."""
 
     done: list[Job] = field(default_factory=list)
     failed: list[tuple[Job, Exception]] = field(default_factory=list)
-    """Jobs that came to nothing, and why."""
+    """Jobs that failed, and the errors."""
     blocked: list[Job] = field(default_factory=list)
-    """Jobs that were not tried, because one that they depend on has failed."""
+    """Jobs that were not tried, because a job that they depend on failed."""
     stopped: dict[str, Job] = field(default_factory=dict)
-    """Keys of jobs that can't be done, and the training that diverged which each goes on from."""
+    """Keys of jobs that can't be done -> the diverged training whose weights they need."""
 
     @property
     def counted(self) -> int:
-        """Jobs that it tells of; the others of the plan were kept from before."""
+        """Number of jobs in this summary; the others of the plan had results from before."""
         return len(self.done) + len(self.failed) + len(self.blocked) + len(self.stopped)
 
 
 def missing(plan: Plan, store: Store) -> set[str]:
-    """Keys of the jobs to be done: results that the store lacks or that are damaged, and trainings
-    whose weights are needed again; those that go on from a training that diverged can't be done."""
+    """Keys of the jobs to be done: those whose results are missing or damaged, and trainings whose
+    weights are needed again; without jobs that need the weights of a diverged training."""
     return outstanding(plan, store)[0]
 
 
 def outstanding(plan: Plan, store: Store) -> tuple[set[str], dict[str, Job]]:
-    """Keys of the jobs to be done, and of those that can't be, with the training that diverged."""
+    """Keys of the jobs to be done; and keys of those that can't be -> the diverged training."""
     todo = {job.key for job in plan.jobs if not store.intact(job.key)}
     halted = stopped(plan.jobs, store, todo)
     todo -= halted.keys()
@@ -130,15 +133,15 @@ def execute(
     """Do every job of a plan that the store lacks.
 
     Args:
-        plan: what is wanted.
-        store: what is there, and where results go.
-        workers: who does the jobs.
-        callback: told how it goes.
-        threads: of each process of a job.
-        processes: that share the batches of one training.
+        plan: the jobs.
+        store: has the results that exist, and gets the new ones.
+        workers: what does the jobs.
+        callback: called with the progress.
+        threads: number of threads of each process.
+        processes: number of processes that share the batches of one training.
 
-    Returns: what was done and what has failed; a failure stops only what depends on it.
-    Raises: OutputError, if the disk refuses: then nothing more can be kept.
+    Returns: what was done and what failed; a failure stops only the jobs that depend on it.
+    Raises: OutputError, for an error of the disk, because then no result can be saved.
     """
     with store.announce(job.key for job in plan.jobs if plan.readers(job)) as reading:
         todo, halted = outstanding(plan, store)
@@ -167,13 +170,13 @@ class _Run:
     store: Store
     callback: RunCallback
     todo: set[str]
-    """Keys of the jobs that are to be done or in work."""
+    """Keys of the jobs that are waiting or in progress."""
     threads: int
     processes: int
     reading: Lease
-    """Says that this run is alive, and which weights it reads."""
+    """The lease of this run, which says which weights it reads."""
     leases: dict[str, Lease] = field(default_factory=dict)
-    """Of the jobs in work."""
+    """Key -> lease, of the jobs in progress."""
     summary: RunSummary = field(default_factory=RunSummary)
 
     def __post_init__(self) -> None:
@@ -181,12 +184,12 @@ class _Run:
         self.trainings = [job.key for job in self.plan.jobs if job.kind == "train"]
 
     def kept(self) -> list[Job]:
-        """The jobs whose results are there."""
+        """The jobs whose results are in the store."""
         left = self.todo | self.summary.stopped.keys()
         return [job for job in self.plan.jobs if job.key not in left]
 
     def submit_ready(self, workers: Workers) -> None:
-        """Submit jobs whose parents are done, as many as the workers take."""
+        """Submit jobs whose parents are done, until no worker is free."""
         for job in self.plan.jobs:
             if not workers.free_slots:
                 return
@@ -201,7 +204,7 @@ class _Run:
             self._finish(job)
             return
         lost = [p for p in job.reads_weights if self.store.weights(p.key) is None]
-        if lost:  # another process has dropped what this job reads
+        if lost:  # another process has deleted what this job reads
             self.todo |= {parent.key for parent in lost}
             return
         lease = self.store.claim(job.key)
@@ -224,7 +227,7 @@ class _Run:
         workers.submit(payload, self)
 
     def _readers(self, job: Job) -> list[Job]:
-        """The jobs to come that read the weights of this one."""
+        """The jobs still to be done that read the weights of this one."""
         return [c for c in self.plan.readers(job) if c.key in self.todo and c.key != job.key]
 
     def _complete(self, job: Job) -> bool:
@@ -240,7 +243,7 @@ class _Run:
     def step(self, key: str, done: int, steps: int) -> bool:
         lease = self.leases[key]
         lease.beat({"done": done, "steps": steps})
-        if lease.lost:  # this process was silent too long; the job stays in todo until they end it
+        if lease.lost:  # it stays in todo until the process that took it over has ended it
             self.leases.pop(key).release()
             return False
         self.callback.step(self.by_key[key], done, steps)
@@ -265,12 +268,12 @@ class _Run:
         self.callback.finish(job, result)
 
     def _drop_weights(self, job: Job) -> None:
-        """Remove the weights of a training, unless another run reads them."""
+        """Delete the weights of a training, unless another run reads them."""
         if self.store.weights(job.key) and job.key not in self.store.wanted(self.reading):
             self.store.drop_weights(job.key)
 
     def tidy(self) -> None:
-        """Remove the weights that were left for other runs, which may have ended meanwhile."""
+        """Delete the weights that were left for other runs, if those have ended meanwhile."""
         for job in self.plan.jobs:
             readers = self.plan.readers(job) if self.store.weights(job.key) else ()
             if readers and not any(self._to_come(reader) for reader in readers):
@@ -298,7 +301,7 @@ class _Run:
         return found - {key}
 
     def release(self) -> None:
-        """Let go of what is in work, so that somebody else can take it up."""
+        """Release the leases of the jobs in progress, so that other processes can do them."""
         for lease in self.leases.values():
             lease.release()
         self.leases.clear()

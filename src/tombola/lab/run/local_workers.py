@@ -17,11 +17,11 @@ from tombola.lab.store.result_store import Store
 __all__ = ["ProcessPool", "ThisProcess", "Worker", "work"]
 
 TRIES = 3
-"""How often a job is started whose worker ends before it has finished."""
+"""How often a job is started if its worker ends before it is finished."""
 
 
 class Worker:
-    """Does one job after another, and keeps the network that it has loaded."""
+    """Does jobs one after another, and keeps the network of the last one loaded."""
 
     def __init__(self, store: Store) -> None:
         from tombola.lab.run.workspace import WorkspaceCache
@@ -29,7 +29,7 @@ class Worker:
         self.store, self.workspaces = store, WorkspaceCache()
 
     def do(self, payload: Payload, step: Callable[[int, int], None]) -> None:
-        """Do a job, in several processes if the payload says so."""
+        """Do a job, in several processes if the payload asks for them."""
         from tombola.lab.run.perform import perform
 
         if payload.processes > 1:
@@ -72,7 +72,7 @@ class ThisProcess:
 
 @dataclass
 class _WorkerProcess:
-    """A process of a pool and the job that it does."""
+    """A process of a pool, and the payload of the job that it does."""
 
     process: SpawnProcess
     pipe: Connection
@@ -80,7 +80,7 @@ class _WorkerProcess:
 
 
 class ProcessPool:
-    """Several worker processes on this machine, each with a job of its own."""
+    """Does jobs in several processes on this machine, one job each at a time."""
 
     def __init__(self, store: Store, size: int) -> None:
         self.store = store
@@ -91,7 +91,7 @@ class ProcessPool:
 
     @property
     def free_slots(self) -> int:
-        """Workers without a job, including those that have not been started."""
+        """How many workers have no job, including those that have not been started."""
         return self._size - sum(worker.payload is not None for worker in self._workers)
 
     def submit(self, payload: Payload, events: JobEvents) -> None:
@@ -102,7 +102,7 @@ class ProcessPool:
         self._tries[payload.key] = self._tries.get(payload.key, 0) + 1
         try:
             worker.pipe.send(payload.to_json())
-        except OSError:  # it ended before it got the payload
+        except OSError:  # the process ended before it got the payload
             self._replace(worker, events)
 
     def _start_worker(self) -> _WorkerProcess:
@@ -123,7 +123,7 @@ class ProcessPool:
         return self._workers[-1]
 
     def wait(self, seconds: float, events: JobEvents) -> None:
-        """Pass on what the workers report, until one has ended a job or the time is up."""
+        """Report the events of the workers, after at most that many seconds."""
         for pipe in wait([worker.pipe for worker in self._workers], seconds):
             worker = next(worker for worker in self._workers if worker.pipe is pipe)
             while worker in self._workers and worker.pipe.poll():
@@ -149,7 +149,7 @@ class ProcessPool:
             events.failed(payload.key, error_of(*content))
 
     def _replace(self, worker: _WorkerProcess, events: JobEvents) -> None:
-        """Let another worker do the job of one that has ended, unless that ends every worker."""
+        """Submit the job of a worker that has ended again, at most `TRIES` times."""
         self._workers.remove(worker)
         worker.process.join()
         payload = worker.payload
@@ -167,14 +167,14 @@ class ProcessPool:
 
 
 def _all_ended(payload: Payload, status: int) -> TombolaError:
-    """Why a job has failed whose workers all ended before it was finished."""
+    """The error for a job whose workers all ended before it was finished."""
     if status < 0:
         how = f"signal {-status}"
-        remedy = "Is there memory for this many? Take fewer --workers."
+        remedy = "They may need more memory than there is: take fewer --workers."
     else:
         how = f"exit status {status}"
         remedy = (
-            "Their own messages stand above. A script that takes workers needs "
+            "Their own messages are above. A script that uses workers needs "
             "`if __name__ == '__main__':` around its calls."
         )
     return TombolaError(
@@ -194,7 +194,7 @@ def _end(workers: Sequence[_WorkerProcess]) -> None:
 
 def work(pipe: Connection, folder: str) -> None:
     """Do the jobs that come through a pipe, until it is closed; the main function of a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the engine, which then ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine handles Ctrl-C, and ends this process
     signal.signal(signal.SIGTERM, _leave)
     engine, worker = os.getppid(), Worker(Store(folder))
     while True:
@@ -204,7 +204,7 @@ def work(pipe: Connection, folder: str) -> None:
             return
 
         def step(done: int, steps: int) -> None:
-            if os.getppid() != engine:  # it was killed, and another may do this job now
+            if os.getppid() != engine:  # it was killed, and another process may do this job now
                 os._exit(1)
             pipe.send(("step", done, steps))
 
@@ -217,5 +217,5 @@ def work(pipe: Connection, folder: str) -> None:
 
 
 def _leave(*_: object) -> None:
-    """End this worker as an exception does, so that the processes it has started end too."""
+    """End this worker by an exception, so that the processes it has started end too."""
     raise SystemExit(143)

@@ -1,4 +1,4 @@
-"""A job as a worker gets it: plain data that goes through a pipe, a file or a cluster."""
+"""A job as it is sent to a worker: plain data for a pipe, a file or a cluster."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ __all__ = ["Payload", "payload_for"]
 
 @dataclass(frozen=True, kw_only=True)
 class Payload(Named):
-    """What is to be done, and with how much of the machine; parents are names in the store."""
+    """A job, with what a worker needs to do it; its parents are keys in the store."""
 
     model: str
     """Where the network is."""
@@ -25,18 +25,18 @@ class Payload(Named):
     """Where the task's data are: a folder, or `hub:OWNER/NAME`; None for the package's own."""
     scope: str
     head: str = "fresh"
-    """What the task's head starts from."""
+    """Where the weights of the task's head come from."""
     keep_weights: bool
     """Whether a later job of the plan reads the weights."""
     threads: int
-    """Of each process."""
+    """Number of threads of each process."""
     processes: int
-    """That share the batches of one training."""
+    """Number of processes that share the batches of one training."""
     peers: list[str] = dataclasses.field(default_factory=list)
-    """The plan's other trainings, which must have the same numerics."""
+    """Keys of the plan's other trainings, which must have the same numerics."""
 
     def anywhere(self) -> "Payload":
-        """The same with full paths, for a worker that is in another folder."""
+        """This payload with absolute paths, for a worker in another folder."""
         task = Task.from_json(self.task)
         return dataclasses.replace(
             self,
@@ -51,12 +51,12 @@ class Payload(Named):
 
     @classmethod
     def from_json(cls, text: str) -> "Payload":
-        """What `to_json` wrote."""
+        """The payload that `to_json` wrote."""
         return cls(**json.loads(text))
 
 
 def _full(place: str) -> str:
-    """A path that is there, from the root; what is none, as a name on the hub, stays."""
+    """The absolute path of a file or folder; a name that is neither, as on the hub, as it is."""
     path = Path(place)
     return str(path.absolute()) if place and path.exists() else place
 

@@ -150,7 +150,7 @@ def _train(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
 
 def _known(payload: Payload, workspace: Workspace, spec: TrainSpec, mask: Mask) -> dict[str, Any]:
     """What can be told before a training, and so is: what it lacks costs no training."""
-    workspace.beside(spec)  # encoded here, so that what they lack shows
+    workspace.also_scored(spec)  # encoded here, so that what they lack shows
     counts = {split: asdict(found) for split, found in workspace.counts(spec).items()}
     return {
         "task": workspace.task.name,
@@ -173,7 +173,7 @@ def _scores(workspace: Workspace, spec: TrainSpec, predictions: Predictions) -> 
     """
     task = workspace.task
     more = {name: score_of(predictions, name) for name in task.more}
-    for name, examples in workspace.beside(spec).items():
+    for name, examples in workspace.also_scored(spec).items():
         beside = predict(workspace.network, task, examples)
         more[f"{name} {task.metric}"] = score_of(beside, task.metric)
     return {

@@ -1,4 +1,4 @@
-"""One of the processes that share a training."""
+"""A rank: one of the processes that share a training."""
 
 import os
 from contextlib import suppress
@@ -15,13 +15,13 @@ __all__ = ["train"]
 
 
 def train(payload_json: str, folder: str, pipe: Connection, lock: Lock) -> None:
-    """Do this process's part of a training; the first rank keeps the result and reports steps.
+    """Do this rank's part of a training; the first rank saves the result and reports steps.
 
     Args:
         payload_json: the training.
         folder: of the store.
-        pipe: takes `("step", done, steps)` and `("failed", name of the error, message)`.
-        lock: held while something is sent, as all ranks share the pipe.
+        pipe: gets `("step", done, steps)` and `("failed", name of the error, message)`.
+        lock: held while sending, as all ranks share the pipe.
     """
     launcher = os.getppid()
 
@@ -33,7 +33,7 @@ def train(payload_json: str, folder: str, pipe: Connection, lock: Lock) -> None:
         here = accelerator()
 
         def step(done: int, steps: int) -> None:
-            if os.getppid() != launcher:  # it was killed, and nobody waits for this rank any more
+            if os.getppid() != launcher:  # it was killed, so no process waits for this rank
                 os._exit(1)
             if here.is_main_process:
                 send("step", done, steps)
@@ -43,6 +43,6 @@ def train(payload_json: str, folder: str, pipe: Connection, lock: Lock) -> None:
     except Exception as error:
         with suppress(OSError):
             send("failed", type(error).__name__, " ".join(str(error).split()))
-        os._exit(1)  # the others wait for this one, and would for ever
+        os._exit(1)  # without it the others would wait for this one for ever
     here.wait_for_everyone()
     here.end_training()

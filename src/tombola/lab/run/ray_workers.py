@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster: one that is started here, or one that is running already."""
+"""Workers on a Ray cluster, which is started here or runs already."""
 
 import contextlib
 import os
@@ -24,17 +24,17 @@ __all__ = ["RayCluster", "run_remotely"]
 
 Files = dict[str, bytes]
 JobInputs = dict[str, Any]
-"""What a worker without our file system reads: results and weights, by key, as bytes."""
+"""What a job reads, as bytes by key, for a worker that can't read the store."""
 
 LOSSES = 5
-"""How often Ray begins a job again whose worker or node is lost."""
+"""How often Ray starts a job again if its worker or node is lost."""
 
 
 class RayCluster:
-    """Each job is a Ray task; Ray chooses the node, by the processors that the plan asks for.
+    """Does each job as a Ray task, on a node that Ray chooses by the cores and GPUs needed.
 
-    Workers read and write the store where they see it. One that doesn't see it says so; from then
-    on each is sent what its job reads, and sends back what came of it.
+    Workers use the store if they can read its folder. As soon as one reports that it can't, each
+    is sent what its job reads, and sends its result back.
     """
 
     def __init__(self, store: Store, *, address: str, workers: int, cores: int, gpus: int) -> None:
@@ -67,9 +67,9 @@ class RayCluster:
         else:
             options |= {"num_cpus": max(cores, os.cpu_count() or 1), "include_dashboard": False}
         try:
-            _knock(address)
+            _check_address(address)
             self.ray.init(**options)
-        except Exception as error:  # Ray raises that very class where a node is slow to start
+        except Exception as error:  # Ray raises Exception itself if a node is slow to start
             reason = " ".join(str(error).split())
             raise SpecError(
                 f"expected a Ray cluster at {address or 'this machine'}, got: {reason} "
@@ -79,11 +79,11 @@ class RayCluster:
 
     @property
     def free_slots(self) -> int:
-        """How many more jobs are wanted in flight."""
+        """How many more jobs can be submitted now."""
         return self._workers - len(self._pending)
 
     def submit(self, payload: Payload, events: JobEvents) -> None:
-        """Hand a job to the cluster."""
+        """Submit a job to the cluster."""
         del events
         self._token.parent.mkdir(exist_ok=True)
         self._token.touch()
@@ -93,11 +93,11 @@ class RayCluster:
         self._pending[handle] = payload
 
     def _place(self) -> tuple[str, str]:
-        """The store's folder as this process sees it, and a file that is in it just now."""
+        """The store's folder as this process sees it, and the name of a file that is in it now."""
         return str(self.store.folder.resolve()), self._token.name
 
     def _inputs(self, payload: Payload) -> JobInputs:
-        """All that a job reads: its parents, the masks of trained parents, and weights."""
+        """Everything that a job reads: its parents, the masks of trained parents, and weights."""
         found = dict.fromkeys(payload.parents.values())
         for key in list(found):
             result = self.store.read(key)
@@ -111,7 +111,7 @@ class RayCluster:
         return {"results": {key: self.store.export(key) for key in found}, "weights": weights}
 
     def wait(self, seconds: float, events: JobEvents) -> None:
-        """Take what the cluster has finished."""
+        """Report the jobs that the cluster has finished, after at most that many seconds."""
         done, _ = self.ray.wait(list(self._pending), timeout=seconds)
         for handle in done:
             payload = self._pending.pop(handle)
@@ -119,7 +119,7 @@ class RayCluster:
                 said, *rest = self.ray.get(handle)
             except self.ray.exceptions.RayError as error:
                 reason = str(error).strip().splitlines()[0]
-                lost = f"expected Ray to do {payload.label}, got: {reason} Run it again."
+                lost = f"expected Ray to do {payload.label}, got: {reason} Run the command again."
                 events.failed(payload.key, TombolaError(lost))
                 continue
             if said == "absent":
@@ -132,7 +132,7 @@ class RayCluster:
                 events.done(payload.key)
 
     def _take(self, payload: Payload, files: Files | None, weights: bytes | None) -> None:
-        """Keep what a worker without our file system has sent."""
+        """Save what a worker has sent that can't read the store."""
         if files is not None:
             refuse_others(self.store, payload, decode(files["result.json"]).numerics)
         if weights is not None:
@@ -150,15 +150,15 @@ class RayCluster:
 
 
 def _handle_sigterm(handler: Any) -> None:
-    """Put a handler in the place of Ray's, which ends the process with its own traceback."""
+    """Replace Ray's handler of SIGTERM, which ends the process with a traceback."""
     if handler is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
 
 
-def _knock(address: str) -> None:
-    """See whether anybody answers there: Ray itself would try for minutes.
+def _check_address(address: str) -> None:
+    """Check that the address accepts connections; Ray itself would try for minutes.
 
-    Raises: OSError, if nobody does.
+    Raises: OSError, if it doesn't.
     """
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdigit():
@@ -176,11 +176,11 @@ def run_remotely(
 
     Args:
         payload_json: the payload.
-        place: the store's folder as the engine sees it, and a file that is in it just now.
-        inputs: what the job reads, for a worker that doesn't see that folder.
+        place: the store's folder as the engine sees it, and the name of a file that is in it now.
+        inputs: what the job reads, if the worker can't read that folder.
 
-    Returns: ("done", files, weights), both None where the store is shared; ("absent",) where it
-        isn't and no inputs came; or ("failed", name of the error, message).
+    Returns: ("done", files, weights), both None if the store is shared; ("absent",) if it isn't
+        and there are no inputs; or ("failed", name of the error, message).
     """
     payload, (folder, token) = Payload.from_json(payload_json), place
     try:
@@ -198,7 +198,10 @@ def run_remotely(
 def _run_without_store(
     payload: Payload, scratch: Path, inputs: JobInputs
 ) -> tuple[dict[str, bytes], bytes | None]:
-    """Do a job in a store of one's own: its files, and its weights if a later job reads them."""
+    """Do a job in a temporary store.
+
+    Returns: the files of its result, and its weights if a later job reads them.
+    """
     store = Store(scratch / "store")
     for files in inputs["results"].values():
         store.adopt(files)

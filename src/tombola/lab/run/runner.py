@@ -1,4 +1,4 @@
-"""Runs a plan on the workers that a machine or a cluster has."""
+"""Runs a plan on the workers of a machine or a cluster."""
 
 from functools import cache
 from pathlib import Path
@@ -16,16 +16,16 @@ __all__ = ["run_plan", "threads_of"]
 
 
 def run_plan(plan: Plan, spec: LabSpec, callback: RunCallback) -> tuple[Store, RunSummary]:
-    """Do what the store lacks of a plan.
+    """Do the jobs of a plan that the store lacks.
 
     Args:
-        plan: what is wanted.
-        spec: where results are kept, and who does the jobs.
-        callback: told how it goes.
+        plan: the jobs.
+        spec: the store, and what does the jobs.
+        callback: called with the progress.
 
-    Returns: the store, and how it ended.
-    Raises: SpecError, if what is kept was made with other numerics; OutputError, if the store
-        can't be used.
+    Returns: the store, and the outcome.
+    Raises: SpecError, if results in the store were made with other numerics; OutputError, if the
+        store can't be used.
     """
     store = Store(Path(spec.store))
     todo, halted = outstanding(plan, store)
@@ -40,13 +40,13 @@ def run_plan(plan: Plan, spec: LabSpec, callback: RunCallback) -> tuple[Store, R
 
 
 def threads_of(spec: LabSpec) -> int:
-    """Threads of each process: as many as are asked for, or a share of this machine's cores."""
+    """Threads of each process: the number asked for, or an equal share of this machine's cores."""
     return spec.threads or max(1, _cores() // (max(spec.workers, 1) * spec.processes))
 
 
 @cache
 def _cores() -> int:
-    """Threads that torch takes when nobody has told it otherwise."""
+    """Number of threads that torch takes by default."""
     import torch
 
     return torch.get_num_threads()
@@ -69,7 +69,7 @@ def _workers(spec: LabSpec, store: Store, threads: int) -> Workers:
 
 
 def _refuse_mixed(plan: Plan, store: Store, threads: int, processes: int) -> None:
-    """Refuse to add to results that were made with other numerics, before anything is done."""
+    """Refuse, before any work, to add to results that were made with other numerics."""
     import torch
 
     from tombola.lab.store.artifacts import results
@@ -83,6 +83,6 @@ def _refuse_mixed(plan: Plan, store: Store, threads: int, processes: int) -> Non
             refuse_mixed([result.numerics, now])
         except SpecError as error:
             raise SpecError(
-                f"{str(store.folder)!r} holds results of this plan made otherwise: {error} "
-                "Take the same --threads and --processes, or another --store."
+                f"{str(store.folder)!r} holds results of this plan made with other numerics: "
+                f"{error} Take the same --threads and --processes, or another --store."
             ) from None

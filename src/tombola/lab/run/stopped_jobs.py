@@ -9,14 +9,14 @@ __all__ = ["stopped"]
 
 
 def stopped(jobs: Iterable[Job], store: Store, todo: Collection[str]) -> dict[str, Job]:
-    """Which jobs can't be done, and the training at which each stops.
+    """Keys of the jobs that can't be done -> the diverged training whose weights they need.
 
-    A network whose weights are not finite can't be pruned, trained further or met on a line.
+    A network whose weights are not finite can't be pruned, trained further or interpolated.
 
     Args:
         jobs: of a plan, parents first.
         store: with the trainings.
-        todo: keys of the jobs that have no result.
+        todo: keys of the jobs that have no result yet.
     """
     found: dict[str, Job] = {}
     for job in jobs:

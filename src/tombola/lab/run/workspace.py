@@ -1,4 +1,4 @@
-"""One network with the head of a task, and the task's data: where masked networks are trained."""
+"""What a worker keeps loaded between jobs: a network with a task's head, and the task's data."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,12 +24,12 @@ __all__ = ["Workspace", "WorkspaceCache"]
 
 @dataclass
 class Workspace:
-    """A network, a task, and the task's data as far as somebody has asked for them."""
+    """A network, a task, and the splits of its data that have been needed so far."""
 
     network: Network
     task: Task
     place: str | None
-    """Where the data are, if not where the task says."""
+    """Where the data are, if not where the task has them."""
     _data: str | None = None
     _encoded: dict[tuple[Any, ...], Examples] = field(default_factory=dict)
     _trivial: dict[tuple[Any, ...], float] = field(default_factory=dict)
@@ -47,9 +47,9 @@ class Workspace:
         return cls(network, task, payload.folder)
 
     def check(self, spec: JobSpec) -> None:
-        """Refuse a network or data other than those that name a job.
+        """Refuse a network or data that have changed since a job was planned.
 
-        Raises: ModelError, DataError, if they have changed since the job was planned.
+        Raises: ModelError, DataError.
         """
         match spec:
             case TrainJob():
@@ -99,15 +99,15 @@ class Workspace:
         return self._examples(self.task, "train", spec, 0)
 
     def test(self, spec: TrainSpec) -> Examples:
-        """Tokenised examples of the split that scores come from."""
+        """Tokenised examples of the split that is scored."""
         return self._examples(self.task, self.task.test_split, spec, spec.test_limit)
 
     def split(self, name: str, spec: TrainSpec) -> Examples:
-        """Tokenised examples of another split, as many at most as of the one that is scored."""
+        """Tokenised examples of another split, limited as those of the split that is scored."""
         return self._examples(self.task, name, spec, spec.test_limit)
 
-    def beside(self, spec: TrainSpec) -> dict[str, Examples]:
-        """Name -> tokenised examples of what is scored besides."""
+    def also_scored(self, spec: TrainSpec) -> dict[str, Examples]:
+        """Name -> tokenised examples of the rows that are scored in addition."""
         return {
             name: self._examples(task, task.test_split, spec, spec.test_limit)
             for name, task in self.task.also_scored().items()
@@ -124,7 +124,7 @@ class Workspace:
         return self._encoded[name]
 
     def counts(self, spec: TrainSpec) -> dict[str, InputCounts]:
-        """Split -> what is read of it, for the training split and that which is scored.
+        """Split -> counts of its inputs, for the training split and the one that is scored.
 
         Raises: DataError, if there is nothing to learn from, or too little to score.
         """
@@ -149,7 +149,7 @@ class Workspace:
         return counts
 
     def trivial(self, spec: TrainSpec) -> float:
-        """The best score without learning anything from the texts, in points."""
+        """The best score of a trivial baseline, in points."""
         name = (spec.max_length, spec.test_limit, spec.blocks)
         if name not in self._trivial:
             self._trivial[name] = trivial_score(self.network, self.task, self.test(spec))
@@ -157,7 +157,7 @@ class Workspace:
 
     @property
     def backbone_size(self) -> int:
-        """Weights of the whole backbone, embeddings included."""
+        """Number of weights of the whole backbone, embeddings included."""
         return whole_model_size(self.network.model)
 
     def full(self, scope: str) -> Mask:
@@ -166,7 +166,7 @@ class Workspace:
 
 
 def _refuse_one(test: Examples, task: Task) -> None:
-    """Refuse to score a network on less than two examples.
+    """Refuse to score a network on fewer than two examples.
 
     Raises: DataError.
     """
@@ -174,19 +174,19 @@ def _refuse_one(test: Examples, task: Task) -> None:
     if scored < 2:
         what = "block of tokens" if test.blocks else "row"
         raise DataError(
-            f"task {task.name!r} is scored on two examples or more, got {scored} {what} in the "
-            f"{task.test_split} split. Add rows to it, or take another --eval-split."
+            f"a score for task {task.name!r} needs two examples or more, got {scored} {what} in "
+            f"the {task.test_split} split. Add rows to it, or take another --eval-split."
         )
 
 
 class WorkspaceCache:
-    """The network that a process works with; the next one takes its place."""
+    """Keeps the workspace of the network that a process uses; the next one replaces it."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str | None, ...], Workspace] = {}
 
     def of(self, payload: Payload) -> Workspace:
-        """The workspace for a payload, loaded unless it is at hand."""
+        """The workspace for a payload; loaded if it isn't the one that is kept."""
         name = (payload.model, payload.task, payload.folder, payload.head)
         if name not in self._open:
             self._open.clear()

@@ -86,7 +86,9 @@ def result_of(store: Store, key: str) -> Result:
     """
     result = store.read(key)
     if result is None:
-        raise OutputError(f"expected the result {key[:12]} in the store, got none. Run it again.")
+        raise OutputError(
+            f"expected the result {key[:12]} in the store, got none. Run the same command again."
+        )
     return result
 
 
