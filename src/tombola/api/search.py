@@ -18,7 +18,7 @@ from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask, results
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
-from tombola.lab.ticket_origin import told
+from tombola.lab.ticket_origin import origin_fields
 from tombola.lab.tuning import Tuned, tuning
 from tombola.models.embedded import lasting_name
 from tombola.plan.job_spec import train_revisions
@@ -163,7 +163,7 @@ class _Finished:
             "ticket": masked.facts["score"],
             "numerics": masked.numerics,
             "key": masked.key,
-            **told(self.subject, margin=self.margin.points),
+            **origin_fields(self.subject, margin=self.margin.points),
             **({"tuned": self.tuned.to_json()} if self.tuned else {}),
             **_finder(self.asked),
         }

@@ -1,4 +1,4 @@
-"""From what a user names to the specs of an experiment; no torch, so that mistakes show at once."""
+"""The specs of an experiment from a user's options; without torch, so that errors come at once."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ __all__ = ["FindOptions", "evaluate_options", "find_options"]
 
 @dataclass(frozen=True)
 class FindOptions:
-    """A search, as it was asked for."""
+    """The specs of a search."""
 
     search: FindSpec
     prune: PruneSpec
@@ -41,12 +41,12 @@ class FindOptions:
 
 
 def find_options(options: Mapping[str, Any]) -> FindOptions:
-    """The search that some options ask for.
+    """The specs of the search that options ask for.
 
     Args:
         options: fields of `FindSpec`, of the finder's spec, of `TaskSpec`, `TrainSpec` and
-            `LabSpec`; those not named keep their default, or go by task and network. A learning
-            rate that is to be tuned is still the one that these give.
+            `LabSpec`; others have their default, or one that depends on task and network. A
+            learning rate that is to be tuned is still the default here.
 
     Raises: SpecError, ModelError, for a name or a value that makes no sense.
     """
@@ -72,12 +72,12 @@ def find_options(options: Mapping[str, Any]) -> FindOptions:
 def evaluate_options(
     options: Mapping[str, Any], origin: Origin, model: str
 ) -> tuple[EvaluateSpec, Task, TrainSpec, LabSpec]:
-    """The same for an evaluation.
+    """The specs of the evaluation that options ask for.
 
     Args:
-        options: fields of `EvaluateSpec`, and the others as above.
-        origin: of the ticket, whose task and recipe hold unless the options name others.
-        model: where the network is.
+        options: fields of `EvaluateSpec`, `TaskSpec`, `TrainSpec` and `LabSpec`.
+        origin: of the ticket, whose task and recipe are used unless the options name others.
+        model: name or folder of the network.
     """
     if options.get("learning_rate") == TUNE:
         raise SpecError(
@@ -97,9 +97,9 @@ def evaluate_options(
 
 
 def _sorted(first: tuple[type, ...], options: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """The options of those specs, of `TaskSpec`, of `TrainSpec` and of `LabSpec`.
+    """Options sorted by spec: the given ones, `TaskSpec`, `TrainSpec` and `LabSpec`.
 
-    Raises: SpecError, with the nearest name, for one that is none of theirs.
+    Raises: SpecError, with the nearest name, for an option that is a field of none of them.
     """
     kinds = [
         *map(_fields, first),

@@ -1,4 +1,4 @@
-"""The folder that a user names for what came of an experiment: one experiment each."""
+"""The folder that `--output` names: it holds the files of one experiment."""
 
 import json
 from pathlib import Path
@@ -12,11 +12,11 @@ __all__ = ["Output"]
 
 
 LIMIT = 1 << 24
-"""Bytes of an experiment.json."""
+"""Largest experiment.json that is read, in bytes."""
 
 
 class Output:
-    """A folder that belongs to one experiment; the same one may be written again."""
+    """A folder that belongs to one experiment, which may write it again."""
 
     def __init__(self, folder: Path, description: dict[str, Any]) -> None:
         self.folder = folder
@@ -37,14 +37,14 @@ class Output:
         check_folder(folder)
 
     def open(self) -> Path:
-        """The folder, which says from now on whose it is."""
+        """The folder, with an experiment.json that says which experiment it belongs to."""
         text = json.dumps(self._description, indent=1, sort_keys=True) + "\n"
         write_file(self.folder / "experiment.json", text)
         return self.folder
 
 
 def _read(place: Path) -> dict[str, Any]:
-    """What an experiment.json says."""
+    """The content of an experiment.json."""
     try:
         found = json.loads(read_plain_text(place, LIMIT))
     except (OSError, ValueError, RecursionError):
@@ -58,7 +58,7 @@ def _read(place: Path) -> dict[str, Any]:
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """The first knob in which two experiments differ; a knob that is left out is at its default."""
+    """The first knob in which two experiments differ; one that is missing has its default."""
     for name in dict.fromkeys([*wanted, *found]):
         ours, theirs = found.get(name), wanted.get(name)
         if isinstance(ours, dict) and isinstance(theirs, dict) and ours != theirs:

@@ -1,8 +1,8 @@
-"""Names -> fingerprints: what a plan must know of a network and of a task's data.
+"""Subjects of experiments: networks and data by their fingerprints, with a cache of these.
 
-A fingerprint covers every weight and every row, so it is kept next to the results, under the size
-and times of change of each file that it was taken of; what is known needs no torch. Each entry has
-a digest, so that one which was edited or cut off is found out again.
+A fingerprint covers every weight or row, so it is cached next to the results, under the size and
+times of change of each file that it was computed from; a cached one needs no torch. Each entry has
+a digest, so that one which was edited or cut off is computed again.
 """
 
 import hashlib
@@ -26,38 +26,39 @@ from tombola.tasks.task import Task, check_recipe, on_hub
 __all__ = ["Subjects", "damaged_fingerprints", "forget_fingerprints"]
 
 LIMIT = 1 << 28
-"""Bytes of that file."""
-KEPT = "fingerprints.json"
-"""The file next to the results."""
+"""Largest cache that is read, in bytes."""
+CACHE = "fingerprints.json"
+"""Name of the cache in the folder of the store."""
 
 SHOWN = 5
-"""Names that a note tells."""
-
+"""Names that a note lists."""
 
 EARLIER = {"units": HEADS_AND_NEURONS}
-"""What a structure is called in what earlier versions have cached."""
+"""Name of a structure in the caches of earlier versions -> its name now."""
 
 
 class Subjects:
-    """Fingerprints of networks and data, kept in a file."""
+    """Makes subjects, with a cache of fingerprints in the folder of the store."""
 
     def __init__(self, folder: Path) -> None:
-        self.place = folder / KEPT
-        self._known = {name: e for name, e in _entries(self.place).items() if _whole(name, e)}
-        self._new = False
+        self.place = folder / CACHE
+        self._known = {
+            name: e for name, e in _read_cache(self.place).items() if _is_intact(name, e)
+        }
+        self._changed = False
 
     def subject(
         self, model: str, task: Task, recipe: TrainSpec, *, scope: str, folder: str | None
     ) -> Subject:
-        """The network and the task with its data.
+        """The subject of an experiment: the network, and the task with its data.
 
         Args:
             model: an embedded name, a folder, or a hub id.
             task: with the split that is scored.
-            recipe: how it is trained; texts of the user's own are read in blocks in masked
-                language modelling.
+            recipe: how it is trained; in masked language modelling, the texts of a user are read in
+                blocks.
             scope: the weights that may be pruned.
-            folder: where the data are: a folder, or `hub:OWNER/NAME`; the task's own if None.
+            folder: where the data are, a folder or `hub:OWNER/NAME`; None for the task's own.
 
         Raises: ModelError, DataError, if one of them can't be loaded; SpecError, if the recipe
             has knobs that mean nothing for the task.
@@ -67,7 +68,7 @@ class Subjects:
             recipe = replace(recipe, blocks=True)
         check_recipe(task, recipe)
         files, weights = list(_files(task, place)), list(Path(model_path(model)).glob("*"))
-        data = self._once(("data", *_rows_of(task), place), files, lambda: _data(task, place))
+        data = self._cached(("data", *_rows_of(task), place), files, lambda: _data(task, place))
         network = self._network(model, task, recipe, weights)
         about = _of_scope(network, scope)
         examples = data["examples"]
@@ -95,10 +96,10 @@ class Subjects:
     def _windows(
         self, model: str, task: Task, recipe: TrainSpec, place: str | None, files: list[list[Path]]
     ) -> int:
-        """How many windows or blocks the training split makes, whose data and tokenizer are in
-        those files."""
+        """Number of windows or blocks in the training split; cached for these files, which have the
+        data and the tokenizer."""
         cut = [recipe.max_length, recipe.stride, recipe.query_length, recipe.blocks]
-        count: int = self._once(
+        count: int = self._cached(
             ("examples", model, *_rows_of(task), place, cut),
             [file for each in files for file in each] if all(files) else [],
             lambda: _examples(model, task, recipe, place),
@@ -106,9 +107,9 @@ class Subjects:
         return count
 
     def with_dev(self, subject: Subject) -> Subject:
-        """The same, with the fingerprint of the dev split's rows if there are any with labels."""
+        """The subject with the fingerprint of its dev split, if that has rows with labels."""
         task, place = subject.task, subject.folder
-        found = self._once(
+        found = self._cached(
             ("dev", task.identity, task.divided, place),
             _files(task, place),
             lambda: _dev(task, place),
@@ -116,7 +117,7 @@ class Subjects:
         return replace(subject, dev=found["fingerprint"])
 
     def scopes(self, model: str, task: Task, recipe: TrainSpec) -> tuple[str, ...]:
-        """The scopes that a network has under the head of a task.
+        """The scopes that a network with the head of a task has.
 
         Raises: ModelError, if it can't be loaded.
         """
@@ -127,42 +128,42 @@ class Subjects:
         self, model: str, task: Task, recipe: TrainSpec, files: Iterable[Path]
     ) -> dict[str, Any]:
         head = task.kind, len(task.labels), recipe.head
-        found = self._once(("traits", model, *head), files, lambda: _network(model, *head))
-        if model in EMBEDDED:  # which comes with the package as it is
+        found = self._cached(("traits", model, *head), files, lambda: _network(model, *head))
+        if model in EMBEDDED:  # it comes with the package
             return found | {"fittings": "", "heads": 0}
         return found
 
     def save(self) -> None:
-        """Keep what was found out, once the store is there."""
-        if self._new:
-            with suppress(OutputError):  # a store that can only be read
+        """Write the cache, once the store exists."""
+        if self._changed:
+            with suppress(OutputError):  # a read-only store
                 write_file(self.place, json.dumps(self._known, indent=1, sort_keys=True) + "\n")
-            self._new = False
+            self._changed = False
 
-    def _once(
-        self, what: Iterable[Any], files: Iterable[Path], find_out: Callable[[], dict[str, Any]]
+    def _cached(
+        self, what: Iterable[Any], files: Iterable[Path], compute: Callable[[], dict[str, Any]]
     ) -> dict[str, Any]:
-        """What is known of files that have not changed since, or what is found out now."""
+        """What the cache has for unchanged files, or else what is computed now."""
         stamps = [(str(file), *_stamp(file)) for file in sorted(files)]
-        if not stamps:  # a hub id, or nothing at all
-            return find_out()
+        if not stamps:  # a hub id, or no file at all
+            return compute()
         name = hashlib.sha256(json.dumps([*what, stamps]).encode()).hexdigest()
         if name not in self._known:
-            found = json.loads(json.dumps(find_out(), sort_keys=True))  # as it is read again
+            found = json.loads(json.dumps(compute(), sort_keys=True))  # as it will be read back
             self._known[name] = {"found": found, "digest": _digest(name, found)}
-            self._new = True
+            self._changed = True
         kept: dict[str, Any] = self._known[name]["found"]
         return kept
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:
-    """Size and times of change; nobody can set the second time back."""
+    """Size and times of change; the second time can't be set back."""
     about = file.stat()
     return about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
-def _entries(place: Path) -> dict[str, Any]:
-    """What stands in the file; nothing, if it is missing or is not a JSON object."""
+def _read_cache(place: Path) -> dict[str, Any]:
+    """The entries of the cache; none, if the file is missing or not a JSON object."""
     try:
         entries = json.loads(read_plain_text(place, LIMIT))
     except (OSError, ValueError, RecursionError):
@@ -174,7 +175,7 @@ def _digest(name: str, found: Any) -> str:
     return hashlib.sha256(json.dumps([name, found], sort_keys=True).encode()).hexdigest()
 
 
-def _whole(name: str, entry: Any) -> bool:
+def _is_intact(name: str, entry: Any) -> bool:
     """Whether an entry is as it was written."""
     return (
         isinstance(entry, dict)
@@ -184,12 +185,14 @@ def _whole(name: str, entry: Any) -> bool:
 
 
 def damaged_fingerprints(folder: Path) -> list[str]:
-    """Names of kept fingerprints that are not as they were written; they are taken again.
+    """Names of entries in the cache that have changed since they were written.
 
     Args:
         folder: of the store.
     """
-    return sorted(name for name, e in _entries(folder / KEPT).items() if not _whole(name, e))
+    return sorted(
+        name for name, e in _read_cache(folder / CACHE).items() if not _is_intact(name, e)
+    )
 
 
 def forget_fingerprints(folder: Path) -> None:
@@ -199,16 +202,19 @@ def forget_fingerprints(folder: Path) -> None:
         folder: of the store.
     """
     with suppress(OSError):
-        (folder / KEPT).unlink(missing_ok=True)
+        (folder / CACHE).unlink(missing_ok=True)
 
 
 def _rows_of(task: Task) -> list[Any]:
-    """What decides which rows a task has, besides where they are."""
+    """What decides which rows a task has, apart from the place of its data."""
     return [task.identity, task.test_split, task.train_rows, task.divided, task.drop_bad_rows]
 
 
 def _of_scope(network: dict[str, Any], scope: str) -> dict[str, Any]:
-    """What is known of a scope; ModelError, if the network has none of that name."""
+    """What is known of a scope of a network.
+
+    Raises: ModelError, if the network doesn't have it.
+    """
     about: dict[str, Any] = network["scopes"][scope]
     if "error" in about:
         raise ModelError(about["error"])
@@ -216,7 +222,7 @@ def _of_scope(network: dict[str, Any], scope: str) -> dict[str, Any]:
 
 
 def _place(task: Task, folder: str | None) -> str | None:
-    """Where the data are; of the hub, the revision that it has now."""
+    """Where the data are; for a data set of the hub, with its current revision."""
     place = folder or task.place
     if place is None or not on_hub(place):
         return place
@@ -242,7 +248,7 @@ def _data(task: Task, place: str | None) -> dict[str, Any]:
 
 
 def _dev(task: Task, place: str | None) -> dict[str, Any]:
-    """The fingerprint of the dev split; empty if nothing can be scored on it."""
+    """The fingerprint of the dev split; empty if it can't be scored."""
     from tombola.tasks.data.sources import data_fingerprint, read_split
 
     try:
@@ -254,7 +260,7 @@ def _dev(task: Task, place: str | None) -> dict[str, Any]:
 
 
 def _examples(model: str, task: Task, recipe: TrainSpec, place: str | None) -> dict[str, Any]:
-    """How many windows or blocks the training split makes."""
+    """Number of windows or blocks in the training split."""
     from tombola.models.network import load_tokenizer
     from tombola.tasks.data.encode import encode_split
     from tombola.tasks.data.sources import read_split
@@ -277,7 +283,7 @@ def _network(model: str, kind: str, classes: int, head: str) -> dict[str, Any]:
 
 
 def _notes(network: dict[str, Any], task: Task, head: str, left_out: dict[str, int]) -> list[str]:
-    """What a reader of the results must know of a network."""
+    """Notes on a network that a reader of the results needs."""
     notes = []
     if network["replaced"]:
         notes.append(

@@ -1,4 +1,4 @@
-"""What a ticket tells of the task that it was found on, written and read back."""
+"""The origin of a ticket in its provenance: task, data, recipe and margin of the search."""
 
 import dataclasses
 import json
@@ -9,34 +9,35 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tombola.base.errors import DataError, SpecError, TicketError
+from tombola.base.records import RecordReader
 from tombola.base.specs import SEEDS, TaskSpec, TrainSpec
 from tombola.plan.job import Subject
 from tombola.tasks.own_task import named_task
 from tombola.tasks.task import Task, on_hub, parse_task, task_names
 
-__all__ = ["Origin", "origin_of", "told"]
+__all__ = ["Origin", "origin_fields", "origin_of"]
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a ticket comes from, as far as it says."""
+    """The search that a ticket comes from, as far as the ticket says."""
 
     task: Task | None = None
-    """What it was found on; None if it doesn't say, or only a name that nobody knows."""
+    """The task that it was found on; None if the ticket doesn't say, or by an unknown name only."""
     place: str | None = None
-    """Where the data were: a folder or `hub:OWNER/NAME`; None for the package's own."""
+    """Where the data were, a folder or `hub:OWNER/NAME`; None for the package's own."""
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    """Knobs of its training but the seeds."""
+    """Knobs of the training, without the seeds."""
     margin: float | None = None
-    """Of its verdict, in points."""
+    """The margin of the verdict, in points."""
 
     def is_of(self, task: Task) -> bool:
-        """Whether it was found on that task."""
+        """Whether the ticket was found on that task."""
         return self.task is not None and self.task.identity == task.identity
 
 
-def told(subject: Subject, *, margin: float) -> dict[str, Any]:
-    """What a ticket keeps of a search, as JSON has it.
+def origin_fields(subject: Subject, *, margin: float) -> dict[str, Any]:
+    """The fields of a ticket's provenance about its search, as plain JSON.
 
     Args:
         subject: the network, the task, and the recipe.
@@ -59,18 +60,18 @@ def told(subject: Subject, *, margin: float) -> dict[str, Any]:
 
 
 def origin_of(name: str | None, kept: Mapping[str, Any]) -> Origin:
-    """What a ticket tells of its search; of an older one, its recipe and the name of its task.
+    """The origin of a ticket; of an older one, only the recipe and the name of the task.
 
     Args:
         name: of the task.
         kept: the ticket's provenance.
 
-    Raises: TicketError, for a task, a recipe or a margin that makes no sense.
+    Raises: TicketError, for a task or a recipe that is not valid.
     """
     try:
         task = _task(name, kept)
         recipe = _recipe(kept.get("recipe"))
-    except (SpecError, DataError, TypeError) as error:
+    except (SpecError, DataError) as error:
         raise TicketError(
             f"expected the task and the recipe of a search in ticket.json, got: "
             f"{' '.join(str(error).split()).rstrip('.')}. Fetch the ticket again."
@@ -96,12 +97,12 @@ def _task(name: str | None, kept: Mapping[str, Any]) -> Task | None:
 
 
 def _recipe(given: Any) -> dict[str, Any]:
-    """The knobs that there are today; those of a later version are passed over."""
+    """The knobs of a recipe without seeds and without those of later versions."""
     if given is None:
         return {}
-    if not isinstance(given, dict):
-        raise SpecError(f"a recipe of fields, not {given!r}")
     known = {f.name for f in dataclasses.fields(TrainSpec)} - {*SEEDS}
-    recipe = {name: value for name, value in given.items() if name in known}
-    TrainSpec(**recipe)
-    return recipe
+    recipe = given
+    if isinstance(given, dict):
+        recipe = {name: value for name, value in given.items() if name in known}
+    RecordReader(where="its recipe", remedy="").read(TrainSpec, recipe)
+    return dict(recipe)

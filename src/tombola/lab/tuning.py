@@ -1,4 +1,4 @@
-"""A learning rate that is chosen: of three the one whose dense network does best on dev."""
+"""Tuning of the learning rate: of three, the one whose dense network scores best on dev."""
 
 import dataclasses
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ from tombola.plan.plan import Job, Plan, Subject, dense, scoring
 __all__ = ["Tuned", "Tuning", "tuning"]
 
 FACTORS = (Fraction(1), Fraction(1, 3), Fraction(3))
-"""What the recipe's own rate is multiplied by; of equal scores the first wins."""
+"""Factors of the recipe's own rate; of equal scores, the first wins."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What became of each learning rate; the key of nothing, since the chosen number is one."""
+    """The chosen learning rate and the scores of all; in no key, which has the rate itself."""
 
     learning_rate: float
     seed: int
@@ -35,20 +35,21 @@ class Tuned:
 
 @dataclass(frozen=True)
 class Tuning:
-    """A dense network for each learning rate, scored on dev."""
+    """The jobs of a tuning: for each learning rate, a dense network scored on dev."""
 
     jobs: dict[float, Job]
     seed: int
 
     @property
     def plan(self) -> Plan:
-        """Everything that has to be done."""
+        """The plan of all jobs."""
         return Plan.of(self.jobs.values())
 
     def chosen(self, store: Store, summary: RunSummary) -> Tuned:
         """The rate with the best score.
 
-        Raises: what a job has failed of, unless its training diverged; SpecError, if all have.
+        Raises: the error of a job that failed, unless its training diverged; SpecError, if all of
+            them diverged.
         """
         diverged = {job.key for job in self.jobs.values() if _diverged(store, job)}
         for job, error in summary.failed:
@@ -59,22 +60,22 @@ class Tuning:
             result = None if job.key in diverged else store.read(job.key)
             score = result.facts["score"] if result else None
             scores[rate] = score if score is not None and isfinite(score) else None
-        there = {rate: score for rate, score in scores.items() if score is not None}
-        if not there:
+        finite = {rate: score for rate, score in scores.items() if score is not None}
+        if not finite:
             raise SpecError(
-                f"expected a learning rate that trains, got {', '.join(map(_told, scores))}, with "
-                "each of which the dense network diverged. Name a lower --learning-rate."
+                f"expected a learning rate that trains, got {', '.join(map(_written, scores))}; "
+                "with each of them the dense network diverged. Name a lower --learning-rate."
             )
-        best = max(there, key=lambda rate: there[rate])
-        return Tuned(best, self.seed, {_told(rate): scores[rate] for rate in sorted(scores)})
+        best = max(finite, key=lambda rate: finite[rate])
+        return Tuned(best, self.seed, {_written(rate): scores[rate] for rate in sorted(scores)})
 
 
 def tuning(subject: Subject, seed: int) -> Tuning:
-    """The trainings of a third, once and three times the recipe's learning rate.
+    """The tuning over a third of the recipe's learning rate, the rate itself, and three times it.
 
-    The one that is chosen is the search's own dense network of that seed.
+    The dense network of the chosen rate is also the search's, for that seed.
 
-    Raises: SpecError, if there is no dev split to choose on.
+    Raises: SpecError, if there is no dev split.
     """
     if not subject.dev:
         raise SpecError(
@@ -86,17 +87,17 @@ def tuning(subject: Subject, seed: int) -> Tuning:
     for rate in rates:
         mine = replace(subject, recipe=replace(subject.recipe, learning_rate=rate))
         training = dense(mine, seed)
-        named = replace(training, label=f"{training.label}, learning rate {_told(rate)}")
+        named = replace(training, label=f"{training.label}, learning rate {_written(rate)}")
         jobs[rate] = scoring(named)
     return Tuning(jobs, seed)
 
 
 def _times(rate: float, factor: Fraction) -> float:
-    """In two significant digits, but for the rate itself."""
+    """A multiple of a rate in two significant digits; the rate itself is not rounded."""
     return rate if factor == 1 else float(f"{float(Fraction(str(rate)) * factor):.1e}")
 
 
-def _told(rate: float) -> str:
+def _written(rate: float) -> str:
     return f"{rate:g}"
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from tombola.base.errors import OutputError, SpecError
-from tombola.lab.store.key_prefix import key_with_prefix
+from tombola.lab.store.key_prefix import key_with_prefix, with_prefix
 from tombola.lab.store.numerics import environment, numerics_digest
 from tombola.lab.store.result_store import Result, Store
 
@@ -21,19 +21,21 @@ def chosen(store: Store, starts: Sequence[str]) -> list[str]:
 
 
 def made_with(store: Store, digest: str) -> list[str]:
-    """The keys of the results from the environment whose digest begins so; that of any numerics in
-    it, as a table has them, does too.
+    """The keys of the results that were made in one environment.
 
-    Raises: SpecError, with the numerics that there are, if it names none of them or several.
+    Args:
+        store: has the results.
+        digest: first digits of the environment's digest, or of that of any numerics in it, which
+            tables show.
+
+    Raises: SpecError, with the environments of all results, if it fits none or several.
     """
     results = _results(store)
     records = {key: one.numerics for key, one in results.items() if one.numerics}
     digests = {key: numerics_digest(environment(record)) for key, record in records.items()}
-    named = {
-        digests[key]
-        for key, record in records.items()
-        if digest and any(d.startswith(digest) for d in (digests[key], numerics_digest(record)))
-    }
+    environments = {each: each for each in digests.values()}
+    environments |= {numerics_digest(record): digests[key] for key, record in records.items()}
+    named = {environments[each] for each in with_prefix(digest, environments)}
     if len(named) != 1:
         raise SpecError(
             f"expected the digest of the numerics of some results, got {digest!r}. There are: "

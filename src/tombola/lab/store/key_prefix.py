@@ -1,11 +1,16 @@
-"""Look-up of a key by its first digits."""
+"""Look-up of keys and digests by their first digits."""
 
 from collections.abc import Iterable
 
 from tombola.base.errors import SpecError
 from tombola.lab.store.result_store import Store
 
-__all__ = ["key_with_prefix"]
+__all__ = ["key_with_prefix", "with_prefix"]
+
+
+def with_prefix(prefix: str, keys: Iterable[str]) -> list[str]:
+    """The keys that begin with some digits; none if there are no digits."""
+    return [key for key in keys if prefix and key.startswith(prefix)]
 
 
 def key_with_prefix(
@@ -27,7 +32,7 @@ def key_with_prefix(
 
     Raises: SpecError, if the prefix is empty, or fits no key or several.
     """
-    found = [key for key in keys if prefix and key.startswith(prefix)]
+    found = with_prefix(prefix, keys)
     if len(found) != 1:
         listing = store.command("list", *(("--kind", kind) if kind else ()))
         raise SpecError(
