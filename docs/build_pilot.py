@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
-from tombola.base.rounding import percent
+from tombola.base.rounding import interval, percent, points
 from tombola.study.table.grouping import by_network
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
@@ -29,7 +29,7 @@ NAMES = {
 
 
 def page(text: str) -> str:
-    """The page with every table made anew."""
+    """The page with its tables rebuilt from the rows."""
     rows, rates = (read_rows(HERE / name) for name in ("pilot.csv", "pilot-rates.csv"))
 
     def made(place: re.Match[str]) -> str:
@@ -46,7 +46,7 @@ def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def found(rows: Sequence[Row], **wanted: object) -> dict[str, dict[str, tuple[Row, ...]]]:
-    """Task -> sparsity in percent -> the rows of all seeds, of one arm or kind."""
+    """Task -> sparsity in percent -> the rows of all seeds that have some values."""
     chosen: dict[str, dict[str, tuple[Row, ...]]] = {}
     for mine in by_network(rows):
         first = mine[0]
@@ -55,35 +55,32 @@ def found(rows: Sequence[Row], **wanted: object) -> dict[str, dict[str, tuple[Ro
     return chosen
 
 
-def scattered(values: Sequence[float | None], form: str) -> str:
-    """The range of those that are there."""
-    there = [value for value in values if value is not None]
-    if not there:
-        return ""
-    ends = dict.fromkeys((f"{min(there):{form}}", f"{max(there):{form}}"))
+def value_range(values: Sequence[float | None]) -> str:
+    """The range of the values that are known, such as "0.861 to 0.874"."""
+    known = [value for value in values if value is not None]
+    ends = dict.fromkeys(f"{end:.3f}" for end in (min(known), max(known))) if known else ()
     return " to ".join(ends)
 
 
 def estimate(pair: Comparison) -> str:
     """Mean and 90 % interval of a difference, in points."""
-    told = MeanDifference.of(pair)
-    if told.mean is None:
+    found = MeanDifference.of(pair)
+    if found.mean is None:
         return "not run"
-    ends = "" if told.interval is None else " ({:+.1f} to {:+.1f})".format(*told.interval)
-    return f"{told.mean:+.1f}{ends}" + f", seeds {', '.join(map(str, pair.seeds))}" * bool(
-        told.gaps
-    )
+    ends = f" ({interval(found.interval, digits=1)})" if found.interval else ""
+    seeds = f", seeds {', '.join(map(str, pair.seeds))}" if found.gaps else ""
+    return f"{points(found.mean, signed=True, digits=1)}{ends}{seeds}"
 
 
 def overlap(rows: Sequence[Row]) -> str:
-    """Jaccard index of the dead weights of IMP and of one-shot pruning."""
+    """Jaccard index of the weights that IMP and one-shot pruning prune."""
     tickets = found(rows, kind="imp", variant=())
     every = sorted({percent(r.sparsity) for r in rows if r.sparsity and r.jaccard_one_shot})
     lines = []
     for task, there in tickets.items():
         rates = [row.summed_learning_rate for row in next(iter(there.values()))]
-        cells = (scattered([r.jaccard_one_shot for r in there.get(at, ())], ".3f") for at in every)
-        lines.append([f"`{task}`", scattered(rates, ".3f"), *cells])
+        cells = (value_range([r.jaccard_one_shot for r in there.get(at, ())]) for at in every)
+        lines.append([f"`{task}`", value_range(rates), *cells])
     return markdown(["task", "summed rate", *every], lines)
 
 
@@ -94,7 +91,7 @@ def one_shot(rows: Sequence[Row]) -> str:
     for task, there in pruned.items():
         for at, theirs in there.items():
             pair = Comparison.on_shared_seeds(tickets[task][at], theirs)
-            each = ", ".join(f"{difference:+.1f}" for difference in pair.differences)
+            each = ", ".join(points(one, signed=True, digits=1) for one in pair.differences)
             lines.append([f"`{task}`, {theirs[0].metric}", at, each, estimate(pair)])
     return markdown(["task", "sparsity", "seeds 0, 1, 2", "mean, 90 % interval"], lines)
 
@@ -125,7 +122,7 @@ def on(row: Row, task: str, sparsity: Decimal | None) -> bool:
 
 
 def seen(rows: Sequence[Row]) -> str:
-    """Every network of a task on that task, minus dense, with its verdict."""
+    """Every network of a task, minus dense, with its verdict."""
     judged: dict[tuple[str, str], dict[str, NetworkVerdict]] = {}
     for each in matching(rows).judged:
         if each.row.kind in NAMES and not each.row.variant and each.row.arm != "one-shot":
@@ -143,7 +140,7 @@ def seen(rows: Sequence[Row]) -> str:
 
 
 def verdict(judged: NetworkVerdict) -> str:
-    """The difference, and what is said of it."""
+    """The difference, and the verdict on it."""
     status = f", {judged.verdict.status}" if judged.verdict else ""
     return f"{estimate(judged.pair)}{status}"
 
@@ -180,9 +177,7 @@ def research_code(rows: Sequence[Row]) -> str:
         for at, mine in there.items():
             ours = plain[task][at]
             pairs = Comparison(ours), Comparison(mine), Comparison.on_shared_seeds(mine, ours)
-            overlaps = (
-                scattered([r.jaccard_one_shot for r in each], ".3f") for each in (ours, mine)
-            )
+            overlaps = (value_range([r.jaccard_one_shot for r in each]) for each in (ours, mine))
             lines.append([f"`{task}`", at, *map(estimate, pairs), *overlaps])
     head = ["task", "sparsity", "ticket minus dense", "with the variant minus dense"]
     return markdown(
@@ -191,7 +186,7 @@ def research_code(rows: Sequence[Row]) -> str:
 
 
 def dense(rows: Sequence[Row]) -> str:
-    """How the dense runs of each task scatter, and what a verdict needs for that."""
+    """The spread of each task's dense runs, and the seeds that a verdict needs because of it."""
     lines = []
     for each in dense_spreads(rows):
         scores = {

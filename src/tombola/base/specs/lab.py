@@ -1,4 +1,4 @@
-"""Knobs of the laboratory: where results are kept, and what does the work."""
+"""Knobs of the laboratory: where results are kept, and what runs the jobs."""
 
 from dataclasses import dataclass
 
@@ -10,33 +10,33 @@ from tombola.base.specs.spec import Spec
 __all__ = ["LabSpec"]
 
 ENGINES = ("local", "ray")
-"""What can do the jobs of a plan."""
+"""What can run the jobs of a plan."""
 
 PROCESSES = 4096
-"""The most workers, threads and processes."""
+"""The largest number of workers, threads or processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabSpec(Spec):
-    """Where results are kept, and who does the work; nothing of it names a result."""
+    """Where results are kept, and what runs the jobs; no part of any key."""
 
     store: str = "runs/store"
-    """Folder that keeps every finished training and mask; what is there is not done again."""
+    """Folder of every finished training and mask; what it has is not computed again."""
 
     engine: str = "local"
-    """Who does the jobs: local, or ray for a Ray cluster."""
+    """What runs the jobs: local, or ray for a Ray cluster."""
 
     workers: int = 0
-    """Jobs done at once; 0 is one on this machine, and as many as a Ray cluster has room for."""
+    """Jobs run at once; 0 is one on this machine, and as many as fit on a Ray cluster."""
 
     threads: int = 0
-    """Threads of each process; 0 shares this machine's cores among the workers."""
+    """Threads of each process; 0 divides this machine's cores among the workers."""
 
     processes: int = 1
     """Processes that share the batches of one training (data parallel)."""
 
     ray_address: str = ""
-    """Address of a Ray cluster that is there already; without it one is started here."""
+    """Address of a running Ray cluster; without it one is started here."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -21,10 +21,10 @@ __all__ = [
 
 UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER = "unstructured", "heads-and-neurons", "rows"
 STRUCTURES = (UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER)
-"""What is pruned as a whole, besides N of M."""
+"""What is pruned as a whole, apart from N of M."""
 
 N_OF_M = re.compile(r"([1-9]|[12][0-9]|3[01]):(2|4|8|16|32)")
-"""How many of a group of weights are kept, as in 2:4."""
+"""Pattern of how many weights of a group are kept, as in 2:4."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class PruneSpec(Spec):
 
     structure: str = UNSTRUCTURED
     """What is pruned as a whole: unstructured (single weights), heads-and-neurons, rows, or N:M,
-    as in 2:4, which keeps 2 of each 4 weights that follow each other along the inputs."""
+    as in 2:4, which keeps 2 of every 4 consecutive weights along the inputs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

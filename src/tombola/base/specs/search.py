@@ -11,13 +11,13 @@ CONTROLS = ("random", "layer-random", "one-shot", "reinit", "shuffle")
 """What a ticket is compared with at its own sparsity, in addition to the dense network."""
 
 OPTIONAL_CONTROLS = ("random-init", "shuffle-layers", "small-dense")
-"""What it is compared with as well, where it is asked for by name."""
+"""Controls that are trained only if they are named."""
 
 SCOPES = ("encoder", "encoder+pooler")
 """Which weights may be pruned: the matrices of the repeated blocks, and the pooler's."""
 
 TUNE = "tune"
-"""What may stand for the learning rate of a search: the best of three on dev."""
+"""In place of a learning rate, takes the best of three on dev."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class FindSpec(Spec):
     """A search for a ticket of one network on one task, and its controls."""
 
     finder: str = "imp"
-    """How the ticket is found; `tombola finders` lists the ways."""
+    """Method that finds the ticket; `tombola finders` lists them."""
 
     model: str = "mini"
     """The embedded model, a folder that save_pretrained() wrote, or a hub id."""
@@ -37,11 +37,11 @@ class FindSpec(Spec):
     """The weights that may be pruned: encoder, or encoder+pooler."""
 
     seeds: tuple[int, ...] = (0,)
-    """One complete search each, with its own head, data order and mask."""
+    """Seeds, each of a complete search with its own head, data order and mask."""
 
     controls: tuple[str, ...] = CONTROLS
     """Networks compared at the final sparsity: random, layer-random, one-shot, reinit, shuffle;
-    and where named random-init, shuffle-layers, small-dense."""
+    and, if named, random-init, shuffle-layers, small-dense."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,13 +11,13 @@ from tombola.base.specs.spec import STEPS, Spec
 __all__ = ["SEEDS", "CourseSpec", "TrainSpec"]
 
 SEEDS = ("seed", "order_seed")
-"""Knobs of a TrainSpec that each training gets from its plan, and no recipe has."""
+"""Knobs that a plan sets for each training; recipes don't have them."""
 
 HEADS = ("fresh", "checkpoint")
 """What the head of a task can start from."""
 
 EPOCHS = 10**6
-"""The most passes over the training examples."""
+"""The largest number of passes over the training examples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +28,13 @@ class TrainSpec(Spec):
     """Seed of the head, the data order, the masked tokens and dropout, each drawn separately."""
 
     order_seed: int = -1
-    """Seed of data order, masked tokens and dropout, if it is not the head's; -1 for the same."""
+    """Seed of data order, masked tokens and dropout; -1 takes the seed of the head."""
 
     epochs: float = 3.0
     """Passes over the training examples."""
 
     min_steps: int = 0
-    """The fewest optimizer steps, in more epochs if needed; 0 for no minimum."""
+    """Least number of optimizer steps, with more epochs if needed; 0 for no minimum."""
 
     batch_size: int = 32
     """Examples in one step."""
@@ -55,7 +55,7 @@ class TrainSpec(Spec):
     """Tokens kept of each example, special tokens included."""
 
     stride: int = 0
-    """Tokens from one window of a long context to the next, in a span task; 0 cuts it off."""
+    """Tokens from one window of a long context to the next, in a span task; 0 truncates it."""
 
     query_length: int = 0
     """Tokens kept of the question, in a span task; 0 is all."""
@@ -64,14 +64,14 @@ class TrainSpec(Spec):
     """Join the texts and cut them into blocks of max_length, in masked language modelling."""
 
     train_limit: int = 0
-    """Training examples used, the first of a seeded shuffle that all seeds share; 0 for all."""
+    """Training examples used, the first of a shuffle that all seeds share; 0 for all."""
 
     test_limit: int = 0
     """Test examples scored, two or more, chosen like those of train_limit; 0 for all."""
 
     head: str = "fresh"
-    """What the task's head starts from: fresh draws it from the seed, checkpoint takes that of the
-    model's files, as masked language modelling always does where they have one."""
+    """What the task's head starts from: fresh draws it from the seed, checkpoint loads it from the
+    model's files, as masked language modelling always does if they have one."""
 
     precision: str = "fp32"
     """Arithmetic of the forward and backward pass: fp32, bf16, or fp16 (CUDA, loss scaling)."""

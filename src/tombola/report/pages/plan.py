@@ -114,7 +114,7 @@ def _verdicts(groups: Sequence[Mapping[str, Any]]) -> list[Table]:
     if not judged:
         return []
     about = dict.fromkeys(g["verdict"]["estimand"] for g in judged if g["verdict"])
-    caption = "Ticket minus dense, in points. No test is corrected for their number."
+    caption = "Ticket minus dense, in points. The tests are not corrected for their number."
     columns = ("arm", "task", "sparsity", "status", "interval", "margin", "about")
     if len(about) == 1:
         caption = f"{caption} The interval is about: {next(iter(about))}."
@@ -139,7 +139,7 @@ def _verdict(group: Mapping[str, Any], *, several: bool) -> tuple[str, ...]:
 def _searches(searches: Sequence[Mapping[str, Any]]) -> list[Picture]:
     return [
         Picture(
-            svg(score_curve.draw(search)),
+            svg(score_curve.draw(search, search["finder"])),
             f"Arm {search['arm']} on {search['task']}: score against sparsity.",
         )
         for search in searches

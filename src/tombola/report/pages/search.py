@@ -29,7 +29,7 @@ def search_page(facts: Mapping[str, Any]) -> Page:
     final = percent(result["rounds"][-1]["sparsity"])
     sections = [
         Section("Verdict", tables=[_verdict(result["verdict"])]),
-        _scores(result),
+        _scores(result, facts["finder"]["label"]),
         anatomy_section(facts["tickets"]),
         one_shot_section(facts),
         *([seeds_section(facts["overlap"])] if facts["overlap"] else []),
@@ -44,7 +44,7 @@ def search_page(facts: Mapping[str, Any]) -> Page:
     return Page(
         title=f"A lottery ticket for {result['task']} in {result['model']}",
         question=(
-            f"Does iterative magnitude pruning find, at {final} sparsity, a subnetwork of "
+            f"Does {facts['finder']['label']} find, at {final} sparsity, a subnetwork of "
             f"{result['model']} that trains on {result['task']}, alone and from the pre-trained "
             f"weights, to the {result['metric']} of the whole network?"
         ),
@@ -81,10 +81,10 @@ def _verdict(verdict: Mapping[str, Any]) -> Table:
     return Table((), rows)
 
 
-def _scores(result: Mapping[str, Any]) -> Section:
+def _scores(result: Mapping[str, Any], finder: str) -> Section:
     last, several = percent(result["rounds"][-1]["sparsity"]), len(result["dense"]["values"]) > 1
     networks = [("dense", "0 %", result["dense"])]
-    networks += [("IMP ticket", percent(one["sparsity"]), one) for one in result["rounds"]]
+    networks += [(f"{finder} ticket", percent(one["sparsity"]), one) for one in result["rounds"]]
     networks += [(name, last, one) for name, one in result["controls"].items()]
     rows = [
         (name, sparsity, *_entry(one, None if one is networks[0][2] else result["dense"]["mean"]))
@@ -104,7 +104,7 @@ def _scores(result: Mapping[str, Any]) -> Section:
         right=frozenset((1, 2, 3, 4)),
     )
     drawn = Picture(
-        svg(score_curve.draw(result)),
+        svg(score_curve.draw(result, finder)),
         "The controls, all at the final sparsity, are in the strip to the right.",
     )
     return Section("Score against sparsity", pictures=[drawn], tables=[table])
@@ -174,7 +174,10 @@ def _runs(facts: Mapping[str, Any]) -> Section:
     """The key of every training: its name in the store."""
     result = facts["result"]
     entries = [("dense", "0 %", result["dense"])]
-    entries += [("IMP ticket", percent(one["sparsity"]), one) for one in result["rounds"]]
+    entries += [
+        (f"{facts['finder']['label']} ticket", percent(one["sparsity"]), one)
+        for one in result["rounds"]
+    ]
     last = percent(result["rounds"][-1]["sparsity"])
     entries += [(name, last, one) for name, one in result["controls"].items()]
     seeds = [ticket["seed"] for ticket in facts["tickets"]]

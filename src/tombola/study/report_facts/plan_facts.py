@@ -120,7 +120,7 @@ def _group(mine: NetworkRows, judged: NetworkVerdict | None, mixed: str) -> dict
 
 
 def _searches(plan: Plan, groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Score against sparsity of each search on each task, as `ship.picture.draw` takes it."""
+    """Score against sparsity of each search on each task, as the score curve takes it."""
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for one in groups:
         if one["name"] in FINDERS and not one["of"] and one["source"] == one["target"]:
@@ -144,6 +144,7 @@ def _search(
     }
     return {
         "arm": arm,
+        "finder": FINDERS[last["name"]].label,
         "task": task,
         "model": model,
         "metric": last["metric"],

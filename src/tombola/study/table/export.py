@@ -7,7 +7,8 @@ from typing import Any
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import Registry
-from tombola.base.text import printable
+from tombola.base.rounding import points
+from tombola.base.text import counted, printable
 from tombola.study.table.row import Row
 from tombola.study.table.table import groups
 
@@ -16,7 +17,7 @@ __all__ = ["FORMATS", "SUFFIXES", "export"]
 Rows = Sequence[Mapping[str, Any]]
 FORMATS: Registry[Callable[[Rows], bytes]] = Registry("format of a table")
 SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".tex": "latex", ".md": "markdown"}
-"""Suffix of a file -> its format, unless another is named."""
+"""Suffix of a file -> its default format."""
 
 READABLE = ("arm", "name", "source", "target", "sparsity", "seed", "state", "score", "difference")
 """Columns of Markdown and LaTeX tables, since a page has no room for all."""
@@ -30,7 +31,7 @@ def export(table: Sequence[Row], form: str, *, together: bool = False) -> bytes:
         form: csv or parquet, with every column; markdown or latex, with those for readers.
         together: one row for all seeds of a network, with mean and standard deviation.
 
-    Raises: SpecError, if there is no such format or no row.
+    Raises: SpecError, if the format is unknown or there are no rows.
     """
     write = FORMATS[form]
     if not table:
@@ -47,12 +48,12 @@ def _state(group: Mapping[str, Any]) -> str:
     """How many seeds of a network are done, such as "2 of 3 seeds, 1 diverged"."""
     done, cells, diverged = group["done"], group["cells"], group["diverged"]
     lost = f", {diverged} diverged" * bool(diverged)
-    return "done" if done == cells else f"{done} of {cells} seeds{lost}"
+    return "done" if done == cells else f"{done} of {counted(cells, 'seed')}{lost}"
 
 
 @FORMATS.register("csv")
 def csv_bytes(rows: Rows) -> bytes:
-    """Comma-separated, a header first; missing values are empty."""
+    """Comma-separated values after a header; missing ones are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -100,7 +101,7 @@ MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|<`*"})
 
 
 def _tabulated(rows: Rows, form: str, escapes: Mapping[int, str]) -> bytes:
-    """A table in one of the formats of tabulate; columns of numbers stand to the right."""
+    """A table in one of the formats of tabulate; columns of numbers are right-aligned."""
     from tabulate import tabulate
 
     sides = ["right" if _is_numeric([row[name] for row in rows]) else "left" for name in rows[0]]
@@ -121,7 +122,7 @@ def _is_numeric(values: Sequence[Any]) -> bool:
 
 
 def _cell(value: Any) -> str:
-    """A value as a reader wants it: two decimals, nothing for None."""
+    """A value for readers: two decimals, nothing for None."""
     if value is None:
         return ""
-    return f"{value:.2f}" if isinstance(value, float) else printable(value)
+    return points(value) if isinstance(value, float) else printable(value)

@@ -14,7 +14,7 @@ import altair as alt
 from tombola.base.rounding import percent
 from tombola.report.figures.score_curve.frame import HEIGHT, PATH_WIDTH, Frame
 from tombola.report.figures.score_curve.labels import label_layers, reference_lines
-from tombola.report.figures.score_curve.looks import TICKET, look_of
+from tombola.report.figures.score_curve.looks import TICKET, Look, look_of
 from tombola.report.figures.score_curve.series import Content, Series, read
 from tombola.report.figures.score_curve.title import title
 from tombola.report.figures.style import DENSE, INK, chart_of, save_chart, styled
@@ -22,16 +22,17 @@ from tombola.report.figures.style import DENSE, INK, chart_of, save_chart, style
 __all__ = ["draw", "save"]
 
 
-def draw(result: Mapping[str, Any]) -> alt.LayerChart:
+def draw(result: Mapping[str, Any], finder: str = "IMP") -> alt.LayerChart:
     """The picture of one search.
 
     Args:
         result: what `tombola find --json` prints; scores in points, sparsities as fractions.
             A score that is null or NaN belongs to a run that failed, and is left out.
+        finder: what found the tickets, as labels call it.
 
     Raises: SpecError, if there is no score at all.
     """
-    content = read(result)
+    content = read(result, finder)
     frame = Frame.of(content, str(result["metric"]))
     layers = [
         *_strip(content, frame),
@@ -42,23 +43,24 @@ def draw(result: Mapping[str, Any]) -> alt.LayerChart:
     ]
     chart: alt.LayerChart = styled(
         alt.layer(*layers).properties(
-            width=frame.width, height=HEIGHT, title=title(result), background="white"
+            width=frame.width, height=HEIGHT, title=title(result, finder), background="white"
         )
     )
     return chart
 
 
-def save(result: Mapping[str, Any], folder: Path) -> list[Path]:
+def save(result: Mapping[str, Any], folder: Path, finder: str = "IMP") -> list[Path]:
     """Write scores.svg and scores.png, the latter at twice the size for sharp screens.
 
     Args:
         result: as for draw().
         folder: created if it is missing. Each file appears under its name only when complete.
+        finder: as for draw().
 
     Returns: the two paths.
     Raises: OutputError, if the folder can't be written to.
     """
-    return save_chart(draw(result), folder, "scores")
+    return save_chart(draw(result, finder), folder, "scores")
 
 
 def _strip(content: Content, frame: Frame) -> list[alt.Chart]:
@@ -100,7 +102,7 @@ def _dense(content: Content, frame: Frame) -> list[alt.Chart]:
             .encode(x=frame.x, x2="x2:Q", y=frame.y),
         ]
         if len(content.dense.scores) > 1:
-            layers.append(_seeds(content.dense, 0.0, frame, 5))
+            layers.append(_seeds(content.dense, 0.0, frame, DENSE, 5))
     layers.append(
         chart_of([{**edges, "y": score} for score in reference_lines(content, frame).values()])
         .mark_rule(color=DENSE, strokeWidth=1.2, strokeDash=[2, 3])
@@ -117,7 +119,7 @@ def _tickets(content: Content, frame: Frame) -> list[alt.Chart]:
     marks = [
         mark
         for series in content.tickets
-        for mark in _marks(series, series.sparsity, frame, size, aside)
+        for mark in _marks(series, series.sparsity, frame, TICKET, size=size, aside=aside)
     ]
     return [line, *marks]
 
@@ -126,21 +128,26 @@ def _controls(content: Content, frame: Frame) -> list[alt.Chart]:
     return [
         mark
         for number, series in enumerate(content.controls)
-        for mark in _marks(series, frame.lane(number), frame, 70, -5)
+        for mark in _marks(
+            series, frame.lane(number), frame, look_of(series.name), size=70, aside=-5
+        )
     ]
 
 
-def _marks(series: Series, x: float, frame: Frame, size: int, aside: int) -> list[alt.Chart]:
+def _marks(
+    series: Series, x: float, frame: Frame, look: Look, *, size: int, aside: int
+) -> list[alt.Chart]:
     """The mean, and of several seeds each score, faint, and a standard deviation as whiskers.
 
     Args:
         series: whose scores.
         x: their place, as a sparsity in percent.
         frame: the scales.
+        look: colour and shape.
         size: area of the mean's mark, in square pixels.
         aside: pixels by which single scores stand to the right of their place.
     """
-    colour, shape = look_of(series.name)
+    colour, shape = look
     mean = (
         chart_of([{"x": x, "y": series.mean}])
         .mark_point(color=colour, shape=shape, filled=True, size=size, opacity=1)
@@ -153,12 +160,12 @@ def _marks(series: Series, x: float, frame: Frame, size: int, aside: int) -> lis
         .mark_rule(color=colour, strokeWidth=1.5)
         .encode(x=frame.x, y=frame.y, y2="y2:Q")
     )
-    return [whiskers, _seeds(series, x, frame, aside), mean]
+    return [whiskers, _seeds(series, x, frame, colour, aside), mean]
 
 
-def _seeds(series: Series, x: float, frame: Frame, aside: int) -> alt.Chart:
+def _seeds(series: Series, x: float, frame: Frame, colour: str, aside: int) -> alt.Chart:
     dots = chart_of([{"x": x, "y": score} for score in series.scores]).mark_point(
-        color=look_of(series.name)[0], filled=True, size=16, opacity=0.45, xOffset=aside
+        color=colour, filled=True, size=16, opacity=0.45, xOffset=aside
     )
     chart: alt.Chart = dots.encode(x=frame.x, y=frame.y)
     return chart

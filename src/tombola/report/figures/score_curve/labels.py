@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from tombola.report.figures.score_curve.frame import GAP, HEIGHT, LABEL_AT, Frame
-from tombola.report.figures.score_curve.looks import look_of
+from tombola.report.figures.score_curve.looks import TICKET, look_of
 from tombola.report.figures.score_curve.series import Content
 from tombola.report.figures.style import DENSE, INK, chart_of
 from tombola.report.numerals import MINUS, points
@@ -36,7 +36,7 @@ def label_layers(content: Content, frame: Frame) -> list[alt.Chart]:
         (label, score, DENSE, edge) for label, score in reference_lines(content, frame).items()
     ]
     for series in content.tickets[-1:]:
-        rows.append((series.label, series.mean, look_of(series.name)[0], series.sparsity))
+        rows.append((series.label, series.mean, TICKET[0], series.sparsity))
     for number, series in enumerate(content.controls):
         rows.append((series.label, series.mean, look_of(series.name)[0], frame.lane(number)))
     rows.sort(key=lambda row: row[1])

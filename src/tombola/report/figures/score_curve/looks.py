@@ -1,15 +1,16 @@
 """Colour and shape of each network's marks."""
 
-from tombola.report.figures.style import DENSE
+from typing import TypeAlias
 
-__all__ = ["TICKET", "look_of"]
+__all__ = ["TICKET", "Look", "look_of"]
 
-TICKET = ("#0072B2", "circle")
+Look: TypeAlias = tuple[str, str]
+"""A colour and a shape."""
+
+TICKET: Look = ("#0072B2", "circle")
 
 # Okabe and Ito's palette, distinct in any colour vision; shapes tell the networks apart as well.
-LOOKS = {
-    "dense": (DENSE, "circle"),
-    "IMP": TICKET,
+CONTROLS = {
     "random": ("#D55E00", "square"),
     "layer-random": ("#E69F00", "diamond"),
     "one-shot": ("#009E73", "triangle-up"),
@@ -19,6 +20,6 @@ LOOKS = {
 OTHER = ("#000000", "triangle-right")
 
 
-def look_of(network: str) -> tuple[str, str]:
-    """Colour and shape of a network's marks, by its name."""
-    return LOOKS.get(network, OTHER)
+def look_of(control: str) -> Look:
+    """Colour and shape of a control's marks."""
+    return CONTROLS.get(control, OTHER)

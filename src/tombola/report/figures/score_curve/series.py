@@ -58,15 +58,19 @@ class Content:
     """Score of the trivial baseline, in points."""
 
 
-def read(result: Mapping[str, Any]) -> Content:
+def read(result: Mapping[str, Any], finder: str) -> Content:
     """The series of a result, without the runs that failed.
+
+    Args:
+        result: as for `chart.draw`.
+        finder: name of the tickets' series.
 
     Raises: SpecError, if there is no score at all.
     """
     rounds = [
         series
         for each in result["rounds"]
-        if (series := _series("IMP", each, 100 * float(each["sparsity"])))
+        if (series := _series(finder, each, 100 * float(each["sparsity"])))
     ]
     final = max((100 * float(each["sparsity"]) for each in result["rounds"]), default=0.0)
     controls = [

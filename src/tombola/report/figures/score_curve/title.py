@@ -18,15 +18,16 @@ LETTERS = 65
 READING = "faint: one seed; line: mean; whiskers and band: one standard deviation"
 
 
-def title(result: Mapping[str, Any]) -> alt.TitleParams:
+def title(result: Mapping[str, Any], finder: str) -> alt.TitleParams:
     """The title of a search's picture.
 
     Args:
         result: as for `chart.draw`.
+        finder: what found the tickets.
     """
     seeds = len(result["dense"]["values"])
     count = counted(seeds, "seed") + ", this run only" * (seeds == 1)
-    what = f"IMP on {result['task']}, {Path(str(result['model'])).name}:"
+    what = f"{finder} on {result['task']}, {Path(str(result['model'])).name}:"
     how = f"{result['metric']} on the {result['split']} split"
     outcome = _outcome(result.get("verdict") or {})
     return alt.TitleParams(
