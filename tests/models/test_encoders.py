@@ -92,7 +92,7 @@ def inside(network: Network) -> Tensors:
 
 
 def dead(weights: Tensor, alive: Tensor) -> bool:
-    """Whether all dead weights have the bits of +0.0."""
+    """Whether all pruned weights have the bits of +0.0."""
     return not weights.detach().view(torch.int32)[~alive].any()
 
 

@@ -74,7 +74,7 @@ def trained(
     return done, weights(network)
 
 
-# dead weights
+# pruned weights
 
 
 @pytest.mark.parametrize("spec", [SPEC, replace(SPEC, precision="bf16", warmup=0.5)])

@@ -15,7 +15,7 @@ DEAD = ({"a": 500, "b": 60, "c": 77}, {"a": 200, "b": 150, "c": 0})
 
 
 def drawn(dead: dict[str, int], seed: int) -> Mask:
-    """A mask with so many dead in each matrix."""
+    """A mask with a given number of weights pruned in each matrix."""
     generator, alive = torch.Generator().manual_seed(seed), {}
     for name, shape in SHAPES.items():
         flat = torch.ones(shape[0] * shape[1], dtype=torch.bool)
@@ -48,7 +48,7 @@ def test_mean_and_variance_by_chance_are_exact() -> None:
 def test_the_jaccard_by_chance_is_its_exact_mean() -> None:
     whole, _ = overlap(A, B)
     law = exact_law()
-    counts, total = np.arange(law.size), sum(whole.dead)
+    counts, total = np.arange(law.size), sum(whole.pruned)
     possible = law > 0
     mean = float((counts[possible] / (total - counts[possible])) @ law[possible])
     assert whole.chance == pytest.approx(mean, abs=1e-6)
@@ -74,7 +74,7 @@ def test_the_jaccard_is_that_of_the_masks() -> None:
     assert whole.jaccard == jaccard(A, B)
     assert [one.matrix for one in each] == list(A)
     assert whole.both == sum(one.both for one in each)
-    assert whole.dead == (A.pruned, B.pruned)
+    assert whole.pruned == (A.pruned, B.pruned)
 
 
 def test_equal_masks_overlap_wholly_and_chance_has_no_say_where_nothing_is_dead() -> None:

@@ -146,12 +146,12 @@ def _common(names: list[str]) -> str:
 
 
 def _dead_share(mask: Mask, units: Units) -> NDArray[np.float64]:
-    """Dead weights of each unit as a fraction of its weights: [units]."""
-    dead, size = np.zeros(units.count), 0
+    """The sparsity of each unit: [units]."""
+    pruned, size = np.zeros(units.count), 0
     for name, axis in units.matrices:
         kept = kept_weights(mask, name)
         by_unit = (kept if axis == ROWS else kept.T).reshape(units.count, -1)
-        dead += (~by_unit).sum(axis=1)
+        pruned += (~by_unit).sum(axis=1)
         size += by_unit.shape[1]
-    share: NDArray[np.float64] = dead / size
+    share: NDArray[np.float64] = pruned / size
     return share

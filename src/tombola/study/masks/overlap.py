@@ -1,12 +1,12 @@
 """How much two masks overlap, and how much they would by chance.
 
-Chance means two masks with the same number of dead weights in each matrix as these two, drawn
-uniformly and independently. In a matrix of n weights of which a and b are dead, the number dead
+Chance means two masks with the same number of pruned weights in each matrix as these two, drawn
+uniformly and independently. In a matrix of n weights of which a and b are pruned, the number pruned
 in both is then hypergeometric: mean a b / n, variance a b (n - a) (n - b) / (n^2 (n - 1)).
 Matrices are independent, so means and variances add up. That is exact.
 
 The Jaccard index J = I / (S - I) is a function of the intersection I alone, because the sum S of
-both dead counts is fixed. So its z is that of I. Its mean is taken by a Taylor series to the second
+both counts is fixed. So its z is that of I. Its mean is taken by a Taylor series to the second
 order about the mean of I: J(m) + J''(m) v / 2 with J'' = 2 S / (S - I)^3. What is left out is of
 the order of v^2 S / (S - m)^5, less than 1e-6 from a thousand weights on.
 """
@@ -26,15 +26,15 @@ __all__ = ["Agreement", "Overlap", "agreement", "overlap"]
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """How many dead weights two masks share, in one matrix or in all."""
+    """How many pruned weights two masks share, in one matrix or in all."""
 
     matrix: str
     """Name of the matrix; empty for all together."""
     size: int
-    dead: tuple[int, int]
-    """Dead weights of either mask."""
+    pruned: tuple[int, int]
+    """Pruned weights of either mask."""
     both: int
-    """Weights that are dead in both."""
+    """Weights that are pruned in both."""
     expected: float
     """The mean of `both` by chance."""
     variance: float
@@ -42,14 +42,14 @@ class Overlap:
 
     @property
     def jaccard(self) -> float:
-        """|both| / |either|; 1 if nothing is dead."""
-        either = sum(self.dead) - self.both
+        """|both| / |either|; 1 if nothing is pruned."""
+        either = sum(self.pruned) - self.both
         return self.both / either if either else 1.0
 
     @property
     def chance(self) -> float:
         """The expected Jaccard index by chance, to the second order in the spread of `both`."""
-        total = sum(self.dead)
+        total = sum(self.pruned)
         either = total - self.expected
         if not either:
             return 1.0
@@ -67,11 +67,11 @@ def overlap(a: Mask, b: Mask) -> tuple[Overlap, list[Overlap]]:
     Raises: TicketError, if names or shapes differ.
     """
     a.check(b, "other mask")
-    each = [_of_matrix(name, _dead(a, name), _dead(b, name)) for name in a]
+    each = [_of_matrix(name, _pruned(a, name), _pruned(b, name)) for name in a]
     whole = Overlap(
         matrix="",
         size=sum(one.size for one in each),
-        dead=(sum(one.dead[0] for one in each), sum(one.dead[1] for one in each)),
+        pruned=(sum(one.pruned[0] for one in each), sum(one.pruned[1] for one in each)),
         both=sum(one.both for one in each),
         expected=sum(one.expected for one in each),
         variance=sum(one.variance for one in each),
@@ -86,24 +86,24 @@ def _of_matrix(name: str, a: NDArray[np.bool_], b: NDArray[np.bool_]) -> Overlap
     return Overlap(
         matrix=name,
         size=size,
-        dead=(one, other),
+        pruned=(one, other),
         both=int((a & b).sum()),
         expected=expected,
         variance=expected * spread,
     )
 
 
-def _dead(mask: Mask, name: str) -> NDArray[np.bool_]:
-    dead: NDArray[np.bool_] = ~mask[name].cpu().numpy().reshape(-1)
-    return dead
+def _pruned(mask: Mask, name: str) -> NDArray[np.bool_]:
+    pruned: NDArray[np.bool_] = ~mask[name].cpu().numpy().reshape(-1)
+    return pruned
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How many weights are dead in none, in one, ... in all of several masks."""
+    """How many weights are pruned in none, in one, ... in all of several masks."""
 
     weights: tuple[int, ...]
-    """k -> weights that are dead in exactly k of the masks, from none to all."""
+    """k -> weights that are pruned in exactly k of the masks, from none to all."""
     expected: tuple[float, ...]
     """k -> how many there would be by chance, on average."""
 
@@ -111,8 +111,8 @@ class Agreement:
 def agreement(masks: Iterable[Mask]) -> Agreement:
     """How much several masks agree, and how much they would by chance at the same sparsities.
 
-    By chance a weight is dead in each mask independently, with the sparsity that its matrix has
-    there; the number of masks it is dead in is then Poisson-binomial, which is exact on average.
+    By chance a weight is pruned in each mask independently, with the sparsity that its matrix has
+    there; the number of masks it is pruned in is then Poisson-binomial, which is exact on average.
 
     Args:
         masks: two or more, such as those of the seeds of one search.
@@ -126,10 +126,10 @@ def agreement(masks: Iterable[Mask]) -> Agreement:
         given[0].check(other, "other mask")
     found, chance = np.zeros(len(given) + 1, dtype=np.int64), np.zeros(len(given) + 1)
     for name in given[0]:
-        dead = np.stack([_dead(mask, name) for mask in given])
-        found += np.bincount(dead.sum(axis=0), minlength=len(given) + 1)
+        pruned = np.stack([_pruned(mask, name) for mask in given])
+        found += np.bincount(pruned.sum(axis=0), minlength=len(given) + 1)
         law = np.ones(1)
-        for share in dead.mean(axis=1):
+        for share in pruned.mean(axis=1):
             law = np.convolve(law, [1 - share, share])
-        chance += dead.shape[1] * law
+        chance += pruned.shape[1] * law
     return Agreement(weights=tuple(map(int, found)), expected=tuple(map(float, chance)))

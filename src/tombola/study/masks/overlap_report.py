@@ -121,7 +121,7 @@ def compare_masks(members: Sequence[NamedMask], heads: int | None) -> dict[str, 
 def _facts(found: Overlap) -> dict[str, Any]:
     return {
         "size": found.size,
-        "dead": list(found.dead),
+        "dead": list(found.pruned),
         "both": found.both,
         "expected": found.expected,
         "jaccard": found.jaccard,

@@ -26,7 +26,7 @@ class SparsityGrid:
     types: tuple[str, ...]
     """Name of each matrix within its block, without `.weight`."""
     sparsity: tuple[tuple[float | None, ...], ...]
-    """[layer][type], fraction that is dead; None where a block lacks that matrix."""
+    """[layer][type], fraction that is pruned; None where a block lacks that matrix."""
     by_layer: tuple[float, ...]
     """[layer], of all matrices of a block together."""
     by_type: tuple[float, ...]
@@ -62,7 +62,7 @@ def _grid(mask: Mask, place: str, blocks: Mapping[int, Mapping[str, str]]) -> Sp
 
 
 def _sparsity(mask: Mask, names: list[str]) -> float:
-    """Dead weights of some matrices together, as a fraction."""
+    """The sparsity of some matrices together."""
     size = sum(mask[name].numel() for name in names)
     kept = sum(int(np.count_nonzero(kept_weights(mask, name))) for name in names)
     return (size - kept) / size

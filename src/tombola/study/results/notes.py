@@ -15,7 +15,7 @@ __all__ = ["SAME_MASK", "counts_by_split", "learning_notes", "same_mask_notes"]
 UNKNOWN = "Longer training is no help where so many tokens are unknown."
 
 SAME_MASK = 0.95
-"""Jaccard index of dead weights from which IMP's mask is called nearly that of one-shot pruning."""
+"""Jaccard index of pruned weights from which IMP's mask counts as nearly that of one-shot."""
 
 
 def counts_by_split(subject: Subject, facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -52,7 +52,7 @@ def same_mask_notes(facts: Mapping[str, Any], jaccard: float | None) -> list[str
         return []
     return [
         "IMP's mask is nearly that of one-shot pruning: the learning rates sum to "
-        f"{facts['summed_learning_rate']:.3g}, and the two masks' dead weights have a "
+        f"{facts['summed_learning_rate']:.3g}, and the two masks' pruned weights have a "
         f"Jaccard index of {jaccard:.3f}. Only the score of the control one-shot tells what "
         "the search was worth; a longer or faster recipe would move the weights further."
     ]

@@ -169,6 +169,6 @@ class _SearchTrainings:
 
 
 def whole_model_sparsity(run: Result) -> float:
-    """Dead weights as a fraction of the whole backbone, embeddings included."""
-    dead: float = run.facts["dead"] / run.facts["backbone_size"]
-    return dead
+    """Pruned weights as a fraction of the whole backbone, embeddings included."""
+    sparsity: float = run.facts["dead"] / run.facts["backbone_size"]
+    return sparsity

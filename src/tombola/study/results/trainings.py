@@ -88,7 +88,7 @@ def score_summary(runs: Sequence[Result]) -> dict[str, Any]:
 
 
 def mean_jaccard(store: Store, ours: Sequence[Job], theirs: Sequence[Job]) -> float:
-    """Mean Jaccard index of the dead weights of masks, pair by pair."""
+    """Mean Jaccard index of the pruned weights of masks, pair by pair."""
     return statistics.fmean(
         jaccard(read_mask(store, a.key), read_mask(store, b.key))
         for a, b in zip(ours, theirs, strict=True)

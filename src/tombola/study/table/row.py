@@ -78,7 +78,7 @@ class Row:
     """How much one test example can change a score, in points."""
     summed_learning_rate: float | None = None
     jaccard_one_shot: float | None = None
-    """Overlap of the dead weights with those of one-shot pruning at this sparsity."""
+    """Overlap of the pruned weights with those of one-shot pruning at this sparsity."""
     seconds: float | None = None
     key: str
     dense_key: str
