@@ -192,6 +192,12 @@ def test_a_long_title_takes_two_lines() -> None:
     ]
 
 
+def test_tickets_are_called_by_their_finder() -> None:
+    chart = picture.draw(single(), "SNIP").to_dict()
+    assert "SNIP 83.5" in texts(chart)
+    assert chart["title"]["text"].startswith("SNIP on sentiment")
+
+
 def test_nothing_to_draw_is_refused() -> None:
     empty = {"dense": scores(None), "rounds": [], "controls": {}}
     with pytest.raises(SpecError, match="at least one score"):

@@ -16,8 +16,11 @@ CONTROLS = {
     "one-shot": ("#009E73", "triangle-up"),
     "reinit": ("#CC79A7", "triangle-down"),
     "shuffle": ("#56B4E9", "cross"),
+    "random-init": ("#000000", "triangle-right"),
+    "shuffle-layers": ("#000000", "triangle-left"),
+    "small-dense": ("#000000", "wedge"),
 }
-OTHER = ("#000000", "triangle-right")
+OTHER = ("#000000", "arrow")
 
 
 def look_of(control: str) -> Look:
