@@ -107,7 +107,7 @@ def test_texts_of_one_s_own_are_read_in_blocks(known: Subjects, tiny: Path, tmp_
     assert set(training.lengths) == {12}
 
 
-def test_what_is_scored_besides_is_a_fact_of_the_result(
+def test_what_is_also_scored_is_a_fact_of_the_result(
     known: Subjects, tiny: Path, tmp_path: Path
 ) -> None:
     store = Store(tmp_path / "results")
@@ -127,7 +127,7 @@ def test_a_recipe_with_knobs_of_another_kind_is_refused(known: Subjects, tiny: P
         subject(known, tiny, load_task("sentiment"), None, stride=8)
 
 
-def test_an_example_of_more_tokens_than_the_model_has_positions_is_told(
+def test_an_example_of_more_tokens_than_the_model_has_positions_is_reported(
     known: Subjects, tiny: Path
 ) -> None:
     made = subject(known, tiny, load_task("squad"), FIXTURES / "squad_json", max_length=384)
@@ -273,7 +273,7 @@ def test_a_kept_fingerprint_that_was_edited_is_noticed_and_taken_again(
     assert subject(Subjects(known.place.parent), tiny, task, None) == made
 
 
-def test_a_refused_network_or_data_are_looked_at_afresh_the_next_time(
+def test_a_refused_network_or_data_are_examined_again_the_next_time(
     known: Subjects, tiny: Path, tmp_path: Path
 ) -> None:
     task = csv_task(tmp_path)

@@ -75,7 +75,7 @@ def _start(
             [sys.executable, "-m", "tombola.lab.run.distributed", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=errors,  # a pipe that nobody reads would stop the ranks
+            stderr=errors,  # an unread pipe would stop the ranks
             pass_fds=[handle],
             env={**os.environ, "OMP_NUM_THREADS": str(payload.threads)},
         )

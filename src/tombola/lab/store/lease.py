@@ -74,7 +74,7 @@ class Lease:
         if self._thread is not None:
             self._thread.join()
         if self._handle >= 0:
-            self._sign()  # fresh, so that nobody takes it to be stale meanwhile
+            self._sign()  # a fresh one is not taken for stale
             if not self.lost:
                 with suppress(OSError):
                     self.path.unlink()
