@@ -10,6 +10,7 @@ os.environ |= {"HF_HUB_OFFLINE": "1", **QUIET}
 import gc
 import random
 import string
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers import Cli
+from hub_stand_in import TOKEN, Hub, serving
 from tombola.cli.main import main
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -87,3 +89,24 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return (status, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """What huggingface_hub takes for the hub, with a cache of its own and a token."""
+    import huggingface_hub
+
+    with serving() as stand_in:
+        template = stand_in.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        settings = {
+            "HF_HUB_OFFLINE": False,
+            "ENDPOINT": stand_in.endpoint,
+            "HUGGINGFACE_CO_URL_TEMPLATE": template,
+            "HF_HUB_CACHE": str(tmp_path / "cache"),
+        }
+        for name, value in settings.items():
+            monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr("time.sleep", lambda _: None)  # between the library's attempts
+        yield stand_in
+        huggingface_hub.close_session()

@@ -42,7 +42,7 @@ PACKAGES: Mapping[str, set[str]] = {
     "lab": {"torch", "psutil", "msgspec", "numpy", "safetensors", "ray", "yaml"},
     "study": {"numpy", "scipy", "yaml", "pyarrow", "tabulate", "msgspec"},
     "report": {"numpy", "scipy", "altair", "jinja2", "vl_convert"},
-    "ship": {"torch", "transformers"},
+    "ship": {"torch", "transformers", "huggingface_hub", "fsspec"},
     "api": {"torch"},
     "root": set(),
     "cli": {"rich", "yaml"},

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         inspect,
         model_path,
         one_shot,
+        pull,
+        push,
     )
     from tombola.ship.callback import TicketCallback
     from tombola.ship.lora import merge_lora
@@ -54,6 +56,8 @@ __all__ = [
     "merge_lora",
     "model_path",
     "one_shot",
+    "pull",
+    "push",
 ]
 
 

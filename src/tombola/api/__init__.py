@@ -3,6 +3,7 @@
 from tombola.api.signatures import evaluate, find
 from tombola.api.tickets import import_ticket, inspect, one_shot
 from tombola.models.embedded import model_path
+from tombola.ship.sharing import pull, push
 from tombola.study.results.evaluation_result import Evaluated
 from tombola.study.results.search_result import Found
 from tombola.ticket.ticket import Ticket
@@ -17,4 +18,6 @@ __all__ = [
     "inspect",
     "model_path",
     "one_shot",
+    "pull",
+    "push",
 ]

@@ -5,7 +5,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol, TypeVar
 
 from safetensors.numpy import save
 from torch import nn
@@ -13,6 +14,7 @@ from torch import nn
 from tombola.base.errors import TicketError
 from tombola.base.folders import check_folder, directory_size, write_folder
 from tombola.base.keys import exact
+from tombola.base.registry import Registry
 from tombola.base.rounding import percent
 from tombola.base.text import html_table, printable
 from tombola.ticket.fingerprint import fingerprint, versions
@@ -29,13 +31,46 @@ from tombola.ticket.hold import hold_model, masked_parameters
 from tombola.ticket.mask import Mask, pack, unpack
 from tombola.ticket.schedule import pruned_count
 
-__all__ = ["FORMAT_VERSION", "Ticket", "directory_size", "fingerprint", "versions"]
+__all__ = [
+    "FORMAT_VERSION",
+    "TRANSPORTS",
+    "Ticket",
+    "Transport",
+    "directory_size",
+    "fingerprint",
+    "versions",
+]
 
 M = TypeVar("M", bound=nn.Module)
 
 
 NAMES = (JSON_NAME, MASK_NAME, "README.md")
 """What a folder may hold for a ticket to replace it."""
+
+
+class Transport(Protocol):
+    """Carries the folder of a ticket to the hub and back."""
+
+    def fetched(
+        self, place: str, *, revision: str | None, token: str | bool | None, cache_dir: Path | None
+    ) -> AbstractContextManager[Path]:
+        """A folder with the ticket's files, for as long as the context lasts."""
+
+    def send(
+        self,
+        folder: Path,
+        repo_id: str,
+        *,
+        private: bool,
+        revision: str | None,
+        token: str | bool | None,
+        commit_message: str | None,
+    ) -> str:
+        """Upload the ticket in a folder and return its address."""
+
+
+TRANSPORTS: Registry[Transport] = Registry("transport")
+"""The layer that talks to the hub registers one as `hub`."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -209,6 +244,64 @@ class Ticket:
             created_by=document.created_by,
             provenance=document.provenance,
         )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+    ) -> "Ticket":
+        """Load a ticket from a folder, from the Hugging Face hub, or from a URL that fsspec reads.
+
+        Args:
+            name_or_path: a folder, `OWNER/NAME` on the hub, or a URL such as `s3://bucket/ticket`.
+            revision: branch, tag or commit on the hub; by default `main`.
+            token: for the hub; by default that of `hf auth login` or HF_TOKEN.
+            cache_dir: where the hub's files are cached; by default its own cache.
+
+        Raises: TicketError, if there is no ticket, or it did not arrive as it was sent.
+        """
+        cache = None if cache_dir is None else Path(cache_dir)
+        transport = TRANSPORTS["hub"]
+        with transport.fetched(
+            str(name_or_path), revision=revision, token=token, cache_dir=cache
+        ) as folder:
+            return cls.load(folder)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = True,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload the ticket and its card to the Hugging Face hub.
+
+        Args:
+            repo_id: `OWNER/NAME`; the repository is created if there is none.
+            private: whether only its owner sees it. A repository that is public already is refused
+                unless this is False.
+            revision: branch to commit to, created if there is none; by default `main`.
+            token: as in `from_pretrained`; it must be allowed to write.
+            commit_message: by default "Upload ticket".
+
+        Returns: the address of the commit.
+        Raises: TicketError, if the hub refuses, or holds something else afterwards.
+        """
+        with TemporaryDirectory() as scratch:
+            return TRANSPORTS["hub"].send(
+                self.save(Path(scratch) / "ticket"),
+                repo_id,
+                private=private,
+                revision=revision,
+                token=token,
+                commit_message=commit_message,
+            )
 
     def _text(self) -> bytes:
         """The content of ticket.json."""

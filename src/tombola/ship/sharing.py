@@ -1,0 +1,205 @@
+"""Send a ticket anywhere, and fetch it from there, checked."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tombola.base.errors import OutputError, TicketError, cut
+from tombola.base.files import write_bytes
+from tombola.base.folders import write_folder
+from tombola.ship import ticket_files
+from tombola.ship.card import card, is_generated
+from tombola.ship.hub import HubRepository
+from tombola.ship.local_folder import LocalFolder
+from tombola.ship.ticket_files import CARD_NAME, SIZE_LIMITS, Files, Place, loaded, within
+from tombola.ship.urls import Remote
+from tombola.ticket.ticket import TRANSPORTS, Ticket
+
+__all__ = ["HubTransport", "place_of", "pull", "push"]
+
+PART = r"(?!.*(--|\.\.))[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?"
+REPOSITORY = re.compile(rf"{PART}/{PART}", re.ASCII)
+
+
+def push(
+    ticket: str | Path | Ticket,
+    place: str | Path,
+    *,
+    public: bool = False,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    commit_message: str | None = None,
+) -> str:
+    """Send a ticket and its card to the hub, a URL or a folder.
+
+    The card is written unless the ticket's folder has one that was edited, and kept there.
+
+    Args:
+        ticket: a ticket or its folder.
+        place: `OWNER/NAME` on the hub, a URL that fsspec writes to, or a folder.
+        public: whether everyone sees the hub's repository; by default only its owner does.
+        revision: branch on the hub; by default `main`.
+        token: for the hub; by default that of `hf auth login` or HF_TOKEN.
+        commit_message: for the hub.
+
+    Returns: the address of the commit, the URL or the folder.
+    Raises: TicketError, if the ticket is damaged, the place refuses it, or has something else
+        afterwards; OutputError, if a folder can't be written.
+    """
+    if isinstance(ticket, Ticket):
+        with TemporaryDirectory() as scratch:
+            saved = ticket.save(Path(scratch) / "ticket")
+            return push(
+                saved,
+                place,
+                public=public,
+                revision=revision,
+                token=token,
+                commit_message=commit_message,
+            )
+    target = place_of(
+        place,
+        revision=revision,
+        token=token,
+        private=not public,
+        commit_message=commit_message,
+    )
+    files = _with_card(LocalFolder(Path(ticket)), target)
+    return within(ticket_files.TRANSFER_SECONDS, str(target), lambda: target.write(files))
+
+
+def pull(
+    place: str | Path,
+    folder: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+) -> Ticket:
+    """Fetch a ticket from the hub, a URL or a folder, check it, and write its folder.
+
+    Only the ticket's own files are fetched. Nothing is written until the ticket has been loaded.
+
+    Args:
+        place: as in `push`.
+        folder: for the ticket; an older ticket there is replaced.
+        revision: branch, tag or commit on the hub; by default `main`.
+        token: as in `push`.
+
+    Raises: TicketError, if there is no ticket, or it is damaged; OutputError, if the folder holds
+        anything else or can't be written.
+    """
+    Ticket.check_place(folder)
+    files = _read(place_of(place, revision=revision, token=token))
+    ticket = loaded(files)
+    write_folder(folder, files, replaces=SIZE_LIMITS)
+    return ticket
+
+
+def place_of(
+    place: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: Path | None = None,
+    private: bool = True,
+    commit_message: str | None = None,
+) -> Place:
+    """What a user means by a place: a URL, a folder, or a repository of the hub.
+
+    Raises: TicketError, if it may be two of them, or is none.
+    """
+    text = str(place)
+    if text.startswith("file://"):
+        return LocalFolder(Path(text.removeprefix("file://")))
+    if "://" in text and not text.startswith("hf://"):
+        return Remote(text)
+    name = text.removeprefix("hf://")
+    if name == text and (isinstance(place, Path) or _is_folder(text)):
+        return LocalFolder(Path(text).expanduser())
+    _check_repository(name, sure=name != text)
+    return HubRepository(name, revision, token, cache_dir, private, commit_message)
+
+
+def _is_folder(text: str) -> bool:
+    return text.startswith((".", "/", "~")) or bool(text and Path(text).exists())
+
+
+def _check_repository(name: str, *, sure: bool) -> None:
+    """Refuse what is not OWNER/NAME, or looks like a path into a folder that there is.
+
+    Raises: TicketError.
+    """
+    if not REPOSITORY.fullmatch(name):
+        raise TicketError(
+            f"expected OWNER/NAME on the hub, a URL or a folder, got {cut(name)}. "
+            "Begin a folder with `./`."
+        )
+    owner = name.partition("/")[0]
+    if not sure and Path(owner).is_dir():
+        raise TicketError(
+            f"expected a folder or a repository of the hub, got {name!r}, which may be either, as "
+            f"there is a folder {owner!r}. Write ./{name} or hf://{name}."
+        )
+
+
+def _with_card(folder: LocalFolder, target: Place) -> Files:
+    """The files to send: those of the folder, with a card.
+
+    Raises: TicketError, if the ticket is damaged.
+    """
+    files = folder.read()
+    ticket = loaded(files)
+    old = files.get(CARD_NAME)
+    if old is not None and not is_generated(old, ticket):
+        return files
+    text = card(ticket, target.repo_id if isinstance(target, HubRepository) else None).encode()
+    if text != old:
+        with suppress(OutputError):  # a ticket in a folder that may only be read
+            write_bytes(folder.path / CARD_NAME, text)
+    return {name: {**files, CARD_NAME: text}[name] for name in SIZE_LIMITS}
+
+
+def _read(place: Place) -> Files:
+    return within(ticket_files.TRANSFER_SECONDS, str(place), place.read)
+
+
+class HubTransport:
+    """What `Ticket.from_pretrained` and `Ticket.push_to_hub` use."""
+
+    @contextmanager
+    def fetched(
+        self, place: str, *, revision: str | None, token: str | bool | None, cache_dir: Path | None
+    ) -> Iterator[Path]:
+        """A folder with the ticket's files, for as long as the context lasts."""
+        source = place_of(place, revision=revision, token=token, cache_dir=cache_dir)
+        if isinstance(source, LocalFolder):
+            yield source.path
+            return
+        files = _read(source)
+        with TemporaryDirectory() as scratch:
+            yield write_folder(Path(scratch) / "ticket", files, replaces=())
+
+    def send(
+        self,
+        folder: Path,
+        repo_id: str,
+        *,
+        private: bool,
+        revision: str | None,
+        token: str | bool | None,
+        commit_message: str | None,
+    ) -> str:
+        """Upload the ticket in a folder and return the commit's address."""
+        return push(
+            folder,
+            f"hf://{repo_id.removeprefix('hf://')}",
+            public=not private,
+            revision=revision,
+            token=token,
+            commit_message=commit_message,
+        )
+
+
+TRANSPORTS.register("hub")(HubTransport())

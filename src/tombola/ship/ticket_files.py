@@ -1,0 +1,139 @@
+"""The files of a ticket in memory: which there are, how large each may be, what they hash to."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Protocol, TypeVar
+
+from tombola.base.errors import TicketError, cut
+from tombola.ticket.format import JSON_NAME, MASK_NAME
+from tombola.ticket.ticket import Ticket
+
+__all__ = [
+    "CARD_NAME",
+    "SIZE_LIMITS",
+    "TRANSFER_SECONDS",
+    "Files",
+    "Place",
+    "check_arrived",
+    "check_size",
+    "git_hash",
+    "loaded",
+    "one_line",
+    "within",
+]
+
+CARD_NAME = "README.md"
+
+SIZE_LIMITS = {CARD_NAME: 1 << 20, MASK_NAME: 1 << 30, JSON_NAME: 4 << 20}
+"""Name of each file that is ever sent or fetched -> most bytes it may have.
+
+`ticket.json` is last, so that it is also written last.
+"""
+
+NEEDED = (MASK_NAME, JSON_NAME)
+
+TRANSFER_SECONDS = 1800.0
+"""How long a transfer may take in all, however slowly the other side answers."""
+
+Files = dict[str, bytes]
+"""Name -> content."""
+
+T = TypeVar("T")
+
+
+class Place(Protocol):
+    """Where a ticket is kept."""
+
+    def read(self) -> Files:
+        """The ticket's files; nothing else there is looked at."""
+
+    def write(self, files: Files) -> str:
+        """Store the files and return their address."""
+
+
+def check_size(name: str, size: int, place: str) -> None:
+    """Refuse a file that is larger than its kind may be.
+
+    Raises: TicketError.
+    """
+    if size > SIZE_LIMITS[name]:
+        raise TicketError(
+            f"expected {name} with at most {SIZE_LIMITS[name]:,} bytes in {place}, got {size:,}. "
+            "Check that it is a ticket."
+        )
+
+
+def check_names(names: Iterable[str], place: str) -> None:
+    """Refuse a place without the files of a ticket.
+
+    Raises: TicketError.
+    """
+    if missing := [name for name in NEEDED if name not in set(names)]:
+        raise TicketError(
+            f"expected a ticket in {place}, got no file {missing[0]} there. Check the name."
+        )
+
+
+def check_arrived(sent: Mapping[str, bytes], found: Mapping[str, bytes], place: str) -> None:
+    """Refuse a place that doesn't hold what was sent there.
+
+    Raises: TicketError.
+    """
+    for name, content in sent.items():
+        if found.get(name) != content:
+            raise TicketError(
+                f"expected {name} in {place} as it was sent, got other bytes back. Push it again."
+            )
+
+
+def git_hash(content: bytes) -> str:
+    """The name that git gives a file of this content: 40 hexadecimal digits."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def loaded(files: Files) -> Ticket:
+    """The ticket that these files hold.
+
+    Raises: TicketError, if they are damaged.
+    """
+    with TemporaryDirectory() as scratch:
+        for name, content in files.items():
+            (Path(scratch) / name).write_bytes(content)
+        return Ticket.load(scratch)
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of another library says, as the first of its lines that says something."""
+    said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return cut(said.strip().rstrip("."))
+
+
+def within(seconds: float, place: str, transfer: Callable[[], T]) -> T:
+    """What a transfer returns, unless it takes longer.
+
+    One that does is left behind in a thread that doesn't keep the process alive.
+
+    Raises: TicketError, after that time.
+    """
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(transfer())
+        except BaseException as error:
+            result.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    try:
+        return result.result(seconds)
+    except TimeoutError:
+        if result.done():
+            raise
+        raise TicketError(
+            f"expected {place} to answer within {seconds:,g} seconds in all, got no end. "
+            "Try again later."
+        ) from None

@@ -1,0 +1,236 @@
+"""A ticket arrives as it was sent, or not at all."""
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import fsspec
+import pytest
+
+import tombola
+from held import drawn_ticket
+from helpers import Cli
+from tombola.base.errors import OutputError, TicketError
+from tombola.ship.hub import HubRepository
+from tombola.ship.local_folder import LocalFolder
+from tombola.ship.sharing import place_of, pull, push
+from tombola.ship.urls import Remote
+from tombola.ticket.ticket import Ticket
+
+NAMES = {"README.md", "mask.safetensors", "ticket.json"}
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.fixture
+def ticket() -> Ticket:
+    return replace(drawn_ticket(), model="google-bert/bert-base-uncased")
+
+
+@pytest.fixture
+def folder(ticket: Ticket, tmp_path: Path) -> Path:
+    return ticket.save(tmp_path / "ticket")
+
+
+@pytest.fixture
+def memory() -> str:
+    system = fsspec.filesystem("memory")
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+    return "memory://bucket/ticket"
+
+
+@pytest.mark.parametrize("kind", ["memory", "file", "folder"])
+def test_a_ticket_pulled_is_the_ticket_pushed(
+    kind: str, memory: str, ticket: Ticket, folder: Path, tmp_path: Path
+) -> None:
+    place = {
+        "memory": memory,
+        "file": f"file://{tmp_path}/there",
+        "folder": str(tmp_path / "there"),
+    }[kind]
+    push(folder, place)
+    arrived = pull(place, tmp_path / "back")
+    assert arrived.describe() == ticket.describe() == Ticket.load(tmp_path / "back").describe()
+    assert names(tmp_path / "back") == NAMES
+    assert Ticket.from_pretrained(place).describe() == ticket.describe()
+
+
+def test_the_card_is_kept_next_to_the_ticket_and_an_edited_one_is_sent_as_it_is(
+    folder: Path, tmp_path: Path
+) -> None:
+    push(folder, tmp_path / "a")
+    generated = (folder / "README.md").read_bytes()
+    assert (tmp_path / "a" / "README.md").read_bytes() == generated
+    edited = generated.replace(b"license: unknown", b"license: mit")
+    (folder / "README.md").write_bytes(edited)
+    push(folder, tmp_path / "b")
+    assert (tmp_path / "b" / "README.md").read_bytes() == edited
+
+
+def test_pushing_again_sends_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    for place in ("a", "b", "a"):
+        push(folder, tmp_path / place)
+    for name in NAMES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_ticket_in_a_folder_that_may_only_be_read_is_pushed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, content: bytes) -> None:
+        raise OutputError("read-only")
+
+    monkeypatch.setattr("tombola.ship.sharing.write_bytes", refuse)
+    push(folder, tmp_path / "there")
+    assert names(tmp_path / "there") == NAMES
+    assert names(folder) == NAMES - {"README.md"}
+
+
+def test_only_the_files_of_a_ticket_are_fetched(memory: str, folder: Path, tmp_path: Path) -> None:
+    push(folder, memory)
+    system = fsspec.filesystem("memory")
+    for strange in ("evil.py", "../outside", "sub/ticket.json", "pytorch_model.bin"):
+        system.pipe_file(f"/bucket/ticket/{strange}", b"x")
+    pull(memory, tmp_path / "back")
+    assert names(tmp_path / "back") == NAMES
+    assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize("name", ["ticket.json", "mask.safetensors"])
+def test_a_damaged_ticket_is_not_written(
+    name: str, memory: str, folder: Path, tmp_path: Path
+) -> None:
+    push(folder, memory)
+    system = fsspec.filesystem("memory")
+    content = bytearray(system.cat_file(f"/bucket/ticket/{name}"))
+    content[-3] ^= 4
+    system.pipe_file(f"/bucket/ticket/{name}", bytes(content))
+    with pytest.raises(TicketError):
+        pull(memory, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("name", ["ticket.json", "mask.safetensors"])
+def test_a_missing_file_is_named(name: str, memory: str, folder: Path, tmp_path: Path) -> None:
+    push(folder, memory)
+    fsspec.filesystem("memory").rm_file(f"/bucket/ticket/{name}")
+    with pytest.raises(TicketError, match=f"expected a ticket in .*, got no file {name} there"):
+        pull(memory, tmp_path / "back")
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_file_that_is_too_large_is_refused(
+    name: str, memory: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(folder, memory)
+    monkeypatch.setitem(tombola.ship.ticket_files.SIZE_LIMITS, name, 10)
+    for place in (memory, str(folder)):
+        with pytest.raises(TicketError, match=f"{name} .*(at most 10|bytes)"):
+            pull(place, tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_links_and_pipes_in_place_of_a_file_are_refused(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    push(folder, tmp_path / "there")
+    file = tmp_path / "there" / name
+    secret = tmp_path / "secret"
+    file.rename(secret)
+    file.symlink_to(secret)
+    for place in (str(file.parent), f"file://{file.parent}", f"local://{file.parent}"):
+        with pytest.raises(TicketError, match="link"):
+            pull(place, tmp_path / "back")
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(TicketError, match="a named pipe"):
+        pull(file.parent, tmp_path / "back")
+    assert stat.S_ISFIFO(file.stat().st_mode)
+    assert not (tmp_path / "back").exists()
+
+
+def test_a_folder_with_anything_else_is_never_written_to(
+    memory: str, folder: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "thesis.tex").write_text("x")
+    with pytest.raises(OutputError, match=r"thesis\.tex"):
+        pull(str(folder), work)
+    with pytest.raises(OutputError, match=r"thesis\.tex"):
+        push(folder, work)
+    fsspec.filesystem("memory").pipe_file("/bucket/ticket/thesis.tex", b"x")
+    with pytest.raises(TicketError, match=r"thesis\.tex"):
+        push(folder, memory)
+    assert names(work) == {"thesis.tex"}
+    assert fsspec.filesystem("memory").find("/bucket") == ["/bucket/ticket/thesis.tex"]
+
+
+def test_a_store_that_keeps_other_bytes_is_noticed(
+    memory: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type(fsspec.filesystem("memory"))
+    whole = kind.pipe_file
+
+    def lossy(self: object, path: str, value: bytes, **more: object) -> None:
+        whole(self, path, value[:-1] + b"?", **more)
+
+    monkeypatch.setattr(kind, "pipe_file", lossy)
+    with pytest.raises(TicketError, match=r"as it was sent, got other bytes back\. Push it again"):
+        push(folder, memory)
+
+
+@pytest.mark.parametrize(
+    ("url", "got"),
+    [
+        ("nonsense://bucket/x", "Protocol not known"),
+        ("simplecache::memory://x", "without `::`"),
+        ("memory://a/../b", r"`\.\.`"),
+        ("memory://nothing", "no file mask.safetensors there"),
+        ("gopher://user:secret@host/x?key=secret", "gopher"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_one_line_without_its_password(
+    url: str, got: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TicketError, match=got) as caught:
+        pull(url, tmp_path / "back")
+    assert "\n" not in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_what_a_place_is_does_not_depend_on_luck(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "old").mkdir(parents=True)
+    kinds = {
+        "owner/name": HubRepository,
+        "hf://runs/new": HubRepository,
+        "runs/old": LocalFolder,
+        "./runs/new": LocalFolder,
+        "/tmp/x": LocalFolder,
+        "s3://bucket/x": Remote,
+        "file:///tmp/x": LocalFolder,
+    }
+    assert {text: type(place_of(text)) for text in kinds} == kinds
+    with pytest.raises(TicketError, match=r"Write \./runs/new or hf://runs/new\."):
+        place_of("runs/new")
+    for wrong in ("name", "a/b/c", "owner/..", "a--b/c", "own er/x", "owner/x\n", ""):
+        with pytest.raises(TicketError, match="expected OWNER/NAME"):
+            place_of(wrong)
+
+
+def test_the_command_line_pushes_and_pulls(cli: Cli, memory: str, folder: Path) -> None:
+    assert cli("push", folder, memory) == (0, f"pushed    {memory}\n", "")
+    status, out, err = cli("pull", memory, "back")
+    assert (status, err) == (0, "")
+    assert out.startswith("ticket    back\n<Ticket: model google-bert/bert-base-uncased")
+    status, out, err = cli("pull", "memory://none", "other")
+    assert (status, out) == (2, "")
+    assert err.startswith("tombola: expected a ticket in 'memory://none'")
