@@ -97,7 +97,7 @@ def search(protocol: Protocol, place: Path, workers: int = 1) -> dict[str, Any]:
 def _watched(spent: dict[str, float]) -> Iterator[None]:
     """Measure the parts of a search that train nothing, as far as this process does them."""
     parts: dict[str, tuple[Any, str]] = {
-        "evaluation": (jobs, "evaluate"),
+        "evaluation": (jobs, "predict"),
         "pruning": (workspace.Workspace, "prune"),
         "tokenisation": (workspace, "encode_split"),
         "loading": (workspace, "load_network"),

@@ -12,10 +12,10 @@ from tombola.base.keys import key
 from tombola.base.registry import unknown
 from tombola.base.specs import INITS, CourseSpec, PruneSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS
+from tombola.plan.identity import DataIdentity
 from tombola.plan.job_spec import (
     ENCODER,
     PRETRAINED,
-    DataIdentity,
     GivenMask,
     InterpolateJob,
     JobSpec,
@@ -237,7 +237,7 @@ def prune(
         spec: how much of them is pruned, and in what units.
         what: which mask it is, for people.
         scores: by what weights are ranked: magnitude, random, or the name of a finder.
-        weights_from: whose weights they are: of the pretrained network or of one of random-init.
+        weights_from: the network whose weights they are: pretrained or random-init.
         seed: of whatever draws.
         knobs: of the finder, where they are not at their default.
         data_seed: of the training whose data are looked at; None if none are.
@@ -248,13 +248,10 @@ def prune(
     Raises: SpecError, if the network can't be pruned in this way.
     """
     subject.check(spec.structure)
-    network = None if trained is not None else subject.network
     from_start = trained is None and like is None
-    if (
-        data_seed is None
-        and network
-        and not (from_start and (weights_from, subject.scope) != (PRETRAINED, ENCODER))
-    ):
+    configured = from_start and (weights_from, subject.scope) != (PRETRAINED, ENCODER)
+    network = subject.network
+    if data_seed is None and not configured:
         network = replace(network, config_digest="")
     parents = {"trained": trained, "like": like}
     return Job(
@@ -262,7 +259,7 @@ def prune(
             prune=spec,
             scores=scores,
             heads=subject.heads if spec.structure == HEADS_AND_NEURONS else 0,
-            network=network,
+            network=network if trained is None else None,
             weights_from=weights_from if from_start else "",
             seed=seed,
             scope=subject.scope,

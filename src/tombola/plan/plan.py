@@ -159,13 +159,7 @@ def transfer(
     for (target, subject), seed in product(targets.items(), tuple(seeds)):
         baseline = dense(subject, seed)
         for (source, found), sparsity in wanted:
-            mask = found.get(seed, {}).get(sparsity)
-            if mask is None:
-                there = ", ".join(f"{each:f}" for each in found.get(seed, {})) or "none"
-                raise SpecError(
-                    f"expected a ticket of {source!r} at {sparsity:f} with seed {seed}, got "
-                    f"{there}. Name sparsities and seeds of the search."
-                )
+            mask = _mask_of(source, found, seed, sparsity)
             body = (early or {}).get((source, seed))
             from_there = f", from step {body.steps} of {source}" if body else ""
             what = f"ticket of {source} at {sparsity:f}{from_there}"
@@ -183,3 +177,17 @@ def transfer(
                 )
             )
     return cells
+
+
+def _mask_of(
+    source: str, found: Mapping[int, Mapping[Decimal, Job]], seed: int, sparsity: Decimal
+) -> Job:
+    """The mask of a source, where it has one."""
+    mask = found.get(seed, {}).get(sparsity)
+    if mask is None:
+        there = ", ".join(f"{each:f}" for each in found.get(seed, {})) or "none"
+        raise SpecError(
+            f"expected a ticket of {source!r} at {sparsity:f} with seed {seed}, got "
+            f"{there}. Name sparsities and seeds of the search."
+        )
+    return mask

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS
-from tombola.plan.job_spec import NetworkIdentity
+from tombola.plan.identity import NetworkIdentity
 from tombola.tasks.input_counts import SplitCounts
 from tombola.tasks.task import Task
 

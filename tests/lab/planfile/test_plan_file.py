@@ -16,7 +16,7 @@ from tombola.base.specs import CONTROLS, OPTIONAL_CONTROLS, CourseSpec, TrainSpe
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
 from tombola.lab.planfile.arm import Sparsities
-from tombola.lab.planfile.arms import ARMS, Found, kind_of_arm
+from tombola.lab.planfile.arms import ARMS, kind_of_arm
 from tombola.lab.planfile.plan_file import PlanFile, data_in, expand, plan_names, read_plan
 from tombola.plan import plan as plans
 from tombola.plan.job_spec import train_job

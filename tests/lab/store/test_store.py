@@ -23,8 +23,9 @@ from tombola.lab.store.damage import damage_in
 from tombola.lab.store.garbage import collect
 from tombola.lab.store.process import Process
 from tombola.lab.store.result_store import Result, Store
+from tombola.plan.identity import NetworkIdentity
 from tombola.plan.job import Job
-from tombola.plan.job_spec import GivenMask, NetworkIdentity, PruneJob
+from tombola.plan.job_spec import GivenMask, PruneJob
 
 FILES = {"mask.safetensors": b"\x00\x01\x02" * 50, "shapes.json": b"{}"}
 

@@ -29,9 +29,10 @@ from tombola.lab.planfile.arm import (
     tickets,
 )
 from tombola.lab.planfile.connectivity import Connectivity
+from tombola.lab.planfile.transfer import Transfer
 from tombola.plan import plan as plans
 from tombola.plan.cell import PLAIN, Cell
-from tombola.plan.plan import Job, Subject
+from tombola.plan.plan import Subject
 
 __all__ = [
     "ARMS",
@@ -39,7 +40,7 @@ __all__ = [
     "Control",
     "Dense",
     "Evaluate",
-    "Found",
+    "FinderArm",
     "Transfer",
     "kind_of_arm",
     "kinds_of_arms",
@@ -47,7 +48,6 @@ __all__ = [
 
 SEARCH = PruneSpec()
 LAST = Sparsities()
-STARTS = ("pretrained", "rewound")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class Dense(Placed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found(Placed):
+class FinderArm(Placed):
     """The tickets of a finder: a search for each task and seed, a cell for each sparsity."""
 
     finder: ClassVar[Finder]
@@ -163,8 +163,8 @@ def kind_of_arm(name: str) -> type[Arm]:
     made = make_dataclass(
         f"{finder.spec.__name__}Arm",
         [search],
-        bases=(Found,),
-        namespace={"finder": finder, "__doc__": Found.__doc__},
+        bases=(FinderArm,),
+        namespace={"finder": finder, "__doc__": FinderArm.__doc__},
         frozen=True,
         kw_only=True,
     )
@@ -298,75 +298,3 @@ class Evaluate:
                     )
                 )
         return made
-
-
-@ARMS.register("transfer")
-@dataclass(frozen=True, kw_only=True)
-class Transfer:
-    """The tickets of some tasks, trained on others with the seed of their search."""
-
-    after: ClassVar[tuple[str, ...]] = (TASK_FINDER,)
-
-    of: ArmName
-    """The arm with the tickets, of a finder that looks at the task."""
-
-    sources: tuple[TaskName, ...] = ()
-    """Only tickets that were found on these tasks."""
-
-    targets: tuple[TaskName, ...] = ()
-    """Only these tasks are trained on."""
-
-    sparsity: Sparsities = LAST
-    """Sparsities of the tickets, by the task they were found on; by default the last."""
-
-    seeds: tuple[int, ...] = ()
-    """Only tickets of these seeds."""
-
-    start: str = "pretrained"
-    """What the backbone starts from: pretrained, or rewound for the weights that the search rewinds
-    to, trained on the source until then. The head is fresh either way."""
-
-    def __post_init__(self) -> None:
-        check_seeds(self.seeds)
-        if self.start not in STARTS:
-            raise unknown("start of a transfer", self.start, STARTS)
-
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
-        """A training for each source, target, sparsity and seed."""
-        found: dict[str, dict[int, dict[Decimal, Job]]] = {}
-        chosen: dict[str, dict[Decimal, None]] = {}
-        early: dict[tuple[str, int], Job] = {}
-        origins: dict[str | None, Cell] = {}
-        for ticket in tickets(self.of, ground, self.sparsity, self.sources, self.seeds):
-            assert ticket.ticket is not None
-            assert ticket.sparsity is not None
-            masks = found.setdefault(ticket.source, {}).setdefault(ticket.seed, {})
-            masks[ticket.sparsity] = ticket.ticket
-            chosen.setdefault(ticket.source, {})[ticket.sparsity] = None
-            origins[ticket.mask] = ticket
-            if self.start == "rewound":
-                early[ticket.source, ticket.seed] = self._early(ticket)
-        targets = {task: ground.subjects[task] for task in self.targets or ground.subjects}
-        return [
-            _from(cell, origins[cell.mask])
-            for source, masks in found.items()
-            for cell in plans.transfer(
-                {source: masks}, targets, chosen[source], masks, early=early, arm=name
-            )
-        ]
-
-    def _early(self, ticket: Cell) -> Job:
-        if ticket.early is None:
-            raise SpecError(
-                f"start: rewound needs a search that rewinds to a later step, got {self.of!r}, "
-                "which doesn't. Give that a rewind_step or a rewind_fraction, or leave start out."
-            )
-        return ticket.early
-
-
-def _from(cell: Cell, ticket: Cell) -> Cell:
-    """A cell of a transfer, with what is known of the search that its ticket comes from."""
-    variant = ticket.mask_variant
-    if body := cell.training.parents.get("body"):
-        variant = variant.then("rewind", rewind_step=body.steps)
-    return replace(cell, finder=ticket.finder, variant=variant, mask_variant=ticket.mask_variant)

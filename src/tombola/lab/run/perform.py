@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from tombola.base.errors import DataError, ModelError, OutputError, SpecError
 from tombola.base.seeds import stream
@@ -21,7 +21,13 @@ from tombola.finders.scores import uniform
 from tombola.lab.run.evidence import WorkspaceEvidence
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.workspace import Workspace, WorkspaceCache
-from tombola.lab.store.artifacts import mask_files, prediction_files, read_mask, result_of
+from tombola.lab.store.artifacts import (
+    mask_files,
+    prediction_files,
+    read_mask,
+    result_of,
+    trained_weights,
+)
 from tombola.lab.store.numerics import refuse_others
 from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
@@ -121,9 +127,9 @@ def _train(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
     network.rewind(spec.seed, init=made_of.init, scope=scope)
     for role in ("start", "head"):
         if role in payload.parents:
-            network.load(_weights(store, payload.parents[role]), only_head=role == "head")
+            network.load(trained_weights(store, payload.parents[role]), only_head=role == "head")
     if "body" in payload.parents:
-        network.load_body(_weights(store, payload.parents["body"]))
+        network.load_body(trained_weights(store, payload.parents["body"]))
     done = fit(
         network,
         workspace.task,
@@ -193,7 +199,7 @@ def _score(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
     _check(payload, store, workspace)
     network, task = workspace.network, workspace.task
     network.model.to(accelerator().device)
-    network.load(_weights(store, trained.key))
+    network.load(trained_weights(store, trained.key))
     examples = workspace.split(made_of.split, spec)
     predictions = predict(network, task, examples)
     facts = {
@@ -219,7 +225,7 @@ def _prune(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
     elif "trained" in payload.parents:
         trained = result_of(store, payload.parents["trained"])
         base = trained.parents.get("mask")
-        network.load(_weights(store, trained.key))
+        network.load(trained_weights(store, trained.key))
         full = workspace.full(spec.scope)
         mask, facts = _pruned(workspace, spec, read_mask(store, base) if base else full, step)
     else:
@@ -259,7 +265,7 @@ def _interpolate(
     made_of = payload.job_spec
     assert isinstance(made_of, InterpolateJob)
     spec = train_job(result_of(store, payload.parents["left"]).job_spec).recipe
-    left, right = (_weights(store, payload.parents[end]) for end in ("left", "right"))
+    left, right = (trained_weights(store, payload.parents[end]) for end in ("left", "right"))
     network, examples, points = workspace.network, workspace.test(spec), made_of.points
     network.model.to(accelerator().device)
     positions = [number / (points - 1) for number in range(points)]
@@ -301,22 +307,6 @@ def _mask(payload: Payload, store: Store, workspace: Workspace, scope: str) -> M
         if "mask" in payload.parents
         else workspace.full(scope)
     )
-
-
-def _weights(store: Store, key: str) -> Tensors:
-    """The weights that a training left.
-
-    Raises: OutputError, if they are gone, or others than were recorded.
-    """
-    path, recorded = store.weights(key), result_of(store, key).facts["weights"]
-    weights: Tensors = load_file(path) if path else {}
-    if weights_digest(weights) != recorded:
-        store.drop_weights(key)
-        raise OutputError(
-            f"expected the weights {recorded[:12]} of the training {key[:12]} in the store, got "
-            f"{'others' if path else 'none'}. Run the same command again: it trains them again."
-        )
-    return weights
 
 
 def _keep_weights(payload: Payload, store: Store, weights: Tensors, digest: str) -> None:

@@ -7,7 +7,8 @@ from tombola.base.errors import DataError, ModelError
 from tombola.base.specs import TrainSpec
 from tombola.lab.run.payload import Payload
 from tombola.models.network import Network
-from tombola.plan.job_spec import JobSpec, NetworkIdentity, PruneJob, ScoreJob, TrainJob
+from tombola.plan.identity import NetworkIdentity
+from tombola.plan.job_spec import JobSpec, PruneJob, ScoreJob, TrainJob
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import data_fingerprint, read_facts, read_split

@@ -8,12 +8,14 @@ from safetensors.numpy import load as load_content
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save
 from safetensors.torch import load
+from safetensors.torch import load_file as load_tensors
 
 from tombola.base.errors import OutputError
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
 from tombola.tasks.examples import Predictions
-from tombola.ticket.mask import Mask, Shapes, pack, unpack
+from tombola.ticket.fingerprint import weights_digest
+from tombola.ticket.mask import Mask, Shapes, Tensors, pack, unpack
 
 __all__ = [
     "PREDICTIONS",
@@ -25,6 +27,7 @@ __all__ = [
     "read_weights",
     "result_of",
     "results",
+    "trained_weights",
 ]
 
 MASK, SHAPES, PREDICTIONS = "mask.safetensors", "shapes.json", "outcome.safetensors"
@@ -77,6 +80,22 @@ def read_weights(store: Store, key: str) -> dict[str, Any] | None:
     if they are not kept."""
     path = store.weights(key)
     return load_arrays(path) if path else None
+
+
+def trained_weights(store: Store, key: str) -> Tensors:
+    """The weights that a training ended with, known to be the ones that were recorded.
+
+    Raises: OutputError, if they are gone, or others than were recorded.
+    """
+    path, recorded = store.weights(key), result_of(store, key).facts["weights"]
+    weights: Tensors = load_tensors(path) if path else {}
+    if weights_digest(weights) != recorded:
+        store.drop_weights(key)
+        raise OutputError(
+            f"expected the weights {recorded[:12]} of the training {key[:12]} in the store, got "
+            f"{'others' if path else 'none'}. Run the same command again: it trains them again."
+        )
+    return weights
 
 
 def result_of(store: Store, key: str) -> Result:
