@@ -221,7 +221,7 @@ def test_the_page_names_every_kind_and_knob() -> None:
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     for kind in (*ARMS, "imp", "one-shot"):
         [row] = [line for line in lines if line.startswith(f"| `{kind}` ")]
-        about = field_help(Found if kind in FINDERS else ARMS[kind])
+        about = field_help(FinderArm if kind in FINDERS else ARMS[kind])
         assert set(about) == {
             field.name for field in dataclasses.fields(cast(Any, kind_of_arm(kind)))
         }
