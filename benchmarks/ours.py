@@ -98,10 +98,10 @@ def _watched(spent: dict[str, float]) -> Iterator[None]:
     """Measure the parts of a search that train nothing, as far as this process does them."""
     parts: dict[str, tuple[Any, str]] = {
         "evaluation": (jobs, "predict"),
-        "pruning": (workspace.Workspace, "prune"),
+        "pruning": (jobs, "_pruned"),
         "tokenisation": (workspace, "encode_split"),
         "loading": (workspace, "load_network"),
-        "reading weights": (jobs, "_weights"),
+        "reading weights": (jobs, "trained_weights"),
         "keeping weights": (jobs, "_keep_weights"),
         "storing": (Store, "save"),
     }

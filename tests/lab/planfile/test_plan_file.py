@@ -16,7 +16,7 @@ from tombola.base.specs import CONTROLS, OPTIONAL_CONTROLS, CourseSpec, TrainSpe
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
 from tombola.lab.planfile.arm import Sparsities
-from tombola.lab.planfile.arms import ARMS, kind_of_arm
+from tombola.lab.planfile.arms import ARMS, FinderArm, kind_of_arm
 from tombola.lab.planfile.plan_file import PlanFile, data_in, expand, plan_names, read_plan
 from tombola.plan import plan as plans
 from tombola.plan.job_spec import train_job
@@ -450,7 +450,7 @@ LATER = f"{TICKETS}\nmoved: {{kind: transfer, of: tickets}}\nx: "
         ("a: {kind: control, of: a}", "5: arms are of each other: a -> a. Let one be of an imp"),
         (CIRCLE, "5: arms are of each other: b -> c -> b. Let one be of an imp arm."),
         (LATER + "{kind: control, of: y}\ny: {kind: dense}", "7: arm 'x' is of an arm of kind imp"),
-        (LATER + "{kind: transfer, of: moved}", "7: arm 'x' is of an arm of kind imp, got 'moved'"),
+        (LATER + "{kind: transfer, of: moved}", "7: arm 'x' is of an arm of kind imp"),
         (LATER + "{kind: control, of: moved, names: [radnom]}", "7: there is no control 'radnom'."),
         (LATER + "{kind: control, of: moved, learning_rates: [0]}", "7: learning_rate is a posi"),
         (

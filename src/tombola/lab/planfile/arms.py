@@ -177,7 +177,9 @@ def kinds_of_arms(after: Iterable[str] = ()) -> list[str]:
         FINDER: [*FINDERS],
         TASK_FINDER: [name for name in FINDERS if not FINDERS[name].task_free],
     }
-    listed = [name for kind in after or (*ARMS, FINDER) for name in groups.get(kind, [kind])]
+    listed = [
+        name for kind in after or (*sorted(ARMS), FINDER) for name in groups.get(kind, [kind])
+    ]
     return list(dict.fromkeys(listed))
 
 
