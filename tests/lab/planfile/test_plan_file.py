@@ -405,7 +405,7 @@ LATER = f"{TICKETS}\nmoved: {{kind: transfer, of: tickets}}\nx: "
         ("a: {kind: impp}", "5: there is no kind of arm 'impp'. Did you mean 'imp'?"),
         (
             "a: {of: b}",
-            "5: arm 'a' needs a `kind`, got none. There are: connectivity, dense, ",
+            "5: arm 'a' needs a `kind`, got none. There are: connectivity, control, ",
         ),
         ("a: {kind: imp, sparsty: 0.5}", "5: there is no field of arm 'a' of kind imp 'sparsty'"),
         ("a: {kind: dense, of: a}", "5: there is no field of arm 'a' of kind dense 'of'"),

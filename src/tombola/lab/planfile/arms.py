@@ -177,9 +177,8 @@ def kinds_of_arms(after: Iterable[str] = ()) -> list[str]:
         FINDER: [*FINDERS],
         TASK_FINDER: [name for name in FINDERS if not FINDERS[name].task_free],
     }
-    listed = [
-        name for kind in after or (*sorted(ARMS), FINDER) for name in groups.get(kind, [kind])
-    ]
+    kinds = after or (*sorted(ARMS), FINDER)
+    listed = [name for kind in kinds for name in groups.get(kind, [kind])]
     return list(dict.fromkeys(listed))
 
 
