@@ -63,18 +63,16 @@ def find(
 
     Args:
         finder_knobs: knobs of another finder than imp, by name: `{"batches": 4}` of snip.
-        output: folder for the result and the tickets; by default one under `runs/`, named by the
-            experiment.
+        output: folder for the result and the tickets; by default a new one under `runs/`.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
         callback: called as the jobs run; by default nothing is shown.
 
     Raises: TombolaError, if a knob, the model or the data are not usable; JobFailedError, if a
         training fails for another reason.
     """
+    options = {**given(find, locals(), besides=("finder_knobs",)), **(finder_knobs or {})}
     return search(
-        {**given(find, locals(), besides=("finder_knobs",)), **(finder_knobs or {})},
-        output=place_of(output), data=text_of(data),
-        callback=callback or RunCallback(),
+        options, output=place_of(output), data=text_of(data), callback=callback or RunCallback()
     )
 
 

@@ -1,4 +1,4 @@
-"""What a ticket is compared with: each control is a mask and what the living weights start from."""
+"""What a ticket is compared with: each control is a mask and what the kept weights start from."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -18,7 +18,7 @@ CONTROLS: Registry[Control] = Registry("control")
 
 @CONTROLS.register("random")
 def random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
-    """Weights die by chance, anywhere in the scope (RP of Chen et al. 2020)."""
+    """Weights pruned at random, anywhere in the scope (RP of Chen et al. 2020)."""
     what = f"random mask, seed {seed}"
     spec = PruneSpec(sparsity=sparsity)
     return prune(subject, spec, what, scores="random", seed=seed), "pretrained"
@@ -26,7 +26,7 @@ def random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple
 
 @CONTROLS.register("layer-random")
 def layer_random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
-    """Weights die by chance, as many in each matrix as in the ticket."""
+    """Weights pruned at random, as many in each matrix as in the ticket."""
     what = f"{ticket.subject.task.name}, layer-random mask, seed {seed}"
     spec = PruneSpec(sparsity=sparsity)
     return prune(subject, spec, what, scores="random", seed=seed, like=ticket), "pretrained"
@@ -34,7 +34,7 @@ def layer_random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) ->
 
 @CONTROLS.register("one-shot")
 def one_shot(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
-    """The smallest pre-trained weights die, without any training (OMP of Chen et al. 2020)."""
+    """The smallest pre-trained weights pruned, without any training (OMP of Chen et al. 2020)."""
     return one_shot_mask(subject, sparsity), "pretrained"
 
 
@@ -52,7 +52,7 @@ def shuffle(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tupl
 
 @CONTROLS.register("random-init")
 def random_init(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
-    """The smallest weights of a freshly initialised network die.
+    """The smallest weights of a freshly initialised network pruned.
 
     Source: the research code of Chen et al. 2020, for its random pruning.
     """
@@ -69,7 +69,7 @@ def shuffle_layers(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) 
 
 @CONTROLS.register("small-dense")
 def small_dense(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
-    """Whole heads and neurons die: a smaller dense network with as many living weights."""
+    """Whole heads and neurons pruned: a smaller dense network with as many weights."""
     spec = PruneSpec(sparsity=sparsity, structure=HEADS_AND_NEURONS)
     return prune(subject, spec, "small-dense mask"), "pretrained"
 

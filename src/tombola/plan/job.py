@@ -142,7 +142,7 @@ def train(
         seed: of head, data order and dropout.
         what: which network it is, for people.
         mask: the pruning that says which weights live; None for the dense network.
-        init: what the living weights start from.
+        init: what the kept weights start from.
         start: the training whose trained weights, head included, it starts from instead.
         head: the training whose trained head it starts from.
         body: the training, of whatever task, whose trained weights it starts from, head excluded.
@@ -165,13 +165,8 @@ def train(
         course=course or CourseSpec(),
         scope=subject.scope if mask is not None or init != PRETRAINED else ENCODER,
     )
-    parents = {"mask": mask, "start": start, "head": head, "body": body}
-    return Job(
-        spec=spec,
-        parents={role: parent for role, parent in parents.items() if parent is not None},
-        subject=subject,
-        label=f"{subject.task.name}, seed {seed}, {what}",
-    )
+    label = f"{subject.task.name}, seed {seed}, {what}"
+    return _job(spec, subject, label, mask=mask, start=start, head=head, body=body)
 
 
 def dense(subject: Subject, seed: int) -> Job:
@@ -243,34 +238,35 @@ def prune(
         data_seed: of the training whose data are looked at; None if none are.
         trains: whether the mask is made by a training of its own.
         trained: the training whose weights they are instead; what is pruned in it stays pruned.
-        like: the mask that has as many pruned weights in each matrix, which are drawn by chance.
+        like: the mask with as many pruned weights in each matrix, which are drawn at random.
 
     Raises: SpecError, if the network can't be pruned in this way.
     """
     subject.check(spec.structure)
     from_start = trained is None and like is None
     configured = from_start and (weights_from, subject.scope) != (PRETRAINED, ENCODER)
-    network = subject.network
+    identity = subject.network
     if data_seed is None and not configured:
-        network = replace(network, config_digest="")
-    parents = {"trained": trained, "like": like}
-    return Job(
-        spec=PruneJob(
-            prune=spec,
-            scores=scores,
-            heads=subject.heads if spec.structure == HEADS_AND_NEURONS else 0,
-            network=network if trained is None else None,
-            weights_from=weights_from if from_start else "",
-            seed=seed,
-            scope=subject.scope,
-            knobs=knobs,
-            data=None if data_seed is None else _data(subject, data_seed),
-            trains=trains,
-        ),
-        parents={role: parent for role, parent in parents.items() if parent is not None},
-        subject=subject,
-        label=f"{what} at {spec.sparsity:f}",
+        identity = replace(identity, config_digest="")
+    made_of = PruneJob(
+        prune=spec,
+        scores=scores,
+        heads=subject.heads if spec.structure == HEADS_AND_NEURONS else 0,
+        network=identity if trained is None else None,
+        weights_from=weights_from if from_start else "",
+        seed=seed,
+        scope=subject.scope,
+        knobs=knobs,
+        data=None if data_seed is None else _data(subject, data_seed),
+        trains=trains,
     )
+    return _job(made_of, subject, f"{what} at {spec.sparsity:f}", trained=trained, like=like)
+
+
+def _job(spec: JobSpec, subject: Subject, label: str, **parents: Job | None) -> Job:
+    """A job whose parents are those of the roles that have one."""
+    there = {role: parent for role, parent in parents.items() if parent is not None}
+    return Job(spec=spec, parents=there, subject=subject, label=label)
 
 
 def _data(subject: Subject, seed: int) -> DataIdentity:

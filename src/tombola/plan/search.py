@@ -88,7 +88,7 @@ class Evaluation:
 
 
 def evaluation(subject: Subject, mask: Job, spec: EvaluateSpec) -> Evaluation:
-    """A fixed ticket on a task with fresh seeds, beside the dense network."""
+    """A fixed ticket on a task with fresh seeds, next to the dense network."""
     dense = [plans.dense(subject, seed) for seed in spec.seeds]
     return Evaluation(
         dense=dense,

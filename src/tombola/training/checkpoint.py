@@ -30,7 +30,7 @@ STATE, DOCUMENT = "state.safetensors", "state.json"
 DOCUMENT_LIMIT = 1 << 20
 """Bytes of the document."""
 PATIENCE = 20
-"""A training trains for so many times as long as its last copy took, before the next one."""
+"""Time from one copy to the next, as a multiple of the time that the last one took."""
 COUNTERS = ("steps", "tokens", "summed_learning_rate", "seconds")
 
 

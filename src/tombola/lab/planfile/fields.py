@@ -1,4 +1,4 @@
-"""YAML -> typed fields; every mistake is told with its file, its line and the nearest name."""
+"""YAML -> typed fields; every error names its file, its line and the nearest name."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping

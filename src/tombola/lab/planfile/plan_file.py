@@ -299,8 +299,8 @@ def _arms(fields: Fields, node: Node, lines: dict[tuple[str, str], int]) -> dict
         kinds[name] = fields.one(inside["kind"][1], str, "kind")
         with fields.at(fields.line(inside["kind"][0])):
             kind = kind_of_arm(kinds[name])
-        told = f"arm {name!r} of kind {kinds[name]}"
-        arms[name] = fields.build(kind, settings, told, leave_out={"kind"})
+        described = f"arm {name!r} of kind {kinds[name]}"
+        arms[name] = fields.build(kind, settings, described, leave_out={"kind"})
     for name, arm in arms.items():
         with fields.at(lines["arms", name]):
             chain = _chain(name, arms)

@@ -66,7 +66,7 @@ def perform(
         payload: what to do; its parents are in the store.
         store: where everything is kept.
         workspaces: the networks at hand.
-        step: told of every optimizer step.
+        step: called after every optimizer step.
         main: whether this process keeps the result; the other ranks of a training do not.
 
     Raises: TombolaError, if the model, the data or the disk can't be used.
@@ -155,7 +155,7 @@ def _train(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
 
 
 def _known(payload: Payload, workspace: Workspace, spec: TrainSpec, mask: Mask) -> dict[str, Any]:
-    """What can be told before a training, and so is: what it lacks costs no training."""
+    """Facts that are known before a training, so that an error in them costs no training."""
     workspace.also_scored(spec)  # encoded here, so that what they lack shows
     counts = {split: asdict(found) for split, found in workspace.counts(spec).items()}
     return {
@@ -173,7 +173,7 @@ def _known(payload: Payload, workspace: Workspace, spec: TrainSpec, mask: Mask) 
 
 
 def _scores(workspace: Workspace, spec: TrainSpec, predictions: Predictions) -> dict[str, Any]:
-    """The score, and what is told besides: other metrics, and the metric on other rows; in points.
+    """The score, other metrics, and the metric on other rows, in points.
 
     What is not finite is NaN, which the store keeps as None.
     """

@@ -44,21 +44,7 @@ def draw(
         rows += _totals(grid)
     rows = [{**row, "text": shown(row["value"])} for row in rows]
     dark = low + 0.6 * (high - low)
-    layers = [str(layer) for layer in grid["layers"]]
-    base = chart_of(rows).encode(
-        x=alt.X(
-            "layer:N",
-            sort=[*layers, TOGETHER],
-            title="layer",
-            axis=alt.Axis(orient="top", labelAngle=0, ticks=False, domain=False),
-        ),
-        y=alt.Y(
-            "type:N",
-            sort=[*grid["types"], TOGETHER],
-            title=None,
-            axis=alt.Axis(ticks=False, domain=False, labelLimit=260),
-        ),
-    )
+    base = chart_of(rows).encode(x=_layers(grid), y=_types(grid))
     scale = alt.Scale(scheme="blues", domain=[low, high if high > low else low + 1e-9], clamp=True)
     squares = base.mark_rect(stroke="white", strokeWidth=1.5).encode(
         color=alt.Color("value:Q", scale=scale, legend=None)
@@ -76,6 +62,18 @@ def draw(
         )
     )
     return chart
+
+
+def _layers(grid: Mapping[str, Any]) -> alt.X:
+    """The axis of layers, above the map."""
+    axis = alt.Axis(orient="top", labelAngle=0, ticks=False, domain=False)
+    return alt.X("layer:N", sort=[*map(str, grid["layers"]), TOGETHER], title="layer", axis=axis)
+
+
+def _types(grid: Mapping[str, Any]) -> alt.Y:
+    """The axis of types of matrices."""
+    axis = alt.Axis(ticks=False, domain=False, labelLimit=260)
+    return alt.Y("type:N", sort=[*grid["types"], TOGETHER], title=None, axis=axis)
 
 
 def _cells(grid: Mapping[str, Any], values: Values) -> list[dict[str, Any]]:

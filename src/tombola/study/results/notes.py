@@ -12,7 +12,7 @@ from tombola.tasks.task import Task
 
 __all__ = ["SAME_MASK", "counts_by_split", "learning_notes", "same_mask_notes"]
 
-UNKNOWN = "Longer training is no help where so many tokens are unknown."
+UNKNOWN = "Longer training is no help where this many tokens are unknown."
 
 SAME_MASK = 0.95
 """Jaccard index of pruned weights from which IMP's mask counts as nearly that of one-shot."""

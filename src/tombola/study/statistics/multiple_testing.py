@@ -62,7 +62,7 @@ def sign_flip(differences: ArrayLike, bound: float, *, level: float, tests: int)
         tests: how many there are.
 
     Returns: None where 2^-seeds, its smallest P value, can't reach the corrected level, or there
-        are so many seeds that the t test will do.
+        are enough seeds that the t test will do.
     """
     shifted = np.round(np.asarray(differences, dtype=np.float64) - bound, 9)
     if not sign_flip_seeds(level, tests) <= shifted.size <= MOST_SIGN_FLIP_SEEDS:
