@@ -29,7 +29,7 @@ EXCEPTIONS: Mapping[str, set[str]] = {
 
 PACKAGES: Mapping[str, set[str]] = {
     "base": {"yaml", "msgspec"},
-    "ticket": {"torch", "numpy", "safetensors", "msgspec"},
+    "ticket": {"torch", "numpy", "safetensors", "msgspec", "constriction"},
     "kernel": {"torch", "transformers"},
     "models": {"torch", "numpy", "safetensors", "transformers", "huggingface_hub"},
     "tasks": {

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from helpers import Cli
+from helpers import Cli, reseal
 from tombola import __version__, api
 from tombola.base.errors import OutputError
 from tombola.base.files import write_file
@@ -320,9 +320,9 @@ def cut(folder: Path) -> None:
 
 
 ATTACKS: list[tuple[Callable[[Path], Any], str]] = [
-    (newer, "expected a ticket of format version 1, got 99. Upgrade tombola."),
-    (truncated, "bytes that don't add up to it. Fetch the ticket again."),
-    (damaged, "expected a mask with digest"),
+    (newer, "expected a ticket of format version 2, got 99. Upgrade tombola."),
+    (truncated, "expected mask.safetensors with the SHA-256 "),
+    (damaged, "expected mask.safetensors with the SHA-256 "),
     (cut, "expected JSON in"),
     (lambda folder: (folder / "ticket.json").unlink(), "expected a ticket with ticket.json"),
     (shutil.rmtree, "a ticket is a folder, got nothing at"),
@@ -346,6 +346,7 @@ def test_a_ticket_whose_network_is_gone_is_told(
     shutil.copytree(ticket, tmp_path / "ticket")
     file = tmp_path / "ticket" / "ticket.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"model": str(tmp_path / "gone")}))
+    reseal(tmp_path / "ticket")
     said = refusal(cli("evaluate", tmp_path / "ticket", "--data", reviews))
     assert said.startswith("expected a model folder, got nothing at ")
     assert left() == []

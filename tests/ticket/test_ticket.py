@@ -16,6 +16,7 @@ import torch
 import transformers
 from safetensors.numpy import save_file
 
+from helpers import reseal
 from tombola.base import folders as folder_module
 from tombola.base.errors import OutputError, TicketError
 from tombola.ticket.mask import Mask
@@ -222,13 +223,13 @@ def test_the_old_ticket_comes_back_when_the_new_one_cannot_be_renamed(
 
 def test_the_documented_example_is_a_ticket(tmp_path: Path) -> None:
     guide = Path(__file__).parents[2] / "docs" / "ticket-format.md"
-    written = json.loads(guide.read_text().split("```json")[1].split("```")[0])
+    written = guide.read_text().split("```json\n")[1].split("```")[0]
     bits = {"layers.0.weight": [0x0B, 0x03], "layers.1.weight": [0x05]}
     save_file(
         {name: np.array(row, dtype=np.uint8) for name, row in bits.items()},
         tmp_path / "mask.safetensors",
     )
-    (tmp_path / "ticket.json").write_text(json.dumps(written))
+    (tmp_path / "ticket.json").write_text(written)
     ticket = Ticket.load(tmp_path)
     assert ticket.mask["layers.0.weight"].int().tolist() == [
         [1, 1, 0],
@@ -238,7 +239,8 @@ def test_the_documented_example_is_a_ticket(tmp_path: Path) -> None:
     ]
     assert ticket.mask["layers.1.weight"].int().tolist() == [[1, 0, 1, 0, 0]]
     ticket.save(tmp_path)
-    assert json.loads((tmp_path / "ticket.json").read_text()) == written
+    again = json.loads((tmp_path / "ticket.json").read_text())
+    assert again == json.loads(written) | {"checksum": again["checksum"]}
 
 
 # a folder of attacks
@@ -253,6 +255,7 @@ def edit(**changes: Any) -> Attack:
         document = json.loads((folder / "ticket.json").read_text()) | changes
         kept = {name: value for name, value in document.items() if value is not ...}
         (folder / "ticket.json").write_text(json.dumps(kept))
+        reseal(folder)
 
     return attack
 
@@ -265,6 +268,7 @@ def bits(change: Callable[[bytes], bytes]) -> Attack:
     def attack(folder: Path) -> None:
         path = folder / "mask.safetensors"
         path.write_bytes(change(path.read_bytes()))
+        reseal(folder)
 
     return attack
 
@@ -285,6 +289,7 @@ def reshape(change: Callable[[dict[str, Any]], object]) -> Attack:
         document = json.loads((folder / "ticket.json").read_text())
         change(document["shapes"])
         (folder / "ticket.json").write_text(json.dumps(document))
+        reseal(folder)
 
     return attack
 
@@ -337,7 +342,7 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "not a number": (text(b'{"format": NaN}'), "NaN"),
     "an endless number": (text(b'{"version": ' + b"9" * 9999 + b"}"), "expected JSON"),
     "another format": (edit(format="other"), "'format'"),
-    "a newer version": (edit(version=2), "Upgrade"),
+    "a newer version": (edit(version=3), "Upgrade"),
     "version zero": (edit(version=0), "'version'"),
     "a boolean version": (edit(version=True), "'version'"),
     "no model": (edit(model=...), "'model'"),
@@ -352,8 +357,11 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "another digest": (edit(digest="0" * 64), "digest"),
     "shapes as list": (edit(shapes=[]), "'shapes'"),
     "no shapes": (edit(shapes={}), "'shapes'"),
-    "a shape too few": (reshape(lambda shapes: shapes.pop(POOLER)), "don't add up"),
-    "a shape too many": (reshape(lambda shapes: shapes.update(more=[8])), "don't add up"),
+    "a shape too few": (reshape(lambda shapes: shapes.pop(POOLER)), "only one of them for pooler"),
+    "a shape too many": (
+        reshape(lambda shapes: shapes.update(more=[8])),
+        "only one of them for more",
+    ),
     "a renamed shape": (
         reshape(lambda shapes: shapes.update(other=shapes.pop(POOLER))),
         "only one of them",
@@ -372,11 +380,11 @@ ATTACKS: dict[str, tuple[Attack, str]] = {
     "bits cut by one": (bits(lambda content: content[:-1]), "add up"),
     "one byte more": (bits(lambda content: content + b"\0"), "add up"),
     "a huge header": (bits(lambda content: b"\xff" * 8 + content[8:]), "add up"),
-    "a longer header": (bits(lambda c: struct.pack("<Q", c[0] + 256) + c[8:]), "add up"),
+    "a longer header": (bits(lambda c: struct.pack("<Q", c[0] + 256) + c[8:]), "a header in JSON"),
     "a damaged header": (header(lambda old: b"?" * len(old)), "safetensors"),
     "a deep header": (header(lambda old: b"[" * len(old)), "safetensors"),
     "a renamed tensor": (header(lambda old: old.replace(b"pooler", b"puller")), "only one of"),
-    "another dtype": (header(lambda old: old.replace(b'"U8"', b'"I8"')), "uint8"),
+    "another dtype": (header(lambda old: old.replace(b'"U8"', b'"I8"')), "expected U8 as"),
     "an unknown dtype": (header(lambda old: old.replace(b'"U8"', b'"Z8"')), "safetensors"),
     "offsets that leave the file": (
         header(lambda old: old.replace(b'"data_offsets":[0,', b'"data_offsets":[9,')),

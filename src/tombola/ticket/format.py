@@ -1,43 +1,53 @@
-"""The ticket format, version 1: its limits, and readers that trust nothing."""
+"""The ticket format, version 2: its limits, its checksums, and readers that trust nothing."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypedDict
 
-import torch
 from msgspec import Meta
-from safetensors.numpy import load
 
 from tombola.base.errors import TicketError
 from tombola.base.files import read_plain
-from tombola.base.json_text import parse_json
+from tombola.base.json_text import finite, parse_json
 from tombola.base.records import MISSING, RecordReader
-from tombola.ticket.mask import Shapes, Tensors
+from tombola.base.text import printable
+from tombola.ticket.coder import HEADER_LIMIT, MASK_NAME, mask_content, plain_size, read_mask
+from tombola.ticket.mask import Mask, Shapes
 
 __all__ = [
     "FORMAT",
     "FORMAT_VERSION",
     "JSON_NAME",
     "MASK_NAME",
+    "Document",
     "check_shapes",
-    "read_bits",
-    "read_document",
+    "read_ticket",
+    "sealed",
+    "ticket_files",
+    "ticket_schema",
 ]
 
 FORMAT = "tombola-ticket"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 JSON_NAME = "ticket.json"
-MASK_NAME = "mask.safetensors"
 
-JSON_LIMIT = HEADER_LIMIT = 4 << 20
-"""Bytes of ticket.json, and of the header of mask.safetensors."""
+JSON_LIMIT = 4 << 20
+"""Bytes of ticket.json."""
+
+DEPTH_LIMIT = 64
+"""How many lists and objects of ticket.json may be inside one another."""
 
 TENSOR_LIMIT = 100_000
 DIMENSION_LIMIT = 8
-WEIGHT_LIMIT = 1 << 36
-"""Weights of all tensors together; their bits are 8 GiB."""
+WEIGHT_LIMIT = 1 << 33
+"""Weights of all tensors together; a mask takes a byte of memory for each."""
+
+ZEROS = b"0" * 64
+"""What stands for the checksum of ticket.json while it is computed."""
 
 Hash = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hexadecimal digits")]
 Fraction = Annotated[
@@ -59,17 +69,24 @@ NamedShapes = Annotated[
     Meta(min_length=1, max_length=TENSOR_LIMIT, description=f"1 to {TENSOR_LIMIT} tensors"),
 ]
 
+CoveredFiles = TypedDict("CoveredFiles", {"mask.safetensors": Hash})
+"""The other file of a ticket -> its SHA-256."""
+
 READER = RecordReader(where=JSON_NAME, remedy="Fetch the ticket again.", error=TicketError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """The fields of ticket.json that a reader needs; `format` and `version` come before."""
+    """The fields of ticket.json that both versions have; unknown ones are dropped."""
 
+    format: Literal["tombola-ticket"]
+    version: Literal[1, 2]
     model: str
     fingerprint: Hash
     scope: str
     sparsity: Fraction
+    size: Length
+    dead: Annotated[int, Meta(ge=0, le=WEIGHT_LIMIT, description="a number of weights")]
     digest: Hash
     schedule: str | None
     step: Fraction | None
@@ -82,28 +99,108 @@ class Document:
     shapes: NamedShapes
 
 
-def read_document(path: Path) -> Document:
-    """The content of ticket.json; unknown fields are dropped.
+@dataclass(frozen=True, kw_only=True)
+class SealedDocument(Document):
+    """ticket.json of version 2."""
 
-    Raises: TicketError, if the file is missing, too large, damaged or of a newer format.
+    version: Literal[2]
+    files: CoveredFiles
+    checksum: Hash
+
+
+# --- writing -----------------------------------------------------------------
+
+
+def ticket_files(fields: Mapping[str, Any], mask: Mask) -> dict[str, bytes]:
+    """The files of a ticket: name -> content.
+
+    Args:
+        fields: of ticket.json, without the checksums.
+        mask: which weights are kept.
+
+    Raises: TicketError, if ticket.json could not be read back.
     """
-    document = _read_object(path)
-    _check_version(document)
-    read = READER.read(Document, document)
-    _check_size(read.shapes)
-    return read
-
-
-def _read_object(path: Path) -> dict[str, Any]:
+    check_shapes(mask.shapes)
+    content = mask_content(mask)
+    document = {**fields, "files": {MASK_NAME: _sha256(content)}, "checksum": ZEROS.decode()}
     try:
-        value = parse_json(_read(path, JSON_LIMIT))
+        text = (json.dumps(document, indent=2, allow_nan=False) + "\n").encode()
+        parse_json(text, depth_limit=DEPTH_LIMIT)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TicketError(
+            f"expected a provenance that JSON can hold, got: {error}. "
+            f"Use strings, finite numbers, lists and dicts."
+        ) from None
+    if len(text) > JSON_LIMIT:
+        raise TicketError(
+            f"expected at most {JSON_LIMIT:,} bytes of {JSON_NAME}, got {len(text):,}. "
+            f"Give a shorter provenance."
+        )
+    return {JSON_NAME: sealed(text), MASK_NAME: content}
+
+
+def sealed(text: bytes) -> bytes:
+    """The content of ticket.json with the checksum that belongs to it.
+
+    Args:
+        text: the same with any other checksum, as its last field.
+    """
+    before, _, after = text.rpartition(json.loads(text)["checksum"].encode())
+    return before + _checksum(before, after) + after
+
+
+def _checksum(before: bytes, after: bytes) -> bytes:
+    """SHA-256 of ticket.json with 64 zeros in place of the checksum itself."""
+    return _sha256(before + ZEROS + after).encode()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+# --- reading -----------------------------------------------------------------
+
+
+def read_ticket(folder: Path) -> tuple[Document, Mask]:
+    """The fields of a ticket and its mask; checksums, sizes and counts are compared.
+
+    Raises: TicketError, if a file is missing, too large, damaged or of a newer format.
+    """
+    path = folder / JSON_NAME
+    text = _read(path, JSON_LIMIT)
+    fields = _parsed(path, text)
+    _check_version(fields)
+    document = READER.read(Document if fields["version"] == 1 else SealedDocument, fields)
+    if isinstance(document, SealedDocument):
+        _check_seal(text, document.checksum)
+    _check_size(document.shapes)
+    content = _read(folder / MASK_NAME, 8 + HEADER_LIMIT + plain_size(document.shapes))
+    if isinstance(document, SealedDocument):
+        _check_content(folder, content, document.files)
+    try:
+        mask = read_mask(content, document.shapes, coded=document.version > 1)
+    except MemoryError:
+        raise TicketError(
+            f"expected memory for a mask of {document.size:,} weights, got too little. "
+            f"Read the ticket on a larger machine."
+        ) from None
+    _check_mask(mask, document)
+    return document, mask
+
+
+def _parsed(path: Path, text: bytes) -> dict[str, Any]:
+    """The object that ticket.json holds."""
+    try:
+        value = parse_json(text, depth_limit=DEPTH_LIMIT)
+        if finite(value) != value:
+            raise ValueError("a number is too large")
     except ValueError as error:
         raise TicketError(
-            f"expected JSON in {path}, got: {error}. Fetch the ticket again."
+            f"expected JSON in {printable(path)}, got: {error}. Fetch the ticket again."
         ) from None
     if not isinstance(value, dict):
         raise TicketError(
-            f"expected a JSON object in {path}, got a {type(value).__name__}. "
+            f"expected a JSON object in {printable(path)}, got a {type(value).__name__}. "
             f"Fetch the ticket again."
         )
     return value
@@ -112,10 +209,10 @@ def _read_object(path: Path) -> dict[str, Any]:
 def _read(path: Path, limit: int) -> bytes:
     """The content of a file of a ticket; its size is checked before it is read."""
     try:
-        return read_plain(path, limit)
+        return read_plain(path, limit, links=False)
     except OSError as error:
         raise TicketError(
-            f"expected a ticket with {path.name} in {path.parent}, got: "
+            f"expected a ticket with {path.name} in {printable(path.parent)}, got: "
             f"{error.strerror or error}. Check the path or fetch the ticket again."
         ) from None
 
@@ -152,24 +249,39 @@ def _check_size(shapes: Shapes) -> None:
         raise READER.misfit("shapes", f"at most {WEIGHT_LIMIT} weights", size)
 
 
-def read_bits(path: Path, shapes: Shapes) -> Tensors:
-    """The packed bits in a safetensors file that has exactly the size that the shapes say.
+def _check_seal(text: bytes, checksum: str) -> None:
+    """Refuse a ticket.json that has changed since it was written."""
+    written = checksum.encode()
+    before, _, after = text.partition(written)
+    if written in after or _checksum(before, after) != written:
+        raise READER.misfit("checksum", "the SHA-256 of the rest", checksum)
 
-    Raises: TicketError, if the file is missing, has another size, or is damaged.
-    """
-    expected = sum((prod(shape) + 7) // 8 for shape in shapes.values())
-    content = _read(path, 8 + HEADER_LIMIT + expected)
-    header = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or header > HEADER_LIMIT or len(content) != 8 + header + expected:
+
+def _check_content(folder: Path, content: bytes, files: CoveredFiles) -> None:
+    """Refuse a mask.safetensors that has changed since the ticket was written."""
+    expected, found = files["mask.safetensors"], _sha256(content)
+    if found != expected:
         raise TicketError(
-            f"expected 8 bytes, a header and {expected} bytes of bits in {path}, "
-            f"got {len(content)} bytes that don't add up to it. Fetch the ticket again."
+            f"expected {MASK_NAME} with the SHA-256 {expected[:12]}... in {printable(folder)}, "
+            f"got {found[:12]}.... Fetch the ticket again."
         )
-    try:
-        entries = load(content)
-    except Exception as error:  # a damaged header raises several types, some of them the library's
+
+
+def _check_mask(mask: Mask, document: Document) -> None:
+    """Refuse a mask that is not the one that ticket.json describes."""
+    if (digest := mask.digest()) != document.digest:
         raise TicketError(
-            f"expected a safetensors file {path}, got: {' '.join(str(error).split())[:200]}. "
-            f"Fetch the ticket again."
-        ) from None
-    return {name: torch.from_numpy(bits.copy()) for name, bits in entries.items()}
+            f"expected a mask with digest {document.digest[:12]}..., "
+            f"got {digest[:12]}.... Fetch the ticket again."
+        )
+    for name, found in (("size", mask.size), ("dead", mask.pruned)):
+        if (said := getattr(document, name)) != found:
+            raise READER.misfit(name, f"{found}, as the mask has", said)
+
+
+def ticket_schema() -> dict[str, Any]:
+    """The JSON Schema of ticket.json, as version 2 has it."""
+    from msgspec.json import schema
+
+    described = json.dumps(schema(SealedDocument)).replace("\\\\A", "^").replace("\\\\Z", "$")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **json.loads(described)}

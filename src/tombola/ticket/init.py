@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import Registry
-from tombola.ticket.blocks import blocks_of
 from tombola.ticket.mask import Tensors
+from tombola.ticket.scope import blocks_of
 
 __all__ = ["INITS", "Init"]
 

@@ -7,7 +7,8 @@ the backbone, so that a mask found under one head fits the same backbone under a
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
@@ -17,9 +18,11 @@ from tombola.base.registry import Registry
 
 __all__ = [
     "SCOPES",
+    "Blocks",
     "Scope",
     "backbone",
     "beyond_linear",
+    "blocks_of",
     "left_out",
     "scope_parameters",
     "starred",
@@ -28,6 +31,9 @@ __all__ = [
 
 Scope = Callable[[nn.Module], dict[str, nn.Parameter]]
 """backbone -> its prunable parameters, in model order."""
+
+Blocks = dict[str, dict[int, dict[str, str]]]
+"""List of blocks -> number of the block -> name within the block -> full name."""
 
 SCOPES: Registry[Scope] = Registry("scope")
 
@@ -108,6 +114,25 @@ def beyond_linear(model: nn.Module) -> tuple[str, ...]:
     body = backbone(model)
     linear = {id(module.weight) for module in body.modules() if _is_linear(module)}
     return tuple(name for name, weight in encoder(body).items() if id(weight) not in linear)
+
+
+def blocks_of(names: Iterable[str]) -> Blocks:
+    """The blocks that weights belong to, lists and numbers in order, names in theirs.
+
+    A block's number is the first component of a name that is all digits: what stands before it
+    is the list of blocks, what stands after it the name within the block. Weights without a
+    number belong to no block and are left out.
+    """
+    found: defaultdict[str, defaultdict[int, dict[str, str]]] = defaultdict(
+        lambda: defaultdict(dict)
+    )
+    for name in names:
+        parts = name.split(".")
+        number = next((n for n, part in enumerate(parts) if part.isdecimal()), None)
+        if number is not None:
+            place, within = ".".join(parts[:number]), ".".join(parts[number + 1 :])
+            found[place][int(parts[number])][within] = name
+    return {place: dict(sorted(found[place].items())) for place in sorted(found)}
 
 
 def starred(name: str) -> str:

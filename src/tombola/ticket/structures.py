@@ -186,7 +186,7 @@ def units_of(weights: "Mapping[str, Tensor]", heads: int) -> list[Units]:
 
     Raises: SpecError, for anything built in another way.
     """
-    from tombola.ticket.blocks import blocks_of
+    from tombola.ticket.scope import blocks_of
 
     found = []
     for blocks in blocks_of(weights).values():

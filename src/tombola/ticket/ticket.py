@@ -1,6 +1,5 @@
 """A ticket: a mask and its provenance, stored as a folder of two files without code."""
 
-import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -8,10 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol, TypeVar
 
-from safetensors.numpy import save
 from torch import nn
 
-from tombola.base.errors import TicketError
+from tombola.base.errors import SpecError, TicketError
 from tombola.base.folders import check_folder, directory_size, write_folder
 from tombola.base.keys import exact
 from tombola.base.registry import Registry
@@ -23,12 +21,12 @@ from tombola.ticket.format import (
     FORMAT_VERSION,
     JSON_NAME,
     MASK_NAME,
-    check_shapes,
-    read_bits,
-    read_document,
+    Document,
+    read_ticket,
+    ticket_files,
 )
 from tombola.ticket.hold import hold_model, masked_parameters
-from tombola.ticket.mask import Mask, pack, unpack
+from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import pruned_count
 
 __all__ = [
@@ -199,10 +197,7 @@ class Ticket:
 
         Raises: OutputError, if the folder holds anything else or can't be written.
         """
-        check_shapes(self.mask.shapes)
-        bits = {name: packed.numpy() for name, packed in pack(self.mask).items()}
-        files = {JSON_NAME: self._text(), MASK_NAME: save(bits)}
-        return write_folder(path, files, replaces=NAMES)
+        return write_folder(path, ticket_files(self.describe(), self.mask), replaces=NAMES)
 
     @staticmethod
     def check_place(path: str | Path) -> None:
@@ -221,14 +216,17 @@ class Ticket:
         folder = Path(path)
         if not folder.is_dir():
             kind = "a file" if folder.exists() else "nothing"
-            raise TicketError(f"a ticket is a folder, got {kind} at {folder}. Check the path.")
-        document = read_document(folder / JSON_NAME)
-        mask = unpack(read_bits(folder / MASK_NAME, document.shapes), document.shapes)
-        if mask.digest() != document.digest:
             raise TicketError(
-                f"expected a mask with digest {document.digest[:12]}... in {folder}, "
-                f"got {mask.digest()[:12]}.... Fetch the ticket again."
+                f"a ticket is a folder, got {kind} at {printable(folder)}. Check the path."
             )
+        document, mask = read_ticket(folder)
+        try:
+            return cls._of(document, mask)
+        except SpecError as error:
+            raise TicketError(f"{error} It is damaged: fetch the ticket again.") from None
+
+    @classmethod
+    def _of(cls, document: Document, mask: Mask) -> "Ticket":
         return cls(
             mask=mask,
             model=document.model,
@@ -303,18 +301,8 @@ class Ticket:
                 commit_message=commit_message,
             )
 
-    def _text(self) -> bytes:
-        """The content of ticket.json."""
-        try:
-            return (json.dumps(self.describe(), indent=2, allow_nan=False) + "\n").encode()
-        except (TypeError, ValueError) as error:
-            raise TicketError(
-                f"expected a provenance that JSON can hold, got: {error}. "
-                f"Use strings, finite numbers, lists and dicts."
-            ) from None
-
     def describe(self) -> dict[str, Any]:
-        """What ticket.json holds."""
+        """What ticket.json holds, its checksums apart."""
         return {
             "format": FORMAT,
             "version": FORMAT_VERSION,

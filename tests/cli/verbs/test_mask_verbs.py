@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModel
 
-from helpers import Cli
+from helpers import Cli, reseal
 from tombola import api
 from tombola.cli.main import main
 from tombola.lab.run.payload import payload_for
@@ -204,6 +204,7 @@ def test_masks_of_different_models_are_refused_in_one_line(
     shutil.copytree(tickets[0], other)
     about = json.loads((other / "ticket.json").read_text()) | {"fingerprint": "f" * 64}
     (other / "ticket.json").write_text(json.dumps(about))
+    reseal(other)
     status, _, errors = cli("overlap", tickets[0], other)
     assert (status, errors.count("\n")) == (2, 1)
     assert "expected tickets of one network, got " in errors

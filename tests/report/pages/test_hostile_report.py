@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from helpers import Cli
+from helpers import Cli, reseal
 from tombola import api
 from tombola.base.text import lines
 from tombola.study.results.result_file import read_result
@@ -56,6 +56,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def rewrite(path: Path, change: Callable[[Any], Any]) -> None:
     content = json.loads(path.read_text())
     path.write_text(json.dumps(change(content) or content))
+    if path.name == "ticket.json":
+        reseal(path.parent)
 
 
 def places(value: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

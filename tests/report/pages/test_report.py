@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from helpers import reseal
 from tombola import api
 from tombola.base.specs import SEEDS, TrainSpec
 from tombola.cli.main import main
@@ -241,6 +242,7 @@ def test_result_and_tickets_are_enough(
     for seed in (0, 1):
         place = moved / f"ticket-seed-{seed}" / "ticket.json"
         place.write_text(json.dumps(json.loads(place.read_text()) | gone))
+        reseal(place.parent)
     assert document["model"] != gone["model"]
     assert main(["report", str(moved)]) == 0
     assert capsys.readouterr().out == f"{moved / 'report.html'}\n"

@@ -12,7 +12,7 @@ import pytest
 
 import tombola
 from conftest import review
-from helpers import Cli
+from helpers import Cli, reseal
 from tombola import api
 from tombola.base.errors import DataError, SpecError, TicketError
 from tombola.base.specs import LabSpec
@@ -320,6 +320,7 @@ def with_provenance(folder: Path, ticket: str, **changes: Any) -> str:
         if value is None:
             del content["provenance"][name]
     place.write_text(json.dumps(content))
+    reseal(folder)
     return str(folder)
 
 

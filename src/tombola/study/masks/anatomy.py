@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tombola.base.errors import SpecError
 from tombola.study.masks.sparsity_grids import SparsityGrid, kept_weights, sparsity_grids
-from tombola.ticket.blocks import blocks_of
 from tombola.ticket.mask import Mask
+from tombola.ticket.scope import blocks_of
 from tombola.ticket.structures import ROWS, Units, units_of
 
 __all__ = ["Anatomy", "DeadLines", "HeadSparsity", "anatomy", "dead_lines"]

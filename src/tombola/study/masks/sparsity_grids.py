@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tombola.ticket.blocks import blocks_of
 from tombola.ticket.mask import Mask
+from tombola.ticket.scope import blocks_of
 
 __all__ = ["OUTSIDE", "SparsityGrid", "kept_weights", "sparsity_grids"]
 
