@@ -51,6 +51,8 @@ class Hub:
     """Name -> size that is listed in place of a file's own."""
     stored: Files = field(default_factory=dict)
     """Name -> bytes that are stored in place of those sent."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Headers of files in place of their own."""
     endless: bool = False
     """Serve files without a length and without an end."""
 
@@ -182,8 +184,9 @@ class Handler(BaseHTTPRequestHandler):
         own = found.commits[commit][file]
         content = self.hub.served.get(file, own)
         self.send_response(200)
-        self.send_header("X-Repo-Commit", commit)
-        self.send_header("ETag", f'"{git_blob(own)}"')
+        about = {"X-Repo-Commit": commit, "ETag": f'"{git_blob(own)}"', **self.hub.headers}
+        for header, value in about.items():
+            self.send_header(header, value)
         if self.hub.endless and self.command == "GET":
             self.send_header("Connection", "close")
             self.end_headers()

@@ -10,7 +10,7 @@ from held import drawn_ticket
 from helpers import Cli
 from hub_stand_in import Hub
 from tombola.base.errors import TicketError
-from tombola.ship import ticket_files
+from tombola.ship import deadline
 from tombola.ship.sharing import pull, push
 from tombola.ticket.ticket import Ticket
 
@@ -57,10 +57,14 @@ def test_a_repository_is_private_unless_asked_otherwise(
     assert private == {"ada/hidden": True, "ada/shown": False, "ada/shown-too": False}
 
 
-def test_a_private_push_to_a_public_repository_is_refused(hub: Hub, folder: Path) -> None:
-    hub.repository(REPO, {})
-    with pytest.raises(TicketError, match=r"to be private, got a public one\. Push with --public"):
-        push(folder, REPO)
+@pytest.mark.parametrize("private", [True, False])
+def test_a_repository_of_the_other_visibility_is_refused(
+    private: bool, hub: Hub, folder: Path
+) -> None:
+    hub.repository(REPO, {}, private=not private)
+    got = "to be private, got a public" if private else "to be public, got a private"
+    with pytest.raises(TicketError, match=rf"{got} one\. Push with(out)? --public"):
+        push(folder, REPO, public=not private)
     assert hub.files(REPO) == {}
 
 
@@ -174,7 +178,7 @@ def test_a_hub_that_answers_slowly_is_left_in_time(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ticket_files, "TRANSFER_SECONDS", 0.5)
+    monkeypatch.setattr(deadline, "TRANSFER_SECONDS", 0.5)
     setattr(hub, fault, 0.2)
     with pytest.raises(TicketError, match=r"to answer within 0\.5 seconds in all"):
         pull(REPO, tmp_path / "back")
@@ -195,3 +199,29 @@ def test_a_damaged_ticket_is_not_sent(hub: Hub, folder: Path) -> None:
     with pytest.raises(TicketError):
         push(folder, REPO)
     assert hub.asked == []
+
+
+def test_a_hub_that_is_not_there_is_one_line(
+    hub: Hub, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:1")
+    for attempt in (lambda: pull(REPO, tmp_path / "back"), lambda: push(folder, REPO)):
+        with pytest.raises(TicketError, match="Check the connection and HF_ENDPOINT") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", ["etag", "commit"])
+def test_headers_that_are_paths_lead_nowhere(
+    what: str,
+    hub: Hub,
+    sent: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "a/b/c/d/cache"))
+    hub.headers = {{"etag": "ETag", "commit": "X-Repo-Commit"}[what]: "../../../../outside"}
+    with pytest.raises(TicketError, match=r"expected a hash in the headers of .*outside"):
+        pull(REPO, tmp_path / "back")
+    assert not [*tmp_path.rglob("outside")]
+    assert not (tmp_path / "back").exists()

@@ -1,11 +1,12 @@
 """Tickets on the Hugging Face hub."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tombola.base.errors import TicketError
+from tombola.base.errors import TicketError, brief
 from tombola.base.files import read_plain
 from tombola.ship.ticket_files import (
     SIZE_LIMITS,
@@ -24,6 +25,8 @@ __all__ = ["HubRepository"]
 
 REQUEST_SECONDS = 10.0
 """How long the hub may take to answer a question about a repository."""
+
+PLAIN_NAME = re.compile("[A-Za-z0-9_-]{1,128}")
 
 LOG_IN = "Check the name, and log in with `hf auth login` if it is private"
 
@@ -87,6 +90,7 @@ class HubRepository:
 
         Raises: TicketError, if it is not what the hub has listed.
         """
+        self._check_headers(entry.rfilename)
         for again in (False, True):
             path = self._download(entry.rfilename, again=again)
             content = read_plain(path, SIZE_LIMITS[entry.rfilename])
@@ -96,6 +100,22 @@ class HubRepository:
             f"expected {entry.rfilename} of {self} as the hub lists it, got {difference}. "
             "Try again later."
         )
+
+    def _check_headers(self, name: str) -> None:
+        """Refuse a file whose ETag or commit is not a plain name: both name files in the cache.
+
+        Raises: TicketError.
+        """
+        from huggingface_hub import hf_hub_url
+
+        url = hf_hub_url(self.repo_id, name, revision=self.revision, endpoint=self._api.endpoint)
+        about = self._api.get_hf_file_metadata(url=url, timeout=REQUEST_SECONDS)
+        for header in (about.etag, about.commit_hash):
+            if header is None or not PLAIN_NAME.fullmatch(header):
+                raise TicketError(
+                    f"expected a hash in the headers of {name} of {self}, got {brief(header)}. "
+                    "Check HF_ENDPOINT."
+                )
 
     def _download(self, name: str, *, again: bool) -> str:
         return self._api.hf_hub_download(
@@ -162,16 +182,26 @@ class HubRepository:
     def _create(self) -> None:
         """Create repository and branch, if there are none.
 
-        Raises: TicketError, if a repository that should be private is public.
+        Raises: TicketError, as `_check_visibility`.
         """
         self._api.create_repo(self.repo_id, private=self.private, exist_ok=True)
-        if self.private and not self._info(None, files=False).private:
-            raise TicketError(
-                f"expected {self} to be private, got a public one. Push with --public "
-                "(private=False), or to another repository."
-            )
+        self._check_visibility()
         if self.revision and not self.revision.startswith("refs/"):
             self._api.create_branch(self.repo_id, branch=self.revision, exist_ok=True)
+
+    def _check_visibility(self) -> None:
+        """Refuse a repository that was there before, and is public or private unlike asked.
+
+        Raises: TicketError.
+        """
+        wanted, found = self.private, bool(self._info(None, files=False).private)
+        if wanted != found:
+            names = {True: "private", False: "public"}
+            flag = "with --public (private=False)" if wanted else "without --public (private=True)"
+            raise TicketError(
+                f"expected {self} to be {names[wanted]}, got a {names[found]} one. Push {flag}, or "
+                "change that in its settings on the hub."
+            )
 
     # --- errors ----------------------------------------------------------------
 

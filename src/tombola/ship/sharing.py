@@ -9,11 +9,11 @@ from tempfile import TemporaryDirectory
 from tombola.base.errors import OutputError, TicketError, cut
 from tombola.base.files import write_bytes
 from tombola.base.folders import write_folder
-from tombola.ship import ticket_files
 from tombola.ship.card import card, is_generated
+from tombola.ship.deadline import within_limit
 from tombola.ship.hub import HubRepository
 from tombola.ship.local_folder import LocalFolder
-from tombola.ship.ticket_files import CARD_NAME, SIZE_LIMITS, Files, Place, loaded, within
+from tombola.ship.ticket_files import CARD_NAME, SIZE_LIMITS, Files, Place, loaded
 from tombola.ship.urls import Remote
 from tombola.ticket.ticket import TRANSPORTS, Ticket
 
@@ -67,7 +67,7 @@ def push(
         commit_message=commit_message,
     )
     files = _with_card(LocalFolder(Path(ticket)), target)
-    return within(ticket_files.TRANSFER_SECONDS, str(target), lambda: target.write(files))
+    return within_limit(str(target), lambda: target.write(files))
 
 
 def pull(
@@ -162,7 +162,7 @@ def _with_card(folder: LocalFolder, target: Place) -> Files:
 
 
 def _read(place: Place) -> Files:
-    return within(ticket_files.TRANSFER_SECONDS, str(place), place.read)
+    return within_limit(str(place), place.read)
 
 
 class HubTransport:

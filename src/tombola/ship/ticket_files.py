@@ -1,11 +1,9 @@
 """The files of a ticket in memory: which there are, how large each may be, what they hash to."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
 from typing import Protocol, TypeVar
 
 from tombola.base.errors import TicketError, cut
@@ -15,15 +13,14 @@ from tombola.ticket.ticket import Ticket
 __all__ = [
     "CARD_NAME",
     "SIZE_LIMITS",
-    "TRANSFER_SECONDS",
     "Files",
     "Place",
     "check_arrived",
+    "check_names",
     "check_size",
     "git_hash",
     "loaded",
     "one_line",
-    "within",
 ]
 
 CARD_NAME = "README.md"
@@ -35,9 +32,6 @@ SIZE_LIMITS = {CARD_NAME: 1 << 20, MASK_NAME: 1 << 30, JSON_NAME: 4 << 20}
 """
 
 NEEDED = (MASK_NAME, JSON_NAME)
-
-TRANSFER_SECONDS = 1800.0
-"""How long a transfer may take in all, however slowly the other side answers."""
 
 Files = dict[str, bytes]
 """Name -> content."""
@@ -110,30 +104,3 @@ def one_line(error: BaseException) -> str:
     """What an error of another library says, as the first of its lines that says something."""
     said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return cut(said.strip().rstrip("."))
-
-
-def within(seconds: float, place: str, transfer: Callable[[], T]) -> T:
-    """What a transfer returns, unless it takes longer.
-
-    One that does is left behind in a thread that doesn't keep the process alive.
-
-    Raises: TicketError, after that time.
-    """
-    result: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            result.set_result(transfer())
-        except BaseException as error:
-            result.set_exception(error)
-
-    Thread(target=run, daemon=True).start()
-    try:
-        return result.result(seconds)
-    except TimeoutError:
-        if result.done():
-            raise
-        raise TicketError(
-            f"expected {place} to answer within {seconds:,g} seconds in all, got no end. "
-            "Try again later."
-        ) from None
