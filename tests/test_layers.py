@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -115,7 +116,7 @@ def inner_imports(path: Path) -> Iterator[str]:
             yield inner
 
 
-FILES, LINES = 12, 350
+FILES, LINES, FUNCTION_LINES = 12, 350, 50
 
 
 def test_rooms_are_small() -> None:
@@ -131,6 +132,17 @@ def test_rooms_are_small() -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > LINES
     }
     assert (full, long) == ({}, {})
+
+
+def test_functions_are_short() -> None:
+    lengths = {
+        f"{name_of(path)}.{node.name}": node.end_lineno - node.lineno + 1
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno
+    }
+    long = {name: lines for name, lines in lengths.items() if lines > FUNCTION_LINES}
+    assert (long, median(lengths.values()) <= 8) == ({}, True)
 
 
 def test_imports_inside_functions_and_from_the_package_are_seen(tmp_path: Path) -> None:

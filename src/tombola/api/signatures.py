@@ -67,8 +67,7 @@ def find(
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
         callback: called as the jobs run; by default nothing is shown.
 
-    Raises: TombolaError, if a knob, the model or the data are not usable; JobFailedError, if a
-        training fails for another reason.
+    Raises: TombolaError, if a knob, the model or the data are not usable, or a training fails.
     """
     options = {**given(find, locals(), besides=("finder_knobs",)), **(finder_knobs or {})}
     return search(
