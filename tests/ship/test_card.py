@@ -1,12 +1,15 @@
 """The card says what a ticket is, and obeys nothing that a ticket says."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from held import drawn_ticket
+import tombola
+from held import drawn_ticket, revived
 from tombola.ship.card import card, inert, is_generated
 from tombola.ticket.ticket import Ticket
 
@@ -64,6 +67,17 @@ def test_scores_have_their_interval_where_there_is_one() -> None:
     with_interval = found(provenance={**FOUND, "interval": [-0.5, 0.9]})
     assert "| ticket minus dense | +0.20 (interval -0.50 to +0.90) |" in card(with_interval)
     assert "Metric `accuracy`, split `test`, one seed, in points." in card(found())
+
+
+def test_the_lines_that_use_the_ticket_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ticket = tombola.one_shot("mini", sparsity=0.5)
+    ticket.save("path/to/this/folder")
+    (code,) = re.findall(r"^```python\n(.*?)^```", card(ticket), re.S | re.M)
+    names: dict[str, Any] = {}
+    exec(compile(code, "card", "exec"), names)
+    assert revived(names["model"], names["ticket"]) == 0
+    assert names["ticket"] == ticket
 
 
 @pytest.mark.parametrize("odd", [None, True, "1", [1], {}, 10**400, float("inf")])

@@ -2,8 +2,11 @@
 
 import os
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import fsspec
 import pytest
@@ -183,6 +186,30 @@ def test_a_store_that_keeps_other_bytes_is_noticed(
     monkeypatch.setattr(kind, "pipe_file", lossy)
     with pytest.raises(TicketError, match=r"as it was sent, got other bytes back\. Push it again"):
         push(folder, memory)
+
+
+def test_a_store_that_never_answers_is_left_in_time(
+    memory: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = Event()
+    kind = type(fsspec.filesystem("memory"))
+    monkeypatch.setattr(kind, "info", lambda *_, **__: silent.wait(60))
+    monkeypatch.setattr(kind, "makedirs", lambda *_, **__: silent.wait(60))
+    monkeypatch.setattr("tombola.ship.deadline.TRANSFER_SECONDS", 0.1)
+    for attempt in (lambda: pull(memory, tmp_path / "back"), lambda: push(folder, memory)):
+        with pytest.raises(TicketError, match=r"to answer within 0\.1 seconds in all, got no end"):
+            attempt()
+    silent.set()
+
+
+def test_a_ticket_in_a_callback_can_be_pushed_before_anything_else_is_imported(
+    folder: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys, tombola; ticket = tombola.TicketCallback(sys.argv[1]).ticket; "
+        "assert type(ticket).from_pretrained(sys.argv[1]) == ticket"
+    )
+    subprocess.run([sys.executable, "-c", code, folder], check=True)
 
 
 @pytest.mark.parametrize(
