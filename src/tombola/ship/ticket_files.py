@@ -4,11 +4,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from tombola.base.errors import TicketError, cut
-from tombola.ticket.format import JSON_NAME, MASK_NAME
-from tombola.ticket.ticket import Ticket
+from tombola.ticket.ticket import NAMES, Ticket
 
 __all__ = [
     "CARD_NAME",
@@ -23,7 +22,7 @@ __all__ = [
     "one_line",
 ]
 
-CARD_NAME = "README.md"
+JSON_NAME, MASK_NAME, CARD_NAME = NAMES
 
 SIZE_LIMITS = {CARD_NAME: 1 << 20, MASK_NAME: 1 << 30, JSON_NAME: 4 << 20}
 """Name of each file that is ever sent or fetched -> most bytes it may have.
@@ -35,8 +34,6 @@ NEEDED = (MASK_NAME, JSON_NAME)
 
 Files = dict[str, bytes]
 """Name -> content."""
-
-T = TypeVar("T")
 
 
 class Place(Protocol):
