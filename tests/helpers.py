@@ -32,7 +32,7 @@ def reseal(folder: Path) -> None:
     place = folder / "ticket.json"
     document = json.loads(place.read_text())
     content = (folder / "mask.safetensors").read_bytes()
-    if isinstance(document.get("files"), dict):
+    if "mask.safetensors" in (document.get("files") or {}):
         document["files"]["mask.safetensors"] = sha256(content).hexdigest()
     text = json.dumps(document).encode()
     place.write_bytes(sealed(text) if "checksum" in document else text)
