@@ -98,7 +98,7 @@ class Finder:
 
     def read(self, job: "PruneJob") -> PruneSpec:
         """The spec that a job was made with."""
-        return self.spec(sparsity=job.prune.sparsity, structure=job.prune.structure, **job.knobs)
+        return self.spec.of_mask(job.prune.sparsity, job.prune.structure, job.knobs)
 
 
 class _Finders(Registry[Finder]):
@@ -190,7 +190,8 @@ def refuse_knobs_of_others(finder: Finder, options: Iterable[str]) -> None:
 
 
 def _sharing(scores: str, finders: Iterator[Finder]) -> Finder:
-    return next((each for each in finders if each.scores == scores), None) or FINDERS[scores]
+    sharing = [each for each in finders if each.scores == scores]
+    return max(sharing, key=lambda each: each.task_free) if sharing else FINDERS[scores]
 
 
 def _first_line(make: Make) -> str:

@@ -1,9 +1,10 @@
 """Iterative pruning with rewinding: its knobs, and the jobs of a search."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 from tombola.base.errors import SpecError
 from tombola.base.fields import refuse_above
@@ -82,6 +83,11 @@ class RewindSpec(PruneSpec):
                     f"no_rewind trains all weights further, and {name} says what to rewind, "
                     f"got both. Leave one out."
                 )
+
+    @classmethod
+    def of_mask(cls, sparsity: Decimal, structure: str, knobs: Mapping[str, Any]) -> Self:
+        """The spec of one mask: the search that ends with its round."""
+        return cls(sparsity=sparsity, structure=structure, rounds=(sparsity,), **knobs)
 
     def _follow_rounds(self, asked: bool) -> None:
         """Refuse rounds that don't rise or that another knob contradicts; the last is the end."""

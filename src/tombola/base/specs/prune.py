@@ -1,9 +1,11 @@
 """Knobs of one pruning: how much is removed, and in what units."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from typing import Any, Self
 
 from tombola.base.errors import SpecError
 from tombola.base.keys import exact
@@ -42,12 +44,17 @@ class PruneSpec(Spec):
         super().__post_init__()
         if self.sparsity is PruneSpec.sparsity and (given := N_OF_M.fullmatch(self.structure)):
             n, m = map(Decimal, given.groups())
-            object.__setattr__(self, "sparsity", (m - n) / m)
+            object.__setattr__(self, "sparsity", max((m - n) / m, Decimal(0)))
         object.__setattr__(self, "sparsity", exact(self.sparsity))
         if pattern := N_OF_M.fullmatch(self.structure):
             self._check_pattern(int(pattern[1]), int(pattern[2]))
         elif self.structure not in STRUCTURES:
             raise unknown("structure", self.structure, (*STRUCTURES, "2:4"))
+
+    @classmethod
+    def of_mask(cls, sparsity: Decimal, structure: str, knobs: Mapping[str, Any]) -> Self:
+        """The spec of one mask, whatever rounds of a search came before it."""
+        return cls(sparsity=sparsity, structure=structure, **knobs)
 
     def _check_pattern(self, n: int, m: int) -> None:
         """Refuse n:m of another sparsity."""
