@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tombola.finders.finder import Finder
 from tombola.plan.job import Subject
 from tombola.study.results.trainings import Trainings
 from tombola.study.verdicts.verdict import LONGER, hardly_learned
@@ -15,7 +16,7 @@ __all__ = ["SAME_MASK", "counts_by_split", "learning_notes", "same_mask_notes"]
 UNKNOWN = "Longer training is no help where this many tokens are unknown."
 
 SAME_MASK = 0.95
-"""Jaccard index of pruned weights from which IMP's mask counts as nearly that of one-shot."""
+"""Jaccard index of pruned weights from which a mask counts as nearly that of one-shot pruning."""
 
 
 def counts_by_split(subject: Subject, facts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -46,12 +47,14 @@ def learning_notes(
     return [unlearned, *remarks] if unlearned else remarks
 
 
-def same_mask_notes(facts: Mapping[str, Any], jaccard: float | None) -> list[str]:
-    """A note where IMP's mask is nearly that of one-shot pruning."""
+def same_mask_notes(finder: Finder, facts: Mapping[str, Any], jaccard: float | None) -> list[str]:
+    """A note where the mask of a search is nearly that of one-shot pruning, but isn't by design."""
+    if finder.task_free:
+        return []
     if jaccard is None or jaccard < SAME_MASK:
         return []
     return [
-        "IMP's mask is nearly that of one-shot pruning: the learning rates sum to "
+        f"{finder.label}'s mask is nearly that of one-shot pruning: the learning rates sum to "
         f"{facts['summed_learning_rate']:.3g}, and the two masks' pruned weights have a "
         f"Jaccard index of {jaccard:.3f}. Only the score of the control one-shot tells what "
         "the search was worth; a longer or faster recipe would move the weights further."
