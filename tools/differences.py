@@ -19,14 +19,23 @@ VOLATILE = (
     ("*", "stored_ns", "time of writing"),
     ("*ticket.json", "created_by", "version of tombola"),
     ("*ticket.json", "tombola", "version of tombola"),
+    ("*ticket.json", "version", "version of the ticket format"),
+    ("import/*.json", "version", "version of the ticket format"),
+    ("import/*.json", "bytes", "size of the ticket, which is coded since version 2"),
 )
 """Files, the JSON field or table column in them of which the value is ignored, and why."""
 
 WORDING = frozenset("about claim estimand missing note notes reason says sentence warning".split())
 """Fields with text for people: only the numbers in it, and how many texts there are, count."""
 
+ADDED = (("*ticket.json", "files"), ("*ticket.json", "checksum"))
+"""Files, and the fields that are last in them and that only version 2 of the ticket format has."""
+
 PRESENT = (".html", ".md", ".png", ".svg", ".tex")
 """Suffixes of files for people, which must exist; their content is not compared."""
+
+TICKET = "ticket.json"
+"""What stands next to the mask of a ticket, which is compared as a mask and not as bytes."""
 
 UNSEEN = ("*store/leases", "*store/tmp", "*store/partial")
 """Folders of a store that say who is at work."""
@@ -115,6 +124,9 @@ def in_file(before: Side, after: Side, file: str) -> Iterator[Difference]:
     old, new = ((side.folder / file).read_bytes() for side in (before, after))
     if old == new:
         return
+    if Path(file).name == "mask.safetensors" and (before.folder / file).with_name(TICKET).exists():
+        yield from in_masks(before, after, file)
+        return
     if Path(file).suffix not in READERS:
         yield in_bytes(file, old, new)
         return
@@ -133,6 +145,16 @@ def in_bytes(file: str, old: bytes, new: bytes) -> Difference:
     return Difference(file, f"byte {at}", f"{old[at]:#04x}", f"{new[at]:#04x}")
 
 
+def in_masks(before: Side, after: Side, file: str) -> Iterator[Difference]:
+    """Whether two tickets, of whatever version of the format, prune the same weights."""
+    from tombola.ticket.ticket import Ticket
+
+    folders = [(side.folder / file).parent for side in (before, after)]
+    old, new = (Ticket.load(folder).mask.digest() for folder in folders)
+    if old != new:
+        yield Difference(file, "the mask", old, new)
+
+
 def in_layout(file: str, old: str, new: str) -> Iterator[Difference]:
     """Where the texts of two JSON files of equal content differ, ignored values apart."""
     lines = [blanked(file, text) for text in (old, new)]
@@ -146,6 +168,8 @@ def in_layout(file: str, old: str, new: str) -> Iterator[Difference]:
 
 def blanked(file: str, text: str) -> str:
     """The text of a JSON file with the values that are ignored left out."""
+    for name in added(file):
+        text = re.sub(rf',\s*"{name}":\s*({{[^{{}}]*}}|"[^"]*")', "", text)
     for name in sorted(ignored(file)):
         text = re.sub(rf'("{name}":\s*)("[^"]*"|[^\s,}}\]]+)', r"\1...", text)
     return text
@@ -154,6 +178,11 @@ def blanked(file: str, text: str) -> str:
 def ignored(file: str) -> set[str]:
     """The fields of a file of which the values are not compared."""
     return {name for pattern, name, _ in VOLATILE if fnmatch(file, pattern)}
+
+
+def added(file: str) -> list[str]:
+    """The fields that a file may have or not."""
+    return [name for pattern, name in ADDED if fnmatch(file, pattern)]
 
 
 def content(side: Side, file: str) -> Any:
@@ -171,6 +200,8 @@ def renamed(value: Any) -> Any:
 def read_json(side: Side, file: str) -> Any:
     """A JSON document. Of the cache of fingerprints what was found, whatever the files' times."""
     value = json.loads(side.text(file))
+    for name in added(file):
+        value.pop(name, None)
     if file.endswith("store/fingerprints.json"):
         return sorted((entry["found"] for entry in value.values()), key=json.dumps)
     return value

@@ -3,11 +3,17 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
+
+from tombola.ticket.mask import Mask
+from tombola.ticket.schedule import shortest
+from tombola.ticket.ticket import Ticket
 
 TOOLS = Path(__file__).parents[2] / "tools"
 KEY = "ab" * 32
@@ -200,3 +206,21 @@ def test_a_command_that_fails_on_both_commits_is_no_proof(
     assert compared(runs[0], runs[1], "search")
     assert "search: failed (5 files)\n  failed: tombola find" in capsys.readouterr().out
     assert compared(runs[0], runs[1], "nothing")
+
+
+def test_tickets_of_two_versions_are_equal_if_their_masks_are(
+    before: Path, after: Path, compare: Compare
+) -> None:
+    tickets = Path(__file__).parents[1] / "fixtures" / "tickets"
+    for version, folder in ((1, before), (2, after)):
+        shutil.copytree(tickets / f"version-{version}", folder / "search/out/ticket-seed-1")
+    assert compare() == []
+    place = after / "search/out/ticket-seed-1"
+    ticket = Ticket.load(place)
+    flipped = {name: kept.clone() for name, kept in ticket.mask.items()}
+    matrix = flipped["encoder.layer.1.output.dense.weight"]
+    matrix[0, :2] = torch.tensor([True, False])
+    matrix[1, :2] = torch.tensor([False, True])
+    sparsity = shortest(Mask(flipped).pruned, ticket.mask.size)
+    replace(ticket, mask=Mask(flipped), sparsity=sparsity).save(place)
+    assert any("mask.safetensors at the mask: 7ff4425401ec" in line for line in compare())
