@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tombola.finders.finder import Finder
+from tombola.finders.finder import FINDERS
 from tombola.plan.job import Subject
 from tombola.study.results.trainings import Trainings
 from tombola.study.verdicts.verdict import LONGER, hardly_learned
@@ -47,8 +47,9 @@ def learning_notes(
     return [unlearned, *remarks] if unlearned else remarks
 
 
-def same_mask_notes(finder: Finder, facts: Mapping[str, Any], jaccard: float | None) -> list[str]:
-    """A note where the mask of a search is nearly that of one-shot pruning, but isn't by design."""
+def same_mask_notes(name: str, facts: Mapping[str, Any], jaccard: float | None) -> list[str]:
+    """A note where the mask of a finder is nearly that of one-shot pruning, but isn't by design."""
+    finder = FINDERS[name]
     if finder.task_free:
         return []
     if jaccard is None or jaccard < SAME_MASK:

@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 
 from tombola.base.specs import FindSpec
-from tombola.finders.finder import FINDERS
 from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Subject
@@ -120,10 +119,7 @@ def found_in(
         summed_learning_rate=facts["summed_learning_rate"],
         whole_model_sparsity=whole_model_sparsity(last.done[0]) if last.done else None,
         left_out=dict(subject.left_out),
-        notes=[
-            *notes,
-            *same_mask_notes(FINDERS[spec.finder], facts, rounds[-1]["jaccard_one_shot"]),
-        ],
+        notes=[*notes, *same_mask_notes(spec.finder, facts, rounds[-1]["jaccard_one_shot"])],
         counts=counts,
         output=output,
         key=key,
