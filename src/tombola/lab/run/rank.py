@@ -1,6 +1,7 @@
 """A rank: one of the processes that share a training."""
 
 import os
+import time
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Lock
@@ -12,6 +13,9 @@ from tombola.lab.store.result_store import Store
 from tombola.training.distributed import accelerator
 
 __all__ = ["train"]
+
+GRACE = 3.0
+"""Seconds in which the launcher finds out which rank ended first, of several that fail together."""
 
 
 def train(payload_json: str, folder: str, pipe: Connection, lock: Lock) -> None:
@@ -43,6 +47,7 @@ def train(payload_json: str, folder: str, pipe: Connection, lock: Lock) -> None:
     except Exception as error:
         with suppress(OSError):
             send("failed", type(error).__name__, " ".join(str(error).split()))
+        time.sleep(GRACE)  # the launcher ends this rank sooner if another was killed before
         os._exit(1)  # without it the others would wait for this one for ever
     here.wait_for_everyone()
     here.end_training()
