@@ -115,10 +115,11 @@ def test_a_result_says_everything_that_is_documented(found: api.Found, tiny: Pat
     assert result == json.loads(json.dumps(found.to_json()))
     assert set(result) == {
         *("task", "model", "metric", "split", "dense", "rounds", "controls", "trivial", "verdict"),
-        *("margin", "tuned"),
+        *("finder", "margin", "tuned"),
         *("ticket", "tickets", "seconds", "summed_learning_rate", "whole_model_sparsity"),
         *("left_out", "counts", "notes", "output", "key"),
     }
+    assert result["finder"] == {"name": "imp", "label": "IMP"}
     assert (result["task"], result["model"]) == ("sentiment", str(tiny))
     assert (result["metric"], result["split"]) == ("accuracy", "test")
     assert [entry["sparsity"] for entry in result["rounds"]] == ["0.25", "0.5"]

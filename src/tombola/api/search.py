@@ -118,7 +118,7 @@ class _Finished:
         if any(value is not None for value in found.dense["values"]):
             from tombola.report.figures import score_curve  # whose library is slow to import
 
-            score_curve.save(found.to_json(), folder, FINDERS[self.asked.search.finder].label)
+            score_curve.save(found.to_json(), folder, found.finder["label"])
         write_file(folder / "result.json", json_text(found.to_json()))
         return found
 

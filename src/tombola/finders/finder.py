@@ -78,6 +78,10 @@ class Finder:
     task_free: bool
     """Whether it looks at weights alone, so that one mask serves all tasks."""
 
+    def named(self) -> dict[str, str]:
+        """Its name and label, as a result has them."""
+        return {"name": self.name, "label": self.label}
+
     @property
     def about(self) -> str:
         """What it does, in a line without its source."""

@@ -118,6 +118,11 @@ class Job:
         return self.spec.steps(self.subject.examples)
 
     @property
+    def follows_training(self) -> bool:
+        """Whether it is a mask that depends on a training, its finder's own included."""
+        return isinstance(self.spec, PruneJob) and bool(self.parents or self.spec.trains)
+
+    @property
     def reads_weights(self) -> tuple["Job", ...]:
         """The parents whose trained weights it reads, not their scores or masks only."""
         return tuple(parent for role, parent in self.parents.items() if role in READS_WEIGHTS)

@@ -25,6 +25,12 @@ class Finding:
     """The first seed's dense network on dev, which a margin by the rule is taken from."""
 
     @property
+    def fixed(self) -> bool:
+        """Whether all seeds have the same final mask, so that there is one ticket."""
+        last = (search.masks[max(search.masks)] for search in self.searches.values())
+        return len({mask.key for mask in last}) == 1
+
+    @property
     def plan(self) -> Plan:
         """Everything that has to be done, seed by seed."""
         jobs: list[Job] = []

@@ -18,17 +18,8 @@ from tombola.tasks.input_counts import InputCounts
 __all__ = ["show_evaluated", "show_found"]
 
 
-def show_found(
-    found: Mapping[str, Any], console: Console, *, example: str, finder: str = "IMP"
-) -> None:
-    """Show the table of a search, its verdict, where its files are, and how to use the ticket.
-
-    Args:
-        found: fields of `Found`.
-        console: where it is shown.
-        example: code that uses the ticket.
-        finder: what found the tickets, as labels call it.
-    """
+def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> None:
+    """Show the table of a search, its verdict, where its files are, and how to use the ticket."""
     dense, last = found["dense"], found["rounds"][-1]
     seeds = len(dense["values"])
     table = Grid(
@@ -41,7 +32,7 @@ def show_found(
     table.add("dense", "0 %", score(dense), "", "", rule=True)
     for entry in found["rounds"]:
         table.add(
-            f"{finder} ticket",
+            f"{found['finder']['label']} ticket",
             percent(entry["sparsity"]),
             score(entry),
             difference(entry, dense),

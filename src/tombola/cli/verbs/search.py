@@ -48,8 +48,7 @@ def find(options: Namespace) -> int:
         found = api.find(callback=live, **_by_finder(knobs))
     if not write_json(options.json, found.to_json()):
         example = EXAMPLE.format(ticket=found.ticket, model=found.model)
-        label = FINDERS[knobs.get("finder", FindSpec.finder)].label
-        show_found(found.to_json(), console, example=example, finder=label)
+        show_found(found.to_json(), console, example=example)
     return 0 if found.ticket else 1
 
 

@@ -1,7 +1,7 @@
 """The facts that a report on a search shows, from the folder that `tombola find` wrote."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from tombola.models.attention_heads import attention_heads, on_this_machine
 from tombola.study.masks.anatomy import anatomy
 from tombola.study.masks.overlap import overlap
 from tombola.study.masks.overlap_report import NamedMask, compare_masks
-from tombola.study.results.result_file import read_object, read_result
+from tombola.study.results.result_file import SearchResult, read_object, read_result
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import task_names
 from tombola.ticket.mask import Mask
@@ -56,7 +56,7 @@ def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any
         "result": result,
         "experiment": experiment,
         "task": _task_flags(experiment, place) if experiment else {},
-        "finder": _finder(experiment or {}),
+        "finder": _finder(result),
         "tickets": [
             {"seed": seed, "about": _about(ticket), "anatomy": asdict(anatomy(ticket.mask, heads))}
             for seed, ticket in tickets.items()
@@ -67,15 +67,13 @@ def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any
     }
 
 
-def _finder(experiment: Mapping[str, Any]) -> dict[str, Any]:
+def _finder(result: SearchResult) -> dict[str, Any]:
     """Name and label of the finder, and default and help of each of its knobs; of one that is not
     installed here, the knobs that all finders have."""
-    name = experiment.get("finder", FindSpec.finder)
-    finder = FINDERS[name] if isinstance(name, str) and name in FINDERS else None
-    spec = finder.spec if finder else PruneSpec
+    found = result.get("finder") or FINDERS[FindSpec.finder].named()
+    spec = FINDERS[found["name"]].spec if found["name"] in FINDERS else PruneSpec
     return {
-        "name": str(name),
-        "label": finder.label if finder else str(name),
+        **found,
         "knobs": {field.name: json_value(field.default) for field in fields(spec)},
         "help": field_help(spec),
     }

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tombola.finders.finder import FINDERS
 from tombola.plan.job import Subject
 from tombola.study.results.trainings import Trainings
 from tombola.study.verdicts.verdict import LONGER, hardly_learned
@@ -47,16 +46,24 @@ def learning_notes(
     return [unlearned, *remarks] if unlearned else remarks
 
 
-def same_mask_notes(name: str, facts: Mapping[str, Any], jaccard: float | None) -> list[str]:
-    """A note where the mask of a finder is nearly that of one-shot pruning, but isn't by design."""
-    finder = FINDERS[name]
-    if finder.task_free:
-        return []
+def same_mask_notes(
+    finder: str, jaccard: float | None, *, summed_learning_rate: float | None
+) -> list[str]:
+    """A note where a finder's mask is nearly that of one-shot pruning.
+
+    Args:
+        finder: its label.
+        jaccard: of the two masks' pruned weights, if that is known.
+        summed_learning_rate: of the training that the mask depends on; None if it depends on none.
+    """
     if jaccard is None or jaccard < SAME_MASK:
         return []
+    rates = advice = ""
+    if summed_learning_rate is not None:
+        rates = f"the learning rates sum to {summed_learning_rate:.3g}, and "
+        advice = "; a longer or faster recipe would move the weights further"
     return [
-        f"{finder.label}'s mask is nearly that of one-shot pruning: the learning rates sum to "
-        f"{facts['summed_learning_rate']:.3g}, and the two masks' pruned weights have a "
-        f"Jaccard index of {jaccard:.3f}. Only the score of the control one-shot tells what "
-        "the search was worth; a longer or faster recipe would move the weights further."
+        f"{finder}'s mask is nearly that of one-shot pruning: {rates}the two masks' pruned weights "
+        f"have a Jaccard index of {jaccard:.3f}. Only the score of the control one-shot tells what "
+        f"the search was worth{advice}."
     ]

@@ -72,6 +72,13 @@ class Inputs(TypedDict):
     shared: Count | None
 
 
+class FinderRecord(TypedDict):
+    """What found the tickets."""
+
+    name: str
+    label: str
+
+
 class Split(TypedDict):
     """What a report shows of one split of the data."""
 
@@ -81,6 +88,8 @@ class Split(TypedDict):
 class SearchResult(TypedDict):
     """What `tombola find` wrote of a search."""
 
+    finder: NotRequired[FinderRecord]
+    """IMP, if it is missing."""
     task: str
     model: str
     metric: str

@@ -1,11 +1,13 @@
 """The result of a search, from its trainings in a store."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 from tombola.base.specs import FindSpec
+from tombola.finders.finder import FINDERS
 from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Subject
@@ -22,6 +24,8 @@ __all__ = ["Found", "found_in", "whole_model_sparsity"]
 class Found:
     """What a search found; scores are in points of the metric, from the test split."""
 
+    finder: dict[str, str]
+    """name and label of the finder."""
     task: str
     model: str
     metric: str
@@ -96,12 +100,12 @@ def found_in(
     """
     task = replace(subject.task, margin=margin.points, by_rule=False)
     trainings = _SearchTrainings.of(store, jobs)
-    rounds = trainings.rounds(store, jobs)
-    dense, sparsity = trainings.dense, max(trainings.by_sparsity)
-    last, facts = trainings.by_sparsity[sparsity], dense.done[0].facts
-    counts = counts_by_split(subject, facts)
+    dense, rounds = trainings.dense, trainings.rounds(store, jobs)
+    sparsity, last = max(trainings.by_sparsity.items())
+    counts = counts_by_split(subject, trainings.facts)
     notes = [*subject.notes, *margin.notes, *learning_notes(task, dense, counts)]
     return Found(
+        finder=FINDERS[spec.finder].named(),
         task=task.name,
         model=spec.model,
         metric=task.metric,
@@ -109,20 +113,35 @@ def found_in(
         dense=dense.summary(),
         rounds=rounds,
         controls={name: each.summary() for name, each in trainings.controls.items()},
-        trivial=facts["trivial"],
-        verdict=verdict_on(store, task, dense, last, sparsity, fixed=False).to_json(),
+        trivial=trainings.facts["trivial"],
+        verdict=verdict_on(store, task, dense, last, sparsity, fixed=jobs.fixed).to_json(),
         margin=margin.to_json(),
         tuned=tuned,
         ticket=next(iter(tickets.values()), ""),
         tickets=tickets,
         seconds=float(sum(run.seconds for run in trainings.runs)),
-        summed_learning_rate=facts["summed_learning_rate"],
+        summed_learning_rate=trainings.facts["summed_learning_rate"],
         whole_model_sparsity=whole_model_sparsity(last.done[0]) if last.done else None,
         left_out=dict(subject.left_out),
-        notes=[*notes, *same_mask_notes(spec.finder, facts, rounds[-1]["jaccard_one_shot"])],
+        notes=[*notes, *_same_mask_notes(jobs, spec, trainings.facts, rounds[-1])],
         counts=counts,
         output=output,
         key=key,
+    )
+
+
+def _same_mask_notes(
+    jobs: Finding, spec: FindSpec, facts: Mapping[str, Any], last: Mapping[str, Any]
+) -> list[str]:
+    """A note where the last masks are nearly those of one-shot pruning, but not the same jobs."""
+    sparsity = Decimal(last["sparsity"])
+    masks = [search.masks[sparsity] for search in jobs.searches.values()]
+    if any(mask.key == jobs.one_shot[sparsity].key for mask in masks):
+        return []
+    trained = any(mask.follows_training for mask in masks)
+    rates = facts["summed_learning_rate"] if trained else None
+    return same_mask_notes(
+        FINDERS[spec.finder].label, last["jaccard_one_shot"], summed_learning_rate=rates
     )
 
 
@@ -148,6 +167,11 @@ class _SearchTrainings:
         )
         refuse_mixed([run.numerics for run in found.runs])
         return found
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What is known of the first dense training."""
+        return self.dense.done[0].facts
 
     @property
     def runs(self) -> list[Result]:

@@ -67,10 +67,11 @@ def read(result: Mapping[str, Any], finder: str) -> Content:
 
     Raises: SpecError, if there is no score at all.
     """
+    named = f"{finder} ticket" if finder in (result.get("controls") or {}) else finder
     rounds = [
         series
         for each in result["rounds"]
-        if (series := _series(finder, each, 100 * float(each["sparsity"])))
+        if (series := _series(named, each, 100 * float(each["sparsity"])))
     ]
     final = max((100 * float(each["sparsity"]) for each in result["rounds"]), default=0.0)
     controls = [

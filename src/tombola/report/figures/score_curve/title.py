@@ -27,7 +27,8 @@ def title(result: Mapping[str, Any], finder: str) -> alt.TitleParams:
     """
     seeds = len(result["dense"]["values"])
     count = counted(seeds, "seed") + ", this run only" * (seeds == 1)
-    what = f"{finder} on {result['task']}, {Path(str(result['model'])).name}:"
+    named = finder[:1].upper() + finder[1:]
+    what = f"{named} on {result['task']}, {Path(str(result['model'])).name}:"
     how = f"{result['metric']} on the {result['split']} split"
     outcome = _outcome(result.get("verdict") or {})
     return alt.TitleParams(

@@ -1,0 +1,101 @@
+"""A result says which finder it is of, and makes sense for one that prunes once."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tombola import api
+from tombola.report.pages.page import render
+from tombola.report.pages.search import search_page
+from tombola.study.report_facts.search_facts import search_facts
+from tombola.study.verdicts.verdict import FIXED_TICKET, SEARCH
+
+
+def found_by(finder: str, folder: Path, tiny: Path, reviews: Path) -> api.Found:
+    return api.find(
+        finder=finder,
+        model=str(tiny),
+        data=reviews,
+        sparsity="0.5",
+        seeds=(0, 1),
+        controls=("one-shot",),
+        epochs=1,
+        batch_size=16,
+        learning_rate=1e-2,
+        output=folder / finder,
+        store=str(folder / "store"),
+    )
+
+
+@pytest.fixture(scope="module")
+def snip(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> api.Found:
+    return found_by("snip", tmp_path_factory.mktemp("snip"), tiny, reviews)
+
+
+@pytest.fixture(scope="module")
+def one_shot(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> api.Found:
+    return found_by("one-shot", tmp_path_factory.mktemp("one-shot"), tiny, reviews)
+
+
+def page(folder: str | Path) -> str:
+    return render(search_page(search_facts(Path(folder), api.one_shot)))
+
+
+def shown(found: api.Found) -> str:
+    return (Path(found.output) / "scores.svg").read_text(encoding="utf-8")
+
+
+def test_a_result_names_its_finder_and_its_label(snip: api.Found, one_shot: api.Found) -> None:
+    assert snip.finder == {"name": "snip", "label": "SNIP"}
+    assert one_shot.finder == {"name": "one-shot", "label": "one-shot"}
+    assert json.loads((Path(snip.output) / "result.json").read_text())["finder"] == snip.finder
+
+
+def test_picture_and_page_have_the_label_of_the_finder(snip: api.Found) -> None:
+    assert "SNIP on sentiment" in shown(snip)
+    written = page(snip.output)
+    assert "SNIP ticket" in written
+    assert "IMP ticket" not in written
+    assert "Does SNIP find" in written
+
+
+def test_the_finder_is_known_without_the_experiment(snip: api.Found, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in Path(snip.output).rglob("*"):
+        if file.is_file() and file.name != "experiment.json":
+            place = copy / file.relative_to(snip.output)
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(file.read_bytes())
+    written = page(copy)
+    assert "SNIP ticket" in written
+    assert "--finder snip" in written
+
+
+def test_a_result_that_names_no_finder_is_of_imp(snip: api.Found, tmp_path: Path) -> None:
+    result: dict[str, Any] = json.loads((Path(snip.output) / "result.json").read_text())
+    del result["finder"]
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for ticket in snip.tickets.values():
+        (copy / Path(ticket).name).symlink_to(ticket)
+    (copy / "result.json").write_text(json.dumps(result))
+    assert search_facts(copy, api.one_shot)["finder"]["label"] == "IMP"
+
+
+def test_a_ticket_has_another_name_than_the_control_like_it(one_shot: api.Found) -> None:
+    picture = shown(one_shot)
+    assert "One-shot on sentiment" in picture
+    assert "one-shot ticket" in picture
+
+
+def test_one_mask_of_all_seeds_is_one_ticket(snip: api.Found, one_shot: api.Found) -> None:
+    assert one_shot.verdict["estimand"] == FIXED_TICKET
+    assert snip.verdict["estimand"] == SEARCH
+
+
+def test_one_shot_pruning_is_not_compared_with_itself_in_a_note(one_shot: api.Found) -> None:
+    assert one_shot.rounds[-1]["jaccard_one_shot"] == 1.0
+    assert not any("nearly that of one-shot" in note for note in one_shot.notes)
