@@ -197,8 +197,8 @@ def reported(before: Run, after: Run) -> int:
     print("Not compared:")
     for files, name, reason in VOLATILE:
         print(f"  {name} in {files}: {reason}")
-    for files, name in ADDED:
-        print(f"  {name} in {files}: only version 2 of the ticket format has it")
+    for files, name, reason in ADDED:
+        print(f"  {name} in {files}, which earlier commits lack: {reason}")
     print("  bytes of a ticket's mask.safetensors: the decoded masks are compared")
     print(f"  words, but not numbers, in the JSON fields {', '.join(sorted(WORDING))}")
     print(f"  content of {', '.join(PRESENT)}, which must exist; tables and messages printed")

@@ -28,8 +28,16 @@ VOLATILE = (
 WORDING = frozenset("about claim estimand missing note notes reason says sentence warning".split())
 """Fields with text for people: only the numbers in it, and how many texts there are, count."""
 
-ADDED = (("*ticket.json", "files"), ("*ticket.json", "checksum"))
-"""Files, and the fields that are last in them and that only version 2 of the ticket format has."""
+ADDED = (
+    ("*ticket.json", "files", "version 2 of the ticket format"),
+    ("*ticket.json", "checksum", "version 2 of the ticket format"),
+    ("*out/result.json", "finder", "the result of a search names its finder"),
+    ("*find.json", "finder", "the result of a search names its finder"),
+    ("*rows.*", "finder", "a table names the finder of each ticket"),
+    ("recorded/*", "finder", "a table names the finder of each ticket"),
+)
+"""Files, the field or column that only later commits have, and why; where the text of the file is
+compared as well, the field is its last."""
 
 PRESENT = (".html", ".md", ".png", ".svg", ".tex")
 """Suffixes of files for people, which must exist; their content is not compared."""
@@ -182,7 +190,15 @@ def ignored(file: str) -> set[str]:
 
 def added(file: str) -> list[str]:
     """The fields that a file may have or not."""
-    return [name for pattern, name in ADDED if fnmatch(file, pattern)]
+    return [name for pattern, name, _ in ADDED if fnmatch(file, pattern)]
+
+
+def without(value: Any, file: str) -> Any:
+    """The value, without the fields that a file may have or not if it is an object."""
+    if isinstance(value, dict):
+        for name in added(file):
+            value.pop(name, None)
+    return value
 
 
 def content(side: Side, file: str) -> Any:
@@ -200,8 +216,8 @@ def renamed(value: Any) -> Any:
 def read_json(side: Side, file: str) -> Any:
     """A JSON document. Of the cache of fingerprints what was found, whatever the files' times."""
     value = json.loads(side.text(file))
-    for name in added(file):
-        value.pop(name, None)
+    for one in value if isinstance(value, list) else [value]:
+        without(one, file)
     if file.endswith("store/fingerprints.json"):
         return sorted((entry["found"] for entry in value.values()), key=json.dumps)
     return value
@@ -217,8 +233,9 @@ def read_csv(side: Side, file: str) -> Any:
     """The columns and rows of a CSV file, as text."""
     reader = csv.DictReader(side.text(file).splitlines(keepends=True))
     rows = list(reader)
-    columns = [RENAMED.get(name, name) for name in reader.fieldnames or ()]
-    return {"columns": columns, "rows": rows}
+    names = without(dict.fromkeys(reader.fieldnames or ()), file)
+    columns = [RENAMED.get(name, name) for name in names]
+    return {"columns": columns, "rows": [without(row, file) for row in rows]}
 
 
 def read_parquet(side: Side, file: str) -> Any:
@@ -226,10 +243,9 @@ def read_parquet(side: Side, file: str) -> Any:
     import pyarrow.parquet as pq
 
     table = pq.read_table(side.folder / file)
-    columns = [
-        f"{RENAMED.get(name, name)}: {table.schema.field(name).type}" for name in table.schema.names
-    ]
-    return {"columns": columns, "rows": table.to_pylist()}
+    names = without(dict.fromkeys(table.schema.names), file)
+    columns = [f"{RENAMED.get(name, name)}: {table.schema.field(name).type}" for name in names]
+    return {"columns": columns, "rows": [without(row, file) for row in table.to_pylist()]}
 
 
 READERS = {

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,6 +97,16 @@ def test_a_claim_decides_nothing_before_all_its_seeds_are_there() -> None:
     found = by_id(table)[1]
     assert found.status == "undecided"
     assert found.to_json()["missing"] == ["imp - dense on a at 70 %: seed 2"]
+
+
+def test_controls_of_another_finder_are_no_evidence_for_imp() -> None:
+    rows = [*search("a", 0.0), *network("snip", "a", 0.0, arm="snipped", source="a")]
+    for control in ("random", "reinit", "shuffle"):
+        given: dict[str, Any] = {"of": "snipped", "source": "a", "finder": "snip"}
+        rows += network(control, "a", -20.0, arm="controls", **given)
+    found = by_id(rows)[2]
+    assert found.status == "undecided"
+    assert found.parts[1].reason == "the plan has no reinit (of imp's tickets) from 40 % to 90 %"
 
 
 def test_most_tasks_are_counted_and_not_comparisons() -> None:

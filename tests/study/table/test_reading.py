@@ -71,6 +71,16 @@ def test_rows_are_read_as_they_were_written(table: list[Row], tmp_path: Path, na
     ]
 
 
+def test_a_table_of_an_earlier_version_names_no_finder(table: list[Row], tmp_path: Path) -> None:
+    file = written(tmp_path, [replace(row, finder="imp") for row in table])
+    lines = list(csv.DictReader(file.read_text().splitlines()))
+    with file.open("w", newline="") as place:
+        writer = csv.DictWriter(place, [name for name in lines[0] if name != "finder"])
+        writer.writeheader()
+        writer.writerows({k: v for k, v in line.items() if k != "finder"} for line in lines)
+    assert {row.finder for row in read_rows(file)} == {""}
+
+
 def test_a_table_says_what_its_rows_said(table: list[Row], tmp_path: Path) -> None:
     read = read_rows(written(tmp_path, table))
     assert told(json_of(read)) == told(json_of(table))

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -141,6 +142,17 @@ def test_published_differences_stand_beside_tasks_of_the_paper_only() -> None:
     for task in ("sentiment", "mlm"):  # the package's own texts
         rows = tuple(search(task, 0.0))
         assert published_difference(Comparison(rows)) is None
+
+
+def test_tickets_of_another_finder_have_no_published_difference() -> None:
+    moved: dict[str, Any] = {"arm": "moved", "source": "wikipedia-mlm"}
+    for finder, known in (("", True), ("imp", True), ("snip", False)):
+        rows = tuple(network("transfer", "glue/rte", 0.0, finder=finder, **moved))
+        assert (published_difference(Comparison(rows)) is not None) == known
+    for control, known in (("random", True), ("reinit", False), ("shuffle", False)):
+        given: dict[str, Any] = {"of": "tickets", "sparsity": Decimal("0.6")}
+        rows = tuple(network(control, "glue/rte", 0.0, finder="snip", **given))
+        assert (published_difference(Comparison(rows)) is not None) == known
 
 
 def test_a_place_whose_run_diverged_says_which_and_is_no_mean_of_the_others() -> None:

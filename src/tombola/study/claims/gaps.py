@@ -1,11 +1,13 @@
 """What the rows of a plan lack to decide a part of a claim."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from tombola.study.claims.claim import Decision, PartResult
 from tombola.study.claims.rules import ClaimPart, Trend
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import Comparison, first_reason
+from tombola.study.verdicts.selection import NetworkFilter
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED
 
 __all__ = ["gaps", "no_comparison", "reason_of", "run_keys"]
@@ -35,10 +37,16 @@ def reason_of(status: Decision, pairs: Iterable[Comparison], missing: Sequence[s
     return first_reason(pairs) or next(iter(missing), None)
 
 
+def _of_finder(networks: NetworkFilter, table: Sequence[Row]) -> str:
+    """Whose tickets are lacking, if the plan has the same networks for those of another finder."""
+    others = (replace(networks, finder=row.finder).admits(row) for row in table)
+    return f" (of {networks.finder}'s tickets)" if any(others) else ""
+
+
 def no_comparison(rule: ClaimPart | Trend, table: Sequence[Row], unit: str) -> PartResult:
     """The result for a part of which the plan has no rows."""
     absent = [
-        f"the plan has no {networks}{rule.span}"
+        f"the plan has no {networks}{_of_finder(networks, table)}{rule.span}"
         for networks in (rule.first, rule.minus)
         if networks.kinds != ("dense",) and not any(map(networks.admits, table))
     ]

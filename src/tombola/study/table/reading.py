@@ -39,6 +39,8 @@ READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
     Mapping[str, Any]: (lambda text: {"digest": text}, "a digest"),
 }
 """Type of a field -> how its text is read, and what it is called."""
+LATER = ("finder",)
+"""Columns that tables of earlier versions lack; they are empty then."""
 TYPES = {name: get_type_hints(Row)[name] for name in COLUMNS}
 
 
@@ -156,7 +158,7 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
 
 
 def _expect_columns(path: Path, there: Sequence[str]) -> None:
-    lacking = [name for name in COLUMNS if name not in there]
+    lacking = [name for name in COLUMNS if name not in (*there, *LATER)]
     if lacking:
         more = f" and {len(lacking) - 1} more columns" if len(lacking) > 1 else ""
         raise SpecError(
@@ -166,7 +168,8 @@ def _expect_columns(path: Path, there: Sequence[str]) -> None:
 
 
 def _row(values: Mapping[str, Any]) -> Row:
-    texts = {name: "" if values[name] is None else str(values[name]) for name in COLUMNS}
+    given = {name: values.get(name) for name in COLUMNS}
+    texts = {name: "" if value is None else str(value) for name, value in given.items()}
     row = Row(**{name: _value(name, text) for name, text in texts.items()})
     check_row(row)
     return row

@@ -45,6 +45,9 @@ class Row:
     """The same without the learning rate of a sweep; connectivity for the end of a line."""
     of: str = ""
     """The arm that a control is compared with; else empty."""
+    finder: str = ""
+    """What found the ticket, or that of the ticket that a control is compared with; empty for
+    dense, and in tables of earlier versions."""
     source: str = ""
     """The task that the mask was found on; empty if on none."""
     target: str
@@ -90,6 +93,11 @@ class Row:
     def moved(self) -> bool:
         """Whether the mask was found on another task."""
         return bool(self.source) and self.source != self.target
+
+    def is_of(self, finder: str) -> bool:
+        """Whether its ticket, or that of the ticket that it is compared with, is a finder's; tables
+        of earlier versions don't say so for other rows than tickets, which then may be."""
+        return (self.finder or (self.kind if self.is_ticket else finder)) == finder
 
     @property
     def is_ticket(self) -> bool:
@@ -164,6 +172,7 @@ def _planned(cell: Cell) -> Row:
         name=cell.label,
         kind=cell.kind,
         of=cell.compared_arm,
+        finder=cell.finder,
         source=cell.source,
         target=cell.target,
         sparsity=cell.sparsity,

@@ -19,6 +19,8 @@ class NetworkFilter:
 
     kinds: tuple[str, ...]
     """dense, imp, one-shot, transfer, evaluate, or a control."""
+    finder: str = "imp"
+    """What found the tickets that are transferred, evaluated or compared with a control."""
     variant: tuple[str, ...] = ()
     """The search variant: exactly these options."""
     sources: tuple[str, ...] = ()
@@ -32,6 +34,7 @@ class NetworkFilter:
         """Whether a row belongs to one of these networks."""
         return (
             row.kind in self.kinds
+            and (row.kind == "dense" or row.is_ticket or row.is_of(self.finder))
             and row.variant == self.variant
             and (not self.sources or row.source in self.sources)
             and row.source not in self.without_sources
@@ -45,6 +48,8 @@ class NetworkFilter:
             text += f" of {' or '.join(self.sources)}"
         if self.without_sources:
             text += f" of tasks other than {' and '.join(self.without_sources)}"
+        if self.finder != "imp":
+            text += f" by {self.finder}"
         return text + f" with {' and '.join(self.variant)}" * bool(self.variant)
 
 

@@ -1,0 +1,25 @@
+"""Networks are chosen by what they are, so that no finder's are taken for another's."""
+
+import pytest
+
+from hand import network, search
+from tombola.study.verdicts.selection import NetworkFilter
+
+
+@pytest.mark.parametrize(("finder", "admitted"), [("", True), ("imp", True), ("snip", False)])
+def test_transfers_and_controls_are_those_of_imp_unless_another_is_named(
+    finder: str, admitted: bool
+) -> None:
+    (moved, *_) = network("transfer", "b", 0.0, arm="moved", source="a", finder=finder)
+    (control, *_) = network("reinit", "b", 0.0, arm="c", of="t", source="b", finder=finder)
+    for row in (moved, control):
+        assert NetworkFilter(kinds=(row.kind,)).admits(row) == admitted
+    named = NetworkFilter(kinds=("transfer",), finder="snip")
+    assert named.admits(moved) == (finder != "imp")
+    assert str(named) == "transfer by snip"
+
+
+def test_tickets_and_dense_are_chosen_by_their_kind() -> None:
+    (ticket, *_) = search("a", 0.0, finder="imp")
+    assert NetworkFilter(kinds=("imp",)).admits(ticket)
+    assert not NetworkFilter(kinds=("snip",), finder="snip").admits(ticket)
