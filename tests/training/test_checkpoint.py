@@ -359,7 +359,19 @@ def test_a_short_training_leaves_no_copy(one: Case, tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_copy_is_due_after_so_many_seconds_and_never_takes_a_twentieth_of_the_time(
+def test_the_seconds_of_a_training_are_of_one_clock(
+    one: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    network = one.network()
+    optimizer = torch.optim.AdamW(network.model.parameters())
+    training = Training(network.model, optimizer, NO_SCALER, one_loss())
+    now += 5
+    assert training.seconds == 5.0
+
+
+def test_a_copy_is_due_every_minute_and_takes_a_twentieth_of_the_time_at_most(
     one: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0

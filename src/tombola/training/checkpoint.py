@@ -41,16 +41,20 @@ class Training:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    """Of the loss, where the arithmetic is fp16; disabled elsewhere."""
+    """Scales the loss where the arithmetic is fp16; disabled elsewhere."""
     losses: deque[Tensor]
-    """Of the last steps."""
+    """The losses of the last steps."""
     steps: int = 0
     """Optimizer steps done."""
     tokens: int = 0
     summed_learning_rate: float = 0.0
     earlier: float = 0.0
     """Seconds before this process took it up."""
-    began: float = field(default_factory=time.monotonic)
+    began: float = field(init=False)
+    """When this process took it up."""
+
+    def __post_init__(self) -> None:
+        self.began = time.monotonic()  # looked up now, so that both ends are of one clock
 
     @property
     def seconds(self) -> float:
@@ -119,13 +123,13 @@ class Checkpoint:
     """The place where a training is kept while it lasts.
 
     Every copy has a folder of its own, which appears whole and stays until the next one has
-    appeared, so that whoever is killed leaves a copy that can be used.
+    appeared, so that a process that is killed leaves a copy that can be used.
 
     Args:
         folder: the place; it may not exist, and nothing else in it is touched.
         every: seconds of training between two copies, at least.
-        identity: name of the training. What it starts from belongs into it: a copy is used by
-            a training of the same name, recipe, mask and numerics only.
+        identity: name of the training, which stands for what it starts from: a copy is used by a
+            training of the same name, recipe, mask and numerics only.
     """
 
     def __init__(self, folder: Path, every: float = 60.0, *, identity: str = "") -> None:
@@ -225,7 +229,7 @@ def _read(place: Path, facts: Mapping[str, Any]) -> tuple[Tensors, dict[str, Any
 
 
 def _sha256(path: Path, document: Mapping[str, Any]) -> str:
-    """SHA-256 of a file and of what its document says besides."""
+    """SHA-256 of a file and of the rest of its document."""
     with os.fdopen(open_plain(path, links=False), "rb") as file:
         digest = hashlib.file_digest(file, "sha256")
     digest.update(json.dumps(document, sort_keys=True).encode())
