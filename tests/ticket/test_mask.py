@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tombola.base.errors import TicketError
-from tombola.ticket.mask import Mask, hold, jaccard, pack, unpack
+from tombola.ticket.hold import hold
+from tombola.ticket.mask import Mask, jaccard, pack, unpack
 
 
 def mask_of(**bits: str) -> Mask:

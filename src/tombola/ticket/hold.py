@@ -1,24 +1,81 @@
 """Keep pruned weights at zero while a network trains, in any loop and with any optimizer."""
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
 from tombola.base.errors import TicketError
-from tombola.ticket.mask import Mask, MaskedGradient
+from tombola.ticket.mask import Mask, as_integers
 from tombola.ticket.scope import backbone, starred
 
-__all__ = ["hold_model", "masked_parameters", "unwrapped"]
+__all__ = ["hold", "hold_model", "masked_parameters", "unwrapped"]
 
 Place = tuple[nn.Module, str]
 """A module and the name of one of its own parameters."""
+
+
+# --- parameters ----------------------------------------------------------------
+
+
+@contextmanager
+def hold(parameters: Mapping[str, nn.Parameter], mask: Mask) -> Iterator[Mask]:
+    """Hold pruned weights at zero in a loop that calls `fill` itself, after each optimizer step:
+
+        with hold(parameters, mask) as held:
+            loss.backward()
+            optimizer.step()
+            held.fill(parameters)
+
+    Weights are filled with +0.0 at the beginning, and gradients are zeroed before they are clipped,
+    so that a norm counts kept weights only; a NaN or an infinity in a pruned weight's gradient
+    becomes zero too. Not every optimizer leaves a zero weight with a zero gradient alone.
+
+    Args:
+        parameters: name -> parameter, all on one device; frozen ones get no hook.
+        mask: same names and shapes.
+
+    Yields: the mask, on the parameters' device.
+    Raises: TicketError, if names or shapes differ.
+    """
+    mask.check(parameters)
+    held = mask.to(next(iter(parameters.values())).device) if parameters else mask
+    held.fill(parameters)
+    hooks = _mask_gradients(parameters, held)
+    try:
+        yield held
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _mask_gradients(parameters: Mapping[str, nn.Parameter], mask: Mask) -> list[RemovableHandle]:
+    """Hooks that zero the gradients of pruned weights; the mask is where the parameters are."""
+    return [
+        parameter.register_hook(_MaskedGradient(mask[name]))
+        for name, parameter in parameters.items()
+        if parameter.requires_grad and name in mask.pruned_tensors
+    ]
+
+
+class _MaskedGradient:
+    """A gradient hook: the gradient with +0.0 where the weight is pruned."""
+
+    def __init__(self, kept: Tensor) -> None:
+        self.kept = kept
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """The masked gradient, in new memory."""
+        return (as_integers(gradient) * self.kept).view(gradient.dtype)
+
+
+# --- networks ------------------------------------------------------------------
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -175,11 +232,7 @@ class _Holder:
         for hook in self.gradient_hooks:
             hook.remove()
         self.mask = Mask({n: kept.to(parameters[n].device) for n, kept in self.mask.items()})
-        self.gradient_hooks = [
-            parameter.register_hook(MaskedGradient(self.mask[name]))
-            for name, parameter in parameters.items()
-            if parameter.requires_grad and name in self.mask.pruned_tensors
-        ]
+        self.gradient_hooks = _mask_gradients(parameters, self.mask)
 
     def _before(self, *_: Any) -> None:
         if not torch.compiler.is_compiling():  # what is compiled is called after this already

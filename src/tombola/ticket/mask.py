@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from functools import cached_property
 from math import prod
 
@@ -14,11 +13,10 @@ from tombola.base.errors import TicketError
 
 __all__ = [
     "Mask",
-    "MaskedGradient",
     "Shapes",
     "Tensors",
+    "as_integers",
     "check_shapes",
-    "hold",
     "jaccard",
     "pack",
     "unpack",
@@ -123,7 +121,7 @@ class Mask(Mapping[str, Tensor]):
         self.check(parameters)
         for name in self.pruned_tensors:
             weight = parameters[name].detach()
-            _as_integers(weight).mul_(self[name].to(weight.device))
+            as_integers(weight).mul_(self[name].to(weight.device))
 
     def digest(self) -> str:
         """SHA-256 over names, shapes and packed bits, in hexadecimal.
@@ -152,7 +150,7 @@ def check_shapes(shapes: Shapes, tensors: Mapping[str, Tensor], what: str = "net
             )
 
 
-def _as_integers(tensor: Tensor) -> Tensor:
+def as_integers(tensor: Tensor) -> Tensor:
     """The bits of a float tensor as integers, sharing memory.
 
     Times 1 an integer keeps its bits and times 0 it is the bits of +0.0, even where the float is
@@ -164,52 +162,6 @@ def _as_integers(tensor: Tensor) -> Tensor:
 
 def _pruned(kept: Tensor) -> int:
     return kept.numel() - int(np.count_nonzero(kept.cpu().numpy()))
-
-
-@contextmanager
-def hold(parameters: Mapping[str, Tensor], mask: Mask) -> Iterator[Mask]:
-    """Hold pruned weights at zero while a network trains: fill now, and zero their gradients.
-
-    Gradients are zeroed by tensor hooks, before they are clipped, so that a norm counts kept
-    weights only; a NaN or an infinity in a pruned weight's gradient becomes zero too. Not every
-    optimizer leaves a zero weight with a zero gradient alone, so call `fill` after each step:
-
-        with hold(parameters, mask) as held:
-            loss.backward()
-            optimizer.step()
-            held.fill(parameters)
-
-    Args:
-        parameters: name -> parameter, all on one device; frozen ones get no hook.
-        mask: same names and shapes.
-
-    Yields: the mask, on the parameters' device.
-    Raises: TicketError, if names or shapes differ.
-    """
-    mask.check(parameters)
-    held = mask.to(next(iter(parameters.values())).device) if parameters else mask
-    held.fill(parameters)
-    hooks = [
-        parameter.register_hook(MaskedGradient(held[name]))
-        for name, parameter in parameters.items()
-        if parameter.requires_grad and name in held.pruned_tensors
-    ]
-    try:
-        yield held
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-class MaskedGradient:
-    """A gradient hook: the gradient with +0.0 where the weight is pruned."""
-
-    def __init__(self, kept: Tensor) -> None:
-        self.kept = kept
-
-    def __call__(self, gradient: Tensor) -> Tensor:
-        """The masked gradient, in new memory."""
-        return (_as_integers(gradient) * self.kept).view(gradient.dtype)
 
 
 def jaccard(a: Mask, b: Mask) -> float:

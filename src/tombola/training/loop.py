@@ -28,7 +28,8 @@ from tombola.tasks.data.encode import chosen
 from tombola.tasks.examples import Batch, Examples
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import Task
-from tombola.ticket.mask import Mask, hold
+from tombola.ticket.hold import hold
+from tombola.ticket.mask import Mask
 from tombola.training.checkpoint import Checkpoint, Training
 from tombola.training.distributed import (
     accelerator,
