@@ -36,11 +36,12 @@ from tombola.plan.job import Job
 from tombola.report.figures import score_curve as picture
 from tombola.study.results.notes import SAME_MASK
 from tombola.study.verdicts.verdict import FIXED_TICKET, SEARCH, THIS_RUN
+from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.schedule import pruned_count
 from tombola.ticket.scope import scope_parameters
-from tombola.ticket.ticket import Ticket, fingerprint
+from tombola.ticket.ticket import Ticket
 
 ROOT = Path(__file__).parents[1]
 Find = Callable[..., api.Found]

@@ -31,10 +31,11 @@ from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.kinds.mlm import mask_tokens
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import Task, load_task
+from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.scope import backbone, scope_parameters, whole_model_size
 from tombola.ticket.structures import unit_ranks, units_of
-from tombola.ticket.ticket import Ticket, fingerprint
+from tombola.ticket.ticket import Ticket
 from tombola.training.loop import fit
 from tombola.training.predictions import predict
 

@@ -20,9 +20,8 @@ from tombola.models.embedded import EMBEDDED, about, model_path
 from tombola.models.network import Network, load_backbone
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.networks import load_network
-from tombola.ticket.fingerprint import weights_digest
+from tombola.ticket.fingerprint import fingerprint, weights_digest
 from tombola.ticket.mask import Tensors
-from tombola.ticket.ticket import fingerprint
 
 KINDS = {"classification": 3, "regression": 1, "span": 2, "mlm": 2}
 

@@ -184,7 +184,7 @@ def block(**changes: Any) -> dict[str, tuple[int, ...]]:
         (block(o=None, r=(8, 8), v=None, w=(8, 8)), 2, "got x.3.k.weight, x.3.q"),
         (block(r=(8, 8)), 2, "got x.3.k.weight, x.3.o.weight, x.3.q.weight, x.3.r"),
         (block(k=(4, 8), v=(4, 8)), 2, "got x.3.o.weight, x.3.q.weight"),
-        (dict.fromkeys(["0.c_attn"], (24, 8)), 2, "got none beside 0.c_attn"),
+        (dict.fromkeys(["0.c_attn"], (24, 8)), 2, "got none next to 0.c_attn"),
         (block(down=(8, 13)), 2, r"got inner widths \[12, 13\] in the block of x.3.down"),
         (block(down=None), 2, r"got inner widths \[12\]"),
         (block(down=None, up=None, gate=None), 2, r"got inner widths \[\]"),

@@ -19,10 +19,12 @@ from safetensors.numpy import save_file
 from helpers import reseal
 from tombola.base import folders as folder_module
 from tombola.base.errors import OutputError, TicketError
+from tombola.base.folders import directory_size
+from tombola.ticket.fingerprint import fingerprint, versions
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.scope import scope_parameters
-from tombola.ticket.ticket import Ticket, directory_size, fingerprint, versions
+from tombola.ticket.ticket import Ticket
 
 CONFIG: dict[str, Any] = {
     "vocab_size": 50,

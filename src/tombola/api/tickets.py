@@ -10,11 +10,12 @@ from tombola.base.errors import ModelError
 from tombola.base.folders import directory_size
 from tombola.base.keys import exact
 from tombola.models.embedded import EMBEDDED, lasting_name
+from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.schedule import shortest
 from tombola.ticket.scope import scope_parameters
-from tombola.ticket.ticket import Ticket, fingerprint
+from tombola.ticket.ticket import Ticket
 
 __all__ = ["import_ticket", "inspect", "one_shot"]
 

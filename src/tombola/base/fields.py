@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from tombola.base.errors import SpecError, brief
 
-__all__ = ["CALLED", "MOST", "SOME_DIGIT", "check_types", "field_help", "number", "refuse_above"]
+__all__ = ["CALLED", "SOME_DIGIT", "check_types", "field_help", "number", "refuse_above"]
 
 CALLED: Mapping[Any, str] = {
     int: "a whole number",

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import isfinite
 from pathlib import PurePosixPath
 
@@ -188,10 +188,9 @@ def _scores(ticket: Ticket) -> list[str]:
         ("ticket", points(masked)),
         ("ticket minus dense", f"{points(masked - dense, signed=True)}{_interval(ticket)}"),
     ]
-    about = [f"metric {inert(kept['metric'])}"] * ("metric" in kept)
-    about += [f"split {inert(kept['split'])}"] * ("split" in kept)
-    about += ["one seed, in points"]
-    return ["## Scores", f"{', '.join(about)[0].upper()}{', '.join(about)[1:]}.", _table(rows)]
+    about = [f"{name} {inert(kept[name])}" for name in ("metric", "split") if name in kept]
+    sentence = ", ".join([*about, "one seed, in points."])
+    return ["## Scores", sentence[0].upper() + sentence[1:], _table(rows)]
 
 
 def _interval(ticket: Ticket) -> str:
@@ -214,5 +213,5 @@ def _number(value: object) -> float | None:
     return number if isfinite(number) else None
 
 
-def _table(rows: Iterator[tuple[str, str]] | list[tuple[str, str]]) -> str:
+def _table(rows: Iterable[tuple[str, str]]) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tombola.base.errors import TicketError
+from tombola.base.rounding import percent, points
 from tombola.ticket.hold import masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
@@ -41,10 +42,10 @@ class MergedLora:
         return self.unmerged_score - self.score
 
     def __str__(self) -> str:
-        lost = f"{self.discarded:.1%} of the adapters' update fell on pruned weights"
-        if self.score is None:
+        lost = f"{percent(self.discarded, digits=1)} of the adapters' update fell on pruned weights"
+        if self.score is None or self.unmerged_score is None:
             return f"{lost}. Give merge_lora() a `score` to see what that costs."
-        return f"{lost}: {self.unmerged_score:.2f} with adapters, {self.score:.2f} merged."
+        return f"{lost}: {points(self.unmerged_score)} with adapters, {points(self.score)} merged."
 
 
 def merge_lora(

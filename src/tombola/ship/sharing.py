@@ -13,8 +13,9 @@ from tombola.ship.card import card, is_generated
 from tombola.ship.deadline import within_limit
 from tombola.ship.hub import HubRepository
 from tombola.ship.local_folder import LocalFolder
-from tombola.ship.ticket_files import CARD_NAME, SIZE_LIMITS, Files, Place, loaded
+from tombola.ship.ticket_files import SIZE_LIMITS, Files, Place, loaded
 from tombola.ship.urls import Remote
+from tombola.ticket.format import CARD_NAME
 from tombola.ticket.ticket import TRANSPORTS, Ticket
 
 __all__ = ["HubTransport", "place_of", "pull", "push"]

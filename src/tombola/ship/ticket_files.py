@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from tombola.base.errors import TicketError, cut
-from tombola.ticket.ticket import NAMES, Ticket
+from tombola.ticket.format import CARD_NAME, JSON_LIMIT, JSON_NAME, MASK_NAME, WEIGHT_LIMIT
+from tombola.ticket.ticket import Ticket
 
 __all__ = [
-    "CARD_NAME",
     "SIZE_LIMITS",
     "Files",
     "Place",
@@ -22,9 +22,7 @@ __all__ = [
     "one_line",
 ]
 
-JSON_NAME, MASK_NAME, CARD_NAME = NAMES
-
-SIZE_LIMITS = {CARD_NAME: 1 << 20, MASK_NAME: 1 << 30, JSON_NAME: 4 << 20}
+SIZE_LIMITS = {CARD_NAME: 1 << 20, MASK_NAME: WEIGHT_LIMIT // 8, JSON_NAME: JSON_LIMIT}
 """Name of each file that is ever sent or fetched -> most bytes it may have.
 
 `ticket.json` is last, so that it is also written last.

@@ -19,12 +19,14 @@ from tombola.ticket.coder import HEADER_LIMIT, MASK_NAME, mask_content, plain_si
 from tombola.ticket.mask import Mask, Shapes
 
 __all__ = [
+    "CARD_NAME",
     "FORMAT",
     "FORMAT_VERSION",
+    "JSON_LIMIT",
     "JSON_NAME",
     "MASK_NAME",
+    "WEIGHT_LIMIT",
     "Document",
-    "check_shapes",
     "read_ticket",
     "sealed",
     "ticket_files",
@@ -33,7 +35,7 @@ __all__ = [
 
 FORMAT = "tombola-ticket"
 FORMAT_VERSION = 2
-JSON_NAME = "ticket.json"
+JSON_NAME, CARD_NAME = "ticket.json", "README.md"
 
 JSON_LIMIT = 4 << 20
 """Bytes of ticket.json."""
@@ -120,7 +122,7 @@ def ticket_files(fields: Mapping[str, Any], mask: Mask) -> dict[str, bytes]:
 
     Raises: TicketError, if ticket.json could not be read back.
     """
-    check_shapes(mask.shapes)
+    _check_limits(mask.shapes)
     content = mask_content(mask)
     document = {**fields, "files": {MASK_NAME: _sha256(content)}, "checksum": ZEROS.decode()}
     try:
@@ -229,16 +231,16 @@ def _check_version(document: Mapping[str, Any]) -> None:
         )
 
 
-def check_shapes(shapes: Shapes) -> None:
+def _check_limits(shapes: Shapes) -> None:
     """Refuse names and sizes beyond the format's limits.
 
     Raises: TicketError, naming the first that is.
     """
-    _check_size(READER.read(ShapesOnly, {"shapes": shapes}).shapes)
+    _check_size(READER.read(_ShapesOnly, {"shapes": shapes}).shapes)
 
 
 @dataclass(frozen=True)
-class ShapesOnly:
+class _ShapesOnly:
     """The part of a document that a ticket to be written is checked for."""
 
     shapes: NamedShapes

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from tombola.base.errors import TicketError
 from tombola.base.files import open_plain
+from tombola.ticket.format import JSON_NAME
 from tombola.ticket.mask import Mask, Tensors, check_shapes
 
 __all__ = ["Imported", "read_imported"]
@@ -156,7 +157,7 @@ def read_imported(path: Path) -> Imported:
 def _read(path: Path) -> Tensors:
     """Every tensor of a file, or of the files of a folder."""
     if path.is_dir():
-        if (path / "ticket.json").is_file():
+        if (path / JSON_NAME).is_file():
             raise TicketError(
                 f"expected masks or a checkpoint in {path}, got a ticket. Use it as it is: "
                 f"tombola evaluate {path}"

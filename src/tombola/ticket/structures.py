@@ -4,7 +4,6 @@ A structure turns scores into a mask with exactly the wanted number of pruned we
 loads torch before a mask is made.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -35,7 +34,7 @@ class _Structures(Registry[Structure]):
     """Structures by name; `2:4` and its like are read from the name."""
 
     def __getitem__(self, name: str) -> Structure:
-        if pattern := re.fullmatch(N_OF_M, name):
+        if pattern := N_OF_M.fullmatch(name):
             return partial(_n_of_m, (int(pattern[1]), int(pattern[2])))
         return super().__getitem__(name)
 
@@ -101,7 +100,7 @@ def _n_of_m(
         raise SpecError(
             f"{n}:{m} is a sparsity of {(m - n) / m:g}, got {sparsity:f}. Name that sparsity."
         )
-    pruned = {}
+    found = {}
     for name, tensor in scores.items():
         if tensor.shape[-1] % m:
             raise SpecError(
@@ -109,16 +108,16 @@ def _n_of_m(
                 f"{tuple(tensor.shape)}. Take another structure."
             )
         kept = mask[name].cpu()
-        alive = tensor.detach().cpu().float().masked_fill(~kept, -torch.inf)
-        order = alive.reshape(-1, m).argsort(dim=1, stable=True)
+        left = tensor.detach().cpu().float().masked_fill(~kept, -torch.inf)
+        order = left.reshape(-1, m).argsort(dim=1, stable=True)
         best = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, m - n :], True)
-        pruned[name] = best.reshape(tensor.shape)
-        if bool((pruned[name] & ~kept).any()):
+        found[name] = best.reshape(tensor.shape)
+        if bool((found[name] & ~kept).any()):
             raise SpecError(
                 f"{n}:{m} keeps {n} of each {m} weights, got {name} with fewer left in a group. "
                 "Prune to it from the dense network."
             )
-    return Mask(pruned)
+    return Mask(found)
 
 
 def _whole(found: "Sequence[Units]", scores: "Tensors", mask: "Mask", sparsity: Decimal) -> "Mask":
@@ -203,7 +202,9 @@ def _block(weights: "Mapping[str, Tensor]", names: Mapping[str, str], heads: int
     odd = [inside for inside, weight in weights.items() if weight.ndim != 2]
     square = [inside for inside, weight in weights.items() if len({*weight.shape}) == 1]
     if odd or not square:
-        raise _other(f"{names[odd[0]]}, no matrix" if odd else f"none beside {min(names.values())}")
+        raise _other(
+            f"{names[odd[0]]}, no matrix" if odd else f"none next to {min(names.values())}"
+        )
     width = weights[square[0]].shape[0]
     if not 0 < heads <= width or width % heads:
         raise SpecError(

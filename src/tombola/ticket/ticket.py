@@ -10,13 +10,14 @@ from typing import Any, Protocol, TypeVar
 from torch import nn
 
 from tombola.base.errors import SpecError, TicketError
-from tombola.base.folders import check_folder, directory_size, write_folder
+from tombola.base.folders import check_folder, write_folder
 from tombola.base.keys import exact
 from tombola.base.registry import Registry
 from tombola.base.rounding import percent
 from tombola.base.text import html_table, printable
-from tombola.ticket.fingerprint import fingerprint, versions
+from tombola.ticket.fingerprint import versions
 from tombola.ticket.format import (
+    CARD_NAME,
     FORMAT,
     FORMAT_VERSION,
     JSON_NAME,
@@ -29,20 +30,11 @@ from tombola.ticket.hold import hold_model, masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import pruned_count
 
-__all__ = [
-    "FORMAT_VERSION",
-    "TRANSPORTS",
-    "Ticket",
-    "Transport",
-    "directory_size",
-    "fingerprint",
-    "versions",
-]
+__all__ = ["TRANSPORTS", "Ticket", "Transport"]
 
 M = TypeVar("M", bound=nn.Module)
 
-
-NAMES = (JSON_NAME, MASK_NAME, "README.md")
+NAMES = (JSON_NAME, MASK_NAME, CARD_NAME)
 """What a folder may hold for a ticket to replace it."""
 
 
@@ -103,7 +95,7 @@ class Ticket:
     """Seed of that training."""
 
     scores: str | None = None
-    """What ranked the weights: a name in SCORERS."""
+    """What ranked the weights: the `scores` of the finder."""
 
     versions: dict[str, str] = field(default_factory=versions)
     """Versions of the packages that made it."""
