@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from helpers import Cli
+from command_line import Cli
 from hub_stand_in import TOKEN, Hub, serving
 from tombola.cli.main import main
 

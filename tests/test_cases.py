@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from helpers import Cli
+from command_line import Cli
 
 SMALL = (
     "--sparsity=0.5 --step=0.5 --controls=none --epochs=1 --batch-size=16 --max-length=32 "

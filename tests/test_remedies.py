@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import Cli
+from command_line import Cli
 from tombola import api
 from tombola.base.errors import OutputError
 from tombola.lab.store.result_store import Store

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import Cli, reseal
+from command_line import Cli
+from ticket_seal import reseal
 from tombola.base.errors import TicketError
 from tombola.ticket.ticket import Ticket
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from helpers import Cli
+from command_line import Cli
 from tombola.base.errors import SpecError
 from tombola.base.fields import number
 from tombola.base.keys import exact

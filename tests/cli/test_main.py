@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from helpers import Cli, reseal
+from command_line import Cli
+from ticket_seal import reseal
 from tombola import __version__, api
 from tombola.base.errors import OutputError
 from tombola.base.files import write_file

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, cast
 import pytest
 import torch
 
-from helpers import subject
+from stand_in_subject import subject
 from tombola.base.errors import SpecError
 from tombola.finders.finder import FINDERS
 from tombola.finders.snip import SnipSpec, snip

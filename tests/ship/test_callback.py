@@ -17,7 +17,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from held import drawn_ticket, network, revived
+from small_network import drawn_ticket, network, revived
 from tombola.ship.callback import TicketCallback
 from tombola.ticket.ticket import Ticket
 
@@ -120,7 +120,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = {paths}
 from test_callback import Witness, trainer
-from held import revived
+from small_network import revived
 from tombola.ticket.ticket import Ticket
 ticket, place = Ticket.load({ticket!r}), Path({place!r})
 witness = Witness(ticket)

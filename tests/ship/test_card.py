@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import tombola
-from held import drawn_ticket, revived
+from small_network import drawn_ticket, revived
 from tombola.ship.card import card, inert, is_generated
 from tombola.ticket.ticket import Ticket
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 import tombola
-from held import drawn_ticket
-from helpers import Cli
+from command_line import Cli
 from hub_stand_in import Hub
+from small_network import drawn_ticket
 from tombola.base.errors import TicketError
 from tombola.ship import deadline
 from tombola.ship.sharing import pull, push

@@ -7,7 +7,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from held import BATCH, drawn_ticket, network, revived
+from small_network import BATCH, drawn_ticket, network, revived
 from tombola.base.errors import TicketError
 from tombola.ship.lora import merge_lora
 from tombola.ticket.hold import masked_parameters

@@ -12,8 +12,8 @@ import fsspec
 import pytest
 
 import tombola
-from held import drawn_ticket
-from helpers import Cli
+from command_line import Cli
+from small_network import drawn_ticket
 from tombola.base.errors import OutputError, TicketError
 from tombola.ship.hub import HubRepository
 from tombola.ship.local_folder import LocalFolder

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers import Cli
+from command_line import Cli
 from tombola.base.errors import DataError
 from tombola.base.specs import TrainSpec
 from tombola.models.network import load_tokenizer

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Adafactor, Adagrad, AdamW, Muon, Optimizer, RMSprop
 from transformers import BertForSequenceClassification
 
-from held import BATCH, drawn_ticket, network, revived
+from small_network import BATCH, drawn_ticket, network, revived
 from tombola.base.errors import TicketError
 from tombola.ticket.hold import masked_parameters, unwrapped
 from tombola.ticket.ticket import Ticket

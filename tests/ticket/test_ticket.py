@@ -16,7 +16,7 @@ import torch
 import transformers
 from safetensors.numpy import save_file
 
-from helpers import reseal
+from ticket_seal import reseal
 from tombola.base import folders as folder_module
 from tombola.base.errors import OutputError, TicketError
 from tombola.base.folders import directory_size

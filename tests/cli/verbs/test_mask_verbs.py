@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoModel
 
-from helpers import Cli, reseal
+from command_line import Cli
+from ticket_seal import reseal
 from tombola import api
 from tombola.cli.main import main
 from tombola.lab.run.payload import payload_for

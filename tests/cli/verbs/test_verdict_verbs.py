@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from hand import NUMERICS
-from helpers import Cli
+from command_line import Cli
+from plan_rows import NUMERICS
 from tombola.cli.arguments import plan_of
 from tombola.cli.main import main
 from tombola.lab.store.result_store import Result, Store

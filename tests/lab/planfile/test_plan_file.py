@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from helpers import subject
+from stand_in_subject import subject
 from tombola.base.errors import DataError, SpecError
 from tombola.base.fields import field_help
 from tombola.base.specs import CONTROLS, OPTIONAL_CONTROLS, CourseSpec, TrainSpec

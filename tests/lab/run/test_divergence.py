@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import Cli
+from command_line import Cli
 from tombola import api
 from tombola.base.specs import TrainSpec
 from tombola.lab.store.result_store import Store

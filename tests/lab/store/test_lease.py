@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from crowd import SPAWN, dead, together
+from processes import SPAWN, dead, together
 from tombola.lab.store import lease, process
 from tombola.lab.store.lease import Lease, claim, holder, sweep
 from tombola.lab.store.process import Process

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_store import FILES, put, result
 
-from helpers import Cli
+from command_line import Cli
 from tombola.base.errors import OutputError
 from tombola.base.specs import LabSpec
 from tombola.lab.planfile.plan_file import expand, read_plan

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from crowd import dead, together
+from processes import dead, together
 from tombola.base import keys
 from tombola.base.errors import OutputError
 from tombola.base.specs import PruneSpec

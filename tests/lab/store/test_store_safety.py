@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from test_store import FILES, put, result
 
-from crowd import dead
-from helpers import Cli
+from command_line import Cli
+from processes import dead
 from tombola.base.errors import DataError, OutputError, TombolaError
 from tombola.base.files import write_bytes
 from tombola.base.folders import write_folder

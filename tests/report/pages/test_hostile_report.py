@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from helpers import Cli, reseal
+from command_line import Cli
+from ticket_seal import reseal
 from tombola import api
 from tombola.base.text import lines
 from tombola.study.results.result_file import read_result

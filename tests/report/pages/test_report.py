@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from helpers import reseal
+from ticket_seal import reseal
 from tombola import api
 from tombola.base.specs import SEEDS, TrainSpec
 from tombola.cli.main import main

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hand import NUMERICS, TASKS, network, plan, search
+from plan_rows import NUMERICS, TASKS, network, plan, search
 from tombola.base.errors import SpecError
 from tombola.study.claims.claim import Claim
 from tombola.study.claims.claims import decide_claim, decide_claims

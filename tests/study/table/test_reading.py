@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hand import NUMERICS, network, plan
+from plan_rows import NUMERICS, network, plan
 from tombola.base.errors import SpecError
 from tombola.study.claims.claims import decide_claims
 from tombola.study.table.export import export

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from hand import NUMERICS, network
-from helpers import subject
+from plan_rows import NUMERICS, network
+from stand_in_subject import subject
 from tombola.base.errors import SpecError
 from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.store.artifacts import keep_mask

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hand import NUMERICS, network, plan, search
+from plan_rows import NUMERICS, network, plan, search
 from tombola.base.errors import SpecError
 from tombola.study.claims.claims import decide_claims
 from tombola.study.statistics.power import seeds_needed

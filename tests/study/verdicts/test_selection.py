@@ -2,7 +2,7 @@
 
 import pytest
 
-from hand import network, search
+from plan_rows import network, search
 from tombola.study.verdicts.selection import NetworkFilter
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hand import network, plan, search
+from plan_rows import network, plan, search
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import Comparison
 from tombola.study.verdicts.published import figure2, published_difference, table2

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import tombola
+from command_line import Cli
 from conftest import review
-from helpers import Cli, reseal
+from ticket_seal import reseal
 from tombola import api
 from tombola.base.errors import DataError, SpecError, TicketError
 from tombola.base.specs import LabSpec

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 import tombola
-from helpers import Cli
+from command_line import Cli
 from tombola.base.errors import DataError, SpecError
 from tombola.base.specs import TrainSpec
 from tombola.kernel.reads import Reads

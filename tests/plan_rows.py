@@ -1,4 +1,4 @@
-"""Rows of a plan, made by hand: scores are what a test says they are."""
+"""Rows of a plan, without any training: scores are what a test says they are."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -23,7 +23,7 @@ def network(
     dense: Sequence[float | None] = DENSE,
     **fields: Any,
 ) -> list[Row]:
-    """The rows of a network that differs from dense by so many points, give or take a little."""
+    """The rows of a network that differs from dense by `change` points, give or take `wobble`."""
     given: dict[str, Any] = {
         "arm": fields.get("name", kind),
         "name": kind,
@@ -36,9 +36,9 @@ def network(
         "resolution": 0.05,
     } | fields
     rows = []
-    for seed, (yardstick, more) in enumerate(zip(dense, wobble, strict=True)):
-        there = change is not None and yardstick is not None
-        score = yardstick + change + more if there else None  # type: ignore[operator]
+    for seed, (baseline, more) in enumerate(zip(dense, wobble, strict=True)):
+        there = change is not None and baseline is not None
+        score = baseline + change + more if there else None  # type: ignore[operator]
         what = ".".join(str(given.get(name, "")) for name in ("arm", "name", "source", "sparsity"))
         rows.append(
             Row(
@@ -46,13 +46,13 @@ def network(
                 seed=seed,
                 state="done" if there else "missing",
                 score=score,
-                dense=yardstick,
+                dense=baseline,
                 difference=change + more if there else None,  # type: ignore[operator]
                 key=f"{what}.{target}.{seed}",
                 dense_key=f"dense.{target}.{seed}",
                 mask_key=f"{what}.{seed}",
                 numerics=NUMERICS if there else None,
-                dense_numerics=None if yardstick is None else NUMERICS,
+                dense_numerics=None if baseline is None else NUMERICS,
             )
         )
     return rows

@@ -1,4 +1,4 @@
-"""Several processes that want the same thing at the same moment."""
+"""Processes that want the same thing at the same moment, and one that has ended."""
 
 import multiprocessing
 import subprocess
@@ -15,9 +15,9 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 def together(number: int, target: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What `target(*arguments)` gives in so many processes that begin it at the same moment.
+    """What `target(*arguments)` gives in this number of processes that begin it at once.
 
-    None of them ends before all have finished: nothing of theirs is a dead one's meanwhile.
+    None of them ends before all have finished, so none takes another for a process that has ended.
     """
     barrier, answers = SPAWN.Barrier(number), SPAWN.SimpleQueue()
     workers = [

@@ -1,4 +1,4 @@
-"""A small network, a ticket of it, and a count of the weights that came back to life."""
+"""A small network, a ticket of it, and a count of the pruned weights that are not zero."""
 
 from decimal import Decimal
 from typing import Any
