@@ -1,6 +1,5 @@
 """The result of evaluating one ticket, from its trainings in a store."""
 
-import dataclasses
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
@@ -9,7 +8,7 @@ from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Store
 from tombola.plan.job import Subject
 from tombola.plan.search import Evaluation
-from tombola.study.results.notebook import result_html, result_line
+from tombola.study.results.notebook import NotebookResult
 from tombola.study.results.notes import counts_by_split, learning_notes
 from tombola.study.results.trainings import Trainings, verdict_on
 from tombola.study.table.margins import Margin
@@ -18,7 +17,7 @@ __all__ = ["Evaluated", "evaluated_in"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Evaluated:
+class Evaluated(NotebookResult):
     """How one fixed ticket does on a task, with fresh seeds."""
 
     task: str
@@ -45,17 +44,6 @@ class Evaluated:
     """Split -> rows used, rows dropped by reason, and what else was counted of it."""
     output: str
     key: str
-
-    def __repr__(self) -> str:
-        return result_line("Evaluated", self.to_json())
-
-    def _repr_html_(self) -> str:
-        """Scores, verdict and notes, for notebooks."""
-        return result_html(self.to_json())
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields, as `--json` writes them."""
-        return dataclasses.asdict(self)
 
 
 def evaluated_in(

@@ -1,14 +1,32 @@
 """What a notebook and an interpreter show of a result: a line, and a table."""
 
+import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tombola.base.rounding import mean_sd, percent, points
 from tombola.base.text import html_table, html_text, printable
 
-__all__ = ["result_html", "result_line"]
+__all__ = ["NotebookResult", "result_html", "result_line"]
 
 HEADING = ("network", "sparsity", "score", "minus dense")
+
+
+@dataclass(frozen=True, repr=False)
+class NotebookResult:
+    """A result whose fields are its JSON; an interpreter shows it as a line, a notebook as HTML."""
+
+    def __repr__(self) -> str:
+        return result_line(type(self).__name__, self.to_json())
+
+    def _repr_html_(self) -> str:
+        """Scores, verdict and notes, for notebooks."""
+        return result_html(self.to_json())
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, as `--json` writes them."""
+        return dataclasses.asdict(self)
 
 
 def result_line(kind: str, result: Mapping[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """The result of a search, from its trainings in a store."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -12,7 +11,7 @@ from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Subject
 from tombola.plan.search import Finding
-from tombola.study.results.notebook import result_html, result_line
+from tombola.study.results.notebook import NotebookResult
 from tombola.study.results.notes import counts_by_split, learning_notes, same_mask_notes
 from tombola.study.results.trainings import Trainings, mean_jaccard, verdict_on
 from tombola.study.table.margins import Margin
@@ -21,7 +20,7 @@ __all__ = ["Found", "found_in", "whole_model_sparsity"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Found:
+class Found(NotebookResult):
     """What a search found; scores are in points of the metric, from the test split."""
 
     finder: dict[str, str]
@@ -65,17 +64,6 @@ class Found:
     """Folder with everything."""
     key: str
     """Name of this experiment, from all that made it."""
-
-    def __repr__(self) -> str:
-        return result_line("Found", self.to_json())
-
-    def _repr_html_(self) -> str:
-        """Scores, verdict and notes, for notebooks."""
-        return result_html(self.to_json())
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields, as `--json` writes them."""
-        return dataclasses.asdict(self)
 
 
 def found_in(
