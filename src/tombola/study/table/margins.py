@@ -9,7 +9,7 @@ from tombola.plan.plan import Plan
 from tombola.study.statistics.interval import refuse_not_finite
 from tombola.tasks.task import Task
 
-__all__ = ["NAMED", "TICKET", "Margin", "margin_of", "margin_rule", "margins"]
+__all__ = ["TICKET", "Margin", "margin_of", "margin_rule", "margins"]
 
 NAMED, TICKET, RULE, LEAST, DIVERGED = "named", "ticket", "rule", "least", "diverged"
 

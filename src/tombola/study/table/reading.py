@@ -13,7 +13,7 @@ from tombola.base.errors import SpecError, cut
 from tombola.base.fields import CALLED
 from tombola.study.table.export import SUFFIXES
 from tombola.study.table.integrity import check_identities, check_row
-from tombola.study.table.row import COLUMNS, STATES, Row, digest, minus
+from tombola.study.table.row import COLUMNS, MEASURED, STATES, Row, digest, minus
 
 __all__ = ["filled", "is_table", "read_rows"]
 
@@ -102,16 +102,7 @@ def _filled(
     overlaps: Mapping[str | None, float | None],
 ) -> Row:
     if known is not None and row.state == "missing":
-        row = replace(
-            row,
-            state=known.state,
-            score=known.score,
-            trivial=known.trivial,
-            resolution=known.resolution,
-            summed_learning_rate=known.summed_learning_rate,
-            seconds=known.seconds,
-            numerics=known.numerics,
-        )
+        row = replace(row, **{name: getattr(known, name) for name in MEASURED})
     elif known is not None and _contradict(row, known):
         raise SpecError(
             f"expected one score of {row.name} on {row.target}, seed {row.seed} "

@@ -15,6 +15,7 @@ from tombola.plan.job_spec import train_job
 
 __all__ = [
     "COLUMNS",
+    "MEASURED",
     "STATES",
     "Row",
     "digest",
@@ -25,8 +26,11 @@ __all__ = [
 STATES = ("done", "missing", "diverged")
 """State of a run. One that diverged has no score: its numbers are not finite, or those
 of the training that its weights or its mask come from."""
-
-
+MEASURED = (
+    *("state", "score", "trivial", "resolution"),
+    *("summed_learning_rate", "seconds", "numerics"),
+)
+"""Fields that are known once the run is done; those of its dense run are not among them."""
 NO_SEARCH = ("dense", "transfer", "evaluate", "connectivity")
 """Kinds of rows that are no searches; every other one without `of` is called as its finder."""
 
