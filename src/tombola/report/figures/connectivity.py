@@ -30,7 +30,8 @@ def draw(lines: Sequence[Mapping[str, Any]]) -> alt.VConcatChart:
     """Two panels for each task: score to the left, loss to the right.
 
     Args:
-        lines: `study.masks.barriers.Line`s as JSON; those that are not done are left out.
+        lines: `study.masks.barriers.ConnectivityLine`s as JSON; those that are not done are left
+            out.
 
     Raises: SpecError, if none is done.
     """

@@ -15,19 +15,20 @@ def searched(facts: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         facts: what `search_facts` returns; without experiment.json the knobs that its ticket and
-            its result record, and defaults for the rest.
+            its result record, those of a finder included, and defaults for the rest.
     """
     about, result = facts["tickets"][0]["about"], facts["result"]
     known = {field.name: field.default for field in dataclasses.fields(FindSpec)}
     known = facts["finder"]["knobs"] | known
-    names = list(known)
+    names, recorded_knobs = list(known), recorded(about, "knobs")
+    known |= _plain(recorded_knobs)
     known |= {name: about[name] for name in ("scope", "sparsity", "schedule", "step")}
     known["finder"] = facts["finder"]["name"]
     known["controls"] = list(result["controls"])
-    known |= {name: v for name, v in (facts["experiment"] or {}).items() if _is_plain(v)}
+    known |= _plain(facts["experiment"] or {})
     known |= {"model": result["model"], "task": result["task"]}
     known["seeds"] = [int(ticket["seed"]) for ticket in facts["tickets"]]
-    rounds = about["provenance"].get("rounds")
+    rounds = about["provenance"].get("rounds") or recorded_knobs.get("rounds")
     known["rounds"] = rounds if isinstance(rounds, list) and _is_plain(rounds) else None
     if known["rounds"]:
         known |= {"schedule": None, "step": None}
@@ -39,6 +40,11 @@ def recipe(facts: Mapping[str, Any]) -> dict[str, Any]:
     given = recorded(facts["tickets"][0]["about"], "recipe")
     kinds = {field.name: field.type for field in dataclasses.fields(TrainSpec)}
     return {n: v for n, v in given.items() if n not in SEEDS and _fits(v, kinds.get(n))}
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some values that a knob can have."""
+    return {name: value for name, value in values.items() if _is_plain(value)}
 
 
 def _is_plain(value: Any) -> bool:

@@ -82,13 +82,10 @@ def _verdict(verdict: Mapping[str, Any]) -> Table:
 
 
 def _scores(result: Mapping[str, Any], finder: str) -> Section:
-    last, several = percent(result["rounds"][-1]["sparsity"]), len(result["dense"]["values"]) > 1
-    networks = [("dense", "0 %", result["dense"])]
-    networks += [(f"{finder} ticket", percent(one["sparsity"]), one) for one in result["rounds"]]
-    networks += [(name, last, one) for name, one in result["controls"].items()]
+    several = len(result["dense"]["values"]) > 1
     rows = [
-        (name, sparsity, *_entry(one, None if one is networks[0][2] else result["dense"]["mean"]))
-        for name, sparsity, one in networks
+        (name, sparsity, *_entry(one, None if one is result["dense"] else result["dense"]["mean"]))
+        for name, sparsity, one in _networks(result, finder)
     ]
     rows.append(("trivial baseline", "", points(result["trivial"]), "", "", ""))
     columns = ("network", "sparsity", "score", "minus dense", "overlap with one-shot", "each seed")
@@ -108,6 +105,16 @@ def _scores(result: Mapping[str, Any], finder: str) -> Section:
         "The controls, all at the final sparsity, are in the strip to the right.",
     )
     return Section("Score against sparsity", pictures=[drawn], tables=[table])
+
+
+def _networks(result: Mapping[str, Any], finder: str) -> list[tuple[str, str, Mapping[str, Any]]]:
+    """Name, sparsity and scores of every network of a search."""
+    last = percent(result["rounds"][-1]["sparsity"])
+    return [
+        ("dense", percent(0), result["dense"]),
+        *((f"{finder} ticket", percent(one["sparsity"]), one) for one in result["rounds"]),
+        *((name, last, one) for name, one in result["controls"].items()),
+    ]
 
 
 def _entry(entry: Mapping[str, Any], dense: float | None) -> tuple[str, str, str, str]:
@@ -173,17 +180,10 @@ def _numerics(facts: Mapping[str, Any]) -> Section:
 def _runs(facts: Mapping[str, Any]) -> Section:
     """The key of every training: its name in the store."""
     result = facts["result"]
-    entries = [("dense", "0 %", result["dense"])]
-    entries += [
-        (f"{facts['finder']['label']} ticket", percent(one["sparsity"]), one)
-        for one in result["rounds"]
-    ]
-    last = percent(result["rounds"][-1]["sparsity"])
-    entries += [(name, last, one) for name, one in result["controls"].items()]
     seeds = [ticket["seed"] for ticket in facts["tickets"]]
     rows = [
         (name, sparsity, seed, points(value), key)
-        for name, sparsity, one in entries
+        for name, sparsity, one in _networks(result, facts["finder"]["label"])
         for seed, value, key in zip(
             seeds, one["values"], one.get("keys") or ["not recorded"] * len(seeds), strict=True
         )

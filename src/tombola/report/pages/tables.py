@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tombola.base.rounding import decimals, percent
-from tombola.report.numerals import MINUS, MISSING, interval
+from tombola.report.numerals import MISSING, interval, with_minus
 from tombola.report.pages.page import Table
 
 __all__ = [
@@ -43,7 +43,7 @@ CHANCE = (
 
 def chance_cells(found: Mapping[str, Any]) -> tuple[str, str, str]:
     """Jaccard index, that of chance, and z."""
-    z = MISSING if found["z"] is None else f"{found['z']:+z,.1f}".replace("-", MINUS)
+    z = MISSING if found["z"] is None else with_minus(f"{found['z']:+z,.1f}")
     return f"{found['jaccard']:.4f}", f"{found['chance']:.4f}", z
 
 
