@@ -70,5 +70,5 @@ def _sparsity(mask: Mask, names: list[str]) -> float:
 
 def kept_weights(mask: Mask, name: str) -> Bools:
     """Where a matrix keeps its weights."""
-    alive: Bools = mask[name].cpu().numpy()
-    return alive
+    kept: Bools = mask[name].cpu().numpy()
+    return kept

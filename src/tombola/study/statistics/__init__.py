@@ -1,1 +1,1 @@
-"""Intervals, power, multiplicity and trends."""
+"""Intervals, power, multiple testing and rank correlation."""
