@@ -71,14 +71,17 @@ def test_rows_are_read_as_they_were_written(table: list[Row], tmp_path: Path, na
     ]
 
 
-def test_a_table_of_an_earlier_version_names_no_finder(table: list[Row], tmp_path: Path) -> None:
-    file = written(tmp_path, [replace(row, finder="imp") for row in table])
+@pytest.mark.parametrize("column", ["finder", "structure"])
+def test_a_table_of_an_earlier_version_lacks_a_column(
+    table: list[Row], tmp_path: Path, column: str
+) -> None:
+    file = written(tmp_path, [replace(row, finder="imp", structure="rows") for row in table])
     lines = list(csv.DictReader(file.read_text().splitlines()))
     with file.open("w", newline="") as place:
-        writer = csv.DictWriter(place, [name for name in lines[0] if name != "finder"])
+        writer = csv.DictWriter(place, [name for name in lines[0] if name != column])
         writer.writeheader()
-        writer.writerows({k: v for k, v in line.items() if k != "finder"} for line in lines)
-    assert {row.finder for row in read_rows(file)} == {""}
+        writer.writerows({k: v for k, v in line.items() if k != column} for line in lines)
+    assert {getattr(row, column) for row in read_rows(file)} == {""}
 
 
 def test_a_table_says_what_its_rows_said(table: list[Row], tmp_path: Path) -> None:
@@ -225,6 +228,7 @@ def test_rows_are_those_of_whole_plans_each_run_once(table: list[Row], tmp_path:
         ("trivial", 0.0, "all runs on a"),
         ("resolution", 1e-4, "all runs on a"),
         ("learning_rate", 1.0, "imp on a"),
+        ("structure", "2:4", "imp on a"),
         ("variant", ("rewind",), "imp on a"),
         ("init", "reinit", "imp on a"),
         ("kind", "one-shot", "imp on a"),

@@ -50,6 +50,18 @@ arms:
   fresh: {kind: evaluate, of: late, seeds: [100], init: shuffle}
 """
 
+STRUCTURED = """
+version: 1
+tasks: [sentiment, mlm]
+arms:
+  plain: {kind: imp, sparsity: 0.5}
+  tickets: {kind: imp, structure: "2:4", rounds: [0.5]}
+  controls: {kind: control, of: tickets, names: [random, reinit]}
+  moved: {kind: transfer, of: tickets}
+  fresh: {kind: evaluate, of: tickets, seeds: [100]}
+  pruned: {kind: one-shot, structure: rows, sparsity: 0.5}
+"""
+
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
@@ -125,6 +137,21 @@ def test_a_row_has_the_variant_of_the_search_that_its_mask_comes_from(
     last = by_arm(rows(plan, store), arm)[-1]
     assert (last.variant, last.rewind_step) == (variant, rewind_step)
     assert set(variant) <= set(OPTIONS)
+
+
+def test_a_row_has_the_structure_of_its_mask(tmp_path: Path) -> None:
+    file = tmp_path / "structured.yaml"
+    file.write_text(STRUCTURED, encoding="utf-8")
+    table = rows(expand(read_plan(file), subject), Store(tmp_path / "none"))
+    assert {(row.arm, row.kind): row.structure for row in table} == {
+        ("plain", "imp"): "",
+        ("tickets", "imp"): "2:4",
+        ("controls", "reinit"): "2:4",
+        ("controls", "random"): "",
+        ("moved", "transfer"): "2:4",
+        ("fresh", "evaluate"): "2:4",
+        ("pruned", "one-shot"): "rows",
+    }
 
 
 def test_a_sweep_and_an_initialisation_have_columns_of_their_own(plan: Plan, store: Store) -> None:

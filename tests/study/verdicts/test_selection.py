@@ -19,6 +19,15 @@ def test_transfers_and_controls_are_those_of_imp_unless_another_is_named(
     assert str(named) == "transfer by snip"
 
 
+def test_masks_are_of_single_weights_unless_a_structure_is_named() -> None:
+    (pairs, *_) = search("a", 0.0, structure="2:4")
+    assert not NetworkFilter(kinds=("imp",)).admits(pairs)
+    named = NetworkFilter(kinds=("imp",), structure="2:4")
+    assert named.admits(pairs)
+    assert not named.admits(search("a", 0.0)[0])
+    assert str(named) == "imp of structure 2:4"
+
+
 def test_tickets_and_dense_are_chosen_by_their_kind() -> None:
     (ticket, *_) = search("a", 0.0, finder="imp")
     assert NetworkFilter(kinds=("imp",)).admits(ticket)

@@ -130,7 +130,7 @@ def test_the_papers_own_counts_come_out_of_its_own_matrix() -> None:
         assert more <= row["targets_at_least_same_task"] <= more + ties
 
 
-def test_published_differences_stand_beside_tasks_of_the_paper_only() -> None:
+def test_published_differences_are_of_tasks_of_the_paper_only() -> None:
     rte = search("glue/rte", 0.0), network("transfer", "glue/rte", 0.0, source="wikipedia-mlm")
     assert published_difference(Comparison(tuple(rte[0]))) == -7.79
     assert published_difference(Comparison(tuple(rte[1]), tuple(rte[0]))) == 1.44
@@ -153,6 +153,33 @@ def test_tickets_of_another_finder_have_no_published_difference() -> None:
         given: dict[str, Any] = {"of": "tickets", "sparsity": Decimal("0.6")}
         rows = tuple(network(control, "glue/rte", 0.0, finder="snip", **given))
         assert (published_difference(Comparison(rows)) is not None) == known
+
+
+@pytest.mark.parametrize("structure", ["2:4", "heads-and-neurons"])
+def test_structured_masks_have_no_published_difference(structure: str) -> None:
+    for kind in ("imp", "reinit", "shuffle"):
+        given: dict[str, Any] = {"source": "glue/rte", "sparsity": Decimal("0.6")}
+        given["of"] = "" if kind == "imp" else "tickets"
+        plain = tuple(network(kind, "glue/rte", 0.0, **given))
+        structured = tuple(network(kind, "glue/rte", 0.0, structure=structure, **given))
+        assert published_difference(Comparison(plain)) is not None
+        assert published_difference(Comparison(structured)) is None
+    for kind in ("one-shot", "transfer"):
+        source = "" if kind == "one-shot" else "wikipedia-mlm"
+        rows = tuple(network(kind, "glue/rte", 0.0, source=source, structure=structure))
+        assert published_difference(Comparison(rows)) is None
+
+
+def test_own_tickets_have_the_structure_of_those_that_are_moved() -> None:
+    rows = search("a", 0.0) + search("b", -9.0)
+    own = [search(task, 0.0, arm="rows", structure="rows") for task in "ab"]
+    given: dict[str, Any] = {"arm": "moved", "source": "a", "structure": "rows"}
+    there = network("transfer", "b", -1.0, **given)
+    moved = [replace(r, mask_key=t.mask_key) for r, t in zip(there, own[0], strict=True)]
+    [found] = transfer_matrices([*rows, *own[0], *own[1], *moved])
+    against = place(by_source(found)["a"], "b").minus_same_task
+    assert against is not None
+    assert against.mean == pytest.approx(-1.0)
 
 
 def test_a_place_whose_run_diverged_says_which_and_is_no_mean_of_the_others() -> None:

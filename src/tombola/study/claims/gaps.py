@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from tombola.base.specs.prune import UNSTRUCTURED
 from tombola.study.claims.claim import Decision, PartResult
 from tombola.study.claims.rules import ClaimPart, Trend
 from tombola.study.table.row import Row
@@ -37,16 +38,19 @@ def reason_of(status: Decision, pairs: Iterable[Comparison], missing: Sequence[s
     return first_reason(pairs) or next(iter(missing), None)
 
 
-def _of_finder(networks: NetworkFilter, table: Sequence[Row]) -> str:
-    """Whose tickets are lacking, if the plan has the same networks for those of another finder."""
-    others = (replace(networks, finder=row.finder).admits(row) for row in table)
-    return f" (of {networks.finder}'s tickets)" if any(others) else ""
+def _which(networks: NetworkFilter, table: Sequence[Row]) -> str:
+    """Which networks are lacking, if the plan has the same of another finder or structure."""
+    if any(replace(networks, finder=row.finder).admits(row) for row in table):
+        return f" (of {networks.finder}'s tickets)"
+    if any(replace(networks, structure=row.structure).admits(row) for row in table):
+        return f" (of structure {networks.structure or UNSTRUCTURED})"
+    return ""
 
 
 def no_comparison(rule: ClaimPart | Trend, table: Sequence[Row], unit: str) -> PartResult:
     """The result for a part of which the plan has no rows."""
     absent = [
-        f"the plan has no {networks}{_of_finder(networks, table)}{rule.span}"
+        f"the plan has no {networks}{_which(networks, table)}{rule.span}"
         for networks in (rule.first, rule.minus)
         if networks.kinds != ("dense",) and not any(map(networks.admits, table))
     ]

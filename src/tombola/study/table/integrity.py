@@ -25,7 +25,10 @@ BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
 }
 """Column -> what its value must be, if there is one."""
-OF_A_NETWORK = ("kind", "of", "variant", "rewind_step", "init", "learning_rate", "examples")
+OF_A_NETWORK = (
+    *("kind", "of", "structure", "variant", "rewind_step", "init"),
+    *("learning_rate", "examples"),
+)
 OF_A_TASK = ("metric", "split", "margin", "trivial", "resolution")
 """Columns that are the same in all rows of a plan that are about the same."""
 

@@ -39,7 +39,7 @@ READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
     Mapping[str, Any]: (lambda text: {"digest": text}, "a digest"),
 }
 """Type of a field -> how its text is read, and what it is called."""
-LATER = ("finder",)
+LATER = ("finder", "structure")
 """Columns that tables of earlier versions lack; they are empty then."""
 TYPES = {name: get_type_hints(Row)[name] for name in COLUMNS}
 

@@ -8,10 +8,11 @@ from math import isfinite
 from typing import Any
 
 from tombola.base.specs import TrainSpec
+from tombola.base.specs.prune import UNSTRUCTURED
 from tombola.lab.store.numerics import numerics_digest
 from tombola.lab.store.result_store import Result
 from tombola.plan.cell import Cell
-from tombola.plan.job_spec import train_job
+from tombola.plan.job_spec import PruneJob, train_job
 
 __all__ = [
     "COLUMNS",
@@ -58,6 +59,9 @@ class Row:
     """The task that was trained on."""
     sparsity: Decimal | None = None
     seed: int
+    structure: str = ""
+    """What the mask prunes as a whole, such as 2:4; empty where it prunes single weights, and in
+    tables of earlier versions."""
     variant: tuple[str, ...] = ()
     """Options of the search that the mask comes from, as far as they differ from the default."""
     rewind_step: int = 0
@@ -181,6 +185,7 @@ def _planned(cell: Cell) -> Row:
         target=cell.target,
         sparsity=cell.sparsity,
         seed=cell.seed,
+        structure=_structure(cell),
         variant=cell.variant.options,
         rewind_step=cell.variant.rewind_step,
         init=made.init,
@@ -194,6 +199,15 @@ def _planned(cell: Cell) -> Row:
         dense_key=cell.dense,
         mask_key=cell.mask,
     )
+
+
+def _structure(cell: Cell) -> str:
+    """What the mask of a cell prunes as a whole; empty for single weights, and without a mask."""
+    if cell.ticket is None:
+        return ""
+    assert isinstance(cell.ticket.spec, PruneJob)
+    structure = cell.ticket.spec.prune.structure
+    return "" if structure == UNSTRUCTURED else structure
 
 
 def _state(mine: Result | None, score: float | None, *, stopped: bool) -> str:

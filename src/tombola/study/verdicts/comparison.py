@@ -173,8 +173,8 @@ class Comparison:
 
 
 def _title(row: Row) -> str:
-    variant = f", {' '.join(row.variant)}" if row.variant else ""
-    return f"{row.name}{f' from {row.source}' if row.moved else ''}{variant}"
+    search = " ".join(filter(None, (row.structure, *row.variant)))
+    return f"{row.name}{f' from {row.source}' if row.moved else ''}{f', {search}' * bool(search)}"
 
 
 def first_reason(pairs: Iterable[Comparison]) -> str | None:

@@ -55,29 +55,27 @@ def published_difference(pair: Comparison) -> float | None:
 
 
 def _in_paper(row: Row) -> bool:
-    """Whether its mask is IMP's, as the paper's are, or depends on no search."""
+    """Whether its mask is of single weights and the plain IMP's, or depends on no search."""
+    if row.structure or row.variant:
+        return False
     return row.kind in ("random", "one-shot") or row.is_of("imp")
 
 
 def _in_table2(row: Row) -> float | None:
     """Difference from dense in Table 2."""
     there = table2().get(row.target)
-    if there is None or row.sparsity is None or row.moved or row.variant:
+    if there is None or row.sparsity is None or row.moved or not _in_paper(row):
         return None
-    if (
-        row.kind not in COLUMNS
-        or not _in_paper(row)
-        or 100 * row.sparsity != Decimal(there["sparsity_pct"])
-    ):
+    if row.kind not in COLUMNS or 100 * row.sparsity != Decimal(there["sparsity_pct"]):
         return None
     return float(there[COLUMNS[row.kind]]) - float(there["full_mean"])
 
 
 def _in_figure2(row: Row) -> float | None:
     """Difference from dense in Figure 2."""
-    if row.sparsity != FIGURE_2_SPARSITY or row.variant:
+    if row.sparsity != FIGURE_2_SPARSITY or not _in_paper(row):
         return None
-    if row.kind not in ("imp", "transfer", "one-shot") or not _in_paper(row):
+    if row.kind not in ("imp", "transfer", "one-shot"):
         return None
     source = row.kind if row.kind == "one-shot" else row.source
     return figure2().get(source, {}).get(row.target)

@@ -21,6 +21,8 @@ class NetworkFilter:
     """dense, imp, one-shot, transfer, evaluate, or a control."""
     finder: str = "imp"
     """What found the tickets that are transferred, evaluated or compared with a control."""
+    structure: str = ""
+    """What the masks prune as a whole, such as 2:4; empty for single weights."""
     variant: tuple[str, ...] = ()
     """The search variant: exactly these options."""
     sources: tuple[str, ...] = ()
@@ -35,7 +37,7 @@ class NetworkFilter:
         return (
             row.kind in self.kinds
             and (row.kind == "dense" or row.is_ticket or row.is_of(self.finder))
-            and row.variant == self.variant
+            and (row.structure, row.variant) == (self.structure, self.variant)
             and (not self.sources or row.source in self.sources)
             and row.source not in self.without_sources
             and (row.moved or not self.moved)
@@ -50,6 +52,8 @@ class NetworkFilter:
             text += f" of tasks other than {' and '.join(self.without_sources)}"
         if self.finder != "imp":
             text += f" by {self.finder}"
+        if self.structure:
+            text += f" of structure {self.structure}"
         return text + f" with {' and '.join(self.variant)}" * bool(self.variant)
 
 

@@ -139,7 +139,7 @@ def transfer_matrices(table: Sequence[Row]) -> list[TransferMatrix]:
 def _matrices(networks: Sequence[NetworkRows]) -> list[TransferMatrix]:
     """The matrices of one plan."""
     own = [rows for rows in networks if rows[0].is_own_ticket]
-    finders = {row.mask_key: row.kind for rows in own for row in rows}
+    finders = {row.mask_key: (row.kind, row.structure) for rows in own for row in rows}
     arms = dict.fromkeys(
         (rows[0].arm, rows[0].sparsity) for rows in networks if rows[0].kind == "transfer"
     )
@@ -159,16 +159,16 @@ def _own_tickets(
     arm: str,
     networks: Sequence[NetworkRows],
     own: Sequence[NetworkRows],
-    finders: Mapping[str | None, str],
+    finders: Mapping[str | None, tuple[str, str]],
 ) -> OwnTickets:
-    """The plain tickets of the finder whose tickets an arm transfers, or of any if it isn't known;
-    of several, those of the first arm."""
+    """The plain tickets of the finder and structure whose tickets an arm transfers, or of any if
+    these aren't known; of several, those of the first arm."""
     moved = (row for rows in networks if rows[0].arm == arm for row in rows)
-    kinds = {finders[row.mask_key] for row in moved if row.mask_key in finders}
+    wanted = {finders[row.mask_key] for row in moved if row.mask_key in finders}
     return {
         (rows[0].target, rows[0].sparsity): rows
         for rows in reversed(own)
-        if not rows[0].variant and (not kinds or rows[0].kind in kinds)
+        if not rows[0].variant and (not wanted or (rows[0].kind, rows[0].structure) in wanted)
     }
 
 
