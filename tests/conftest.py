@@ -20,6 +20,7 @@ import pytest
 
 from command_line import Cli
 from hub_stand_in import TOKEN, Hub, serving
+from small_search import small_search
 from tombola.cli.main import main
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -74,6 +75,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         BertModel(config).save_pretrained(folder)
     BertTokenizer(vocab=vocab).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def searched(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of a search of two seeds in two rounds; tests change copies of it."""
+    place = tmp_path_factory.mktemp("searched")
+    return Path(small_search(place, tiny, reviews, step="0.25").output)
 
 
 @pytest.fixture

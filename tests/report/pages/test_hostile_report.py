@@ -20,28 +20,9 @@ HOSTILE = "</script><b>\x1b[2J\x00\u202e\ud800'\"`$(x)`"
 STRANGE: tuple[Any, ...] = (None, True, 3, -1e300, "text", [], [None], {}, {"a": []}, [[]])
 
 
-@pytest.fixture(scope="module")
-def found(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of a small search of two seeds."""
-    place = tmp_path_factory.mktemp("found")
-    api.find(
-        model=str(tiny),
-        data=reviews,
-        sparsity="0.5",
-        step="0.5",
-        seeds=(0, 1),
-        controls=("random",),
-        epochs=1,
-        batch_size=16,
-        output=place / "out",
-        store=str(place / "store"),
-    )
-    return place / "out"
-
-
 @pytest.fixture
-def folder(found: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(found, tmp_path / "out"))
+def folder(searched: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(searched, tmp_path / "out"))
 
 
 @pytest.fixture(autouse=True)

@@ -31,28 +31,8 @@ VOID = {"meta", "br", "link", "img", "hr", "input"}
 
 
 @pytest.fixture(scope="module")
-def folder(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of a search of two seeds."""
-    place = tmp_path_factory.mktemp("found")
-    api.find(
-        model=str(tiny),
-        data=reviews,
-        sparsity="0.5",
-        step="0.25",
-        seeds=(0, 1),
-        controls=("random",),
-        epochs=1,
-        batch_size=16,
-        learning_rate=1e-2,
-        output=place / "out",
-        store=str(place / "store"),
-    )
-    return place / "out"
-
-
-@pytest.fixture(scope="module")
-def facts(folder: Path) -> dict[str, Any]:
-    return search_facts(folder, api.one_shot)
+def facts(searched: Path) -> dict[str, Any]:
+    return search_facts(searched, api.one_shot)
 
 
 @pytest.fixture(scope="module")
@@ -232,10 +212,10 @@ def test_a_heat_map_leaves_out_what_is_not_there() -> None:
 
 
 def test_result_and_tickets_are_enough(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     moved = tmp_path / "moved"
-    shutil.copytree(folder, moved)
+    shutil.copytree(searched, moved)
     (moved / "experiment.json").unlink()
     document = json.loads((moved / "ticket-seed-0" / "ticket.json").read_text())
     gone = {"model": str(tmp_path / "gone")}

@@ -1,11 +1,13 @@
 """A result says which finder it is of, and makes sense for one that prunes once."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from small_search import small_search
 from tombola import api
 from tombola.report.pages.page import render
 from tombola.report.pages.search import search_page
@@ -13,30 +15,17 @@ from tombola.study.report_facts.search_facts import search_facts
 from tombola.study.verdicts.verdict import FIXED_TICKET, SEARCH
 
 
-def found_by(finder: str, folder: Path, tiny: Path, reviews: Path) -> api.Found:
-    return api.find(
-        finder=finder,
-        model=str(tiny),
-        data=reviews,
-        sparsity="0.5",
-        seeds=(0, 1),
-        controls=("one-shot",),
-        epochs=1,
-        batch_size=16,
-        learning_rate=1e-2,
-        output=folder / finder,
-        store=str(folder / "store"),
-    )
-
-
 @pytest.fixture(scope="module")
 def snip(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> api.Found:
-    return found_by("snip", tmp_path_factory.mktemp("snip"), tiny, reviews)
+    place = tmp_path_factory.mktemp("snip")
+    asked: dict[str, Any] = {"finder": "snip", "finder_knobs": {"batches": 2}}
+    return small_search(place, tiny, reviews, **asked, controls=("one-shot",))
 
 
 @pytest.fixture(scope="module")
 def one_shot(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> api.Found:
-    return found_by("one-shot", tmp_path_factory.mktemp("one-shot"), tiny, reviews)
+    place = tmp_path_factory.mktemp("one-shot")
+    return small_search(place, tiny, reviews, finder="one-shot", controls=("one-shot",))
 
 
 def page(folder: str | Path) -> str:
@@ -61,17 +50,13 @@ def test_picture_and_page_have_the_label_of_the_finder(snip: api.Found) -> None:
     assert "Does SNIP find" in written
 
 
-def test_the_finder_is_known_without_the_experiment(snip: api.Found, tmp_path: Path) -> None:
+def test_finder_and_knobs_are_known_without_the_experiment(snip: api.Found, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
-    copy.mkdir()
-    for file in Path(snip.output).rglob("*"):
-        if file.is_file() and file.name != "experiment.json":
-            place = copy / file.relative_to(snip.output)
-            place.parent.mkdir(exist_ok=True)
-            place.write_bytes(file.read_bytes())
+    shutil.copytree(snip.output, copy, ignore=shutil.ignore_patterns("experiment.json"))
     written = page(copy)
     assert "SNIP ticket" in written
     assert "--finder snip" in written
+    assert "--batches 2" in written
 
 
 def test_a_result_that_names_no_finder_is_of_imp(snip: api.Found, tmp_path: Path) -> None:
