@@ -8,7 +8,7 @@ import re
 import string
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "METRICS",
     "Metric",
     "answer_f1",
+    "best_agreement",
     "exact_match",
     "normalise_answer",
     "resolution",
@@ -186,3 +187,11 @@ def answer_f1(predicted: str, gold: str) -> float:
 def exact_match(predicted: str, gold: str) -> float:
     """1 if two answers have the same words, else 0."""
     return float(normalise_answer(predicted) == normalise_answer(gold))
+
+
+def best_agreement(predicted: str, golds: Collection[str]) -> tuple[float, float]:
+    """F1 and exact match of an answer, each against the gold answer that agrees best."""
+    return (
+        max(answer_f1(predicted, gold) for gold in golds),
+        max(exact_match(predicted, gold) for gold in golds),
+    )

@@ -132,15 +132,7 @@ def _marked(guesses: Iterable[str], golds: list[list[str]]) -> Predictions:
     """F1 and exact match of one guess a question, against the gold answer that agrees best."""
     import numpy as np
 
-    from tombola.tasks.metrics import answer_f1, exact_match
+    from tombola.tasks.metrics import best_agreement
 
-    return np.array(
-        [
-            (
-                max(answer_f1(guess, gold) for gold in each),
-                max(exact_match(guess, gold) for gold in each),
-            )
-            for guess, each in zip(guesses, golds, strict=True)
-        ],
-        dtype=np.float64,
-    )
+    agreements = [best_agreement(guess, each) for guess, each in zip(guesses, golds, strict=True)]
+    return np.array(agreements, dtype=np.float64)

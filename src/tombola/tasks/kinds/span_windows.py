@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tombola.base.errors import DataError, SpecError
 from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.examples import Examples, Numbers, Predictions, Rows, count_cut, texts_of
-from tombola.tasks.metrics import answer_f1, exact_match
+from tombola.tasks.metrics import best_agreement
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -293,10 +293,5 @@ def marked_answers(windows: Predictions, examples: Examples, task: TaskDefinitio
         row = examples.rows[owner]
         context = first.setdefault(row[task.texts[1]], owner)
         answer = row[task.texts[1]][int(windows[number, 1]) : int(windows[number, 2])]
-        golds = row["answers"]["text"]
-        marks[owner] = (
-            max(answer_f1(answer, gold) for gold in golds),
-            max(exact_match(answer, gold) for gold in golds),
-            context,
-        )
+        marks[owner] = (*best_agreement(answer, row["answers"]["text"]), context)
     return marks
