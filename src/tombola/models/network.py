@@ -39,7 +39,7 @@ class Network:
     name: str
     """What the user called the model."""
     fingerprint: str
-    """Of the pre-trained backbone, as float32."""
+    """Fingerprint of the pre-trained backbone, as float32."""
     config_digest: str
     """Digest of what else the files decide: configuration, tokenizer, pre-trained head."""
     fresh: frozenset[str]
@@ -89,9 +89,13 @@ class Network:
     @property
     def head(self) -> frozenset[str]:
         """Parameters outside of the backbone, pre-trained or not, and all fresh ones."""
-        inside = {id(parameter) for parameter in backbone(self.model).parameters()}
-        own = self.model.named_parameters()
-        return frozenset(n for n, p in own if n in self.fresh or id(p) not in inside)
+        own = frozenset(name for name, _ in self.model.named_parameters())
+        return _head_parameters(self.model) | (self.fresh & own)
+
+    @property
+    def attention_heads(self) -> int:
+        """Attention heads of a block; 0 if the configuration doesn't say."""
+        return int(getattr(self.model.config, "num_attention_heads", 0) or 0)
 
     def weights(self) -> Tensors:
         """A copy of every parameter as it stands, on the CPU."""

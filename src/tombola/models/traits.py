@@ -27,23 +27,22 @@ def traits(network: Network) -> dict[str, Any]:
     with stars -> weights of the blocks outside of the scope; or error: why the network has no such
     scope.
     """
-    heads = int(getattr(network.model.config, "num_attention_heads", 0) or 0)
     more = beyond_linear(network.model)
     return {
-        "heads": heads,
+        "heads": network.attention_heads,
         "matrices": hashlib.sha256("\n".join(more).encode()).hexdigest() if more else "",
-        "scopes": {name: _of_scope(network, name, heads) for name in SCOPES},
+        "scopes": {name: _of_scope(network, name) for name in SCOPES},
     }
 
 
-def _of_scope(network: Network, name: str, heads: int) -> dict[str, Any]:
+def _of_scope(network: Network, name: str) -> dict[str, Any]:
     try:
         parameters = network.scope(name)
     except ModelError as error:
         return {"error": str(error)}
     weights = {key: parameter.detach() for key, parameter in parameters.items()}
     tried = {
-        HEADS_AND_NEURONS: lambda: units_of(weights, heads),
+        HEADS_AND_NEURONS: lambda: units_of(weights, network.attention_heads),
         "shuffle-layers": lambda: _shuffle_without_data(weights),
     }
     return {

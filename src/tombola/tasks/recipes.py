@@ -1,6 +1,5 @@
 """The recipe of a network on a task, which sets what the user leaves open; loads no torch."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -11,6 +10,7 @@ from typing import Any
 from tombola.base.errors import ModelError
 from tombola.base.specs import TrainSpec
 from tombola.models.embedded import model_path
+from tombola.models.files import config_of
 from tombola.tasks.task import BERT_BASE, Task
 
 __all__ = ["learning_rate_of", "recipe_for"]
@@ -100,14 +100,10 @@ def _configuration(model: str) -> Mapping[str, Any]:
     """The fields of a network's configuration; none of a file that loading will refuse."""
     if model.removeprefix("google-bert/") in BASE_NAMES and not Path(model).is_dir():
         return {}
-    path = Path(model_path(model)) / "config.json"
-    if not path.is_file():
-        from tombola.models.loading import load_configuration
+    folder = Path(model_path(model))
+    if (folder / "config.json").is_file():
+        return config_of(folder)
+    from tombola.models.loading import load_configuration
 
-        config: dict[str, Any] = load_configuration(model).to_dict()
-        return config
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    config: dict[str, Any] = load_configuration(model).to_dict()
+    return config

@@ -7,6 +7,7 @@ from tombola.tasks.data.batches import evaluation_batches
 from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.examples import Examples
 from tombola.tasks.kinds.kind import TASK_KINDS
+from tombola.training.gradient import to_device
 
 __all__ = ["mean_loss"]
 
@@ -27,7 +28,7 @@ def mean_loss(network: Network, task: TaskDefinition, examples: Examples) -> flo
     network.model.eval()
     total, count = 0.0, 0
     for _, inputs, labels in evaluation_batches(network, task, examples):
-        batch = {name: tensor.to(device) for name, tensor in (inputs | labels).items()}
+        batch = to_device(inputs | labels, device)
         targets = TASK_KINDS[task.kind].count_targets(batch)
         if targets:  # without any, the loss is NaN
             total += float(network.model(**batch).loss) * targets

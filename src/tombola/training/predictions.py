@@ -93,9 +93,8 @@ def _words_for(network: Network, rows: Tensor) -> Iterator[list[Tensor]]:
         return (first.flatten(0, -2)[rows][None], *rest)
 
     layer: Any = network.model.get_output_embeddings()
-    hook = layer.register_forward_pre_hook(choose) if isinstance(layer, torch.nn.Linear) else None
-    try:
+    if not isinstance(layer, torch.nn.Linear):
         yield chosen
-    finally:
-        if hook is not None:
-            hook.remove()
+        return
+    with layer.register_forward_pre_hook(choose):
+        yield chosen

@@ -1,7 +1,7 @@
 """What a finder looks at, from the network and the data of a workspace."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -49,7 +49,7 @@ class WorkspaceEvidence:
     @property
     def heads(self) -> int:
         """Attention heads of a block; 0 if the configuration has none."""
-        return int(getattr(self.workspace.network.model.config, "num_attention_heads", 0))
+        return self.workspace.network.attention_heads
 
     @property
     def _recipe(self) -> TrainSpec:
@@ -125,9 +125,8 @@ class WorkspaceEvidence:
             for module in model.modules():
                 weight = getattr(module, "weight", None)
                 if id(weight) in names:
-                    hooks.enter_context(
-                        _removed(module.register_forward_pre_hook(count(names[id(weight)])))
-                    )
+                    hook = module.register_forward_pre_hook(count(names[id(weight)]))
+                    hooks.enter_context(hook)
             for batch in self._batches(batches):
                 here = to_device(batch, device)
                 kept["tokens"] = here["attention_mask"].bool()
@@ -151,7 +150,7 @@ class WorkspaceEvidence:
 
         with ExitStack() as hooks:
             for name, parameter in self._parameters().items() if after_backward else ():
-                hooks.enter_context(_removed(parameter.register_hook(_told(after_backward, name))))
+                hooks.enter_context(parameter.register_hook(_calling(after_backward, name)))
             done = fit(
                 workspace.network,
                 workspace.task,
@@ -168,18 +167,9 @@ class WorkspaceEvidence:
         return self._now()
 
 
-def _told(after_backward: "AfterBackward | None", name: str) -> Callable[[Tensor], None]:
+def _calling(after_backward: "AfterBackward | None", name: str) -> Callable[[Tensor], None]:
     def hook(gradient: Tensor) -> None:
         if after_backward:
             after_backward(name, gradient.detach())
 
     return hook
-
-
-@contextmanager
-def _removed(handle: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
-    """Take a hook away afterwards."""
-    try:
-        yield
-    finally:
-        handle.remove()
