@@ -211,7 +211,7 @@ class Queries:
     rows: Tensor | None
     """Their places among the packed tokens; None is all of them."""
     route: Route
-    """Of their queries."""
+    """Where their queries are in the padded texts."""
 
     @classmethod
     def of(cls, tokens: Tensor, read: Tensor, heads: int) -> "Queries":
@@ -252,7 +252,7 @@ class _Pad(torch.autograd.Function):
 
 
 class _Unpad(torch.autograd.Function):
-    """The way back."""
+    """The way back: packed rows of padded ones."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, route: Route) -> Tensor:

@@ -22,7 +22,7 @@ class InputCounts:
     distinct: int
     """Different examples among them."""
     tokens: int
-    """Of all examples, without special ones."""
+    """Tokens of all examples, without special ones."""
     unknown: float
     """Share of the tokens that stand for what is not in the tokenizer's vocabulary."""
     cut: float

@@ -21,7 +21,7 @@ MISSING = {"", "nan", "+nan", "-nan", "inf", "+inf", "-inf", "infinity", "+infin
 TRUTHS = {"False": "0", "True": "1"}
 """Truth values as Python writes them, whatever their case in a file -> the number of each."""
 LARGEST = 3.4e38
-"""Of the numbers that 32 bits hold."""
+"""The largest number that 32 bits hold."""
 
 
 def is_number(text: str) -> bool:

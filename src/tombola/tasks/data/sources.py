@@ -251,7 +251,7 @@ class DataFacts:
     """Facts about the rows that a task is trained and scored on."""
 
     fingerprint: str
-    """Of all these rows."""
+    """SHA-256 of all these rows."""
     examples: int
     """Rows that are trained on."""
     notes: tuple[str, ...] = ()

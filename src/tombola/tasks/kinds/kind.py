@@ -28,7 +28,7 @@ class TaskKind(ABC):
     """One kind of task; the defaults are those of a text, or a pair of them, with one label."""
 
     name: str
-    """Given by `task_kind`."""
+    """What YAML files call it; set by `task_kind`."""
 
     # --- what planning knows ---------------------------------------------------
 
