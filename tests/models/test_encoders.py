@@ -25,7 +25,7 @@ from tombola.lab.subjects import Subjects
 from tombola.models.network import Network, load_backbone
 from tombola.plan.plan import Plan
 from tombola.tasks.data.batches import collate
-from tombola.tasks.data.encode import encode
+from tombola.tasks.data.encode import encode_split
 from tombola.tasks.examples import Examples
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.kinds.mlm import mask_tokens
@@ -83,7 +83,11 @@ def load(place: Path, kind: str) -> tuple[Network, Task, Examples]:
     """The network with the head of a kind, and four examples of different lengths."""
     task = TASKS[kind]
     network = load_network(str(place), kind, max(2, len(task.labels)))
-    return network, task, encode(ROWS[kind], task, network.tokenizer, max_length=POSITIONS)
+    return (
+        network,
+        task,
+        encode_split(ROWS[kind], task, network.tokenizer, TrainSpec(max_length=POSITIONS)),
+    )
 
 
 def inside(network: Network) -> Tensors:
@@ -307,7 +311,9 @@ def test_token_types_go_to_networks_that_tell_them_apart(folder: Folder, tmp_pat
         place.mkdir()
         other = with_tokenizer(folder(name), TOKENIZERS["wordpiece"](), place)
         network = load_network(other, "span")
-        examples = encode([row], TASKS["span"], network.tokenizer, max_length=POSITIONS)
+        examples = encode_split(
+            [row], TASKS["span"], network.tokenizer, TrainSpec(max_length=POSITIONS)
+        )
         assert ("token_type_ids" in examples.inputs) == given
         assert predict(network, TASKS["span"], examples).shape == (1, COLUMNS["span"])
 

@@ -14,7 +14,7 @@ import torch
 from tombola.base.errors import OutputError
 from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.models.network import Network
-from tombola.tasks.data.encode import encode
+from tombola.tasks.data.encode import encode_split
 from tombola.tasks.examples import Examples, Predictions
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
@@ -40,7 +40,9 @@ class Case:
     def __init__(self, tiny: Path, task: str, masked: bool) -> None:
         self.tiny, self.task = tiny, load_task(task)
         network = self.network()
-        self.examples: Examples = encode(ROWS[task], self.task, network.tokenizer, max_length=30)
+        self.examples: Examples = encode_split(
+            ROWS[task], self.task, network.tokenizer, TrainSpec(max_length=30)
+        )
         chance = torch.Generator().manual_seed(0)
         shapes = {name: weight.shape for name, weight in network.scope("encoder").items()}
         self.mask = Mask(

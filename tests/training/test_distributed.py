@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from tombola.base.errors import TombolaError
 from tombola.base.specs import TrainSpec
-from tombola.tasks.data.encode import encode
+from tombola.tasks.data.encode import encode_split
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
@@ -45,7 +45,7 @@ def train(model: str, name: str) -> tuple[Any, Tensors, Any]:
     """Train a new network and score it."""
     task = load_task(name)
     network = load_network(model, task.kind, len(task.labels))
-    examples = encode(ROWS[name], task, network.tokenizer, max_length=30)
+    examples = encode_split(ROWS[name], task, network.tokenizer, TrainSpec(max_length=30))
     network.rewind(SPEC.seed)
     mask = half({name: weight.shape for name, weight in network.scope("encoder").items()})
     done = fit(network, task, examples, mask, SPEC, scope="encoder")
@@ -71,7 +71,8 @@ sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 from test_checkpoint import At
 from test_distributed import ROWS, SPEC, half, train
 from tombola.base.errors import TombolaError
-from tombola.tasks.data.encode import encode
+from tombola.base.specs import TrainSpec
+from tombola.tasks.data.encode import encode_split
 from tombola.tasks.networks import load_network
 from tombola.ticket.fingerprint import weights_digest
 from tombola.training.distributed import accelerator
@@ -100,7 +101,7 @@ def again(network, checkpoint=None, stop=0, seed=0):
     def watch(done, steps):
         if done == stop:
             raise KeyboardInterrupt
-    examples = encode(ROWS["sentiment"], task, network.tokenizer, max_length=30)
+    examples = encode_split(ROWS["sentiment"], task, network.tokenizer, TrainSpec(max_length=30))
     mask = half({name: p.shape for name, p in network.scope("encoder").items()}, seed)
     try:
         args = network, task, examples, mask, SPEC

@@ -13,7 +13,7 @@ from tombola.base.errors import ModelError, SpecError
 from tombola.base.keys import knobs
 from tombola.base.specs import TrainSpec
 from tombola.models.network import Network
-from tombola.tasks.data.encode import encode
+from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.examples import Examples
 from tombola.tasks.networks import load_network
@@ -36,7 +36,9 @@ def network(tiny: Path) -> Network:
 
 @pytest.fixture
 def examples(network: Network, reviews: Path) -> Examples:
-    return encode(read_split(TASK, "train", reviews), TASK, network.tokenizer, max_length=30)
+    return encode_split(
+        read_split(TASK, "train", reviews), TASK, network.tokenizer, TrainSpec(max_length=30)
+    )
 
 
 def without_dropout(network: Network) -> None:

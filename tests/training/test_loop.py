@@ -17,7 +17,7 @@ from tombola.kernel.reads import Reads
 from tombola.models.network import Network
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.data.batches import collate
-from tombola.tasks.data.encode import chosen, encode
+from tombola.tasks.data.encode import chosen, encode_split
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.examples import Examples
 from tombola.tasks.kinds.mlm import mask_tokens
@@ -42,12 +42,16 @@ def network(tiny: Path) -> Network:
 
 @pytest.fixture(scope="module")
 def examples(network: Network, reviews: Path) -> Examples:
-    return encode(read_split(TASK, "train", reviews), TASK, network.tokenizer, max_length=30)
+    return encode_split(
+        read_split(TASK, "train", reviews), TASK, network.tokenizer, TrainSpec(max_length=30)
+    )
 
 
 @pytest.fixture(scope="module")
 def test(network: Network, reviews: Path) -> Examples:
-    return encode(read_split(TASK, "test", reviews), TASK, network.tokenizer, max_length=30)
+    return encode_split(
+        read_split(TASK, "test", reviews), TASK, network.tokenizer, TrainSpec(max_length=30)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +218,7 @@ def test_a_training_stopped_early_is_the_beginning_of_the_whole_one(
 def test_a_step_has_the_same_batch_wherever_the_training_begins(tiny: Path, task_name: str) -> None:
     task = load_task(task_name)
     network = load_network(str(tiny), task.kind)
-    examples = encode(ROWS[task_name] * 3, task, network.tokenizer, max_length=60)
+    examples = encode_split(ROWS[task_name] * 3, task, network.tokenizer, TrainSpec(max_length=60))
     spec = TrainSpec(epochs=3, batch_size=5, train_limit=11, seed=3)
 
     def steps(first: int, last: int) -> list[dict[str, torch.Tensor]]:
@@ -307,7 +311,7 @@ def test_a_course_beyond_the_training_is_refused(
 
 def test_a_batch_without_a_masked_token_changes_nothing(tiny: Path) -> None:
     task, network = load_task("mlm"), load_network(str(tiny), "mlm")
-    examples = encode([{"text": ""}] * 4, task, network.tokenizer, max_length=9)
+    examples = encode_split([{"text": ""}] * 4, task, network.tokenizer, TrainSpec(max_length=9))
     network.rewind(0)
     before = weights(network)
     spec = TrainSpec(epochs=1, batch_size=2, learning_rate=1.0)
@@ -434,7 +438,11 @@ def kind(request: pytest.FixtureRequest, tiny: Path) -> tuple[Any, Network, Exam
     """Each kind of task with its network and four examples."""
     task = load_task(request.param)
     network = load_network(str(tiny), task.kind, len(task.labels))
-    return task, network, encode(ROWS[request.param], task, network.tokenizer, max_length=60)
+    return (
+        task,
+        network,
+        encode_split(ROWS[request.param], task, network.tokenizer, TrainSpec(max_length=60)),
+    )
 
 
 def test_every_kind_of_task_is_trained_and_scored(kind: tuple[Any, Network, Examples]) -> None:
@@ -473,7 +481,7 @@ def test_the_trivial_baseline_is_the_best_answer_that_never_changes(
 
 def test_restored_tokens_are_those_that_were_masked(tiny: Path) -> None:
     task, network = load_task("mlm"), load_network(str(tiny), "mlm")
-    examples = encode(ROWS["mlm"], task, network.tokenizer, max_length=60)
+    examples = encode_split(ROWS["mlm"], task, network.tokenizer, TrainSpec(max_length=60))
     chance = torch.Generator().manual_seed(stream(0, "evaluation"))
     order = np.argsort(-examples.lengths, kind="stable")
     batch = mask_tokens(collate(examples, order, task, 0), network.tokenizer, chance)

@@ -14,7 +14,7 @@ from tombola.base.specs import TrainSpec
 from tombola.kernel.packed import packed
 from tombola.kernel.reads import Reads
 from tombola.tasks.data.batches import evaluation_batches
-from tombola.tasks.data.encode import encode
+from tombola.tasks.data.encode import encode_split
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
@@ -32,7 +32,7 @@ def test_masked_tokens_are_scored_alone_as_they_are_among_all(
 ) -> None:
     network = load_network(str(save(name, tmp_path / "model")), "mlm")
     network.rewind(0)
-    examples = encode(TEXTS, MLM, network.tokenizer, max_length=60)
+    examples = encode_split(TEXTS, MLM, network.tokenizer, TrainSpec(max_length=60))
     expected = np.zeros((len(examples), 2))
     network.model.eval()
     for numbers, batch, labels in evaluation_batches(network, MLM, examples):
@@ -68,7 +68,7 @@ def test_an_error_in_a_network_s_own_code_is_one_line_that_names_it(
     task = load_task("sentiment")
     network = load_network(str(tiny), task.kind)
     rows = [{"sentence": "good film " * n, "label": n % 2} for n in range(1, 5)]
-    examples = encode(rows, task, network.tokenizer, max_length=60)
+    examples = encode_split(rows, task, network.tokenizer, TrainSpec(max_length=60))
     full = Mask.full(network.scope("encoder"))
     monkeypatch.setattr(network.model, "forward", failing(error))
     for work in (
@@ -87,7 +87,7 @@ def test_an_error_in_our_own_code_keeps_its_traceback(
     task = load_task("sentiment")
     network = load_network(str(tiny), task.kind)
     rows = [{"sentence": "good film " * n, "label": 0} for n in (1, 2)]
-    examples = encode(rows, task, network.tokenizer, max_length=60)
+    examples = encode_split(rows, task, network.tokenizer, TrainSpec(max_length=60))
     monkeypatch.setattr(
         "tombola.kernel.packed._padding", lambda tokens, heads: torch.zeros(3, 1, 5)
     )
@@ -103,6 +103,6 @@ def test_windows_of_contexts_take_little_more_than_their_tokens(tiny: Path) -> N
         "context": "the plot was long " * 20,
         "answers": {"text": ["plot"], "answer_start": [4]},
     }
-    examples = encode([row], task, network.tokenizer, max_length=100)
+    examples = encode_split([row], task, network.tokenizer, TrainSpec(max_length=100))
     assert examples.offsets[0].dtype == np.int32
     assert sys.getsizeof(examples.offsets[0].base or examples.offsets[0]) < 10 * 100

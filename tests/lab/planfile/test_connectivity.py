@@ -28,7 +28,7 @@ from tombola.plan.plan import Cell, Plan
 from tombola.report.figures import connectivity
 from tombola.study.masks.barriers import barrier, connectivity_lines
 from tombola.tasks.data.batches import evaluation_batches
-from tombola.tasks.data.encode import encode
+from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
@@ -107,7 +107,9 @@ def test_the_seed_as_order_is_the_training_that_is_there(subject: Subject) -> No
 
 def test_an_order_seed_draws_the_batches_of_that_seed(tiny: Path, reviews: Path) -> None:
     network, task = load_network(str(tiny), "classification"), load_task("sentiment")
-    examples = encode(read_split(task, "train", reviews), task, network.tokenizer, max_length=30)
+    examples = encode_split(
+        read_split(task, "train", reviews), task, network.tokenizer, TrainSpec(max_length=30)
+    )
 
     def batches(spec: TrainSpec) -> list[torch.Tensor]:
         every = training_batches(network, task, examples, spec, first=0, last=3)
@@ -162,7 +164,7 @@ def test_a_batch_in_which_nothing_is_masked_has_no_part_in_the_mean_loss(
     network, task = load_network(str(tiny), "mlm"), load_task("mlm")
     network.rewind(0)
     rows = [{"text": " ".join(["good"] * 12)}] * 4 + [{"text": "good"}]
-    examples = encode(rows, task, network.tokenizer, max_length=30)
+    examples = encode_split(rows, task, network.tokenizer, TrainSpec(max_length=30))
     monkeypatch.setattr("tombola.tasks.data.batches.EVALUATION_TOKENS", 4 * 14)
     masked = [
         int((labels["labels"] >= 0).sum())
@@ -175,7 +177,9 @@ def test_a_batch_in_which_nothing_is_masked_has_no_part_in_the_mean_loss(
 def test_the_mean_loss_is_the_training_loss_without_dropout(tiny: Path, reviews: Path) -> None:
     network, task = load_network(str(tiny), "classification"), load_task("sentiment")
     network.rewind(0)
-    examples = encode(read_split(task, "test", reviews), task, network.tokenizer, max_length=30)
+    examples = encode_split(
+        read_split(task, "test", reviews), task, network.tokenizer, TrainSpec(max_length=30)
+    )
     found = mean_loss(network, task, examples)
     network.model.eval()
     every = []

@@ -13,7 +13,7 @@ from command_line import Cli
 from tombola import api
 from tombola.base.specs import TrainSpec
 from tombola.lab.store.result_store import Store
-from tombola.tasks.data.encode import encode
+from tombola.tasks.data.encode import encode_split
 from tombola.tasks.metrics import score_of
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
@@ -44,7 +44,7 @@ def workspace(request: pytest.FixtureRequest, tiny: Path) -> tuple[Any, ...]:
     task = load_task(request.param)
     network = load_network(str(tiny), task.kind, len(task.labels))
     network.rewind(0)
-    examples = encode(ROWS[request.param], task, network.tokenizer, max_length=60)
+    examples = encode_split(ROWS[request.param], task, network.tokenizer, TrainSpec(max_length=60))
     return network, task, examples, Mask.full(network.scope("encoder"))
 
 

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, DataCollatorWithPadding
 from tombola.base.errors import DataError, SpecError
 from tombola.base.specs import TrainSpec
 from tombola.tasks.data.batches import batches, collate
-from tombola.tasks.data.encode import chosen, encode, encode_split
+from tombola.tasks.data.encode import chosen, encode_split
 from tombola.tasks.kinds.mlm import IGNORED, mask_tokens
 from tombola.tasks.task import check_recipe, load_task
 
@@ -86,7 +86,7 @@ def test_a_pair_is_padded_to_the_longest_of_the_batch(tokenizer: Any) -> None:
         {"sentence1": "a " * 9, "sentence2": "the film", "label": 0},
         {"sentence1": "a " * 40, "sentence2": "the film", "label": 0},
     ]
-    examples = encode(rows, task, tokenizer, max_length=20)
+    examples = encode_split(rows, task, tokenizer, TrainSpec(max_length=20))
     assert examples.lengths.tolist() == [6, 14, 20]
     batch = collate(examples, np.array([1, 0]), task, pad=77)
     assert {name: tuple(t.shape) for name, t in batch.items()} == {
@@ -106,7 +106,7 @@ def test_a_pair_is_padded_to_the_longest_of_the_batch(tokenizer: Any) -> None:
 def test_a_tokenizer_that_pads_on_the_right_makes_the_same_batches(tokenizer: Any) -> None:
     task = load_task("gloss-match")
     rows = [{"sentence1": "a " * n, "sentence2": "plot", "label": n % 2} for n in (1, 9, 3)]
-    examples = encode(rows, task, tokenizer, max_length=20)
+    examples = encode_split(rows, task, tokenizer, TrainSpec(max_length=20))
     ours = collate(examples, np.array([2, 0, 1]), task, pad=tokenizer.pad_token_id)
     features = [
         {name: values[n] for name, values in examples.inputs.items()}
@@ -123,19 +123,19 @@ def test_a_tokenizer_that_pads_on_the_right_makes_the_same_batches(tokenizer: An
 def test_labels_have_the_shape_and_type_that_the_head_wants(tokenizer: Any) -> None:
     rows = [{"sentence": "a film", "label": 0.5}, {"sentence": "a plot", "label": -2}]
     task = load_task("valence")
-    examples = encode(rows, task, tokenizer, max_length=20)
+    examples = encode_split(rows, task, tokenizer, TrainSpec(max_length=20))
     labels = collate(examples, np.array([0, 1]), task, pad=0)["labels"]
     assert labels.dtype == torch.float32
     assert labels.tolist() == [0.5, -2.0]
     mlm = load_task("mlm")
-    texts = encode([{"text": "a film"}], mlm, tokenizer, max_length=20)
+    texts = encode_split([{"text": "a film"}], mlm, tokenizer, TrainSpec(max_length=20))
     assert "labels" not in collate(texts, np.array([0]), mlm, pad=0)
 
 
 def test_true_and_false_are_classes_one_and_zero(tokenizer: Any) -> None:
     rows = [{"sentence": "a film", "label": label} for label in (True, False)]
     task = load_task("sentiment")
-    examples = encode(rows, task, tokenizer, max_length=20)
+    examples = encode_split(rows, task, tokenizer, TrainSpec(max_length=20))
     labels = collate(examples, np.array([0, 1]), task, pad=0)["labels"]
     assert labels.dtype == torch.int64
     assert labels.tolist() == [1, 0]
@@ -145,14 +145,14 @@ def test_true_and_false_are_classes_one_and_zero(tokenizer: Any) -> None:
 def test_a_label_that_is_no_class_is_told(tokenizer: Any, label: Any) -> None:
     rows = [{"sentence": "a film", "label": label}]
     with pytest.raises(DataError, match=r"'sentiment' has labels 0 to 1, got "):
-        encode(rows, load_task("sentiment"), tokenizer, max_length=20)
+        encode_split(rows, load_task("sentiment"), tokenizer, TrainSpec(max_length=20))
 
 
 @pytest.mark.parametrize("label", ["good", None])
 def test_a_value_that_is_no_number_is_told(tokenizer: Any, label: Any) -> None:
     rows = [{"sentence": "a film", "label": label}]
     with pytest.raises(DataError, match="'valence' has numbers as labels, got "):
-        encode(rows, load_task("valence"), tokenizer, max_length=20)
+        encode_split(rows, load_task("valence"), tokenizer, TrainSpec(max_length=20))
 
 
 # spans
@@ -180,7 +180,7 @@ SPANS = [
 @pytest.mark.parametrize("row", SPANS, ids=lambda row: row["answers"]["text"][0])
 def test_the_tokens_of_an_answer_stand_over_the_answer(tokenizer: Any, row: dict[str, Any]) -> None:
     task = load_task("gloss-span")
-    examples = encode([row], task, tokenizer, max_length=60)
+    examples = encode_split([row], task, tokenizer, TrainSpec(max_length=60))
     batch = collate(examples, np.array([0]), task, pad=0)
     assert batch.keys() >= {"start_positions", "end_positions"}
     first, last = int(batch["start_positions"][0]), int(batch["end_positions"][0])
@@ -196,14 +196,16 @@ def test_the_tokens_of_an_answer_stand_over_the_answer(tokenizer: Any, row: dict
 
 def test_only_tokens_of_the_context_have_offsets(tokenizer: Any) -> None:
     task = load_task("gloss-span")
-    examples = encode([question("the plot", "plot")], task, tokenizer, max_length=60)
+    examples = encode_split(
+        [question("the plot", "plot")], task, tokenizer, TrainSpec(max_length=60)
+    )
     assert examples.offsets[0].tolist() == [[0, 0]] * 5 + [[0, 3], [4, 8], [0, 0]]
 
 
 def test_an_answer_that_was_cut_off_is_at_zero_and_the_question_is_kept(tokenizer: Any) -> None:
     task = load_task("gloss-span")
     rows = [question("the plot " * 20 + "end", "end"), question("the plot " * 20 + "end", "plot")]
-    examples = encode(rows, task, tokenizer, max_length=12)
+    examples = encode_split(rows, task, tokenizer, TrainSpec(max_length=12))
     assert examples.targets == [(0, 0), (6, 6)]
     assert examples.lengths.tolist() == [12, 12]
     assert tokenizer.decode(examples.inputs["input_ids"][0][:5]) == "[CLS] a short story [SEP]"
@@ -213,7 +215,7 @@ def test_an_answer_that_was_cut_off_is_at_zero_and_the_question_is_kept(tokenize
 def test_a_question_without_an_answer_is_told(tokenizer: Any, answers: Any) -> None:
     row = question("the plot", "plot") | {"answers": answers}
     with pytest.raises(DataError, match="an answer in every row"):
-        encode([row], load_task("gloss-span"), tokenizer, max_length=60)
+        encode_split([row], load_task("gloss-span"), tokenizer, TrainSpec(max_length=60))
 
 
 # masked tokens
@@ -265,7 +267,7 @@ def test_masked_tokens_depend_on_the_generator_alone(tokenizer: Any, many: Any) 
 def test_a_text_that_is_none_is_told_with_its_row(tokenizer: Any, text: Any) -> None:
     rows = [{"sentence": "a film", "label": 1}, {"sentence": text, "label": 1}]
     with pytest.raises(DataError, match=rf"'sentence' has text in every row, got {text} in row 1"):
-        encode(rows, load_task("sentiment"), tokenizer, max_length=20)
+        encode_split(rows, load_task("sentiment"), tokenizer, TrainSpec(max_length=20))
 
 
 # blocks

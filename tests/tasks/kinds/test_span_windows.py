@@ -9,7 +9,7 @@ from transformers import AutoTokenizer
 
 from tombola.base.errors import DataError, SpecError
 from tombola.base.specs import TrainSpec
-from tombola.tasks.data.encode import encode, encode_split
+from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.examples import Examples
 from tombola.tasks.kinds.span_windows import (
@@ -46,8 +46,8 @@ CONTEXT = " ".join(f"the film {n}" for n in range(10))
 """Thirty tokens."""
 
 
-def windows(tokenizer: Any, row: dict[str, Any], **lengths: int) -> Examples:
-    return encode([row], SQUAD, tokenizer, **lengths)
+def windows(tokenizer: Any, row: dict[str, Any], **lengths: Any) -> Examples:
+    return encode_split([row], SQUAD, tokenizer, TrainSpec(**lengths))
 
 
 def test_windows_move_on_by_the_stride_and_the_last_one_ends_the_context(tokenizer: Any) -> None:
@@ -84,7 +84,7 @@ def test_questions_of_any_length_have_windows_of_the_same_stride(tokenizer: Any)
         asked(CONTEXT, "9", question=question)
         for question in ("story", "a short story", "story", "a very long story")
     ]
-    together = encode(rows, SQUAD, tokenizer, max_length=18, stride=8)
+    together = encode_split(rows, SQUAD, tokenizer, TrainSpec(max_length=18, stride=8))
     alone = [windows(tokenizer, row, max_length=18, stride=8) for row in rows]
     assert together.owners == [n for n, one in enumerate(alone) for _ in range(len(one))]
     assert together.targets == [target for one in alone for target in one.targets]
@@ -200,7 +200,7 @@ def scored(examples: Examples, chosen: dict[int, tuple[float, str]]) -> list[tup
 
 def test_the_best_of_a_question_s_windows_answers_it(tokenizer: Any) -> None:
     rows = [asked("good film", "film"), asked(CONTEXT, "film 7"), asked("bad plot", "plot")]
-    examples = encode(rows, SQUAD, tokenizer, max_length=18, stride=8)
+    examples = encode_split(rows, SQUAD, tokenizer, TrainSpec(max_length=18, stride=8))
     assert examples.owners == [0, 1, 1, 1, 1, 2]
     marks = scored(examples, {0: (-3.0, "film"), 1: (1.0, "0"), 3: (2.0, "film 7"), 4: (1.5, "8")})
     assert marks == [(1.0, 1.0, 0.0), (1.0, 1.0, 1.0), (0.0, 0.0, 2.0)]
@@ -227,13 +227,15 @@ def test_answers_are_marked_as_squad_does(
     tokenizer: Any, context: str, golds: list[str], said: str, marks: tuple[float, float]
 ) -> None:
     row = asked(context, said or context)
-    examples = encode([row], SQUAD, tokenizer, max_length=60, stride=8)
+    examples = encode_split([row], SQUAD, tokenizer, TrainSpec(max_length=60, stride=8))
     row["answers"] = {"text": golds, "answer_start": [0] * len(golds)}
     assert scored(examples, {0: (1.0, said)}) == [pytest.approx((*marks, 0))]
 
 
 def test_an_answer_begins_in_the_window_with_most_context_around_it(tokenizer: Any) -> None:
-    examples = encode([asked(CONTEXT, "9")], SQUAD, tokenizer, max_length=18, stride=8)
+    examples = encode_split(
+        [asked(CONTEXT, "9")], SQUAD, tokenizer, TrainSpec(max_length=18, stride=8)
+    )
     at = [[n for n, (a, b) in enumerate(pairs) if b > a] for pairs in examples.offsets]
     scores = np.zeros((len(examples), int(examples.lengths.max())))
     scores[0, at[0][11]] = 9.0  # the last of the first window is the fourth of the second

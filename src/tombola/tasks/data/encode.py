@@ -12,7 +12,7 @@ from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.examples import Examples, Numbers, Rows, texts_of
 from tombola.tasks.kinds.kind import TASK_KINDS
 
-__all__ = ["chosen", "encode", "encode_split"]
+__all__ = ["chosen", "encode_split"]
 
 
 def encode_split(
@@ -35,37 +35,8 @@ def encode_split(
     """
     if spec.blocks:
         return encode_blocks(rows, task, tokenizer, max_length=spec.max_length, limit=limit)
-    return encode(
-        [rows[n] for n in chosen(len(rows), limit, "test-limit")],
-        task,
-        tokenizer,
-        max_length=spec.max_length,
-        stride=spec.stride,
-        query_length=spec.query_length,
-    )
-
-
-def encode(
-    rows: Rows,
-    task: TaskDefinition,
-    tokenizer: PreTrainedTokenizerBase,
-    *,
-    max_length: int,
-    stride: int = 0,
-    query_length: int = 0,
-) -> Examples:
-    """Tokenise rows, each an example; or its windows, in a span task with a stride.
-
-    Args:
-        rows: of the split.
-        task: what they are.
-        tokenizer: of the network.
-        max_length: tokens of an example; of a pair, the longer text is cut.
-        stride: of windows, see `encode_spans`.
-        query_length: of questions, see `encode_spans`.
-    """
-    lengths = {"max_length": max_length, "stride": stride, "query_length": query_length}
-    return TASK_KINDS[task.kind].encode(rows, task, tokenizer, **lengths)
+    used = [rows[n] for n in chosen(len(rows), limit, "test-limit")]
+    return TASK_KINDS[task.kind].encode(used, task, tokenizer, spec)
 
 
 def encode_blocks(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
     from transformers import PreTrainedTokenizerBase
 
+    from tombola.base.specs import TrainSpec
     from tombola.models.heads import TaskHead
     from tombola.models.network import Network
 
@@ -106,19 +107,22 @@ class TaskKind(ABC):
         rows: Rows,
         task: TaskDefinition,
         tokenizer: "PreTrainedTokenizerBase",
-        *,
-        max_length: int,
-        stride: int = 0,
-        query_length: int = 0,
+        recipe: "TrainSpec",
     ) -> Examples:
-        """Tokenise rows, an example for each; see `encode`.
+        """Tokenise rows, an example for each; of a pair, the longer text is cut.
+
+        Args:
+            rows: of a split.
+            task: which columns the texts and the labels are in.
+            tokenizer: of the network.
+            recipe: says how long an example is, and how longer texts are cut.
 
         Raises: DataError, for a row with a text or a target that can't be used.
         """
         import numpy as np
 
         columns = [texts_of(rows, name) for name in task.texts]
-        encoded = tokenizer(*columns, truncation=True, max_length=max_length, padding=False)
+        encoded = tokenizer(*columns, truncation=True, max_length=recipe.max_length, padding=False)
         inputs = {
             name: [np.array(values, dtype=np.int32) for values in encoded[name]]
             for name in tokenizer.model_input_names
@@ -128,7 +132,7 @@ class TaskKind(ABC):
             inputs=inputs,
             targets=[self.target(row, task) for row in rows],
             offsets=[],
-            cut=count_cut(encoded, max_length),
+            cut=count_cut(encoded, recipe.max_length),
         )
 
     def target(self, row: Mapping[str, Any], task: TaskDefinition) -> Any:

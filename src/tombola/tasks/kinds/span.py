@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+    from tombola.base.specs import TrainSpec
     from tombola.models.heads import TaskHead
     from tombola.models.network import Network
 
@@ -71,16 +72,12 @@ class QuestionAnswering(TaskKind):
         rows: Rows,
         task: TaskDefinition,
         tokenizer: "PreTrainedTokenizerBase",
-        *,
-        max_length: int,
-        stride: int = 0,
-        query_length: int = 0,
+        recipe: "TrainSpec",
     ) -> Examples:
         """An example for each window of a context, see `encode_spans`."""
         from tombola.tasks.kinds.span_windows import encode_spans
 
-        lengths = {"max_length": max_length, "stride": stride, "query_length": query_length}
-        return encode_spans(rows, task, tokenizer, **lengths)
+        return encode_spans(rows, task, tokenizer, recipe)
 
     def collate(self, targets: Sequence[Any]) -> Batch:
         """First and last token of each answer."""

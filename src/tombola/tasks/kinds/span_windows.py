@@ -18,6 +18,8 @@ from tombola.tasks.metrics import best_agreement
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from tombola.base.specs import TrainSpec
+
 __all__ = ["LONGEST_ANSWER", "best_span", "encode_spans", "marked_answers", "window_answers"]
 
 LONGEST_ANSWER = 30
@@ -34,13 +36,7 @@ AT_ONCE = 1000
 
 
 def encode_spans(
-    rows: Rows,
-    task: TaskDefinition,
-    tokenizer: "PreTrainedTokenizerBase",
-    *,
-    max_length: int,
-    stride: int = 0,
-    query_length: int = 0,
+    rows: Rows, task: TaskDefinition, tokenizer: "PreTrainedTokenizerBase", recipe: "TrainSpec"
 ) -> Examples:
     """Tokenise questions with their contexts.
 
@@ -48,14 +44,15 @@ def encode_spans(
         rows: with question, context, and answers as SQuAD has them.
         task: which columns these are.
         tokenizer: a fast one, because answers are found by the characters under each token.
-        max_length: tokens of a window, with question and special tokens.
-        stride: tokens of the context from one window to the next; 0 keeps the first window only.
-        query_length: tokens kept of the question; 0 is all.
+        recipe: its `max_length` is the tokens of a window, with question and special tokens; its
+            `stride` those of the context from one window to the next, 0 to keep the first only;
+            its `query_length` those kept of the question, 0 for all.
 
     Raises: DataError, SpecError, for a row without an answer, or a question that leaves no room.
     """
+    max_length, stride = recipe.max_length, recipe.stride
     questions, contexts = (texts_of(rows, name) for name in task.texts)
-    questions = _cut(questions, tokenizer, query_length)
+    questions = _cut(questions, tokenizer, recipe.query_length)
     sizes = _sizes(questions, tokenizer)
     room = max_length - tokenizer.num_special_tokens_to_add(pair=True) - max(sizes)
     if room < 1:
