@@ -8,10 +8,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from importlib.metadata import entry_points
-from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from tombola.base.errors import SpecError
@@ -37,7 +34,7 @@ __all__ = [
 ]
 
 GROUP = "tombola.finders"
-"""Of the entry points by which other packages bring finders."""
+"""Group of the entry points by which other packages bring finders."""
 
 S = TypeVar("S", bound=PruneSpec)
 
@@ -63,7 +60,7 @@ class Finder:
     """One way to find a ticket."""
 
     name: str
-    """Of the flag, of the kind of arm, and in tables."""
+    """Value of --finder, kind of an arm, and name in tables."""
     spec: type[PruneSpec]
     """Its knobs: flags, fields of an arm, and part of the key."""
     plan: PlanShape
@@ -106,38 +103,25 @@ class Finder:
 
 
 class _Finders(Registry[Finder]):
-    """Finders by name; the modules of this folder are imported when one is first asked for."""
-
-    def __init__(self) -> None:
-        super().__init__("finder")
-        self._complete = False
+    """Finders by name: those of this folder, and those that other packages bring."""
 
     def __getitem__(self, name: str) -> Finder:
-        self._import()
         if name not in self._plugins:
             for point in entry_points(group=GROUP, name=name):
                 point.load()
         return super().__getitem__(name)
 
     def __contains__(self, name: str) -> bool:
-        self._import()
         return super().__contains__(name) or name in entry_points(group=GROUP).names
 
     def __iter__(self) -> Iterator[str]:
-        self._import()
         return iter(dict.fromkeys([*super().__iter__(), *sorted(entry_points(group=GROUP).names)]))
 
     def __len__(self) -> int:
         return len([*iter(self)])
 
-    def _import(self) -> None:
-        if not self._complete:
-            self._complete = True
-            for module in iter_modules([str(Path(__file__).parent)]):
-                import_module(f"{__package__}.{module.name}")
 
-
-FINDERS = _Finders()
+FINDERS = _Finders("finder", package=__package__)
 
 
 def finder(
@@ -152,7 +136,7 @@ def finder(
     """Enter a function as a finder; its docstring says what it does, and its source in parentheses.
 
     Args:
-        name: of the flag, of the kind of arm, and in tables.
+        name: value of --finder, kind of an arm, and name in tables.
         spec: a dataclass with its knobs.
         plan: one of `prune_once`, `prune_and_rewind` and `train_mask`.
         scores: what ranks the weights, in keys; by default the finder's name.

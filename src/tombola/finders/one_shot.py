@@ -1,6 +1,5 @@
 """One-shot magnitude pruning, without any training."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tombola.base.specs import PruneSpec
@@ -13,15 +12,10 @@ from tombola.ticket.structures import STRUCTURES
 if TYPE_CHECKING:
     from tombola.ticket.mask import Mask
 
-__all__ = ["OneShotSpec", "one_shot"]
+__all__ = ["one_shot"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class OneShotSpec(PruneSpec):
-    """One-shot magnitude pruning: how much is pruned, and in what units."""
-
-
-@finder("one-shot", OneShotSpec, plan=prune_once, scores="magnitude", task_free=True)
+@finder("one-shot", PruneSpec, plan=prune_once, scores="magnitude", task_free=True)
 def one_shot(evidence: Evidence, spec: PruneSpec, mask: "Mask") -> Pruned:
     """Prune the smallest pre-trained weights (Han et al. 2015)."""
     scores = magnitude(evidence.weights)

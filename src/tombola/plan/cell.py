@@ -50,9 +50,9 @@ class Cell:
     mask_variant: Variant = PLAIN
     """What it did until the mask: the same, but without this training's own part in it."""
     learning_rate: float | None = None
-    """Of a sweep over several; None where it is the recipe's."""
+    """Learning rate, where the arm sweeps over several; None where it is the recipe's."""
     order_seed: int | None = None
-    """Of the data order, where it is another than the head's."""
+    """Seed of the data order, where it is another than the head's."""
     source: str = ""
     """The task that the mask was found on; empty if on none."""
     target: str
@@ -60,7 +60,7 @@ class Cell:
     sparsity: Decimal | None = None
     """None for the dense network."""
     seed: int
-    """Of the training."""
+    """Seed of the training."""
     training: Job
     baseline: Job
     """The training of the dense network that it is compared with."""

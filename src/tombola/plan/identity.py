@@ -63,3 +63,9 @@ class DataIdentity:
     def to_json(self) -> Json:
         """The fields, as they stand in a store."""
         return {"data": self.data, "task": self.task, "train": knobs(self.recipe)}
+
+    @classmethod
+    def from_json(cls, stored: Stored) -> "DataIdentity":
+        """What `to_json` wrote, among the other fields of a job."""
+        recipe = TrainSpec(**stored["train"])
+        return cls(data=stored["data"], task=stored["task"], recipe=recipe)

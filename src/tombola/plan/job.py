@@ -54,7 +54,7 @@ class Named:
     """`specs.key` of kind, job_version, spec and parents."""
     kind: str
     job_version: int
-    """Of the kind; raised when the same spec comes to mean something else."""
+    """Version of the kind of job; raised when the same spec comes to mean something else."""
     spec: dict[str, Any]
     parents: dict[str, str]
     """Role -> key."""
@@ -98,7 +98,7 @@ class Job:
 
     @property
     def version(self) -> int:
-        """Of the kind; raised when the same spec comes to mean something else."""
+        """Version of the kind of job; raised when the same spec comes to mean something else."""
         return self.spec.version(self.parents)
 
     def named(self) -> dict[str, Any]:

@@ -49,11 +49,25 @@ def train_revisions(recipe: TrainSpec, init: str = PRETRAINED) -> int:
     return sum(revised)
 
 
+class _Job:
+    """A kind of job that has had one version, and does no steps; others say so."""
+
+    kind: ClassVar[str]
+
+    def version(self, roles: Container[str]) -> int:
+        """The version of the job, by the roles of its parents."""
+        return VERSIONS[self.kind]
+
+    def steps(self, examples: int) -> int:
+        """Optimizer steps that are done on this many examples, or points of a line."""
+        return 0
+
+
 @dataclass(frozen=True, kw_only=True)
-class TrainJob:
+class TrainJob(_Job):
     """A training of a network on a task."""
 
-    kind: ClassVar[str] = "train"
+    kind = "train"
 
     network: NetworkIdentity
     data: str
@@ -105,10 +119,10 @@ class TrainJob:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreJob:
+class ScoreJob(_Job):
     """The score of a trained network on a split."""
 
-    kind: ClassVar[str] = "score"
+    kind = "score"
 
     split: str
     rows: str
@@ -123,20 +137,12 @@ class ScoreJob:
         """What `to_json` wrote."""
         return cls(split=stored["split"], rows=stored["rows"])
 
-    def version(self, roles: Container[str]) -> int:
-        """The version of the job."""
-        return VERSIONS[self.kind]
-
-    def steps(self, examples: int) -> int:
-        """None are counted."""
-        return 0
-
 
 @dataclass(frozen=True, kw_only=True)
-class PruneJob:
+class PruneJob(_Job):
     """A mask, by the scores of weights."""
 
-    kind: ClassVar[str] = "prune"
+    kind = "prune"
 
     prune: PruneSpec
     """How much is removed, and in what units."""
@@ -145,12 +151,12 @@ class PruneJob:
     heads: int = 0
     """Attention heads of a block, where the structure goes by them; 0 if unknown."""
     network: NetworkIdentity | None = None
-    """Of which the weights are; None where they are those of a training."""
+    """The network whose weights are ranked; None where they are those of a training."""
     weights_from: str = ""
     """Whose weights they are: pretrained, or random-init; empty where they are those of a training,
     or where no weights are looked at."""
     seed: int = 0
-    """Of whatever draws."""
+    """Seed of whatever is drawn at random."""
     scope: str = ENCODER
     knobs: Mapping[str, Any] = field(default_factory=dict)
     """The finder's own knobs that are not at their default, as JSON has them."""
@@ -200,11 +206,7 @@ class PruneJob:
             seed=stored.get("seed", 0),
             scope=stored.get("scope", ENCODER),
             knobs=stored.get("knobs", {}),
-            data=DataIdentity(
-                data=stored["data"], task=stored["task"], recipe=TrainSpec(**stored["train"])
-            )
-            if "data" in stored
-            else None,
+            data=DataIdentity.from_json(stored) if "data" in stored else None,
             trains=stored.get("trains", False),
         )
 
@@ -219,10 +221,10 @@ class PruneJob:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GivenMask:
+class GivenMask(_Job):
     """A mask that exists already, by its digest."""
 
-    kind: ClassVar[str] = "prune"
+    kind = "prune"
 
     prune: PruneSpec
     digest: str
@@ -249,20 +251,12 @@ class GivenMask:
             scope=stored.get("scope", ENCODER),
         )
 
-    def version(self, roles: Container[str]) -> int:
-        """The version of the job."""
-        return VERSIONS[self.kind]
-
-    def steps(self, examples: int) -> int:
-        """None are counted."""
-        return 0
-
 
 @dataclass(frozen=True, kw_only=True)
-class InterpolateJob:
+class InterpolateJob(_Job):
     """Score and loss of networks on the straight line between two trained ones."""
 
-    kind: ClassVar[str] = "interpolate"
+    kind = "interpolate"
 
     points: int
     """Networks on the line, both ends included, equally far apart."""
@@ -275,10 +269,6 @@ class InterpolateJob:
     def from_json(cls, stored: Stored) -> "InterpolateJob":
         """What `to_json` wrote."""
         return cls(points=stored["points"])
-
-    def version(self, roles: Container[str]) -> int:
-        """The version of the job."""
-        return VERSIONS[self.kind]
 
     def steps(self, examples: int) -> int:
         """The points."""

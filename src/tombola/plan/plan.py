@@ -104,6 +104,8 @@ class Search:
     """Sparsity -> the training of the network under that mask."""
     variants: dict[Decimal, tuple[Variant, Variant]] = field(default_factory=dict)
     """Sparsity -> what it did until that mask, and until that training."""
+    early: Job | None = None
+    """The training until the step that weights are rewound to, unless that is before training."""
 
     def add(
         self,
@@ -115,9 +117,6 @@ class Search:
         """Add a round; the rounds come in the order of their sparsity."""
         self.masks[sparsity], self.trainings[sparsity] = mask, training
         self.variants[sparsity] = variants
-
-    early: Job | None = None
-    """The training until the step that weights are rewound to, unless that is before training."""
 
 
 # --- tests of tickets ----------------------------------------------------------

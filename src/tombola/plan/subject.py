@@ -20,7 +20,7 @@ class Subject:
     model: str
     """Name, folder or hub id: where the network is; never in a key."""
     fingerprint: str
-    """Of the pre-trained backbone."""
+    """Fingerprint of the pre-trained backbone."""
     config_digest: str = ""
     """Digest of what else decides the bits: configuration, tokenizer, pre-trained pooler and head.
     Empty for an embedded model, which comes with the package as it is."""

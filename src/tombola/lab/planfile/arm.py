@@ -14,6 +14,7 @@ from tombola.plan.job import Subject
 __all__ = [
     "ARMS",
     "FINDER",
+    "LAST",
     "TASK_FINDER",
     "Arm",
     "ArmName",
@@ -42,6 +43,10 @@ class Sparsities:
         return self.by_task.get(task, self.every)
 
 
+LAST = Sparsities()
+"""The last sparsity of each search."""
+
+
 @dataclass(frozen=True)
 class Ground:
     """What an arm stands on."""
@@ -49,7 +54,7 @@ class Ground:
     subjects: Mapping[str, Subject]
     """Task -> the network with it, for every task of the plan."""
     seeds: tuple[int, ...]
-    """Of the plan."""
+    """Seeds of the plan."""
     cells: Mapping[str, list[Cell]]
     """Arm -> its cells, for the arms that come before."""
 

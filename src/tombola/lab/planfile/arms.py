@@ -18,6 +18,7 @@ from tombola.finders.rewind import RewindSpec
 from tombola.lab.planfile.arm import (
     ARMS,
     FINDER,
+    LAST,
     TASK_FINDER,
     Arm,
     ArmName,
@@ -47,7 +48,6 @@ __all__ = [
 ]
 
 SEARCH = PruneSpec()
-LAST = Sparsities()
 
 
 @dataclass(frozen=True, kw_only=True)

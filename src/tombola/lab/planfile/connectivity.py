@@ -7,6 +7,7 @@ from tombola.base.errors import SpecError
 from tombola.lab.planfile.arm import (
     ARMS,
     FINDER,
+    LAST,
     ArmName,
     Ground,
     Sparsities,
@@ -18,8 +19,6 @@ from tombola.plan.cell import Cell
 from tombola.plan.job import interpolate, reordered
 
 __all__ = ["Connectivity"]
-
-LAST = Sparsities()
 
 
 @ARMS.register("connectivity")

@@ -33,7 +33,7 @@ SCALARS: Mapping[Any, tuple[str, Callable[[str], Any]]] = {
 def compose(text: str, where: str) -> MappingNode:
     """The document of a YAML file.
 
-    Raises: SpecError, if it is no YAML or has no fields.
+    Raises: SpecError, if it is not valid YAML or has no fields.
     """
     try:
         root = compose_yaml(text)
@@ -41,7 +41,7 @@ def compose(text: str, where: str) -> MappingNode:
         line = f":{error.line}" if error.line else ""
         raise SpecError(f"{where}{line}: expected YAML: {error}. Fix the file.") from None
     if not isinstance(root, MappingNode):
-        raise SpecError(f"{where}: expected `field: value` lines, got {_told(root)}.")
+        raise SpecError(f"{where}: expected `field: value` lines, got {_written(root)}.")
     return root
 
 
@@ -76,7 +76,7 @@ class Fields:
         for name, value in node.value:
             with self.at(self.line(name)):
                 if not isinstance(name, ScalarNode):
-                    raise SpecError(f"expected a name, got {_told(name)}. Write `name: value`.")
+                    raise SpecError(f"expected a name, got {_written(name)}. Write `name: value`.")
             found[name.value] = name, value
         return found
 
@@ -170,7 +170,7 @@ class Fields:
         return (self.one(node, Decimal, name),)
 
     def _wrong(self, node: Node, name: str, expected: str, hint: str = "") -> SpecError:
-        got = _told(node)
+        got = _written(node)
         return SpecError(f"{self.where}:{self.line(node)}: {name} is {expected}, got {got}.{hint}")
 
 
@@ -179,7 +179,7 @@ def _is_spec(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, PruneSpec)
 
 
-def _told(node: Node | None) -> str:
+def _written(node: Node | None) -> str:
     if isinstance(node, ScalarNode):
         return cut(node.value) if node.value else "nothing"
     return "nothing" if node is None else "a list" if isinstance(node, SequenceNode) else "fields"

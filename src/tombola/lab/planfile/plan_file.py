@@ -33,7 +33,7 @@ from tombola.tasks.task import Task, on_hub
 __all__ = ["PlanFile", "data_in", "expand", "plan_names", "read_plan"]
 
 VERSION = 1
-"""Of the format of plan files."""
+"""Version of the format of plan files."""
 
 CATALOG = Path(__file__).parents[2] / "catalog" / "plans"
 
@@ -61,7 +61,7 @@ class PlanFile:
     """The weights that may be pruned: encoder, or encoder+pooler."""
 
     seeds: tuple[int, ...] = FindSpec.seeds
-    """Of the searches and trainings of every arm that names no others."""
+    """Seeds of the searches and trainings of every arm that names no others."""
 
     eval_split: str = TaskSpec.eval_split
     """Split that scores come from: test, dev, or validation, which is the whole development set."""

@@ -8,6 +8,7 @@ from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
 from tombola.lab.planfile.arm import (
     ARMS,
+    LAST,
     TASK_FINDER,
     ArmName,
     Ground,
@@ -22,7 +23,6 @@ from tombola.plan.plan import Job
 
 __all__ = ["Transfer"]
 
-LAST = Sparsities()
 STARTS = ("pretrained", "rewound")
 
 

@@ -85,7 +85,7 @@ def perform(
 
 
 def _recipe_of(spec: JobSpec) -> TrainSpec:
-    """By which a network is trained or differentiated; the default where it is neither."""
+    """The recipe that a network is trained or differentiated by; the default where it is neither."""
     if isinstance(spec, PruneJob) and spec.data:
         return spec.data.recipe
     return spec.recipe if isinstance(spec, TrainJob) else TrainSpec()
@@ -180,8 +180,8 @@ def _scores(workspace: Workspace, spec: TrainSpec, predictions: Predictions) -> 
     task = workspace.task
     more = {name: score_of(predictions, name) for name in task.more}
     for name, examples in workspace.also_scored(spec).items():
-        beside = predict(workspace.network, task, examples)
-        more[f"{name} {task.metric}"] = score_of(beside, task.metric)
+        others = predict(workspace.network, task, examples)
+        more[f"{name} {task.metric}"] = score_of(others, task.metric)
     return {
         "score": score_of(predictions, task.metric),
         "resolution": resolution(task.metric, predictions),
@@ -335,7 +335,7 @@ def _changed(before: Result, payload: Payload) -> str:
 
 @contextmanager
 def _peak_memory() -> Iterator[list[int]]:
-    """Largest resident memory of this process meanwhile, in bytes, where Linux tells it."""
+    """Largest resident memory of this process meanwhile, in bytes, where Linux reports it."""
     peak = [0]
     clear = Path("/proc/self/clear_refs")
     try:
