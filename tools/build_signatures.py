@@ -54,7 +54,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tombola.api.evaluation import evaluate_ticket
-from tombola.api.given import given, place_of, text_of
+from tombola.api.given import given, place_of, text_of, with_finder_knobs
 from tombola.api.search import search
 from tombola.lab.run.engine import RunCallback
 from tombola.study.results.evaluation_result import Evaluated
@@ -86,7 +86,7 @@ FIND = '''\
 
     Raises: TombolaError, if a knob, the model or the data are not usable, or a training fails.
     """
-    options = {**given(find, locals(), besides=("finder_knobs",)), **(finder_knobs or {})}
+    options = with_finder_knobs(given(find, locals(), besides=("finder_knobs",)), finder_knobs)
     return search(
         options, output=place_of(output), data=text_of(data), callback=callback or RunCallback()
     )

@@ -51,6 +51,13 @@ def test_a_search_is_one_mask_by_seed_and_batches_and_a_training_under_it() -> N
     assert len(keys) == 3
 
 
+def test_batches_are_at_most_those_of_a_training() -> None:
+    on = subject(task := load_task("sentiment"), task.recipe)
+    assert FINDERS["snip"].search(on, SnipSpec(sparsity=HALF, batches=on.steps), 0).masks
+    with pytest.raises(SpecError, match=rf"at most {on.steps}, got {on.steps + 1}\. Take fewer\."):
+        FINDERS["snip"].search(on, SnipSpec(sparsity=HALF, batches=on.steps + 1), 0)
+
+
 def test_batches_are_one_or_more() -> None:
     with pytest.raises(SpecError, match=r"batches is one or more, got 0\."):
         SnipSpec(batches=0)

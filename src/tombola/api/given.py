@@ -2,11 +2,17 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
-__all__ = ["given", "place_of", "text_of"]
+from tombola.base.errors import SpecError, brief
+from tombola.base.registry import unknown
+from tombola.base.specs import FindSpec
+from tombola.finders.finder import FINDERS, refuse_knobs_of_others
+
+__all__ = ["given", "place_of", "text_of", "with_finder_knobs"]
 
 PLACES = ("output", "data", "callback")
 """Arguments that are no knobs."""
@@ -31,6 +37,30 @@ def given(
         for name, value in arguments.items()
         if name not in (*PLACES, *besides) and value is not parameters[name].default
     }
+
+
+def with_finder_knobs(
+    options: Mapping[str, Any], finder_knobs: Mapping[str, object] | None
+) -> dict[str, Any]:
+    """The options of a search with the knobs of its finder among them.
+
+    Raises: SpecError, for a knob that the finder doesn't have, or that is an option already.
+    """
+    if finder_knobs is None:
+        return dict(options)
+    if not isinstance(finder_knobs, Mapping) or not all(isinstance(k, str) for k in finder_knobs):
+        raise SpecError(
+            f"finder_knobs are values by name, got {brief(finder_knobs)}. Write {{'batches': 4}}."
+        )
+    finder = FINDERS[FindSpec(finder=options.get("finder", FindSpec.finder)).finder]
+    refuse_knobs_of_others(finder, finder_knobs)
+    known = [field.name for field in fields(finder.spec)]
+    for name in finder_knobs:
+        if name not in known:
+            raise unknown(f"knob of the finder {finder.name}", name, known)
+        if name in options:
+            raise SpecError(f"{name} is given once, got it in finder_knobs too. Leave one out.")
+    return {**options, **finder_knobs}
 
 
 def place_of(path: str | Path | None) -> Path | None:

@@ -3,18 +3,31 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from tombola.base.errors import SpecError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from tombola.ticket.mask import Tensors
 
-__all__ = ["AfterBackward", "AfterStep", "Evidence"]
+__all__ = ["AfterBackward", "AfterStep", "Evidence", "check_batches"]
 
 AfterBackward: TypeAlias = "Callable[[str, Tensor], None]"
 """Called with the name of a weight and its gradient, before the gradient is clipped."""
 
 AfterStep: TypeAlias = "Callable[[int, Tensors], None]"
 """Called with the number of steps done, and name -> weight as it is then."""
+
+
+def check_batches(batches: int, steps: int) -> None:
+    """Refuse to look at more batches than a training has steps.
+
+    Raises: SpecError.
+    """
+    if batches > steps:
+        raise SpecError(
+            f"batches are those of a training, at most {steps}, got {batches}. Take fewer."
+        )
 
 
 class Evidence(Protocol):

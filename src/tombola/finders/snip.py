@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import PruneSpec
-from tombola.finders.evidence import Evidence
-from tombola.finders.finder import Pruned, finder
+from tombola.finders.evidence import Evidence, check_batches
+from tombola.finders.finder import Finder, Pruned, finder
 from tombola.finders.shapes import prune_once
 from tombola.ticket.structures import STRUCTURES
 
 if TYPE_CHECKING:
+    from tombola.plan.plan import Search
+    from tombola.plan.subject import Subject
     from tombola.ticket.mask import Mask
 
 __all__ = ["SnipSpec", "snip"]
@@ -29,7 +31,16 @@ class SnipSpec(PruneSpec):
             raise SpecError(f"batches is one or more, got {self.batches}.")
 
 
-@finder("snip", SnipSpec, plan=prune_once, label="SNIP")
+def prune_before_training(
+    finder: Finder, subject: "Subject", spec: PruneSpec, seed: int
+) -> "Search":
+    """`prune_once`, by batches that a training on the subject has."""
+    assert isinstance(spec, SnipSpec)
+    check_batches(spec.batches, subject.steps)
+    return prune_once(finder, subject, spec, seed)
+
+
+@finder("snip", SnipSpec, plan=prune_before_training, label="SNIP")
 def snip(evidence: Evidence, spec: SnipSpec, mask: "Mask") -> Pruned:
     """Prune weights by |w dL/dw| before training (Lee et al. 2019)."""
     gradients = evidence.gradients(spec.batches)

@@ -12,7 +12,7 @@ from torch.amp import GradScaler
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
-from tombola.finders.evidence import AfterBackward, AfterStep
+from tombola.finders.evidence import AfterBackward, AfterStep, check_batches
 from tombola.lab.run.workspace import Workspace
 from tombola.plan.job_spec import PruneJob
 from tombola.tasks.examples import Batch
@@ -69,10 +69,7 @@ class WorkspaceEvidence:
         network, recipe = self.workspace.network, self._recipe
         examples = self.workspace.training(recipe)
         last = recipe.steps(len(examples))
-        if number > last:
-            raise SpecError(
-                f"batches are those of a training, at most {last}, got {number}. Take fewer."
-            )
+        check_batches(number, last)
         every = training_batches(network, self.workspace.task, examples, recipe, first=0, last=last)
         return islice(every, number)
 
