@@ -1,6 +1,7 @@
 """Several masks compared, as JSON: every pair and what chance gives, agreement, anatomies."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from itertools import combinations
@@ -9,7 +10,7 @@ from typing import Any
 from tombola.base.errors import SpecError, TicketError
 from tombola.lab.store.artifacts import read_mask
 from tombola.lab.store.result_store import Store
-from tombola.plan.plan import Cell, Plan
+from tombola.plan.plan import Cell, Job, Plan
 from tombola.study.masks.anatomy import anatomy
 from tombola.study.masks.overlap import Overlap, agreement, overlap
 from tombola.ticket.mask import Mask
@@ -69,8 +70,13 @@ def masks_of_plan(plan: Plan, store: Store, sparsity: Decimal | None = None) -> 
     for cell in masked:
         if cell.ticket and cell.sparsity == wanted:
             chosen.setdefault(cell.ticket.key, cell)
+    labels = Counter(cell.ticket.label for cell in chosen.values() if cell.ticket)
     found = [
-        NamedMask(cell.ticket.label, read_mask(store, key), {"arm": cell.arm, "key": key})
+        NamedMask(
+            _name(cell, cell.ticket, labels),
+            read_mask(store, key),
+            {"arm": cell.arm, "key": key},
+        )
         for key, cell in chosen.items()
         if cell.ticket and store.intact(key)
     ]
@@ -81,6 +87,11 @@ def masks_of_plan(plan: Plan, store: Store, sparsity: Decimal | None = None) -> 
             f"{wanted} in the store; the plan has masks at {there}. Run the plan first."
         )
     return found
+
+
+def _name(cell: Cell, mask: Job, labels: Mapping[str, int]) -> str:
+    """The label of a mask, after the arm if another arm has a mask of that label."""
+    return f"{cell.arm}: {mask.label}" if labels[mask.label] > 1 else mask.label
 
 
 def compare_masks(members: Sequence[NamedMask], heads: int | None) -> dict[str, Any]:
