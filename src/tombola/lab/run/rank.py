@@ -6,6 +6,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Lock
 
+from tombola.base.errors import TombolaError
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.perform import perform
 from tombola.lab.run.workspace import WorkspaceCache
@@ -15,7 +16,8 @@ from tombola.training.distributed import accelerator
 __all__ = ["train"]
 
 GRACE = 3.0
-"""Seconds in which the launcher finds out which rank ended first, of several that fail together."""
+"""Seconds in which the launcher, which reports the first ended rank that it finds, finds a killed
+one before those that lost their connection to it."""
 
 
 def train(payload_json: str, folder: str, pipe: Connection, lock: Lock) -> None:
@@ -47,7 +49,8 @@ def train(payload_json: str, folder: str, pipe: Connection, lock: Lock) -> None:
     except Exception as error:
         with suppress(OSError):
             send("failed", type(error).__name__, " ".join(str(error).split()))
-        time.sleep(GRACE)  # the launcher ends this rank sooner if another was killed before
+        if not isinstance(error, TombolaError):  # ours never come of a lost connection
+            time.sleep(GRACE)  # the launcher ends this rank sooner if another was killed before
         os._exit(1)  # without it the others would wait for this one for ever
     here.wait_for_everyone()
     here.end_training()
