@@ -85,7 +85,7 @@ def perform(
 
 
 def _recipe_of(spec: JobSpec) -> TrainSpec:
-    """The recipe that a network is trained or differentiated by; the default where it is neither."""
+    """The recipe that a network is trained or differentiated by; by default one of no task."""
     if isinstance(spec, PruneJob) and spec.data:
         return spec.data.recipe
     return spec.recipe if isinstance(spec, TrainJob) else TrainSpec()
