@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from helpers import subject
+from stand_in_subject import subject
 from tombola.finders.imp import ImpSpec
 from tombola.lab.planfile.arm import Ground
 from tombola.lab.planfile.arms import kind_of_arm
