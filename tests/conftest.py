@@ -78,6 +78,19 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def finetuned(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That BERT with a trained head of three classes."""
+    from tombola.tasks.networks import load_network
+
+    folder = tmp_path_factory.mktemp("models") / "finetuned"
+    network = load_network(str(tiny), "classification", 3)
+    network.rewind(11)
+    network.model.save_pretrained(folder)
+    network.tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def searched(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output of a search of two seeds in two rounds; tests change copies of it."""
     place = tmp_path_factory.mktemp("searched")
