@@ -96,9 +96,9 @@ def inside(network: Network) -> Tensors:
     return {name: parameter.detach().clone() for name, parameter in own}
 
 
-def dead(weights: Tensor, alive: Tensor) -> bool:
+def zeroed(weights: Tensor, kept: Tensor) -> bool:
     """Whether all pruned weights have the bits of +0.0."""
-    return not weights.detach().view(torch.int32)[~alive].any()
+    return not weights.detach().view(torch.int32)[~kept].any()
 
 
 # loading
@@ -212,9 +212,9 @@ def test_a_ticket_is_found_saved_and_trained_under_another_head(
     network, task, examples = load(folder(name), kind)
     network.rewind(1)
     parameters = scope_parameters(ticket.apply(network.model), ticket.scope)
-    assert all(dead(weight, ticket.mask[n]) for n, weight in parameters.items())
+    assert all(zeroed(weight, ticket.mask[n]) for n, weight in parameters.items())
     fit(network, task, examples, ticket.mask, SPEC, scope=ticket.scope)
-    assert all(dead(weight, ticket.mask[n]) for n, weight in parameters.items())
+    assert all(zeroed(weight, ticket.mask[n]) for n, weight in parameters.items())
     assert any(bool(weight[ticket.mask[n]].any()) for n, weight in parameters.items())
     assert predict(network, task, examples).shape == (4, COLUMNS[kind])
 
@@ -246,7 +246,7 @@ def test_a_pooler_that_the_files_lack_is_no_part_of_the_backbone(
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_whole_heads_and_neurons_die_or_it_is_refused_in_one_line(
+def test_whole_heads_and_neurons_are_pruned_or_it_is_refused_in_one_line(
     name: str, folder: Folder
 ) -> None:
     network = load_backbone(str(folder(name)))
@@ -266,7 +266,7 @@ def test_whole_heads_and_neurons_die_or_it_is_refused_in_one_line(
 # what can't be used
 
 
-def test_an_architecture_without_a_head_is_told_with_those_that_it_has(folder: Folder) -> None:
+def test_an_architecture_without_a_head_is_reported_with_those_that_it_has(folder: Folder) -> None:
     with pytest.raises(ModelError, match="'mlm' needs a head that gpt2 doesn't have") as refused:
         load_network(str(folder("gpt2")), "mlm")
     assert "can do classification, regression, span. Take another task" in str(refused.value)
@@ -318,7 +318,9 @@ def test_token_types_go_to_networks_that_tell_them_apart(folder: Folder, tmp_pat
         assert predict(network, TASKS["span"], examples).shape == (1, COLUMNS["span"])
 
 
-def test_without_anything_to_pad_or_to_mask_with_it_is_told(folder: Folder, tmp_path: Path) -> None:
+def test_without_anything_to_pad_or_to_mask_with_it_is_reported(
+    folder: Folder, tmp_path: Path
+) -> None:
     bare = AutoTokenizer.from_pretrained(folder("bert"))
     bare.mask_token = None
     with pytest.raises(ModelError, match="needs a mask token, and the tokenizer of"):

@@ -35,7 +35,7 @@ def broken(folder: Path, tiny: Path, damage: str) -> str:
 
 
 @pytest.mark.parametrize("damage", ["weights", "config", "model", "tokenizer"])
-def test_a_damaged_folder_is_told_in_one_line(tiny: Path, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_folder_is_reported_in_one_line(tiny: Path, tmp_path: Path, damage: str) -> None:
     name = broken(tmp_path / "model", tiny, damage)
     what = "tokenizer next to the" if damage == "tokenizer" else "transformers model in"
     with pytest.raises(ModelError, match=f"expected a {what}") as caught:
@@ -301,7 +301,7 @@ def test_a_question_answering_head_stands_on_the_backbone_or_is_refused(
         ("some-one/some-model", "neither embedded (mini) nor a folder"),
     ],
 )
-def test_a_model_that_is_not_there_is_told_in_one_line(
+def test_a_model_that_is_not_there_is_reported_in_one_line(
     name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "hub_answers", lambda: False)

@@ -84,7 +84,7 @@ def test_networks_of_the_same_weights_and_other_heads_have_masks_of_their_own(
 
 
 @pytest.mark.parametrize("kind", ["mixtral", "convbert"])
-def test_what_a_scope_holds_and_leaves_out_is_told_and_named(
+def test_what_a_scope_holds_and_leaves_out_is_reported_and_named(
     tiny: Path, tmp_path: Path, kind: str
 ) -> None:
     settings = MIXTURE if kind == "mixtral" else {"embedding_size": 16, "num_hidden_layers": 2}

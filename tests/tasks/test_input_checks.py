@@ -101,7 +101,7 @@ def test_texts_that_are_one_to_a_network_are_refused(case: str, kind: str, token
     assert "\n" not in str(caught.value)
 
 
-def test_a_text_beside_one_that_is_always_the_same_is_looked_at_too(tokenizer: Any) -> None:
+def test_a_text_next_to_one_that_is_always_the_same_is_looked_at_too(tokenizer: Any) -> None:
     task = TASKS["pair"]
     examples = encoded(["film", "film"], task, tokenizer)
     counts = count_inputs(examples, task, tokenizer)
@@ -109,7 +109,7 @@ def test_a_text_beside_one_that_is_always_the_same_is_looked_at_too(tokenizer: A
         refuse_unreadable(counts, examples, task, "dev", model="m", tokenizer=tokenizer)
 
 
-def test_an_answer_may_be_looked_for_in_one_text_which_is_told(tokenizer: Any) -> None:
+def test_an_answer_may_be_looked_for_in_one_text_which_is_reported(tokenizer: Any) -> None:
     task = TASKS["span"]
     examples = encoded(["film", "film"], task, tokenizer)
     counts = count_inputs(examples, task, tokenizer)
@@ -152,7 +152,7 @@ def test_a_search_is_refused_before_any_training(
     assert not Path("store").exists() or not list(Path("store").rglob("result.json"))
 
 
-def test_many_unknown_tokens_are_told_instead_of_longer_training(tiny: Path, cli: Cli) -> None:
+def test_many_unknown_tokens_are_reported_instead_of_longer_training(tiny: Path, cli: Cli) -> None:
     texts = ["很好的电影 good", "不好的电影 bad", "电影 film", "电影 plot"]
     data = table(Path("data"), texts, texts)
     status, out, _ = cli("find", "--model", tiny, "--task", f"csv:{data}", *FAST)

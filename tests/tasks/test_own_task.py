@@ -35,7 +35,7 @@ def test_a_folder_of_csv_files_is_a_task_by_its_flags(tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(task.identity)
 
 
-def test_a_blank_class_is_told_with_its_row(tmp_path: Path) -> None:
+def test_a_blank_class_is_reported_with_its_row(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"train.csv', line 3, column 'stars': .* got ' '\."):
         named_task(f"csv:{csv_folder(tmp_path, 'a,b,good' + chr(10) + 'c,d, ' + chr(10))}", OWN)
 
@@ -85,14 +85,14 @@ def test_numbers_in_a_csv_file_are_classes_or_values_as_the_kind_says(tmp_path: 
         ),
     ],
 )
-def test_flags_that_do_not_fit_a_csv_folder_are_told(
+def test_flags_that_do_not_fit_a_csv_folder_are_reported(
     tmp_path: Path, spec: TaskSpec, said: str
 ) -> None:
     with pytest.raises((SpecError, DataError), match=said):
         named_task(f"csv:{csv_folder(tmp_path, ROWS)}", spec)
 
 
-def test_a_csv_line_with_too_many_fields_is_told_with_its_number(tmp_path: Path) -> None:
+def test_a_csv_line_with_too_many_fields_is_reported_with_its_number(tmp_path: Path) -> None:
     csv_folder(tmp_path, "a,b,good\na,b,c,good\n")
     with pytest.raises(DataError, match=r"train.csv': line 3 has 4 fields, the header 3\."):
         named_task(f"csv:{tmp_path}", OWN)
@@ -120,7 +120,7 @@ recipe: {epochs: 1}
 """
 
 
-def test_a_task_of_one_s_own_is_a_yaml_file_beside_its_data(tmp_path: Path) -> None:
+def test_a_task_of_one_s_own_is_a_yaml_file_next_to_its_data(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     csv_folder(tmp_path / "files", "a film,good\n", header="sentence,stars")
     file = tmp_path / "mine.yaml"
@@ -174,7 +174,9 @@ def test_a_task_without_data_says_how_to_name_them(tmp_path: Path) -> None:
         (YAML.replace("epochs: 1", "epoch: 1"), "mine.yaml: .*epoch"),
     ],
 )
-def test_a_yaml_file_that_is_no_task_is_told(tmp_path: Path, text: str | None, said: str) -> None:
+def test_a_yaml_file_that_is_not_a_task_is_refused(
+    tmp_path: Path, text: str | None, said: str
+) -> None:
     file = tmp_path / "mine.yaml"
     if text is not None:
         file.write_text(text)

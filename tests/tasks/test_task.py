@@ -121,13 +121,13 @@ def parse(**changes: Any) -> Task:
     return parse_task({k: v for k, v in fields.items() if v is not None}, "mine.yaml")
 
 
-def test_a_field_that_does_not_exist_is_told_with_the_nearest() -> None:
+def test_a_field_that_does_not_exist_is_reported_with_the_nearest() -> None:
     with pytest.raises(SpecError, match=r"mine.yaml: .*'metrics'. Did you mean 'metric'\?"):
         parse(metrics="accuracy")
 
 
 @pytest.mark.parametrize("field", ["metric", "kind", "texts"])
-def test_a_field_that_is_missing_is_told(field: str) -> None:
+def test_a_field_that_is_missing_is_reported(field: str) -> None:
     with pytest.raises(SpecError, match=f"as '{field}' in mine.yaml, got nothing. Add it."):
         parse(**{field: None})
 
@@ -148,12 +148,12 @@ def test_a_field_that_is_missing_is_told(field: str) -> None:
         ("recipe", [1], "expected an object as 'recipe' in mine.yaml"),
     ],
 )
-def test_a_value_of_the_wrong_type_is_told(field: str, value: Any, told: str) -> None:
+def test_a_value_of_the_wrong_type_is_reported(field: str, value: Any, told: str) -> None:
     with pytest.raises(SpecError, match=told):
         parse(**{field: value})
 
 
-def test_a_value_that_is_not_of_its_tag_is_told(tmp_path: Path) -> None:
+def test_a_value_that_is_not_of_its_tag_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("about: !!int soon\n", encoding="utf-8")
     with pytest.raises(SpecError, match="expected a task as YAML in"):

@@ -94,7 +94,7 @@ def one(tiny: Path) -> Case:
 
 @pytest.fixture(scope="module")
 def undisturbed() -> Callable[..., Done]:
-    """What a case comes to when nobody disturbs it, trained once."""
+    """What a case comes to when nothing interrupts it, trained once."""
     known: dict[tuple[int, str], Done] = {}
 
     def train(case: Case, **more: Any) -> Done:
@@ -184,7 +184,7 @@ def test_a_course_goes_on_to_the_same_bits(
     assert again.resumed == 3
 
 
-def test_dead_weights_are_positive_zero_from_the_first_step_after_a_break(
+def test_pruned_weights_are_positive_zero_from_the_first_step_after_a_break(
     one: Case, tmp_path: Path
 ) -> None:
     one.interrupt(At(tmp_path, 3), 3)
@@ -295,7 +295,7 @@ def test_a_damaged_copy_is_removed_and_the_training_starts_anew(
 @pytest.mark.parametrize(
     "what", ["training.checkpoint.save_file", "base.folders.sync", "training.checkpoint._sha256"]
 )
-def test_who_is_killed_while_saving_leaves_the_older_copy(
+def test_a_process_killed_while_saving_leaves_the_older_copy(
     one: Case,
     undisturbed: Callable[..., Done],
     tmp_path: Path,
@@ -346,7 +346,7 @@ def test_only_the_last_copy_is_kept_and_nothing_else_is_touched(one: Case, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["step-by-step.txt"]
 
 
-def test_a_disk_that_refuses_is_told_in_one_line(one: Case, tmp_path: Path) -> None:
+def test_a_disk_that_refuses_is_reported_in_one_line(one: Case, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="expected to keep the state of a training") as refused:
         one.train(At(tmp_path / "file", 2))

@@ -36,7 +36,7 @@ SPEC = TrainSpec(epochs=2, batch_size=5, learning_rate=1e-3, weight_decay=0.1, s
 
 
 def half(shapes: dict[str, Any], seed: int = 0) -> Mask:
-    """Half of the weights are alive."""
+    """Half of the weights are kept."""
     chance = torch.Generator().manual_seed(seed)
     return Mask({name: torch.rand(shapes[name], generator=chance) < 0.5 for name in shapes})
 
@@ -180,7 +180,7 @@ def test_two_ranks_come_to_what_one_process_comes_to(
         assert said["digest"] == told[0][name]["digest"]
 
 
-def test_dead_weights_are_zero_on_every_rank(place: Path, calm: Path) -> None:
+def test_pruned_weights_are_zero_on_every_rank(place: Path, calm: Path) -> None:
     network = load_network(str(calm), "classification")
     mask = half({name: weight.shape for name, weight in network.scope("encoder").items()})
     for rank in range(2):

@@ -54,7 +54,7 @@ def half(network: Network) -> Mask:
 
 
 def trained(network: Network, examples: Examples, spec: TrainSpec, **more: Any) -> Tensors:
-    """Weights after a training in which every dead weight was +0.0 after every step."""
+    """Weights after a training in which every pruned weight was +0.0 after every step."""
     mask = half(network)
 
     def look(done: int, steps: int) -> None:
@@ -103,7 +103,7 @@ def test_a_part_is_no_larger_than_its_share(network: Network, examples: Examples
     [{"accumulation": 3}, {"gradient_checkpointing": True}, {"precision": "bf16"}],
     ids=lambda change: next(iter(change)),
 )
-def test_dead_weights_stay_dead_and_bits_repeat(
+def test_pruned_weights_stay_pruned_and_bits_repeat(
     network: Network, examples: Examples, change: dict[str, Any]
 ) -> None:
     spec = replace(SPEC, **change)

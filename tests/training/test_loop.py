@@ -1,4 +1,4 @@
-"""Dead weights stay zero, the same spec gives the same bits, and scoring disturbs nothing."""
+"""Pruned weights stay zero, the same spec gives the same bits, and scoring disturbs nothing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +56,7 @@ def test(network: Network, reviews: Path) -> Examples:
 
 @pytest.fixture(scope="module")
 def mask(network: Network) -> Mask:
-    """Half of the scope is alive."""
+    """Half of the scope is kept."""
     chance = torch.Generator().manual_seed(0)
     shapes = {name: weight.shape for name, weight in network.scope("encoder").items()}
     return Mask({name: torch.rand(s, generator=chance) < 0.5 for name, s in shapes.items()})
@@ -82,7 +82,7 @@ def trained(
 
 
 @pytest.mark.parametrize("spec", [SPEC, replace(SPEC, precision="bf16", warmup=0.5)])
-def test_dead_weights_are_positive_zero_after_every_step(
+def test_pruned_weights_are_positive_zero_after_every_step(
     network: Network, examples: Examples, mask: Mask, spec: TrainSpec
 ) -> None:
     seen = []
@@ -101,7 +101,7 @@ def test_dead_weights_are_positive_zero_after_every_step(
         assert moved[alive].float().mean() > 0.99
 
 
-def test_the_clip_norm_counts_living_weights_only(
+def test_the_clip_norm_counts_kept_weights_only(
     network: Network, examples: Examples, mask: Mask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     norms = []
@@ -114,13 +114,13 @@ def test_the_clip_norm_counts_living_weights_only(
     monkeypatch.setattr(nn.utils, "clip_grad_norm_", spy)
     trained(network, examples, mask, SPEC)
     assert len(norms) == 3
-    whole, living = first_gradient(network, examples, mask)
-    assert norms[0] == pytest.approx(living, rel=1e-5)
-    assert whole > 1.02 * living
+    whole, kept = first_gradient(network, examples, mask)
+    assert norms[0] == pytest.approx(kept, rel=1e-5)
+    assert whole > 1.02 * kept
 
 
 def first_gradient(network: Network, examples: Examples, mask: Mask) -> tuple[float, float]:
-    """Norm of the first step's gradient: of all weights, and without the dead ones."""
+    """Norm of the first step's gradient: of all weights, and without the pruned ones."""
     network.rewind(SPEC.seed)
     parameters = network.scope("encoder")
     mask.fill(parameters)
@@ -133,13 +133,13 @@ def first_gradient(network: Network, examples: Examples, mask: Mask) -> tuple[fl
     squares = [
         float(p.grad.square().sum()) for p in network.model.parameters() if p.grad is not None
     ]
-    dead = [
+    pruned = [
         float(parameter.grad[~mask[name]].square().sum())
         for name, parameter in parameters.items()
         if parameter.grad is not None
     ]
     network.model.zero_grad()
-    return sum(squares) ** 0.5, (sum(squares) - sum(dead)) ** 0.5
+    return sum(squares) ** 0.5, (sum(squares) - sum(pruned)) ** 0.5
 
 
 # the same bits
@@ -366,7 +366,7 @@ def test_tokens_are_counted_without_padding(
 
 
 @pytest.mark.parametrize("device", ["cpu", "mps", "xpu", "cuda"])
-def test_numerics_tell_the_device_that_is_trained_on(
+def test_numerics_name_the_device_that_is_trained_on(
     device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranks, "is_initialized", lambda: False)
@@ -376,7 +376,7 @@ def test_numerics_tell_the_device_that_is_trained_on(
     assert (told["kernel"] == "model") == (device != "cpu")
 
 
-def test_numerics_tell_everything_that_decides_the_bits() -> None:
+def test_numerics_name_everything_that_decides_the_bits() -> None:
     told = numerics(TrainSpec(precision="bf16"))
     libraries = {"torch", "transformers", "accelerate"}
     assert told.keys() == libraries | {

@@ -1,4 +1,4 @@
-"""What the bits of a result depend on besides its spec."""
+"""What the bits of a result depend on in addition to its spec."""
 
 from importlib.metadata import version
 from typing import Any

@@ -142,14 +142,14 @@ def test_true_and_false_are_classes_one_and_zero(tokenizer: Any) -> None:
 
 
 @pytest.mark.parametrize("label", [2, -1, 0.5, "1", None])
-def test_a_label_that_is_no_class_is_told(tokenizer: Any, label: Any) -> None:
+def test_a_label_that_is_not_a_class_is_refused(tokenizer: Any, label: Any) -> None:
     rows = [{"sentence": "a film", "label": label}]
     with pytest.raises(DataError, match=r"'sentiment' has labels 0 to 1, got "):
         encode_split(rows, load_task("sentiment"), tokenizer, TrainSpec(max_length=20))
 
 
 @pytest.mark.parametrize("label", ["good", None])
-def test_a_value_that_is_no_number_is_told(tokenizer: Any, label: Any) -> None:
+def test_a_value_that_is_not_a_number_is_refused(tokenizer: Any, label: Any) -> None:
     rows = [{"sentence": "a film", "label": label}]
     with pytest.raises(DataError, match="'valence' has numbers as labels, got "):
         encode_split(rows, load_task("valence"), tokenizer, TrainSpec(max_length=20))
@@ -212,7 +212,7 @@ def test_an_answer_that_was_cut_off_is_at_zero_and_the_question_is_kept(tokenize
 
 
 @pytest.mark.parametrize("answers", [None, {"text": [], "answer_start": []}])
-def test_a_question_without_an_answer_is_told(tokenizer: Any, answers: Any) -> None:
+def test_a_question_without_an_answer_is_refused(tokenizer: Any, answers: Any) -> None:
     row = question("the plot", "plot") | {"answers": answers}
     with pytest.raises(DataError, match="an answer in every row"):
         encode_split([row], load_task("gloss-span"), tokenizer, TrainSpec(max_length=60))
@@ -264,7 +264,7 @@ def test_masked_tokens_depend_on_the_generator_alone(tokenizer: Any, many: Any) 
 
 
 @pytest.mark.parametrize("text", [3, None])
-def test_a_text_that_is_none_is_told_with_its_row(tokenizer: Any, text: Any) -> None:
+def test_what_is_not_text_is_reported_with_its_row(tokenizer: Any, text: Any) -> None:
     rows = [{"sentence": "a film", "label": 1}, {"sentence": text, "label": 1}]
     with pytest.raises(DataError, match=rf"'sentence' has text in every row, got {text} in row 1"):
         encode_split(rows, load_task("sentiment"), tokenizer, TrainSpec(max_length=20))
@@ -321,7 +321,7 @@ def test_a_limit_on_test_rows_of_a_sorted_file_has_every_class(tokenizer: Any) -
     assert again.targets == some.targets
 
 
-def test_texts_without_words_are_told(tokenizer: Any) -> None:
+def test_texts_without_words_are_reported(tokenizer: Any) -> None:
     with pytest.raises(DataError, match="got none in 2 rows"):
         encode_split([{"text": ""}, {"text": " "}], WIKI, tokenizer, BLOCKS)
 

@@ -86,7 +86,7 @@ def test_only_the_columns_that_are_asked_for_need_a_name_of_their_own(tmp_path: 
 
 
 @pytest.mark.parametrize("content", [b"\x1f\x8b\x08\x00rest", b"text,label\na,1\n"])
-def test_a_damaged_gz_is_told(tmp_path: Path, content: Any) -> None:
+def test_a_damaged_gz_is_reported(tmp_path: Path, content: Any) -> None:
     (tmp_path / "train.csv.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"train\.csv\.gz', got: ") as caught:
         read_delimited(tmp_path / "train.csv.gz", ("text",))

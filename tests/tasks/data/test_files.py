@@ -1,4 +1,4 @@
-"""What is amiss with a folder of files is told in one line."""
+"""What is wrong with a folder of files is reported in one line."""
 
 import json
 import shutil
@@ -23,13 +23,13 @@ def not_utf8(folder: Path, name: str) -> Path:
 
 
 @pytest.mark.parametrize("name", ["train.csv", "train.txt", "train.jsonl", "train.tsv"])
-def test_a_file_that_is_no_utf8_is_told_with_the_byte(tmp_path: Path, name: str) -> None:
+def test_a_file_that_is_not_utf8_is_reported_with_the_byte(tmp_path: Path, name: str) -> None:
     not_utf8(tmp_path, name)
     with pytest.raises(DataError, match=rf"{name}' is not UTF-8: byte 18 is 0xe9\."):
         read_split(load_task("sentiment"), "train", tmp_path)
 
 
-def test_json_that_is_none_is_told(tmp_path: Path) -> None:
+def test_what_is_not_json_is_refused(tmp_path: Path) -> None:
     for text in ("{", "[1, 2]", '{"a": 1}\n{'):
         (tmp_path / "train.json").write_text(text)
         with pytest.raises(DataError, match=r"train.json'"):
@@ -82,7 +82,7 @@ def test_the_files_of_a_split_are_read_in_order_and_without_other_columns(tmp_pa
     ]
 
 
-def test_a_missing_split_is_told_with_those_that_are_there(tmp_path: Path) -> None:
+def test_a_missing_split_is_reported_with_those_that_are_there(tmp_path: Path) -> None:
     assert "found no data files" in refusal(tmp_path)
     assert "found no data files" in refusal(tmp_path / "nowhere")
     write(tmp_path, "train", [ROW])
@@ -92,7 +92,7 @@ def test_a_missing_split_is_told_with_those_that_are_there(tmp_path: Path) -> No
     assert "found train, validation. Name another with --eval-split" in said
 
 
-def test_a_missing_column_is_told_with_those_that_are_there(tmp_path: Path) -> None:
+def test_a_missing_column_is_reported_with_those_that_are_there(tmp_path: Path) -> None:
     path = write(tmp_path, "train", [{"text": "a film", "label": 1}])
     assert refusal(tmp_path) == (
         f"{str(path)!r}: the train split of task 'sentiment' needs the column 'sentence', found "
@@ -100,12 +100,12 @@ def test_a_missing_column_is_told_with_those_that_are_there(tmp_path: Path) -> N
     )
 
 
-def test_an_empty_split_is_told(tmp_path: Path) -> None:
+def test_an_empty_split_is_reported(tmp_path: Path) -> None:
     write(tmp_path, "train", [])
     assert "has no rows" in refusal(tmp_path)
 
 
-def test_a_damaged_file_is_told(tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path, "train", [ROW] * 50)
     whole = path.read_bytes()
     damages = [b"", b"no parquet at all", whole[: len(whole) // 2], b"X" * 40 + whole[40:]]
@@ -136,7 +136,7 @@ def test_the_fingerprint_of_data_sees_rows_and_not_files(tmp_path: Path) -> None
     assert len({expected, *others}) == 5
 
 
-def test_what_datasets_caches_beside_a_split_is_no_part_of_it(tmp_path: Path) -> None:
+def test_what_datasets_caches_next_to_a_split_is_not_part_of_it(tmp_path: Path) -> None:
     from datasets import Dataset, DatasetDict, load_from_disk
 
     rows = Dataset.from_dict({"sentence": ["A Film", "A Plot"], "label": [1, 0]})
@@ -154,7 +154,7 @@ def test_a_list_may_be_the_data_of_an_object_and_one_line_is_a_row(tmp_path: Pat
         assert read_split(load_task("sentiment"), "train", tmp_path) == [row]
 
 
-def test_json_that_is_damaged_is_told_with_its_line(tmp_path: Path) -> None:
+def test_json_that_is_damaged_is_reported_with_its_line(tmp_path: Path) -> None:
     row = json.dumps(ROW)
     for damage in ("{", "[" * 100_000, f'{{"label": {"1" * 5000}}}'):
         (tmp_path / "train.jsonl").write_text(f"{row}\n\n{damage}\n{row}\n")

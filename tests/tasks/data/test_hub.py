@@ -88,7 +88,7 @@ def test_a_name_with_script_in_it_is_no_script(
 
 
 @pytest.mark.parametrize("name", ["hub:", "hub:one", "hub:a/b/c/d", "hub:a/b@"])
-def test_a_data_set_that_is_misspelled_is_told(name: str) -> None:
+def test_a_data_set_that_is_misspelled_is_reported(name: str) -> None:
     with pytest.raises(DataError, match=f"expected hub:OWNER/NAME.*got {name!r}"):
         hub.HubName.parse(name)
 

@@ -113,7 +113,7 @@ def test_dropped_rows_name_a_result_only_where_there_are_some(tmp_path: Path) ->
     assert whole == same == left  # the same rows are one experiment
 
 
-def test_nothing_but_bad_rows_is_told(tmp_path: Path) -> None:
+def test_nothing_but_bad_rows_is_reported(tmp_path: Path) -> None:
     for split in SPLITS:
         as_jsonl([{"text": "a film", "label": 7}] * 3, tmp_path / split)
     with pytest.raises(DataError, match="has no rows left: all 3 were dropped"):
@@ -137,7 +137,7 @@ def test_several_classes_in_a_row_are_refused_by_name(tmp_path: Path) -> None:
         read(CLASSES, "train", tmp_path)
 
 
-def test_a_class_that_is_written_in_two_ways_is_told(tmp_path: Path) -> None:
+def test_a_class_that_is_written_in_two_ways_is_reported(tmp_path: Path) -> None:
     rows = [{"text": "a", "label": label} for label in ("1", "01", "yes", "no")]
     as_jsonl(rows, tmp_path / "train")
     as_jsonl(rows, tmp_path / "test")

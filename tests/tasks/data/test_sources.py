@@ -1,4 +1,4 @@
-"""The same rows come out of every layout, and whatever is amiss is told in one line."""
+"""The same rows come out of every layout, and whatever is wrong is reported in one line."""
 
 import json
 from itertools import chain
@@ -54,7 +54,7 @@ def test_a_task_finds_its_own_folder_in_that_of_all(place: str) -> None:
     assert len(read_split(task, "validation_mismatched", FIXTURES / place)) == 24
 
 
-def test_lines_of_qqp_that_are_no_rows_are_passed_over_counted_and_told() -> None:
+def test_lines_of_qqp_that_are_not_rows_are_skipped_counted_and_reported() -> None:
     place = FIXTURES / "glue_tsv/QQP"
     found = read(load_task("glue/qqp"), "train", place)
     rows, notes = found.rows, found.notes
@@ -81,14 +81,14 @@ def test_a_byte_order_mark_is_no_part_of_a_column_s_name(tmp_path: Path) -> None
     assert tsv(tmp_path, "\ufeffQuality\tx\n1\ty\n", label="Quality") == [{"label": "1"}]
 
 
-def test_a_file_of_another_release_is_told_with_its_columns(tmp_path: Path) -> None:
+def test_a_file_of_another_release_is_reported_with_its_columns(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected the column 'label', found 'a', 'b'\.$"):
         tsv(tmp_path, "a\tb\n1\t2\n", label="label")
     with pytest.raises(DataError, match="expected 4 fields or more in each line, got 2"):
         tsv(tmp_path, "a\tb\n", sentence=3)
 
 
-def test_other_people_s_json_in_the_place_of_squad_is_told(tmp_path: Path) -> None:
+def test_other_people_s_json_in_the_place_of_squad_is_reported(tmp_path: Path) -> None:
     for text in ("[]", "{", '{"data": [{"paragraphs": [{}]}]}'):
         (tmp_path / "train-v1.1.json").write_text(text)
         with pytest.raises(DataError, match=r"train-v1.1.json' is not laid out as SQuAD 1.1"):
@@ -150,7 +150,7 @@ HALVES = {
 """Pinned: another rule would change what every score of GLUE is taken from."""
 
 
-def test_mnli_is_scored_on_the_mismatched_genres_besides() -> None:
+def test_mnli_is_also_scored_on_the_mismatched_genres() -> None:
     task = load_task("glue/mnli")
     for split, size in (("validation", 24), ("test", 15)):
         beside = named_task("glue/mnli", TaskSpec(eval_split=split)).also_scored()
@@ -209,7 +209,7 @@ def test_texts_without_a_test_split_are_shared_out_whatever_their_format(
     assert parts["test"] == [row["text"] for row in read_split(load_task("mlm"), "test", again)]
 
 
-def test_too_few_texts_to_hold_some_out_are_told(tmp_path: Path) -> None:
+def test_too_few_texts_to_hold_some_out_are_reported(tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text("one line\nand another\n")
     with pytest.raises(DataError, match="three texts or more to hold some out, got 2"):
         read_split(load_task("mlm"), "train", tmp_path)

@@ -1,4 +1,4 @@
-"""Answers in every spelling that people have are SQuAD's; others are told."""
+"""Answers in every spelling in use become SQuAD's; others are refused."""
 
 import json
 import re
@@ -60,6 +60,6 @@ def test_several_answers_stay_several() -> None:
         ([7], "answers as"),
     ],
 )
-def test_what_is_no_answer_is_told(value: Any, expected: str) -> None:
+def test_what_is_not_an_answer_is_refused(value: Any, expected: str) -> None:
     with pytest.raises(ValueError, match=re.escape(expected)):
         answers_of(value, CONTEXT)

@@ -124,7 +124,7 @@ def test_spaces_around_an_answer_are_no_part_of_it(tokenizer: Any, answer: str) 
     assert "the film was"[pairs[first][0] : pairs[last][1]] == "film"
 
 
-def test_an_answer_that_does_not_stand_in_the_context_is_told(tokenizer: Any) -> None:
+def test_an_answer_that_is_not_in_the_context_is_refused(tokenizer: Any) -> None:
     row = asked("the film", "film")
     row["answers"]["answer_start"] = [2]
     with pytest.raises(DataError, match="got 'film' at character 2, where there is 'e fi'"):
