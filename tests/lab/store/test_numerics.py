@@ -7,13 +7,13 @@ import pytest
 from test_store import FILES, put, result
 
 from command_line import Cli
-from tombola.base.errors import OutputError
+from tombola.base.errors import OutputError, SpecError
 from tombola.base.specs import LabSpec
 from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.damage import damage_in
-from tombola.lab.store.numerics import environment, numerics_digest
+from tombola.lab.store.numerics import environment, numerics_digest, refuse_mixed
 from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.job import Job
@@ -177,3 +177,13 @@ def test_links_and_files_of_others_survive_forgetting(
     assert (mine / "weights.safetensors").read_text() == "mine"
     [kept] = store.folder.glob("foreign/*/thesis.tex")
     assert kept.read_text() == "years of work"
+
+
+def test_mixed_numerics_are_refused_with_both_values() -> None:
+    record = {"threads": 4, "precision": "fp32"}
+    refuse_mixed([])
+    refuse_mixed([record, dict(record)])
+    with pytest.raises(SpecError, match="threads is 4 in run 1 and 8 in run 3"):
+        refuse_mixed([record, record, {"threads": 8, "precision": "fp32"}])
+    with pytest.raises(SpecError, match="isa is not recorded in run 1 and avx2 in run 2"):
+        refuse_mixed([record, {**record, "isa": "avx2"}])

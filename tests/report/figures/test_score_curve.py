@@ -102,8 +102,8 @@ def test_svg_is_well_formed_and_names_everything(saved: list[Path]) -> None:
 
 
 def test_an_end_below_zero_is_not_drawn_as_zero() -> None:
-    said = search()["verdict"] | {"interval": [-2.69, -0.03]}
-    text = picture.draw(search(verdict=said)).to_json()
+    verdict = search()["verdict"] | {"interval": [-2.69, -0.03]}
+    text = picture.draw(search(verdict=verdict)).to_json()
     assert "\\u22122.69 to \\u22120.03" in text or "−2.69 to −0.03" in text
 
 

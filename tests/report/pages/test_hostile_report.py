@@ -89,7 +89,7 @@ def test_every_field_of_any_other_kind_makes_a_page_or_one_line(folder: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("way", "strange", "said"),
+    ("way", "strange", "message"),
     [
         (("trivial",), "high", "expected a finite number or null as 'trivial' in"),
         (("rounds", 0, "values"), 3, "expected a list of scores as 'rounds.0.values' in"),
@@ -103,12 +103,12 @@ def test_every_field_of_any_other_kind_makes_a_page_or_one_line(folder: Path) ->
     ],
 )
 def test_a_field_of_another_kind_is_named_with_what_came(
-    folder: Path, cli: Cli, way: tuple[Any, ...], strange: Any, said: str
+    folder: Path, cli: Cli, way: tuple[Any, ...], strange: Any, message: str
 ) -> None:
     rewrite(folder / "result.json", lambda content: put(content, way, strange))
     status, _, error = cli("report", folder)
     assert status == 2
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 

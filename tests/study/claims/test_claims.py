@@ -176,7 +176,7 @@ def test_no_claim_is_decided_on_tasks_that_dense_has_not_learned() -> None:
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])
 @pytest.mark.parametrize("diverged", [False, True])
-def test_no_claim_is_decided_where_nobody_knows_what_dense_scores(
+def test_no_claim_is_decided_where_the_score_of_dense_is_unknown(
     seeds: tuple[int, ...], diverged: bool
 ) -> None:
     table = [
@@ -187,10 +187,10 @@ def test_no_claim_is_decided_where_nobody_knows_what_dense_scores(
     ]
     found = decide_claims(table)
     assert {claim.status for claim in found} == {"undecided"}
-    told = (
+    message = (
         "diverged: dense, seed 0" if diverged else "seeds 0, 1, 2" if len(seeds) > 1 else "seed 0"
     )
-    assert all(any(told in m for m in claim.to_json()["missing"]) for claim in found)
+    assert all(any(message in m for m in claim.to_json()["missing"]) for claim in found)
 
 
 def test_networks_of_two_plans_are_not_compared() -> None:
@@ -230,8 +230,8 @@ def test_an_existence_claim_reads_the_lowest_sparsity_of_its_range() -> None:
     assert by_id(rounds(-5.0))[1].status == "contradicted"
     sparse = by_id(rounds(-5.0, "0.6"))[1]
     assert sparse.status == "undecided"
-    told = "imp from 40 % to 45 % on a, b: failing above contradicts nothing"
-    assert sparse.to_json()["missing"] == [told]
+    message = "imp from 40 % to 45 % on a, b: failing above contradicts nothing"
+    assert sparse.to_json()["missing"] == [message]
 
 
 def test_no_control_loses_for_one_of_its_learning_rates() -> None:

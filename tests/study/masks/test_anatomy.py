@@ -1,4 +1,4 @@
-"""What died whole in a hand-made mask, sparsity by layer and type, and how far weights moved."""
+"""What a mask prunes as a whole, sparsity by layer and type, and how far weights have moved."""
 
 from typing import Any
 
@@ -25,8 +25,8 @@ ATTENTION = [*BLOCK][:4]
 
 
 @pytest.fixture
-def alive() -> dict[str, torch.Tensor]:
-    """Two blocks in which everything lives."""
+def kept() -> dict[str, torch.Tensor]:
+    """Two blocks that keep every weight."""
     return {
         f"encoder.layer.{number}.{name}": torch.ones(shape, dtype=torch.bool)
         for number in (0, 1)
@@ -34,56 +34,56 @@ def alive() -> dict[str, torch.Tensor]:
     }
 
 
-def kill_head(alive: dict[str, torch.Tensor], layer: int, head: int) -> None:
+def prune_head(kept: dict[str, torch.Tensor], layer: int, head: int) -> None:
     size = WIDTH // HEADS
     share = slice(head * size, (head + 1) * size)
     for name in ATTENTION[:3]:
-        alive[f"encoder.layer.{layer}.{name}"][share] = False
-    alive[f"encoder.layer.{layer}.{ATTENTION[3]}"][:, share] = False
+        kept[f"encoder.layer.{layer}.{name}"][share] = False
+    kept[f"encoder.layer.{layer}.{ATTENTION[3]}"][:, share] = False
 
 
-def test_a_head_is_dead_where_no_weight_of_it_lives(alive: dict[str, torch.Tensor]) -> None:
-    kill_head(alive, 1, 2)
-    kill_head(alive, 0, 3)
-    alive["encoder.layer.0.attention.self.query.weight"][7, 0] = True
-    heads = anatomy(Mask(alive), HEADS).heads
-    [dead] = [head for head in heads if head.sparsity == 1]
-    assert (dead.block, dead.number) == ("encoder.layer.1", 2)
+def test_a_head_is_pruned_where_it_keeps_no_weight(kept: dict[str, torch.Tensor]) -> None:
+    prune_head(kept, 1, 2)
+    prune_head(kept, 0, 3)
+    kept["encoder.layer.0.attention.self.query.weight"][7, 0] = True
+    heads = anatomy(Mask(kept), HEADS).heads
+    [pruned] = [head for head in heads if head.sparsity == 1]
+    assert (pruned.block, pruned.number) == ("encoder.layer.1", 2)
     almost = heads[3]
     assert (almost.block, almost.number) == ("encoder.layer.0", 3)
     assert almost.sparsity == 1 - 1 / (4 * WIDTH * WIDTH / HEADS)
 
 
-def test_a_neuron_is_dead_with_its_row_and_its_column(alive: dict[str, torch.Tensor]) -> None:
-    alive["encoder.layer.0.intermediate.dense.weight"][5] = False
-    assert anatomy(Mask(alive), HEADS).dead_neurons == 0
-    alive["encoder.layer.0.output.dense.weight"][:, 5] = False
-    found = anatomy(Mask(alive), HEADS)
+def test_a_neuron_is_pruned_with_its_row_and_its_column(kept: dict[str, torch.Tensor]) -> None:
+    kept["encoder.layer.0.intermediate.dense.weight"][5] = False
+    assert anatomy(Mask(kept), HEADS).dead_neurons == 0
+    kept["encoder.layer.0.output.dense.weight"][:, 5] = False
+    found = anatomy(Mask(kept), HEADS)
     assert (found.neurons, found.dead_neurons) == (2 * INNER, 1)
 
 
-def test_rows_and_columns_that_died_whole_are_counted(alive: dict[str, torch.Tensor]) -> None:
+def test_rows_and_columns_that_keep_no_weight_are_counted(kept: dict[str, torch.Tensor]) -> None:
     name = "encoder.layer.0.intermediate.dense.weight"
-    alive[name][[1, 4]] = False
-    alive[name][:, 0] = False
-    [fallen] = anatomy(Mask(alive), HEADS).fallen
+    kept[name][[1, 4]] = False
+    kept[name][:, 0] = False
+    [fallen] = anatomy(Mask(kept), HEADS).fallen
     assert fallen.matrix == name
     assert (fallen.rows, fallen.dead_rows) == (INNER, 2)
     assert (fallen.columns, fallen.dead_columns) == (WIDTH, 1)
-    assert len(dead_lines(Mask(alive))) == len(alive)
+    assert len(dead_lines(Mask(kept))) == len(kept)
 
 
-def test_a_grid_has_each_matrix_and_what_is_outside(alive: dict[str, torch.Tensor]) -> None:
-    alive["encoder.layer.1.output.dense.weight"][:] = False
-    alive["pooler.dense.weight"] = torch.tensor([[True, False], [True, True]])
-    del alive["encoder.layer.0.attention.self.key.weight"]
-    blocks, rest = sparsity_grids(Mask(alive))
+def test_a_grid_has_each_matrix_and_what_is_outside(kept: dict[str, torch.Tensor]) -> None:
+    kept["encoder.layer.1.output.dense.weight"][:] = False
+    kept["pooler.dense.weight"] = torch.tensor([[True, False], [True, True]])
+    del kept["encoder.layer.0.attention.self.key.weight"]
+    blocks, rest = sparsity_grids(Mask(kept))
     assert (blocks.blocks, blocks.layers) == ("encoder.layer", (0, 1))
     column = blocks.types.index("output.dense")
     assert [row[column] for row in blocks.sparsity] == [0.0, 1.0]
     assert blocks.by_type[column] == 0.5
-    dead = WIDTH * INNER
-    assert blocks.by_layer == (0.0, dead / (4 * WIDTH**2 + 2 * dead))
+    pruned = WIDTH * INNER
+    assert blocks.by_layer == (0.0, pruned / (4 * WIDTH**2 + 2 * pruned))
     assert blocks.sparsity[0][blocks.types.index("attention.self.key")] is None
     assert (rest.blocks, rest.sparsity) == (OUTSIDE, ((0.25,),))
 
@@ -96,17 +96,17 @@ def test_a_grid_has_each_matrix_and_what_is_outside(alive: dict[str, torch.Tenso
         ({"without": "encoder.layer.1.attention.self.key.weight"}, "needs blocks of square query"),
     ],
 )
-def test_where_heads_are_not_known_the_rest_is_told(
-    alive: dict[str, torch.Tensor], change: dict[str, Any], message: str
+def test_where_heads_are_unknown_the_rest_is_known(
+    kept: dict[str, torch.Tensor], change: dict[str, Any], message: str
 ) -> None:
-    alive.pop(change.get("without", ""), None)
-    found = anatomy(Mask(alive), change.get("heads", HEADS))
+    kept.pop(change.get("without", ""), None)
+    found = anatomy(Mask(kept), change.get("heads", HEADS))
     assert message in found.note
     assert (found.heads, found.neurons) == ((), 0)
     assert found.grids
 
 
-def test_distance_is_relative_and_of_living_weights() -> None:
+def test_distance_is_relative_and_of_kept_weights() -> None:
     before = {"a": np.array([[3.0, 4.0], [6.0, 8.0]]), "b": np.zeros((1, 2))}
     after = {"a": np.array([[3.0, 5.0], [0.0, 0.0]]), "b": np.ones((1, 2))}
     whole = weight_distances(before, after)

@@ -1,4 +1,4 @@
-"""Overlap beside chance: exact moments, the Jaccard's mean, and agreement among several masks."""
+"""Overlap compared with chance: exact moments, the mean Jaccard index, agreement of several."""
 
 import numpy as np
 import pytest
@@ -11,27 +11,27 @@ from tombola.ticket.mask import Mask, jaccard
 from tombola.ticket.prune import random_like
 
 SHAPES = {"a": (40, 20), "b": (10, 30), "c": (7, 11)}
-DEAD = ({"a": 500, "b": 60, "c": 77}, {"a": 200, "b": 150, "c": 0})
+PRUNED = ({"a": 500, "b": 60, "c": 77}, {"a": 200, "b": 150, "c": 0})
 
 
-def drawn(dead: dict[str, int], seed: int) -> Mask:
+def drawn(pruned: dict[str, int], seed: int) -> Mask:
     """A mask with a given number of weights pruned in each matrix."""
-    generator, alive = torch.Generator().manual_seed(seed), {}
+    generator, kept = torch.Generator().manual_seed(seed), {}
     for name, shape in SHAPES.items():
         flat = torch.ones(shape[0] * shape[1], dtype=torch.bool)
-        flat[torch.randperm(len(flat), generator=generator)[: dead[name]]] = False
-        alive[name] = flat.reshape(shape)
-    return Mask(alive)
+        flat[torch.randperm(len(flat), generator=generator)[: pruned[name]]] = False
+        kept[name] = flat.reshape(shape)
+    return Mask(kept)
 
 
-A, B = drawn(DEAD[0], 1), drawn(DEAD[1], 2)
+A, B = drawn(PRUNED[0], 1), drawn(PRUNED[1], 2)
 
 
 def exact_law() -> np.ndarray:
     """The distribution of the intersection: that of each matrix, folded together."""
     law = np.ones(1)
     for name, shape in SHAPES.items():
-        size, one, other = shape[0] * shape[1], DEAD[0][name], DEAD[1][name]
+        size, one, other = shape[0] * shape[1], PRUNED[0][name], PRUNED[1][name]
         law = np.convolve(law, stats.hypergeom.pmf(np.arange(size + 1), size, one, other))
     return law
 
@@ -77,7 +77,7 @@ def test_the_jaccard_is_that_of_the_masks() -> None:
     assert whole.pruned == (A.pruned, B.pruned)
 
 
-def test_equal_masks_overlap_wholly_and_chance_has_no_say_where_nothing_is_dead() -> None:
+def test_equal_masks_overlap_wholly_and_chance_has_no_say_where_nothing_is_pruned() -> None:
     same, _ = overlap(A, A)
     assert same.jaccard == 1.0
     assert same.z is not None
@@ -97,7 +97,7 @@ def test_masks_of_other_networks_are_refused() -> None:
 
 
 def test_agreement_counts_each_weight_and_chance_is_the_mean_of_random_masks() -> None:
-    masks = [A, B, drawn(DEAD[0], 4)]
+    masks = [A, B, drawn(PRUNED[0], 4)]
     found = agreement(masks)
     assert sum(found.weights) == A.size
     assert sum(found.expected) == pytest.approx(A.size)

@@ -79,7 +79,7 @@ def test_no_false_verdict_on_seeds_exceeds_its_level(examples: int, seeds: int) 
 def test_no_false_verdict_on_one_run_exceeds_its_level(examples: int, multiple: float) -> None:
     matching, failing, without = BUILD["false_verdicts_on_one_run"](examples, multiple)
     assert max(matching, failing) <= LEVEL
-    assert without > LEVEL  # so there is something to mend
+    assert without > LEVEL  # so there is something to correct
 
 
 def test_without_the_floor_few_seeds_on_few_examples_are_mostly_wrong() -> None:

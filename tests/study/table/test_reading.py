@@ -86,11 +86,11 @@ def test_a_table_of_an_earlier_version_lacks_a_column(
 
 def test_a_table_says_what_its_rows_said(table: list[Row], tmp_path: Path) -> None:
     read = read_rows(written(tmp_path, table))
-    assert told(json_of(read)) == told(json_of(table))
+    assert rounded(json_of(read)) == rounded(json_of(table))
 
 
 def json_of(table: list[Row]) -> list[Any]:
-    """All that is said of a table."""
+    """All that the verbs report on a table."""
     found = [each.to_json() for each in decide_claims(table)]
     return [
         matching(table).to_json(),
@@ -99,12 +99,12 @@ def json_of(table: list[Row]) -> list[Any]:
     ]
 
 
-def told(plain: Any) -> Any:
+def rounded(plain: Any) -> Any:
     """With numbers of so many digits that a difference taken anew is the same."""
     if isinstance(plain, dict):
-        return {name: told(value) for name, value in plain.items()}
+        return {name: rounded(value) for name, value in plain.items()}
     if isinstance(plain, list | tuple):
-        return [told(value) for value in plain]
+        return [rounded(value) for value in plain]
     return round(plain, 6) if isinstance(plain, float) else plain
 
 
@@ -115,7 +115,7 @@ def test_a_difference_is_that_of_the_scores(table: list[Row], tmp_path: Path) ->
             assert row.difference == row.score - row.dense
 
 
-def test_mixed_numerics_are_told_from_a_table_too(table: list[Row], tmp_path: Path) -> None:
+def test_mixed_numerics_are_refused_in_a_table_too(table: list[Row], tmp_path: Path) -> None:
     other = [
         replace(row, numerics={**NUMERICS, "threads": 8}) if row.kind == "random" else row
         for row in table
@@ -319,5 +319,5 @@ def test_a_table_with_another_score_of_the_same_training_is_refused() -> None:
 @pytest.mark.parametrize(
     ("name", "there"), [("a.csv", True), ("a.parquet", True), ("a.yaml", False), ("pilot", False)]
 )
-def test_a_plan_is_told_from_a_table_by_its_name(name: str, there: bool) -> None:
+def test_a_table_is_known_by_its_name(name: str, there: bool) -> None:
     assert is_table(name) == there

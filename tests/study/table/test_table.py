@@ -188,7 +188,7 @@ def test_runs_that_need_weights_of_one_that_diverged_have_diverged_and_others_ar
     assert {row.state for row in table if row.seed == 1} == {"missing"}
 
 
-def test_overlap_with_one_shot_is_told_where_both_masks_are_kept(plan: Plan, store: Store) -> None:
+def test_overlap_with_one_shot_is_known_where_both_masks_are_kept(plan: Plan, store: Store) -> None:
     [cell, *_] = [cell for cell in plan.cells if cell.arm == "tickets"]
     assert cell.ticket is not None
     bits = torch.tensor([True, False, False, True])
@@ -202,7 +202,7 @@ def test_overlap_with_one_shot_is_told_where_both_masks_are_kept(plan: Plan, sto
     assert after[1].jaccard_one_shot is None
 
 
-def test_seeds_of_a_network_are_told_together(plan: Plan, store: Store) -> None:
+def test_seeds_of_a_network_are_summed_up_together(plan: Plan, store: Store) -> None:
     found = groups(rows(plan, store))
     assert sum(each["cells"] for each in found) == len(plan.cells)
     assert found[0]["name"] == "dense"
@@ -224,8 +224,8 @@ def test_mixed_numerics_are_refused_on_one_task_but_not_across_tasks(
     finish(store, first, 30.0, threads=8)
     refuse_mixed_rows(rows(plan, store))
     finish(store, second, 30.0)
-    told = f"threads is 8 in .*{first.key[:12]}.* and 1 in .*{second.key[:12]}"
-    with pytest.raises(SpecError, match=told):
+    message = f"threads is 8 in .*{first.key[:12]}.* and 1 in .*{second.key[:12]}"
+    with pytest.raises(SpecError, match=message):
         refuse_mixed_rows(rows(plan, store))
 
 

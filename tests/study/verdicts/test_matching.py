@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from paired_scores import verdict
 from plan_rows import NUMERICS, network, plan, search
 from tombola.base.errors import SpecError
 from tombola.study.claims.claims import decide_claims
@@ -126,9 +127,9 @@ def test_seeds_needed_come_from_ten_dense_runs_or_more_wherever_they_stand() -> 
     )
     noisy = search("a", 0.0, wobble=(3.0, -3.0, 0.5), dense=[80 + x for x in spread[:3]])
     found = matching(dense + noisy)
-    [told] = found.spreads
+    [spread_of_a] = found.spreads
     needed = seeds_needed(float(np.std(spread, ddof=1)), 1.0, resolution=0.05)
-    assert (told.runs, told.seeds_needed) == (10, needed)
+    assert (spread_of_a.runs, spread_of_a.seeds_needed) == (10, needed)
     assert found.judged[0].verdict is not None
     assert found.judged[0].verdict.seeds_needed == needed
     few = matching(dense[:9] + noisy)
@@ -137,7 +138,7 @@ def test_seeds_needed_come_from_ten_dense_runs_or_more_wherever_they_stand() -> 
     assert few.judged[0].verdict.seeds_needed is None
 
 
-def test_the_sign_flip_test_is_told_where_its_seeds_suffice() -> None:
+def test_the_sign_flip_test_is_made_where_its_seeds_suffice() -> None:
     wobble = [0.1 * n for n in range(5)]
     several = search("a", 0.0, wobble=wobble, dense=[80.0] * 5)
     assert only(several).sign_flip_p_value == pytest.approx(2**-5)
@@ -147,18 +148,9 @@ def test_the_sign_flip_test_is_told_where_its_seeds_suffice() -> None:
 
 
 def test_one_seed_is_judged_for_this_run_only() -> None:
-    said = Verdict(
-        status="matching",
-        sparsity=Decimal("0.7"),
-        difference=0.0,
-        interval=(-0.5, 0.5),
-        margin=1.0,
-        level=0.9,
-        estimand=THIS_RUN,
-        seeds=1,
-    )
+    given = verdict("matching", "0.7", estimand=THIS_RUN, seeds=1)
     one = search("a", 0.0)[:1]
-    assert only(one, one_run=lambda row: said).verdict == said
+    assert only(one, one_run=lambda row: given).verdict == given
     silent = only(one)
     assert (silent.verdict, silent.why) == (None, "one seed says nothing about others")
     assert silent.p_value == 1.0
@@ -209,9 +201,9 @@ def test_mixed_numerics_are_refused() -> None:
 
 
 @pytest.mark.parametrize(("trivial", "warned"), [(50.0, False), (79.5, True)])
-def test_dense_runs_that_have_hardly_learned_are_told(trivial: float, warned: bool) -> None:
-    [told] = matching(search("a", 0.0, trivial=trivial)).spreads
-    assert ("has not learned the task" in told.warning) is warned
+def test_dense_runs_that_have_hardly_learned_are_named(trivial: float, warned: bool) -> None:
+    [found] = matching(search("a", 0.0, trivial=trivial)).spreads
+    assert ("has not learned the task" in found.warning) is warned
 
 
 @pytest.mark.parametrize("change", [0.0, -9.0])
@@ -259,13 +251,13 @@ def test_every_verb_gives_the_same_reason_for_deciding_nothing(
             for row in table
         ]
     found = matching(table).to_json()
-    told = [*found["networks"], *(each["answer"] for each in found["every_task"])]
-    told += [claim.to_json() for claim in decide_claims(table)]
-    told += [part for claim in decide_claims(table) for part in claim.to_json()["parts"]]
+    answers = [*found["networks"], *(each["answer"] for each in found["every_task"])]
+    answers += [claim.to_json() for claim in decide_claims(table)]
+    answers += [part for claim in decide_claims(table) for part in claim.to_json()["parts"]]
     for matrix in transfer_matrices(table):
-        told += [source["universality"] for source in matrix.to_json()["sources"]]
-    assert {each["status"] for each in told} == {"undecided"}
-    assert all(each["reason"].endswith(reason) for each in told), told
+        answers += [source["universality"] for source in matrix.to_json()["sources"]]
+    assert {each["status"] for each in answers} == {"undecided"}
+    assert all(each["reason"].endswith(reason) for each in answers), answers
     places = [
         p for m in transfer_matrices(table) for s in m.to_json()["sources"] for p in s["places"]
     ]
@@ -274,12 +266,12 @@ def test_every_verb_gives_the_same_reason_for_deciding_nothing(
 
 def test_what_is_decided_has_no_reason() -> None:
     found = matching(plan()).to_json()
-    told = [*found["networks"], *(each["answer"] for each in found["every_task"])]
-    told += [claim.to_json() for claim in decide_claims(plan())]
-    assert {each["reason"] for each in told if each["status"] != "undecided"} == {None}
+    answers = [*found["networks"], *(each["answer"] for each in found["every_task"])]
+    answers += [claim.to_json() for claim in decide_claims(plan())]
+    assert {each["reason"] for each in answers if each["status"] != "undecided"} == {None}
 
 
-def test_nothing_follows_where_nobody_knows_what_a_constant_scores() -> None:
+def test_nothing_follows_where_the_score_of_a_constant_is_unknown() -> None:
     found = only(search("a", 0.0, trivial=None))
     assert found.verdict is not None
     assert found.verdict.status == "undecided"
@@ -292,8 +284,8 @@ def test_highest_winning_sparsity_waits_for_all_seeds() -> None:
     whole = matching(table)
     assert whole.highest[0][1] == Decimal("0.7")
     assert whole.judged[0].verdict is not None
-    verdict = replace(whole.judged[0].verdict, seeds=1)
-    [(first, highest)] = matching(unfinished, lambda row: verdict).highest
+    one_seed = replace(whole.judged[0].verdict, seeds=1)
+    [(first, highest)] = matching(unfinished, lambda row: one_seed).highest
     assert first.verdict is None
     assert highest is None
 
