@@ -12,7 +12,7 @@ import random
 import string
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,6 +22,9 @@ from command_line import Cli
 from hub_stand_in import TOKEN, Hub, serving
 from small_search import small_search
 from tombola.cli.main import main
+
+if TYPE_CHECKING:
+    from tombola.ticket.ticket import Ticket
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 GOOD = "good great lovely bright warm funny".split()
@@ -110,6 +113,20 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return (status, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def ticket() -> "Ticket":
+    """A random ticket of a small network."""
+    from small_network import drawn_ticket
+
+    return drawn_ticket()
+
+
+@pytest.fixture
+def folder(ticket: "Ticket", tmp_path: Path) -> Path:
+    """The folder of `ticket`, without a card."""
+    return ticket.save(tmp_path / "ticket")
 
 
 @pytest.fixture

@@ -28,7 +28,11 @@ def drawn_ticket() -> Ticket:
     mask = Mask({n: torch.rand(w.shape, generator=drawn) < 0.4 for n, w in weights.items()})
     sparsity = Decimal(mask.pruned) / Decimal(mask.size)
     return Ticket(
-        mask=mask, model="x", fingerprint="0" * 64, scope="encoder+pooler", sparsity=sparsity
+        mask=mask,
+        model="google-bert/bert-base-uncased",
+        fingerprint="0" * 64,
+        scope="encoder+pooler",
+        sparsity=sparsity,
     )
 
 

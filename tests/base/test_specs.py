@@ -53,7 +53,7 @@ def test_zero_has_no_sign() -> None:
         (None, "sparsity is a fraction in [0, 1), got None."),
     ],
 )
-def test_a_bad_fraction_is_told_what_to_write(value: Any, message: str) -> None:
+def test_a_bad_fraction_is_refused_with_what_to_write(value: Any, message: str) -> None:
     with pytest.raises(SpecError) as caught:
         exact(value)
     assert str(caught.value) == message

@@ -49,26 +49,26 @@ READ: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("kind", [*READ, "config"])
 @pytest.mark.parametrize("wrong", WRONG)
-def test_every_reader_refuses_what_is_no_plain_small_yaml(
+def test_every_reader_refuses_yaml_that_is_not_plain_and_small(
     tmp_path: Path, cli: Cli, wrong: str, kind: str
 ) -> None:
     text, said = WRONG[wrong]
     path = tmp_path / "x.yaml"
     path.write_text(text)
     if kind == "config":
-        status, _, told = cli("find", "--config", path)
+        status, _, shown = cli("find", "--config", path)
         assert status == 2
     else:
         with pytest.raises(SpecError) as error:
             READ[kind](path)
-        told = str(error.value)
-    assert said in told
-    assert len(told) < 400
+        shown = str(error.value)
+    assert said in shown
+    assert len(shown) < 400
 
 
 @pytest.mark.parametrize("kind", [*READ, "config"])
 @pytest.mark.parametrize("what", ["pipe", "folder", "device", "large", "latin"])
-def test_a_file_that_is_no_small_text_is_refused_at_once(
+def test_a_file_that_is_not_a_small_text_is_refused_at_once(
     tmp_path: Path, cli: Cli, what: str, kind: str
 ) -> None:
     path = tmp_path / "x.yaml"
@@ -139,9 +139,9 @@ def test_a_value_in_a_configuration_is_what_is_written(tmp_path: Path, cli: Cli)
         ("task: on", "'on'"),
     ):
         path.write_text(text)
-        status, _, told = cli("find", "--config", path)
+        status, _, shown = cli("find", "--config", path)
         assert status == 2
-        assert said in told
+        assert said in shown
 
 
 @pytest.mark.parametrize(
@@ -199,19 +199,19 @@ def test_a_number_that_nothing_could_be_made_of_is_refused(make: Callable[[], An
 def test_numbers_of_flags_are_bounded_before_anything_is_read(
     cli: Cli, flag: str, value: str
 ) -> None:
-    status, _, told = cli("find", f"{flag}={value}")
+    status, _, shown = cli("find", f"{flag}={value}")
     assert status == 2
-    assert told.count("\n") == 1
-    assert len(told) < 300
+    assert shown.count("\n") == 1
+    assert len(shown) < 300
 
 
 @pytest.mark.parametrize("flag", ["--epochs", "--batch-size", "--seeds", "--warmup", "--step"])
 @pytest.mark.parametrize("value", ["1_0", "１", "٣", "\u20031", "0_1", "1e-999999999"])
 def test_a_number_is_plain_ascii_and_none_becomes_zero(cli: Cli, flag: str, value: str) -> None:
-    status, _, told = cli("find", f"{flag}={value}")
+    status, _, shown = cli("find", f"{flag}={value}")
     assert status == 2
-    assert "got" in told
-    assert told.count("\n") == 1
+    assert "got" in shown
+    assert shown.count("\n") == 1
 
 
 @pytest.mark.parametrize("value", ["1_0", "１", "0x10", "1e-999999999"])
@@ -232,9 +232,9 @@ def test_zero_has_one_sign() -> None:
 
 def test_what_argparse_quotes_is_cut(cli: Cli) -> None:
     for words in (("find", f"--no-rewind={'9' * 5000}"), ("find", "x" * 5000)):
-        status, _, told = cli(*words)
+        status, _, shown = cli(*words)
         assert status == 2
-        assert len(told) < 400
+        assert len(shown) < 400
 
 
 def test_a_task_without_a_field_that_it_needs_says_which(tmp_path: Path) -> None:

@@ -17,14 +17,9 @@ from transformers import (
     TrainingArguments,
 )
 
-from small_network import drawn_ticket, network, revived
+from small_network import network, revived
 from tombola.ship.callback import TicketCallback
 from tombola.ticket.ticket import Ticket
-
-
-@pytest.fixture
-def ticket() -> Ticket:
-    return drawn_ticket()
 
 
 class Rows(Dataset[dict[str, Tensor]]):

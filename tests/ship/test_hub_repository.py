@@ -1,6 +1,5 @@
 """A ticket on the hub is what was sent; a hub that fails or lies is one line, soon."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,23 +7,12 @@ import pytest
 import tombola
 from command_line import Cli
 from hub_stand_in import Hub
-from small_network import drawn_ticket
 from tombola.base.errors import TicketError
 from tombola.ship import deadline
 from tombola.ship.sharing import pull, push
 from tombola.ticket.ticket import Ticket
 
 REPO = "ada/ticket"
-
-
-@pytest.fixture
-def ticket() -> Ticket:
-    return replace(drawn_ticket(), model="google-bert/bert-base-uncased")
-
-
-@pytest.fixture
-def folder(ticket: Ticket, tmp_path: Path) -> Path:
-    return ticket.save(tmp_path / "ticket")
 
 
 @pytest.fixture

@@ -7,18 +7,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from small_network import BATCH, drawn_ticket, network, revived
+from small_network import BATCH, network, revived
 from tombola.base.errors import TicketError
 from tombola.ship.lora import merge_lora
 from tombola.ticket.hold import masked_parameters
 from tombola.ticket.ticket import Ticket
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft, about transformers
-
-
-@pytest.fixture
-def ticket() -> Ticket:
-    return drawn_ticket()
 
 
 def trained(ticket: Ticket, **config: Any) -> Any:

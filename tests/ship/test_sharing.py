@@ -4,7 +4,6 @@ import os
 import stat
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -13,7 +12,6 @@ import pytest
 
 import tombola
 from command_line import Cli
-from small_network import drawn_ticket
 from tombola.base.errors import OutputError, TicketError
 from tombola.ship.hub import HubRepository
 from tombola.ship.local_folder import LocalFolder
@@ -26,16 +24,6 @@ NAMES = {"README.md", "mask.safetensors", "ticket.json"}
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-@pytest.fixture
-def ticket() -> Ticket:
-    return replace(drawn_ticket(), model="google-bert/bert-base-uncased")
-
-
-@pytest.fixture
-def folder(ticket: Ticket, tmp_path: Path) -> Path:
-    return ticket.save(tmp_path / "ticket")
 
 
 @pytest.fixture
@@ -203,7 +191,7 @@ def test_a_store_that_never_answers_is_left_in_time(
 
 
 def test_a_ticket_in_a_callback_can_be_pushed_before_anything_else_is_imported(
-    folder: Path, tmp_path: Path
+    folder: Path,
 ) -> None:
     code = (
         "import sys, tombola; ticket = tombola.TicketCallback(sys.argv[1]).ticket; "
@@ -241,9 +229,9 @@ def test_what_a_place_is_does_not_depend_on_luck(
         "hf://runs/new": HubRepository,
         "runs/old": LocalFolder,
         "./runs/new": LocalFolder,
-        "/tmp/x": LocalFolder,
+        "/somewhere/x": LocalFolder,
         "s3://bucket/x": Remote,
-        "file:///tmp/x": LocalFolder,
+        "file:///somewhere/x": LocalFolder,
     }
     assert {text: type(place_of(text)) for text in kinds} == kinds
     with pytest.raises(TicketError, match=r"Write \./runs/new or hf://runs/new\."):

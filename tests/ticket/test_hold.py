@@ -1,4 +1,4 @@
-"""A held ticket: pruned weights stay +0.0 in anybody's loop, and no trace is left behind."""
+"""A held ticket: pruned weights stay +0.0 in any loop, and no hook is left behind."""
 
 import copy
 import gc
@@ -13,15 +13,10 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Adafactor, Adagrad, AdamW, Muon, Optimizer, RMSprop
 from transformers import BertForSequenceClassification
 
-from small_network import BATCH, drawn_ticket, network, revived
+from small_network import BATCH, network, revived
 from tombola.base.errors import TicketError
 from tombola.ticket.hold import masked_parameters, unwrapped
 from tombola.ticket.ticket import Ticket
-
-
-@pytest.fixture
-def ticket() -> Ticket:
-    return drawn_ticket()
 
 
 def train(model: nn.Module, optimizer: Optimizer, steps: int = 3) -> None:
@@ -87,7 +82,7 @@ class Plain(Optimizer):
         return value
 
 
-def test_an_optimizer_of_somebody_else_is_held_too(ticket: Ticket) -> None:
+def test_an_optimizer_of_another_library_is_held_too(ticket: Ticket) -> None:
     model = network()
     with ticket.hold(model):
         train(model, Plain(model.parameters()))
@@ -187,11 +182,11 @@ def test_a_network_that_nobody_lets_go_of_is_freed_all_the_same(ticket: Ticket) 
     model = network()
     forgotten = ticket.hold(model)
     forgotten.__enter__()
-    died = weakref.ref(model)
+    reference = weakref.ref(model)
     assert global_hooks()
     del model, forgotten
     gc.collect()
-    assert died() is None
+    assert reference() is None
     assert not global_hooks()
 
 

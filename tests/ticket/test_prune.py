@@ -46,11 +46,11 @@ def problems(draw: st.DrawFn) -> tuple[Tensors, Mask, D]:
     masks: Tensors = {}
     for name in names:
         values = draw(st.lists(score, min_size=1, max_size=30))
-        lives = draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
-        scores[name], masks[name] = torch.tensor(values), torch.tensor(lives)
+        kept = draw(st.lists(st.booleans(), min_size=len(values), max_size=len(values)))
+        scores[name], masks[name] = torch.tensor(values), torch.tensor(kept)
     mask = Mask(masks) if draw(st.booleans()) else Mask.full(scores)
-    dead = draw(st.integers(mask.pruned, mask.size))
-    sparsity = D(dead) / D(mask.size)
+    pruned = draw(st.integers(mask.pruned, mask.size))
+    sparsity = D(pruned) / D(mask.size)
     return scores, mask, min(sparsity, D("0.999999"))
 
 
@@ -92,7 +92,7 @@ def test_a_sample_that_misleads_changes_nothing(sparsity: str) -> None:
     assert torch.equal(pruned["w"], expected)
 
 
-def test_ties_die_by_name_then_position() -> None:
+def test_ties_are_pruned_by_name_then_position() -> None:
     scores = {name: torch.zeros(2, 2) for name in ("layer.2", "layer.10")}
     mask = keep_top(scores, Mask.full(scores), sparsity=D("0.625"))
     assert mask["layer.10"].tolist() == [[False, False], [False, False]]

@@ -57,11 +57,11 @@ def test_a_mistyped_schedule_is_met_with_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sparsity", "size", "dead"),
+    ("sparsity", "size", "pruned"),
     [("0.5", 1, 0), ("0.5", 3, 2), ("0.5", 5, 2), ("0.7", 85_054_464, 59_538_125), ("0", 9, 0)],
 )
-def test_pruned_count_rounds_half_to_even(sparsity: str, size: int, dead: int) -> None:
-    assert pruned_count(D(sparsity), size) == dead
+def test_pruned_count_rounds_half_to_even(sparsity: str, size: int, pruned: int) -> None:
+    assert pruned_count(D(sparsity), size) == pruned
 
 
 def test_pruned_count_never_passes_through_a_float() -> None:

@@ -76,22 +76,22 @@ def every_unit(tensors: Tensors) -> list[list[Tensor]]:
     return [unit for layer in range(2) for kind in parts(tensors, layer) for unit in kind]
 
 
-def living(alive: Mask, layer: int) -> list[list[int]]:
-    """The living heads and the living neurons of a layer; none of them is cut in part."""
+def kept_units(mask: Mask, layer: int) -> list[list[int]]:
+    """The kept heads and the kept neurons of a layer; none of them is cut in part."""
     found = []
-    for kind in parts(dict(alive), layer):
+    for kind in parts(dict(mask), layer):
         assert all(len(torch.cat([part.flatten() for part in u]).unique()) == 1 for u in kind)
         found.append([number for number, unit in enumerate(kind) if unit[0].any()])
     return found
 
 
 def without(model: nn.Module, units: int) -> Mask:
-    """The mask under which so many units die."""
+    """The mask that prunes this number of units."""
     scores, full = score(model), Mask.full(matrices(model))
-    doomed = sorted(every_unit(scores), key=lambda unit: float(unit[0].flatten()[0]))[:units]
-    dead = sum(part.numel() for unit in doomed for part in unit)
-    mask = keep_top(scores, full, sparsity=Decimal(dead) / full.size)
-    assert mask.pruned == dead
+    lowest = sorted(every_unit(scores), key=lambda unit: float(unit[0].flatten()[0]))[:units]
+    pruned = sum(part.numel() for unit in lowest for part in unit)
+    mask = keep_top(scores, full, sparsity=Decimal(pruned) / full.size)
+    assert mask.pruned == pruned
     return mask
 
 
@@ -105,13 +105,13 @@ def test_units_rank_by_the_mean_square_of_their_weights_and_no_two_alike(bert: A
 
 
 @pytest.mark.parametrize("value", [1.0, 0.0])
-def test_units_of_equal_worth_die_one_after_another(value: float) -> None:
+def test_units_of_equal_worth_are_pruned_one_after_another(value: float) -> None:
     weights = {name: torch.full(shape, value) for name, shape in block().items()}
     scores = ranks(weights, 2)
     assert len(torch.cat([tensor.flatten() for tensor in scores.values()]).unique()) == 2 + 12
-    alive = keep_top(scores, Mask.full(weights), sparsity=Decimal(128) / Decimal(544))
-    dead = {name: int((~tensor).sum()) for name, tensor in alive.items() if not tensor.all()}
-    assert dead == dict.fromkeys(("x.3.k.weight", "x.3.o.weight"), 32) | dict.fromkeys(
+    mask = keep_top(scores, Mask.full(weights), sparsity=Decimal(128) / Decimal(544))
+    pruned = {name: int((~kept).sum()) for name, kept in mask.items() if not kept.all()}
+    assert pruned == dict.fromkeys(("x.3.k.weight", "x.3.o.weight"), 32) | dict.fromkeys(
         ("x.3.q.weight", "x.3.v.weight"), 32
     )
 
@@ -119,7 +119,7 @@ def test_units_of_equal_worth_die_one_after_another(value: float) -> None:
 @pytest.mark.parametrize("units", [1, 10, 20, 30])
 def test_a_network_without_units_is_a_smaller_dense_one(bert: Any, units: int) -> None:
     mask = without(bert, units)
-    kept = [living(mask, layer) for layer in range(2)]
+    kept = [kept_units(mask, layer) for layer in range(2)]
     assert sum(len(kind) for layer in kept for kind in layer) == 2 * (HEADS + INNER) - units
     masked = copy.deepcopy(bert)
     mask.fill(scope_parameters(masked, "encoder"))
@@ -133,7 +133,7 @@ def test_a_network_without_units_is_a_smaller_dense_one(bert: Any, units: int) -
 
 
 def cut(model: Any, kept: list[list[list[int]]]) -> Any:
-    """The network built without the dead heads and neurons."""
+    """The network built without the pruned heads and neurons."""
     small = copy.deepcopy(model)
     for layer, (heads, neurons) in zip(small.encoder.layer, kept, strict=True):
         lines = torch.arange(WIDTH).reshape(HEADS, -1)[heads].flatten()
@@ -152,7 +152,7 @@ def shorten(linear: nn.Linear, lines: Tensor, axis: int) -> None:
 
 
 def spoil(model: Any, kept: list[list[list[int]]]) -> None:
-    """Change what only the dead would have passed on: their biases and their own inputs."""
+    """Change what only pruned units would pass on: their biases and their own inputs."""
     with torch.no_grad():
         for layer, (heads, neurons) in zip(model.encoder.layer, kept, strict=True):
             lines = torch.ones(HEADS, WIDTH // HEADS, dtype=torch.bool)
@@ -161,10 +161,10 @@ def spoil(model: Any, kept: list[list[list[int]]]) -> None:
                 linear = getattr(layer.attention.self, name)
                 linear.bias[lines.flatten()] += 7
                 linear.weight[lines.flatten()] += 0.5
-            dead = torch.ones(INNER, dtype=torch.bool)
-            dead[neurons] = False
-            layer.intermediate.dense.bias[dead] += 7
-            layer.intermediate.dense.weight[dead] += 0.5
+            pruned = torch.ones(INNER, dtype=torch.bool)
+            pruned[neurons] = False
+            layer.intermediate.dense.bias[pruned] += 7
+            layer.intermediate.dense.weight[pruned] += 0.5
 
 
 def block(**changes: Any) -> dict[str, tuple[int, ...]]:
@@ -201,7 +201,7 @@ def test_other_blocks_have_no_units(
     assert "\n" not in str(refused.value)
 
 
-def test_a_gate_dies_with_its_neuron_whatever_the_order_of_names() -> None:
+def test_a_gate_is_pruned_with_its_neuron_whatever_the_order_of_names() -> None:
     chance = torch.Generator().manual_seed(0)
     weights = {name: torch.randn(shape, generator=chance) for name, shape in block().items()}
     scores = ranks(weights, 2)
