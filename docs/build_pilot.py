@@ -153,7 +153,7 @@ def transfer(rows: Sequence[Row]) -> str:
     targets = list(dict.fromkeys(mine[0].target for mine in moved))
     sources = list(dict.fromkeys(mine[0].source for mine in moved))
     place = {(mine[0].source, mine[0].target): mine for mine in moved}
-    place |= {("one-shot", task): on[at] for task, on in found(rows, arm="one-shot").items()}
+    place |= {("one-shot", task): there[at] for task, there in found(rows, arm="one-shot").items()}
     lines = []
     for source in [*sources, "one-shot"]:
         cells = []

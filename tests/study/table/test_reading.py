@@ -100,7 +100,7 @@ def json_of(table: list[Row]) -> list[Any]:
 
 
 def rounded(plain: Any) -> Any:
-    """With numbers of so many digits that a difference taken anew is the same."""
+    """With numbers rounded, so that a difference that is computed again is the same."""
     if isinstance(plain, dict):
         return {name: rounded(value) for name, value in plain.items()}
     if isinstance(plain, list | tuple):
