@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ticket_seal import reseal
+from tombola.ticket.format import sealed
 
 TICKETS = Path(__file__).parent / "fixtures" / "tickets"
 """A ticket of each version; the damage is to that of version 2."""
@@ -58,6 +59,12 @@ def shape(*dimensions: Any) -> Attack:
 def text(content: bytes) -> Attack:
     """Put something else in the place of ticket.json."""
     return lambda folder: (folder / "ticket.json").write_bytes(content)
+
+
+def overflow(folder: Path) -> None:
+    """A number that no float64 holds."""
+    place = folder / "ticket.json"
+    place.write_bytes(sealed(place.read_bytes().replace(b"2e-05", b"1e999")))
 
 
 def named(name: str) -> Attack:

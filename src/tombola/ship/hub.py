@@ -13,7 +13,6 @@ from tombola.ship.ticket_files import (
     Files,
     check_names,
     check_size,
-    git_hash,
     one_line,
 )
 
@@ -236,8 +235,13 @@ def _difference(entry: "RepoSibling", content: bytes) -> str:
     if entry.lfs is not None:
         same = entry.lfs.sha256 == hashlib.sha256(content).hexdigest()
     else:
-        same = entry.blob_id in (None, git_hash(content))
+        same = entry.blob_id in (None, _git_hash(content))
     return "" if same else "other content"
+
+
+def _git_hash(content: bytes) -> str:
+    """The name that git gives a file of this content: 40 hexadecimal digits."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _meter(limit: int) -> type:

@@ -1,6 +1,5 @@
-"""The files of a ticket in memory: which there are, how large each may be, what they hash to."""
+"""The files of a ticket in memory: which there are, and how large each may be."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,6 @@ __all__ = [
     "check_arrived",
     "check_names",
     "check_size",
-    "git_hash",
     "loaded",
     "one_line",
 ]
@@ -77,11 +75,6 @@ def check_arrived(sent: Mapping[str, bytes], found: Mapping[str, bytes], place: 
             raise TicketError(
                 f"expected {name} in {place} as it was sent, got other bytes back. Push it again."
             )
-
-
-def git_hash(content: bytes) -> str:
-    """The name that git gives a file of this content: 40 hexadecimal digits."""
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def loaded(files: Files) -> Ticket:
