@@ -112,7 +112,7 @@ def test_controls_of_another_finder_are_no_evidence_for_imp() -> None:
 def test_structured_tickets_are_no_evidence_for_those_of_single_weights() -> None:
     found = by_id([replace(row, structure="2:4") for row in plan()])
     assert {found[number].status for number in (1, 2, 3, 4, 5)} == {"undecided"}
-    reason = "the plan has no imp (of structure unstructured) from 40 % to 90 %"
+    reason = "the plan has no imp (unstructured) from 40 % to 90 %"
     assert found[1].reason == reason
 
 

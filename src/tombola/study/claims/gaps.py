@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tombola.base.specs.prune import UNSTRUCTURED
 from tombola.study.claims.claim import Decision, PartResult
 from tombola.study.claims.rules import ClaimPart, Trend
 from tombola.study.table.row import Row
@@ -43,7 +42,7 @@ def _which(networks: NetworkFilter, table: Sequence[Row]) -> str:
     if any(replace(networks, finder=row.finder).admits(row) for row in table):
         return f" (of {networks.finder}'s tickets)"
     if any(replace(networks, structure=row.structure).admits(row) for row in table):
-        return f" (of structure {networks.structure or UNSTRUCTURED})"
+        return f" (of structure {networks.structure})" if networks.structure else " (unstructured)"
     return ""
 
 
