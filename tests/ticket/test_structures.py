@@ -189,7 +189,7 @@ def block(**changes: Any) -> dict[str, tuple[int, ...]]:
         (block(down=None), 2, r"got inner widths \[12\]"),
         (block(down=None, up=None, gate=None), 2, r"got inner widths \[\]"),
         (block(up=(12, 9)), 2, r"got x.3.up.weight of shape \(12, 9\)"),
-        (block(up=(12,)), 2, "got x.3.up.weight, no matrix"),
+        (block(up=(12,)), 2, "got x.3.up.weight, not a matrix"),
     ],
 )
 def test_other_blocks_have_no_units(

@@ -22,7 +22,7 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
         value: a fraction in [0, 1); a float stands for its shortest decimal.
         what: the knob's name, for the error.
 
-    Raises: SpecError, if it is no number in [0, 1).
+    Raises: SpecError, if it is not a number in [0, 1).
     """
     try:
         written = number(str(value), Decimal)

@@ -89,7 +89,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _inner(model: nn.Module) -> nn.Module | None:
-    """What a wrapper wraps; None if a network is no wrapper."""
+    """What a wrapper wraps; None if a network is not a wrapper."""
     if "FullyShardedDataParallel" in [kind.__name__ for kind in type(model).__mro__]:
         raise _sharded()
     if isinstance(model, DataParallel | DistributedDataParallel):

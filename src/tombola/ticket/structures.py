@@ -68,7 +68,7 @@ def rows(scores: "Tensors", mask: "Mask", sparsity: Decimal, heads: int = 0) -> 
 
     The last row is pruned in part, so that the count is exact.
 
-    Raises: SpecError, for a tensor that is no matrix.
+    Raises: SpecError, for a tensor that is not a matrix.
     """
     for name, tensor in scores.items():
         if tensor.ndim != 2:
@@ -203,7 +203,7 @@ def _block(weights: "Mapping[str, Tensor]", names: Mapping[str, str], heads: int
     square = [inside for inside, weight in weights.items() if len({*weight.shape}) == 1]
     if odd or not square:
         raise _other(
-            f"{names[odd[0]]}, no matrix" if odd else f"none next to {min(names.values())}"
+            f"{names[odd[0]]}, not a matrix" if odd else f"none next to {min(names.values())}"
         )
     width = weights[square[0]].shape[0]
     if not 0 < heads <= width or width % heads:
