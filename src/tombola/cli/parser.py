@@ -4,6 +4,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -54,14 +55,12 @@ class Parser(argparse.ArgumentParser):
 
         Raises: SpecError, for an unknown flag or a value of the wrong type.
         """
-        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        finder.add_argument("--config", type=Path)
         try:
-            config = finder.parse_known_args(argv)[0].config
+            config = _config_in(argv)
         except argparse.ArgumentError as error:
             self.error(str(error))
-        known = config and "--config" in self.flags()
-        given = [*(self._from_file(config) if known else ()), *argv]
+        in_file = self._from_file(config) if config and "--config" in self.flags() else ()
+        given = [*in_file, *argv]
         options, rest = self._parse(given)
         if rest:
             name = rest[0].split("=")[0]
@@ -89,20 +88,17 @@ class Parser(argparse.ArgumentParser):
             return self.parse_known_args([optional.get(word, word) for word in given])
 
     def asked(self, flag: str) -> str | None:
-        """The value of a flag that decides which others there are: on the command line, or in the
-        file of --config."""
-        words = [*self._lenient_file(), *self.given]
-        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        finder.add_argument(f"--{flag}")
-        try:
-            value: str | None = getattr(finder.parse_known_args(words)[0], flag)
-        except argparse.ArgumentError:
-            return None
-        return value
+        """The value of a flag that decides which others there are, if it is given.
+
+        It may stand on the command line or in the file of --config.
+        """
+        with suppress(argparse.ArgumentError):
+            return _value_in([*self._lenient_file(), *self.given], flag)
+        return None
 
     def _lenient_file(self) -> list[str]:
         """The flags with one value of a configuration file; `read` says what is wrong with it."""
-        path = self._config()
+        path = _config_in(self.given)
         if path is None:
             return []
         try:
@@ -111,16 +107,6 @@ class Parser(argparse.ArgumentParser):
             return []
         fields = content.items() if isinstance(content, dict) else ()
         return [f"--{name}={value}" for name, value in fields if isinstance(value, str)]
-
-    def _config(self) -> Path | None:
-        """The configuration file that the command line names."""
-        finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-        finder.add_argument("--config", type=Path)
-        try:
-            config: Path | None = finder.parse_known_args(self.given)[0].config
-        except argparse.ArgumentError:
-            return None
-        return config
 
     def flags(self) -> list[str]:
         """All long flags."""
@@ -153,6 +139,23 @@ class Parser(argparse.ArgumentParser):
                 yield from [flag] * given
             else:
                 yield f"{flag}={_listed(value, f'{path}: {flag}') or 'none'}"
+
+
+def _value_in(words: Sequence[str], flag: str) -> str | None:
+    """The value of one flag among arguments that are not parsed yet.
+
+    Raises: ArgumentError, if the flag stands without a value.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument(f"--{flag}", dest="value")
+    value: str | None = parser.parse_known_args(words)[0].value
+    return value
+
+
+def _config_in(words: Sequence[str]) -> Path | None:
+    """The configuration file that arguments name."""
+    value = _value_in(words, "config")
+    return None if value is None else Path(value)
 
 
 def _listed(node: Node, what: str) -> str:

@@ -1,4 +1,4 @@
-"""What is built in, in a terminal: a line for each task or model, and one about it."""
+"""Built-in finders, tasks and models in a terminal: a line for each, and one about it."""
 
 from collections.abc import Iterable, Sequence
 
