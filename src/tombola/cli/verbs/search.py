@@ -2,7 +2,7 @@
 
 from argparse import SUPPRESS, Namespace
 from collections.abc import Mapping
-from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from tombola.base.specs import SEEDS, TUNE, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
@@ -36,29 +36,21 @@ def find(options: Namespace) -> int:
     from tombola.lab.options import find_options
 
     knobs = _knobs(options)
-    find_options({k: v for k, v in knobs.items() if k not in ("data", "output")})
+    data, output = knobs.pop("data", None), knobs.pop("output", None)
+    find_options(knobs)  # reports a mistake before torch is loaded
 
-    from tombola import api
+    from tombola.api.search import search
     from tombola.cli.show.progress import Live
     from tombola.cli.show.screen import screen
     from tombola.cli.show.search import show_found
 
     console = screen(options.json)
     with Live(console) as live:
-        found = api.find(callback=live, **_by_finder(knobs))
+        found = search(knobs, output=Path(output) if output else None, data=data, callback=live)
     if not write_json(options.json, found.to_json()):
         example = EXAMPLE.format(ticket=found.ticket, model=found.model)
         show_found(found.to_json(), console, example=example)
     return 0 if found.ticket else 1
-
-
-def _by_finder(knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """The same, with the knobs of another finder than the default one under one name."""
-    name = knobs.get("finder", FindSpec.finder)
-    own = {field.name for field in fields(FINDERS[name].spec)} if name != FindSpec.finder else set()
-    others = {name: value for name, value in knobs.items() if name not in own}
-    mine = {name: value for name, value in knobs.items() if name in own}
-    return {**others, **({"finder_knobs": mine} if mine else {})}
 
 
 def evaluate_flags(parser: Parser) -> None:
@@ -71,7 +63,7 @@ def evaluate_flags(parser: Parser) -> None:
 
 
 def evaluate(options: Namespace) -> None:
-
+    """Train the ticket, and show the verdict."""
     from tombola import api
     from tombola.cli.show.progress import Live
     from tombola.cli.show.screen import screen
