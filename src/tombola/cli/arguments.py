@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import SpecError
 from tombola.base.json_text import json_text
-from tombola.base.specs import LabSpec
+from tombola.base.specs import LabSpec, TrainSpec
 from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser
 
 if TYPE_CHECKING:
     from tombola.lab.store.result_store import Store
     from tombola.lab.subjects import Subjects
-    from tombola.plan.plan import Plan
+    from tombola.plan.plan import Plan, Subject
     from tombola.study.table.row import Row
+    from tombola.tasks.task import Task
 
 __all__ = [
     "STDOUT",
@@ -131,7 +132,7 @@ def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
         file = data_in(options.data, file)
     known = Subjects(Path(lab_of(options).store))
 
-    def subject(task: Any, recipe: Any) -> Any:
+    def subject(task: "Task", recipe: TrainSpec) -> "Subject":
         return known.subject(file.model, task, recipe, scope=file.scope, folder=None)
 
     return expand(file, subject), known

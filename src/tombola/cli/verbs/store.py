@@ -3,12 +3,16 @@
 import dataclasses
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
 from tombola.cli.arguments import STDOUT, json_flag, store_flag, store_of, write_json
 from tombola.cli.parser import Parser, Verb
+
+if TYPE_CHECKING:
+    from tombola.cli.show.screen import Screen
+    from tombola.lab.store.result_store import Store
 
 __all__ = ["VERBS"]
 
@@ -76,7 +80,7 @@ def store(options: Namespace) -> int:
     return 0
 
 
-def _verify(kept: Any, options: Namespace, console: Any) -> int:
+def _verify(kept: "Store", options: Namespace, console: "Screen") -> int:
     """List what is wrong, and count the damaged results; exit status 1 if there are any."""
     from tombola.cli.show.screen import say
     from tombola.lab.store.damage import damage_in
@@ -93,7 +97,7 @@ def _verify(kept: Any, options: Namespace, console: Any) -> int:
     return 1 if found else 0
 
 
-def _forget(kept: Any, options: Namespace, console: Any) -> None:
+def _forget(kept: "Store", options: Namespace, console: "Screen") -> None:
     """Remove results, or only list them; show what was made from them."""
     from tombola.cli.show.screen import say
     from tombola.lab.store.deletion import chosen, dependants, forget, made_with
@@ -122,16 +126,19 @@ def _forget(kept: Any, options: Namespace, console: Any) -> None:
     say(console, f"{len(keys)} results forgotten, with their weights and checkpoints")
 
 
-def _shown(kept: Any, starts: Sequence[str]) -> dict[str, Any]:
+def _shown(kept: "Store", starts: Sequence[str]) -> dict[str, Any]:
     """Everything known about the one result whose key starts with the given digits."""
     from tombola.lab.store.key_prefix import key_with_prefix
 
+    listing = kept.command("list")
     if len(starts) != 1:
         got = "several" if starts else "none"
-        listing = kept.command("list")
         raise SpecError(f"expected one key after `show`, got {got}. `{listing}` shows the keys.")
     key = key_with_prefix(kept, starts[0], [row["key"] for row in kept.rows()])
-    return dataclasses.asdict(kept.read(key))
+    result = kept.read(key)
+    if result is None:  # removed since the index was read
+        raise SpecError(f"expected a result {key[:12]}, got none. `{listing}` shows the keys.")
+    return dataclasses.asdict(result)
 
 
 VERBS = {
