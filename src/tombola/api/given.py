@@ -15,11 +15,11 @@ from tombola.finders.finder import FINDERS, refuse_knobs_of_others
 __all__ = ["given", "place_of", "text_of", "with_finder_knobs"]
 
 PLACES = ("output", "data", "callback")
-"""Arguments that are no knobs."""
+"""Parameters of every such function that are not knobs."""
 
 
 def given(
-    function: Callable[..., Any], arguments: Mapping[str, Any], besides: Collection[str] = ()
+    function: Callable[..., Any], arguments: Mapping[str, Any], leave_out: Collection[str] = ()
 ) -> dict[str, Any]:
     """The knobs that differ from the function's defaults, or were asked for by another object.
 
@@ -29,13 +29,13 @@ def given(
     Args:
         function: whose signature has the defaults.
         arguments: name -> value of each of its parameters.
-        besides: other parameters that are no knobs.
+        leave_out: other parameters that are not knobs.
     """
     parameters = signature(function).parameters
     return {
         name: value
         for name, value in arguments.items()
-        if name not in (*PLACES, *besides) and value is not parameters[name].default
+        if name not in (*PLACES, *leave_out) and value is not parameters[name].default
     }
 
 

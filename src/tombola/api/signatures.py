@@ -69,7 +69,7 @@ def find(
 
     Raises: TombolaError, if a knob, the model or the data are not usable, or a training fails.
     """
-    options = with_finder_knobs(given(find, locals(), besides=("finder_knobs",)), finder_knobs)
+    options = with_finder_knobs(given(find, locals(), leave_out=("finder_knobs",)), finder_knobs)
     return search(
         options, output=place_of(output), data=text_of(data), callback=callback or RunCallback()
     )
@@ -116,7 +116,7 @@ def evaluate(
         JobFailedError, if a training fails for another reason.
     """
     return evaluate_ticket(
-        ticket, given(evaluate, locals(), besides=("ticket", "model")), model=text_of(model),
+        ticket, given(evaluate, locals(), leave_out=("ticket", "model")), model=text_of(model),
         output=place_of(output), data=text_of(data), callback=callback or RunCallback(),
     )
 # fmt: on
