@@ -45,7 +45,7 @@ class Architecture:
     masked: bool = True
     """Whether there is a head for masked language modelling."""
     units: bool = True
-    """Whether whole heads and neurons can die."""
+    """Whether whole heads and neurons can be pruned."""
 
     def has(self, kind: str) -> bool:
         """Whether it has a head for a kind of task."""

@@ -1,4 +1,4 @@
-"""The tables of the performance page are those of the results that are kept beside them."""
+"""The tables of the performance page are those of the results that are kept next to them."""
 
 import json
 import sys

@@ -285,7 +285,7 @@ CASES: dict[str, Case] = {
     "validation for dev": works(
         {**both(), "validation.csv": table(rows("validation", ("bad", "good")))}, "gains on dev"
     ),
-    "no test split beside train and validation": refused(
+    "train and validation, but no test split": refused(
         {"train.csv": both()["train.csv"], "validation.csv": both()["test.csv"]},
         "needs the split 'test' .* found train, validation. Name another with --eval-split",
     ),

@@ -127,7 +127,7 @@ def test_there_are_no_abbreviations_and_a_mistyped_flag_is_met_with_the_nearest(
         (("sentiment",), "expected flags, got 'sentiment'"),
     ],
 )
-def test_a_bad_value_is_told_in_one_line(argv: tuple[str, ...], message: str) -> None:
+def test_a_bad_value_is_refused_in_one_line(argv: tuple[str, ...], message: str) -> None:
     said = refusal(*argv)
     assert message in said
     assert said.endswith("See `tombola find --help`.")
@@ -178,13 +178,13 @@ def test_an_empty_configuration_file_changes_nothing(tmp_path: Path, text: str) 
         ("!!python/object/apply:os.getcwd []", "is not valid YAML"),
     ],
 )
-def test_a_bad_configuration_file_is_told_in_one_line(
+def test_a_bad_configuration_file_is_refused_in_one_line(
     tmp_path: Path, text: str, message: str
 ) -> None:
     assert message in refusal(config(tmp_path, text))
 
 
-def test_a_configuration_file_that_is_missing_or_no_text_is_told(tmp_path: Path) -> None:
+def test_a_configuration_file_that_is_missing_or_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bits").write_bytes(b"\xff\xfe\x00")
     for name in ("none.yaml", "bits", "."):
         said = refusal("--config", str(tmp_path / name))

@@ -111,7 +111,7 @@ def test_a_configuration_file_is_a_command(cli: Cli, find: list[object], tmp_pat
     assert "trainings kept from before: 2" in shown
 
 
-def test_who_presses_control_c_goes_on_with_the_same_command(
+def test_the_same_command_continues_after_control_c(
     cli: Cli, find: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step, done = Live.step, []
@@ -173,7 +173,7 @@ def test_tasks_and_models_are_listed(cli: Cli, tiny: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("argv", [(), ("--help",), ("-h",)])
-def test_without_a_verb_the_verbs_are_told(argv: tuple[str, ...], cli: Cli) -> None:
+def test_without_a_verb_the_verbs_are_listed(argv: tuple[str, ...], cli: Cli) -> None:
     status, shown, errors = cli(*argv)
     assert (status, errors) == (0, "")
     for verb, (_, about) in VERBS.items():
@@ -189,7 +189,7 @@ def test_every_verb_is_in_the_file_that_the_overview_names() -> None:
     assert sorted(found) == sorted((verb, about.file) for verb, about in VERBS.items())
 
 
-def test_the_version_is_told(cli: Cli) -> None:
+def test_the_version_is_printed(cli: Cli) -> None:
     assert cli("--version") == (0, f"tombola {__version__}\n", "")
 
 
@@ -253,7 +253,7 @@ def test_a_mistake_is_one_line_and_leaves_nothing(
     assert left() == []
 
 
-def test_a_file_in_the_place_of_a_folder_is_told(cli: Cli, find: list[object]) -> None:
+def test_a_file_in_the_place_of_a_folder_is_refused(cli: Cli, find: list[object]) -> None:
     Path("taken").touch()
     said = refusal(cli(*find, "--json", "taken/found.json"))
     assert said.startswith("expected to write taken/found.json, got: ")
@@ -281,7 +281,7 @@ def test_a_mistake_in_the_laboratory_is_one_line_and_leaves_nothing(
     assert left() == []
 
 
-def test_a_mistyped_verb_is_met_with_the_nearest(cli: Cli) -> None:
+def test_a_mistyped_verb_is_answered_with_the_nearest(cli: Cli) -> None:
     assert refusal(cli("fnid")) == "there is no verb 'fnid'. Did you mean 'find'?"
     assert refusal(cli("xyz")).startswith(
         "there is no verb 'xyz'. There are: claims, connectivity, "
@@ -341,7 +341,7 @@ def test_a_ticket_that_is_damaged_is_one_line_and_leaves_nothing(
     assert left() == []
 
 
-def test_a_ticket_whose_network_is_gone_is_told(
+def test_a_ticket_whose_network_is_gone_is_refused(
     cli: Cli, ticket: Path, tmp_path: Path, reviews: Path
 ) -> None:
     shutil.copytree(ticket, tmp_path / "ticket")
@@ -353,7 +353,7 @@ def test_a_ticket_whose_network_is_gone_is_told(
     assert left() == []
 
 
-def test_a_plan_is_run_on_a_folder_of_data_and_its_status_told(
+def test_a_plan_is_run_on_a_folder_of_data_and_its_status_shown(
     cli: Cli, tiny: Path, reviews: Path
 ) -> None:
     plan = Path("mine.yaml")
@@ -381,7 +381,7 @@ def test_a_plan_is_run_on_a_folder_of_data_and_its_status_told(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "expected"),
     [
         ("ACCELERATE_USE_FSDP", "true", "got FSDP (ACCELERATE_USE_FSDP=true)"),
         ("ACCELERATE_USE_DEEPSPEED", "True", "got DeepSpeed (ACCELERATE_USE_DEEPSPEED=True)"),
@@ -394,11 +394,11 @@ def test_a_plan_is_run_on_a_folder_of_data_and_its_status_told(
     ],
 )
 def test_a_launcher_that_wants_anything_but_one_process_is_refused(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: str
 ) -> None:
     monkeypatch.setenv(name, value)
     for words in (["find"], ["run", "quick"], ["evaluate", "nowhere"]):
-        assert told in refusal(cli(*words))
+        assert expected in refusal(cli(*words))
     assert cli("tasks")[0] == 0
     assert not list(Path().iterdir())
 

@@ -12,7 +12,7 @@ from tombola import api
 from tombola.base.json_text import finite, json_text
 
 FULL = Path("/dev/full")
-TELLS = (["tasks"], ["find", "--help"])
+COMMANDS = (["tasks"], ["find", "--help"])
 
 
 def said(argv: list[str], shell: str, **environment: str) -> tuple[int, str, str]:
@@ -27,7 +27,7 @@ def said(argv: list[str], shell: str, **environment: str) -> tuple[int, str, str
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("argv", TELLS, ids=" ".join)
+@pytest.mark.parametrize("argv", COMMANDS, ids=" ".join)
 def test_a_full_disk_under_standard_output_is_one_line(argv: list[str]) -> None:
     status, _, errors = said(argv, "> /dev/full")
     assert status == 2
@@ -36,13 +36,13 @@ def test_a_full_disk_under_standard_output_is_one_line(argv: list[str]) -> None:
 
 
 @pytest.mark.parametrize("shell", [">&-", "2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_is_no_bug(shell: str) -> None:
+def test_a_closed_stream_is_not_a_bug(shell: str) -> None:
     status, _, errors = said(["tasks"], shell)
     assert (status, errors) == (0, "")
 
 
 @pytest.mark.parametrize("shell", ["2> /dev/full", "2>&-"])
-def test_a_mistake_that_nobody_can_hear_has_its_status(shell: str) -> None:
+def test_a_mistake_without_standard_error_has_its_status(shell: str) -> None:
     assert said(["fnid"], shell)[0] == 2
 
 

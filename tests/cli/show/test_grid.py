@@ -99,9 +99,9 @@ def test_a_pipe_has_room_for_every_table(
 def test_with_the_result_on_standard_output_people_read_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    say(screen("-"), "told")
+    say(screen("-"), "said")
     say(screen("file.json"), "shown")
-    assert capsys.readouterr() == ("shown\n", "told\n")
+    assert capsys.readouterr() == ("shown\n", "said\n")
 
 
 def test_a_terminal_that_can_do_little_has_its_own_width(monkeypatch: pytest.MonkeyPatch) -> None:

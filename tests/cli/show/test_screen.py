@@ -84,9 +84,9 @@ def test_the_progress_of_a_hostile_name_is_shown(monkeypatch: pytest.MonkeyPatch
 
 def test_an_error_is_one_line_whatever_it_quotes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "no\n\x1b[2Jticket"]) == 2
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert "\x1b" not in told
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert "\x1b" not in errors
 
 
 def test_only_the_screen_makes_text_for_rich() -> None:

@@ -24,7 +24,7 @@ from tombola.ticket.ticket import Ticket
 
 PLAN = """\
 version: 1
-about: Is <this> a plan & is it told?
+about: Is <this> a plan & is it shown?
 model: {model}
 seeds: [0, 1]
 train: {{epochs: 1, batch_size: 8, train_limit: 16, test_limit: 24, max_length: 24}}
@@ -58,7 +58,7 @@ def planned(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 # what works
 
 
-def test_two_tickets_are_compared_beside_chance(cli: Cli, tickets: list[Path]) -> None:
+def test_two_tickets_are_compared_with_chance(cli: Cli, tickets: list[Path]) -> None:
     status, shown, errors = cli("overlap", *tickets[:2], "--json", "overlap.json")
     assert (status, errors) == (0, "")
     found = json.loads(Path("overlap.json").read_text())
@@ -101,7 +101,7 @@ def test_the_masks_of_a_plan_are_compared(cli: Cli, planned: tuple[Path, Path]) 
     assert abs(chance[0]["z"]) < 5
 
 
-def test_lines_of_a_plan_are_told_and_drawn(cli: Cli, planned: tuple[Path, Path]) -> None:
+def test_lines_of_a_plan_are_shown_and_drawn(cli: Cli, planned: tuple[Path, Path]) -> None:
     plan, store = planned
     status, shown, errors = cli(
         *("connectivity", plan, "--store", store, "--output", "pictures", "--json", "lines.json")
@@ -125,7 +125,7 @@ def test_a_plan_has_a_report(cli: Cli, planned: tuple[Path, Path]) -> None:
         assert row["key"] in html
         if row.get("score") is not None:
             assert f"{row['score']:.2f}" in html
-    assert "Is &lt;this&gt; a plan &amp; is it told?" in html
+    assert "Is &lt;this&gt; a plan &amp; is it shown?" in html
     for heading in ("Verdicts", "Searches", "Overlap of the masks", "Connectivity", "Numerics"):
         assert f">{heading}</h2>" in html
     assert html.count("<svg") == 2

@@ -51,7 +51,7 @@ def ticket(tiny: Path) -> Ticket:
 
 def masks_of(ticket: Ticket, prefix: str = "bert.", mark: str = "_mask") -> Tensors:
     """A ticket as the paper's code keeps it: float tensors of zeros and ones."""
-    return {f"{prefix}{name}{mark}": alive.float() for name, alive in ticket.mask.items()}
+    return {f"{prefix}{name}{mark}": kept.float() for name, kept in ticket.mask.items()}
 
 
 def saved(content: Any, path: Path) -> Path:
@@ -72,8 +72,8 @@ def test_torch_s_own_masks_come_over_bit_for_bit(
     assert ticket.mask.size == SIZE + 32 * 32
     assert ticket.mask.pruned == round(0.3 * ticket.mask.size)
     assert ticket.sparsity == Decimal("0.3")
-    for name, alive in ticket.mask.items():
-        assert torch.equal(alive, pruned[f"bert.{name}_mask"].bool())
+    for name, kept in ticket.mask.items():
+        assert torch.equal(kept, pruned[f"bert.{name}_mask"].bool())
 
 
 @pytest.mark.parametrize(("prefix", "mark"), [("", ""), ("bert.", ""), ("module.bert.", "_mask")])
@@ -90,7 +90,7 @@ def test_masks_may_have_a_prefix_and_any_type(
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "bin"])
-def test_the_zeros_of_a_checkpoint_are_dead(
+def test_the_zeros_of_a_checkpoint_are_pruned(
     kind: str, ticket: Ticket, tiny: Path, tmp_path: Path
 ) -> None:
     model: Any = BertForSequenceClassification.from_pretrained(tiny)
@@ -116,7 +116,7 @@ def test_a_pooler_with_zeros_is_in_the_scope_unless_it_is_left_out(
         assert tombola.import_ticket(source, model=str(tiny)).mask == whole.mask
         less = tombola.import_ticket(source, model=str(tiny), scope="encoder")
         assert dict(less.mask).keys() == dict(whole.mask).keys() - {"pooler.dense.weight"}
-        assert all(torch.equal(alive, whole.mask[name]) for name, alive in less.mask.items())
+        assert all(torch.equal(kept, whole.mask[name]) for name, kept in less.mask.items())
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 85_524_480])
@@ -201,10 +201,10 @@ def test_what_underflowed_in_a_pooler_does_not_make_it_pruned(
     body.half().save_pretrained(tmp_path / "half")
     given = ["import", str(tmp_path / "half"), "--model", str(tiny)]
     assert main([*given, "--output", str(tmp_path / "ticket")]) == 0
-    told = capsys.readouterr().out
+    shown = capsys.readouterr().out
     found = Ticket.load(tmp_path / "ticket")
     assert (found.mask, found.scope) == (ticket.mask, "encoder")
-    assert (f"{zeros} zeros in pooler.dense.weight, as many as" in told) == (zeros > 0)
+    assert (f"{zeros} zeros in pooler.dense.weight, as many as" in shown) == (zeros > 0)
     whole = tombola.import_ticket(tmp_path / "half", model=str(tiny), scope="encoder+pooler")
     assert whole.mask.pruned == ticket.mask.pruned + zeros
 
@@ -217,7 +217,9 @@ def test_a_ticket_is_no_mask_of_others_and_is_called_so(
         tombola.import_ticket(tmp_path / "ticket", model=str(tiny))
 
 
-def test_an_archive_of_numpy_is_told_what_to_save_instead(tiny: Path, tmp_path: Path) -> None:
+def test_an_archive_of_numpy_is_refused_with_what_to_save_instead(
+    tiny: Path, tmp_path: Path
+) -> None:
     numpy.savez(tmp_path / "masks.npz", a=numpy.ones(3))
     with pytest.raises(TicketError, match=r"got: an archive of other things\. Save the masks as "):
         tombola.import_ticket(tmp_path / "masks.npz", model=str(tiny))
@@ -285,11 +287,11 @@ REFUSED: dict[str, tuple[Callable[[Tensors], Any], str]] = {
     ),
     "values": (change(QUERY, torch.full((32, 32), 0.5)), rf"0 and 1, got 0\.5 in {OTHERS}"),
     "nan": (change(QUERY, torch.full((32, 32), torch.nan)), rf"0 and 1, got nan in {OTHERS}"),
-    "alive": (
+    "nothing pruned": (
         lambda masks: {key: torch.ones_like(mask) for key, mask in masks.items()},
         f"expected pruned and kept weights, got 0 pruned of {SIZE}",
     ),
-    "dead": (
+    "nothing kept": (
         lambda masks: {key: torch.zeros_like(mask) for key, mask in masks.items()},
         f"got {SIZE} pruned of {SIZE}",
     ),
@@ -336,7 +338,7 @@ def test_what_is_no_mask_of_the_network_is_refused_in_one_line(
         ("", None, r"expected \*\.safetensors or pytorch_model\.bin in"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told_in_one_line(
+def test_a_file_that_cannot_be_read_is_refused_in_one_line(
     name: str, content: bytes | None, message: str, tiny: Path, tmp_path: Path
 ) -> None:
     if content is not None:
@@ -366,9 +368,9 @@ def test_an_imported_ticket_is_trained_like_any_other(
 ) -> None:
     source, place = saved(masks_of(ticket), tmp_path / "mask.pt"), tmp_path / "ticket"
     assert main(["import", str(source), "--model", str(tiny), "--output", str(place)]) == 0
-    told = capsys.readouterr().out
-    assert str(place) in told
-    assert f"0.7, {ticket.mask.pruned:,} of {SIZE:,} weights" in told
+    shown = capsys.readouterr().out
+    assert str(place) in shown
+    assert f"0.7, {ticket.mask.pruned:,} of {SIZE:,} weights" in shown
     result = tombola.evaluate(
         place,
         task="sentiment",

@@ -84,7 +84,7 @@ def test_verdicts_are_shown_and_written(plan: Plan, cli: Cli) -> None:
     assert {row["key"] for row in Store("store").rows()} >= set(found["networks"][0]["runs"])
 
 
-def test_a_network_is_told_in_one_line_of_a_pipe(
+def test_a_network_has_one_line_in_a_pipe(
     plan: Plan, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     finish(plan)
