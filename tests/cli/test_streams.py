@@ -10,6 +10,7 @@ import pytest
 
 from tombola import api
 from tombola.base.json_text import finite, json_text
+from tombola.lab.store.result_store import Store
 
 FULL = Path("/dev/full")
 COMMANDS = (["tasks"], ["find", "--help"])
@@ -98,3 +99,16 @@ def test_help_fits_its_window() -> None:
     for width in ("44", "79", "200"):
         shown = said(["store", "--help"], "", COLUMNS=width)[1]
         assert max(map(len, shown.splitlines())) <= max(52, min(int(width), 100))
+
+
+@pytest.mark.parametrize("verb", [["tasks"], ["store", "list", "--json"]])
+def test_a_reader_that_has_gone_gets_no_traceback(tmp_path: Path, verb: list[str]) -> None:
+    Store(tmp_path / "runs/store")
+    command = [sys.executable, "-m", "tombola", *verb]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 1)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tombola.base.errors import SpecError
-from tombola.ticket.schedule import SCHEDULES, path, pruned_count
+from tombola.ticket.schedule import SCHEDULES, path, pruned_count, shortest
 
 D = Decimal
 
@@ -67,6 +67,18 @@ def test_pruned_count_rounds_half_to_even(sparsity: str, size: int, pruned: int)
 def test_pruned_count_never_passes_through_a_float() -> None:
     size = 10**18 + 7
     assert pruned_count(D("0.7"), size) == round(Fraction(7, 10) * size)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000, 85_524_480])
+def test_the_sparsity_of_a_count_is_the_shortest_that_gives_it(size: int) -> None:
+    assert shortest(pruned_count(D("0.7"), 85_524_480), 85_524_480) == D("0.7")
+    for pruned in {0, 1, size // 3, size // 2, size - 1}:
+        found = shortest(pruned, size)
+        assert pruned_count(found, size) == pruned
+        digits = -int(found.as_tuple().exponent)
+        if digits > 0:
+            shorter = round(found, digits - 1)
+            assert pruned_count(shorter, size) != pruned
 
 
 def test_planning_loads_no_torch() -> None:

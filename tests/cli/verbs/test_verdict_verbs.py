@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from command_line import Cli
+from command_line import Cli, refusal
 from plan_rows import NUMERICS
 from tombola.cli.arguments import plan_of
 from tombola.cli.main import main
@@ -64,12 +64,6 @@ def cli(plan: Plan, capsys: pytest.CaptureFixture[str]) -> Cli:
         return (status, *capsys.readouterr())
 
     return run
-
-
-def refusal(answer: tuple[int, str, str]) -> str:
-    status, _, line = answer
-    assert (status, line.count("\n")) == (2, 1)
-    return line
 
 
 def test_verdicts_are_shown_and_written(plan: Plan, cli: Cli) -> None:

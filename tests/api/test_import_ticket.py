@@ -18,7 +18,6 @@ from transformers import BertForSequenceClassification, BertModel
 import tombola
 from tombola.base.errors import TicketError, TombolaError
 from tombola.cli.main import main
-from tombola.ticket.schedule import pruned_count, shortest
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket
 
@@ -117,18 +116,6 @@ def test_a_pooler_with_zeros_is_in_the_scope_unless_it_is_left_out(
         less = tombola.import_ticket(source, model=str(tiny), scope="encoder")
         assert dict(less.mask).keys() == dict(whole.mask).keys() - {"pooler.dense.weight"}
         assert all(torch.equal(kept, whole.mask[name]) for name, kept in less.mask.items())
-
-
-@pytest.mark.parametrize("size", [1, 7, 1000, 85_524_480])
-def test_the_sparsity_of_a_count_is_the_shortest_that_gives_it(size: int) -> None:
-    assert shortest(pruned_count(Decimal("0.7"), 85_524_480), 85_524_480) == Decimal("0.7")
-    for dead in {0, 1, size // 3, size // 2, size - 1}:
-        found = shortest(dead, size)
-        assert pruned_count(found, size) == dead
-        digits = -int(found.as_tuple().exponent)
-        if digits > 0:
-            shorter = round(found, digits - 1)
-            assert pruned_count(shorter, size) != dead
 
 
 Spelling = Callable[[Tensors], Any]

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from command_line import Cli
+from command_line import Cli, find_command
 from tombola import api
 from tombola.base.errors import OutputError
 from tombola.lab.store.result_store import Store
 
-RECIPE = "--epochs 1 --batch-size 16 --learning-rate 1e-2".split()
-SEARCH = "--sparsity 0.25 --step 0.25 --controls none".split()
 PLAN = """\
 version: 1
 model: {model}
@@ -26,7 +24,7 @@ arms:
 
 @pytest.fixture
 def find(tiny: Path, reviews: Path) -> list[object]:
-    return ["find", "--model", tiny, "--data", reviews, *RECIPE, *SEARCH]
+    return find_command(tiny, reviews)
 
 
 def suggested(text: str, verb: str) -> list[str]:
