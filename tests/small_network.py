@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
+from tombola.models.network import Network
 from tombola.ticket.hold import masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.scope import scope_parameters
@@ -19,6 +20,13 @@ def network(**changes: Any) -> BertForSequenceClassification:
     size = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2}
     config = BertConfig(vocab_size=40, intermediate_size=24, **size | changes)
     return BertForSequenceClassification(config)
+
+
+def half_mask(network: Network, seed: int = 0) -> Mask:
+    """A mask that keeps half of a network's encoder, chosen at random."""
+    drawn = torch.Generator().manual_seed(seed)
+    scope = network.scope("encoder")
+    return Mask({n: torch.rand(w.shape, generator=drawn) < 0.5 for n, w in scope.items()})
 
 
 def drawn_ticket() -> Ticket:

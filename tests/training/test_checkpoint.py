@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from small_network import half_mask
 from tombola.base.errors import OutputError
 from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.models.network import Network
@@ -43,11 +44,7 @@ class Case:
         self.examples: Examples = encode_split(
             ROWS[task], self.task, network.tokenizer, TrainSpec(max_length=30)
         )
-        chance = torch.Generator().manual_seed(0)
-        shapes = {name: weight.shape for name, weight in network.scope("encoder").items()}
-        self.mask = Mask(
-            {n: torch.rand(s, generator=chance) < (0.5 if masked else 2) for n, s in shapes.items()}
-        )
+        self.mask = half_mask(network) if masked else Mask.full(network.scope("encoder"))
 
     def network(self) -> Network:
         """A new one, as after a restart."""

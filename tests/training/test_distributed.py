@@ -15,12 +15,13 @@ import torch
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
+from small_network import half_mask
 from tombola.base.errors import TombolaError
 from tombola.base.specs import TrainSpec
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
-from tombola.ticket.mask import Mask, Tensors
+from tombola.ticket.mask import Tensors
 from tombola.training import distributed as ranks
 from tombola.training.distributed import accelerator, agree, part, world_size
 from tombola.training.loop import fit
@@ -35,19 +36,13 @@ SPEC = TrainSpec(epochs=2, batch_size=5, learning_rate=1e-3, weight_decay=0.1, s
 """Of four batches to a pass, the last has one example: none for the second rank."""
 
 
-def half(shapes: dict[str, Any], seed: int = 0) -> Mask:
-    """Half of the weights are kept."""
-    chance = torch.Generator().manual_seed(seed)
-    return Mask({name: torch.rand(shapes[name], generator=chance) < 0.5 for name in shapes})
-
-
 def train(model: str, name: str) -> tuple[Any, Tensors, Any]:
     """Train a new network and score it."""
     task = load_task(name)
     network = load_network(model, task.kind, len(task.labels))
     examples = encode_split(ROWS[name], task, network.tokenizer, TrainSpec(max_length=30))
     network.rewind(SPEC.seed)
-    mask = half({name: weight.shape for name, weight in network.scope("encoder").items()})
+    mask = half_mask(network)
     done = fit(network, task, examples, mask, SPEC, scope="encoder")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
@@ -69,7 +64,8 @@ from safetensors.torch import save_file
 
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 from test_checkpoint import At
-from test_distributed import ROWS, SPEC, half, train
+from test_distributed import ROWS, SPEC, train
+from small_network import half_mask
 from tombola.base.errors import TombolaError
 from tombola.base.specs import TrainSpec
 from tombola.tasks.data.encode import encode_split
@@ -102,7 +98,7 @@ def again(network, checkpoint=None, stop=0, seed=0):
         if done == stop:
             raise KeyboardInterrupt
     examples = encode_split(ROWS["sentiment"], task, network.tokenizer, TrainSpec(max_length=30))
-    mask = half({name: p.shape for name, p in network.scope("encoder").items()}, seed)
+    mask = half_mask(network, seed)
     try:
         args = network, task, examples, mask, SPEC
         fit(*args, scope="encoder", checkpoint=checkpoint, on_step=watch)
@@ -182,7 +178,7 @@ def test_two_ranks_come_to_what_one_process_comes_to(
 
 def test_pruned_weights_are_zero_on_every_rank(place: Path, calm: Path) -> None:
     network = load_network(str(calm), "classification")
-    mask = half({name: weight.shape for name, weight in network.scope("encoder").items()})
+    mask = half_mask(network)
     for rank in range(2):
         weights = load_file(place / f"sentiment-{rank}")
         for name, alive in mask.items():

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from small_network import half_mask
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.keys import knobs
 from tombola.base.specs import TrainSpec
@@ -18,7 +19,7 @@ from tombola.tasks.data.sources import read_split
 from tombola.tasks.examples import Examples
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
-from tombola.ticket.mask import Mask, Tensors
+from tombola.ticket.mask import Tensors
 from tombola.training import gradient as module
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
@@ -47,15 +48,9 @@ def without_dropout(network: Network) -> None:
             part.p = 0.0
 
 
-def half(network: Network) -> Mask:
-    chance = torch.Generator().manual_seed(0)
-    shapes = {name: weight.shape for name, weight in network.scope("encoder").items()}
-    return Mask({name: torch.rand(s, generator=chance) < 0.5 for name, s in shapes.items()})
-
-
 def trained(network: Network, examples: Examples, spec: TrainSpec, **more: Any) -> Tensors:
     """Weights after a training in which every pruned weight was +0.0 after every step."""
-    mask = half(network)
+    mask = half_mask(network)
 
     def look(done: int, steps: int) -> None:
         for name, weight in network.scope("encoder").items():

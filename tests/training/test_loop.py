@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from small_network import half_mask
 from tombola.base.errors import SpecError
 from tombola.base.seeds import stream
 from tombola.base.specs import CourseSpec, TrainSpec
@@ -56,10 +57,7 @@ def test(network: Network, reviews: Path) -> Examples:
 
 @pytest.fixture(scope="module")
 def mask(network: Network) -> Mask:
-    """Half of the scope is kept."""
-    chance = torch.Generator().manual_seed(0)
-    shapes = {name: weight.shape for name, weight in network.scope("encoder").items()}
-    return Mask({name: torch.rand(s, generator=chance) < 0.5 for name, s in shapes.items()})
+    return half_mask(network)
 
 
 def weights(network: Network) -> Tensors:
