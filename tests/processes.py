@@ -1,4 +1,4 @@
-"""Processes that want the same thing at the same moment, and one that has ended."""
+"""Processes: some that begin at once, one that has ended, and one that says what it has loaded."""
 
 import multiprocessing
 import subprocess
@@ -9,7 +9,7 @@ from typing import Any
 
 from tombola.lab.store.process import Process
 
-__all__ = ["SPAWN", "dead", "together"]
+__all__ = ["SPAWN", "dead", "loaded_after", "together"]
 
 SPAWN = multiprocessing.get_context("spawn")
 
@@ -40,6 +40,14 @@ def _one(barrier: Any, answers: Any, target: Callable[..., Any], arguments: Any)
     except Exception as error:
         answers.put(repr(error))
     barrier.wait()
+
+
+def loaded_after(code: str) -> set[str]:
+    """The modules that a new interpreter has loaded after some code."""
+    command = [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
 
 
 def dead() -> Process:

@@ -1,7 +1,6 @@
 """Masks only shrink, equal work is done once, and who is stopped goes on to the same bits."""
 
 import dataclasses
-import json
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
@@ -19,7 +18,6 @@ from tombola.base.errors import ModelError, OutputError, SpecError
 from tombola.base.specs import EvaluateSpec, FindSpec, LabSpec, TrainSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
-from tombola.lab.output_folder import Output
 from tombola.lab.run.engine import RunCallback, missing
 from tombola.lab.run.payload import payload_for
 from tombola.lab.run.runner import run_plan
@@ -56,7 +54,7 @@ def searched(subject: Subject, spec: FindSpec, sparsity: str) -> Finding:
 
 
 class Recorder(RunCallback):
-    """Remembers what it is told, and stops everything at a step if it is asked to."""
+    """Records what it is called with, and stops everything at a step if it is asked to."""
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.stop_at, self.steps = stop_at, 0
@@ -484,48 +482,3 @@ def test_fingerprints_are_taken_once(
     monkeypatch.setattr("tombola.lab.subjects._network", lambda model: 1 / 0)
     monkeypatch.setattr("tombola.lab.subjects._data", lambda task, folder: 1 / 0)
     assert again(Subjects(tmp_path)) == subject
-
-
-# the folder that a user names
-
-OTHERS: list[tuple[dict[str, Any], str]] = [
-    ({"train": {"epochs": 2.0}, "seeds": [0]}, "its epochs is 1.0, asked for 2.0"),
-    ({"train": {"epochs": 1.0, "warmup": 0.1}, "seeds": [0]}, "its warmup is the default, asked"),
-    ({"train": {}, "seeds": [0]}, "its epochs is 1.0, asked for the default"),
-    ({"train": {"epochs": 1.0}, "seeds": [0, 1]}, r"its seeds is \[0\], asked for \[0, 1\]"),
-]
-
-
-@pytest.mark.parametrize(("wanted", "message"), OTHERS)
-def test_a_folder_belongs_to_one_experiment(
-    wanted: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    mine = {"train": {"epochs": 1.0}, "seeds": [0]}
-    Output(tmp_path / "out", mine).open()
-    assert Output(tmp_path / "out", mine).open() == tmp_path / "out"
-    with pytest.raises(OutputError, match=message):
-        Output(tmp_path / "out", wanted)
-    assert json.loads((tmp_path / "out" / "experiment.json").read_text()) == mine
-
-
-@pytest.mark.parametrize("name", ["notes.txt", ".hidden", "runs/seed-0/notes.txt"])
-def test_a_folder_with_something_else_is_refused_and_left_alone(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / name).write_text("mine")
-    with pytest.raises(OutputError, match="holds something else"):
-        Output(tmp_path, {})
-    assert (tmp_path / name).read_text() == "mine"
-
-
-def test_a_file_is_no_place_for_results(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("mine")
-    with pytest.raises(OutputError, match="holds something else"):
-        Output(tmp_path / "out", {})
-    assert (tmp_path / "out").read_text() == "mine"
-
-
-@pytest.mark.parametrize("text", ["", "[1]", "{"])
-def test_a_damaged_description_is_told(text: str, tmp_path: Path) -> None:
-    (tmp_path / "experiment.json").write_text(text)
-    with pytest.raises(OutputError, match=r"expected an experiment in .*, got no JSON object"):
-        Output(tmp_path, {})
