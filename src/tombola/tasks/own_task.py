@@ -50,7 +50,7 @@ def changed_task(task: Task, spec: TaskSpec) -> Task:
 
 
 def _as_asked(task: Task, spec: TaskSpec) -> Task:
-    """With the split that is scored and the margin."""
+    """The task with the split that is scored, the margin and the rows that flags ask for."""
     if spec.eval_split == "train":
         raise SpecError(
             "eval_split is a split that is not trained on, got 'train'. Name test, dev or "

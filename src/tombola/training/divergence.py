@@ -23,6 +23,6 @@ class Diverged:
         return None if found is None else cls(**found)
 
     def __str__(self) -> str:
-        """For people, after the name of the training."""
+        """A phrase for people, put after the name of the training."""
         be = "is" if self.what in ("loss", "gradient") else "are"
         return f"diverged: its {self.what} {be} not finite at step {self.step:,}"
