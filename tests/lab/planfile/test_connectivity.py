@@ -52,7 +52,7 @@ def subject(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def cells(subject: Subject, **of: Connectivity) -> list[Cell]:
-    """The cells of connectivity arms beside a dense arm and a search."""
+    """The cells of connectivity arms, next to a dense arm and a search."""
     ground = Ground({"sentiment": subject}, (5,), found := {})
     found["dense"] = Dense().cells("dense", ground)
     found["tickets"] = Imp(

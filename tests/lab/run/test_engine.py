@@ -12,11 +12,11 @@ from tombola.base.errors import OutputError, SpecError
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
 from tombola.lab.run.engine import JobEvents, RunCallback, RunSummary, execute, missing
-from tombola.lab.run.payload import Payload
+from tombola.lab.run.payload import Payload, payload_for
 from tombola.lab.store.garbage import collect
 from tombola.lab.store.lease import Lease
 from tombola.lab.store.result_store import Result, Store
-from tombola.plan.job import Subject
+from tombola.plan.job import Job, Subject
 from tombola.plan.plan import Plan, control
 from tombola.tasks.task import load_task
 
@@ -45,7 +45,7 @@ def plan_of(seeds: tuple[int, ...] = (0,)) -> Plan:
 
 
 class FakeWorkers:
-    """Writes what a job would leave; does its work at once, or in a random payload later."""
+    """Writes what a job would leave; at once, or later in a random order."""
 
     def __init__(self, store: Store, *, room: int = 1, shuffle: int | None = None) -> None:
         self.store, self.size, self.chance = store, room, shuffle
@@ -108,17 +108,17 @@ class Recorder(RunCallback):
         self.finished: list[str] = []
         self.failed: dict[str, str] = {}
 
-    def plan(self, todo: list, kept: list) -> None:  # type: ignore[type-arg]
+    def plan(self, todo: list[Job], kept: list[Job]) -> None:
         self.todo, self.kept = [j.label for j in todo], [j.label for j in kept]
 
-    def start(self, job: object) -> None:
-        self.started.append(job.label)  # type: ignore[attr-defined]
+    def start(self, job: Job) -> None:
+        self.started.append(job.label)
 
-    def finish(self, job: object, result: Result) -> None:
-        self.finished.append(job.label)  # type: ignore[attr-defined]
+    def finish(self, job: Job, result: Result) -> None:
+        self.finished.append(job.label)
 
-    def fail(self, job: object, reason: str) -> None:
-        self.failed[job.label] = reason  # type: ignore[attr-defined]
+    def fail(self, job: Job, reason: str) -> None:
+        self.failed[job.label] = reason
 
 
 @pytest.fixture
@@ -251,7 +251,7 @@ def test_a_job_that_another_process_holds_is_left_to_it(store: Store) -> None:
     release, looks = lease.release, []
 
     class Elsewhere(FakeWorkers):
-        """While this workers waits for work, the other process ends its job."""
+        """While these workers wait for work, the other process ends its job."""
 
         @property
         def free_slots(self) -> int:
@@ -276,7 +276,7 @@ def test_a_job_that_another_process_has_taken_over_is_left_to_it(store: Store) -
     taken = plan.jobs[0]
 
     class Silent(FakeWorkers):
-        """Another process takes its first job for a dead one's, and ends it."""
+        """Another process takes its first job over, and finishes it."""
 
         theirs: Lease | None = None
 
@@ -341,15 +341,11 @@ def test_tidying_leaves_a_running_plan_the_weights_that_it_reads(store: Store) -
     assert not list((store.folder / "leases").iterdir())
 
 
-def _payload(job: object) -> Payload:
-    from tombola.lab.run.payload import payload_for
-    from tombola.plan.job import Job
-
-    assert isinstance(job, Job)
+def _payload(job: Job) -> Payload:
     return payload_for(job, keep_weights=False, threads=1, processes=1)
 
 
-def test_an_order_survives_a_pipe() -> None:
+def test_a_payload_survives_a_pipe() -> None:
     for job in plan_of().jobs:
         payload = _payload(job)
         assert Payload.from_json(payload.to_json()) == payload

@@ -1,4 +1,4 @@
-"""One living process has a lease, whoever else wants it."""
+"""One running process has a lease, whoever else wants it."""
 
 import errno
 import json
