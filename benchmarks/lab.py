@@ -40,10 +40,10 @@ def megabytes(rounds: int) -> float:
     with tempfile.TemporaryDirectory() as scratch:
         places = ("--store", f"{scratch}/store", "--output", f"{scratch}/found")
         find = [*TOMBOLA, "find", "--rounds", sparsities, *SHORT, *places]
-        told = subprocess.run(
+        said = subprocess.run(
             [sys.executable, __file__, *find], check=True, stdout=subprocess.PIPE, text=True
         )
-    return float(told.stdout.splitlines()[-1])
+    return float(said.stdout.splitlines()[-1])
 
 
 def peak(command: Sequence[str]) -> None:

@@ -39,14 +39,14 @@ def layers() -> list[nn.Linear]:
 
 
 def ours(made: list[nn.Linear]) -> int:
-    """Prune with keep_top; the number of dead weights."""
+    """Prune with keep_top; the number of pruned weights."""
     weights = {f"{number:02}": layer.weight.detach() for number, layer in enumerate(made)}
     scores = {name: weight.abs() for name, weight in weights.items()}
     return keep_top(scores, Mask.full(weights), sparsity=SPARSITY).pruned
 
 
 def theirs(made: list[nn.Linear]) -> int:
-    """Prune with torch; the number of dead weights."""
+    """Prune with torch; the number of pruned weights."""
     chosen = [(layer, "weight") for layer in made]
     prune.global_unstructured(chosen, pruning_method=prune.L1Unstructured, amount=float(SPARSITY))
     masks = [layer.get_buffer("weight_mask") for layer in made]
