@@ -84,6 +84,10 @@ class RewindSpec(PruneSpec):
                     f"got both. Leave one out."
                 )
 
+    def check_search(self) -> None:
+        """Refuse a schedule of no or too many rounds."""
+        _ = self.path
+
     @classmethod
     def of_mask(cls, sparsity: Decimal, structure: str, knobs: Mapping[str, Any]) -> Self:
         """The spec of one mask: the search that ends with its round."""

@@ -18,7 +18,6 @@ from tombola.base.specs import (
     TrainSpec,
 )
 from tombola.finders.finder import FINDERS, refuse_knobs_of_others
-from tombola.finders.rewind import RewindSpec
 from tombola.lab.ticket_origin import Origin
 from tombola.tasks.own_task import changed_task, named_task
 from tombola.tasks.recipes import recipe_for
@@ -66,8 +65,7 @@ def find_options(options: Mapping[str, Any]) -> FindOptions:
         )
     recipe = recipe_for(task, spec.model, changes)
     check_recipe(task, recipe)
-    if isinstance(knobs, RewindSpec):
-        _ = knobs.path
+    knobs.check_search()
     return FindOptions(spec, knobs, task, recipe, LabSpec(**lab))
 
 

@@ -56,6 +56,12 @@ class PruneSpec(Spec):
         """The spec of one mask, whatever rounds of a search came before it."""
         return cls(sparsity=sparsity, structure=structure, **knobs)
 
+    def check_search(self) -> None:
+        """Refuse knobs that no search can follow, though a single mask may have them.
+
+        Raises: SpecError.
+        """
+
     def _check_pattern(self, n: int, m: int) -> None:
         """Refuse n:m of another sparsity."""
         share = Fraction(m - n, m)

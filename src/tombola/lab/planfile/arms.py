@@ -108,8 +108,7 @@ class FinderArm(Placed):
                     "Name the last: every round has a cell."
                 )
             for spec in self._to(sparsities):
-                if isinstance(spec, RewindSpec):
-                    _ = spec.path
+                spec.check_search()
 
     def _to(self, sparsities: tuple[Decimal, ...]) -> list[PruneSpec]:
         """The spec for each of the sparsities, or for its own."""
