@@ -16,9 +16,9 @@ from conftest import review
 from ticket_seal import reseal
 from tombola import api
 from tombola.base.errors import DataError, SpecError, TicketError
-from tombola.base.specs import LabSpec
+from tombola.base.specs import EvaluateSpec, LabSpec
 from tombola.lab import tuning
-from tombola.lab.options import evaluate_options
+from tombola.lab.options import ticket_options
 from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
@@ -234,7 +234,7 @@ def test_tuning_is_for_a_search_only(cli: Cli, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"plan.yaml:3: learning_rate: tune is for `tombola find`"):
         read_plan(plan)
     with pytest.raises(SpecError, match="tune is for `tombola find`"):
-        evaluate_options({"learning_rate": "tune"}, Origin(), "mini")
+        ticket_options(EvaluateSpec, {"learning_rate": "tune"}, Origin(), "mini")
     status, _, said = cli("find", "--learning-rate", "tuna")
     assert (status, said.count("\n")) == (2, 1)
     assert "expected a number, got 'tuna'" in said

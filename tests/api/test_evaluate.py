@@ -191,3 +191,32 @@ def test_a_ticket_with_the_pooler_is_trained_without_it_under_heads_that_have_no
     (run,) = [Store(store).read(key) for key in result.scores["keys"]]
     assert run is not None
     assert run.facts["dead"] == pruned
+
+
+def test_the_pooler_of_a_ticket_is_left_out_where_that_is_asked_for(
+    tiny: Path, reviews: Path, tmp_path: Path, store: str
+) -> None:
+    whole = tombola.one_shot(str(tiny), sparsity="0.5", scope="encoder+pooler")
+    options: dict[str, Any] = {"data": reviews, "store": store, "scope": "encoder", **RECIPE}
+    result = api.evaluate(whole, output=tmp_path / "result", **options)
+    (run,) = [Store(store).read(key) for key in result.scores["keys"]]
+    assert run is not None
+    part = whole.mask_for("encoder")
+    assert (run.facts["dead"], run.facts["scope_size"]) == (part.pruned, part.size)
+    assert not [note for note in result.notes if "pooler" in note]
+
+
+@pytest.mark.parametrize(
+    ("scope", "message"),
+    [
+        ("encoder+pooler", "expected a scope that the ticket covers, got 'encoder+pooler'"),
+        ("encoders", "there is no scope 'encoders'. Did you mean 'encoder'?"),
+    ],
+)
+def test_a_scope_that_a_ticket_does_not_cover_is_refused(
+    scope: str, message: str, two: api.Found, reviews: Path, tmp_path: Path
+) -> None:
+    with pytest.raises((SpecError, TicketError)) as caught:
+        tombola.evaluate(two.ticket, scope=scope, data=reviews, output=tmp_path / "out")
+    assert message in str(caught.value)
+    assert not list(tmp_path.iterdir())

@@ -79,7 +79,7 @@ def evaluate(
     ticket: Ticket | str | Path,
     *,
     # the evaluation
-    task: str = "", init: str = "pretrained", seeds: Sequence[int] = (100,),
+    task: str = "", init: str = "pretrained", scope: str = "", seeds: Sequence[int] = (100,),
     # the task
     eval_split: str = "", kind: str = "", text_columns: Sequence[str] = (), label_column: str = "",
     labels: Sequence[str] = (), metric: str = "", drop_bad_rows: bool = False,

@@ -3,15 +3,15 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
 from tombola.base.specs import (
     SEEDS,
     TUNE,
-    EvaluateSpec,
     FindSpec,
+    FixedTicketSpec,
     LabSpec,
     PruneSpec,
     TaskSpec,
@@ -23,7 +23,9 @@ from tombola.tasks.own_task import changed_task, named_task
 from tombola.tasks.recipes import recipe_for
 from tombola.tasks.task import Task, check_recipe
 
-__all__ = ["FindOptions", "evaluate_options", "find_options"]
+__all__ = ["FindOptions", "find_options", "ticket_options"]
+
+S = TypeVar("S", bound=FixedTicketSpec)
 
 
 @dataclass(frozen=True)
@@ -69,22 +71,23 @@ def find_options(options: Mapping[str, Any]) -> FindOptions:
     return FindOptions(spec, knobs, task, recipe, LabSpec(**lab))
 
 
-def evaluate_options(
-    options: Mapping[str, Any], origin: Origin, model: str
-) -> tuple[EvaluateSpec, Task, TrainSpec, LabSpec]:
-    """The specs of the evaluation that options ask for.
+def ticket_options(
+    kind: type[S], options: Mapping[str, Any], origin: Origin, model: str
+) -> tuple[S, Task, TrainSpec, LabSpec]:
+    """The specs of the training of a fixed ticket that options ask for.
 
     Args:
-        options: fields of `EvaluateSpec`, `TaskSpec`, `TrainSpec` and `LabSpec`.
+        kind: the spec of the verb.
+        options: fields of that spec, `TaskSpec`, `TrainSpec` and `LabSpec`.
         origin: of the ticket, whose task and recipe are used unless the options name others.
         model: name or folder of the network.
     """
     if options.get("learning_rate") == TUNE:
         raise SpecError(
-            f"--learning-rate {TUNE} is for `tombola find`, got it for an evaluation. Name a "
+            f"--learning-rate {TUNE} is for `tombola find`, got it for a ticket. Name a "
             "number, or leave it out for the ticket's."
         )
-    mine, about, changes, lab = _sorted((EvaluateSpec,), options)
+    mine, about, changes, lab = _sorted((kind,), options)
     described = TaskSpec(**about)
     if mine.get("task") or origin.task is None:
         task = named_task(mine.get("task") or FindSpec.task, described)
@@ -93,7 +96,7 @@ def evaluate_options(
     mine["task"] = task.name
     recipe = recipe_for(task, model, {**(origin.recipe if origin.is_of(task) else {}), **changes})
     check_recipe(task, recipe)
-    return EvaluateSpec(**mine), task, recipe, LabSpec(**lab)
+    return kind(**mine), task, recipe, LabSpec(**lab)
 
 
 def _sorted(first: tuple[type, ...], options: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:

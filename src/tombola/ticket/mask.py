@@ -144,9 +144,12 @@ def check_shapes(shapes: Shapes, tensors: Mapping[str, Tensor], what: str = "net
         ours = str(tuple(shapes[name])) if name in shapes else "no such tensor"
         theirs = str(tuple(tensors[name].shape)) if name in tensors else "no such tensor"
         if ours != theirs:
+            remedy = "Use them with the same architecture and scope."
+            if name.startswith("pooler.") and name not in tensors:
+                remedy = "Leave the pooler out: scope='encoder', or --scope encoder."
             raise TicketError(
                 f"the mask and the {what} differ first at {name}: the mask has {ours}, "
-                f"the {what} has {theirs}. Use them with the same architecture and scope."
+                f"the {what} has {theirs}. {remedy}"
             )
 
 

@@ -4,7 +4,7 @@ The string under a field is the help text of its command-line flag. A default ne
 place: it is part of what names a result. Bump the version of the job kind instead.
 """
 
-from tombola.base.specs.evaluate import INITS, EvaluateSpec
+from tombola.base.specs.evaluate import INITS, EvaluateSpec, FixedTicketSpec, TrainTicketSpec
 from tombola.base.specs.lab import LabSpec
 from tombola.base.specs.prune import STRUCTURES, PruneSpec
 from tombola.base.specs.search import (
@@ -29,9 +29,11 @@ __all__ = [
     "CourseSpec",
     "EvaluateSpec",
     "FindSpec",
+    "FixedTicketSpec",
     "LabSpec",
     "PruneSpec",
     "Spec",
     "TaskSpec",
     "TrainSpec",
+    "TrainTicketSpec",
 ]

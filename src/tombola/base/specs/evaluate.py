@@ -1,19 +1,21 @@
-"""Knobs of a test of one fixed ticket."""
+"""Knobs of the training of one fixed ticket, to test it or to keep the network."""
 
 from dataclasses import dataclass
 
+from tombola.base.errors import SpecError, brief
 from tombola.base.registry import unknown
+from tombola.base.specs.search import SCOPES
 from tombola.base.specs.spec import Spec, check_distinct
 
-__all__ = ["INITS", "EvaluateSpec"]
+__all__ = ["INITS", "EvaluateSpec", "FixedTicketSpec", "TrainTicketSpec"]
 
 INITS = ("pretrained", "reinit", "shuffle", "shuffle-layers")
 """What the weights that a ticket keeps can start from."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateSpec(Spec):
-    """A test of one fixed ticket on a task, with fresh seeds."""
+class FixedTicketSpec(Spec):
+    """The training of one fixed ticket on a task."""
 
     task: str = ""
     """The task to train on; by default the one that the ticket was found on."""
@@ -21,11 +23,38 @@ class EvaluateSpec(Spec):
     init: str = "pretrained"
     """What the kept weights start from: pretrained, reinit, shuffle or shuffle-layers."""
 
+    scope: str = ""
+    """The part of the ticket's scope that is pruned: encoder leaves out the pooler of a ticket that
+    covers it; by default all that the ticket covers."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.init not in INITS:
+            raise unknown("initialisation", self.init, INITS)
+        if self.scope and self.scope not in SCOPES:
+            raise unknown("scope", self.scope, SCOPES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSpec(FixedTicketSpec):
+    """A test of one fixed ticket on a task, with fresh seeds."""
+
     seeds: tuple[int, ...] = (100,)
     """Seeds of the trainings, none of them the seed of the search."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_distinct(self.seeds)
-        if self.init not in INITS:
-            raise unknown("initialisation", self.init, INITS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTicketSpec(FixedTicketSpec):
+    """The training of one fixed ticket whose network is kept."""
+
+    seed: int = 100
+    """Seed of the training: of head, data order and dropout."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seed < 0:
+            raise SpecError(f"seed is a whole number from 0, got {brief(self.seed)}.")

@@ -1,0 +1,167 @@
+"""A fixed ticket that is to be trained: what was asked for, completed by what the ticket says."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from tombola.base.errors import DataError, SpecError, TicketError
+from tombola.base.specs import FixedTicketSpec, LabSpec, TrainSpec
+from tombola.lab.options import ticket_options
+from tombola.lab.subjects import Subjects
+from tombola.lab.ticket_origin import Origin, origin_of
+from tombola.plan.plan import Subject
+from tombola.tasks.task import Task, on_hub
+from tombola.ticket.schedule import shortest
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["FixedTicket", "fixed_ticket"]
+
+POOLED = "encoder+pooler"
+"""The scope of which some heads leave the pooler out."""
+
+S = TypeVar("S", bound=FixedTicketSpec)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedTicket(Generic[S]):
+    """What is to be trained: a ticket, and how, once options and ticket have been put together."""
+
+    ticket: Ticket
+    place: str
+    """Folder of the ticket; empty for one that is in memory."""
+    model: str
+    data: str | None
+    spec: S
+    task: Task
+    recipe: TrainSpec
+    lab: LabSpec
+    margin_from_search: bool
+
+    @property
+    def called(self) -> str:
+        """What messages call the ticket."""
+        return repr(self.place) if self.place else "the ticket"
+
+    def on_network(self, known: Subjects) -> tuple[Subject, Ticket]:
+        """The network and the data, and the part of the ticket that the network has weights for.
+
+        Raises: TicketError, if the ticket belongs to another network.
+        """
+        scopes = known.scopes(self.model, self.task, self.recipe)
+        ticket, notes = _usable(self.ticket, self.spec.scope, scopes, self.task)
+        subject = known.subject(
+            self.model, self.task, self.recipe, scope=ticket.scope, folder=self.data
+        )
+        subject = replace(subject, notes=(*subject.notes, *notes))
+        _check_belongs(ticket, subject)
+        return subject, ticket
+
+
+def fixed_ticket(
+    kind: type[S],
+    ticket: Ticket | str | Path,
+    options: Mapping[str, Any],
+    *,
+    model: str | None,
+    data: str | None,
+) -> FixedTicket[S]:
+    """The options of a verb, and from the ticket what they leave open.
+
+    Args:
+        kind: the spec of the verb.
+        ticket: the ticket, or its folder.
+        options: fields of that spec, `TaskSpec`, `TrainSpec` and `LabSpec` that were given.
+        model: where the ticket's network is, if not under the name that the ticket gives.
+        data: where the task's files are, if not where the task or the ticket says.
+
+    Raises: SpecError, if they don't fit the ticket; TicketError, if that is damaged.
+    """
+    loaded = ticket if isinstance(ticket, Ticket) else Ticket.load(ticket)
+    place = "" if isinstance(ticket, Ticket) else str(ticket)
+    origin = origin_of(loaded.task, loaded.provenance)
+    if loaded.task and not options.get("task") and origin.task is None:
+        raise SpecError(
+            f"{repr(place) if place else 'the ticket'} was found on {loaded.task!r}, which is no "
+            "task that comes with tombola. Name it with --task, as the search did."
+        )
+    network = model or loaded.model
+    spec, task, recipe, lab = ticket_options(kind, options, origin, network)
+    from_search = task.by_rule and origin.is_of(task) and origin.margin is not None
+    if from_search:
+        task = replace(task, margin=float(origin.margin or 0), by_rule=False)
+    asked = FixedTicket(
+        ticket=loaded,
+        place=place,
+        model=network,
+        data=data,
+        spec=spec,
+        task=task,
+        recipe=recipe,
+        lab=lab,
+        margin_from_search=from_search,
+    )
+    return asked if data or options.get("task") else replace(asked, data=_same_data(asked, origin))
+
+
+def _same_data(asked: FixedTicket[S], origin: Origin) -> str | None:
+    """Where the data of the ticket's search are, if not in the package.
+
+    Raises: DataError, if that folder no longer exists.
+    """
+    place = origin.place
+    if place is not None and not on_hub(place) and not Path(place).exists():
+        raise DataError(
+            f"expected the data that {asked.called} was found on in {place!r}, got nothing there. "
+            "Name it with --data."
+        )
+    return place
+
+
+def _usable(
+    ticket: Ticket, scope: str, scopes: Collection[str], task: Task
+) -> tuple[Ticket, list[str]]:
+    """The part of a ticket that was asked for, or that a task's network has weights for; and notes.
+
+    A head that reads every token leaves the pooler out; the mask of the encoder still fits.
+    """
+    if scope:
+        return _part(ticket, scope), []
+    if ticket.scope in scopes or ticket.scope != POOLED:
+        return ticket, []
+    part = _part(ticket, "encoder")
+    note = (
+        f"The ticket covers the pooler, which the network has no use for on {task.name}: what is "
+        f"trained has the encoder's part of the mask, {part.mask.pruned:,} pruned of "
+        f"{part.mask.size:,}."
+    )
+    return part, [note]
+
+
+def _part(ticket: Ticket, scope: str) -> Ticket:
+    """The ticket of a scope that it covers.
+
+    Raises: TicketError, for a scope that it doesn't cover.
+    """
+    mask = ticket.mask_for(scope)
+    if scope == ticket.scope:
+        return ticket
+    return replace(ticket, mask=mask, scope=scope, sparsity=shortest(mask.pruned, mask.size))
+
+
+def _check_belongs(ticket: Ticket, subject: Subject) -> None:
+    """Refuse a network that the ticket was not found in.
+
+    Raises: TicketError, naming the first tensor that differs in shape, or both fingerprints.
+    """
+    if ticket.fingerprint == subject.fingerprint:
+        return
+    from tombola.models.network import load_backbone
+    from tombola.ticket.scope import scope_parameters
+
+    ticket.mask.check(scope_parameters(load_backbone(subject.model), ticket.scope))
+    raise TicketError(
+        f"the ticket was found in a network with fingerprint {ticket.fingerprint[:12]} "
+        f"({ticket.model}), got {subject.fingerprint[:12]} ({subject.model}). "
+        "Name the network it was found in as --model."
+    )
