@@ -117,6 +117,22 @@ def test_blocks_computed_again_give_the_same_bits_dropout_and_all(
     assert all(torch.equal(again[name], kept[name]) for name in kept)
 
 
+@pytest.mark.parametrize("more", [{}, {"accumulation": 3}, {"precision": "bf16"}], ids=str)
+def test_the_arithmetic_of_a_gpu_has_the_gradient_of_a_cpu(
+    network: Network, examples: Examples, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    spec = replace(SPEC, **more)
+    packed = first_gradient(network, examples, spec)
+    monkeypatch.setattr(module, "kernel", lambda spec: "varlen-1")
+    monkeypatch.setattr(module, "packed", None)  # is not called
+    rows = first_gradient(network, examples, spec)
+    assert rows.keys() == packed.keys()
+    norm = torch.stack([gradient.norm() for gradient in packed.values()]).norm()
+    for name, gradient in packed.items():
+        apart = (rows[name] - gradient).norm() / norm
+        assert apart < (2e-2 if spec.precision == "bf16" else 1e-5), name
+
+
 def test_blocks_are_computed_again(network: Network, examples: Examples) -> None:
     calls = []
     inner = network.model.get_submodule("bert.encoder.layer.0.intermediate.dense")

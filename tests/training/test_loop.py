@@ -371,7 +371,7 @@ def test_numerics_name_the_device_that_is_trained_on(
     monkeypatch.setattr(ranks, "_device", lambda: None if device == "cpu" else device)
     told = numerics(TrainSpec())
     assert told["device"] == device
-    assert (told["kernel"] == "model") == (device != "cpu")
+    assert told["kernel"] == {"cpu": "packed-1", "cuda": "varlen-1"}.get(device, "model")
 
 
 def test_numerics_name_everything_that_decides_the_bits() -> None:

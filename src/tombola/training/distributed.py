@@ -17,6 +17,7 @@ from tombola.base.errors import TombolaError
 from tombola.tasks.examples import Batch, Predictions
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask
+from tombola.training.determinism import settle
 
 __all__ = [
     "accelerator",
@@ -36,6 +37,7 @@ def accelerator() -> Accelerator:
     Raises: TombolaError, if accelerate is configured for anything but plain data parallelism.
     """
     threads = torch.get_num_threads()
+    settle()
     try:
         here = Accelerator(cpu=_share_the_processor(), mixed_precision="no")
     except (ImportError, ValueError) as error:

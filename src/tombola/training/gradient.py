@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,10 +13,13 @@ from torch import Tensor
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.specs import TrainSpec
 from tombola.kernel.packed import KERNEL, packed
+from tombola.kernel.varlen import VARLEN, end_to_end, in_one_row, takes_one_row
 from tombola.models.network import Network
 from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.examples import Batch
 from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
+from tombola.training.cuda_graphs import GradientGraphs, on_device
+from tombola.training.determinism import deterministic, lacks_deterministic
 from tombola.training.distributed import add_gradients, part
 from tombola.training.faults import in_network
 from tombola.training.numerics import kernel
@@ -36,6 +40,8 @@ class Arithmetic:
     here: Accelerator
     forward: Any
     """The model, or the compiled one."""
+    graphs: GradientGraphs | None = None
+    """Recorded gradients, where a GPU replays them."""
 
     def backward(
         self, batch: Batch, scaler: torch.amp.GradScaler, *, save: bool
@@ -47,34 +53,88 @@ class Arithmetic:
         parts = min(self.spec.accumulation, len(batch["input_ids"]))
         total = torch.zeros((), device=self.here.device)
         for rows in torch.arange(len(batch["input_ids"])).tensor_split(parts):
-            loss = self._part({name: tensor[rows] for name, tensor in batch.items()}, batch)
-            scaler.scale(loss).backward()
-            total += loss.detach()
+            some = {name: tensor[rows] for name, tensor in batch.items()}
+            total += self._part(some, batch, scaler)
         if self.here.num_processes == 1:
             return total, save
         wish = torch.tensor(float(save and self.here.is_main_process), device=self.here.device)
         total, wishes = add_gradients(self.network.model.parameters(), torch.stack([total, wish]))
         return total, bool(wishes)
 
-    def _part(self, rows: Batch, batch: Batch) -> Tensor:
-        """What this rank's share of some rows adds to the mean loss over a batch."""
+    def recorded(self) -> "Arithmetic":
+        """The same arithmetic, replayed from recorded gradients where it can be."""
+        can = self.here.device.type == "cuda" and self.here.num_processes == 1
+        if not can or self.spec.precision == "fp16" or not self._in_one_row():
+            return self
+        unscaled = torch.amp.GradScaler(self.here.device.type, enabled=False)
+        record = partial(self._differentiate_row, scaler=unscaled)
+        parameters = self.network.model.parameters()
+        return replace(self, graphs=GradientGraphs(record, parameters, self.here.device))
+
+    def zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
+        """Drop the gradients; those of recorded ones stay where they are."""
+        optimizer.zero_grad(set_to_none=self.graphs is None)
+
+    def _part(self, rows: Batch, batch: Batch, scaler: torch.amp.GradScaler) -> Tensor:
+        """Add the gradient of this rank's share of some rows to what the mean loss over a batch is.
+
+        Returns: what it adds to that loss.
+        """
         mine = part(rows, self.here)
         weight = self._targets(mine) / max(1, self._targets(batch))
+        if weight and self._in_one_row():
+            row = end_to_end(self.network.model, mine, self.kind.reads)
+            row["weight"] = torch.tensor(weight)
+            if self.graphs is not None:
+                return self.graphs(row)
+            return self._differentiate_row(to_device(row, self.here.device), scaler)
         if not len(mine["input_ids"]):
             mine = {name: tensor[:1] for name, tensor in batch.items()}
-        return self._loss(to_device(mine, self.here.device), weight)
+        try:
+            return self._differentiate(mine, weight, scaler)
+        except RuntimeError as error:
+            if not lacks_deterministic(error):
+                raise
+        self.network.model.zero_grad()  # of the first part of a training, half done
+        return self._differentiate(mine, weight, scaler)
 
     def _targets(self, batch: Batch) -> int:
         """Number of terms that the loss is the mean of: masked tokens or examples."""
         return self.kind.count_targets(batch)
 
+    def _in_one_row(self) -> bool:
+        return kernel(self.spec) == VARLEN and takes_one_row(self.network.model, self.kind.reads)
+
+    def _differentiate_row(self, row: Batch, scaler: torch.amp.GradScaler) -> Tensor:
+        """Add the gradient of a batch without padding, times its `weight`; its loss, likewise."""
+        weight = row["weight"]
+        texts = {name: tensor for name, tensor in row.items() if name != "weight"}
+        model, reads = self.network.model, self.kind.reads
+        with (
+            self._autocast(),
+            in_network(self.network.name, texts),
+            in_one_row(model, texts, reads, self.spec.max_length) as inputs,
+        ):
+            loss: Tensor = self.forward(**inputs).loss * weight
+            scaler.scale(loss).backward()
+        return loss.detach()
+
+    def _differentiate(self, batch: Batch, weight: float, scaler: torch.amp.GradScaler) -> Tensor:
+        """Add the gradient of the mean loss over rows, times a weight; the loss, likewise."""
+        loss = self._loss(to_device(batch, self.here.device), weight)
+        scaler.scale(loss).backward()
+        return loss.detach()
+
+    def _autocast(self) -> torch.autocast:
+        half = HALVES.get(self.spec.precision)
+        return torch.autocast(self.here.device.type, dtype=half, enabled=half is not None)
+
     def _loss(self, batch: Batch, weight: float) -> Tensor:
         """The mean loss over rows times a weight; where that is 0, zero of the same parameters."""
-        half = HALVES.get(self.spec.precision)
         if not weight:
             labels = self.kind.label_names
             batch = {name: tensor for name, tensor in batch.items() if name not in labels}
-        with torch.autocast(self.here.device.type, dtype=half, enabled=half is not None):
+        with self._autocast():
             output = self._output(batch)
             if weight:
                 loss: Tensor = output.loss
@@ -92,9 +152,22 @@ class Arithmetic:
 
 @contextmanager
 def differentiating(
-    network: Network, task: TaskDefinition, spec: TrainSpec, here: Accelerator
+    network: Network,
+    task: TaskDefinition,
+    spec: TrainSpec,
+    here: Accelerator,
+    *,
+    replay: bool = False,
 ) -> Iterator[Arithmetic]:
     """Prepare the network for the gradients of a training, and restore it afterwards.
+
+    Args:
+        network: on the device.
+        task: what it learns.
+        spec: the recipe.
+        here: the device, and the ranks.
+        replay: whether a GPU may record gradients and replay them: hooks of parameters are then
+            called while one is recorded only.
 
     Raises: SpecError, if the precision needs a device that is not there; ModelError, if the
         network has no gradient checkpointing.
@@ -112,8 +185,10 @@ def differentiating(
                 f"Leave the knob out."
             )
         _compute_blocks_again(model, True)
+    arithmetic = Arithmetic(network, TASK_KINDS[task.kind], spec, here, forward)
     try:
-        yield Arithmetic(network, TASK_KINDS[task.kind], spec, here, forward)
+        with deterministic(here.device):
+            yield arithmetic.recorded() if replay else arithmetic
     finally:
         if spec.gradient_checkpointing:
             _compute_blocks_again(model, False)
@@ -129,4 +204,6 @@ def _compute_blocks_again(model: Any, wanted: bool) -> None:
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The same batch on a device."""
+    if device.type == "cuda":
+        return on_device(batch, device)
     return {name: tensor.to(device) for name, tensor in batch.items()}

@@ -8,7 +8,7 @@ Source: AdamW with linear decay and clipping as in Chen et al. 2020, section 3.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -76,11 +76,12 @@ def fit(
     course: CourseSpec = WHOLE,
     checkpoint: Checkpoint | None = None,
     on_step: Callable[[int, int], None] = lambda done, steps: None,
+    replay: bool = True,
 ) -> Fit:
-    """Train the masked network from where it is, in place.
+    """Train the masked network from where it is, in place, see `Network.rewind`.
 
     Args:
-        network: at its starting weights, see `Network.rewind`.
+        network: at its starting weights.
         task: what the network learns.
         examples: of the training split.
         mask: which weights of the scope are kept.
@@ -89,10 +90,11 @@ def fit(
         course: which steps are done, as the whole training does them, but with fresh moments.
         checkpoint: where the training is saved on the way, and resumed from.
         on_step: called after each step with the steps done and the steps of the course.
+        replay: whether a GPU may replay recorded gradients, see `differentiating`.
 
     Returns: what it did; a training ends where its numbers stop being finite.
-    Raises: SpecError, if the training has no such steps; OutputError, if the checkpoint can't be
-        written; TombolaError, if the ranks of one training differ.
+    Raises: SpecError, for steps that the training lacks; OutputError, for a checkpoint that can't
+        be written; TombolaError, for ranks that differ.
     """
     here, steps = accelerator(), spec.steps(len(examples))
     first, last = _stretch(course, steps)
@@ -101,20 +103,18 @@ def fit(
     facts = _facts(network, task, examples, [scope, digest], spec, course=course)
     if checkpoint is not None:
         checkpoint.resume(training, facts)
-    done = first + training.steps
+    done, parameters = first + training.steps, network.scope(scope)
     stepper = _Stepper(training, _schedule(training, spec, course, steps, done), spec.clip_norm)
-    parameters = network.scope(scope)
-    with hold(parameters, mask) as held, differentiating(network, task, spec, here) as arithmetic:
+    every = training_batches(network, task, examples, spec, first=done, last=last)
+    gradients = differentiating(network, task, spec, here, replay=replay)
+    with hold(parameters, mask) as held, gradients as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
-        every = training_batches(network, task, examples, spec, first=done, last=last)
         for save in stepper.steps(every, arithmetic, checkpoint):
             held.fill(parameters)
             if checkpoint is not None and save:
                 checkpoint.save(training, facts)
             on_step(training.steps, last - first)
-    if not stepper.has_diverged():
-        agree_on_weights("trained weights", network.model, parameters, mask)
-    return _summary(training, stepper.diverged)
+    return _summary(stepper, network, parameters, mask)
 
 
 @dataclass
@@ -142,7 +142,7 @@ class _Stepper:
             save = self._differentiate(batch, arithmetic, save=save)
             if self.diverged:
                 return
-            self._step()
+            self._step(arithmetic)
             yield save
 
     def _differentiate(self, batch: Batch, arithmetic: Arithmetic, *, save: bool) -> bool:
@@ -166,12 +166,12 @@ class _Stepper:
             self.diverged = self.diverged or self.check.first_fault()
         return save
 
-    def _step(self) -> None:
+    def _step(self, arithmetic: Arithmetic) -> None:
         """Move the weights, and the learning rate."""
         self.training.scaler.step(self.training.optimizer)
         self.training.scaler.update()
         self.schedule.step()
-        self.training.optimizer.zero_grad()
+        arithmetic.zero_grad(self.training.optimizer)
 
     def has_diverged(self) -> bool:
         """Whether any number was not finite, the weights at the end included."""
@@ -181,8 +181,13 @@ class _Stepper:
         return self.diverged is not None
 
 
-def _summary(training: Training, diverged: Diverged | None) -> Fit:
+def _summary(
+    stepper: _Stepper, network: Network, parameters: Mapping[str, nn.Parameter], mask: Mask
+) -> Fit:
     """What a training did; its optimizer's state is freed."""
+    training = stepper.training
+    if not stepper.has_diverged():
+        agree_on_weights("trained weights", network.model, parameters, mask)
     training.optimizer.state.clear()  # the schedule keeps the optimizer from being freed at once
     return Fit(
         steps=training.steps,
@@ -191,7 +196,7 @@ def _summary(training: Training, diverged: Diverged | None) -> Fit:
         loss=float(torch.stack([*training.losses]).mean()),
         training_seconds=training.seconds,
         earlier_seconds=training.earlier,
-        diverged=diverged,
+        diverged=stepper.diverged,
     )
 
 

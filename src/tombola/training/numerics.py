@@ -7,6 +7,7 @@ import torch
 
 from tombola.base.specs import TrainSpec
 from tombola.kernel.packed import KERNEL
+from tombola.kernel.varlen import VARLEN
 from tombola.training.distributed import device_type, world_size
 
 __all__ = ["kernel", "numerics"]
@@ -28,9 +29,12 @@ def numerics(spec: TrainSpec) -> dict[str, Any]:
 def kernel(spec: TrainSpec) -> str:
     """What computes the network's blocks, which decides the bits.
 
-    Returns: the name of `packed`'s arithmetic, which leaves models that are not packable to
-    themselves; or `model`, where `packed` is not used at all, or `compiled`.
+    Returns: the name of the arithmetic of `kernel.packed` on a CPU or of `kernel.varlen` on a GPU,
+    which leave models that they don't know to themselves; `model`, where neither is used; or
+    `compiled`.
     """
     if spec.compile:
         return "compiled"
-    return "model" if spec.gradient_checkpointing or device_type() != "cpu" else KERNEL
+    if spec.gradient_checkpointing:
+        return "model"
+    return {"cpu": KERNEL, "cuda": VARLEN}.get(device_type(), "model")

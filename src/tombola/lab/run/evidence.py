@@ -156,6 +156,7 @@ class WorkspaceEvidence:
                 recipe,
                 scope=self.job.scope,
                 on_step=watch,
+                replay=after_backward is None,
             )
         if done.diverged:
             raise SpecError(

@@ -1,0 +1,54 @@
+"""The same bits from the same training on a GPU, where many kernels have a quicker form without."""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+
+__all__ = ["deterministic", "lacks_deterministic", "settle"]
+
+WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+"""What cuBLAS needs to take the same algorithm every time, before it is first used."""
+
+
+def settle() -> None:
+    """Set what has to be set before a GPU is first used."""
+    os.environ.setdefault(*WORKSPACE)
+
+
+@contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """Take kernels that give the same bits every time, for as long as the context lasts.
+
+    On a CPU all kernels in use do, so that nothing is changed there.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    wanted = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    fills = cast(Any, torch.utils).deterministic
+    filled = fills.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    fills.fill_uninitialized_memory = False  # costs time, and only shows bugs
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(wanted, warn_only=warns)
+        fills.fill_uninitialized_memory = filled
+
+
+def lacks_deterministic(error: RuntimeError) -> bool:
+    """Whether an error says that a kernel has no deterministic form; then others are taken."""
+    if "deterministic" not in str(error) or torch.is_deterministic_algorithms_warn_only_enabled():
+        return False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    reason = " ".join(str(error).split())[:160]
+    warnings.warn(
+        f"two trainings of this network differ in their last bits on this device: {reason}",
+        stacklevel=2,
+    )
+    return True

@@ -1,0 +1,138 @@
+"""Texts in one row give what the model's own forward pass gives, and few shapes."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import (
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    BertConfig,
+    ElectraConfig,
+    ModernBertConfig,
+    PreTrainedModel,
+    RobertaConfig,
+    XLMRobertaConfig,
+)
+
+from tombola.kernel.reads import Reads
+from tombola.kernel.varlen import _most_filled, _size, end_to_end, in_one_row, takes_one_row
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 90,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 80,
+    "pad_token_id": 1,
+}
+CONFIGS = (BertConfig, ElectraConfig, RobertaConfig, XLMRobertaConfig)
+HEADS = {
+    Reads.FIRST: AutoModelForSequenceClassification,
+    Reads.LABELLED: AutoModelForMaskedLM,
+}
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+LENGTHS = ((7, 20, 12, 33), (64,), (32, 32), (1, 2), (70, 70, 70))
+
+
+def model_of(config: Any, reads: Reads, **more: Any) -> PreTrainedModel:
+    torch.manual_seed(0)
+    model: PreTrainedModel = HEADS[reads].from_config(config(**{**SIZES, **more}))
+    model.eval()
+    return model
+
+
+def batch_of(lengths: tuple[int, ...], reads: Reads) -> dict[str, Tensor]:
+    drawn = torch.Generator().manual_seed(1)
+    longest = max(lengths)
+    mask = (torch.arange(longest) < torch.tensor(lengths)[:, None]).long()
+    words = torch.randint(5, 90, mask.shape, generator=drawn)
+    ids = torch.where(mask.bool(), words, 1)
+    if reads is Reads.FIRST:
+        labels = torch.arange(len(lengths)) % 2
+    else:
+        chosen = torch.rand(mask.shape, generator=drawn) < 0.3
+        chosen[:, 0] = True
+        labels = torch.where(chosen & mask.bool(), words, -100)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def gradients(model: PreTrainedModel, loss: Tensor) -> dict[str, Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
+@pytest.mark.parametrize("reads", HEADS, ids=str)
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_row_has_the_loss_and_the_gradient_of_the_padded_batch(
+    config: Any, reads: Reads, lengths: tuple[int, ...]
+) -> None:
+    model, batch = model_of(config, reads), batch_of(lengths, reads)
+    loss = model(**batch).loss
+    expected = gradients(model, loss)
+    row = end_to_end(model, batch, reads)
+    with in_one_row(model, row, reads, 70) as inputs:
+        found_loss = model(**inputs).loss
+    found = gradients(model, found_loss)
+    assert "forward" not in vars(model.base_model.encoder)
+    torch.testing.assert_close(found_loss, loss)
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("reads", HEADS, ids=str)
+def test_tokens_keep_their_order_and_each_text_its_positions(reads: Reads) -> None:
+    model, batch = model_of(RobertaConfig, reads), batch_of((3, 5), reads)
+    row = end_to_end(model, batch, reads)
+    assert row["offsets"].tolist() == [0, 3, 8, 64]
+    assert row["position_ids"][0, :8].tolist() == [2, 3, 4, 2, 3, 4, 5, 6]
+    assert row["input_ids"][0, 3:8].tolist() == batch["input_ids"][1].tolist()
+    assert {len(row[name][0]) for name in ("input_ids", "position_ids", "token_type_ids")} == {64}
+
+
+def test_a_row_that_is_full_has_no_text_more() -> None:
+    model = model_of(BertConfig, Reads.FIRST)
+    assert end_to_end(model, batch_of((32, 32), Reads.FIRST), Reads.FIRST)["offsets"].tolist() == [
+        *(0, 32, 64)
+    ]
+
+
+def test_dropout_drops_in_every_place() -> None:
+    batch = batch_of((9, 30), Reads.FIRST)
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+        only = model_of(BertConfig, Reads.FIRST, **{**dict.fromkeys(DROPOUTS, 0.0), name: 0.5})
+        row = end_to_end(only, batch, Reads.FIRST)
+        with in_one_row(only.train(), row, Reads.FIRST, 70) as inputs, torch.no_grad():
+            losses = {float(only(**inputs).loss) for _ in range(5)}
+        assert len(losses) == 5, name
+
+
+@given(st.integers(1, 200_000), st.sampled_from([16, 64]))
+def test_sizes_are_few_and_at_most_an_eighth_larger(count: int, least: int) -> None:
+    size = _size(count, least=least)
+    assert size >= count
+    assert size - count < max(least, count / 8)
+    assert size - count <= _most_filled(size)
+    assert _size(size, least=least) == size
+
+
+def test_there_are_eight_sizes_from_one_power_of_two_to_the_next() -> None:
+    assert len({_size(count, least=64) for count in range(1025, 2049)}) == 8
+
+
+def test_what_the_module_can_take() -> None:
+    bert = model_of(BertConfig, Reads.FIRST)
+    assert takes_one_row(bert, Reads.FIRST)
+    assert takes_one_row(bert, Reads.LABELLED)
+    assert not takes_one_row(bert, Reads.ALL)  # span heads score padding too
+    assert not takes_one_row(model_of(BertConfig, Reads.FIRST, num_attention_heads=8), Reads.FIRST)
+    assert not takes_one_row(model_of(BertConfig, Reads.FIRST, is_decoder=True), Reads.FIRST)
+    modern = model_of(ModernBertConfig, Reads.FIRST, pad_token_id=0)
+    assert not takes_one_row(modern, Reads.FIRST)
