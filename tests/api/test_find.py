@@ -19,6 +19,7 @@ from tombola.base.errors import DataError, OutputError, SpecError
 from tombola.base.specs import CONTROLS
 from tombola.lab.store.result_store import Store
 from tombola.report.figures import score_curve as picture
+from tombola.ship.card import card
 from tombola.study.results.notes import SAME_MASK
 from tombola.study.verdicts.verdict import SEARCH, THIS_RUN
 from tombola.ticket.fingerprint import fingerprint
@@ -107,8 +108,16 @@ def test_two_seeds_are_paired(two: api.Found) -> None:
     assert two.controls == {}
     assert list(two.tickets) == ["3", "4"]
     assert two.ticket == two.tickets["3"]
-    masks = [Ticket.load(ticket).mask for ticket in two.tickets.values()]
-    assert masks[0] != masks[1]
+    tickets = [Ticket.load(ticket) for ticket in two.tickets.values()]
+    assert tickets[0].mask != tickets[1].mask
+    of_both = {name: two.verdict[name] for name in ("difference", "interval", "level", "seeds")}
+    assert all(ticket.provenance.items() >= of_both.items() for ticket in tickets)
+    assert "mean of 2 seeds" in card(tickets[0])
+
+
+def test_one_seed_has_no_interval_over_seeds(found: api.Found) -> None:
+    assert found.verdict["interval"] is not None
+    assert not Ticket.load(found.ticket).provenance.keys() & {"interval", "seeds", "difference"}
 
 
 def test_a_network_that_learned_nothing_is_noted(found: api.Found) -> None:

@@ -69,6 +69,25 @@ def test_scores_have_their_interval_where_there_is_one() -> None:
     assert "Metric `accuracy`, split `test`, one seed, in points." in card(found())
 
 
+def test_the_mean_of_several_seeds_has_the_interval() -> None:
+    several = {"difference": -0.31, "interval": [-1.2, 0.58], "level": 0.9, "seeds": 3}
+    text = card(found(provenance={**FOUND, **several}))
+    assert "| ticket minus dense | +0.20 |" in text
+    assert "| the same, mean of 3 seeds | -0.31 (90 % interval -1.20 to +0.58) |" in text
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *({"seeds": "<b>"}, {"seeds": True}, {"seeds": -3}, {"seeds": 10**400}),
+        *({"difference": "x"}, {"difference": float("nan")}, {"interval": [0.0]}),
+    ],
+)
+def test_odd_numbers_of_several_seeds_are_not_shown(odd: dict[str, Any]) -> None:
+    several = {"difference": -0.31, "interval": [-1.2, 0.58], "level": 0.9, "seeds": 3}
+    assert "mean of" not in card(found(provenance={**FOUND, **several, **odd}))
+
+
 def test_the_lines_that_use_the_ticket_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ticket = tombola.one_shot("mini", sparsity=0.5)

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from math import isfinite
 from pathlib import PurePosixPath
+from typing import Any
 
 from tombola.base.rounding import interval, percent, points
 from tombola.base.text import printable
@@ -20,6 +21,9 @@ TASK_NAME = re.compile(r"[a-z0-9][a-z0-9_/-]{0,60}")
 
 NAME_LENGTH = 200
 """Most characters of a name that are shown."""
+
+MOST_SEEDS = 10**6
+"""More seeds than any search has."""
 
 ANYWHERE = "path/to/this/folder"
 """What the example loads, where the ticket is not on the hub."""
@@ -183,23 +187,42 @@ def _scores(ticket: Ticket) -> list[str]:
     dense, masked = _number(kept.get("dense")), _number(kept.get("ticket"))
     if dense is None or masked is None:
         return []
+    seeds = _seeds(kept)
+    ends = "" if seeds else _interval(kept)
     rows = [
         ("dense network", points(dense)),
         ("ticket", points(masked)),
-        ("ticket minus dense", f"{points(masked - dense, signed=True)}{_interval(ticket)}"),
+        ("ticket minus dense", f"{points(masked - dense, signed=True)}{ends}"),
+        *_over_seeds(kept, seeds),
     ]
     about = [f"{name} {inert(kept[name])}" for name in ("metric", "split") if name in kept]
     sentence = ", ".join([*about, "one seed, in points."])
     return ["## Scores", sentence[0].upper() + sentence[1:], _table(rows)]
 
 
-def _interval(ticket: Ticket) -> str:
+def _seeds(kept: Mapping[str, Any]) -> int:
+    """The number of seeds that an interval is over; 0 where the ticket doesn't say."""
+    seeds = kept.get("seeds")
+    return seeds if isinstance(seeds, int) and 1 < seeds < MOST_SEEDS else 0
+
+
+def _over_seeds(kept: Mapping[str, Any], seeds: int) -> Iterator[tuple[str, str]]:
+    """The mean difference over seeds with its interval, where the provenance has both."""
+    difference, ends = _number(kept.get("difference")), _interval(kept)
+    if seeds and difference is not None and ends:
+        yield f"the same, mean of {seeds} seeds", f"{points(difference, signed=True)}{ends}"
+
+
+def _interval(kept: Mapping[str, Any]) -> str:
     """The interval of the difference, where the provenance has one."""
-    ends = ticket.provenance.get("interval")
+    ends, level = kept.get("interval"), _number(kept.get("level"))
     if not isinstance(ends, list) or len(ends) != 2:
         return ""
     low, high = map(_number, ends)
-    return "" if low is None or high is None else f" (interval {interval((low, high))})"
+    if low is None or high is None:
+        return ""
+    of = f"{percent(level)} " if level is not None and 0 < level < 1 else ""
+    return f" ({of}interval {interval((low, high))})"
 
 
 def _number(value: object) -> float | None:

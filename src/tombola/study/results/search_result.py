@@ -74,15 +74,13 @@ def found_in(
     *,
     margin: Margin,
     tuned: dict[str, Any] | None,
-    tickets: dict[str, str],
     output: str,
     key: str,
 ) -> Found:
-    """The result of a search whose jobs are all done.
+    """The result of a search whose jobs are all done, before its tickets are written.
 
     Args:
         tuned: how the learning rate was chosen, if it was.
-        tickets: seed -> folder of its ticket.
 
     Raises: SpecError, if its trainings have different numerics.
     """
@@ -105,8 +103,8 @@ def found_in(
         verdict=verdict_on(store, task, dense, last, sparsity, fixed=jobs.fixed).to_json(),
         margin=margin.to_json(),
         tuned=tuned,
-        ticket=next(iter(tickets.values()), ""),
-        tickets=tickets,
+        ticket="",
+        tickets={},
         seconds=float(sum(run.seconds for run in trainings.runs)),
         summed_learning_rate=trainings.facts["summed_learning_rate"],
         whole_model_sparsity=whole_model_sparsity(last.done[0]) if last.done else None,

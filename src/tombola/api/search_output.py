@@ -1,0 +1,131 @@
+"""The output of a search whose jobs are done: its tickets, the picture and the result."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tombola.api.experiment import Experiment
+from tombola.base.files import write_file
+from tombola.base.json_text import json_text
+from tombola.base.keys import knobs
+from tombola.base.specs import FindSpec, PruneSpec
+from tombola.finders.finder import FINDERS
+from tombola.finders.rewind import RewindSpec
+from tombola.lab.options import FindOptions
+from tombola.lab.store.artifacts import read_mask, results
+from tombola.lab.store.result_store import Store
+from tombola.lab.ticket_origin import origin_fields
+from tombola.lab.tuning import Tuned
+from tombola.models.embedded import lasting_name
+from tombola.plan.plan import Search, Subject
+from tombola.plan.search import Finding
+from tombola.study.results.search_result import Found, found_in, whole_model_sparsity
+from tombola.study.table.margins import Margin
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["SearchOutput"]
+
+
+@dataclass(frozen=True)
+class SearchOutput:
+    """A search whose jobs are done."""
+
+    store: Store
+    subject: Subject
+    asked: FindOptions
+    jobs: Finding
+    margin: Margin
+    tuned: Tuned | None
+    experiment: Experiment
+
+    def write(self) -> Found:
+        """Write tickets, picture and result to the output folder."""
+        folder = self.experiment.output.open()
+        found = found_in(
+            self.store,
+            self.subject,
+            self.asked.search,
+            self.jobs,
+            margin=self.margin,
+            tuned=self.tuned.to_json() if self.tuned else None,
+            output=str(folder),
+            key=self.experiment.key,
+        )
+        tickets = self._tickets(folder, found.verdict)
+        found = replace(found, tickets=tickets, ticket=next(iter(tickets.values()), ""))
+        if any(value is not None for value in found.dense["values"]):
+            from tombola.report.figures import score_curve  # whose library is slow to import
+
+            score_curve.save(found.to_json(), folder, found.finder["label"])
+        write_file(folder / "result.json", json_text(found.to_json()))
+        return found
+
+    def _tickets(self, folder: Path, verdict: Mapping[str, Any]) -> dict[str, str]:
+        """Seed -> folder of its ticket; none for a seed whose dense network diverged."""
+        tickets = {}
+        for seed, one in self.jobs.searches.items():
+            if self.store.has(one.trainings[self.asked.prune.sparsity].key):
+                place = folder / f"ticket-seed-{seed}"
+                self._ticket(one, verdict).save(place)
+                tickets[str(seed)] = str(place)
+        return tickets
+
+    def _ticket(self, one: Search, verdict: Mapping[str, Any]) -> Ticket:
+        """The ticket of one seed."""
+        spec, prune, training = (
+            self.asked.search,
+            self.asked.prune,
+            one.trainings[self.asked.prune.sparsity],
+        )
+        (masked,) = results(self.store, [training])
+        return Ticket(
+            mask=read_mask(self.store, one.masks[prune.sparsity].key),
+            model=lasting_name(spec.model),
+            fingerprint=self.subject.fingerprint,
+            scope=spec.scope,
+            sparsity=prune.sparsity,
+            **_schedule(prune),
+            task=self.subject.task.name,
+            seed=masked.facts["seed"],
+            scores=FINDERS[spec.finder].scores,
+            provenance={**self._provenance(one), **_over_seeds(verdict)},
+        )
+
+    def _provenance(self, one: Search) -> dict[str, Any]:
+        """What the ticket says of the search, the scores and the recipe."""
+        dense, masked = results(self.store, [one.dense, one.trainings[self.asked.prune.sparsity]])
+        return {
+            "metric": self.subject.task.metric,
+            "whole_model_sparsity": whole_model_sparsity(masked),
+            "dense": dense.facts["score"],
+            "ticket": masked.facts["score"],
+            "numerics": masked.numerics,
+            "key": masked.key,
+            **origin_fields(self.subject, margin=self.margin.points),
+            **({"tuned": self.tuned.to_json()} if self.tuned else {}),
+            **_finder(self.asked),
+        }
+
+
+def _over_seeds(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """What a ticket says of the tickets of all seeds: the mean difference from dense, its interval
+    in points and the interval's level; nothing after a single seed."""
+    if verdict["seeds"] < 2 or verdict["interval"] is None:
+        return {}
+    return {name: verdict[name] for name in ("difference", "interval", "level", "seeds")}
+
+
+def _schedule(spec: PruneSpec) -> dict[str, Any]:
+    """How the sparsity rose, where it did so by a schedule."""
+    if not isinstance(spec, RewindSpec) or spec.rounds:
+        return {}
+    return {"schedule": spec.schedule, "step": spec.step}
+
+
+def _finder(asked: FindOptions) -> dict[str, Any]:
+    """What a ticket says of its finder: rounds, for the default one; name and knobs of others."""
+    if asked.search.finder != FindSpec.finder:
+        return {"finder": asked.search.finder, "knobs": knobs(asked.prune)}
+    rounds = knobs(asked.prune).get("rounds", ())
+    return {"rounds": list(rounds)} if rounds else {}
