@@ -64,7 +64,7 @@ def import_ticket(
 
     Raises: TombolaError, if source or model are not usable or don't belong together.
     """
-    from tombola.ticket.imported import read_imported
+    from tombola.ticket.imported.reading import read_imported
 
     imported = read_imported(Path(source))
     network, name = _network(model)

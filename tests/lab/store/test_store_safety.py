@@ -21,7 +21,7 @@ from tombola.lab.store.lease import sweep
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import damaged_fingerprints
 from tombola.tasks.data.utf8 import read_text
-from tombola.ticket.imported import read_imported
+from tombola.ticket.imported.reading import read_imported
 from tombola.training.checkpoint import Checkpoint
 
 KEY = result().key
