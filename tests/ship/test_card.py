@@ -88,6 +88,18 @@ def test_odd_numbers_of_several_seeds_are_not_shown(odd: dict[str, Any]) -> None
     assert "mean of" not in card(found(provenance={**FOUND, **several, **odd}))
 
 
+def test_a_merged_ticket_names_its_sources_as_inert_text() -> None:
+    sources = [found(seed=3), found(seed=4, task="<b>|`x`")]
+    merged = tombola.merge(sources, rule="intersection")
+    text = card(merged, "ada/x")
+    assert "## Merged from\n\nThe rule `intersection` over the weights that these" in text
+    digest, sparsity = BARE.mask.digest(), f"{BARE.sparsity:f}"
+    assert f"| `{digest}` | `{sparsity}` | `glue/sst2` | `3` | `magnitude` |" in text
+    assert "| `\\x3cb\\x3e\\x7c\\x60x\\x60` | `4` |" in text
+    assert is_generated(text.encode(), merged)
+    assert "## Merged from" not in card(found())
+
+
 def test_the_lines_that_use_the_ticket_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     ticket = tombola.one_shot("mini", sparsity=0.5)

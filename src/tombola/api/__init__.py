@@ -1,5 +1,6 @@
 """The functions for Python: find, evaluate and look at tickets."""
 
+from tombola.api.merging import merge
 from tombola.api.signatures import evaluate, find
 from tombola.api.tickets import import_ticket, inspect, one_shot
 from tombola.models.embedded import model_path
@@ -16,6 +17,7 @@ __all__ = [
     "find",
     "import_ticket",
     "inspect",
+    "merge",
     "model_path",
     "one_shot",
     "pull",

@@ -19,6 +19,7 @@ from tombola.lab.subjects import Subjects
 from tombola.plan.job_spec import train_revisions
 from tombola.plan.plan import Subject, given
 from tombola.plan.search import evaluation
+from tombola.ship.sources import merged_in
 from tombola.study.results.evaluation_result import Evaluated, evaluated_in
 from tombola.study.table.margins import TICKET
 from tombola.ticket.mask import Mask
@@ -81,13 +82,16 @@ def evaluate_ticket(
 
 
 def _check_fresh(ticket: Ticket, spec: EvaluateSpec) -> None:
-    """Refuse the seed that the ticket was found with.
+    """Refuse the seeds that the ticket, or what it was merged from, was found with.
 
-    Raises: SpecError.
+    Raises: SpecError, with the first of them.
     """
-    if ticket.seed in spec.seeds:
+    merged = merged_in(ticket.provenance)
+    of_search = {ticket.seed, *(merged.seeds if merged else ())}
+    used = next((seed for seed in spec.seeds if seed in of_search), None)
+    if used is not None:
         raise SpecError(
-            f"a ticket is evaluated on seeds other than that of its search, got {ticket.seed}. "
+            f"a ticket is evaluated on seeds other than that of its search, got {used}. "
             "Name fresh --seeds."
         )
 

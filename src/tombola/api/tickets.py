@@ -17,7 +17,7 @@ from tombola.ticket.schedule import shortest
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["import_ticket", "inspect", "one_shot"]
+__all__ = ["import_ticket", "inspect", "named_network", "one_shot"]
 
 
 def one_shot(
@@ -36,7 +36,7 @@ def one_shot(
     from tombola.finders.scores import magnitude
 
     target = exact(sparsity)
-    network, name = _network(model)
+    network, name = named_network(model)
     parameters = scope_parameters(network, scope)
     weights = {name: parameter.detach() for name, parameter in parameters.items()}
     scores = magnitude(weights)
@@ -67,7 +67,7 @@ def import_ticket(
     from tombola.ticket.imported.reading import read_imported
 
     imported = read_imported(Path(source))
-    network, name = _network(model)
+    network, name = named_network(model)
     chosen = scope or imported.scope
     mask = imported.mask(scope_parameters(network, chosen))
     ignored = {} if scope else imported.ignored
@@ -97,7 +97,7 @@ def inspect(ticket: str | Path) -> dict[str, Any]:
     }
 
 
-def _network(model: str | Path | nn.Module) -> tuple[nn.Module, str]:
+def named_network(model: str | Path | nn.Module) -> tuple[nn.Module, str]:
     """A network, and what a ticket calls it.
 
     Raises: ModelError, if there is no such model.

@@ -67,7 +67,7 @@ def _or_word(word: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
 def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default))
-    return str(default)
+    return "" if default is None else str(default)
 
 
 PLACES = {"store": "DIR", "ray_address": "ADDRESS"}

@@ -36,6 +36,7 @@ VERBS = {
     "evaluate": _About("search", "train a ticket on a task with fresh seeds"),
     "inspect": _About("tickets", "show the sparsity per matrix, provenance and size of a ticket"),
     "import": _About("tickets", "make a ticket from existing masks or pruned weights"),
+    "merge": _About("tickets", "make one ticket from several: union, intersection or majority"),
     "push": _About("sharing", "send a ticket to the hub, a URL or a folder"),
     "pull": _About("sharing", "fetch a ticket from the hub, a URL or a folder"),
     "run": _About("plans", "run what is left of a plan: the experiments of a table or figure"),

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import astuple
 from math import isfinite
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from tombola.base.rounding import interval, percent, points
 from tombola.base.text import printable
 from tombola.models.embedded import EMBEDDED
+from tombola.ship.sources import merged_in
 from tombola.ticket.ticket import Ticket
 
 __all__ = ["card", "inert", "is_generated"]
@@ -71,6 +73,7 @@ def card(ticket: Ticket, repo_id: str | None = None) -> str:
         _introduction(ticket),
         "## How it was found",
         _table(_origin(ticket)),
+        *_sources(ticket),
         *_scores(ticket),
         "## Use",
         USE.format(place=repo_id or ANYWHERE, base=_base(ticket)),
@@ -179,6 +182,18 @@ def _origin(ticket: Ticket) -> Iterator[tuple[str, str]]:
         "made by": ticket.created_by,
     }
     yield from ((name, inert(value)) for name, value in facts.items() if value is not None)
+
+
+def _sources(ticket: Ticket) -> list[str]:
+    """The section about the tickets that it was merged from, if it was."""
+    merged = merged_in(ticket.provenance)
+    if merged is None:
+        return []
+    sentence = f"The rule {inert(merged.rule)} over the weights that these tickets keep:"
+    heads = ("digest of the mask", "sparsity", "task", "seed", "ranked by")
+    rows = ([inert(value) if value else "" for value in astuple(each)] for each in merged.sources)
+    lines = [" | ".join(cells) for cells in (heads, ("---",) * len(heads), *rows)]
+    return ["## Merged from", sentence, "\n".join(f"| {line} |" for line in lines)]
 
 
 def _scores(ticket: Ticket) -> list[str]:

@@ -6,6 +6,7 @@ place: it is part of what names a result. Bump the version of the job kind inste
 
 from tombola.base.specs.evaluate import INITS, EvaluateSpec, FixedTicketSpec, TrainTicketSpec
 from tombola.base.specs.lab import LabSpec
+from tombola.base.specs.merge import MERGE_RULES, MergeSpec
 from tombola.base.specs.prune import STRUCTURES, PruneSpec
 from tombola.base.specs.search import (
     CONTROLS,
@@ -21,6 +22,7 @@ from tombola.base.specs.train import SEEDS, CourseSpec, TrainSpec
 __all__ = [
     "CONTROLS",
     "INITS",
+    "MERGE_RULES",
     "OPTIONAL_CONTROLS",
     "SCOPES",
     "SEEDS",
@@ -31,6 +33,7 @@ __all__ = [
     "FindSpec",
     "FixedTicketSpec",
     "LabSpec",
+    "MergeSpec",
     "PruneSpec",
     "Spec",
     "TaskSpec",

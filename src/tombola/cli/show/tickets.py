@@ -8,17 +8,30 @@ from rich.console import Console
 from tombola.base.rounding import percent
 from tombola.cli.show.grid import show_rows
 from tombola.cli.show.screen import say
+from tombola.ship.sources import Merged, merged_in
 
 __all__ = ["show_ticket"]
 
 
 def show_ticket(facts: Mapping[str, Any], console: Console) -> None:
-    """Show the provenance of a ticket, and the sparsity of each matrix."""
+    """Show the provenance of a ticket, its sources if it was merged, and each matrix's sparsity."""
+    merged = merged_in(facts["provenance"])
     for name, value in facts.items():
-        if name not in ("layers", "shapes"):
+        if name == "provenance" and merged is not None:
+            say(console, f"{name:12} { {n: v for n, v in value.items() if n != 'merged'} }")
+        elif name not in ("layers", "shapes"):
             say(console, f"{name:12} {value}")
+    if merged is not None:
+        _show_sources(merged, console)
     rows = (
         (name, "x".join(map(str, facts["shapes"][name])), percent(sparsity, digits=1))
         for name, sparsity in facts["layers"].items()
     )
     show_rows(("matrix", "shape", "sparsity"), rows, console)
+
+
+def _show_sources(merged: Merged, console: Console) -> None:
+    """Show which tickets a merged one was made from."""
+    say(console, f"{'merged':12} {merged.rule} of {len(merged.sources)} tickets")
+    rows = ((s.digest[:12], s.sparsity, s.task, s.seed, s.scores) for s in merged.sources)
+    show_rows(("source", "sparsity", "task", "seed", "ranked by"), rows, console)

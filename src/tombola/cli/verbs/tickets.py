@@ -1,12 +1,17 @@
-"""The verbs `inspect`, which shows a ticket, and `import`, which makes one from masks."""
+"""The verbs `inspect`, `import`, which makes a ticket from masks, and `merge`, from tickets."""
 
 import shlex
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tombola.base.specs import SCOPES
+from tombola.base.specs import SCOPES, MergeSpec
 from tombola.cli.arguments import json_flag, write_json
+from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser, Verb
+
+if TYPE_CHECKING:
+    from tombola.ticket.ticket import Ticket
 
 __all__ = ["VERBS"]
 
@@ -64,12 +69,7 @@ def import_masks(options: Namespace) -> None:
     default = Path("runs") / f"imported-{ticket.mask.digest()[:8]}"
     place = Path(options.output) if options.output else default
     ticket.save(place)
-    facts = {
-        "ticket": str(place),
-        "scope": f"{ticket.scope}, {len(ticket.mask)} matrices",
-        "sparsity": f"{ticket.sparsity:f}, {ticket.mask.pruned:,} of {ticket.mask.size:,} weights",
-        "train it": f"tombola evaluate {shlex.quote(str(place))} --task TASK",
-    }
+    facts = _facts(ticket, place)
     for matrix, zeros in ticket.provenance.get("ignored_zeros", {}).items():
         facts["ignored"] = (
             f"{zeros:,} zeros in {matrix}, as many as rounding to half precision leaves; --scope "
@@ -79,7 +79,59 @@ def import_masks(options: Namespace) -> None:
         say(screen(), f"{name:9} {value}")
 
 
+def merge_flags(parser: Parser) -> None:
+    """Add the flags of `tombola merge`."""
+    parser.add_argument(
+        "tickets",
+        metavar="TICKET",
+        nargs="+",
+        help="Folders of two or more tickets of one network and one scope",
+    )
+    add_flags(parser, MergeSpec)
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="Where the network is, if it has moved; only --sparsity needs it",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="Folder for the ticket (default: one under runs/ named after the mask)",
+    )
+
+
+def merge(options: Namespace) -> None:
+    """Save the merged ticket, and describe it."""
+    knobs = {name: vars(options)[name] for name in ("rule", "sparsity") if name in options}
+    MergeSpec(**knobs)  # reports a mistake before torch is loaded
+
+    from tombola import api
+    from tombola.cli.show.screen import say, screen
+    from tombola.ticket.ticket import Ticket
+
+    if options.output:
+        Ticket.check_place(options.output)
+    ticket = api.merge(options.tickets, model=options.model, **knobs)
+    place = Path(options.output or Path("runs") / f"merged-{ticket.mask.digest()[:8]}")
+    ticket.save(place)
+    sources = f"{ticket.provenance['merged']['rule']} of {len(options.tickets)} tickets"
+    for name, value in {**_facts(ticket, place), "merged": sources}.items():
+        say(screen(), f"{name:9} {value}")
+
+
+def _facts(ticket: "Ticket", place: Path) -> dict[str, str]:
+    """What is said of a new ticket."""
+    task = "" if ticket.task else " --task TASK"
+    return {
+        "ticket": str(place),
+        "scope": f"{ticket.scope}, {len(ticket.mask)} matrices",
+        "sparsity": f"{ticket.sparsity:f}, {ticket.mask.pruned:,} of {ticket.mask.size:,} weights",
+        "train it": f"tombola evaluate {shlex.quote(str(place))}{task}",
+    }
+
+
 VERBS = {
     "inspect": Verb(inspect_flags, inspect),
     "import": Verb(import_flags, import_masks),
+    "merge": Verb(merge_flags, merge),
 }

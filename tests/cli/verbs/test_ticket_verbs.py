@@ -1,0 +1,78 @@
+"""The verbs that make a ticket from others and look inside one, as a user calls them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from command_line import Cli, refusal
+from tombola import api
+from tombola.ticket.ticket import Ticket
+
+
+@pytest.fixture(scope="module")
+def tickets(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """One-shot tickets of three sparsities, one inside another."""
+    place = tmp_path_factory.mktemp("tickets")
+    return [
+        api.one_shot(str(tiny), sparsity=each).save(place / each) for each in ("0.3", "0.5", "0.9")
+    ]
+
+
+def test_tickets_are_merged_and_the_sources_are_shown(cli: Cli, tickets: list[Path]) -> None:
+    status, shown, errors = cli("merge", *tickets, "--output", "merged")
+    assert (status, errors) == (0, "")
+    masks = [Ticket.load(folder).mask for folder in tickets]
+    assert Ticket.load("merged").mask == masks[1]  # the masks are nested
+    assert "ticket    merged\n" in shown
+    assert "sparsity  0.5, " in shown
+    assert "merged    majority of 3 tickets" in shown
+    status, shown, errors = cli("inspect", "merged")
+    assert (status, errors) == (0, "")
+    assert "majority of 3 tickets" in shown
+    for mask in masks:
+        assert mask.digest()[:12] in shown
+    status, shown, _ = cli("inspect", "merged", "--json")
+    sources = json.loads(shown)["provenance"]["merged"]["sources"]
+    assert [source["digest"] for source in sources] == [mask.digest() for mask in masks]
+
+
+def test_without_an_output_the_folder_is_named_after_the_mask(
+    cli: Cli, tickets: list[Path]
+) -> None:
+    command = ("merge", *tickets, "--rule", "majority", "--sparsity", "0.7")
+    status, shown, errors = cli(*command)
+    assert (status, errors) == (0, "")
+    [place] = Path("runs").iterdir()
+    ticket = Ticket.load(place)
+    assert place.name == f"merged-{ticket.mask.digest()[:8]}"
+    assert f"train it  tombola evaluate {place} --task TASK" in shown
+    before = {path: path.read_bytes() for path in place.iterdir()}
+    assert cli(*command) == (0, shown, "")
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_a_merge_that_makes_no_sense_is_one_line_and_leaves_nothing(
+    cli: Cli, tickets: list[Path]
+) -> None:
+    union = ("--rule", "union")
+    assert "there is no rule 'unoin'. Did you mean" in refusal(
+        cli("merge", *tickets, "--rule", "unoin")
+    )
+    assert "a merge takes two or more tickets, got one." in refusal(
+        cli("merge", tickets[0], *union)
+    )
+    assert f"got '{tickets[0]}' twice" in refusal(cli("merge", tickets[0], *tickets, *union))
+    assert "a ticket is a folder, got nothing at nowhere" in refusal(
+        cli("merge", tickets[0], "nowhere", *union)
+    )
+    assert "sparsity is a fraction in [0, 1), got 70." in refusal(
+        cli("merge", *tickets, "--rule", "majority", "--sparsity", "70")
+    )
+    assert not any(Path().iterdir())
+    Path("out").mkdir()
+    Path("out/notes.txt").write_text("mine")
+    assert "'out' holds something else" in refusal(
+        cli("merge", *tickets, *union, "--output", "out")
+    )
+    assert [path.name for path in Path("out").iterdir()] == ["notes.txt"]
