@@ -72,7 +72,7 @@ def test_a_merge_that_makes_no_sense_is_one_line_and_leaves_nothing(
     assert not any(Path().iterdir())
     Path("out").mkdir()
     Path("out/notes.txt").write_text("mine")
-    assert "'out' holds something else" in refusal(
+    assert "an older ticket, got a folder with notes.txt." in refusal(
         cli("merge", *tickets, *union, "--output", "out")
     )
     assert [path.name for path in Path("out").iterdir()] == ["notes.txt"]
