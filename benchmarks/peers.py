@@ -32,7 +32,7 @@ from tombola.tasks.data.encode import chosen
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.task import load_task
 
-__all__ = ["SETTINGS", "padded", "trainer"]
+__all__ = ["SETTINGS", "padded", "trainer", "training_arguments"]
 
 SETTINGS = {
     "padded": "max_length 128 by padding, AdamW(foreach=False, fused=False), global_unstructured",
@@ -84,26 +84,7 @@ def trainer(protocol: Protocol) -> Found:
     """The script of a competent user."""
 
     def made(model: Any, rows: Rows, tokenizer: Any, seed: int, folder: str) -> Trainer:
-        arguments = TrainingArguments(
-            folder,
-            per_device_train_batch_size=protocol.batch_size,
-            per_device_eval_batch_size=2 * protocol.batch_size,
-            num_train_epochs=protocol.epochs,
-            learning_rate=protocol.learning_rate,
-            warmup_steps=protocol.warmup,
-            weight_decay=0.0,
-            max_grad_norm=protocol.clip_norm,
-            optim="adamw_torch_fused",
-            train_sampling_strategy="group_by_length",
-            bf16=protocol.precision == "bf16",
-            seed=seed,
-            use_cpu=True,
-            dataloader_pin_memory=False,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        )
+        arguments = training_arguments(protocol, folder, seed)
         examples = [
             {**tokenizer(row["sentence"], truncation=True, max_length=protocol.max_length), **row}
             for row in rows
@@ -126,6 +107,34 @@ def trainer(protocol: Protocol) -> Found:
         return 100 * float((said.predictions.argmax(-1) == said.label_ids).mean())
 
     return _search(protocol, train, score)
+
+
+def training_arguments(
+    protocol: Protocol, folder: str, seed: int, **more: Any
+) -> TrainingArguments:
+    """What a competent user gives to `Trainer`; it neither logs, evaluates nor saves."""
+    on_cpu = not torch.cuda.is_available()
+    return TrainingArguments(
+        folder,
+        per_device_train_batch_size=protocol.batch_size,
+        per_device_eval_batch_size=2 * protocol.batch_size,
+        num_train_epochs=protocol.epochs,
+        learning_rate=protocol.learning_rate,
+        warmup_steps=protocol.warmup,
+        weight_decay=0.0,
+        max_grad_norm=protocol.clip_norm,
+        optim="adamw_torch_fused",
+        train_sampling_strategy="group_by_length",
+        bf16=protocol.precision == "bf16",
+        seed=seed,
+        use_cpu=on_cpu,
+        dataloader_pin_memory=not on_cpu,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        **more,
+    )
 
 
 def _padded(rows: Rows, tokenizer: Any) -> Any:

@@ -25,6 +25,7 @@ __all__ = [
     "WHOLE",
     "Protocol",
     "alone",
+    "fresh",
     "machine",
     "matmul_rate",
 ]
@@ -78,7 +79,7 @@ QUICK = Protocol(examples=16, test_examples=8, batch_size=8, seeds=(0,), rounds=
 
 
 @cache
-def _fresh() -> ForkServerContext:
+def fresh() -> ForkServerContext:
     """Makes processes that have imported the libraries and done nothing yet."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["torch", "transformers.trainer", "tombola.lab.run.runner"])
@@ -87,7 +88,7 @@ def _fresh() -> ForkServerContext:
 
 def alone(do: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function in a new process, so that no side profits or suffers from another."""
-    with ProcessPoolExecutor(1, mp_context=_fresh()) as pool:
+    with ProcessPoolExecutor(1, mp_context=fresh()) as pool:
         return pool.submit(do, *arguments).result()
 
 

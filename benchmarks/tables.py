@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["tables"]
+__all__ = ["table", "tables"]
 
 GOALS = (
     ("*Padded* / ours", "padded / ours", 7.0),
@@ -32,17 +32,17 @@ def tables(results: dict[str, Any]) -> str:
     parts = [
         _machine(time),
         "### Time to ticket\n",
-        _table(
+        table(
             ("times faster", "measured", "goal"),
             ((name, _times(time["ratios"][key]), f"{goal:g} x") for name, key, goal in GOALS),
         ),
         "Each factor alone:\n",
-        _table(
+        table(
             ("factor", "times faster"),
             ((name, _times(time["ratios"][key])) for name, key in FACTORS.items()),
         ),
         "Every row of the run:\n",
-        _table(
+        table(
             ("row", "seconds", "trainings", "useful tokens a second", "dense", "ticket"),
             (_row(name, row) for name, row in time["rows"].items()),
         ),
@@ -57,7 +57,8 @@ def tables(results: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table of Markdown, its first column to the left and the others to the right."""
     lines = [head, ("---",) + ("---:",) * (len(head) - 1), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -102,7 +103,7 @@ def _utilisation(time: dict[str, Any]) -> str:
     return (
         f"### Use of the machine\n\nIts matrix-multiply rate in this run is {rate:.0f} GFLOP/s "
         "(the goal: 60 % of it on useful tokens, padding not counted).\n\n"
-        + _table(("row", "of the rate"), ((name, _percent(share)) for name, share in shares))
+        + table(("row", "of the rate"), ((name, _percent(share)) for name, share in shares))
     )
 
 
@@ -112,7 +113,7 @@ def _shares(time: dict[str, Any]) -> str:
     head = ("part", *(f"of trainings on {count:,} examples" for count in examples))
     return (
         "Shares of a search (the goals: pruning under 1 %, all others but training 10 %):\n\n"
-        + _table(
+        + table(
             head, ((part, _percent(share), _percent(long[part])) for part, share in short.items())
         )
     )
@@ -131,13 +132,13 @@ def _parts(parts: dict[str, Any]) -> str:
         f"Of a masked training on one thread, {parts['seconds']:.0f} s. The products of its linear "
         f"layers run at {parts['gflops_of_linear_layers']:.0f} GFLOP/s, one of 2048 x 2048 at "
         f"{parts['matmul_gflops']:.0f}.\n\n"
-        + _table(("part", "share"), ((p, _percent(share)) for p, share in parts["shares"].items()))
+        + table(("part", "share"), ((p, _percent(share)) for p, share in parts["shares"].items()))
     )
 
 
 def _prune(prune: dict[str, Any]) -> str:
     ratio, medians = prune["torch / keep_top"], prune["medians"]
-    return f"### Pruning {prune['weights']:,} weights\n\n" + _table(
+    return f"### Pruning {prune['weights']:,} weights\n\n" + table(
         ("", "`keep_top`", "`global_unstructured`", "ratio", "goal"),
         [
             (
@@ -160,7 +161,7 @@ def _prune(prune: dict[str, Any]) -> str:
 
 def _memory(memory: dict[str, Any]) -> str:
     peaks, ratios = memory["peak_bytes"], memory["ratios"]
-    return f"### Memory of a network of {memory['weights']:,} weights\n\n" + _table(
+    return f"### Memory of a network of {memory['weights']:,} weights\n\n" + table(
         ("training", "peak MB", "of ours, dense (goal: 1.3)", "of a plain loop of torch"),
         (
             (
@@ -190,11 +191,11 @@ def _cost(cost: dict[str, Any]) -> str:
     )
     return (
         "### Cost\n\n"
-        + _table(
+        + table(
             ("tokens of each text", *head), (line(str(o["length"]), o) for o in cost["lengths"])
         )
         + "\n"
-        + _table(("blocks x width", *head), (line(n, one) for n, one in cost["shapes"].items()))
+        + table(("blocks x width", *head), (line(n, one) for n, one in cost["shapes"].items()))
         + "\n"
-        + _table(("rounds", "trainings", "seconds", "of the first row"), rounds)
+        + table(("rounds", "trainings", "seconds", "of the first row"), rounds)
     )
