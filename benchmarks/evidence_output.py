@@ -1,0 +1,157 @@
+"""What is brought home from a run of the study: rows, verdicts, counts, results without weights."""
+
+import io
+import re
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from evidence_order import EVIDENCE, MakeSubject, planned
+from tombola.lab.planfile.plan_file import PlanFile
+from tombola.lab.store.result_store import Store
+from tombola.plan.plan import Plan
+from tombola.study.table.row import Row
+
+PART, PARTS = 15 << 20, 3
+"""Bytes before compression of an archive of results, and how many of them there may be."""
+
+
+def write(
+    files: Mapping[str, PlanFile], plan: Plan, subject: MakeSubject, store: Path, output: Path
+) -> dict[str, Any]:
+    """Write what was done into a folder, six files at most.
+
+    Args:
+        files: name -> plan.
+        plan: every job of the study, in order.
+        subject: as for the run.
+        store: its folder.
+        output: an existing folder.
+
+    Returns: what was done, in numbers.
+    """
+    from tombola.study.table.export import export
+
+    kept, made, tables, whole = Store(store), {}, [], {}
+    for name, file in files.items():
+        seeds, text = whole_seeds(name, file, subject, kept), plan_text(name)
+        whole[name] = seeds
+        made[f"{name}.every.csv"] = export(rows_of(name, file, file.seeds, subject, kept), "csv")
+        if seeds:
+            done = rows_of(name, file, seeds, subject, kept)
+            tables += done
+            made[f"{name}.csv"] = export(done, "csv")
+            made[f"{name}.yaml"] = re.sub(r"(?m)^seeds:.*", f"seeds: {seeds}", text).encode()
+    if tables:
+        (output / "rows.csv").write_bytes(export(tables, "csv"))
+    pack(output / "plans.tar.gz", made)
+    said = [verdicts(name, made[f"{name}.csv"]) for name in files if f"{name}.csv" in made]
+    (output / "claims.txt").write_text("\n".join(said))
+    results = pack_results(plan, kept, output)
+    return {**totals(plan, kept), "whole_seeds": whole, **results}
+
+
+def plan_text(name: str) -> str:
+    """A plan of the study as it stands in its file."""
+    return (EVIDENCE / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def rows_of(
+    name: str, file: PlanFile, seeds: Sequence[int], subject: MakeSubject, store: Store
+) -> list[Row]:
+    """The rows of some seeds of a plan."""
+    from tombola.study.table.table import rows
+
+    return rows(planned(file, seeds, subject), store, name)
+
+
+def whole_seeds(name: str, file: PlanFile, subject: MakeSubject, store: Store) -> list[int]:
+    """The seeds of a plan of which no run is missing: whatever the scores, the others don't count.
+
+    Those after a seed with a gap are left out as well.
+    """
+    found = []
+    for seed in file.seeds:
+        mine = rows_of(name, file, [seed], subject, store)
+        if any(row.state == "missing" or not store.has(row.dense_key) for row in mine):
+            break
+        found.append(seed)
+    return found
+
+
+def verdicts(name: str, table: bytes) -> str:
+    """What `matching` and `claims` say of a table."""
+    import tempfile
+
+    from tombola.cli.main import main
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / f"{name}.csv"
+        place.write_bytes(table)
+        said = io.StringIO()
+        with redirect_stdout(said):
+            for verb in ("matching", "claims"):
+                print(f"== tombola {verb} {name}.csv")
+                main([verb, str(place)])
+    return said.getvalue()
+
+
+def pack(archive: Path, files: Mapping[str, bytes]) -> None:
+    """Write a compressed archive of files."""
+    with tarfile.open(archive, "w:gz", compresslevel=6) as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+
+
+def pack_results(plan: Plan, store: Store, output: Path) -> dict[str, int]:
+    """Archive the results of trainings, with their predictions and without weights and masks.
+
+    Unpacked, they are a store of which only the masks have to be made again.
+    """
+    parts: list[dict[str, bytes]] = [
+        {"store/store.json": (store.folder / "store.json").read_bytes()}
+    ]
+    left = PART
+    packed = left_out = 0
+    for folder in result_folders(plan, store):
+        files = {
+            f"store/{file.relative_to(store.folder)}": file.read_bytes()
+            for file in sorted(folder.iterdir())
+        }
+        size = sum(map(len, files.values())) + 1024 * len(files)
+        if size > left and len(parts) < PARTS:
+            parts.append({})
+            left = PART
+        if size > left:
+            left_out += 1
+            continue
+        parts[-1] |= files
+        left -= size
+        packed += 1
+    for number, files in enumerate(parts, 1):
+        pack(output / f"store-{number}.tar.gz", files)
+    return {"results_packed": packed, "results_left_out": left_out}
+
+
+def result_folders(plan: Plan, store: Store) -> Iterable[Path]:
+    """The folders of the trainings that are done, in the order of the plan."""
+    for job in plan.jobs:
+        if job.kind == "train" and store.has(job.key):
+            yield store.folder / "results" / job.key[:2] / job.key
+
+
+def totals(plan: Plan, store: Store) -> dict[str, Any]:
+    """Trainings, steps, tokens and seconds of what is done."""
+    done = [job for job in plan.jobs if job.kind == "train" and store.has(job.key)]
+    results = [result for job in done if (result := store.read(job.key))]
+    return {
+        "trainings": len(done),
+        "steps": sum(job.steps for job in done),
+        "tokens": sum(result.facts.get("tokens", 0) for result in results),
+        "seconds_in_trainings": round(sum(result.seconds for result in results), 1),
+        "diverged": sum(result.diverged is not None for result in results),
+    }
