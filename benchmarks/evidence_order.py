@@ -45,9 +45,9 @@ class Share:
     steps: int
 
 
-def names() -> list[str]:
+def names(stages: Stages = STAGES) -> list[str]:
     """Every plan once, in the order of the stages."""
-    return list(dict.fromkeys(name for plans, _ in STAGES for name in plans))
+    return list(dict.fromkeys(name for plans, _ in stages for name in plans))
 
 
 def read(name: str) -> PlanFile:
@@ -132,4 +132,17 @@ def table(shares: Sequence[Share], steps_a_second: float) -> str:
             f"{each.plan:<16}{seeds:>8}{each.trainings:>11}{each.steps:>9}{total:>9}"
             f"{total / steps_a_second:>9.0f}"
         )
+    return "\n".join(lines)
+
+
+def markdown(shares: Sequence[Share]) -> str:
+    """The table of evidence/README.md."""
+    lines, total = (
+        ["| plan | seeds | trainings | steps | steps so far |", "|---|---|---|---|---|"],
+        0,
+    )
+    for each in shares:
+        total += each.steps
+        seeds = ", ".join(map(str, each.seeds))
+        lines.append(f"| `{each.plan}` | {seeds} | {each.trainings} | {each.steps:,} | {total:,} |")
     return "\n".join(lines)

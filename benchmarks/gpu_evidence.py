@@ -41,7 +41,7 @@ from tombola.lab.store.result_store import Result
 from tombola.plan.plan import Job, Plan, Subject
 from tombola.tasks.task import Task
 
-SHORT = {"train_limit": 4, "test_limit": 4, "batch_size": 4, "max_length": 32}
+SHORT = {"train_limit": 4, "test_limit": 4, "batch_size": 4, "max_length": 96}
 """The recipes of a dry run."""
 LINE = 10.0
 """Seconds from one line of progress to the next."""
@@ -169,6 +169,7 @@ def flags() -> Namespace:
     parser.add_argument("--no-mps", action="store_true", help="leave NVIDIA's MPS alone")
     parser.add_argument("--dry-run", action="store_true", help="one seed, almost no data")
     parser.add_argument("--count", action="store_true", help="show what there is to do, and exit")
+    parser.add_argument("--stages", type=int, default=len(STAGES), help="only the first N of five")
     parser.add_argument("--rate", type=float, default=1000, help="steps a second to expect")
     return parser.parse_args()
 
@@ -176,17 +177,19 @@ def flags() -> Namespace:
 def main() -> None:
     """Count, run and write."""
     options = flags()
-    files = {name: read(name) for name in names()}
+    stages = STAGES[: options.stages]
+    files = {name: read(name) for name in names(stages)}
     if options.count:
-        print(table(study(files, counted_subject)[1], options.rate))
+        print(table(study(files, counted_subject, stages)[1], options.rate))
         return
     began = time.monotonic()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     build_texts()
     options.output.mkdir(parents=True, exist_ok=True)
-    stages = first_seed(STAGES) if options.dry_run else STAGES
-    files = {name: shortened(file) for name, file in files.items()} if options.dry_run else files
+    if options.dry_run:
+        stages = first_seed(stages)
+        files = {name: shortened(file) for name, file in files.items()}
     with ExitStack() as stack:
         shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="evidence-", dir=shared))

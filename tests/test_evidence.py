@@ -1,0 +1,150 @@
+"""The plans of the study are what its page says, and come in an order that can be cut."""
+
+import importlib
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tombola.lab.planfile.plan_file import PlanFile
+from tombola.plan.plan import Subject
+
+ROOT = Path(__file__).parents[1]
+EVIDENCE = ROOT / "evidence"
+
+
+@pytest.fixture(scope="module")
+def order() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        yield importlib.import_module("evidence_order")
+
+
+@pytest.fixture(scope="module")
+def files(order: ModuleType) -> dict[str, PlanFile]:
+    return {name: order.read(name) for name in order.names()}
+
+
+@pytest.fixture(scope="module")
+def study(order: ModuleType, files: dict[str, PlanFile]) -> Any:
+    """Every job in order, and what each plan adds."""
+    return order.study(files, order.counted_subject)
+
+
+def source_of(file: PlanFile, order: ModuleType) -> Subject:
+    cells = order.planned(file, [0], order.counted_subject).cells
+    found: list[Subject] = [cell.training.subject for cell in cells if cell.arm == "source"]
+    assert all(subject == found[0] for subject in found)
+    return found[0]
+
+
+def test_every_plan_of_the_folder_is_done_with_all_its_seeds(
+    order: ModuleType, files: dict[str, PlanFile]
+) -> None:
+    assert {path.stem for path in EVIDENCE.glob("*.yaml")} == set(files)
+    done = {
+        name: tuple(seed for plans, seeds in order.STAGES if name in plans for seed in seeds)
+        for name in files
+    }
+    assert done == {name: file.seeds for name, file in files.items()}
+
+
+def test_the_page_has_the_trainings_and_steps_of_the_plans(order: ModuleType, study: Any) -> None:
+    assert order.markdown(study[1]) in (EVIDENCE / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_page_has_the_recipe_of_each_source(
+    order: ModuleType, files: dict[str, PlanFile]
+) -> None:
+    page = (EVIDENCE / "README.md").read_text(encoding="utf-8")
+    for name in files.keys() - {"table2", "figure2"}:
+        [line] = [line for line in page.splitlines() if line.startswith(f"| `{name}` | ")][:1]
+        source = source_of(files[name], order)
+        said = f"`{source.task.name}`, {source.recipe.epochs:g} ({source.steps})"
+        assert said in line
+
+
+def test_a_dose_is_the_summed_learning_rate_of_its_source(
+    order: ModuleType, files: dict[str, PlanFile]
+) -> None:
+    for name in (*order.DOSES, *order.SPANS):
+        source = source_of(files[name], order)
+        assert source.recipe.learning_rate == 3e-4
+        assert source.steps * 3e-4 / 2 == pytest.approx(float(name.partition("-")[2]), rel=0.08)
+
+
+def test_targets_have_their_full_recipes(order: ModuleType, files: dict[str, PlanFile]) -> None:
+    for name, file in files.items():
+        plan = order.planned(file, [0], order.counted_subject)
+        moved = [cell for cell in plan.cells if cell.role == "transfer"]
+        assert moved or name == "table2"
+        for cell in moved:
+            assert cell.training.subject.recipe == cell.training.subject.task.recipe
+
+
+def test_each_job_comes_once_and_after_what_it_needs(study: Any) -> None:
+    plan, shares = study
+    seen: set[str] = set()
+    for job in plan.jobs:
+        assert job.key not in seen
+        assert {parent.key for parent in job.parents.values()} <= seen
+        seen.add(job.key)
+    trainings = [job for job in plan.jobs if job.kind == "train"]
+    assert sum(share.trainings for share in shares) == len(trainings)
+    assert sum(share.steps for share in shares) == sum(job.steps for job in trainings)
+
+
+def test_a_cut_leaves_whole_seeds_of_the_first_stage(
+    order: ModuleType, files: dict[str, PlanFile], study: Any
+) -> None:
+    plan, _ = study
+    place = {job.key: number for number, job in enumerate(plan.jobs)}
+    end = 0
+    for seed in (0, 1, 2):
+        parts = [order.planned(files[name], [seed], order.counted_subject) for name in order.DOSES]
+        wanted = {place[job.key] for part in parts for job in part.jobs}
+        assert all(number in wanted for number in range(end, max(wanted) + 1))
+        end = max(wanted) + 1
+    tasks = {job.subject.task.name for job in plan.jobs[:end]}
+    assert tasks == {"mlm", "sentiment", "gloss-span", "supersense"}
+
+
+def test_the_longest_chain_of_a_seed_begins_first(study: Any) -> None:
+    first = study[0].jobs[0]
+    assert (first.subject.task.name, first.steps) == ("mlm", 2679)
+
+
+def test_the_end_of_the_time_stops_like_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    from gpu_evidence import time_limit
+
+    before = signal.getsignal(signal.SIGALRM)
+    reached = False
+    with time_limit(0.1):
+        time.sleep(30)
+        reached = True
+    assert not reached
+    assert "finished trainings stay" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGALRM) == before
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_texts_without_wordnet_have_no_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EVIDENCE))
+    import build_brown
+
+    monkeypatch.setattr(build_brown, "HERE", tmp_path)
+    build_brown.main()
+    texts = (tmp_path / "brown" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(texts) == 5407
+    assert not any(": " in text.removeprefix('{"text": ') for text in texts)
+    sys.modules.pop("build_brown")
