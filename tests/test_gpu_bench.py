@@ -59,26 +59,19 @@ def test_the_operations_of_a_step_are_those_of_its_products(row: Any) -> None:
     assert operations(longer, skipping=False) == 2 * linear + 4 * attention
 
 
-def _event(device: str, name: str, microseconds: float = 0.0, **more: Any) -> Any:
-    time = SimpleNamespace(elapsed_us=lambda: microseconds)
-    return SimpleNamespace(
-        device_type=SimpleNamespace(name=device), name=name, time_range=time, **more
-    )
-
-
 def test_waits_and_kernels_are_counted_apart() -> None:
     from card.report import kernel_table
-    from card.watch import seen
+    from card.watch import Event, seen
 
     def events() -> Iterator[Any]:
         for _ in range(2):
-            yield _event("CPU", "cudaStreamSynchronize")
-            yield _event("CPU", "cudaLaunchKernel")
-            yield _event("CPU", "aten::mm")
-            yield _event("CUDA", "gemm", 300.0)
-            yield _event("CUDA", "gelu", 100.0)
-            yield _event("CUDA", "Memcpy HtoD", 10.0)
-            yield _event("CUDA", "Optimizer.step", 900.0, is_user_annotation=True)
+            yield Event("CPU", "cudaStreamSynchronize", 5.0)
+            yield Event("CPU", "cudaLaunchKernel", 5.0)
+            yield Event("CPU", "aten::mm", 5.0)
+            yield Event("CUDA", "gemm", 300.0)
+            yield Event("CUDA", "gelu", 100.0)
+            yield Event("CUDA", "Memcpy HtoD", 10.0)
+            yield Event("CUDA", "Optimizer.step", 900.0, annotation=True)
 
     found = seen([*events()], steps=2)
     assert (found["waits_a_step"], found["kernels_a_step"], found["launches_a_step"]) == (1, 2, 1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from protocol import fresh
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "say"]
 
 NEEDED = ("card", "random network")
 """Parts that others need."""
@@ -68,12 +68,12 @@ class Guard:
             process.kill()
         if not fine:
             return self._lost(name, *answer)
-        _say(f"{name}: {time.monotonic() - began:.1f} s")
+        say(f"{name}: {time.monotonic() - began:.1f} s")
         return answer
 
     def _lost(self, name: str, why: str, trace: str = "") -> None:
         self.failed[name] = trace or why
-        _say(f"{name}: {why}")
+        say(f"{name}: {why}")
 
 
 def _answer(pipe: Any, do: Callable[..., Any], arguments: Any, more: Any) -> None:
@@ -85,5 +85,6 @@ def _answer(pipe: Any, do: Callable[..., Any], arguments: Any, more: Any) -> Non
         pipe.send((False, (f"{type(error).__name__}: {first[:300]}", traceback.format_exc())))
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Tell how far the benchmark is."""
     print(line, file=sys.stderr, flush=True)

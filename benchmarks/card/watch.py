@@ -4,11 +4,12 @@ import statistics
 import time
 from collections import Counter, defaultdict
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from card.guard import say
 from card.rows import Row
 
 __all__ = ["Watch", "synchronize"]
@@ -53,10 +54,20 @@ class Watch:
             self.times.append(time.perf_counter())
             if done == self.row.marks[-1]:
                 self.found |= peaks()
+                say(
+                    f"{self.row.precision}: {self.report()['tokens_a_second']:,.0f} tokens a second"
+                )
         elif done == self.start:
             self.profiler = begun()
         elif done == self.start + self.row.profiled and self.profiler:
-            self.found["profile"] = seen(ended(self.profiler), self.row.profiled)
+            self.found["profile"] = self._profile()
+
+    def _profile(self) -> dict[str, Any]:
+        """What the profiler has seen; or its error, so that the times are not lost."""
+        try:
+            return seen(ended(self.profiler), self.row.profiled)
+        except Exception as error:
+            return {"failed": f"{type(error).__name__}: {error}"}
 
     def report(self) -> dict[str, Any]:
         """Everything that was found."""
@@ -91,19 +102,37 @@ def begun() -> Any:
     activities = [ProfilerActivity.CPU]
     if torch.cuda.is_available():
         activities.append(ProfilerActivity.CUDA)
-    profiler = profile(activities=activities, acc_events=True)
+    profiler = profile(activities=activities)
     profiler.start()
     return profiler
 
 
-def ended(profiler: Any) -> Any:
-    """What a profiler has seen."""
+class Event(NamedTuple):
+    """What the profiler has seen once."""
+
+    device: str
+    name: str
+    microseconds: float
+    annotation: bool = False
+    """Whether it only marks a stretch in which kernels ran."""
+
+
+def ended(profiler: Any) -> list[Event]:
+    """What a profiler has seen, as it comes; torch's own lists of it take half a minute."""
     synchronize()
     profiler.stop()
-    return profiler.events()
+    return [
+        Event(
+            event.device_type().name,
+            event.name(),
+            event.duration_ns() / 1e3,
+            event.is_user_annotation(),
+        )
+        for event in profiler.profiler.kineto_results.events()
+    ]
 
 
-def seen(events: Any, steps: int) -> dict[str, Any]:
+def seen(events: list[Event], steps: int) -> dict[str, Any]:
     """Waits and launches of a step, and the kernels by the time that they took.
 
     What the profiler itself does is taken off: it waits for the card at its end.
@@ -114,8 +143,8 @@ def seen(events: Any, steps: int) -> dict[str, Any]:
     took: dict[str, float] = defaultdict(float)
     count: Counter[str] = Counter()
     for event in events:
-        if event.device_type.name == "CUDA" and not getattr(event, "is_user_annotation", False):
-            took[event.name] += event.time_range.elapsed_us()
+        if event.device == "CUDA" and not event.annotation:
+            took[event.name] += event.microseconds
             count[event.name] += 1
     kernels = sum(n for name, n in count.items() if not name.startswith(("Memcpy", "Memset")))
     most = sorted(took, key=lambda name: -took[name])
@@ -137,9 +166,7 @@ def seen(events: Any, steps: int) -> dict[str, Any]:
     }
 
 
-def _calls(events: Any) -> Counter[str]:
+def _calls(events: list[Event]) -> Counter[str]:
     """How often the processor waited, read a number and launched."""
     names = {*WAITS, *READS, *LAUNCHES}
-    return Counter(
-        event.name for event in events if event.device_type.name == "CPU" and event.name in names
-    )
+    return Counter(event.name for event in events if event.device == "CPU" and event.name in names)
