@@ -14,8 +14,25 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoModel, PreTrainedConfig
 
 from conftest import BAD, GOOD, PLAIN
+from tombola.base.specs import TrainSpec
+from tombola.models.network import Network
+from tombola.tasks.data.encode import encode_split
+from tombola.tasks.examples import Examples
+from tombola.tasks.networks import load_network
+from tombola.tasks.task import Task, load_task
 
-__all__ = ["ARCHITECTURES", "HIDDEN", "INNER", "POSITIONS", "TOKENIZERS", "Architecture", "save"]
+__all__ = [
+    "ARCHITECTURES",
+    "HIDDEN",
+    "INNER",
+    "POSITIONS",
+    "ROWS",
+    "TASKS",
+    "TOKENIZERS",
+    "Architecture",
+    "load",
+    "save",
+]
 
 HIDDEN, INNER, LAYERS, HEADS, POSITIONS = 16, 24, 2, 2, 64
 ATTENTION, DENSE = HIDDEN * HIDDEN, HIDDEN * INNER
@@ -147,14 +164,47 @@ ARCHITECTURES = {
 }
 
 
-def save(name: str, folder: Path) -> Path:
+TASKS = {
+    "classification": load_task("sentiment"),
+    "regression": load_task("valence"),
+    "span": load_task("gloss-span"),
+    "mlm": load_task("mlm"),
+}
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "classification": [{"sentence": "good film " * n, "label": n % 2} for n in range(1, 5)],
+    "regression": [{"sentence": "good film " * n, "label": n / 2} for n in range(1, 5)],
+    "span": [
+        {
+            "question": "short story",
+            "context": "the " * n + "plot was long",
+            "answers": {"text": ["plot"], "answer_start": [4 * n]},
+        }
+        for n in range(1, 5)
+    ],
+    "mlm": [{"text": "a very good film and a bad plot of an actor " * n} for n in range(1, 5)],
+}
+
+
+def save(name: str, folder: Path, **changes: Any) -> Path:
     """Write the bare network and its tokenizer as save_pretrained() does."""
     architecture = ARCHITECTURES[name]
+    config = architecture.config(**architecture.settings | changes)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        AutoModel.from_config(architecture.make()).save_pretrained(folder)
+        AutoModel.from_config(config).save_pretrained(folder)
     TOKENIZERS[architecture.tokenizer]().save_pretrained(folder)
     return folder
+
+
+def load(place: Path, kind: str) -> tuple[Network, Task, Examples]:
+    """The network with the head of a kind, and four examples of different lengths."""
+    task = TASKS[kind]
+    network = load_network(str(place), kind, max(2, len(task.labels)))
+    return (
+        network,
+        task,
+        encode_split(ROWS[kind], task, network.tokenizer, TrainSpec(max_length=POSITIONS)),
+    )
 
 
 def wordpiece(make: Any, special: tuple[str, ...], last: tuple[str, ...] = ()) -> Any:

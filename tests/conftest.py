@@ -6,6 +6,7 @@ from tombola.cli.main import QUIET
 
 # before transformers is imported by whichever test comes first
 os.environ |= {"HF_HUB_OFFLINE": "1", **QUIET}
+os.environ |= {"CUDA_VISIBLE_DEVICES": ""} if os.environ.get("TOMBOLA_TEST_DEVICE") == "cpu" else {}
 
 import gc
 import random
@@ -30,6 +31,19 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 GOOD = "good great lovely bright warm funny".split()
 BAD = "bad poor dull cold awful boring".split()
 PLAIN = "the a film plot actor scene with and of it was very long short story end music".split()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests for a CUDA card without one."""
+    cuda = [item for item in items if item.get_closest_marker("cuda")]
+    if not cuda or os.environ.get("TOMBOLA_TEST_DEVICE") == "cpu":
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        reason = "needs a CUDA card; with TOMBOLA_TEST_DEVICE=cpu it runs on the CPU"
+        for item in cuda:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def review(chance: random.Random) -> dict[str, Any]:

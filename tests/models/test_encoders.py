@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 import tombola
-from architectures import ARCHITECTURES, POSITIONS, TOKENIZERS, save
+from architectures import ARCHITECTURES, POSITIONS, ROWS, TASKS, TOKENIZERS, load, save
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.specs import LabSpec, TrainSpec
 from tombola.finders.finder import FINDERS
@@ -26,11 +26,9 @@ from tombola.models.network import Network, load_backbone
 from tombola.plan.plan import Plan
 from tombola.tasks.data.batches import collate
 from tombola.tasks.data.encode import encode_split
-from tombola.tasks.examples import Examples
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.kinds.mlm import mask_tokens
 from tombola.tasks.networks import load_network
-from tombola.tasks.task import Task, load_task
 from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.scope import backbone, scope_parameters, whole_model_size
@@ -39,25 +37,6 @@ from tombola.ticket.ticket import Ticket
 from tombola.training.loop import fit
 from tombola.training.predictions import predict
 
-TASKS = {
-    "classification": load_task("sentiment"),
-    "regression": load_task("valence"),
-    "span": load_task("gloss-span"),
-    "mlm": load_task("mlm"),
-}
-ROWS: dict[str, list[dict[str, Any]]] = {
-    "classification": [{"sentence": "good film " * n, "label": n % 2} for n in range(1, 5)],
-    "regression": [{"sentence": "good film " * n, "label": n / 2} for n in range(1, 5)],
-    "span": [
-        {
-            "question": "short story",
-            "context": "the " * n + "plot was long",
-            "answers": {"text": ["plot"], "answer_start": [4 * n]},
-        }
-        for n in range(1, 5)
-    ],
-    "mlm": [{"text": "a very good film and a bad plot of an actor " * n} for n in range(1, 5)],
-}
 HEADED = [
     (name, kind) for name, made in ARCHITECTURES.items() for kind in TASK_KINDS if made.has(kind)
 ]
@@ -77,17 +56,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Folder:
         return root / name if (root / name).exists() else save(name, root / name)
 
     return of
-
-
-def load(place: Path, kind: str) -> tuple[Network, Task, Examples]:
-    """The network with the head of a kind, and four examples of different lengths."""
-    task = TASKS[kind]
-    network = load_network(str(place), kind, max(2, len(task.labels)))
-    return (
-        network,
-        task,
-        encode_split(ROWS[kind], task, network.tokenizer, TrainSpec(max_length=POSITIONS)),
-    )
 
 
 def inside(network: Network) -> Tensors:
