@@ -1,10 +1,10 @@
-# `make demo` finds a ticket, `make test` runs the tests; all set everything up first.
+# `make demo` finds a ticket, `make test` runs the tests; all but test-gpu set everything up first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test bench check fmt
+.PHONY: setup demo test test-gpu bench check fmt
 
 setup: $(STAMP)
 
@@ -19,6 +19,12 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest
+
+# On a machine with a CUDA card, with the packages that are there; in several processes if it has
+# pytest-xdist. TOMBOLA_TEST_DEVICE=cpu tries the same tests on a CPU.
+test-gpu:
+	PYTHONPATH=$(CURDIR)/src$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) -m pytest -m cuda -W default tests/cuda \
+		$$($(PYTHON) -c 'import xdist' 2>/dev/null && echo -n 4 --dist loadfile)
 
 # On an idle machine: twenty minutes on two cores.
 bench: setup

@@ -188,7 +188,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 def save(name: str, folder: Path, **changes: Any) -> Path:
     """Write the bare network and its tokenizer as save_pretrained() does."""
     architecture = ARCHITECTURES[name]
-    config = architecture.config(**architecture.settings | changes)
+    config = architecture.config(**{**architecture.settings, **changes})
     with torch.random.fork_rng():
         torch.manual_seed(0)
         AutoModel.from_config(config).save_pretrained(folder)

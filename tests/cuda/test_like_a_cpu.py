@@ -141,7 +141,8 @@ def test_initialisations_are_the_same_on_both(init: str, folder: Path) -> None:
 def test_a_network_on_the_device_rewinds_to_the_same_weights(init: str, folder: Path) -> None:
     one = case(folder / "bert", "bert", "mlm", **WITHOUT_DROPOUT["bert"])
     digests = []
-    for device in ("cpu", DEVICE):
+    devices: tuple[Any, ...] = "cpu", DEVICE
+    for device in devices:
         one.network.model.to(device)
         one.network.rewind(7, init=init)
         digests.append(weights_digest(one.network.weights()))

@@ -1,6 +1,5 @@
 """Trainings of tiny networks that take a second, on a card or on a CPU."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ __all__ = [
     "needs_card",
 ]
 
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+DEVICE: Any = "cuda" if torch.cuda.is_available() else "cpu"
 ENCODERS = ("bert", "roberta", "modernbert")
 CASES = [(name, kind) for name in ENCODERS for kind in TASK_KINDS]
 """Encoder and kind of task."""
@@ -99,6 +98,3 @@ def case(folder: Path, name: str, kind: str, **changes: Any) -> Case:
     place = folder if folder.exists() else save(name, folder, **changes)
     network, task, examples = load(place, kind)
     return Case(network, task, examples, half(network))
-
-
-Made = Callable[..., Case]

@@ -168,6 +168,6 @@ class WorkspaceEvidence:
 def _calling(after_backward: "AfterBackward | None", name: str) -> Callable[[Tensor], None]:
     def hook(gradient: Tensor) -> None:
         if after_backward:
-            after_backward(name, gradient.detach())
+            after_backward(name, gradient.detach().cpu())
 
     return hook

@@ -1,0 +1,123 @@
+"""The command line on a card: a plan, a search, workers that share it, and ranks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from trainings import DEVICE
+
+from command_line import Cli, find_command, refusal
+from tombola.lab.store.artifacts import read_mask
+from tombola.lab.store.result_store import Store
+from tombola.ticket.mask import jaccard
+
+pytestmark = pytest.mark.cuda
+
+PLAN = """
+version: 1
+about: Masks of weights that no training has changed.
+model: {model}
+seeds: [0]
+train: {{epochs: 1, batch_size: 8, train_limit: 32, test_limit: 32, max_length: 32}}
+tasks: [sentiment]
+arms:
+  single: {{kind: one-shot, sparsity: [0.25, 0.5]}}
+  units: {{kind: one-shot, sparsity: 0.5, structure: heads-and-neurons}}
+  pattern: {{kind: one-shot, sparsity: 0.5, structure: "2:4"}}
+  sensitive: {{kind: snip, sparsity: 0.5}}
+  drawn: {{kind: control, of: single, names: [random, layer-random, random-init], sparsity: 0.5}}
+"""
+
+
+def tombola(*argv: object, folder: Path, **environment: str) -> str:
+    """What a command prints, in a process and a folder of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tombola", *map(str, argv)],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "140", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Key -> result of every job in a store."""
+    store = Store(folder)
+    return {key: store.read(key) for key in sorted(store.keys())}
+
+
+def test_the_quick_plan_runs_and_has_a_table(tmp_path: Path) -> None:
+    printed = tombola("run", "quick", "--store", "store", folder=tmp_path)
+    assert "sentiment" in printed
+    found = results(tmp_path / "store")
+    trained = [result for result in found.values() if result.kind == "train"]
+    assert len(trained) > 20
+    assert {result.numerics["device"] for result in trained} == {DEVICE}
+    assert all(result.facts["diverged"] is None for result in trained)
+    assert printed.count(" 1/1 ") > 30
+    assert " 0/1 " not in printed
+    tombola("run", "quick", "--store", "store", folder=tmp_path)
+    assert results(tmp_path / "store") == found
+
+
+def test_masks_of_the_same_weights_are_those_of_a_cpu(tiny: Path, tmp_path: Path) -> None:
+    """All to the bit, but for SNIP's, whose gradients are rounded in other places."""
+    (tmp_path / "plan.yaml").write_text(PLAN.format(model=tiny), encoding="utf-8")
+    tombola("run", "plan.yaml", "--store", "here", folder=tmp_path)
+    tombola("run", "plan.yaml", "--store", "there", folder=tmp_path, CUDA_VISIBLE_DEVICES="")
+    here, there = results(tmp_path / "here"), results(tmp_path / "there")
+    assert here.keys() == there.keys()
+    masks = [key for key, result in here.items() if result.kind == "prune"]
+    snip = [key for key in masks if here[key].job_spec.scores == "snip"]
+    for key in {*masks} - {*snip}:
+        assert here[key].facts == there[key].facts, here[key].label
+    assert len(masks) - len(snip) >= 6
+    assert len(snip) == 1
+    ours, theirs = (read_mask(Store(tmp_path / name), snip[0]) for name in ("here", "there"))
+    assert ours.pruned == theirs.pruned
+    assert jaccard(ours, theirs) > 0.99
+
+
+@pytest.fixture
+def without_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches draw nothing, so that no library for figures is needed."""
+    stand_in = SimpleNamespace(save=lambda *_, **__: None)
+    monkeypatch.setitem(sys.modules, "tombola.report.figures.score_curve", stand_in)
+    monkeypatch.setattr("tombola.report.figures.score_curve", stand_in, raising=False)
+
+
+@pytest.mark.usefixtures("without_figure")
+def test_workers_share_a_card(cli: Cli, tiny: Path, reviews: Path) -> None:
+    command = find_command(tiny, reviews)
+    more = ["--seeds", "0,1,2", "--workers", 2, "--store", "store", "--output", "out"]
+    status, printed, errors = cli(*command, *more)
+    assert status == 0, errors
+    assert printed
+    found = [one for one in results(Path("store")).values() if one.kind == "train"]
+    assert len(found) == 6
+    assert {one.numerics["device"] for one in found} == {DEVICE}
+    assert len([*Path("out").glob("ticket-seed-*")]) == 3
+
+
+@pytest.mark.usefixtures("without_figure")
+def test_two_processes_train_together_or_are_refused_in_one_line(
+    cli: Cli, tiny: Path, reviews: Path
+) -> None:
+    more = ["--processes", 2, "--threads", 1, "--store", "store", "--output", "out"]
+    answer = cli(*find_command(tiny, reviews), *more)
+    if torch.cuda.device_count() == 1:
+        assert refusal(answer).startswith("expected a GPU for each of 2 processes, got 1. Take ")
+        assert not results(Path("store"))
+        return
+    assert answer[0] == 0, answer[2]
+    found = [one for one in results(Path("store")).values() if one.kind == "train"]
+    assert len(found) == 2
+    assert {one.numerics["processes"] for one in found} == {2}

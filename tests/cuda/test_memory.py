@@ -1,0 +1,93 @@
+"""A training of a BERT-base takes hardly more memory than a plain loop."""
+
+import gc
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from trainings import DEVICE, SPEC, half, needs_card
+from transformers import BertConfig, BertForSequenceClassification
+
+from architectures import ROWS, TASKS
+from tombola.base.specs import CourseSpec
+from tombola.models.network import Network
+from tombola.tasks.examples import Examples
+from tombola.training.loop import fit
+
+pytestmark = [pytest.mark.cuda, needs_card("the memory of a card is measured")]
+
+BATCH, LENGTH, STEPS = 32, 128, 3
+
+
+def plain_loop(network: Network, precision: str) -> None:
+    """Train a network as a script would."""
+    model: Any = network.model.to(DEVICE).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=SPEC.learning_rate, fused=True)
+    half_precision = precision == "bf16"
+    for _ in range(STEPS):
+        ids = torch.full((BATCH, LENGTH), 7, device=DEVICE)
+        labels = torch.arange(BATCH, device=DEVICE) % 2
+        with torch.autocast(DEVICE, dtype=torch.bfloat16, enabled=half_precision):
+            loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def ours(network: Network, precision: str) -> None:
+    """Train the same network under a mask."""
+    spec = replace(SPEC, precision=precision, batch_size=BATCH, epochs=STEPS, max_length=LENGTH)
+    done = fit(
+        *(network, TASKS["classification"], examples(), half(network), spec),
+        scope="encoder",
+        course=CourseSpec(last=STEPS),
+    )
+    assert done.steps == STEPS
+
+
+def examples() -> Examples:
+    """A batch of full length."""
+    ids = [np.full(LENGTH, 7, dtype=np.int32)] * BATCH
+    ones = [np.ones(LENGTH, dtype=np.int32)] * BATCH
+    rows = [ROWS["classification"][0]] * BATCH
+    inputs = {"input_ids": ids, "attention_mask": ones}
+    return Examples(rows, inputs, [n % 2 for n in range(BATCH)], [])
+
+
+def base() -> Network:
+    """A random BERT-base."""
+    with torch.device(DEVICE):
+        model = BertForSequenceClassification(BertConfig())
+    tokenizer: Any = type("Tokenizer", (), {"pad_token_id": 0})()
+    return Network(model, tokenizer, "base", "0" * 64, "0" * 64, frozenset(), frozenset(), {})
+
+
+def peak(train: Callable[[Network, str], None], precision: str) -> int:
+    """Most memory that a training allocates, in bytes, the network included."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    train(base(), precision)
+    return torch.cuda.max_memory_allocated() - before
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_training_takes_hardly_more_memory_than_a_plain_loop(precision: str) -> None:
+    plain, masked = peak(plain_loop, precision), peak(ours, precision)
+    print(f"{precision}: {plain >> 20} MiB in a plain loop, {masked >> 20} MiB here")
+    assert masked <= 1.1 * plain
+
+
+def test_a_training_frees_its_memory() -> None:
+    network = base()
+    ours(network, "bf16")
+    gc.collect()
+    kept = torch.cuda.memory_allocated()
+    ours(network, "bf16")
+    gc.collect()
+    assert torch.cuda.memory_allocated() <= kept + (1 << 20)
