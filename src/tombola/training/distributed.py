@@ -4,6 +4,7 @@ Gradients are added up in one message of fixed layout, by `torch.distributed` un
 process group. Nothing here wraps the network, so that it can be trained again and again.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "agree_on_weights",
     "device_type",
     "part",
+    "refuse_too_few_gpus",
     "world_size",
 ]
 
@@ -34,8 +36,10 @@ __all__ = [
 def accelerator() -> Accelerator:
     """The device and the rank of this process, joined to the others that were started with it.
 
-    Raises: TombolaError, if accelerate is configured for anything but plain data parallelism.
+    Raises: TombolaError, if accelerate is configured for anything but plain data parallelism, or
+        if there are fewer GPUs than ranks.
     """
+    _refuse_shared_gpus()
     threads = torch.get_num_threads()
     settle()
     try:
@@ -60,9 +64,33 @@ def device_type() -> str:
 
 def _share_the_processor() -> bool:
     """Whether ranks were started on a machine without a device for each of them."""
-    if not torch.distributed.is_available() or not torch.distributed.is_torchelastic_launched():
-        return False
-    return _device() in (None, "mps")
+    return _launched() and _device() in (None, "mps")
+
+
+def _refuse_shared_gpus() -> None:
+    """Refuse ranks of one machine that would have to share a GPU."""
+    if _launched() and not _share_the_processor():
+        ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
+        refuse_too_few_gpus(int(ranks), torch.accelerator.device_count())
+
+
+def refuse_too_few_gpus(processes: int, gpus: int) -> None:
+    """Refuse a training in more processes than there are GPUs: NCCL needs one for each.
+
+    Raises: TombolaError.
+    """
+    if processes > gpus:
+        raise TombolaError(
+            f"expected a GPU for each of {processes} processes, got {gpus}. Take --processes "
+            f"{gpus}, or --workers {processes} to share the {'GPUs' if gpus > 1 else 'GPU'} "
+            "among trainings."
+        )
+
+
+def _launched() -> bool:
+    """Whether torch's launcher has started this process, as one rank of several."""
+    available = torch.distributed.is_available()
+    return available and torch.distributed.is_torchelastic_launched()
 
 
 def _device() -> str | None:

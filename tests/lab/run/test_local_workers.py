@@ -18,11 +18,11 @@ import pytest
 from tombola.base.errors import ModelError, TombolaError
 from tombola.base.specs import LabSpec
 from tombola.lab.planfile.plan_file import expand, read_plan
-from tombola.lab.run.distributed import train_in_processes
 from tombola.lab.run.engine import RunCallback
-from tombola.lab.run.local_workers import ProcessPool, work
 from tombola.lab.run.payload import payload_for
 from tombola.lab.run.runner import run_plan
+from tombola.lab.run.workers.distributed import train_in_processes
+from tombola.lab.run.workers.local import ProcessPool, Worker, work
 from tombola.lab.store.damage import damage_in
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
@@ -115,7 +115,7 @@ def test_other_processes_make_the_same_bits_though_they_are_killed(
 def test_a_job_that_kills_every_worker_fails_with_a_reason(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tombola.lab.run.local_workers.work", _die)
+    monkeypatch.setattr("tombola.lab.run.workers.local.work", _die)
     one = Plan.of([plan.jobs[0]])
     store = Store(tmp_path / "store")
     from tombola.lab.run.engine import execute
@@ -146,7 +146,7 @@ class Listener:
         self.errors.append(error)
 
 
-def _answer(pipe: Any, folder: str) -> None:
+def _answer(pipe: Any, *_: object) -> None:
     while pipe.recv():
         pipe.send(("done",))
 
@@ -154,7 +154,7 @@ def _answer(pipe: Any, folder: str) -> None:
 def test_a_worker_that_ended_before_it_got_its_payload_is_replaced(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tombola.lab.run.local_workers.work", _answer)
+    monkeypatch.setattr("tombola.lab.run.workers.local.work", _answer)
     pool, events = ProcessPool(Store(tmp_path / "store"), 1), Listener()
     payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=1)
     worker = pool._start_worker()
@@ -164,6 +164,29 @@ def test_a_worker_that_ended_before_it_got_its_payload_is_replaced(
     while not events.ended:
         pool.wait(60, events)
     assert (events.ended, events.errors, pool.free_slots) == ([payload.key], [], 1)
+    pool.close()
+
+
+def _break(pipe: Any, folder: str, sharers: int) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    Worker.do = fail  # type: ignore[method-assign]
+    work(pipe, folder, sharers)
+
+
+def test_a_worker_that_has_broken_its_gpu_gets_no_other_job(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tombola.lab.run.workers.local.work", _break)
+    pool, events = ProcessPool(Store(tmp_path / "store"), 1), Listener()
+    pool.submit(payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=1), events)
+    (worker,) = multiprocessing.active_children()
+    while not events.errors:
+        pool.wait(60, events)
+    worker.join(60)
+    assert (str(events.errors[0])[:26], worker.exitcode) == ("RuntimeError: CUDA error: ", 0)
+    assert pool.free_slots == 1
     pool.close()
 
 
@@ -242,7 +265,7 @@ class Deaf:
 def test_a_worker_whose_job_was_taken_over_is_ended(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tombola.lab.run.local_workers.work", _tell)
+    monkeypatch.setattr("tombola.lab.run.workers.local.work", _tell)
     pool = ProcessPool(Store(tmp_path / "store"), 1)
     pool.submit(payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=1), Deaf())
     (worker,) = multiprocessing.active_children()
@@ -255,7 +278,7 @@ def test_a_worker_whose_job_was_taken_over_is_ended(
     pool.close()
 
 
-def _tell(pipe: Any, folder: str) -> None:
+def _tell(pipe: Any, *_: object) -> None:
     while pipe.recv():
         for done in range(1000):
             pipe.send(("step", done, 1000))
@@ -318,7 +341,7 @@ def test_what_ranks_print_matters_to_nobody(
     assert store.has(payload.key)
 
 
-LAUNCHER = "tombola.lab.run.distributed"
+LAUNCHER = "tombola.lab.run.workers.distributed"
 
 
 def _ranks() -> list[psutil.Process]:

@@ -8,7 +8,7 @@ from tombola.base.text import counted
 from tombola.cli.show.grid import Grid
 from tombola.cli.show.scores import score
 from tombola.cli.show.screen import say
-from tombola.lab.run.cost_estimate import CostEstimate, remaining_seconds
+from tombola.lab.run.cost_estimate import CostEstimate, GpuEstimate, remaining_seconds
 from tombola.lab.run.engine import RunSummary, outstanding
 from tombola.lab.store.result_store import Store
 from tombola.plan.plan import Plan
@@ -36,6 +36,17 @@ def show_estimate(found: CostEstimate, console: Console) -> None:
     }
     for name, text in lines.items():
         say(console, f"{name:9}{text}")
+    if found.gpu:
+        say(console, f"{'gpu':9}{_sharing(found.gpu)}")
+
+
+def _sharing(found: GpuEstimate) -> str:
+    """How many trainings of a plan share a GPU, in words."""
+    each = "a GPU" if found.gpus == 1 else f"each of {found.gpus} GPUs"
+    return (
+        f"about {found.memory / 2**30:.1f} GiB a training, so {found.fitting:,} at once on "
+        f"{each} of {found.size / 2**30:.1f} GiB (--workers)"
+    )
 
 
 def _duration(seconds: float) -> str:

@@ -55,7 +55,8 @@ def run(options: Namespace) -> int:
 
         workers, threads = max(lab.workers, 1), threads_of(lab)
         found = estimate_cost(plan, kept, workers=workers, threads=threads)
-        if not write_json(options.json, dataclasses.asdict(found)):
+        facts = {k: v for k, v in dataclasses.asdict(found).items() if v is not None}
+        if not write_json(options.json, facts):
             show_estimate(found, console)
         return 0
 

@@ -1,1 +1,1 @@
-"""The jobs of a plan, carried out by this process, by workers or by Ray."""
+"""The jobs of a plan: their order, and how each is done."""

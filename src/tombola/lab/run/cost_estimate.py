@@ -16,7 +16,7 @@ from tombola.plan.job import Job
 from tombola.plan.job_spec import ENCODER, PRETRAINED, WHOLE, train_job
 from tombola.plan.plan import Plan
 
-__all__ = ["CostEstimate", "Throughput", "estimate_cost", "remaining_seconds"]
+__all__ = ["CostEstimate", "GpuEstimate", "Throughput", "estimate_cost", "remaining_seconds"]
 
 TRIAL_STEPS = 6
 """Steps of the short training that measures a throughput which the store doesn't know."""
@@ -34,6 +34,22 @@ class Throughput:
     """Seconds for everything else: evaluating, loading, storing."""
     backbone_size: int
     scope_size: int
+    gpu_memory: int = 0
+    """Bytes of a GPU's memory that one takes; 0 on a CPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuEstimate:
+    """How many trainings of a plan share a GPU."""
+
+    memory: int
+    """Bytes that the largest of them takes for tensors."""
+    size: int
+    """Bytes of memory of a GPU."""
+    fitting: int
+    """Number of them that fit on a GPU at once."""
+    gpus: int
+    """Number of GPUs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +68,8 @@ class CostEstimate:
     """Bytes that stay: masks and scores."""
     weights: int
     """Bytes that are needed meanwhile: trained weights that later jobs read."""
+    gpu: GpuEstimate | None = None
+    """None without a GPU."""
 
 
 def estimate_cost(plan: Plan, store: Store, *, workers: int, threads: int) -> CostEstimate:
@@ -81,7 +99,21 @@ def estimate_cost(plan: Plan, store: Store, *, workers: int, threads: int) -> Co
         seconds=max(sum(seconds.values()) / max(workers, 1), max(longest.values(), default=0.0)),
         disk=masks * (size // 8 + 8192) + (len(todo) - masks) * 65536,
         weights=4 * whole * (max(workers, 1) + 1) if todo else 0,
+        gpu=_gpu(max((each.gpu_memory for each in throughputs.values()), default=0)),
     )
+
+
+def _gpu(memory: int) -> GpuEstimate | None:
+    """How many trainings that take so much memory share a GPU."""
+    import torch
+
+    from tombola.lab.run.memory import fitting, gpu_size
+
+    size = gpu_size()
+    if not memory or not size:
+        return None
+    gpus = torch.cuda.device_count()
+    return GpuEstimate(memory=memory, size=size, fitting=fitting(size, memory), gpus=gpus)
 
 
 def remaining_seconds(plan: Plan, store: Store, todo: Collection[str]) -> float | None:
@@ -160,6 +192,7 @@ def _median(alike: Sequence[Result]) -> Throughput:
         around=median(r.seconds - r.facts["training_seconds"] for r in alike),
         backbone_size=alike[0].facts["backbone_size"],
         scope_size=alike[0].facts["scope_size"],
+        gpu_memory=max(r.facts.get("gpu_memory", 0) for r in alike),
     )
 
 
@@ -192,6 +225,7 @@ def _measured(job: Job, threads: int) -> Throughput:
         around=taken - facts["training_seconds"] + scoring * (tested - 1),
         backbone_size=facts["backbone_size"],
         scope_size=facts["scope_size"],
+        gpu_memory=facts.get("gpu_memory", 0),
     )
 
 

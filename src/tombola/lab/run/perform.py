@@ -1,12 +1,9 @@
 """A job and what its parents left in the store -> files in the store; the bridge to training."""
 
-import resource
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +16,7 @@ from tombola.base.specs import TrainSpec
 from tombola.finders.finder import making
 from tombola.finders.scores import uniform
 from tombola.lab.run.evidence import WorkspaceEvidence
+from tombola.lab.run.memory import gpu_peak, peak_memory, within_memory
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.workspace import Workspace, WorkspaceCache
 from tombola.lab.store.artifacts import (
@@ -58,7 +56,13 @@ Made = tuple[dict[str, Any], dict[str, bytes]]
 
 
 def perform(
-    payload: Payload, store: Store, workspaces: WorkspaceCache, step: Step, *, main: bool = True
+    payload: Payload,
+    store: Store,
+    workspaces: WorkspaceCache,
+    step: Step,
+    *,
+    main: bool = True,
+    sharers: int = 1,
 ) -> None:
     """Do a job and keep what came of it.
 
@@ -68,15 +72,23 @@ def perform(
         workspaces: the networks at hand.
         step: called after every optimizer step.
         main: whether this process keeps the result; the other ranks of a training do not.
+        sharers: number of processes that share this one's GPU, itself included.
 
-    Raises: TombolaError, if the model, the data or the disk can't be used.
+    Raises: TombolaError, if the model, the data or the disk can't be used, or memory is too small.
     """
+    job = partial(_perform, payload, store, workspaces, step, main)
+    within_memory(payload.label, sharers, job)
+
+
+def _perform(
+    payload: Payload, store: Store, workspaces: WorkspaceCache, step: Step, main: bool
+) -> None:
     torch.set_num_threads(payload.threads)
     spec = payload.job_spec
     now = numerics(_recipe_of(spec))
     refuse_others(store, payload, now)
     began = time.monotonic()
-    with _peak_memory() as memory:
+    with peak_memory() as memory:
         facts, files = KINDS[payload.kind](payload, store, workspaces.of(payload), step, main)
     if main:
         seconds = time.monotonic() - began + facts.get("earlier_seconds", 0.0)
@@ -144,6 +156,7 @@ def _train(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
     predictions = None if done.diverged else predict(network, workspace.task, workspace.test(spec))
     if predictions is not None and np.isnan(predictions).any():
         done, predictions = replace(done, diverged=Diverged(done.steps, "logits")), None
+    known |= {"gpu_memory": peak} if (peak := gpu_peak()) else {}
     if predictions is None:
         return {**known, "score": None, **asdict(done), "weights": None}, {}
     weights = network.weights()
@@ -328,23 +341,3 @@ def _changed(before: Result, payload: Payload) -> str:
     now = numerics(train_job(payload.job_spec).recipe)
     changed = {name: value for name, value in before.numerics.items() if now.get(name) != value}
     return ", ".join(f"{name} {value}" for name, value in changed.items()) or "which are the same"
-
-
-# --- memory ------------------------------------------------------------------
-
-
-@contextmanager
-def _peak_memory() -> Iterator[list[int]]:
-    """Largest resident memory of this process meanwhile, in bytes, where Linux reports it."""
-    peak = [0]
-    clear = Path("/proc/self/clear_refs")
-    try:
-        clear.write_text("5")
-    except OSError:
-        clear = Path()
-    yield peak
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak[0] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    if clear.name:
-        status = Path("/proc/self/status").read_text()
-        peak[0] = int(status.split("VmHWM:")[1].split()[0]) * 1024

@@ -6,13 +6,17 @@ from pathlib import Path
 from tombola.base.errors import SpecError
 from tombola.base.specs import LabSpec
 from tombola.lab.run.engine import RunCallback, RunSummary, Workers, execute, outstanding
-from tombola.lab.run.local_workers import ProcessPool, ThisProcess
+from tombola.lab.run.workers.gpus import visible_gpus
+from tombola.lab.run.workers.local import ProcessPool, ThisProcess
 from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Store
 from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan
 
 __all__ = ["run_plan", "threads_of"]
+
+OF_A_NODE = ("device", "instruction_set", "kernel")
+"""Numerics that a cluster's nodes decide, which compare them with those of other results."""
 
 
 def run_plan(plan: Plan, spec: LabSpec, callback: RunCallback) -> tuple[Store, RunSummary]:
@@ -33,7 +37,7 @@ def run_plan(plan: Plan, spec: LabSpec, callback: RunCallback) -> tuple[Store, R
         callback.plan([], [job for job in plan.jobs if job.key not in halted])
         return store, RunSummary(stopped=halted)
     threads = threads_of(spec)
-    _refuse_mixed(plan, store, threads, spec.processes)
+    _refuse_mixed(plan, store, spec, threads)
     workers = _workers(spec, store, threads)
     summary = execute(plan, store, workers, callback, threads=threads, processes=spec.processes)
     return store, summary
@@ -53,22 +57,22 @@ def _cores() -> int:
 
 
 def _workers(spec: LabSpec, store: Store, threads: int) -> Workers:
+    processes = spec.processes
     if spec.engine == "ray":
-        import torch
-
-        from tombola.lab.run.ray_workers import RayCluster
+        from tombola.lab.run.workers.ray_cluster import RayCluster
 
         return RayCluster(
             store,
             address=spec.ray_address,
             workers=spec.workers,
-            cores=threads * spec.processes,
-            gpus=spec.processes if torch.cuda.is_available() else 0,
+            threads=threads,
+            processes=processes,
         )
-    return ProcessPool(store, spec.workers) if spec.workers > 1 else ThisProcess(store)
+    pool = ProcessPool(store, max(1, spec.workers), gpus=visible_gpus(), processes=processes)
+    return pool if spec.workers > 1 else ThisProcess(store)
 
 
-def _refuse_mixed(plan: Plan, store: Store, threads: int, processes: int) -> None:
+def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec, threads: int) -> None:
     """Refuse, before any work, to add to results that were made with other numerics."""
     import torch
 
@@ -78,7 +82,9 @@ def _refuse_mixed(plan: Plan, store: Store, threads: int, processes: int) -> Non
     torch.set_num_threads(threads)
     trainings = [job for job in plan.jobs if job.kind == "train" and store.intact(job.key)]
     for result in results(store, trainings):
-        now = numerics(train_job(result.job_spec).recipe) | {"processes": processes}
+        now = numerics(train_job(result.job_spec).recipe) | {"processes": spec.processes}
+        if spec.engine == "ray" and result.numerics.get("device") != now["device"]:
+            now |= {name: result.numerics[name] for name in OF_A_NODE if name in result.numerics}
         try:
             refuse_mixed([result.numerics, now])
         except SpecError as error:

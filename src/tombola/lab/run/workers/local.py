@@ -9,9 +9,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 from tombola.base.errors import TombolaError, error_of
-from tombola.lab.run.distributed import train_in_processes
 from tombola.lab.run.engine import JobEvents, TakenOverError
 from tombola.lab.run.payload import Payload
+from tombola.lab.run.workers.distributed import train_in_processes
+from tombola.lab.run.workers.gpus import places, seeing
 from tombola.lab.store.result_store import Store
 
 __all__ = ["ProcessPool", "ThisProcess", "Worker", "work"]
@@ -19,23 +20,26 @@ __all__ = ["ProcessPool", "ThisProcess", "Worker", "work"]
 TRIES = 3
 """How often a job is started if its worker ends before it is finished."""
 
+BROKEN = "CUDA error: "
+"""In errors after which a process can't use its GPU any more, so that its next jobs would fail."""
+
 
 class Worker:
     """Does jobs one after another, and keeps the network of the last one loaded."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, sharers: int = 1) -> None:
         from tombola.lab.run.workspace import WorkspaceCache
 
-        self.store, self.workspaces = store, WorkspaceCache()
+        self.store, self.workspaces, self.sharers = store, WorkspaceCache(), sharers
 
     def do(self, payload: Payload, step: Callable[[int, int], None]) -> None:
         """Do a job, in several processes if the payload asks for them."""
         from tombola.lab.run.perform import perform
 
         if payload.processes > 1:
-            train_in_processes(payload, self.store, step)
+            train_in_processes(payload, self.store, step, sharers=self.sharers)
         else:
-            perform(payload, self.store, self.workspaces, step)
+            perform(payload, self.store, self.workspaces, step, sharers=self.sharers)
 
 
 class ThisProcess:
@@ -76,14 +80,22 @@ class _WorkerProcess:
 
     process: SpawnProcess
     pipe: Connection
+    number: int
+    """Its place in the pool."""
     payload: Payload | None = None
 
 
 class ProcessPool:
-    """Does jobs in several processes on this machine, one job each at a time."""
+    """Does jobs in several processes on this machine, one job each at a time.
 
-    def __init__(self, store: Store, size: int) -> None:
+    Each process sees its own GPUs only, and takes its share of their memory.
+    """
+
+    def __init__(
+        self, store: Store, size: int, *, gpus: Sequence[str] = (), processes: int = 1
+    ) -> None:
         self.store = store
+        self._places = places(size, gpus, processes=processes)
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_WorkerProcess] = []
         self._size = size
@@ -106,12 +118,15 @@ class ProcessPool:
             self._replace(worker, events)
 
     def _start_worker(self) -> _WorkerProcess:
+        number = min({*range(self._size)} - {worker.number for worker in self._workers})
+        place = self._places[number]
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=work, args=(theirs, str(self.store.folder)), daemon=True
+            target=work, args=(theirs, str(self.store.folder), place.sharers), daemon=True
         )
         try:
-            process.start()
+            with seeing(place.gpus):
+                process.start()
         except OSError as error:
             raise TombolaError(
                 f"expected another process on this machine, got: {error.strerror or error}. "
@@ -119,7 +134,7 @@ class ProcessPool:
             ) from None
         finally:
             theirs.close()
-        self._workers.append(_WorkerProcess(process, ours))
+        self._workers.append(_WorkerProcess(process, ours, number))
         return self._workers[-1]
 
     def wait(self, seconds: float, events: JobEvents) -> None:
@@ -192,11 +207,18 @@ def _end(workers: Sequence[_WorkerProcess]) -> None:
             worker.process.join()
 
 
-def work(pipe: Connection, folder: str) -> None:
-    """Do the jobs that come through a pipe, until it is closed; the main function of a worker."""
+def work(pipe: Connection, folder: str, sharers: int = 1) -> None:
+    """Do the jobs that come through a pipe, until it is closed; the main function of a worker.
+
+    Args:
+        pipe: brings payloads, and takes `("step", done, steps)`, `("done",)` and
+            `("failed", name of the error, message)`.
+        folder: of the store.
+        sharers: number of workers that share this one's GPU, itself included.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine handles Ctrl-C, and ends this process
     signal.signal(signal.SIGTERM, _leave)
-    engine, worker = os.getppid(), Worker(Store(folder))
+    engine, worker = os.getppid(), Worker(Store(folder), sharers=sharers)
     while True:
         try:
             payload = Payload.from_json(pipe.recv())
@@ -212,6 +234,8 @@ def work(pipe: Connection, folder: str) -> None:
             worker.do(payload, step)
         except Exception as error:
             pipe.send(("failed", type(error).__name__, str(error)))
+            if BROKEN in str(error):
+                return
         else:
             pipe.send(("done",))
 

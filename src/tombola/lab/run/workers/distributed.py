@@ -27,19 +27,20 @@ __all__ = ["train_in_processes"]
 Step = Callable[[int, int], None]
 
 
-def train_in_processes(payload: Payload, store: Store, step: Step) -> None:
+def train_in_processes(payload: Payload, store: Store, step: Step, *, sharers: int = 1) -> None:
     """Do a training in the number of processes that its payload asks for.
 
     Args:
         payload: the training.
         store: where the first rank saves the result.
         step: called after each optimizer step.
+        sharers: number of trainings that share these GPUs, this one included.
 
     Raises: TombolaError, as the first rank that failed reported it; RuntimeError for an error of a
         rank that is not one of ours.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        process, pipe = _start(payload, store, Path(scratch))
+        process, pipe = _start(payload, store, Path(scratch), sharers)
         failure: list[str] = []
         try:
             for kind, *content in _messages(pipe):
@@ -62,17 +63,17 @@ def train_in_processes(payload: Payload, store: Store, step: Step) -> None:
 
 
 def _start(
-    payload: Payload, store: Store, scratch: Path
+    payload: Payload, store: Store, scratch: Path, sharers: int
 ) -> tuple[subprocess.Popen[bytes], Connection]:
     """The launcher, and a pipe with the reports of the ranks; what they print goes to a file."""
     file = scratch / "payload.json"
     file.write_text(payload.to_json(), encoding="utf-8")
     ours, theirs = multiprocessing.Pipe(duplex=False)
     handle = theirs.fileno()
-    words = [str(file), str(store.folder), str(handle)]
+    words = [str(file), str(store.folder), str(handle), str(sharers)]
     with theirs, (scratch / "stderr").open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tombola.lab.run.distributed", *words],
+            [sys.executable, "-m", "tombola.lab.run.workers.distributed", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,  # an unread pipe would stop the ranks
@@ -94,13 +95,13 @@ def _last_line(log: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
 
 
-def _launch(file: str, folder: str, handle: str) -> int:
+def _launch(file: str, folder: str, handle: str, sharers: str) -> int:
     """Start the ranks and wait for them; the main function of the launcher."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    from tombola.lab.run.rank import train
+    from tombola.lab.run.workers.rank import train
 
     payload = Payload.from_json(Path(file).read_text(encoding="utf-8"))
     pipe = Connection(int(handle), readable=False)
@@ -116,7 +117,7 @@ def _launch(file: str, folder: str, handle: str) -> int:
     )
     lock = multiprocessing.get_context("spawn").Lock()
     try:
-        elastic_launch(config, train)(payload.to_json(), folder, pipe, lock)
+        elastic_launch(config, train)(payload.to_json(), folder, pipe, lock, int(sharers))
     except ChildFailedError as error:
         pipe.send(_failure(payload, error.failures))
         return 1

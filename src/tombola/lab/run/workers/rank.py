@@ -20,7 +20,7 @@ GRACE = 3.0
 one before those that lost their connection to it."""
 
 
-def train(payload_json: str, folder: str, pipe: Connection, lock: Lock) -> None:
+def train(payload_json: str, folder: str, pipe: Connection, lock: Lock, sharers: int) -> None:
     """Do this rank's part of a training; the first rank saves the result and reports steps.
 
     Args:
@@ -28,6 +28,7 @@ def train(payload_json: str, folder: str, pipe: Connection, lock: Lock) -> None:
         folder: of the store.
         pipe: gets `("step", done, steps)` and `("failed", name of the error, message)`.
         lock: held while sending, as all ranks share the pipe.
+        sharers: number of trainings that share this rank's GPU, this one included.
     """
     launcher = os.getppid()
 
@@ -45,7 +46,8 @@ def train(payload_json: str, folder: str, pipe: Connection, lock: Lock) -> None:
                 send("step", done, steps)
 
         payload = Payload.from_json(payload_json)
-        perform(payload, Store(folder), WorkspaceCache(), step, main=here.is_main_process)
+        main = here.is_main_process
+        perform(payload, Store(folder), WorkspaceCache(), step, main=main, sharers=sharers)
     except Exception as error:
         with suppress(OSError):
             send("failed", type(error).__name__, " ".join(str(error).split()))

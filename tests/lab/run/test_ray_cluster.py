@@ -24,7 +24,7 @@ from tombola.tasks.task import load_task
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
 
-from tombola.lab.run.ray_workers import RayCluster  # noqa: E402
+from tombola.lab.run.workers.ray_cluster import RayCluster  # noqa: E402
 
 RECIPE = TrainSpec(epochs=2, batch_size=16, learning_rate=1e-2, max_length=30)
 
@@ -80,7 +80,7 @@ def test_workers_without_the_store_are_sent_what_they_read(
     plan: Plan, alone: list[Any], tmp_path: Path
 ) -> None:
     store = Store(tmp_path / "s")
-    summary = on(Blind(store, address="", workers=2, cores=1, gpus=0), plan)
+    summary = on(Blind(store, address="", workers=2, threads=1, processes=1), plan)
     assert not summary.failed
     assert bits(plan, store) == alone
     assert not any(store.weights(job.key) for job in plan.jobs)
@@ -104,7 +104,7 @@ def test_a_job_whose_worker_is_killed_is_done_again(
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
     try:
-        summary = on(RayCluster(store, address="", workers=1, cores=1, gpus=0), plan)
+        summary = on(RayCluster(store, address="", workers=1, threads=1, processes=1), plan)
         assert killed.is_set()
     finally:
         killed.set()

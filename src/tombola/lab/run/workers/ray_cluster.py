@@ -13,8 +13,9 @@ from typing import Any
 
 from tombola.base.errors import SpecError, TombolaError, error_of
 from tombola.lab.run.engine import JobEvents
-from tombola.lab.run.local_workers import Worker
 from tombola.lab.run.payload import Payload
+from tombola.lab.run.workers.gpus import ray_gpus, sharers_of_a_gpu
+from tombola.lab.run.workers.local import Worker
 from tombola.lab.store.numerics import refuse_others
 from tombola.lab.store.result import decode
 from tombola.lab.store.result_store import Store
@@ -33,11 +34,15 @@ LOSSES = 5
 class RayCluster:
     """Does each job as a Ray task, on a node that Ray chooses by the cores and GPUs needed.
 
+    Where there are more workers than GPUs, each job asks for a part of one.
+
     Workers use the store if they can read its folder. As soon as one reports that it can't, each
     is sent what its job reads, and sends its result back.
     """
 
-    def __init__(self, store: Store, *, address: str, workers: int, cores: int, gpus: int) -> None:
+    def __init__(
+        self, store: Store, *, address: str, workers: int, threads: int, processes: int
+    ) -> None:
         try:
             import ray
         except ImportError:
@@ -50,13 +55,25 @@ class RayCluster:
         self._token = store.folder / "tmp" / f"token-{secrets.token_hex(8)}"
         self._shared = True
         handler = signal.getsignal(signal.SIGTERM)
+        cores = threads * processes
         self._start(address, cores * max(workers, 1))
         _handle_sigterm(handler)
-        remote: Any = ray.remote(num_cpus=cores, num_gpus=gpus, max_retries=LOSSES)
-        self._remote_function = remote(run_remotely)
-        there = int(self.ray.cluster_resources().get("CPU", 1))
-        self._workers = workers or max(1, there // cores)
         self._pending: dict[Any, Payload] = {}
+        self._size(workers, cores, processes)
+
+    def _size(self, workers: int, cores: int, processes: int) -> None:
+        """Choose how many jobs run at once, and what each asks for."""
+        there = self.ray.cluster_resources()
+        gpus = int(there.get("GPU", 0))
+        most = max((int(n["Resources"].get("GPU", 0)) for n in self.ray.nodes()), default=0)
+        self._sharers = sharers_of_a_gpu(workers, gpus, processes=processes)
+        self.gpus_per_job = ray_gpus(workers, most if processes > 1 else gpus, processes=processes)
+        remote: Any = self.ray.remote(
+            num_cpus=cores, num_gpus=self.gpus_per_job, max_retries=LOSSES
+        )
+        self._remote_function = remote(run_remotely)
+        room = int(there.get("CPU", 1)) // cores
+        self._workers = workers or max(1, min(room, gpus // processes) if gpus else room)
 
     def _start(self, address: str, cores: int) -> None:
         if self.ray.is_initialized():
@@ -89,7 +106,7 @@ class RayCluster:
         self._token.touch()
         inputs = None if self._shared else self.ray.put(self._inputs(payload))
         remote = self._remote_function.options(name=payload.label)
-        handle = remote.remote(payload.anywhere().to_json(), self._place(), inputs)
+        handle = remote.remote(payload.anywhere().to_json(), self._place(), inputs, self._sharers)
         self._pending[handle] = payload
 
     def _place(self) -> tuple[str, str]:
@@ -170,7 +187,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def run_remotely(
-    payload_json: str, place: tuple[str, str], inputs: JobInputs | None
+    payload_json: str, place: tuple[str, str], inputs: JobInputs | None, sharers: int
 ) -> tuple[Any, ...]:
     """Do a job on a node of the cluster.
 
@@ -178,6 +195,7 @@ def run_remotely(
         payload_json: the payload.
         place: the store's folder as the engine sees it, and the name of a file that is in it now.
         inputs: what the job reads, if the worker can't read that folder.
+        sharers: number of jobs that share a GPU, this one included.
 
     Returns: ("done", files, weights), both None if the store is shared; ("absent",) if it isn't
         and there are no inputs; or ("failed", name of the error, message).
@@ -185,18 +203,18 @@ def run_remotely(
     payload, (folder, token) = Payload.from_json(payload_json), place
     try:
         if (Path(folder) / "tmp" / token).exists():
-            Worker(Store(folder)).do(payload, lambda done, steps: None)
+            Worker(Store(folder), sharers=sharers).do(payload, lambda done, steps: None)
             return "done", None, None
         if inputs is None:
             return ("absent",)
         with tempfile.TemporaryDirectory() as scratch:
-            return "done", *_run_without_store(payload, Path(scratch), inputs)
+            return "done", *_run_without_store(payload, Path(scratch), inputs, sharers)
     except Exception as error:
         return "failed", type(error).__name__, " ".join(str(error).split())
 
 
 def _run_without_store(
-    payload: Payload, scratch: Path, inputs: JobInputs
+    payload: Payload, scratch: Path, inputs: JobInputs, sharers: int
 ) -> tuple[dict[str, bytes], bytes | None]:
     """Do a job in a temporary store.
 
@@ -207,6 +225,6 @@ def _run_without_store(
         store.adopt(files)
     for key, content in inputs["weights"].items():
         store.save_weights(key, partial(_write, content=content))
-    Worker(store).do(payload, lambda done, steps: None)
+    Worker(store, sharers=sharers).do(payload, lambda done, steps: None)
     kept = store.weights(payload.key)
     return store.export(payload.key), kept.read_bytes() if kept else None

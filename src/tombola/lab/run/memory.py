@@ -1,0 +1,149 @@
+"""The memory of a job: the most that it takes, its share of a GPU, the error if it lacks some."""
+
+import gc
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from tombola.base.errors import TombolaError
+
+__all__ = [
+    "fitting",
+    "gpu_peak",
+    "gpu_size",
+    "memory_share",
+    "peak_memory",
+    "within_memory",
+]
+
+CONTEXT = 1 << 30
+"""Bytes of a GPU that each process takes for CUDA itself, about, and not for tensors."""
+GIB = 1 << 30
+SIGNS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""Errors that mean a lack of memory, but are not an OutOfMemoryError."""
+
+
+@contextmanager
+def peak_memory() -> Iterator[list[int]]:
+    """Largest resident memory of this process meanwhile, in bytes, where Linux reports it.
+
+    `gpu_peak` measures from here on, too.
+    """
+    peak = [0]
+    _forget_gpu_peak()
+    clear = Path("/proc/self/clear_refs")
+    try:
+        clear.write_text("5")
+    except OSError:
+        clear = Path()
+    yield peak
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak[0] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    if clear.name:
+        status = Path("/proc/self/status").read_text()
+        peak[0] = int(status.split("VmHWM:")[1].split()[0]) * 1024
+
+
+# --- of a GPU -------------------------------------------------------------------
+
+
+def memory_share(size: int, sharers: int) -> int:
+    """Bytes that each of the processes that share a GPU may take for tensors.
+
+    Args:
+        size: of the GPU's memory, in bytes.
+        sharers: number of processes.
+    """
+    share = size // sharers
+    return share if sharers == 1 else share - min(CONTEXT, share // 2)
+
+
+def fitting(size: int, taken: int) -> int:
+    """How many trainings fit on a GPU at once, each with its share; at least one.
+
+    Args:
+        size: of the GPU's memory, in bytes.
+        taken: bytes for the tensors of one training.
+    """
+    return max(1, size // (taken + CONTEXT))
+
+
+def gpu_size() -> int:
+    """Bytes of memory of this process's CUDA device; 0 without one."""
+    if not torch.cuda.is_available():
+        return 0
+    return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
+
+
+def _forget_gpu_peak() -> None:
+    """Give back what earlier jobs have left reserved, and measure afresh."""
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def gpu_peak() -> int:
+    """Most bytes of its GPU that this process has reserved for tensors; 0 on a CPU."""
+    return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_initialized() else 0
+
+
+def within_memory(label: str, sharers: int, job: Callable[[], None]) -> None:
+    """Do a job within this process's share of its GPU's memory.
+
+    Args:
+        label: of the job.
+        sharers: number of processes that share the GPU, this one included.
+        job: what to do.
+
+    Raises: TombolaError, if it needs more memory than there is.
+    """
+    try:
+        _limit_gpu_memory(sharers)
+        job()
+    except RuntimeError as error:
+        if not _ran_out(error):
+            raise
+    else:
+        return
+    raise _out_of_memory(label, sharers)  # out here torch's error is gone, and its tensors with it
+
+
+def _limit_gpu_memory(sharers: int) -> None:
+    """Keep this process within its share, so that it can't starve the others."""
+    if sharers > 1 and (size := gpu_size()):
+        torch.cuda.set_per_process_memory_fraction(memory_share(size, sharers) / size)
+
+
+def _ran_out(error: RuntimeError) -> bool:
+    """Whether an error means that a device has too little memory."""
+    lacking = any(sign in str(error) for sign in SIGNS)
+    return lacking or isinstance(error, torch.OutOfMemoryError)
+
+
+def _out_of_memory(label: str, sharers: int) -> TombolaError:
+    """The error of a job that needs more memory; what it left is freed for this process's next."""
+    gc.collect()
+    free, size = 0, gpu_size()
+    if size:
+        torch.cuda.empty_cache()
+        free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()
+    return TombolaError(
+        f"expected {label} to fit in {_room(sharers, free, size)}, but it needs more. "
+        f"Take {'fewer --workers, ' * (sharers > 1)}a higher --accumulation or a smaller "
+        "--batch-size."
+    )
+
+
+def _room(sharers: int, free: int, size: int) -> str:
+    """The memory that a job may take, in words."""
+    if not size:
+        return "the memory of its device"
+    whole = f"{size / GIB:.1f} GiB"
+    if sharers == 1:
+        return f"the {free / GIB:.1f} GiB that are free on its GPU of {whole}"
+    share = f"{memory_share(size, sharers) / GIB:.1f} GiB"
+    return f"a share of {share} of a GPU of {whole} for {sharers} workers"

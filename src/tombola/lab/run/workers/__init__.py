@@ -1,0 +1,1 @@
+"""What does the jobs: this process, several, ranks of one training, or a Ray cluster."""
