@@ -15,6 +15,7 @@ from tombola.ticket.scope import (
     backbone,
     beyond_linear,
     left_out,
+    reasons_left_out,
     scope_parameters,
     starred,
     whole_model_size,
@@ -35,6 +36,42 @@ def test_the_encoder_is_every_matrix_of_every_distinct_block(name: str) -> None:
     assert sum(weight.numel() for weight in parameters.values()) == made.weights * made.blocks
     assert all(weight.ndim == 2 for weight in parameters.values())
     assert not any("norm" in key.lower() or "embed" in key.lower() for key in parameters)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_parameter_is_in_the_scope_or_left_out_for_a_reason(name: str) -> None:
+    model = classifier(name, transformers.AutoModel)
+    inside, outside = scope_parameters(model, "encoder"), reasons_left_out(model, "encoder")
+    everything = dict(backbone(model).named_parameters())
+    assert {*inside, *outside} == {*everything}
+    assert not {*inside} & {*outside}
+    assert left_out(model, "encoder").keys() <= outside.keys()
+    for key, (parameter, reason) in outside.items():
+        assert parameter is everything[key]
+        assert (reason == "pooler") == key.startswith("pooler.") or reason.startswith("vector")
+        if parameter.ndim == 1:
+            assert reason.startswith("vector") or "embed" in key.lower()
+
+
+def test_what_is_left_out_is_called_by_what_it_is() -> None:
+    electra = transformers.ElectraConfig(
+        embedding_size=8, hidden_size=16, num_attention_heads=2, intermediate_size=8
+    )
+    conv = transformers.ConvBertConfig(
+        embedding_size=16, hidden_size=16, num_attention_heads=2, intermediate_size=8
+    )
+    reasons = {
+        name: reason
+        for config in (electra, conv)
+        for name, (_, reason) in reasons_left_out(
+            transformers.AutoModel.from_config(config), "encoder"
+        ).items()
+    }
+    wide = "encoder.layer.0.attention.self.key_conv_attn_layer.depthwise.weight"
+    assert reasons["embeddings_project.weight"] == "matrix outside the repeated blocks"
+    assert reasons["embeddings.word_embeddings.weight"] == "embedding table"
+    assert reasons["encoder.layer.0.output.LayerNorm.weight"] == "vector, such as a bias"
+    assert reasons[wide] == "convolution wider than one"
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -1,13 +1,11 @@
-"""Tickets without training: from pre-trained weights, from others' masks, and what is in one."""
+"""Tickets without training: from pre-trained weights, and from others' masks."""
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from tombola.base.errors import ModelError
-from tombola.base.folders import directory_size
 from tombola.base.keys import exact
 from tombola.models.embedded import EMBEDDED, lasting_name
 from tombola.ticket.fingerprint import fingerprint
@@ -17,7 +15,7 @@ from tombola.ticket.schedule import shortest
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["import_ticket", "inspect", "named_network", "one_shot"]
+__all__ = ["import_ticket", "named_network", "one_shot"]
 
 
 def one_shot(
@@ -82,19 +80,6 @@ def import_ticket(
             **({"ignored_zeros": ignored} if ignored else {}),
         },
     )
-
-
-def inspect(ticket: str | Path) -> dict[str, Any]:
-    """What a ticket is: provenance, size in bytes, and the sparsity of each matrix.
-
-    Raises: TicketError, if it is missing or damaged.
-    """
-    loaded = Ticket.load(ticket)
-    return {
-        **loaded.describe(),
-        "bytes": directory_size(ticket),
-        "layers": loaded.mask.layer_sparsities(),
-    }
 
 
 def named_network(model: str | Path | nn.Module) -> tuple[nn.Module, str]:

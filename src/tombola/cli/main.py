@@ -34,7 +34,9 @@ class _About(NamedTuple):
 VERBS = {
     "find": _About("search", "find a ticket and compare it with the dense network and controls"),
     "evaluate": _About("search", "train a ticket on a task with fresh seeds"),
-    "inspect": _About("tickets", "show the sparsity per matrix, provenance and size of a ticket"),
+    "inspect": _About(
+        "tickets", "show what is in a ticket, or what a scope would prune of a model"
+    ),
     "import": _About("tickets", "make a ticket from existing masks or pruned weights"),
     "merge": _About("tickets", "make one ticket from several: union, intersection or majority"),
     "push": _About("sharing", "send a ticket to the hub, a URL or a folder"),

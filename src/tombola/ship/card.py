@@ -14,7 +14,7 @@ from tombola.models.embedded import EMBEDDED
 from tombola.ship.sources import merged_in
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["card", "inert", "is_generated"]
+__all__ = ["HUB_NAME", "card", "inert", "is_generated"]
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 """The names of models and data sets that the hub knows."""

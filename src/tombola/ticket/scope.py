@@ -24,6 +24,7 @@ __all__ = [
     "beyond_linear",
     "blocks_of",
     "left_out",
+    "reasons_left_out",
     "scope_parameters",
     "starred",
     "whole_model_size",
@@ -108,6 +109,36 @@ def left_out(model: nn.Module, scope: str) -> dict[str, nn.Parameter]:
         for name, parameter in body.named_parameters()
         if parameter.ndim > 1 and name.startswith(blocks) and id(parameter) not in inside
     }
+
+
+def reasons_left_out(model: nn.Module, scope: str) -> dict[str, tuple[nn.Parameter, str]]:
+    """Every parameter of the backbone that a scope doesn't hold, with the reason, in model order.
+
+    Returns: name -> the parameter, and why: a noun phrase that says what it is.
+    """
+    body = backbone(model)
+    inside = {id(parameter) for parameter in SCOPES[scope](body).values()}
+    return {
+        name: (parameter, _reason(body, name, parameter))
+        for name, parameter in body.named_parameters()
+        if id(parameter) not in inside
+    }
+
+
+def _reason(body: nn.Module, name: str, parameter: nn.Parameter) -> str:
+    """Why a scope, or every scope, leaves out this parameter."""
+    place, _, own_name = name.rpartition(".")
+    module = body.get_submodule(place)
+    if isinstance(module, nn.Embedding):
+        return "embedding table"
+    if sum(size > 1 for size in parameter.shape) < 2:
+        return "vector, such as a bias"
+    if name.startswith("pooler."):
+        return "pooler"
+    if _is_matrix(module, own_name, parameter):
+        return "matrix outside the repeated blocks"
+    wide = isinstance(module, _ConvNd) and max(module.kernel_size) > 1
+    return "convolution wider than one" if wide else "no matrix, by its name or its axes"
 
 
 def beyond_linear(model: nn.Module) -> tuple[str, ...]:

@@ -1,12 +1,15 @@
 """The verbs that make a ticket from others and look inside one, as a user calls them."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
+from transformers import DistilBertConfig, DistilBertModel
 
 from command_line import Cli, refusal
 from tombola import api
+from tombola.models import embedded
 from tombola.ticket.ticket import Ticket
 
 
@@ -76,3 +79,56 @@ def test_a_merge_that_makes_no_sense_is_one_line_and_leaves_nothing(
         cli("merge", *tickets, *union, "--output", "out")
     )
     assert [path.name for path in Path("out").iterdir()] == ["notes.txt"]
+
+
+def test_what_each_scope_would_prune_of_a_model_is_shown(cli: Cli, tiny: Path) -> None:
+    status, shown, errors = cli("inspect", tiny)
+    assert (status, errors) == (0, "")
+    status, said, errors = cli("inspect", tiny, "--json")
+    assert (status, errors) == (0, "")
+    facts = json.loads(said)
+    assert facts == api.inspect(tiny)
+    for scope, about in facts["scopes"].items():
+        ticket = api.one_shot(tiny, sparsity="0.9", scope=scope)
+        saved = ticket.save(scope)
+        assert about["size"] == ticket.mask.size
+        assert {n: tuple(shape) for n, shape in about["matrices"].items()} == ticket.mask.shapes
+        assert about["ticket_bytes"]["0.9"] == sum(f.stat().st_size for f in saved.iterdir())
+        assert f"prunes       {ticket.mask.size:,} weights in {len(ticket.mask)} matrices" in shown
+    left = facts["scopes"]["encoder"]["left_out"]
+    assert left["pooler.dense.weight"] == {"shape": [32, 32], "reason": "pooler"}
+    inside = facts["scopes"]["encoder"]["size"]
+    assert inside + sum(math.prod(one["shape"]) for one in left.values()) == facts["size"]
+    assert facts["fingerprint"] == ticket.fingerprint
+
+
+def test_the_embedded_model_can_be_inspected_and_a_ticket_comes_first(
+    cli: Cli, tickets: list[Path], monkeypatch: pytest.MonkeyPatch, tiny: Path
+) -> None:
+    monkeypatch.setitem(embedded.EMBEDDED, "mini", tiny)
+    assert "mini, BertModel without a task head" in cli("inspect", "mini")[1]
+    Ticket.load(tickets[0]).save("mini")
+    assert cli("inspect", "mini") == cli("inspect", tickets[0])
+
+
+def test_a_scope_that_a_network_cannot_have_says_why(cli: Cli, tmp_path: Path) -> None:
+    config = DistilBertConfig(dim=16, hidden_dim=16, n_heads=2, n_layers=1, vocab_size=50)
+    DistilBertModel(config).save_pretrained(tmp_path / "distil")
+    status, shown, errors = cli("inspect", tmp_path / "distil")
+    assert (status, errors) == (0, "")
+    assert "scope        encoder+pooler: the scope 'encoder+pooler' needs a pooler" in shown
+
+
+def test_what_is_neither_a_ticket_nor_a_model_is_one_line(cli: Cli) -> None:
+    Path("empty").mkdir()
+    Path("file").touch()
+    said = refusal(cli("inspect", "empty"))
+    assert said == (
+        "expected a ticket, with ticket.json, or a model, with config.json, got a folder with "
+        "neither at empty. Check the path."
+    )
+    assert "a ticket is a folder, got a file at file; a model is" in refusal(cli("inspect", "file"))
+    assert "got nothing at no/such/place; a model" in refusal(cli("inspect", "no/such/place"))
+    assert "Did you mean 'mini'?" in refusal(cli("inspect", "minni"))
+    said = refusal(cli("inspect", "no/such"))
+    assert said.startswith("expected a ticket or a model: 'no/such' is neither embedded (mini) nor")

@@ -17,18 +17,26 @@ __all__ = ["VERBS"]
 
 
 def inspect_flags(parser: Parser) -> None:
-    parser.add_argument("ticket", metavar="TICKET", help="Folder of the ticket")
+    parser.add_argument(
+        "ticket",
+        metavar="TICKET|MODEL",
+        help="Folder of a ticket; or a model, of which is shown what each scope would prune: an "
+        "embedded name, a folder saved by save_pretrained(), or a hub id",
+    )
     json_flag(parser, bare=True)
 
 
 def inspect(options: Namespace) -> None:
+    """Show a ticket, or what each scope would prune of a model."""
     from tombola import api
+    from tombola.cli.show.networks import show_network
     from tombola.cli.show.screen import screen
     from tombola.cli.show.tickets import show_ticket
 
     facts = api.inspect(options.ticket)
     if not write_json(options.json, facts):
-        show_ticket(facts, screen())
+        show = show_network if "scopes" in facts else show_ticket
+        show(facts, screen())
 
 
 def import_flags(parser: Parser) -> None:
