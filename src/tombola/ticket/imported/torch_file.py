@@ -5,12 +5,10 @@ a pickle asks for, and repeats one value as often as strides say. All that is re
 """
 
 import os
-import pickletools
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
-from zipfile import ZIP_STORED, ZipFile
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,43 +16,16 @@ from torch import Tensor
 from tombola.base.errors import TicketError, brief
 from tombola.base.files import open_plain
 from tombola.base.text import printable
+from tombola.ticket.imported.pickle_scan import PICKLE, ZIP, UnsafePickleError, check_pickle
 from tombola.ticket.mask import Tensors
 
-__all__ = ["check_pickle", "check_plain", "read_torch_file", "start_of", "unreadable"]
-
-ZIP, PICKLE = b"PK\x03\x04", b"\x80"
-"""How files of torch.save() begin."""
+__all__ = ["check_plain", "read_torch_file", "start_of", "unreadable"]
 
 PLAIN = "Save the masks as a plain dict: torch.save({name: tensor}, file)"
 """What can always be read."""
 
 DEPTH = 4
 """How deep in the dicts of a checkpoint its tensors are looked for."""
-
-PICKLE_LIMIT = 32 << 20
-"""Bytes of the pickle in an archive: without the values, which are in files of their own."""
-
-PICKLES = 5
-"""Pickles one after another at the start of a file of torch before 1.6."""
-
-MAKERS = {
-    "collections OrderedDict",
-    "collections Counter",
-    "torch Size",
-    "torch device",
-    "torch.serialization _get_layout",
-    "torch.storage UntypedStorage",
-    "torch.nn.parameter Parameter",
-    *(f"{module} {name}" for module in ("builtins", "__builtin__") for name in ("set", "complex")),
-    *(
-        f"torch._utils _rebuild_{what}"
-        for what in (
-            *("tensor", "tensor_v2", "tensor_v3", "parameter", "parameter_with_state"),
-            *("sparse_tensor", "qtensor", "nested_tensor", "meta_tensor_no_storage"),
-        )
-    ),
-}
-"""What a pickle may call. Of torch's own list, nothing that makes memory out of a number."""
 
 TYPES = {
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
@@ -92,7 +63,7 @@ def read_torch_file(path: Path) -> Tensors:
     if not start.startswith((ZIP, PICKLE)):
         came = ("text" if start.isascii() else "other bytes") if start else "nothing in it"
         raise unreadable(path, ValueError(came))
-    check_pickle(path)
+    _check(path)
     content = _loaded(path, mapped=start.startswith(ZIP))
     if not isinstance(content, Mapping) or not content:
         came = f"a {type(content).__name__}" if content is not None else "nothing"
@@ -129,65 +100,18 @@ def unreadable(path: Path, error: Exception) -> TicketError:
     )
 
 
-# --- before anything is loaded -----------------------------------------------
+# --- loading -----------------------------------------------------------------
 
 
-def check_pickle(path: Path) -> None:
-    """Refuse an archive that would be unpacked, and a pickle that calls more than tensors need.
-
-    Raises: TicketError, also for a file that is neither.
-    """
+def _check(path: Path) -> None:
     try:
-        with os.fdopen(open_plain(path), "rb") as file:
-            for name in _archived(file) if file.read(4) == ZIP else _bare(file):
-                if not (name in MAKERS or _is_type(name)):
-                    raise TicketError(
-                        f"expected tensors only in {printable(path)}, got a pickle that wants to "
-                        f"run code, {printable(name)[:80]}. {PLAIN}."
-                    )
-    except TicketError:
-        raise
+        check_pickle(path)
+    except UnsafePickleError as error:
+        raise TicketError(
+            f"expected tensors only in {printable(path)}, got {error}. {PLAIN}."
+        ) from None
     except Exception as error:  # of the library, about bytes that may be anything
         raise unreadable(path, error) from None
-
-
-def _is_type(name: str) -> bool:
-    """Whether a name is that of a type of values, or of a storage of them, in torch."""
-    module, _, what = name.partition(" ")
-    storage = what.endswith("Storage")
-    return module == "torch" and (
-        storage or isinstance(vars(torch).get(what), torch.dtype | torch.qscheme)
-    )
-
-
-def _archived(file: IO[bytes]) -> Iterator[str]:
-    """The names that the pickle in an archive calls."""
-    with ZipFile(file) as archive:
-        entries = archive.infolist()
-        if any(entry.compress_type != ZIP_STORED for entry in entries):
-            raise ValueError("a compressed archive")
-        for entry in entries:
-            if entry.filename.endswith("data.pkl"):
-                if entry.file_size > PICKLE_LIMIT:
-                    raise ValueError(f"{entry.file_size:,} bytes of names and shapes")
-                with archive.open(entry) as content:
-                    yield from _called(content)
-
-
-def _bare(file: IO[bytes]) -> Iterator[str]:
-    """The names that the pickles at the start of a file call."""
-    file.seek(0)
-    for _ in range(PICKLES):
-        yield from _called(file)
-
-
-def _called(pickle: IO[bytes]) -> Iterator[str]:
-    """What a pickle calls, as "module name"."""
-    for opcode, argument, _ in pickletools.genops(pickle):
-        if opcode.name == "GLOBAL":
-            yield str(argument)
-        elif opcode.name in ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"):
-            yield opcode.name
 
 
 def _loaded(path: Path, *, mapped: bool) -> Any:
