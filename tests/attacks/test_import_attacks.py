@@ -3,7 +3,6 @@
 import os
 import pickle
 import random
-import resource
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -20,6 +18,7 @@ from torch import Tensor
 from transformers import BertModel
 
 import tombola
+from memory_limit import memory_limit
 from tombola.base.errors import TicketError
 from tombola.ticket.imported.reading import read_imported
 from tombola.ticket.mask import Tensors
@@ -55,13 +54,8 @@ def refusal(source: Path, model: Path) -> str:
 
 def limited(source: Path, tiny: Path) -> str:
     """The same, with half a GB of memory more than the process has by now."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    bound = psutil.Process().memory_info().vms + (1 << 29)
-    resource.setrlimit(resource.RLIMIT_AS, (bound, before[1]))
-    try:
+    with memory_limit(1 << 29):
         return refusal(source, tiny)
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 Made = Callable[[Tensors], Any]

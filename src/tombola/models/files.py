@@ -1,11 +1,14 @@
 """Checks of a model's folder before anything is loaded; standard library only."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import ModelError
+from tombola.base.files import open_plain, read_plain_text
+from tombola.models.checks.claims import check_claims
 
 __all__ = [
     "check_model_folder",
@@ -19,6 +22,15 @@ __all__ = [
 LFS = b"version https://git-lfs.github.com"
 WHOLE = ("model.safetensors", "pytorch_model.bin")
 """Names of a file of all weights, in the order in which transformers looks for them."""
+
+TEXTS = (".json", ".txt", ".model", ".jinja")
+"""Ends of names of configurations and vocabularies."""
+
+LARGEST_TEXT = 100_000_000
+"""Bytes of the largest of them."""
+
+LARGEST_CONFIG = 64_000_000
+"""Bytes of config.json, and of the index of the weights' files."""
 
 LARGEST_HEADER = 100_000_000
 """Bytes that safetensors allows for its header."""
@@ -40,6 +52,7 @@ def check_model_folder(folder: Path, model: str) -> None:
     Raises: ModelError, for pointers of git-LFS, adapters, and quantised weights.
     """
     for path in sorted(folder.iterdir()):
+        _check_plain(path, model)
         if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(LFS):
             raise ModelError(
                 f"expected the file {path.name} in {model!r}, got a pointer of git-LFS to it. "
@@ -53,8 +66,23 @@ def check_model_folder(folder: Path, model: str) -> None:
             f"save that with save_pretrained(); or name a folder of the base alone."
         )
     if (folder / "config.json").is_file():
+        check_claims(config_of(folder), model)
         _check_parts(folder, model)
         check_quantisation(folder, model)
+
+
+def _check_plain(path: Path, model: str) -> None:
+    """Refuse what a program would wait for, and descriptions that are far too long."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ModelError(
+            f"expected files in {model!r}, got {path.name!r}, which is a named pipe or a device. "
+            f"Remove it."
+        )
+    if path.suffix in TEXTS and (size := path.stat().st_size) > LARGEST_TEXT:
+        raise ModelError(
+            f"expected at most {LARGEST_TEXT:,} bytes of {path.name!r} in {model!r}, got {size:,}. "
+            f"Fetch the file again."
+        )
 
 
 def _check_parts(folder: Path, model: str) -> None:
@@ -116,7 +144,7 @@ def _quantised(model: str, found: str) -> ModelError:
 def config_of(folder: Path) -> dict[str, Any]:
     """The fields of config.json; none if it can't be read, which loading reports."""
     try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found = json.loads(read_plain_text(folder / "config.json", LARGEST_CONFIG))
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -144,7 +172,7 @@ def _index(folder: Path) -> Path | None:
 def _named_in(index: Path) -> list[str]:
     """The files that an index names."""
     try:
-        names = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        names = json.loads(read_plain_text(index, LARGEST_CONFIG))["weight_map"].values()
         return sorted({name for name in names if isinstance(name, str)})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return []
@@ -160,7 +188,7 @@ def _header(path: Path) -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
     if path.suffix != ".safetensors":
         return
     try:
-        with path.open("rb") as file:
+        with os.fdopen(open_plain(path), "rb") as file:
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(size)) if size <= LARGEST_HEADER else {}
         for name, tensor in header.items():

@@ -12,13 +12,15 @@ import torch
 import transformers
 from huggingface_hub.constants import ENDPOINT, HF_HUB_OFFLINE
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedModel
+from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig, PreTrainedModel
 
 from tombola.base.errors import ModelError
+from tombola.models.checks.built_size import no_larger
+from tombola.models.checks.claims import check_claims
 from tombola.models.embedded import EMBEDDED, model_path
 from tombola.models.files import config_of
 from tombola.models.quiet import quiet
-from tombola.models.stored_types import check_files
+from tombola.models.stored_types import check_files, files_of
 from tombola.ticket.scope import backbone
 
 __all__ = ["Report", "hub_answers", "inside", "load", "load_configuration", "load_network_files"]
@@ -53,9 +55,18 @@ def load(load: Callable[..., Any], model: str, **settings: Any) -> Any:
     cached = not Path(place).is_dir() and not hub_answers()
     try:
         with quiet():
+            if not Path(place).is_dir():
+                found, _ = PretrainedConfig.get_config_dict(place, local_files_only=cached)
+                check_claims(found, model)
             return load(place, trust_remote_code=False, local_files_only=cached, **settings)
+    except ModelError:
+        raise
     except Exception as error:
         raise _unloadable(model, place, error) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of a library in Rust
+            raise
+        raise _unloadable(model, place, RuntimeError(str(error))) from error
 
 
 def load_configuration(model: str) -> Any:
@@ -107,7 +118,8 @@ def load_network_files(
     settings["ignore_mismatched_sizes"] = True
     load_configuration(model)
     check_files(model)
-    network, report = load(load_from, model, **settings)
+    with no_larger(lambda: files_of(model), model):
+        network, report = load(load_from, model, **settings)
     check_files(model)  # of the hub, which are here now
     _check_unadapted(network, model)
     if kind and backbone(network) is network:

@@ -6,10 +6,12 @@ from pathlib import Path
 import torch
 from huggingface_hub import try_to_load_from_cache
 
+from tombola.base.errors import ModelError
 from tombola.models.embedded import model_path
 from tombola.models.files import check_quantisation, check_stored, weight_files
+from tombola.ticket.imported.pickle_scan import UnsafePickleError, check_pickle
 
-__all__ = ["check_files"]
+__all__ = ["check_files", "files_of"]
 
 
 def check_files(model: str) -> None:
@@ -17,16 +19,37 @@ def check_files(model: str) -> None:
 
     Raises: ModelError, naming the tensor or the field that shows it; or for a missing folder.
     """
-    place = model_path(model)
-    folder = Path(place) if Path(place).is_dir() else _snapshot(place)
+    folder = files_of(model)
     if folder is None:
         return
     check_quantisation(folder, model)
     for path in weight_files(folder):
         if path.suffix == ".bin":
+            _check_pickle(path, model)
             for name, tensor in _pickled(path).items():
                 trained = tensor.is_floating_point() and tensor.element_size() > 1
                 check_stored(model, name, tensor.ndim, str(tensor.dtype), trained)
+
+
+def files_of(model: str) -> Path | None:
+    """The folder with a model's files; None if those of the hub are not here yet.
+
+    Raises: ModelError, for a missing folder.
+    """
+    place = model_path(model)
+    return Path(place) if Path(place).is_dir() else _snapshot(place)
+
+
+def _check_pickle(path: Path, model: str) -> None:
+    try:
+        check_pickle(path)
+    except UnsafePickleError as error:
+        raise ModelError(
+            f"expected tensors and nothing else in {path.name} of {model!r}, got {error}; nothing "
+            f"of it was run. Name a model with weights in safetensors."
+        ) from None
+    except Exception:  # loading raises it again, with the reason
+        return
 
 
 def _snapshot(model: str) -> Path | None:

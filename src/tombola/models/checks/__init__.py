@@ -1,0 +1,1 @@
+"""Checks of what a model claims, before it takes memory."""
