@@ -10,7 +10,7 @@ and 12 x length x width for each token and block in attention, whether or not th
 tokens that the head doesn't read; `of_rate_done` leaves out what it skips.
 
     python benchmarks/gpu.py --output gpu.json            also writes gpu.kernels.txt
-    python benchmarks/gpu.py --dry-run --output try.json  tiny sizes, on a CPU as well
+    python benchmarks/gpu.py --dry-run --output try.json  tiny sizes, uncompiled, on a CPU as well
     python benchmarks/gpu.py --only "BERT-base bf16"      some of the parts
 """
 
@@ -58,7 +58,7 @@ def rows(large: str, dry: bool) -> dict[str, Row]:
 
 
 def measure(found: dict[str, Any], guard: Guard, dry: bool) -> None:
-    """Everything, as far as the time goes, what takes time to compile last."""
+    """Everything, as far as the time goes; last what takes minutes to compile on a CPU."""
     found["machine"] = guard("card", card_facts, 256 if dry else 8192) or {}
     with tempfile.TemporaryDirectory() as place:
         guard("random network", keep_large, Path(place), dry)
@@ -67,12 +67,12 @@ def measure(found: dict[str, Any], guard: Guard, dry: bool) -> None:
         for name, row in wanted.items():
             for side in ("ours", "trainer"):
                 made[name][side] = guard(f"{name}, {side}", SIDES[side], row)
-        seeds(found["seeds"], guard, dry)
         for name, row in wanted.items():
             if name.startswith(LARGE):
                 made[name]["plain"] = guard(f"{name}, plain", SIDES["plain"], row)
+        seeds(found["seeds"], guard, dry)
         for name, row in wanted.items():
-            if row.precision == "bf16":
+            if row.precision == "bf16" and not (dry and "compiled" not in guard.only):
                 compiled = replace(row, compile=True)
                 made[name]["compiled"] = guard(f"{name}, compiled", SIDES["ours"], compiled)
 

@@ -57,17 +57,18 @@ class Watch:
                 say(
                     f"{self.row.precision}: {self.report()['tokens_a_second']:,.0f} tokens a second"
                 )
-        elif done == self.start:
-            self.profiler = begun()
-        elif done == self.start + self.row.profiled and self.profiler:
-            self.found["profile"] = self._profile()
+        elif done in (self.start, self.start + self.row.profiled):
+            try:
+                self._profile()
+            except Exception as error:  # of the profiler only, so that the times are not lost
+                self.found["profile"] = {"failed": f"{type(error).__name__}: {error}"}
 
-    def _profile(self) -> dict[str, Any]:
-        """What the profiler has seen; or its error, so that the times are not lost."""
-        try:
-            return seen(ended(self.profiler), self.row.profiled)
-        except Exception as error:
-            return {"failed": f"{type(error).__name__}: {error}"}
+    def _profile(self) -> None:
+        """Start the profiler, or stop it and read what it has seen."""
+        if self.profiler is None:
+            self.profiler = begun()
+        else:
+            self.found["profile"] = seen(ended(self.profiler), self.row.profiled)
 
     def report(self) -> dict[str, Any]:
         """Everything that was found."""
