@@ -2,19 +2,21 @@
 
 import contextlib
 import json
+import platform
 import signal
 import subprocess
 import sys
 import time
-from importlib import import_module
+from importlib import import_module, metadata
 from pathlib import Path
 
 import pytest
+import torch
 
 from command_line import RECIPE, Cli, find_command, refusal
 from tombola import __version__, api
 from tombola.base.specs import SEEDS, FindSpec, TrainSpec
-from tombola.cli import verbs
+from tombola.cli import verbs, versions
 from tombola.cli.main import VERBS, main
 from tombola.cli.show.progress import Live
 from tombola.lab.store.result_store import Store
@@ -157,8 +159,43 @@ def test_every_verb_is_in_the_file_that_the_overview_names() -> None:
     assert sorted(found) == sorted((verb, about.file) for verb, about in VERBS.items())
 
 
-def test_the_version_is_printed(cli: Cli) -> None:
-    assert cli("--version") == (0, f"tombola {__version__}\n", "")
+def test_the_version_is_the_first_line_and_others_follow_by_name(cli: Cli) -> None:
+    status, shown, errors = cli("--version")
+    assert (status, errors) == (0, "")
+    first, *others = shown.splitlines()
+    assert first == f"tombola {__version__}"
+    found = dict(line.split(" ", 1) for line in others)
+    assert found["Python"] == platform.python_version()
+    for package in ("torch", "transformers", "numpy", "safetensors"):
+        assert found[package] == metadata.version(package)
+    assert platform.machine() in found[platform.system()]
+
+
+def test_the_instruction_set_is_that_of_torch_and_what_is_unknown_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(versions, "_version", lambda package: None)
+    plain = list(versions.versions())
+    assert [line.split()[0] for line in plain] == ["tombola", "Python", platform.system()]
+    capability = torch.backends.cpu.get_cpu_capability()
+    if versions.CPU_INFO.exists() and capability in versions.INSTRUCTION_SETS:
+        assert plain[-1].endswith(f" {capability}")
+    for name in ("CPU_INFO", "DRIVER"):
+        monkeypatch.setattr(versions, name, tmp_path / "nothing")
+    assert list(versions.versions())[-1].endswith(platform.machine())
+    driver = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC\n"
+    (tmp_path / "driver").write_text(driver + "GCC version:  gcc version 12.3.0 (Ubuntu)\n")
+    monkeypatch.setattr(versions, "DRIVER", tmp_path / "driver")
+    monkeypatch.setattr(versions, "_version", {"nvidia-cuda-runtime-cu12": "12.6.77"}.get)
+    assert list(versions.versions())[-2:] == ["CUDA 12.6.77", "NVIDIA-driver 550.54.15"]
+
+
+def test_the_versions_import_no_package() -> None:
+    script = (
+        "import sys; from tombola.cli.main import main; assert main(['--version']) == 0; "
+        "assert not {'torch', 'numpy', 'transformers', 'rich', 'yaml'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple
 
-from tombola import __version__
 from tombola.base.errors import TombolaError
 from tombola.base.registry import unknown
 from tombola.base.text import printable
@@ -65,7 +64,7 @@ def _overview() -> str:
         "usage: tombola VERB [flags]\n\n"
         "Lottery tickets for pre-trained transformers: find, test and transfer them.\n\n"
         f"{verbs}\n\n"
-        "`tombola VERB --help` shows the flags of a verb, `tombola --version` the version."
+        "`tombola VERB --help` shows the flags of a verb, `tombola --version` the versions."
     )
 
 
@@ -75,7 +74,9 @@ def _run(argv: Sequence[str]) -> int:
         print(_overview())
         return 0
     if verb == "--version":
-        print(f"tombola {__version__}")
+        from tombola.cli.versions import versions
+
+        print("\n".join(versions()))
         return 0
     if verb not in VERBS:
         raise unknown("verb", verb, VERBS)
