@@ -19,7 +19,14 @@ from transformers import (
 )
 
 from tombola.kernel.reads import Reads
-from tombola.kernel.varlen import _most_filled, _size, end_to_end, in_one_row, takes_one_row
+from tombola.kernel.varlen import (
+    LEAST_TOKENS,
+    _most_filled,
+    _size,
+    end_to_end,
+    in_one_row,
+    takes_one_row,
+)
 
 SIZES: dict[str, Any] = {
     "vocab_size": 90,
@@ -114,17 +121,23 @@ def test_dropout_drops_in_every_place() -> None:
         assert len(losses) == 5, name
 
 
-@given(st.integers(1, 200_000), st.sampled_from([16, 64]))
-def test_sizes_are_few_and_at_most_an_eighth_larger(count: int, least: int) -> None:
-    size = _size(count, least=least)
+@given(st.integers(1, 200_000), st.sampled_from([16, 64]), st.sampled_from([2, 4, 8]))
+def test_sizes_are_few_and_not_much_larger(count: int, least: int, steps: int) -> None:
+    size = _size(count, least=least, steps=steps)
     assert size >= count
-    assert size - count < max(least, count / 8)
+    assert size - count < max(least, count / steps)
+    assert _size(size, least=least, steps=steps) == size
+
+
+@given(st.integers(1, 200_000), st.sampled_from([4, 8]))
+def test_the_text_that_fills_a_row_up_is_not_longer_than_said(count: int, steps: int) -> None:
+    size = _size(count, least=LEAST_TOKENS, steps=steps)
     assert size - count <= _most_filled(size)
-    assert _size(size, least=least) == size
 
 
-def test_there_are_eight_sizes_from_one_power_of_two_to_the_next() -> None:
-    assert len({_size(count, least=64) for count in range(1025, 2049)}) == 8
+@pytest.mark.parametrize("steps", [2, 4, 8])
+def test_there_are_as_many_sizes_as_said_between_powers_of_two(steps: int) -> None:
+    assert len({_size(n, least=64, steps=steps) for n in range(1025, 2049)}) == steps
 
 
 def test_what_the_module_can_take() -> None:

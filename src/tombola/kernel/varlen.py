@@ -37,8 +37,10 @@ IGNORED = -100
 """The label of a token that the loss leaves out."""
 OFFSETS, READ = "offsets", "read"
 """Inputs that are not the model's own."""
-LEAST_TOKENS, LEAST_READ = 64, 16
+LEAST_TOKENS, LEAST_READ = 64, 32
 """Steps between the sizes of short rows, and of few tokens read."""
+LONG = 4096
+"""Tokens of a row from which on their number decides how long a step takes."""
 
 
 def takes_one_row(model: PreTrainedModel, reads: Reads) -> bool:
@@ -77,7 +79,7 @@ def end_to_end(model: PreTrainedModel, batch: Mapping[str, Tensor], reads: Reads
     inputs.setdefault("token_type_ids", torch.zeros_like(inputs["input_ids"]))
     ends = tokens.sum(1).cumsum(0)
     used = int(ends[-1])
-    size = _size(used, least=LEAST_TOKENS)
+    size = _size(used, least=LEAST_TOKENS, steps=4 if used < LONG else 8)
     row: Tensors = {name: _filled(t[tokens], size)[None] for name, t in inputs.items()}
     borders = [0, *ends.tolist(), *[size] * (size > used)]
     row[OFFSETS] = torch.tensor(borders, dtype=torch.int32)
@@ -89,7 +91,7 @@ def end_to_end(model: PreTrainedModel, batch: Mapping[str, Tensor], reads: Reads
 def _labelled(labels: Tensor) -> Tensors:
     """Where the tokens with a label are, and those labels, filled up to one of few sizes."""
     read = (labels >= 0).nonzero().flatten()
-    size = _size(len(read), least=LEAST_READ)
+    size = _size(len(read), least=LEAST_READ, steps=2)
     return {READ: _filled(read, size), "labels": _filled(labels[read], size, IGNORED)[None]}
 
 
@@ -99,9 +101,15 @@ def _first(model: PreTrainedModel) -> int:
     return int(config.pad_token_id) + 1 if config.model_type in POSITIONS_AFTER_PADDING else 0
 
 
-def _size(count: int, *, least: int) -> int:
-    """The next of few sizes: at most an eighth larger, but for small ones."""
-    step = max(least, 1 << max(count.bit_length() - 4, 0))
+def _size(count: int, *, least: int, steps: int) -> int:
+    """The next of few sizes.
+
+    Args:
+        count: of tokens.
+        least: the smallest step from one size to the next.
+        steps: from one power of two to the next, a power of two as well.
+    """
+    step = max(least, (1 << max(count.bit_length() - 1, 0)) // steps)
     return max(1, -(-count // step)) * step
 
 
@@ -139,7 +147,7 @@ def in_one_row(
 
 def _most_filled(size: int) -> int:
     """The most tokens by which a row of that size was filled up."""
-    return max(LEAST_TOKENS, size // 8)
+    return max(LEAST_TOKENS, size // 4)
 
 
 @dataclass(frozen=True)

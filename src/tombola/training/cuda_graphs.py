@@ -3,19 +3,19 @@
 Source: CUDA graphs as in https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from tombola.ticket.mask import Tensors
+from tombola.ticket.mask import Mask, Tensors
 
-__all__ = ["GradientGraphs", "on_device"]
+__all__ = ["Recorder", "on_device", "recorder_of", "resident"]
 
 Differentiate = Callable[[Tensors], Tensor]
 """Adds the gradient of a batch to the parameters' and returns its loss, without synchronising."""
-Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 
 
 def on_device(batch: Tensors, device: torch.device) -> Tensors:
@@ -25,67 +25,114 @@ def on_device(batch: Tensors, device: torch.device) -> Tensors:
 
 @dataclass(frozen=True)
 class _Graph:
-    """A captured gradient, and the memory that it reads and writes."""
+    """A recorded gradient, and the memory that it reads and writes."""
 
     graph: torch.cuda.CUDAGraph
     inputs: Tensors
     loss: Tensor
 
     def replay(self, batch: Tensors) -> Tensor:
-        """The loss of a batch of the shapes captured."""
+        """The loss of a batch of the shapes recorded."""
         for name, own in self.inputs.items():
             own.copy_(batch[name].pin_memory(), non_blocking=True)
         self.graph.replay()
         return self.loss
 
 
-class GradientGraphs:
-    """The gradient of a batch, captured once for each combination of shapes.
+class Recorder:
+    """The recorded gradients of one network: one for each combination of shapes.
+
+    A recorded gradient reads and writes where it was recorded. So the mask and the gradients stay
+    in one place from one training of the network to the next.
 
     Args:
-        differentiate: what is captured.
-        parameters: that have a gradient; each keeps it in the same memory, so zero it in place.
-        device: of the parameters.
+        model: on a CUDA device, where its parameters stay.
+        device: that device.
     """
 
-    def __init__(
-        self,
-        differentiate: Differentiate,
-        parameters: Iterable[nn.Parameter],
-        device: torch.device,
-    ) -> None:
-        self.differentiate, self.device = differentiate, device
-        self.parameters = list(parameters)
-        self._graphs: dict[Shapes, _Graph] = {}
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self.device = device
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._places = self._now()
+        self._gradients: list[Tensor | None] = [None for _ in self._parameters]
+        self._mask = Mask({})
+        self._graphs: dict[Hashable, _Graph] = {}
         self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
 
+    def _now(self) -> list[int]:
+        return [parameter.data_ptr() for parameter in self._parameters]
+
+    def moved(self) -> bool:
+        """Whether a parameter is somewhere else than before."""
+        return self._now() != self._places
+
+    def resident(self, mask: Mask) -> Mask:
+        """The mask where recorded gradients read it, in place of the one before."""
+        if mask.shapes == self._mask.shapes:
+            for name, kept in self._mask.items():
+                kept.copy_(mask[name])
+        else:
+            self._mask = Mask({n: kept.to(self.device, copy=True) for n, kept in mask.items()})
+            self._graphs.clear()
+        return Mask(self._mask)
+
+    def begin(self, setting: Hashable, differentiate: Differentiate) -> None:
+        """Begin a training.
+
+        Args:
+            setting: all that decides which kernels run, but for shapes and numbers.
+            differentiate: what is recorded.
+        """
+        self._setting, self._differentiate = setting, differentiate
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = None if gradient is None else gradient.zero_()
+
     def __call__(self, batch: Tensors) -> Tensor:
-        """Add the gradient of a batch, which is on the CPU.
+        """Add the gradient of a batch, which is on the CPU; zero gradients in place afterwards.
 
         Returns: its loss, to be read before the next call.
         """
         shapes = tuple((name, tuple(tensor.shape)) for name, tensor in batch.items())
-        if shapes not in self._graphs:
-            state = torch.cuda.get_rng_state(self.device)  # capturing draws nothing
-            self._graphs[shapes] = self._capture(on_device(batch, self.device))
+        key = (self._setting, shapes)
+        if key not in self._graphs:
+            state = torch.cuda.get_rng_state(self.device)  # recording draws nothing
+            self._graphs[key] = self._record(on_device(batch, self.device))
             torch.cuda.set_rng_state(state, self.device)
-        return self._graphs[shapes].replay(batch)
+        return self._graphs[key].replay(batch)
 
-    def _capture(self, inputs: Tensors) -> _Graph:
+    def _record(self, inputs: Tensors) -> _Graph:
         self._warm_up(inputs)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            loss = self.differentiate(inputs)
+            loss = self._differentiate(inputs)
         return _Graph(graph, inputs, loss)
 
     def _warm_up(self, inputs: Tensors) -> None:
-        """Let libraries set themselves up, and each parameter that gets a gradient have one."""
-        kept = [None if p.grad is None else p.grad.clone() for p in self.parameters]
+        """Let libraries set themselves up, and give a gradient to each parameter that gets one."""
+        kept = [None if p.grad is None else p.grad.clone() for p in self._parameters]
         self._stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._stream):
-            self.differentiate(inputs)
-            for parameter, before in zip(self.parameters, kept, strict=True):
+            self._differentiate(inputs)
+            for parameter, before in zip(self._parameters, kept, strict=True):
                 if parameter.grad is not None:
                     parameter.grad.copy_(before) if before is not None else parameter.grad.zero_()
         torch.cuda.current_stream(self.device).wait_stream(self._stream)
+        self._gradients = [parameter.grad for parameter in self._parameters]
+
+
+_RECORDERS: "WeakKeyDictionary[nn.Module, Recorder]" = WeakKeyDictionary()
+"""Network -> its recorded gradients, for as long as it lasts."""
+
+
+def recorder_of(model: nn.Module, device: torch.device) -> Recorder:
+    """The recorder of a network; a new one if its parameters have moved."""
+    found = _RECORDERS.get(model)
+    if found is None or found.moved():
+        _RECORDERS[model] = Recorder(model, device)
+    return _RECORDERS[model]
+
+
+def resident(model: nn.Module, mask: Mask, device: torch.device) -> Mask:
+    """The mask on the device of a network, on a GPU where its recorded gradients read it."""
+    return recorder_of(model, device).resident(mask) if device.type == "cuda" else mask

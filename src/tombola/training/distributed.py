@@ -138,12 +138,13 @@ def agree(what: str, digest: str) -> None:
 def agree_on_weights(
     what: str, model: nn.Module, parameters: Mapping[str, Tensor], mask: Mask
 ) -> None:
-    """Stop every rank unless all have the same weights, and zeros where the mask prunes.
+    """Stop every rank unless all have the same mask and weights, and zeros where it prunes.
 
     Raises: TombolaError, on every rank.
     """
     if world_size() == 1:
         return
+    agree("mask", mask.digest())
     found = {n: mask[n] | (weight.detach() != 0).cpu() for n, weight in parameters.items()}
     agree("pruned weights", Mask(found).digest())
     agree(what, weights_digest({n: p.detach() for n, p in model.named_parameters()}))

@@ -18,7 +18,8 @@ from tombola.models.network import Network
 from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.examples import Batch
 from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
-from tombola.training.cuda_graphs import GradientGraphs, on_device
+from tombola.ticket.mask import Mask
+from tombola.training.cuda_graphs import Recorder, on_device, recorder_of
 from tombola.training.determinism import deterministic, lacks_deterministic
 from tombola.training.distributed import add_gradients, part
 from tombola.training.faults import in_network
@@ -40,7 +41,7 @@ class Arithmetic:
     here: Accelerator
     forward: Any
     """The model, or the compiled one."""
-    graphs: GradientGraphs | None = None
+    recorder: Recorder | None = None
     """Recorded gradients, where a GPU replays them."""
 
     def backward(
@@ -61,19 +62,22 @@ class Arithmetic:
         total, wishes = add_gradients(self.network.model.parameters(), torch.stack([total, wish]))
         return total, bool(wishes)
 
-    def recorded(self) -> "Arithmetic":
+    def recorded(self, held: Mask) -> "Arithmetic":
         """The same arithmetic, replayed from recorded gradients where it can be."""
         can = self.here.device.type == "cuda" and self.here.num_processes == 1
         if not can or self.spec.precision == "fp16" or not self._in_one_row():
             return self
+        recorder = recorder_of(self.network.model, self.here.device)
         unscaled = torch.amp.GradScaler(self.here.device.type, enabled=False)
-        record = partial(self._differentiate_row, scaler=unscaled)
-        parameters = self.network.model.parameters()
-        return replace(self, graphs=GradientGraphs(record, parameters, self.here.device))
+        recorder.begin(
+            (self.spec.precision, self.spec.max_length, self.kind.name, held.pruned_tensors),
+            partial(self._differentiate_row, scaler=unscaled),
+        )
+        return replace(self, recorder=recorder)
 
     def zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
         """Drop the gradients; those of recorded ones stay where they are."""
-        optimizer.zero_grad(set_to_none=self.graphs is None)
+        optimizer.zero_grad(set_to_none=self.recorder is None)
 
     def _part(self, rows: Batch, batch: Batch, scaler: torch.amp.GradScaler) -> Tensor:
         """Add the gradient of this rank's share of some rows to what the mean loss over a batch is.
@@ -85,8 +89,8 @@ class Arithmetic:
         if weight and self._in_one_row():
             row = end_to_end(self.network.model, mine, self.kind.reads)
             row["weight"] = torch.tensor(weight)
-            if self.graphs is not None:
-                return self.graphs(row)
+            if self.recorder is not None:
+                return self.recorder(row)
             return self._differentiate_row(to_device(row, self.here.device), scaler)
         if not len(mine["input_ids"]):
             mine = {name: tensor[:1] for name, tensor in batch.items()}
@@ -157,7 +161,7 @@ def differentiating(
     spec: TrainSpec,
     here: Accelerator,
     *,
-    replay: bool = False,
+    held: Mask | None = None,
 ) -> Iterator[Arithmetic]:
     """Prepare the network for the gradients of a training, and restore it afterwards.
 
@@ -166,8 +170,8 @@ def differentiating(
         task: what it learns.
         spec: the recipe.
         here: the device, and the ranks.
-        replay: whether a GPU may record gradients and replay them: hooks of parameters are then
-            called while one is recorded only.
+        held: the mask held meanwhile, where a GPU may record gradients and replay them: hooks of
+            parameters are then called while one is recorded only. It is `resident`.
 
     Raises: SpecError, if the precision needs a device that is not there; ModelError, if the
         network has no gradient checkpointing.
@@ -188,7 +192,7 @@ def differentiating(
     arithmetic = Arithmetic(network, TASK_KINDS[task.kind], spec, here, forward)
     try:
         with deterministic(here.device):
-            yield arithmetic.recorded() if replay else arithmetic
+            yield arithmetic if held is None else arithmetic.recorded(held)
     finally:
         if spec.gradient_checkpointing:
             _compute_blocks_again(model, False)

@@ -31,9 +31,9 @@ from tombola.tasks.task import Task
 from tombola.ticket.hold import hold
 from tombola.ticket.mask import Mask
 from tombola.training.checkpoint import Checkpoint, Training
+from tombola.training.cuda_graphs import resident
 from tombola.training.distributed import (
     accelerator,
-    agree,
     agree_on_weights,
 )
 from tombola.training.divergence import Diverged
@@ -78,7 +78,7 @@ def fit(
     on_step: Callable[[int, int], None] = lambda done, steps: None,
     replay: bool = True,
 ) -> Fit:
-    """Train the masked network from where it is, in place, see `Network.rewind`.
+    """Train the masked network from where it is, in place.
 
     Args:
         network: at its starting weights.
@@ -98,16 +98,16 @@ def fit(
     """
     here, steps = accelerator(), spec.steps(len(examples))
     first, last = _stretch(course, steps)
-    agree("mask", digest := mask.digest())
     training = _start(network, spec, here, first=first, tail=(last - first) // 10)
-    facts = _facts(network, task, examples, [scope, digest], spec, course=course)
+    facts = _facts(network, task, examples, [scope, mask.digest()], spec, course=course)
     if checkpoint is not None:
         checkpoint.resume(training, facts)
     done, parameters = first + training.steps, network.scope(scope)
     stepper = _Stepper(training, _schedule(training, spec, course, steps, done), spec.clip_norm)
     every = training_batches(network, task, examples, spec, first=done, last=last)
-    gradients = differentiating(network, task, spec, here, replay=replay)
-    with hold(parameters, mask) as held, gradients as arithmetic:
+    placed = resident(network.model, mask, here.device)
+    gradients = differentiating(network, task, spec, here, held=placed if replay else None)
+    with hold(parameters, placed) as held, gradients as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
         for save in stepper.steps(every, arithmetic, checkpoint):
             held.fill(parameters)
