@@ -180,16 +180,34 @@ def _refuse_one(test: Examples, task: Task) -> None:
         )
 
 
+KEPT_BYTES = 1 << 30
+"""Memory of the networks that a process keeps, unless one alone takes more."""
+
+
 class WorkspaceCache:
-    """Keeps the workspace of the network that a process uses; the next one replaces it."""
+    """Keeps the workspaces that a process has used last, as long as their networks are small."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str | None, ...], Workspace] = {}
 
     def of(self, payload: Payload) -> Workspace:
-        """The workspace for a payload; loaded if it isn't the one that is kept."""
+        """The workspace for a payload; loaded if it is not kept."""
         name = (payload.model, payload.task, payload.folder, payload.head)
-        if name not in self._open:
-            self._open.clear()
-            self._open[name] = Workspace.open(payload)
-        return self._open[name]
+        workspace = self._open.pop(name, None)
+        if workspace is None:
+            self._make_room()
+            workspace = Workspace.open(payload)
+        self._open[name] = workspace
+        return workspace
+
+    def _make_room(self) -> None:
+        """Drop those used longest ago, so that one more of the largest size has room."""
+        sizes = {name: _network_bytes(kept) for name, kept in self._open.items()}
+        while sizes and sum(sizes.values()) + max(sizes.values()) > KEPT_BYTES:
+            oldest = next(iter(sizes))
+            del sizes[oldest], self._open[oldest]
+
+
+def _network_bytes(workspace: Workspace) -> int:
+    """Bytes of a network's weights and of their pre-trained values."""
+    return 2 * sum(tensor.nbytes for tensor in workspace.network.pretrained.values())
