@@ -34,18 +34,29 @@ arms:
 """
 
 
-def tombola(*argv: object, folder: Path, **environment: str) -> str:
-    """What a command prints, in a process and a folder of its own."""
+LONGEST = 300.0
+"""Seconds of a command, after which it hangs."""
+
+
+def answer(*argv: object, folder: Path, **environment: str) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of a command in a process and a folder of its own."""
     done = subprocess.run(
         [sys.executable, "-m", "tombola", *map(str, argv)],
         cwd=folder,
         env={**os.environ, "COLUMNS": "140", **environment},
         capture_output=True,
         text=True,
+        timeout=LONGEST,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.returncode, done.stdout, done.stderr
+
+
+def tombola(*argv: object, folder: Path, **environment: str) -> str:
+    """What a command prints that ends well."""
+    status, printed, errors = answer(*argv, folder=folder, **environment)
+    assert status == 0, errors
+    return printed
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -107,17 +118,18 @@ def test_workers_share_a_card(cli: Cli, tiny: Path, reviews: Path) -> None:
     assert len([*Path("out").glob("ticket-seed-*")]) == 3
 
 
-@pytest.mark.usefixtures("without_figure")
 def test_two_processes_train_together_or_are_refused_in_one_line(
-    cli: Cli, tiny: Path, reviews: Path
+    tiny: Path, tmp_path: Path
 ) -> None:
-    more = ["--processes", 2, "--threads", 1, "--store", "store", "--output", "out"]
-    answer = cli(*find_command(tiny, reviews), *more)
+    plan = PLAN.format(model=tiny).partition("arms:")[0] + "arms: {whole: {kind: dense}}\n"
+    (tmp_path / "plan.yaml").write_text(plan, encoding="utf-8")
+    more = ["--processes", 2, "--threads", 1, "--store", "store"]
+    got = answer("run", "plan.yaml", *more, folder=tmp_path)
     if torch.cuda.device_count() == 1:
-        assert refusal(answer).startswith("expected a GPU for each of 2 processes, got 1. Take ")
-        assert not results(Path("store"))
+        line = got[2].splitlines(keepends=True)[-1]
+        assert refusal((*got[:2], line)).startswith("expected a GPU for each of 2 processes, got 1")
+        assert not results(tmp_path / "store")
         return
-    assert answer[0] == 0, answer[2]
-    found = [one for one in results(Path("store")).values() if one.kind == "train"]
-    assert len(found) == 2
-    assert {one.numerics["processes"] for one in found} == {2}
+    assert got[0] == 0, got[2]
+    (found,) = results(tmp_path / "store").values()
+    assert found.numerics["processes"] == 2
