@@ -43,7 +43,8 @@ def predict(network: Network, task: TaskDefinition, examples: Examples) -> Predi
     kind = TASK_KINDS[task.kind]
     predictions = np.zeros((len(examples), kind.prediction_columns))
     network.model.eval()
-    with torch.inference_mode(), torch.random.fork_rng():
+    forked = [device] if device.type == "cuda" else []  # by default every GPU that is visible
+    with torch.inference_mode(), torch.random.fork_rng(forked):
         every = evaluation_batches(network, task, examples)
         for numbers, batch, labels in islice(every, here.process_index, None, here.num_processes):
             output = _output(network, kind, to_device(batch, device), labels)
