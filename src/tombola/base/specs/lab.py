@@ -27,13 +27,13 @@ class LabSpec(Spec):
     """What runs the jobs: local, or ray for a Ray cluster."""
 
     workers: int = 0
-    """Jobs run at once; 0 is one on this machine, and as many as fit on a Ray cluster."""
+    """Jobs run at once, sharing the GPUs; 0 is one here, and as many as fit on a Ray cluster."""
 
     threads: int = 0
     """Threads of each process; 0 divides this machine's cores among the workers."""
 
     processes: int = 1
-    """Processes that share the batches of one training (data parallel)."""
+    """Processes that share the batches of one training (data parallel); on GPUs, one for each."""
 
     ray_address: str = ""
     """Address of a running Ray cluster; without it one is started here."""
