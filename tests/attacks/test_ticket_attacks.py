@@ -6,14 +6,19 @@ import random
 import shutil
 import struct
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save
+from transformers import AutoModel
 
+import tombola
 from command_line import Cli
 from damage import (
     MATRIX,
@@ -43,8 +48,10 @@ from damage import (
     text,
     zipped,
 )
+from memory_limit import memory_limit
 from ticket_seal import reseal
 from tombola.base.errors import TicketError
+from tombola.models.stored_types import most_weights
 from tombola.ticket.ticket import Ticket
 
 ROOT = Path(__file__).parents[2]
@@ -230,6 +237,39 @@ def test_an_attack_is_refused_in_one_line_and_little_memory(ticket: Path, name: 
     attack, message = ATTACKS[name]
     attack(ticket)
     assert message in refusal(ticket)
+
+
+def coded_zeros(folder: Path) -> None:
+    """A ticket whose 4 million coded bytes stand for 2^32 pruned weights."""
+    zeros = struct.pack("<Q", 0) + bytes((1 << 22) - 8)
+    content = save({MATRIX: torch.frombuffer(bytearray(zeros), dtype=torch.uint8)})
+    (folder / "mask.safetensors").write_bytes(content)
+    fields(shapes={MATRIX: [1 << 16, 1 << 16]})(folder)
+
+
+def test_a_ticket_larger_than_its_network_is_refused_before_it_is_unpacked(
+    ticket: Path, tiny: Path
+) -> None:
+    fields(model="mini", task=None)(ticket)
+    coded_zeros(ticket)
+    mini = most_weights("mini")
+    assert mini is not None
+    calls: list[Callable[[], object]] = [
+        lambda: Ticket.load(ticket, limit=mini),
+        lambda: tombola.evaluate(ticket, task="sentiment"),
+        lambda: tombola.evaluate(ticket, task="sentiment", model=str(tiny)),
+    ]
+    for call in calls:
+        with memory_limit(1 << 29), pytest.raises(TicketError, match="as its network has, got one"):
+            call()
+
+
+def test_a_ticket_as_large_as_its_network_is_read(ticket: Path, tiny: Path) -> None:
+    assert Ticket.load(ticket, limit=28_693).mask.size == 28_693
+    with pytest.raises(TicketError, match="at most 28,692 weights"):
+        Ticket.load(ticket, limit=28_692)
+    network: Any = AutoModel.from_pretrained(tiny)
+    assert most_weights(str(tiny)) == network.num_parameters()
 
 
 def test_escapes_in_a_ticket_never_reach_the_screen(ticket: Path, cli: Cli) -> None:

@@ -1,17 +1,20 @@
 """A fixed ticket that is to be trained: what was asked for, completed by what the ticket says."""
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from tombola.base.errors import DataError, SpecError, TicketError
+from tombola.base.errors import DataError, ModelError, SpecError, TicketError
 from tombola.base.specs import FixedTicketSpec, LabSpec, TrainSpec
 from tombola.lab.options import ticket_options
 from tombola.lab.subjects import Subjects
 from tombola.lab.ticket_origin import Origin, origin_of
+from tombola.models.stored_types import most_weights
 from tombola.plan.plan import Subject
 from tombola.tasks.task import Task, on_hub
+from tombola.ticket.format import JSON_NAME, read_document
 from tombola.ticket.schedule import shortest
 from tombola.ticket.ticket import Ticket
 
@@ -77,7 +80,7 @@ def fixed_ticket(
 
     Raises: SpecError, if they don't fit the ticket; TicketError, if that is damaged.
     """
-    loaded = ticket if isinstance(ticket, Ticket) else Ticket.load(ticket)
+    loaded = ticket if isinstance(ticket, Ticket) else _loaded(Path(ticket), model)
     place = "" if isinstance(ticket, Ticket) else str(ticket)
     origin = origin_of(loaded.task, loaded.provenance)
     if loaded.task and not options.get("task") and origin.task is None:
@@ -102,6 +105,15 @@ def fixed_ticket(
         margin_from_search=from_search,
     )
     return asked if data or options.get("task") else replace(asked, data=_same_data(asked, origin))
+
+
+def _loaded(folder: Path, model: str | None) -> Ticket:
+    """A ticket of no more weights than the files of its network have."""
+    limit = None
+    if (folder / JSON_NAME).is_file():
+        with suppress(ModelError, SpecError):  # reported with the task, or the network's own name
+            limit = most_weights(model or read_document(folder).model)
+    return Ticket.load(folder) if limit is None else Ticket.load(folder, limit=limit)
 
 
 def _same_data(asked: FixedTicket[S], origin: Origin) -> str | None:

@@ -1,6 +1,7 @@
 """The types of the tensors in a model's files, checked before a network is loaded."""
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 
 import torch
@@ -8,10 +9,13 @@ from huggingface_hub import try_to_load_from_cache
 
 from tombola.base.errors import ModelError
 from tombola.models.embedded import model_path
-from tombola.models.files import check_quantisation, check_stored, weight_files
+from tombola.models.files import check_quantisation, check_stored, stored, weight_files
 from tombola.ticket.imported.pickle_scan import UnsafePickleError, check_pickle
 
-__all__ = ["check_files", "files_of"]
+__all__ = ["check_files", "files_of", "most_weights"]
+
+HALF = 2
+"""Bytes of a value in half precision."""
 
 
 def check_files(model: str) -> None:
@@ -38,6 +42,20 @@ def files_of(model: str) -> Path | None:
     """
     place = model_path(model)
     return Path(place) if Path(place).is_dir() else _snapshot(place)
+
+
+def most_weights(model: str) -> int | None:
+    """How many weights a model has at most, by its files; None, if they are not here.
+
+    Raises: ModelError, for a missing folder.
+    """
+    folder = files_of(model)
+    files = weight_files(folder) if folder else []
+    if not folder or not files:
+        return None
+    if shapes := [shape for _, shape in stored(folder).values()]:
+        return sum(map(prod, shapes))
+    return sum(path.stat().st_size for path in files) // HALF
 
 
 def _check_pickle(path: Path, model: str) -> None:

@@ -27,6 +27,9 @@ WEIGHTS_PER_BYTE = 1024
 PRECISION = 24
 """The frequencies of the coder's 256 symbols add up to 2 to the power of this."""
 
+KEPT_OF_BYTE = np.array([byte.bit_count() for byte in range(256)])
+"""Byte of eight weights -> how many of them are kept."""
+
 WORD, COUNT = np.dtype("<u4"), np.dtype("<u8")
 
 REMEDY = "Fetch the ticket again."
@@ -136,7 +139,7 @@ def frequencies(kept: int, weights: int) -> np.ndarray[tuple[int], np.dtype[np.i
     """
     pruned, free = weights - kept, (1 << PRECISION) - 256
     of_count = [1 + free * kept**c * pruned ** (8 - c) // weights**8 for c in range(9)]
-    found = np.array([of_count[byte.bit_count()] for byte in range(256)])
+    found: np.ndarray[tuple[int], np.dtype[np.int64]] = np.array(of_count, np.int64)[KEPT_OF_BYTE]
     found[255 if kept > pruned else 0] += (1 << PRECISION) - found.sum()
     return found
 
@@ -174,7 +177,9 @@ def _decoded(name: str, part: Bytes, weights: int) -> Bytes:
     kept = int(part[: COUNT.itemsize].view(COUNT)[0])
     if kept > weights:
         raise _damaged(f"at most {weights} kept weights of {name}", str(kept))
-    words = np.trim_zeros(part[COUNT.itemsize :].view(WORD), "b").astype(np.uint32)
+    words = part[COUNT.itemsize :].view(WORD)
+    filled = np.flatnonzero(words)
+    words = words[: int(filled[-1]) + 1 if len(filled) else 0].astype(np.uint32)
     coder = constriction.stream.stack.AnsCoder(words)
     bits: Bytes = coder.decode(_model(kept, weights), _plain(weights)).astype(np.uint8)
     if not coder.is_empty() or int(np.count_nonzero(np.unpackbits(bits))) != kept:

@@ -27,6 +27,7 @@ __all__ = [
     "MASK_NAME",
     "WEIGHT_LIMIT",
     "Document",
+    "read_document",
     "read_ticket",
     "sealed",
     "ticket_files",
@@ -163,10 +164,10 @@ def _sha256(content: bytes) -> str:
 # --- reading -----------------------------------------------------------------
 
 
-def read_ticket(folder: Path) -> tuple[Document, Mask]:
-    """The fields of a ticket and its mask; checksums, sizes and counts are compared.
+def read_document(folder: Path) -> Document:
+    """The fields of a ticket, without its mask; their checksum is compared.
 
-    Raises: TicketError, if a file is missing, too large, damaged or of a newer format.
+    Raises: TicketError, if ticket.json is missing, too large, damaged or of a newer format.
     """
     path = folder / JSON_NAME
     text = _read(path, JSON_LIMIT)
@@ -175,7 +176,20 @@ def read_ticket(folder: Path) -> tuple[Document, Mask]:
     document = READER.read(Document if fields["version"] == 1 else SealedDocument, fields)
     if isinstance(document, SealedDocument):
         _check_seal(text, document.checksum)
-    _check_size(document.shapes)
+    return document
+
+
+def read_ticket(folder: Path, limit: int = WEIGHT_LIMIT) -> tuple[Document, Mask]:
+    """The fields of a ticket and its mask; checksums, sizes and counts are compared.
+
+    Args:
+        folder: of the ticket.
+        limit: the most weights that the mask may have.
+
+    Raises: TicketError, if a file is missing, too large, damaged or of a newer format.
+    """
+    document = read_document(folder)
+    _check_size(document.shapes, limit)
     content = _read(folder / MASK_NAME, 8 + HEADER_LIMIT + plain_size(document.shapes))
     if isinstance(document, SealedDocument):
         _check_content(folder, content, document.files)
@@ -246,9 +260,15 @@ class _ShapesOnly:
     shapes: NamedShapes
 
 
-def _check_size(shapes: Shapes) -> None:
-    if (size := sum(map(prod, shapes.values()))) > WEIGHT_LIMIT:
+def _check_size(shapes: Shapes, limit: int = WEIGHT_LIMIT) -> None:
+    size = sum(map(prod, shapes.values()))
+    if size > WEIGHT_LIMIT:
         raise READER.misfit("shapes", f"at most {WEIGHT_LIMIT} weights", size)
+    if size > limit:
+        raise TicketError(
+            f"expected a ticket of at most {limit:,} weights, as its network has, got one of "
+            f"{size:,}. Use it with the network that it was found on."
+        )
 
 
 def _check_seal(text: bytes, checksum: str) -> None:

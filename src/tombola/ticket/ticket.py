@@ -22,6 +22,7 @@ from tombola.ticket.format import (
     FORMAT_VERSION,
     JSON_NAME,
     MASK_NAME,
+    WEIGHT_LIMIT,
     Document,
     read_ticket,
     ticket_files,
@@ -200,8 +201,13 @@ class Ticket:
         check_folder(path, replaces=NAMES, needed=(JSON_NAME, MASK_NAME))
 
     @classmethod
-    def load(cls, path: str | Path) -> "Ticket":
+    def load(cls, path: str | Path, *, limit: int = WEIGHT_LIMIT) -> "Ticket":
         """Read a ticket; every size is checked before anything of that size is allocated.
+
+        Args:
+            path: of its folder.
+            limit: the most weights that its mask may have, which takes a byte for each: for a
+                ticket that is not trusted `model.num_parameters()` of the network that it is for.
 
         Raises: TicketError, if it is missing, damaged, or of a newer format.
         """
@@ -211,7 +217,7 @@ class Ticket:
             raise TicketError(
                 f"a ticket is a folder, got {kind} at {printable(folder)}. Check the path."
             )
-        document, mask = read_ticket(folder)
+        document, mask = read_ticket(folder, limit)
         try:
             return cls._of(document, mask)
         except SpecError as error:
