@@ -34,18 +34,18 @@ def write(
     """
     from tombola.study.table.export import export
 
-    kept, made, tables, whole = Store(store), {}, [], {}
+    kept = Store(store)
+    whole = {name: whole_seeds(name, file, subject, kept) for name, file in files.items()}
+    tables = whole_tables(files, whole, subject, kept)
+    made = {}
     for name, file in files.items():
-        seeds, text = whole_seeds(name, file, subject, kept), plan_text(name)
-        whole[name] = seeds
         made[f"{name}.every.csv"] = export(rows_of(name, file, file.seeds, subject, kept), "csv")
-        if seeds:
-            done = rows_of(name, file, seeds, subject, kept)
-            tables += done
-            made[f"{name}.csv"] = export(done, "csv")
-            made[f"{name}.yaml"] = re.sub(r"(?m)^seeds:.*", f"seeds: {seeds}", text).encode()
+    for name, table in tables.items():
+        made[f"{name}.csv"] = export(table, "csv")
+        made[f"{name}.yaml"] = plan_text(name, whole[name]).encode()
     if tables:
-        (output / "rows.csv").write_bytes(export(tables, "csv"))
+        every = [row for table in tables.values() for row in table]
+        (output / "rows.csv").write_bytes(export(every, "csv"))
     pack(output / "plans.tar.gz", made)
     said = [verdicts(name, made[f"{name}.csv"]) for name in files if f"{name}.csv" in made]
     (output / "claims.txt").write_text("\n".join(said))
@@ -53,9 +53,10 @@ def write(
     return {**totals(plan, kept), "whole_seeds": whole, **results}
 
 
-def plan_text(name: str) -> str:
-    """A plan of the study as it stands in its file."""
-    return (EVIDENCE / f"{name}.yaml").read_text(encoding="utf-8")
+def plan_text(name: str, seeds: Sequence[int]) -> str:
+    """A plan of the study as its file has it, with the seeds that were done."""
+    text = (EVIDENCE / f"{name}.yaml").read_text(encoding="utf-8")
+    return re.sub(r"(?m)^seeds:.*", f"seeds: {list(seeds)}", text)
 
 
 def rows_of(
@@ -65,6 +66,24 @@ def rows_of(
     from tombola.study.table.table import rows
 
     return rows(planned(file, seeds, subject), store, name)
+
+
+def whole_tables(
+    files: Mapping[str, PlanFile],
+    whole: Mapping[str, Sequence[int]],
+    subject: MakeSubject,
+    store: Store,
+) -> dict[str, list[Row]]:
+    """Plan -> the rows of its whole seeds, with the overlaps of the masks, which stay behind."""
+    from tombola.study.table.table import rows, with_overlaps
+
+    plans = {name: planned(files[name], seeds, subject) for name, seeds in whole.items() if seeds}
+    table = [row for name, plan in plans.items() for row in rows(plan, store, name)]
+    cells = tuple(cell for plan in plans.values() for cell in plan.cells)
+    found: dict[str, list[Row]] = {name: [] for name in plans}
+    for row in with_overlaps(table, Plan((), cells), store):
+        found[row.plan].append(row)
+    return found
 
 
 def whole_seeds(name: str, file: PlanFile, subject: MakeSubject, store: Store) -> list[int]:

@@ -5,6 +5,9 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from decimal import Decimal
+from math import log2
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +16,7 @@ import pytest
 
 from tombola.lab.planfile.plan_file import PlanFile
 from tombola.plan.plan import Subject
+from tombola.study.table.row import Row, row
 
 ROOT = Path(__file__).parents[1]
 EVIDENCE = ROOT / "evidence"
@@ -148,3 +152,58 @@ def test_texts_without_wordnet_have_no_entry(
     assert len(texts) == 5407
     assert not any(": " in text.removeprefix('{"text": ') for text in texts)
     sys.modules.pop("build_brown")
+
+
+def study_rows(order: ModuleType, files: dict[str, PlanFile], gain: float) -> list[Row]:
+    """Rows of the doses in which transfer gains that much over one-shot a doubling."""
+    made = []
+    for name in order.DOSES:
+        plan = order.planned(files[name], files[name].seeds, order.counted_subject)
+        dose = float(name.partition("-")[2])
+        for cell in plan.cells:
+            noise = int(cell.training.key[:4], 16) / 0x10000
+            score = 80 + noise + (gain * log2(dose) if cell.role == "transfer" else 0)
+            made.append(
+                replace(
+                    row(name, cell, None, None, plan_rows=len(plan.cells)),
+                    state="done",
+                    score=score,
+                    dense=85.0,
+                    numerics={"digest": "0"},
+                    margin=1.5,
+                    trivial=50.0,
+                    resolution=0.05,
+                    dense_numerics={"digest": "0"},
+                    summed_learning_rate=cell.training.steps * 1.5e-4,
+                )
+            )
+    return made
+
+
+@pytest.mark.parametrize("gain", [0.0, 2.0])
+def test_a_trend_is_found_where_there_is_one(
+    order: ModuleType, files: dict[str, PlanFile], gain: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EVIDENCE))
+    from estimates import trend
+
+    rows = study_rows(order, files, gain)
+    tables = [[row for row in rows if row.plan == name] for name in reversed(order.DOSES)]
+    found = trend(tables, Decimal("0.7"))
+    assert found
+    assert found.slope.seeds == 4
+    assert found.slope.mean == pytest.approx(gain, abs=0.2)
+    assert (found.p < 0.05) == (gain > 0)
+
+
+def test_the_picture_of_the_doses_shows_transfer_minus_one_shot(
+    order: ModuleType, files: dict[str, PlanFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(EVIDENCE))
+    from build_pictures import MEAN, dose_marks
+
+    rows = [row for row in study_rows(order, files, 2.0) if row.plan == "dose-0.13"]
+    [mean] = [mark for mark in dose_marks([rows], Decimal("0.7")) if mark["target"] == MEAN]
+    assert mean["dose"] == pytest.approx(846 * 1.5e-4)
+    assert mean["low"] < mean["mean"] < mean["high"]
+    assert mean["mean"] == pytest.approx(2 * log2(0.13), abs=1)
