@@ -20,6 +20,8 @@ from tombola.training.loop import fit
 pytestmark = [pytest.mark.cuda, needs_card("the memory of a card is measured")]
 
 BATCH, LENGTH, STEPS = 32, 128, 3
+WORKSPACE = 64 << 20
+"""Bytes that cuBLAS may keep for each stream."""
 
 
 def plain_loop(network: Network, precision: str) -> None:
@@ -83,10 +85,12 @@ def test_a_training_takes_hardly_more_memory_than_a_plain_loop(precision: str) -
 
 
 def test_a_training_frees_its_memory() -> None:
+    """All but the few MiB in which libraries work: no weights, moments or activations."""
     network = base()
     ours(network, "bf16")
     gc.collect()
     kept = torch.cuda.memory_allocated()
     ours(network, "bf16")
     gc.collect()
-    assert torch.cuda.memory_allocated() <= kept + (1 << 20)
+    more = torch.cuda.memory_allocated() - kept
+    assert more <= WORKSPACE, f"{more >> 20} MiB more"
