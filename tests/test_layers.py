@@ -47,7 +47,7 @@ PACKAGES: Mapping[str, set[str]] = {
     "ship": {"torch", "transformers", "huggingface_hub", "fsspec"},
     "api": {"torch"},
     "root": set(),
-    "cli": {"rich", "yaml"},
+    "cli": {"rich", "shtab", "yaml"},
     "__main__": set(),
 }
 """Layer -> the packages outside the standard library that it may import."""

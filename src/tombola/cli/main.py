@@ -54,6 +54,7 @@ VERBS = {
     "finders": _About("catalog", "list the ways to find a ticket"),
     "tasks": _About("catalog", "list the built-in tasks"),
     "models": _About("catalog", "list the embedded models"),
+    "completion": _About("completion", "print a script with which a shell completes commands"),
 }
 """Verb -> the file that defines it and a line about it; only the file that is needed is loaded."""
 
