@@ -3,6 +3,7 @@
 import io
 import re
 import tarfile
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -32,25 +33,41 @@ def write(
 
     Returns: what was done, in numbers.
     """
+    kept = Store(store)
+    about: dict[str, Any] = {}
+    for part in (
+        lambda: pack_results(plan, kept, output),
+        lambda: totals(plan, kept),
+        lambda: write_tables(files, subject, kept, output),
+    ):
+        try:
+            about |= part()
+        except Exception:  # what a loan of a machine has made is not lost to one part of it
+            traceback.print_exc()
+    return about
+
+
+def write_tables(
+    files: Mapping[str, PlanFile], subject: MakeSubject, store: Store, output: Path
+) -> dict[str, Any]:
+    """Write the rows of all plans, and what they say of the claims."""
     from tombola.study.table.export import export
 
-    kept = Store(store)
-    whole = {name: whole_seeds(name, file, subject, kept) for name, file in files.items()}
-    tables = whole_tables(files, whole, subject, kept)
+    whole = {name: whole_seeds(name, file, subject, store) for name, file in files.items()}
+    tables = whole_tables(files, whole, subject, store)
     made = {}
     for name, file in files.items():
-        made[f"{name}.every.csv"] = export(rows_of(name, file, file.seeds, subject, kept), "csv")
+        made[f"{name}.every.csv"] = export(rows_of(name, file, file.seeds, subject, store), "csv")
     for name, table in tables.items():
         made[f"{name}.csv"] = export(table, "csv")
         made[f"{name}.yaml"] = plan_text(name, whole[name]).encode()
+    pack(output / "plans.tar.gz", made)
     if tables:
         every = [row for table in tables.values() for row in table]
         (output / "rows.csv").write_bytes(export(every, "csv"))
-    pack(output / "plans.tar.gz", made)
-    said = [verdicts(name, made[f"{name}.csv"]) for name in files if f"{name}.csv" in made]
+    said = [verdicts(name, made[f"{name}.csv"]) for name in tables]
     (output / "claims.txt").write_text("\n".join(said))
-    results = pack_results(plan, kept, output)
-    return {**totals(plan, kept), "whole_seeds": whole, **results}
+    return {"whole_seeds": whole}
 
 
 def plan_text(name: str, seeds: Sequence[int]) -> str:

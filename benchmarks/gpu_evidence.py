@@ -63,8 +63,12 @@ class Progress(RunCallback):
         self.began = time.monotonic()
 
     def step(self, job: Job, done: int, steps: int) -> None:
-        """Count, and say how far it is if that was long ago."""
+        """Count the steps of a training that goes on."""
         self.steps[job.key] = done
+        self._say()
+
+    def _say(self) -> None:
+        """Print how far it is, if that was long ago."""
         if time.monotonic() - self._said >= LINE:
             self._said = time.monotonic()
             print(self.line(), flush=True)
@@ -74,6 +78,7 @@ class Progress(RunCallback):
         if job.kind == "train":
             self.steps[job.key] = job.steps
             self.trainings += 1
+        self._say()
 
     def fail(self, job: Job, reason: str) -> None:
         """Keep and show why a job failed."""
