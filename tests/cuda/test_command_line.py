@@ -1,6 +1,7 @@
 """The command line on a card: a plan, a search, workers that share it, and ranks."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from trainings import DEVICE
+from trainings import DEVICE, needs_card
 
 from command_line import Cli, find_command, refusal
 from tombola.lab.store.artifacts import read_mask
@@ -116,6 +117,25 @@ def test_workers_share_a_card(cli: Cli, tiny: Path, reviews: Path) -> None:
     assert len(found) == 6
     assert {one.numerics["device"] for one in found} == {DEVICE}
     assert len([*Path("out").glob("ticket-seed-*")]) == 3
+
+
+@needs_card("workers share the memory of a card")
+def test_workers_make_the_bits_of_one_process_and_a_dry_run_says_how_many_fit(
+    tiny: Path, tmp_path: Path
+) -> None:
+    plan = PLAN.format(model=tiny).partition("arms:")[0] + "arms: {whole: {kind: dense}}\n"
+    (tmp_path / "plan.yaml").write_text(plan.replace("[0]", "[0, 1, 2]"), encoding="utf-8")
+    one = ["run", "plan.yaml", "--threads", 1]
+    printed = tombola(*one, "--dry-run", folder=tmp_path)
+    assert re.search(r"\ngpu +about \d\.\d GiB a training, so \d+ at once on ", printed), printed
+    tombola(*one, "--store", "alone", folder=tmp_path)
+    tombola(*one, "--store", "shared", "--workers", 3, folder=tmp_path)
+    alone, shared = results(tmp_path / "alone"), results(tmp_path / "shared")
+    assert len(alone) == 3
+    for key, result in alone.items():
+        assert shared[key].files == result.files
+        assert shared[key].facts["weights"] == result.facts["weights"]
+        assert 0 < shared[key].facts["gpu_memory"] < 1 << 30
 
 
 def test_two_processes_train_together_or_are_refused_in_one_line(

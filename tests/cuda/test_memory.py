@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from trainings import DEVICE, SPEC, half, needs_card
 from transformers import BertConfig, BertForSequenceClassification
 
 from architectures import ROWS, TASKS
+from tombola.base.errors import TombolaError
 from tombola.base.specs import CourseSpec
+from tombola.lab.run.memory import gpu_size, within_memory
 from tombola.models.network import Network
 from tombola.tasks.examples import Examples
 from tombola.training.loop import fit
@@ -94,3 +97,19 @@ def test_a_training_frees_its_memory() -> None:
     gc.collect()
     more = torch.cuda.memory_allocated() - kept
     assert more <= WORKSPACE, f"{more >> 20} MiB more"
+
+
+def test_who_wants_more_than_its_share_is_told_so_and_can_go_on() -> None:
+    size = gpu_size()
+
+    def take(number: int) -> None:
+        torch.empty(number, dtype=torch.uint8, device=DEVICE)
+
+    try:
+        with pytest.raises(TombolaError, match=r"a share of \d+\.\d GiB .* for 8 workers, but it"):
+            within_memory("a training", 8, partial(take, size // 7))
+        within_memory("a training", 8, partial(take, size // 32))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    with pytest.raises(TombolaError, match=r"that are free on its GPU of \d+\.\d GiB, but it"):
+        within_memory("a training", 1, partial(take, 2 * size))

@@ -31,6 +31,7 @@ def test_only_scoring_grows_with_the_test_split(
     subject = Subjects(tmp_path).subject(
         str(tiny), load_task("sentiment"), RECIPE, scope="encoder", folder=str(reviews)
     )
+    monkeypatch.setattr(memory, "gpu_size", lambda: 0)
     clock, scored = 0.0, []
     real_predict, real_perform = predictions.predict, jobs.perform
 

@@ -181,7 +181,10 @@ def _no_room_for_cublas() -> None:
 
 
 @pytest.mark.parametrize("job", [_too_much, _no_room_for_cublas])
-def test_a_lack_of_memory_is_one_line_and_holds_no_tensor(job: Callable[[], None]) -> None:
+def test_a_lack_of_memory_is_one_line_and_holds_no_tensor(
+    job: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "gpu_size", lambda: 0)
     with pytest.raises(TombolaError) as caught:
         within_memory("dense network", 1, job)
     assert str(caught.value) == (
@@ -202,6 +205,7 @@ def test_another_error_stays_as_it_is() -> None:
 def test_a_lack_of_memory_names_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "gpu_size", lambda: 80 * GIB)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (60 * GIB, 80 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 0)
     taken: list[float] = []
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", taken.append)
     with pytest.raises(TombolaError) as caught:
