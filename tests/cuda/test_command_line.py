@@ -127,7 +127,7 @@ def test_workers_make_the_bits_of_one_process_and_a_dry_run_says_how_many_fit(
     (tmp_path / "plan.yaml").write_text(plan.replace("[0]", "[0, 1, 2]"), encoding="utf-8")
     one = ["run", "plan.yaml", "--threads", 1]
     printed = tombola(*one, "--dry-run", folder=tmp_path)
-    assert re.search(r"\ngpu +about \d\.\d GiB a training, so \d+ at once on ", printed), printed
+    assert re.search(r"\ngpu +about \d+ MiB a training, so \d+ at once on ", printed), printed
     tombola(*one, "--store", "alone", folder=tmp_path)
     tombola(*one, "--store", "shared", "--workers", 3, folder=tmp_path)
     alone, shared = results(tmp_path / "alone"), results(tmp_path / "shared")

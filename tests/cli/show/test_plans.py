@@ -27,3 +27,8 @@ def test_an_estimate_says_how_many_trainings_share_a_gpu(gpus: int, each: str) -
         == f"gpu      about 3.0 GiB a training, so 20 at once on {each} of 80.0 GiB (--workers)"
     )
     assert others == shown(COST)
+
+
+def test_less_than_a_gib_is_shown_in_mib() -> None:
+    *_, last = shown(replace(COST, gpu=replace(GPU, memory=44 << 20, fitting=76)))
+    assert "about 44 MiB a training, so 76 at once" in last

@@ -44,9 +44,13 @@ def _sharing(found: GpuEstimate) -> str:
     """How many trainings of a plan share a GPU, in words."""
     each = "a GPU" if found.gpus == 1 else f"each of {found.gpus} GPUs"
     return (
-        f"about {found.memory / 2**30:.1f} GiB a training, so {found.fitting:,} at once on "
-        f"{each} of {found.size / 2**30:.1f} GiB (--workers)"
+        f"about {_memory(found.memory)} a training, so {found.fitting:,} at once on "
+        f"{each} of {_memory(found.size)} (--workers)"
     )
+
+
+def _memory(taken: int) -> str:
+    return f"{taken / 2**30:.1f} GiB" if taken >= 2**30 else f"{taken / 2**20:.0f} MiB"
 
 
 def _duration(seconds: float) -> str:
