@@ -10,6 +10,7 @@ does one seed of everything on almost no data.
 import json
 import os
 import platform
+import shutil
 import signal
 import sys
 import tempfile
@@ -43,6 +44,8 @@ from tombola.tasks.task import Task
 
 SHORT = {"train_limit": 4, "test_limit": 4, "batch_size": 4, "max_length": 96}
 """The recipes of a dry run."""
+ROOM = 12 << 30
+"""Bytes for a store: masks, and the weights that trainings in progress read and write."""
 LINE = 10.0
 """Seconds from one line of progress to the next."""
 AGAIN = 30.0
@@ -143,6 +146,13 @@ def subjects(store: Path) -> MakeSubject:
     return subject
 
 
+def roomy_memory() -> str | None:
+    """The folder in memory, if it has room for weights; containers often have a small one."""
+    shared = "/dev/shm"
+    usable = os.access(shared, os.W_OK) and shutil.disk_usage(shared).free >= ROOM
+    return shared if usable else None
+
+
 def run(plan: Plan, options: Namespace, store: Path) -> Progress:
     """Do the jobs until the time is up."""
     from tombola.lab.run.runner import run_plan
@@ -196,8 +206,8 @@ def main() -> None:
         stages = first_seed(stages)
         files = {name: shortened(file) for name, file in files.items()}
     with ExitStack() as stack:
-        shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="evidence-", dir=shared))
+        folder = tempfile.TemporaryDirectory(prefix="evidence-", dir=roomy_memory())
+        scratch = stack.enter_context(folder)
         print(stack.enter_context(nullcontext("MPS left alone") if options.no_mps else mps()))
         store = options.store or Path(scratch) / "store"
         subject = subjects(store)
