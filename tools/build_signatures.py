@@ -1,4 +1,4 @@
-"""Writes src/tombola/api/signatures.py: find() and evaluate() with every knob in the signature.
+"""Writes src/tombola/api/signatures.py: find(), evaluate() and train(), each knob in the signature.
 
 Names, types and defaults are those of the specs. A knob of the recipe is None by default, because
 the task decides its value.
@@ -8,7 +8,7 @@ the task decides its value.
 
 import dataclasses
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from tombola.base.specs import (
     LabSpec,
     TaskSpec,
     TrainSpec,
+    TrainTicketSpec,
 )
 from tombola.finders.imp import ImpSpec
 
@@ -43,7 +44,7 @@ PATHS = ("model", "store")
 """Fields of text that may be given as a path."""
 
 HEAD = '''\
-"""The public functions `find` and `evaluate`, each knob in its signature.
+"""The public functions `find`, `evaluate` and `train`, each knob in its signature.
 
 Written by tools/build_signatures.py; run it after changing a spec.
 """
@@ -56,15 +57,20 @@ from typing import Literal, TypeAlias
 from tombola.api.evaluation import evaluate_ticket
 from tombola.api.given import given, place_of, text_of, with_finder_knobs
 from tombola.api.search import search
+from tombola.api.training import train_ticket
 from tombola.lab.run.engine import RunCallback
 from tombola.study.results.evaluation_result import Evaluated
 from tombola.study.results.search_result import Found
+from tombola.study.results.training_result import Trained
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Fraction", "evaluate", "find"]
+__all__ = ["Fraction", "evaluate", "find", "train"]
 
 Fraction: TypeAlias = float | str | Decimal
 """A fraction that is read as the decimal that was written: 0.7 is exactly 7/10."""
+
+OF_FIND = ("finder_knobs", "keep_weights")
+"""Parameters of `find` that are not options of a search."""
 
 
 # fmt: off
@@ -74,21 +80,22 @@ FIND = '''\
 ) -> Found:
     """Find a ticket: train, prune, rewind, again; then the controls and the verdict.
 
-    Every knob is a field of `FindSpec`, `ImpSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with
-    its description there and in `tombola find --help`. A knob of the recipe that is None has the
-    task's value for this network. Finished trainings are kept in `store` and never repeated.
+    Every knob is a field of `FindSpec`, `ImpSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, described
+    in `tombola find --help`. Finished trainings are kept in `store` and never repeated.
 
     Args:
         finder_knobs: knobs of another finder than imp, by name: `{"batches": 4}` of snip.
         output: folder for the result and the tickets; by default a new one under `runs/`.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
         callback: called as the jobs run; by default nothing is shown.
+        keep_weights: save the trained network of each ticket next to it, as `train` does.
 
     Raises: TombolaError, if a knob, the model or the data are not usable, or a training fails.
     """
-    options = with_finder_knobs(given(find, locals(), leave_out=("finder_knobs",)), finder_knobs)
+    options = with_finder_knobs(given(find, locals(), leave_out=OF_FIND), finder_knobs)
     return search(
-        options, output=place_of(output), data=text_of(data), callback=callback or RunCallback()
+        options, output=place_of(output), data=text_of(data), callback=callback or RunCallback(),
+        keep_weights=keep_weights,
     )
 '''
 
@@ -116,41 +123,77 @@ EVALUATE = '''\
     )
 '''
 
+TRAIN = '''\
+) -> Trained:
+    """Train a ticket on a task, and keep the network as a folder that `from_pretrained` reads.
+
+    Every knob is a field of `TrainTicketSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its
+    description there and in `tombola train --help`. Task, data and recipe are those of the
+    ticket's search unless they are given. The score is the one of `evaluate` for the same seed.
+
+    Args:
+        ticket: a ticket, or its folder.
+        model: where the ticket's network is, if not under the name that the ticket gives.
+        output: new folder for the network; by default one under `runs/`, named by the training.
+        data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.
+        callback: called as the job runs; by default nothing is shown.
+
+    Raises: TombolaError, if a knob, the ticket, the model or the data are not usable, or the
+        training diverges; JobFailedError, if it fails for another reason.
+    """
+    return train_ticket(
+        ticket, given(train, locals(), leave_out=("ticket", "model")), model=text_of(model),
+        output=place_of(output), data=text_of(data), callback=callback or RunCallback(),
+    )
+'''
+
 PLACES = (
     "output: str | Path | None = None",
     "data: str | Path | None = None",
     "callback: RunCallback | None = None",
 )
 
+OTHERS = "finder_knobs: Mapping[str, object] | None = None"
+KEEP = "keep_weights: bool = False"
+
 
 def page() -> str:
     """The whole module."""
     find = [
         *_group("the search", _knobs(FindSpec)),
-        *_group("iterative magnitude pruning", _knobs(ImpSpec)),
-        *_group("another finder", ("finder_knobs: Mapping[str, object] | None = None",)),
+        *_group("iterative magnitude pruning, or another finder", (*_knobs(ImpSpec), OTHERS)),
         *_shared(TUNE),
     ]
     evaluate = [*_group("the evaluation", _knobs(EvaluateSpec)), *_shared()]
+    train = [*_group("the training", _knobs(TrainTicketSpec)), *_shared(leave_out=("margin",))]
     model = ("model: str | Path | None = None", *PLACES)
     return (
         HEAD
-        + "".join(["def find(\n    *,\n", *find, *_group("files", PLACES), FIND])
+        + "".join(["def find(\n    *,\n", *find, *_group("files", (*PLACES, KEEP)), FIND])
         + "\n\n"
         + "def evaluate(\n    ticket: Ticket | str | Path,\n    *,\n"
         + "".join([*evaluate, *_group("files", model), EVALUATE])
+        + "\n\n"
+        + "def train(\n    ticket: Ticket | str | Path,\n    *,\n"
+        + "".join([*train, *_group("files", model), TRAIN])
         + "# fmt: on\n"
     )
 
 
-def _shared(tune: str = "") -> Iterator[str]:
-    """The groups that both functions have; `tune` is a word that may stand for a learning rate."""
+def _shared(tune: str = "", leave_out: Collection[str] = ()) -> Iterator[str]:
+    """The groups that all functions have.
+
+    Args:
+        tune: a word that may stand for a learning rate.
+        leave_out: fields of `TaskSpec` that mean nothing for the function.
+    """
     names = [name for name in _names(TrainSpec) if name not in SEEDS]
     recipe = _knobs(TrainSpec, names, optional=True)
     if tune:
         rate = "learning_rate: float"
         recipe = [each.replace(rate, f'{rate} | Literal["{tune}"]') for each in recipe]
-    yield from _group("the task", _knobs(TaskSpec))
+    about = [name for name in _names(TaskSpec) if name not in leave_out]
+    yield from _group("the task", _knobs(TaskSpec, about))
     yield from _group("the recipe; None is the task's", recipe)
     yield from _group("the laboratory", _knobs(LabSpec))
 

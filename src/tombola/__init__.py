@@ -23,15 +23,19 @@ if TYPE_CHECKING:
         Evaluated,
         Found,
         Ticket,
+        Trained,
+        TrainedNetwork,
         evaluate,
         find,
         import_ticket,
         inspect,
+        load,
         merge,
         model_path,
         one_shot,
         pull,
         push,
+        train,
     )
     from tombola.ship.callback import TicketCallback
     from tombola.ship.lora import merge_lora
@@ -49,17 +53,21 @@ __all__ = [
     "TicketCallback",
     "TicketError",
     "TombolaError",
+    "Trained",
+    "TrainedNetwork",
     "__version__",
     "evaluate",
     "find",
     "import_ticket",
     "inspect",
+    "load",
     "merge",
     "merge_lora",
     "model_path",
     "one_shot",
     "pull",
     "push",
+    "train",
 ]
 
 

@@ -21,13 +21,14 @@ from tombola.base.specs import (
     LabSpec,
     TaskSpec,
     TrainSpec,
+    TrainTicketSpec,
 )
 from tombola.ticket.ticket import Ticket
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("call", [api.find, partial(api.evaluate, "ticket")])
+@pytest.mark.parametrize("call", [api.find, partial(api.evaluate, "t"), partial(api.train, "t")])
 def test_a_mistyped_argument_is_python_s_own_error(call: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'sparsty'"):
         call(sparsty=0.5)
@@ -40,22 +41,29 @@ def test_signatures_are_what_the_specs_make() -> None:
 
 
 @pytest.mark.parametrize(
-    ("call", "specs"), [(api.find, (FindSpec,)), (api.evaluate, (EvaluateSpec,))]
+    ("call", "spec", "without"),
+    [
+        (api.find, FindSpec, ()),
+        (api.evaluate, EvaluateSpec, ()),
+        (api.train, TrainTicketSpec, ("margin",)),
+    ],
 )
 def test_every_knob_is_in_the_signature_with_its_default(
-    call: Callable[..., Any], specs: tuple[type, ...]
+    call: Callable[..., Any], spec: type, without: tuple[str, ...]
 ) -> None:
     parameters = signature(call).parameters
-    assert {each.kind for each in parameters.values()} <= {
+    assert {one.kind for one in parameters.values()} <= {
         *(Parameter.KEYWORD_ONLY, Parameter.POSITIONAL_OR_KEYWORD),
     }
-    for spec in (*specs, TaskSpec, LabSpec):
-        for field in dataclasses.fields(spec):
-            default = parameters[field.name].default
-            wanted = field.default
-            assert default == (float(wanted) if isinstance(wanted, Decimal) else wanted)
+    assert not parameters.keys() & {*without}
+    for each in (spec, TaskSpec, LabSpec):
+        for field in dataclasses.fields(each):
+            if field.name not in without:
+                default, wanted = parameters[field.name].default, field.default
+                assert default == (float(wanted) if isinstance(wanted, Decimal) else wanted)
+    drawn = {*SEEDS} - {field.name for field in dataclasses.fields(spec)}
     for field in dataclasses.fields(TrainSpec):
-        assert (field.name in SEEDS) == (field.name not in parameters)
+        assert (field.name in drawn) == (field.name not in parameters)
         assert field.name in SEEDS or parameters[field.name].default is None
 
 

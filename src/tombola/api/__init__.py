@@ -1,26 +1,32 @@
-"""The functions for Python: find, evaluate and look at tickets."""
+"""The functions for Python: find, evaluate, train and look at tickets."""
 
 from tombola.api.inspection import inspect
 from tombola.api.merging import merge
-from tombola.api.signatures import evaluate, find
+from tombola.api.signatures import evaluate, find, train
 from tombola.api.tickets import import_ticket, one_shot
 from tombola.models.embedded import model_path
 from tombola.ship.sharing import pull, push
+from tombola.ship.trained_network import TrainedNetwork, load
 from tombola.study.results.evaluation_result import Evaluated
 from tombola.study.results.search_result import Found
+from tombola.study.results.training_result import Trained
 from tombola.ticket.ticket import Ticket
 
 __all__ = [
     "Evaluated",
     "Found",
     "Ticket",
+    "Trained",
+    "TrainedNetwork",
     "evaluate",
     "find",
     "import_ticket",
     "inspect",
+    "load",
     "merge",
     "model_path",
     "one_shot",
     "pull",
     "push",
+    "train",
 ]

@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from tombola.api.experiment import Experiment, describe, finished, margin_after, stored_in
-from tombola.api.search_output import SearchOutput
+from tombola.api.network_folder import saved_network
+from tombola.api.search_output import SearchOutput, network_of
 from tombola.base.keys import knobs
 from tombola.base.specs import TUNE, FindSpec, LabSpec
 from tombola.finders.finder import FINDERS
 from tombola.lab.options import FindOptions, find_options
 from tombola.lab.run.engine import RunCallback
-from tombola.lab.run.runner import run_plan
+from tombola.lab.run.runner import run_plan, weights_in_use
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.lab.tuning import Tuned, tuning
 from tombola.plan.job_spec import train_revisions
-from tombola.plan.plan import Subject
-from tombola.plan.search import finding
+from tombola.plan.plan import Plan, Subject
+from tombola.plan.search import Finding, finding
 from tombola.study.results.search_result import Found
 
 __all__ = ["search"]
@@ -30,7 +32,12 @@ REVISED_CONTROLS = ("layer-random", "shuffle-layers")
 
 
 def search(
-    options: Mapping[str, Any], *, output: Path | None, data: str | None, callback: RunCallback
+    options: Mapping[str, Any],
+    *,
+    output: Path | None,
+    data: str | None,
+    callback: RunCallback,
+    keep_weights: bool = False,
 ) -> Found:
     """Find a ticket.
 
@@ -39,6 +46,7 @@ def search(
         output: folder for the result; None is one under `runs/`, named by the experiment.
         data: where the task's files are, if not where it says.
         callback: called as the jobs run.
+        keep_weights: whether the trained network of each ticket is saved next to it.
 
     Raises: TombolaError, if an option, the model or the data are not usable; JobFailedError, if a
         training fails for another reason.
@@ -56,12 +64,25 @@ def search(
     jobs = finding(
         subject, spec, asked.prune.sparsity, lambda seed: finder.search(subject, asked.prune, seed)
     )
+    plan = _plan(jobs, asked, experiment) if keep_weights else jobs.plan
     callback.subject(subject)
-    store = finished(*run_plan(jobs.plan, lab, callback))
-    known.save()
-    margin = margin_after(asked.task, store, jobs.scoring)
-    with stored_in(store):
-        return SearchOutput(store, subject, asked, jobs, margin, tuned, experiment).write()
+    with weights_in_use(Store(lab.store), plan.kept):
+        store = finished(*run_plan(plan, lab, callback))
+        known.save()
+        margin = margin_after(asked.task, store, jobs.scoring)
+        made = SearchOutput(
+            store, subject, asked, jobs, margin, tuned, experiment, keep_weights=keep_weights
+        )
+        with stored_in(store):
+            return made.write()
+
+
+def _plan(jobs: Finding, asked: FindOptions, experiment: Experiment) -> Plan:
+    """The search with the weights of its tickets' networks, as far as they aren't saved yet."""
+    last = {seed: one.trainings[asked.prune.sparsity].key for seed, one in jobs.searches.items()}
+    folder = experiment.output.folder
+    kept = {key for seed, key in last.items() if not saved_network(network_of(folder, seed), key)}
+    return replace(jobs.plan, kept=frozenset(kept))
 
 
 def _experiment(subject: Subject, asked: FindOptions, output: Path | None) -> Experiment:

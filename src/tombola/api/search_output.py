@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.api.experiment import Experiment
+from tombola.api.network_folder import NetworkWriter, saved_network
 from tombola.base.files import write_file
 from tombola.base.json_text import json_text
 from tombola.base.keys import knobs
@@ -18,13 +19,19 @@ from tombola.lab.store.result_store import Store
 from tombola.lab.ticket_origin import origin_fields
 from tombola.lab.tuning import Tuned
 from tombola.models.embedded import lasting_name
-from tombola.plan.plan import Search, Subject
+from tombola.plan.plan import Job, Search, Subject
 from tombola.plan.search import Finding
 from tombola.study.results.search_result import Found, found_in, whole_model_sparsity
+from tombola.study.results.training_result import trained_in
 from tombola.study.table.margins import Margin
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["SearchOutput"]
+__all__ = ["SearchOutput", "network_of"]
+
+
+def network_of(folder: Path, seed: int) -> Path:
+    """The folder of a seed's trained network in the output of a search."""
+    return folder / f"network-seed-{seed}"
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class SearchOutput:
     margin: Margin
     tuned: Tuned | None
     experiment: Experiment
+    keep_weights: bool = False
 
     def write(self) -> Found:
         """Write tickets, picture and result to the output folder."""
@@ -52,8 +60,16 @@ class SearchOutput:
             output=str(folder),
             key=self.experiment.key,
         )
-        tickets = self._tickets(folder, found.verdict)
-        found = replace(found, tickets=tickets, ticket=next(iter(tickets.values()), ""))
+        tickets = self._tickets(found.verdict)
+        places = {seed: str(folder / f"ticket-seed-{seed}") for seed in tickets}
+        for seed, ticket in tickets.items():
+            ticket.save(places[seed])
+        found = replace(
+            found,
+            tickets={str(seed): place for seed, place in places.items()},
+            ticket=next(iter(places.values()), ""),
+            networks=self._networks(folder, tickets) if self.keep_weights else {},
+        )
         if any(value is not None for value in found.dense["values"]):
             from tombola.report.figures import score_curve  # whose library is slow to import
 
@@ -61,24 +77,42 @@ class SearchOutput:
         write_file(folder / "result.json", json_text(found.to_json()))
         return found
 
-    def _tickets(self, folder: Path, verdict: Mapping[str, Any]) -> dict[str, str]:
-        """Seed -> folder of its ticket; none for a seed whose dense network diverged."""
-        tickets = {}
-        for seed, one in self.jobs.searches.items():
-            if self.store.has(one.trainings[self.asked.prune.sparsity].key):
-                place = folder / f"ticket-seed-{seed}"
-                self._ticket(one, verdict).save(place)
-                tickets[str(seed)] = str(place)
-        return tickets
+    def _tickets(self, verdict: Mapping[str, Any]) -> dict[int, Ticket]:
+        """Seed -> its ticket; none for a seed whose dense network diverged."""
+        return {
+            seed: self._ticket(one, verdict)
+            for seed, one in self.jobs.searches.items()
+            if self.store.has(self._last(one).key)
+        }
+
+    def _last(self, one: Search) -> Job:
+        """The training of the final ticket."""
+        return one.trainings[self.asked.prune.sparsity]
+
+    def _networks(self, folder: Path, tickets: Mapping[int, Ticket]) -> dict[str, str]:
+        """Seed -> folder of the network that its ticket was trained to; none that diverged."""
+        writer, networks = NetworkWriter(self.store, self.subject), {}
+        for seed, ticket in tickets.items():
+            job, place = self._last(self.jobs.searches[seed]), network_of(folder, seed)
+            (run,) = results(self.store, [job])
+            if run.diverged is not None:
+                continue
+            if saved_network(place, job.key) is None:
+                start = job.parents.get("start")
+                trained = trained_in(
+                    self.subject,
+                    run,
+                    init=start.label if start else "pretrained",
+                    sparsity=ticket.sparsity,
+                )
+                writer.write(trained, ticket, place)
+            networks[str(seed)] = str(place)
+        return networks
 
     def _ticket(self, one: Search, verdict: Mapping[str, Any]) -> Ticket:
         """The ticket of one seed."""
-        spec, prune, training = (
-            self.asked.search,
-            self.asked.prune,
-            one.trainings[self.asked.prune.sparsity],
-        )
-        (masked,) = results(self.store, [training])
+        spec, prune = self.asked.search, self.asked.prune
+        (masked,) = results(self.store, [self._last(one)])
         return Ticket(
             mask=read_mask(self.store, one.masks[prune.sparsity].key),
             model=lasting_name(spec.model),
@@ -94,7 +128,7 @@ class SearchOutput:
 
     def _provenance(self, one: Search) -> dict[str, Any]:
         """What the ticket says of the search, the scores and the recipe."""
-        dense, masked = results(self.store, [one.dense, one.trainings[self.asked.prune.sparsity]])
+        dense, masked = results(self.store, [one.dense, self._last(one)])
         return {
             "metric": self.subject.task.metric,
             "whole_model_sparsity": whole_model_sparsity(masked),

@@ -1,4 +1,4 @@
-"""The public functions `find` and `evaluate`, each knob in its signature.
+"""The public functions `find`, `evaluate` and `train`, each knob in its signature.
 
 Written by tools/build_signatures.py; run it after changing a spec.
 """
@@ -11,15 +11,20 @@ from typing import Literal, TypeAlias
 from tombola.api.evaluation import evaluate_ticket
 from tombola.api.given import given, place_of, text_of, with_finder_knobs
 from tombola.api.search import search
+from tombola.api.training import train_ticket
 from tombola.lab.run.engine import RunCallback
 from tombola.study.results.evaluation_result import Evaluated
 from tombola.study.results.search_result import Found
+from tombola.study.results.training_result import Trained
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Fraction", "evaluate", "find"]
+__all__ = ["Fraction", "evaluate", "find", "train"]
 
 Fraction: TypeAlias = float | str | Decimal
 """A fraction that is read as the decimal that was written: 0.7 is exactly 7/10."""
+
+OF_FIND = ("finder_knobs", "keep_weights")
+"""Parameters of `find` that are not options of a search."""
 
 
 # fmt: off
@@ -29,12 +34,11 @@ def find(
     finder: str = "imp", model: str | Path = "mini", task: str = "sentiment",
     scope: str = "encoder", seeds: Sequence[int] = (0,),
     controls: Sequence[str] = ("random", "layer-random", "one-shot", "reinit", "shuffle"),
-    # iterative magnitude pruning
+    # iterative magnitude pruning, or another finder
     sparsity: Fraction = 0.7, structure: str = "unstructured", schedule: str = "linear",
     step: Fraction = 0.1, rounds: Sequence[Fraction] = (), rewind_step: int = 0,
     rewind_fraction: Fraction = 0, no_rewind: bool = False, keep_head: bool = False,
     long_horizon: bool = False, prune_first: bool = False,
-    # another finder
     finder_knobs: Mapping[str, object] | None = None,
     # the task
     eval_split: str = "", kind: str = "", text_columns: Sequence[str] = (), label_column: str = "",
@@ -53,25 +57,26 @@ def find(
     processes: int = 1, ray_address: str = "",
     # files
     output: str | Path | None = None, data: str | Path | None = None,
-    callback: RunCallback | None = None,
+    callback: RunCallback | None = None, keep_weights: bool = False,
 ) -> Found:
     """Find a ticket: train, prune, rewind, again; then the controls and the verdict.
 
-    Every knob is a field of `FindSpec`, `ImpSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with
-    its description there and in `tombola find --help`. A knob of the recipe that is None has the
-    task's value for this network. Finished trainings are kept in `store` and never repeated.
+    Every knob is a field of `FindSpec`, `ImpSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, described
+    in `tombola find --help`. Finished trainings are kept in `store` and never repeated.
 
     Args:
         finder_knobs: knobs of another finder than imp, by name: `{"batches": 4}` of snip.
         output: folder for the result and the tickets; by default a new one under `runs/`.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
         callback: called as the jobs run; by default nothing is shown.
+        keep_weights: save the trained network of each ticket next to it, as `train` does.
 
     Raises: TombolaError, if a knob, the model or the data are not usable, or a training fails.
     """
-    options = with_finder_knobs(given(find, locals(), leave_out=("finder_knobs",)), finder_knobs)
+    options = with_finder_knobs(given(find, locals(), leave_out=OF_FIND), finder_knobs)
     return search(
-        options, output=place_of(output), data=text_of(data), callback=callback or RunCallback()
+        options, output=place_of(output), data=text_of(data), callback=callback or RunCallback(),
+        keep_weights=keep_weights,
     )
 
 
@@ -117,6 +122,51 @@ def evaluate(
     """
     return evaluate_ticket(
         ticket, given(evaluate, locals(), leave_out=("ticket", "model")), model=text_of(model),
+        output=place_of(output), data=text_of(data), callback=callback or RunCallback(),
+    )
+
+
+def train(
+    ticket: Ticket | str | Path,
+    *,
+    # the training
+    task: str = "", init: str = "pretrained", scope: str = "", seed: int = 100,
+    # the task
+    eval_split: str = "", kind: str = "", text_columns: Sequence[str] = (), label_column: str = "",
+    labels: Sequence[str] = (), metric: str = "", drop_bad_rows: bool = False,
+    # the recipe; None is the task's
+    epochs: float | None = None, min_steps: int | None = None, batch_size: int | None = None,
+    learning_rate: float | None = None, warmup: float | None = None,
+    weight_decay: float | None = None, clip_norm: float | None = None,
+    max_length: int | None = None, stride: int | None = None, query_length: int | None = None,
+    blocks: bool | None = None, train_limit: int | None = None, test_limit: int | None = None,
+    head: str | None = None, precision: str | None = None, accumulation: int | None = None,
+    gradient_checkpointing: bool | None = None, compile: bool | None = None,
+    # the laboratory
+    store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
+    processes: int = 1, ray_address: str = "",
+    # files
+    model: str | Path | None = None, output: str | Path | None = None,
+    data: str | Path | None = None, callback: RunCallback | None = None,
+) -> Trained:
+    """Train a ticket on a task, and keep the network as a folder that `from_pretrained` reads.
+
+    Every knob is a field of `TrainTicketSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its
+    description there and in `tombola train --help`. Task, data and recipe are those of the
+    ticket's search unless they are given. The score is the one of `evaluate` for the same seed.
+
+    Args:
+        ticket: a ticket, or its folder.
+        model: where the ticket's network is, if not under the name that the ticket gives.
+        output: new folder for the network; by default one under `runs/`, named by the training.
+        data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.
+        callback: called as the job runs; by default nothing is shown.
+
+    Raises: TombolaError, if a knob, the ticket, the model or the data are not usable, or the
+        training diverges; JobFailedError, if it fails for another reason.
+    """
+    return train_ticket(
+        ticket, given(train, locals(), leave_out=("ticket", "model")), model=text_of(model),
         output=place_of(output), data=text_of(data), callback=callback or RunCallback(),
     )
 # fmt: on

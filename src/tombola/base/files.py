@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 import stat
 from contextlib import suppress
@@ -12,6 +13,7 @@ from tombola.base.errors import OutputError
 __all__ = [
     "check_file",
     "check_parents",
+    "disk_error",
     "not_written",
     "open_plain",
     "read_plain",
@@ -30,6 +32,9 @@ KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFLNK: "a link",
 }
+RUST_ERROR = re.compile(r"\(os error (\d+)\)")
+"""How libraries in Rust, such as safetensors, name an error of the disk."""
+
 FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -167,6 +172,14 @@ def not_written(path: str | Path, error: OSError) -> OutputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         remedy = "Free some space, or name another place."
     return OutputError(f"expected to write {path}, got: {error.strerror or error}. {remedy}")
+
+
+def disk_error(error: BaseException) -> OSError | None:
+    """The error of the disk in what a library raised, those in Rust included; None for others."""
+    if isinstance(error, OSError):
+        return error
+    rust = RUST_ERROR.search(str(error))
+    return OSError(int(rust[1]), os.strerror(int(rust[1]))) if rust else None
 
 
 def write_synced(path: Path, content: bytes) -> None:

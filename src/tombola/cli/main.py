@@ -33,6 +33,7 @@ class _About(NamedTuple):
 VERBS = {
     "find": _About("search", "find a ticket and compare it with the dense network and controls"),
     "evaluate": _About("search", "train a ticket on a task with fresh seeds"),
+    "train": _About("search", "train a ticket on a task and keep the network, a checkpoint"),
     "inspect": _About(
         "tickets", "show what is in a ticket, or what a scope would prune of a model"
     ),

@@ -33,6 +33,12 @@ class TaskHead:
     pretrained: bool = False
     """Whether it was trained with the encoder, so that it starts from the files that have it."""
 
+    @property
+    def auto_class(self) -> str:
+        """Name of the class of transformers whose `from_pretrained` loads it."""
+        loader: Any = self.load
+        return str(loader.__self__.__name__)
+
 
 def sequence_head(kind: str, settings: Mapping[str, Any], *, classes: int = 0) -> TaskHead:
     """The head that reads one vector of a text: sequence classification, or regression.

@@ -41,6 +41,8 @@ class Plan:
     jobs: tuple[Job, ...]
     """Each once, after all that it needs."""
     cells: tuple[Cell, ...] = ()
+    kept: frozenset[str] = frozenset()
+    """Keys of the trainings whose weights are read once the jobs are done."""
 
     @classmethod
     def of(cls, wanted: Iterable[Cell | Job]) -> "Plan":

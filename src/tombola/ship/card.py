@@ -14,7 +14,16 @@ from tombola.models.embedded import EMBEDDED
 from tombola.ship.sources import merged_in
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["HUB_NAME", "card", "inert", "is_generated"]
+__all__ = [
+    "CITATION",
+    "HUB_NAME",
+    "card",
+    "hub_model",
+    "inert",
+    "is_generated",
+    "short_name",
+    "table",
+]
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 """The names of models and data sets that the hub knows."""
@@ -67,12 +76,13 @@ def card(ticket: Ticket, repo_id: str | None = None) -> str:
         ticket: what the card is of.
         repo_id: the repository of the hub that it goes to, if any; its name has been checked.
     """
+    model = inert(short_name(ticket.model))
     parts = [
         _metadata(ticket),
-        f"# Lottery ticket: {inert(_model(ticket))} at {percent(ticket.sparsity)} sparsity",
+        f"# Lottery ticket: {model} at {percent(ticket.sparsity)} sparsity",
         _introduction(ticket),
         "## How it was found",
-        _table(_origin(ticket)),
+        table(_origin(ticket)),
         *_sources(ticket),
         *_scores(ticket),
         "## Use",
@@ -113,7 +123,7 @@ def inert(value: object) -> str:
 def _metadata(ticket: Ticket) -> str:
     """The hub's YAML; only names of the hub's own form get into it, quoted as JSON does."""
     lines = ["library_name: tombola", "license: unknown"]
-    if (model := _hub_model(ticket)) is not None:
+    if (model := hub_model(ticket.model)) is not None:
         lines += [f"base_model: {json.dumps(model)}"]
     if (data := _hub_data(ticket)) is not None:
         lines += ["datasets:", f"- {json.dumps(data)}"]
@@ -123,9 +133,8 @@ def _metadata(ticket: Ticket) -> str:
     return "\n".join(["---", *lines, "---"])
 
 
-def _hub_model(ticket: Ticket) -> str | None:
-    """The network's name on the hub, if it may have one."""
-    name = ticket.model
+def hub_model(name: str) -> str | None:
+    """A network's name on the hub, if it may have one."""
     return name if name not in EMBEDDED and HUB_NAME.fullmatch(name) else None
 
 
@@ -141,31 +150,31 @@ def _hub_data(ticket: Ticket) -> str | None:
 # --- text ----------------------------------------------------------------------
 
 
-def _model(ticket: Ticket) -> str:
-    """The network's name; of a folder, without the way there."""
-    path = PurePosixPath(ticket.model)
-    return path.name if path.is_absolute() else ticket.model
+def short_name(model: str) -> str:
+    """A network's name; of a folder, without the way there."""
+    path = PurePosixPath(model)
+    return path.name if path.is_absolute() else model
 
 
 def _base(ticket: Ticket) -> str:
     """What the example loads as the pre-trained network, as Python writes it."""
     if ticket.model in EMBEDDED:
         return f"tombola.model_path({json.dumps(ticket.model)})"
-    return json.dumps(_hub_model(ticket) or "path/to/the/network")
+    return json.dumps(hub_model(ticket.model) or "path/to/the/network")
 
 
 def _introduction(ticket: Ticket) -> str:
     return (
         f"A mask over {ticket.mask.size:,} weights of the pre-trained network "
-        f"{inert(_model(ticket))}, of which it prunes {ticket.mask.pruned:,}. It was made with "
-        "tombola and holds no weights and no code."
+        f"{inert(short_name(ticket.model))}, of which it prunes {ticket.mask.pruned:,}. It was "
+        "made with tombola and holds no weights and no code."
     )
 
 
 def _origin(ticket: Ticket) -> Iterator[tuple[str, str]]:
     """How the ticket was found: name and value."""
     kept = ticket.provenance
-    yield "network", inert(_model(ticket))
+    yield "network", inert(short_name(ticket.model))
     yield "its fingerprint", inert(ticket.fingerprint)
     yield "scope", inert(ticket.scope)
     yield "sparsity", percent(ticket.sparsity)
@@ -212,7 +221,7 @@ def _scores(ticket: Ticket) -> list[str]:
     ]
     about = [f"{name} {inert(kept[name])}" for name in ("metric", "split") if name in kept]
     sentence = ", ".join([*about, "one seed, in points."])
-    return ["## Scores", sentence[0].upper() + sentence[1:], _table(rows)]
+    return ["## Scores", sentence[0].upper() + sentence[1:], table(rows)]
 
 
 def _seeds(kept: Mapping[str, Any]) -> int:
@@ -251,5 +260,6 @@ def _number(value: object) -> float | None:
     return number if isfinite(number) else None
 
 
-def _table(rows: Iterable[tuple[str, str]]) -> str:
+def table(rows: Iterable[tuple[str, str]]) -> str:
+    """A Markdown table of names and values that are inert already."""
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])

@@ -189,6 +189,36 @@ def test_weights_that_a_later_plan_needs_are_made_again(store: Store) -> None:
     ]
 
 
+def test_weights_that_are_read_after_the_run_stay_and_are_made_again_if_they_are_gone(
+    store: Store,
+) -> None:
+    whole = plan_of()
+    wanted = next(job for job in whole.jobs if job.label == "sentiment, seed 0, IMP at 0.25")
+    plan = dataclasses.replace(whole, kept=frozenset({wanted.key}))
+    run(plan, store, FakeWorkers(store))
+    assert [job.key for job in plan.jobs if store.weights(job.key)] == [wanted.key]
+    again = FakeWorkers(store)
+    run(plan, store, again)
+    assert again.given == []
+    store.drop_weights(wanted.key)
+    run(plan, store, again)
+    assert again.given == [wanted.label]
+    assert store.weights(wanted.key)
+
+
+def test_weights_of_a_diverged_training_are_not_waited_for(store: Store) -> None:
+    class Diverging(FakeWorkers):
+        def do(self, payload: Payload, events: JobEvents) -> None:
+            facts = {"score": None, "diverged": {"step": 1, "what": "loss"}}
+            self.store.save(dataclasses.replace(result(payload), facts=facts), {})
+            events.done(payload.key)
+
+    dense = Plan.of([plan_of().jobs[0]])
+    plan = dataclasses.replace(dense, kept=frozenset({dense.jobs[0].key}))
+    assert len(run(plan, store, Diverging(store)).done) == 1
+    assert missing(plan, store) == set()
+
+
 def test_a_failure_stops_only_what_depends_on_it(store: Store) -> None:
     plan, callback, workers = plan_of((0, 1)), Recorder(), FakeWorkers(store)
     workers.bad["sentiment, seed 0, IMP at 0.25"] = SpecError("too bad")

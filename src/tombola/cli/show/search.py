@@ -1,4 +1,4 @@
-"""A search and an evaluation in a terminal: the table of scores, the verdict, the next steps."""
+"""Searches, evaluations and trained networks in a terminal: scores, verdict and next steps."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ from tombola.cli.show.scores import difference, score
 from tombola.cli.show.screen import say
 from tombola.tasks.input_counts import InputCounts
 
-__all__ = ["show_evaluated", "show_found"]
+__all__ = ["show_evaluated", "show_found", "show_trained"]
 
 
 def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> None:
@@ -80,6 +80,7 @@ def _print_places(found: Mapping[str, Any], console: Console) -> None:
         whole = f"{percent(found['whole_model_sparsity'], digits=1)} of the whole encoder"
         rows |= {
             "ticket": f"{found['ticket']} ({size:,.0f} kB)",
+            **_networks(found),
             "picture": f"{Path(found['output']) / 'scores.png'}, .svg",
             "sparsity": f"{scope}, {whole} with its embeddings",
         }
@@ -87,6 +88,16 @@ def _print_places(found: Mapping[str, Any], console: Console) -> None:
     rows["training"] = f"{found['seconds']:,.0f} s in all; {rates}"
     for name, text in rows.items():
         say(console, f"{name:9} {text}")
+
+
+def _networks(found: Mapping[str, Any]) -> dict[str, str]:
+    """Where the trained networks are, if they were kept."""
+    places = list(found.get("networks", {}).values())
+    if not places:
+        return {}
+    size = sum(map(directory_size, places)) / 1e6
+    more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+    return {"network": f"{places[0]}{more} ({size:,.1f} MB)"}
 
 
 def show_evaluated(result: Mapping[str, Any], console: Console) -> None:
@@ -107,6 +118,34 @@ def show_evaluated(result: Mapping[str, Any], console: Console) -> None:
     _print_more({"dense": result["dense"], "ticket": result["scores"]}, console)
     _print_verdict(result, console)
     say(console, f"texts     {_texts(result)}")
+
+
+def show_trained(trained: Mapping[str, Any], console: Console) -> None:
+    """Show the score of a network that was kept, where it is, and how to load it."""
+    console.print()
+    say(
+        console,
+        f"{trained['task']}, {trained['model']} at {percent(trained['sparsity'])}, seed "
+        f"{trained['seed']}: {trained['metric']} ",
+        (points(trained["score"]), "bold"),
+        f" on the {trained['split']} split, {points(trained['trivial'])} without learning",
+    )
+    for name, value in trained["more"].items():
+        say(console, f"{name}: {'not finite' if value is None else points(value)}")
+    for note in trained["notes"]:
+        say(console, ("note:", "yellow"), f" {note}")
+    size = directory_size(trained["output"]) / 1e6
+    rows = {
+        "texts": _texts(trained),
+        "network": f"{trained['output']} ({size:,.1f} MB), with its ticket in ticket/",
+        "training": f"{trained['seconds']:,.0f} s",
+    }
+    for name, text in rows.items():
+        say(console, f"{name:9} {text}")
+    console.print()
+    say(console, ("use it:", "dim"))
+    say(console, "import tombola")
+    say(console, f"trained = tombola.load({trained['output']!r})")
 
 
 def _texts(result: Mapping[str, Any]) -> str:

@@ -1,11 +1,21 @@
-"""The verbs `find`, which searches for a ticket, and `evaluate`, which trains one again."""
+"""The verbs `find`, which searches for a ticket, `evaluate`, which trains one again, and `train`,
+which keeps the network."""
 
-from argparse import SUPPRESS, Namespace
-from collections.abc import Mapping
+from argparse import SUPPRESS, Namespace, _ArgumentGroup
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from tombola.base.specs import SEEDS, TUNE, EvaluateSpec, FindSpec, LabSpec, TaskSpec, TrainSpec
+from tombola.base.specs import (
+    SEEDS,
+    TUNE,
+    EvaluateSpec,
+    FindSpec,
+    LabSpec,
+    TaskSpec,
+    TrainSpec,
+    TrainTicketSpec,
+)
 from tombola.cli.arguments import json_flag, write_json
 from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser, Verb
@@ -26,8 +36,14 @@ def find_flags(parser: Parser) -> None:
     group = f"finder {finder.name} (see the knobs of another: --finder NAME --help)"
     add_flags(parser.add_argument_group(group), finder.spec)
     parser.refuse = lambda flag: refuse_knobs_of_others(finder, [flag])
-    _experiment_flags(
+    places = _experiment_flags(
         parser, {"learning_rate": (TUNE, "the best of three on dev, with one dense training each")}
+    )
+    places.add_argument(
+        "--keep-weights",
+        action="store_true",
+        default=SUPPRESS,
+        help="Save the trained network of each ticket next to it, as a checkpoint",
     )
 
 
@@ -37,6 +53,7 @@ def find(options: Namespace) -> int:
 
     knobs = _knobs(options)
     data, output = knobs.pop("data", None), knobs.pop("output", None)
+    keep_weights = knobs.pop("keep_weights", False)
     find_options(knobs)  # reports a mistake before torch is loaded
 
     from tombola.api.search import search
@@ -46,7 +63,13 @@ def find(options: Namespace) -> int:
 
     console = screen(options.json)
     with Live(console) as live:
-        found = search(knobs, output=Path(output) if output else None, data=data, callback=live)
+        found = search(
+            knobs,
+            output=Path(output) if output else None,
+            data=data,
+            callback=live,
+            keep_weights=keep_weights,
+        )
     if not write_json(options.json, found.to_json()):
         example = EXAMPLE.format(ticket=found.ticket, model=found.model)
         show_found(found.to_json(), console, example=example)
@@ -54,10 +77,7 @@ def find(options: Namespace) -> int:
 
 
 def evaluate_flags(parser: Parser) -> None:
-    parser.add_argument("ticket", metavar="TICKET", help="Folder of the ticket")
-    parser.add_argument(
-        "--model", metavar="NAME", default=SUPPRESS, help="Where the network is, if it has moved"
-    )
+    _ticket_flags(parser)
     add_flags(parser.add_argument_group("evaluation"), EvaluateSpec)
     _experiment_flags(parser)
 
@@ -76,9 +96,49 @@ def evaluate(options: Namespace) -> None:
         show_evaluated(evaluated.to_json(), console)
 
 
-def _experiment_flags(parser: Parser, words: Mapping[str, tuple[str, str]] = {}) -> None:
-    """Add the flags that all experiments share; `words` is as for `add_flags`."""
-    add_flags(parser.add_argument_group("task"), TaskSpec, default="")
+def train_flags(parser: Parser) -> None:
+    _ticket_flags(parser)
+    add_flags(parser.add_argument_group("training of the ticket"), TrainTicketSpec)
+    _experiment_flags(parser, leave_out=("margin",))
+
+
+def train(options: Namespace) -> None:
+    """Train the ticket, keep the network, and show its score."""
+    from tombola import api
+    from tombola.cli.show.progress import Live
+    from tombola.cli.show.screen import screen
+    from tombola.cli.show.search import show_trained
+
+    console, knobs = screen(options.json), _knobs(options)
+    with Live(console) as live:
+        trained = api.train(callback=live, **knobs)
+    if not write_json(options.json, trained.to_json()):
+        show_trained(trained.to_json(), console)
+
+
+def _ticket_flags(parser: Parser) -> None:
+    """Add the ticket, and where its network is."""
+    parser.add_argument("ticket", metavar="TICKET", help="Folder of the ticket")
+    parser.add_argument(
+        "--model", metavar="NAME", default=SUPPRESS, help="Where the network is, if it has moved"
+    )
+
+
+def _experiment_flags(
+    parser: Parser,
+    words: Mapping[str, tuple[str, str]] = {},
+    leave_out: Collection[str] = (),
+) -> _ArgumentGroup:
+    """Add the flags that all experiments share.
+
+    Args:
+        parser: gets them.
+        words: as for `add_flags`.
+        leave_out: fields of `TaskSpec` that mean nothing for the verb.
+
+    Returns: the group of files.
+    """
+    add_flags(parser.add_argument_group("task"), TaskSpec, leave_out=leave_out, default="")
     recipe = parser.add_argument_group("training (by default the task's recipe)")
     add_flags(recipe, TrainSpec, leave_out=SEEDS, default="", words=words)
     add_flags(parser.add_argument_group("laboratory"), LabSpec)
@@ -99,6 +159,7 @@ def _experiment_flags(parser: Parser, words: Mapping[str, tuple[str, str]] = {})
     places.add_argument(
         "--config", metavar="FILE", help="YAML file with flags; those on the command line win"
     )
+    return places
 
 
 def _knobs(options: Namespace) -> dict[str, Any]:
@@ -109,4 +170,5 @@ def _knobs(options: Namespace) -> dict[str, Any]:
 VERBS = {
     "find": Verb(find_flags, find),
     "evaluate": Verb(evaluate_flags, evaluate),
+    "train": Verb(train_flags, train),
 }

@@ -115,10 +115,17 @@ def outstanding(plan: Plan, store: Store) -> tuple[set[str], dict[str, Job]]:
     todo = {job.key for job in plan.jobs if not store.intact(job.key)}
     halted = stopped(plan.jobs, store, todo)
     todo -= halted.keys()
+    todo |= {key for key in plan.kept - halted.keys() if _lacks_weights(key, store)}
     for job in reversed(plan.jobs):
         if job.key in todo:
             todo |= {p.key for p in job.reads_weights if store.weights(p.key) is None}
     return todo, halted
+
+
+def _lacks_weights(key: str, store: Store) -> bool:
+    """Whether the weights of a training are gone; one that diverged has none."""
+    result = store.read(key)
+    return store.weights(key) is None and (result is None or result.diverged is None)
 
 
 def execute(
@@ -143,7 +150,8 @@ def execute(
     Returns: what was done and what failed; a failure stops only the jobs that depend on it.
     Raises: OutputError, for an error of the disk, because then no result can be saved.
     """
-    with store.announce(job.key for job in plan.jobs if plan.readers(job)) as reading:
+    read = (job.key for job in plan.jobs if plan.readers(job) or job.key in plan.kept)
+    with store.announce(read) as reading:
         todo, halted = outstanding(plan, store)
         run = _Run(plan, store, callback, todo, threads, processes, reading)
         run.summary.stopped = halted
@@ -219,7 +227,7 @@ class _Run:
         self.callback.start(job)
         payload = payload_for(
             job,
-            keep_weights=bool(self._readers(job)),
+            keep_weights=self._read_later(job),
             threads=self.threads,
             processes=self.processes,
             peers=self.trainings,
@@ -230,15 +238,14 @@ class _Run:
         """The jobs still to be done that read the weights of this one."""
         return [c for c in self.plan.readers(job) if c.key in self.todo and c.key != job.key]
 
+    def _read_later(self, job: Job) -> bool:
+        """Whether the weights of a job are read after it."""
+        return job.key in self.plan.kept or bool(self._readers(job))
+
     def _complete(self, job: Job) -> bool:
         if not self.store.intact(job.key):
             return False
-        lost = bool(self._readers(job)) and self.store.weights(job.key) is None
-        return not lost or self._diverged(job)
-
-    def _diverged(self, job: Job) -> bool:
-        result = self.store.read(job.key)
-        return result is not None and result.diverged is not None
+        return not self._read_later(job) or not _lacks_weights(job.key, self.store)
 
     def step(self, key: str, done: int, steps: int) -> bool:
         lease = self.leases[key]
@@ -263,7 +270,7 @@ class _Run:
             self.summary.stopped |= stopped(self.plan.jobs, self.store, self.todo)
             self.todo -= self.summary.stopped.keys()
         for parent in (*job.reads_weights, job):
-            if parent.kind == "train" and not self._readers(parent):
+            if parent.kind == "train" and not self._read_later(parent):
                 self._drop_weights(parent)
         self.callback.finish(job, result)
 
@@ -275,6 +282,8 @@ class _Run:
     def tidy(self) -> None:
         """Delete the weights that were left for other runs, if those have ended meanwhile."""
         for job in self.plan.jobs:
+            if job.key in self.plan.kept:
+                continue
             readers = self.plan.readers(job) if self.store.weights(job.key) else ()
             if readers and not any(self._to_come(reader) for reader in readers):
                 self._drop_weights(job)

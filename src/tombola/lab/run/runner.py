@@ -1,5 +1,7 @@
 """Runs a plan on the workers of a machine or a cluster."""
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from tombola.lab.store.result_store import Store
 from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan
 
-__all__ = ["run_plan", "threads_of"]
+__all__ = ["run_plan", "threads_of", "weights_in_use"]
 
 OF_A_NODE = ("device", "instruction_set", "kernel")
 """Numerics that a cluster's nodes decide, which compare them with those of other results."""
@@ -41,6 +43,22 @@ def run_plan(plan: Plan, spec: LabSpec, callback: RunCallback) -> tuple[Store, R
     workers = _workers(spec, store, threads)
     summary = execute(plan, store, workers, callback, threads=threads, processes=spec.processes)
     return store, summary
+
+
+@contextmanager
+def weights_in_use(store: Store, keys: Collection[str]) -> Iterator[None]:
+    """Keep the weights of trainings while they are made and read; delete them afterwards.
+
+    An error leaves them, so that the same command need not train again; `store gc` finds them.
+    """
+    if not keys:
+        yield
+        return
+    with store.announce(keys) as reading:
+        yield
+        for key in {*keys} - store.wanted(reading):
+            if store.weights(key):
+                store.drop_weights(key)
 
 
 def threads_of(spec: LabSpec) -> int:

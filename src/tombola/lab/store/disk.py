@@ -15,7 +15,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 
 from tombola.base.errors import OutputError
-from tombola.base.files import read_plain, sync, write_file
+from tombola.base.files import disk_error, read_plain, sync, write_file
 from tombola.base.folders import RESULT_FILES, clear, clear_folder, opened
 from tombola.lab.store.lease import age
 from tombola.lab.store.process import Process
@@ -33,7 +33,6 @@ LIMIT = 1 << 16
 HOUR = 3600.0
 LINKED = {errno.ENOTDIR, errno.ELOOP}
 FULL = {errno.ENOSPC, errno.EDQUOT}
-RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 """How safetensors reports an error of the operating system."""
 
 
@@ -123,11 +122,10 @@ class Disk:
         try:
             yield
         except Exception as error:
-            rust = RUST_ERROR.search(str(error))
-            if not rust and not isinstance(error, OSError):
+            refused = disk_error(error)
+            if refused is None:
                 raise
-            code = getattr(error, "errno", None) or int(rust[1] if rust else errno.EIO)
-            reason = os.strerror(code) if rust else getattr(error, "strerror", None) or str(error)
+            code, reason = refused.errno or errno.EIO, refused.strerror or str(refused)
             remedy = "Name a --store that can be written."
             if code in LINKED:
                 remedy = "Put a folder in its place."

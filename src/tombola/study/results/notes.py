@@ -10,7 +10,7 @@ from tombola.study.verdicts.verdict import LONGER, hardly_learned
 from tombola.tasks.input_counts import InputCounts, SplitCounts
 from tombola.tasks.task import Task
 
-__all__ = ["SAME_MASK", "counts_by_split", "learning_notes", "same_mask_notes"]
+__all__ = ["SAME_MASK", "counts_by_split", "input_notes", "learning_notes", "same_mask_notes"]
 
 UNKNOWN = "Longer training is no help where this many tokens are unknown."
 
@@ -36,14 +36,20 @@ def learning_notes(
     task: Task, dense: Trainings, counts: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
     """Notes on inputs that were cut or unknown, and on a dense network that hardly learned."""
-    inputs = {split: _inputs(each["inputs"]) for split, each in counts.items()}
-    remarks = [note for split, each in inputs.items() if each for note in each.remarks(split)]
+    inputs = [_inputs(each["inputs"]) for each in counts.values()]
+    remarks = input_notes(counts)
     if dense.diverged:
         return remarks
     worst = min(run.facts["score"] for run in dense.done)
-    advice = UNKNOWN if any(each and each.much_unknown for each in inputs.values()) else LONGER
+    advice = UNKNOWN if any(each and each.much_unknown for each in inputs) else LONGER
     unlearned = hardly_learned(worst, dense.done[0].facts["trivial"], task.margin, advice)
     return [unlearned, *remarks] if unlearned else remarks
+
+
+def input_notes(counts: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Notes on inputs that were cut or unknown."""
+    inputs = {split: _inputs(each["inputs"]) for split, each in counts.items()}
+    return [note for split, each in inputs.items() if each for note in each.remarks(split)]
 
 
 def same_mask_notes(

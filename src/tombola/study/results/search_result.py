@@ -48,6 +48,8 @@ class Found(NotebookResult):
     diverged, so that there is nothing to prune."""
     tickets: dict[str, str]
     """Seed -> folder of its ticket."""
+    networks: dict[str, str]
+    """Seed -> folder of its trained network, if they were asked for."""
     seconds: float
     """Time of all trainings and evaluations, whenever they were done."""
     summed_learning_rate: float
@@ -64,6 +66,13 @@ class Found(NotebookResult):
     """Folder with everything."""
     key: str
     """Name of this experiment, from all that made it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, as `--json` writes them; `networks` only where there are any."""
+        fields = super().to_json()
+        return (
+            fields if fields["networks"] else {k: v for k, v in fields.items() if k != "networks"}
+        )
 
 
 def found_in(
@@ -105,6 +114,7 @@ def found_in(
         tuned=tuned,
         ticket="",
         tickets={},
+        networks={},
         seconds=float(sum(run.seconds for run in trainings.runs)),
         summed_learning_rate=trainings.facts["summed_learning_rate"],
         whole_model_sparsity=whole_model_sparsity(last.done[0]) if last.done else None,

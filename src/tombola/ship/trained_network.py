@@ -1,0 +1,89 @@
+"""A trained network with its ticket: loaded from its folder, and checked against each other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from tombola.base.errors import ModelError, TicketError, cut
+from tombola.base.text import printable
+from tombola.models.files import config_of
+from tombola.models.loading import load_network_files
+from tombola.models.network import load_tokenizer
+from tombola.ticket.hold import masked_parameters
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["TICKET_FOLDER", "TrainedNetwork", "load"]
+
+TICKET_FOLDER = "ticket"
+"""Name of the ticket's folder inside that of the network."""
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained network and the ticket whose pruned weights are +0.0 in it."""
+
+    model: PreTrainedModel
+    """The network with its head, as float32 on the CPU, without dropout until `train()`."""
+    tokenizer: PreTrainedTokenizerBase
+    ticket: Ticket
+    """Its mask is over weights of the network: `ticket.hold(model)` fits as it is."""
+
+
+def load(folder: str | Path) -> TrainedNetwork:
+    """Load a network that `tombola train` or `tombola find --keep-weights` wrote.
+
+    Args:
+        folder: of the network, with the ticket in `ticket/`.
+
+    Raises: TicketError, if the ticket is missing or damaged, or weights that it prunes are not
+        zero; ModelError, if the network can't be loaded.
+    """
+    place = Path(folder).expanduser().resolve()  # so that no folder is taken for an embedded name
+    if not (place / TICKET_FOLDER).is_dir():
+        raise TicketError(
+            f"expected a trained network with a folder {TICKET_FOLDER!r} in it at "
+            f"{printable(place)}, got none. Name the folder that `tombola train` wrote."
+        )
+    ticket = Ticket.load(place / TICKET_FOLDER)
+    network, report = load_network_files(_loader(place), str(place))
+    if missing := sorted(report["missing_keys"]):
+        raise ModelError(
+            f"expected every weight of {type(network).__name__} in {str(place)!r}, got none for "
+            f"{missing[0]}. Fetch the folder again."
+        )
+    _check_zeros(network, ticket, place)
+    return TrainedNetwork(network, load_tokenizer(str(place)), ticket)
+
+
+def _loader(folder: Path) -> Callable[..., Any]:
+    """`from_pretrained` of the class that a configuration names, one of transformers' own.
+
+    Raises: ModelError, if it names none.
+    """
+    names = config_of(folder).get("architectures")
+    name = names[0] if isinstance(names, list) and names else None
+    found = getattr(transformers, name, None) if isinstance(name, str) else None
+    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+        raise ModelError(
+            f"expected a network of transformers under architectures in the config.json of "
+            f"{str(folder)!r}, got {cut(name)}. Fetch the folder again."
+        )
+    loader: Callable[..., Any] = found.from_pretrained
+    return loader
+
+
+def _check_zeros(network: PreTrainedModel, ticket: Ticket, folder: Path) -> None:
+    """Refuse a network in which a pruned weight is not zero.
+
+    Raises: TicketError, naming the first tensor.
+    """
+    for name, weight in masked_parameters(network, ticket.mask).items():
+        if alive := int((weight[~ticket.mask[name]] != 0).sum()):
+            raise TicketError(
+                f"expected zeros where the ticket prunes {name} in {str(folder)!r}, got {alive:,} "
+                "other weights. Train it within `ticket.hold(model)`, or load it without tombola."
+            )

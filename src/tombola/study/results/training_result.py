@@ -1,0 +1,133 @@
+"""The result of training one ticket whose network is kept, from its training in a store."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tombola.base.errors import OutputError
+from tombola.base.records import RecordReader
+from tombola.base.rounding import percent, points
+from tombola.base.specs import SEEDS
+from tombola.base.text import html_table, printable
+from tombola.lab.store.result_store import Result
+from tombola.plan.job import Subject
+from tombola.study.results.notes import counts_by_split, input_notes
+from tombola.study.results.result_file import read_object
+
+__all__ = ["Trained", "read_trained", "trained_in"]
+
+PLACES = ("ticket", "output")
+"""Fields that are not written, because the folder may move."""
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Trained:
+    """A network that was trained from a ticket; scores in points of the metric."""
+
+    task: str
+    model: str
+    metric: str
+    split: str
+    """The split that scores come from."""
+    init: str
+    """What the kept weights started from."""
+    seed: int
+    sparsity: str
+    score: float
+    more: dict[str, float | None]
+    """Further metrics."""
+    trivial: float
+    """The best score without learning anything from the texts."""
+    recipe: dict[str, Any]
+    """Every knob of the training but the seeds."""
+    weights: str
+    """Digest of the weights."""
+    seconds: float
+    notes: list[str]
+    """What a reader must know to read the score rightly."""
+    counts: dict[str, dict[str, Any]]
+    """Split -> rows used, rows dropped by reason, and what else was counted of it."""
+    key: str
+    """Name of the training, from all that made it."""
+    files: dict[str, str] = field(default_factory=dict)
+    """File of the folder -> its SHA-256; the cards are left out, so that they can be edited."""
+    ticket: str = ""
+    """Folder of the ticket that was trained; empty for one that is in memory."""
+    output: str = ""
+    """Folder of the network, with the ticket in `ticket/`."""
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name} {value}" for name, value in self._summary())
+        return printable(f"<Trained: {facts}>")
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks."""
+        return html_table(self._summary(), caption="Trained network")
+
+    def _summary(self) -> list[tuple[str, str]]:
+        """What a reader wants to know first: name and value."""
+        return [
+            ("model", self.model),
+            ("task", self.task),
+            ("seed", str(self.seed)),
+            ("sparsity", percent(self.sparsity)),
+            (f"{self.metric} on {self.split}", points(self.score)),
+            ("folder", self.output),
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, as `--json` writes them."""
+        return dataclasses.asdict(self)
+
+    def to_file(self) -> dict[str, Any]:
+        """What stands in the folder's result.json: the fields without places."""
+        return {name: value for name, value in self.to_json().items() if name not in PLACES}
+
+
+def trained_in(subject: Subject, run: Result, *, init: str, sparsity: Decimal) -> Trained:
+    """The result of a training that did not diverge.
+
+    Args:
+        subject: network and task.
+        run: its result in the store.
+        init: what the kept weights started from.
+        sparsity: of the ticket.
+    """
+    facts, counts = run.facts, counts_by_split(subject, run.facts)
+    return Trained(
+        task=subject.task.name,
+        model=subject.model,
+        metric=subject.task.metric,
+        split=subject.task.test_split,
+        init=init,
+        seed=facts["seed"],
+        sparsity=f"{sparsity:f}",
+        score=facts["score"],
+        more=dict(facts.get("more", {})),
+        trivial=facts["trivial"],
+        recipe=_recipe(subject),
+        weights=facts["weights"],
+        seconds=run.seconds,
+        notes=[*subject.notes, *input_notes(counts)],
+        counts=counts,
+        key=run.key,
+    )
+
+
+def _recipe(subject: Subject) -> dict[str, Any]:
+    knobs = dataclasses.asdict(subject.recipe)
+    return {name: value for name, value in knobs.items() if name not in SEEDS}
+
+
+def read_trained(place: Path) -> Trained:
+    """What `to_file` gave, from the result.json of a network's folder.
+
+    Raises: OutputError, with the first field that is missing or not what it should be.
+    """
+    reader = RecordReader(
+        where=repr(str(place)), remedy="Name another --output.", error=OutputError
+    )
+    trained: Trained = reader.read(Trained, read_object(place))
+    return trained
