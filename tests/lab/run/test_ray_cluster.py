@@ -5,6 +5,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from tombola.base.specs import LabSpec, TrainSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
 from tombola.lab.run.engine import RunCallback, RunSummary, execute
-from tombola.lab.run.runner import run_plan
-from tombola.lab.store.result_store import Store
+from tombola.lab.run.runner import _refuse_mixed, run_plan
+from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import Subjects
+from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
+from tombola.training.numerics import numerics
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore")  # of Ray's own
@@ -117,6 +121,26 @@ def _title(process: Path) -> str:
         return (process / "cmdline").read_text()
     except OSError:
         return ""
+
+
+@pytest.mark.parametrize(
+    ("engine", "changed", "refused"),
+    [
+        ("local", {"device": "cuda", "kernel": "model"}, "device is"),
+        ("ray", {"device": "cuda", "kernel": "model"}, ""),
+        ("ray", {"device": "cuda", "torch": "1.0"}, "torch is"),
+    ],
+)
+def test_results_of_a_cluster_may_have_its_device_and_not_that_of_this_machine(
+    engine: str, changed: dict[str, str], refused: str, plan: Plan, tmp_path: Path
+) -> None:
+    store, job = Store(tmp_path / "s"), plan.jobs[0]
+    there = {**numerics(train_job(job.spec).recipe), "threads": 1, **changed}
+    result = replace(Result.of(job, {"score": 1.0}), numerics=there)
+    store.save(result, {})
+    spec = LabSpec(store=str(store.folder), engine=engine)
+    with pytest.raises(SpecError, match=refused) if refused else nullcontext():
+        _refuse_mixed(plan, store, spec, 1)
 
 
 def test_jobs_share_a_gpu(plan: Plan, alone: list[Any], tmp_path: Path) -> None:
