@@ -20,6 +20,7 @@ SHOWN = [(page.name, code) for page in PAGES for code in blocks(page)]
 
 @pytest.mark.filterwarnings("ignore:.pin_memory:UserWarning")  # of torch, without a GPU
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # of peft
+@pytest.mark.filterwarnings("ignore:.*(num_workers|treespec|LeafSpec)")  # of Lightning
 @pytest.mark.parametrize(("page", "code"), SHOWN, ids=[page for page, _ in SHOWN])
 def test_python_that_a_page_shows_runs_without_an_error(
     page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         train,
     )
     from tombola.ship.callback import TicketCallback
+    from tombola.ship.lightning_callback import LightningTicketCallback as LightningTicketCallback
     from tombola.ship.lora import merge_lora
 
 __version__ = "0.1.0"
@@ -71,8 +72,12 @@ __all__ = [
 ]
 
 
-SHIPPED = {"TicketCallback": "tombola.ship.callback", "merge_lora": "tombola.ship.lora"}
-"""Names that load more than the rest: where they are."""
+SHIPPED = {
+    "LightningTicketCallback": "tombola.ship.lightning_callback",
+    "TicketCallback": "tombola.ship.callback",
+    "merge_lora": "tombola.ship.lora",
+}
+"""Names that load more than the rest: where they are. One that needs an extra is not in __all__."""
 
 
 def __getattr__(name: str) -> Any:
