@@ -37,8 +37,8 @@ if TYPE_CHECKING:
         push,
         train,
     )
-    from tombola.ship.callback import TicketCallback
-    from tombola.ship.lightning_callback import LightningTicketCallback as LightningTicketCallback
+    from tombola.ship.callbacks.lightning import LightningTicketCallback as LightningTicketCallback
+    from tombola.ship.callbacks.trainer import TicketCallback
     from tombola.ship.lora import merge_lora
 
 __version__ = "0.1.0"
@@ -73,8 +73,8 @@ __all__ = [
 
 
 SHIPPED = {
-    "LightningTicketCallback": "tombola.ship.lightning_callback",
-    "TicketCallback": "tombola.ship.callback",
+    "LightningTicketCallback": "tombola.ship.callbacks.lightning",
+    "TicketCallback": "tombola.ship.callbacks.trainer",
     "merge_lora": "tombola.ship.lora",
 }
 """Names that load more than the rest: where they are. One that needs an extra is not in __all__."""

@@ -12,7 +12,7 @@ from trainings import DEVICE, needs_card
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from small_network import network, revived
-from tombola.ship.callback import TicketCallback
+from tombola.ship.callbacks.trainer import TicketCallback
 from tombola.ticket.ticket import Ticket
 
 pytestmark = [

@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from small_network import network, revived
-from tombola.ship.callback import TicketCallback
+from tombola.ship.callbacks.trainer import TicketCallback
 from tombola.ticket.ticket import Ticket
 
 

@@ -17,8 +17,8 @@ from transformers import BertForSequenceClassification
 import tombola
 from small_network import network, revived
 from tombola.base.errors import SpecError, TicketError
-from tombola.ship import lightning_callback
-from tombola.ship.lightning_callback import LightningTicketCallback
+from tombola.ship.callbacks import lightning as lightning_callback
+from tombola.ship.callbacks.lightning import LightningTicketCallback
 from tombola.ticket.hold import masked_parameters
 from tombola.ticket.ticket import Ticket
 
@@ -215,7 +215,7 @@ from pathlib import Path
 sys.path[:0] = {paths}
 from test_lightning_callback import Classifier, Witness, rows, trainer
 from small_network import revived
-from tombola.ship.lightning_callback import LightningTicketCallback
+from tombola.ship.callbacks.lightning import LightningTicketCallback
 from tombola.ticket.ticket import Ticket
 ticket, place = Ticket.load({ticket!r}), Path({place!r})
 witness, module = Witness(ticket), Classifier()
