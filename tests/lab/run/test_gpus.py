@@ -180,7 +180,14 @@ def _no_room_for_cublas() -> None:
     raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 
 
-@pytest.mark.parametrize("job", [_too_much, _no_room_for_cublas])
+def _no_room_for_a_graph() -> None:
+    try:
+        _too_much()
+    finally:
+        raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+
+@pytest.mark.parametrize("job", [_too_much, _no_room_for_cublas, _no_room_for_a_graph])
 def test_a_lack_of_memory_is_one_line_and_holds_no_tensor(
     job: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +199,21 @@ def test_a_lack_of_memory_is_one_line_and_holds_no_tensor(
         "higher --accumulation or a smaller --batch-size."
     )
     assert caught.value.__context__ is caught.value.__cause__ is None
+
+
+def test_a_job_that_lacks_memory_is_done_again_without_what_other_jobs_left() -> None:
+    kept, done = ["another network"], []
+
+    def job() -> None:
+        if kept:
+            _too_much()
+        done.append("job")
+
+    def free() -> bool:
+        return bool(kept and kept.pop())
+
+    within_memory("dense network", 1, job, free)
+    assert (kept, done) == ([], ["job"])
 
 
 def test_another_error_stays_as_it_is() -> None:

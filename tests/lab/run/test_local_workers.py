@@ -21,6 +21,7 @@ from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.payload import payload_for
 from tombola.lab.run.runner import run_plan
+from tombola.lab.run.workers import local
 from tombola.lab.run.workers.distributed import train_in_processes
 from tombola.lab.run.workers.local import ProcessPool, Worker, work
 from tombola.lab.store.damage import damage_in
@@ -172,10 +173,11 @@ def _break(pipe: Any, folder: str, sharers: int) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
     Worker.do = fail  # type: ignore[method-assign]
+    local._uses_gpu = lambda: True
     work(pipe, folder, sharers)
 
 
-def test_a_worker_that_has_broken_its_gpu_gets_no_other_job(
+def test_a_worker_whose_job_failed_on_a_gpu_gets_no_other(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tombola.lab.run.workers.local.work", _break)

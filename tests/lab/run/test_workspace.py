@@ -59,3 +59,13 @@ def test_a_network_that_fills_the_room_alone_is_kept_alone(
     monkeypatch.setattr(module, "KEPT_BYTES", 79)
     used(WorkspaceCache(), "aabba")
     assert opened == ["a", "b", "a"]
+
+
+def test_all_are_dropped_to_free_memory_and_whether_that_helps_is_said(opened: list[str]) -> None:
+    cache = WorkspaceCache()
+    used(cache, "ab")
+    assert cache.clear()
+    used(cache, "a")
+    assert not cache.clear()
+    used(cache, "a")
+    assert opened == ["a", "b", "a", "a"]

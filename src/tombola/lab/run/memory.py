@@ -91,25 +91,41 @@ def gpu_peak() -> int:
     return int(torch.cuda.max_memory_reserved()) if torch.cuda.is_initialized() else 0
 
 
-def within_memory(label: str, sharers: int, job: Callable[[], None]) -> None:
+def within_memory(
+    label: str, sharers: int, job: Callable[[], None], free: Callable[[], bool] = lambda: False
+) -> None:
     """Do a job within this process's share of its GPU's memory.
 
     Args:
         label: of the job.
         sharers: number of processes that share the GPU, this one included.
         job: what to do.
+        free: drops what this process keeps from other jobs, and says whether that was anything; if
+            so, a job that lacked memory is done again.
 
     Raises: TombolaError, if it needs more memory than there is.
     """
+    if _fits(sharers, job):
+        return
+    freed = free()
+    gc.collect()
+    if freed and _fits(sharers, job):
+        return
+    free()
+    raise _out_of_memory(label, sharers)
+
+
+def _fits(sharers: int, job: Callable[[], None]) -> bool:
+    """Do a job, and say whether it had enough memory; torch's error, which holds on to tensors, is
+    gone then."""
     try:
         _limit_gpu_memory(sharers)
         job()
     except RuntimeError as error:
         if not _ran_out(error):
             raise
-    else:
-        return
-    raise _out_of_memory(label, sharers)  # out here torch's error is gone, and its tensors with it
+        return False
+    return True
 
 
 def _limit_gpu_memory(sharers: int) -> None:
@@ -118,10 +134,16 @@ def _limit_gpu_memory(sharers: int) -> None:
         torch.cuda.set_per_process_memory_fraction(memory_share(size, sharers) / size)
 
 
-def _ran_out(error: RuntimeError) -> bool:
-    """Whether an error means that a device has too little memory."""
+def _ran_out(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, means that a device has too little memory.
+
+    A CUDA graph whose recording lacks memory raises another error at its end.
+    """
+    if error is None:
+        return False
     lacking = any(sign in str(error) for sign in SIGNS)
-    return lacking or isinstance(error, torch.OutOfMemoryError)
+    lacking = lacking or isinstance(error, torch.OutOfMemoryError)
+    return lacking or _ran_out(error.__cause__ or error.__context__)
 
 
 def _out_of_memory(label: str, sharers: int) -> TombolaError:

@@ -77,7 +77,7 @@ def perform(
     Raises: TombolaError, if the model, the data or the disk can't be used, or memory is too small.
     """
     job = partial(_perform, payload, store, workspaces, step, main)
-    within_memory(payload.label, sharers, job)
+    within_memory(payload.label, sharers, job, workspaces.clear)
 
 
 def _perform(

@@ -200,6 +200,15 @@ class WorkspaceCache:
         self._open[name] = workspace
         return workspace
 
+    def clear(self) -> bool:
+        """Drop them all.
+
+        Returns: whether there were more than the one used last.
+        """
+        several = len(self._open) > 1
+        self._open.clear()
+        return several
+
     def _make_room(self) -> None:
         """Drop those used longest ago, so that one more of the largest size has room."""
         sizes = {name: _network_bytes(kept) for name, kept in self._open.items()}

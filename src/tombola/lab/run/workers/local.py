@@ -20,9 +20,6 @@ __all__ = ["ProcessPool", "ThisProcess", "Worker", "work"]
 TRIES = 3
 """How often a job is started if its worker ends before it is finished."""
 
-BROKEN = "CUDA error: "
-"""In errors after which a process can't use its GPU any more, so that its next jobs would fail."""
-
 
 class Worker:
     """Does jobs one after another, and keeps the network of the last one loaded."""
@@ -234,10 +231,16 @@ def work(pipe: Connection, folder: str, sharers: int = 1) -> None:
             worker.do(payload, step)
         except Exception as error:
             pipe.send(("failed", type(error).__name__, str(error)))
-            if BROKEN in str(error):
+            if _uses_gpu():  # which may be left in a state that fails every job from here on
                 return
         else:
             pipe.send(("done",))
+
+
+def _uses_gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_initialized())
 
 
 def _leave(*_: object) -> None:
