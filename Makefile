@@ -24,7 +24,7 @@ test: setup
 # pytest-xdist. TOMBOLA_TEST_DEVICE=cpu tries the same tests on a CPU.
 test-gpu:
 	PYTHONPATH=$(CURDIR)/src$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) -m pytest -m cuda -W default tests/cuda \
-		$$($(PYTHON) -c 'import xdist' 2>/dev/null && echo -n 4 --dist loadfile)
+		$$($(PYTHON) -c 'import xdist' 2>/dev/null && printf '%s' '-n 6')
 
 # On an idle machine: twenty minutes on two cores.
 bench: setup

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
@@ -255,3 +257,17 @@ def test_anything_but_data_parallelism_is_refused(
         accelerator()
     assert came in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_trainer_of_sixteen_bits_before_changes_nothing() -> None:
+    state = AcceleratorState._shared_state.copy()
+    AcceleratorState._reset_state()
+    try:
+        theirs = Accelerator(cpu=True, mixed_precision="bf16")
+        ours = accelerator()
+        assert (theirs.mixed_precision, ours.device) == ("bf16", theirs.device)
+        with torch.no_grad():
+            assert torch.ones(2, 2).mm(torch.ones(2, 2)).dtype == torch.float32
+    finally:
+        AcceleratorState._reset_state()
+        AcceleratorState._shared_state.update(state)

@@ -42,8 +42,9 @@ def accelerator() -> Accelerator:
     _refuse_shared_gpus()
     threads = torch.get_num_threads()
     settle()
+    precision = None if is_initialized() else "no"  # a Trainer's stays as it was
     try:
-        here = Accelerator(cpu=_share_the_processor(), mixed_precision="no")
+        here = Accelerator(cpu=_share_the_processor(), mixed_precision=precision)
     except (ImportError, ValueError) as error:
         raise _refused(" ".join(str(error).split())) from None
     torch.set_num_threads(threads)  # which accelerate changes at times, and the bits with it
