@@ -138,7 +138,7 @@ def test_a_full_disk_at_the_end_costs_no_training(
         raise OutputError("expected to write out/result.json, got: No space left on device.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tombola.api.search.write_file", full)
+        patch.setattr("tombola.api.search_output.write_file", full)
         status, _, line = cli(*find, "--output", "out")
     assert (status, line.count("\n")) == (2, 1)
     assert "Every training is kept in 'runs/store'" in line
