@@ -17,6 +17,7 @@ import tombola
 from quick_find import RECIPE, Find, Recorder, files, quick_find
 from small_network import revived
 from tombola import api
+from tombola.api.network_folder import saved_network
 from tombola.base.errors import ModelError, OutputError, SpecError, TicketError
 from tombola.base.specs import TrainSpec
 from tombola.lab.run.engine import RunCallback
@@ -257,6 +258,27 @@ def test_a_network_that_could_not_be_written_is_not_trained_again(
     assert weights_in(options["store"]) == []
 
 
+def test_two_processes_may_write_one_folder(
+    ticket: api.Ticket, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = tombola.train(ticket, output=tmp_path / "a", **options)
+    looked: list[Path] = []
+
+    def too_early(folder: Path, key: str) -> api.Trained | None:
+        looked.append(folder)
+        if len(looked) == 1:  # nothing is there yet, and then another process is faster
+            shutil.copytree(tmp_path / "a", tmp_path / "b")
+            return None
+        return saved_network(folder, key)
+
+    for module in ("training", "network_folder"):
+        monkeypatch.setattr(f"tombola.api.{module}.saved_network", too_early)
+    second = tombola.train(ticket, output=tmp_path / "b", **options)
+    assert len(looked) == 2
+    assert second == replace(first, output=str(tmp_path / "b"))
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
 class Refusing:
     """Writes half of a network, and fails."""
 
@@ -300,6 +322,7 @@ def test_loading_gives_network_tokenizer_and_a_ticket_that_holds_it(
     tombola.train(found.ticket, output=tmp_path / "n", **options)
     trained = tombola.load(tmp_path / "n")
     assert trained.ticket == api.Ticket.load(found.ticket)
+    assert repr(trained).startswith("<TrainedNetwork: BertForSequenceClassification under <Ticket")
     assert not trained.model.training
     inputs = trained.tokenizer(["a good film", "dull"], return_tensors="pt", padding=True)
     optimizer = torch.optim.AdamW(trained.model.parameters(), lr=0.1)
@@ -463,6 +486,11 @@ def test_weights_that_the_ticket_prunes_must_be_zero(folder: Path, ticket: api.T
     revived = int((~ticket.mask[name]).sum())
     with pytest.raises(TicketError, match=rf"where the ticket prunes {name} .* got {revived} "):
         tombola.load(folder)
+
+
+def test_the_folder_of_a_network_given_as_a_ticket_names_the_one_in_it(folder: Path) -> None:
+    with pytest.raises(TicketError, match=r"got a trained network\. Its ticket is in .*n/ticket\."):
+        tombola.evaluate(folder)
 
 
 def test_a_folder_without_a_ticket_is_refused(folder: Path, tiny: Path, tmp_path: Path) -> None:

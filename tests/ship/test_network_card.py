@@ -18,6 +18,8 @@ FACTS = CardFacts(
     trivial=12.0,
     seed=100,
     init="pretrained",
+    whole_model_sparsity=0.4567,
+    numerics={"threads": 2, "torch": "2.13.0"},
     recipe={"epochs": 2.0, "learning_rate": 3e-5},
 )
 
@@ -52,6 +54,8 @@ def test_the_card_says_score_seed_and_recipe() -> None:
     assert "| this network, seed 100 (`f1`, split `dev`, in points) | 88.12 |" in text
     assert "| without learning anything from the texts | 12.00 |" in text
     assert "| learning rate | `3e-05` |" in text
+    assert "| torch | `2.13.0` |" in text
+    assert "45.7 % of the whole encoder" in text
     assert text.count("AutoModelForQuestionAnswering") == 2
 
 

@@ -1,5 +1,6 @@
 """The folder of one trained network and its ticket: complete or absent, and never another's."""
 
+import errno
 import hashlib
 import os
 from dataclasses import replace
@@ -17,7 +18,7 @@ from tombola.lab.store.result_store import Store
 from tombola.plan.job import Subject
 from tombola.study.results.training_result import Trained, read_trained
 from tombola.tasks.kinds.kind import TASK_KINDS
-from tombola.ticket.ticket import Ticket
+from tombola.ticket.ticket import NESTED, Ticket
 
 if TYPE_CHECKING:
     from tombola.ship.network_card import CardFacts
@@ -93,6 +94,9 @@ class NetworkWriter:
                 text = json_text(written.to_file())
                 write_synced(temporary / RESULT, text.encode())
         except OSError as error:
+            faster = error.errno in (errno.ENOTEMPTY, errno.EEXIST)
+            if faster and (found := saved_network(folder, trained.key)):  # by another process
+                return found
             raise not_written(folder, error) from None
         return replace(written, output=str(folder))
 
@@ -101,10 +105,9 @@ class NetworkWriter:
         from tombola.models.saving import save_network
         from tombola.ship.card import card
         from tombola.ship.network_card import network_card
-        from tombola.ship.trained_network import TICKET_FOLDER
 
         save_network(self._network, folder, labels=self._subject.task.labels)
-        place = ticket.save(folder / TICKET_FOLDER)
+        place = ticket.save(folder / NESTED)
         write_file(place / CARD, card(ticket))
         write_file(folder / CARD, network_card(ticket, self._card_facts(trained)))
 
@@ -123,6 +126,8 @@ class NetworkWriter:
             trivial=trained.trivial,
             seed=trained.seed,
             init=trained.init,
+            whole_model_sparsity=trained.whole_model_sparsity,
+            numerics=trained.numerics,
             recipe={name: value for name, value in trained.recipe.items() if name in named},
         )
 

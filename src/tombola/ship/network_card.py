@@ -7,8 +7,7 @@ from typing import Any
 
 from tombola.base.rounding import percent, points
 from tombola.ship.card import CITATION, hub_model, inert, short_name, table
-from tombola.ship.trained_network import TICKET_FOLDER
-from tombola.ticket.ticket import Ticket
+from tombola.ticket.ticket import NESTED, Ticket
 
 __all__ = ["CardFacts", "network_card"]
 
@@ -55,8 +54,12 @@ class CardFacts:
     seed: int
     init: str
     """What the kept weights started from."""
+    whole_model_sparsity: float
+    """Pruned weights as a fraction of the backbone, embeddings included."""
     recipe: Mapping[str, Any]
-    """Every knob of the training."""
+    """Knobs of the training."""
+    numerics: Mapping[str, Any]
+    """What the bits depend on in addition: device, threads, versions."""
 
 
 def network_card(ticket: Ticket, facts: CardFacts) -> str:
@@ -70,7 +73,8 @@ def network_card(ticket: Ticket, facts: CardFacts) -> str:
         f"# {model} at {percent(ticket.sparsity)} sparsity, trained on {inert(facts.task)}",
         f"The pre-trained network {model}, trained with tombola on the task {inert(facts.task)} "
         f"while {mask.pruned:,} of the {mask.size:,} weights in the scope {inert(ticket.scope)} "
-        f"stayed zero. The mask is the lottery ticket in `{TICKET_FOLDER}/`.",
+        f"stayed zero: {percent(facts.whole_model_sparsity, digits=1)} of the whole encoder with "
+        f"its embeddings. The mask is the lottery ticket in [`{NESTED}/`]({NESTED}).",
         "## Score",
         table(_scores(facts)),
         "## Use",
@@ -110,6 +114,5 @@ def _training(ticket: Ticket, facts: CardFacts) -> Iterator[tuple[str, str]]:
     yield "fingerprint of the pre-trained network", inert(ticket.fingerprint)
     yield "digest of the mask", inert(ticket.mask.digest())
     yield "kept weights started from", inert(facts.init)
-    for name, value in facts.recipe.items():
+    for name, value in (*facts.recipe.items(), *facts.numerics.items()):
         yield name.replace("_", " "), inert(value)
-    yield "made by", inert(ticket.created_by)

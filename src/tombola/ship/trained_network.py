@@ -14,15 +14,12 @@ from tombola.models.files import config_of
 from tombola.models.loading import load_network_files
 from tombola.models.network import load_tokenizer
 from tombola.ticket.hold import masked_parameters
-from tombola.ticket.ticket import Ticket
+from tombola.ticket.ticket import NESTED, Ticket
 
-__all__ = ["TICKET_FOLDER", "TrainedNetwork", "load"]
-
-TICKET_FOLDER = "ticket"
-"""Name of the ticket's folder inside that of the network."""
+__all__ = ["TrainedNetwork", "load"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedNetwork:
     """A trained network and the ticket whose pruned weights are +0.0 in it."""
 
@@ -31,6 +28,9 @@ class TrainedNetwork:
     tokenizer: PreTrainedTokenizerBase
     ticket: Ticket
     """Its mask is over weights of the network: `ticket.hold(model)` fits as it is."""
+
+    def __repr__(self) -> str:
+        return f"<TrainedNetwork: {type(self.model).__name__} under {self.ticket!r}>"
 
 
 def load(folder: str | Path) -> TrainedNetwork:
@@ -43,18 +43,18 @@ def load(folder: str | Path) -> TrainedNetwork:
         zero; ModelError, if the network can't be loaded.
     """
     place = Path(folder).expanduser().resolve()  # so that no folder is taken for an embedded name
-    if not (place / TICKET_FOLDER).is_dir():
+    if not (place / NESTED).is_dir():
         raise TicketError(
-            f"expected a trained network with a folder {TICKET_FOLDER!r} in it at "
+            f"expected a trained network with a folder {NESTED!r} in it at "
             f"{printable(place)}, got none. Name the folder that `tombola train` wrote."
         )
-    ticket = Ticket.load(place / TICKET_FOLDER)
     network, report = load_network_files(_loader(place), str(place))
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"expected every weight of {type(network).__name__} in {str(place)!r}, got none for "
             f"{missing[0]}. Fetch the folder again."
         )
+    ticket = Ticket.load(place / NESTED, limit=network.num_parameters())
     _check_zeros(network, ticket, place)
     return TrainedNetwork(network, load_tokenizer(str(place)), ticket)
 

@@ -31,9 +31,12 @@ from tombola.ticket.hold import hold_model, masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import pruned_count
 
-__all__ = ["TRANSPORTS", "Ticket", "Transport"]
+__all__ = ["NESTED", "TRANSPORTS", "Ticket", "Transport"]
 
 M = TypeVar("M", bound=nn.Module)
+
+NESTED = "ticket"
+"""Name of the ticket's folder inside that of a network that was trained under it."""
 
 NAMES = (JSON_NAME, MASK_NAME, CARD_NAME)
 """What a folder may hold for a ticket to replace it."""
@@ -212,11 +215,7 @@ class Ticket:
         Raises: TicketError, if it is missing, damaged, or of a newer format.
         """
         folder = Path(path)
-        if not folder.is_dir():
-            kind = "a file" if folder.exists() else "nothing"
-            raise TicketError(
-                f"a ticket is a folder, got {kind} at {printable(folder)}. Check the path."
-            )
+        _check_folder(folder)
         document, mask = read_ticket(folder, limit)
         try:
             return cls._of(document, mask)
@@ -321,3 +320,20 @@ class Ticket:
             "provenance": self.provenance,
             "shapes": {name: list(shape) for name, shape in self.mask.shapes.items()},
         }
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse what is not a folder, and that of a network with its ticket.
+
+    Raises: TicketError.
+    """
+    if not folder.is_dir():
+        kind = "a file" if folder.exists() else "nothing"
+        raise TicketError(
+            f"a ticket is a folder, got {kind} at {printable(folder)}. Check the path."
+        )
+    if (folder / NESTED / JSON_NAME).is_file() and not (folder / JSON_NAME).exists():
+        raise TicketError(
+            f"expected a ticket in {printable(folder)}, got a trained network. Its ticket is in "
+            f"{printable(folder / NESTED)}."
+        )

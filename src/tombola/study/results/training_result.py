@@ -15,6 +15,7 @@ from tombola.lab.store.result_store import Result
 from tombola.plan.job import Subject
 from tombola.study.results.notes import counts_by_split, input_notes
 from tombola.study.results.result_file import read_object
+from tombola.study.results.search_result import whole_model_sparsity
 
 __all__ = ["Trained", "read_trained", "trained_in"]
 
@@ -42,8 +43,12 @@ class Trained:
     """The best score without learning anything from the texts."""
     recipe: dict[str, Any]
     """Every knob of the training but the seeds."""
+    numerics: dict[str, Any]
+    """What the bits depend on in addition: device, threads, versions."""
     weights: str
     """Digest of the weights."""
+    whole_model_sparsity: float
+    """Zero weights as a fraction of the backbone, embeddings included."""
     seconds: float
     notes: list[str]
     """What a reader must know to read the score rightly."""
@@ -108,7 +113,9 @@ def trained_in(subject: Subject, run: Result, *, init: str, sparsity: Decimal) -
         more=dict(facts.get("more", {})),
         trivial=facts["trivial"],
         recipe=_recipe(subject),
+        numerics=run.numerics,
         weights=facts["weights"],
+        whole_model_sparsity=whole_model_sparsity(run),
         seconds=run.seconds,
         notes=[*subject.notes, *input_notes(counts)],
         counts=counts,
