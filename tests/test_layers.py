@@ -44,7 +44,10 @@ PACKAGES: Mapping[str, set[str]] = {
     "lab": {"torch", "psutil", "msgspec", "numpy", "safetensors", "ray", "yaml"},
     "study": {"numpy", "scipy", "pyarrow", "tabulate", "msgspec"},
     "report": {"numpy", "scipy", "altair", "jinja2", "vl_convert"},
-    "ship": {"torch", "transformers", "huggingface_hub", "fsspec", "lightning"},
+    "ship": {
+        *("torch", "transformers", "huggingface_hub", "fsspec"),
+        *("lightning", "onnx", "onnxscript", "onnxruntime"),
+    },
     "api": {"torch"},
     "root": set(),
     "cli": {"rich", "shtab", "yaml"},

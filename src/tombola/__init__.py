@@ -21,11 +21,13 @@ from tombola.base.errors import (
 if TYPE_CHECKING:
     from tombola.api import (
         Evaluated,
+        Exported,
         Found,
         Ticket,
         Trained,
         TrainedNetwork,
         evaluate,
+        export,
         find,
         import_ticket,
         inspect,
@@ -45,6 +47,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DataError",
     "Evaluated",
+    "Exported",
     "Found",
     "JobFailedError",
     "ModelError",
@@ -58,6 +61,7 @@ __all__ = [
     "TrainedNetwork",
     "__version__",
     "evaluate",
+    "export",
     "find",
     "import_ticket",
     "inspect",

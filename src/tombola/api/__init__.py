@@ -2,6 +2,7 @@
 
 from tombola.api.inspection import inspect
 from tombola.api.merging import merge
+from tombola.api.onnx.exporting import Exported, export
 from tombola.api.signatures import evaluate, find, train
 from tombola.api.tickets import import_ticket, one_shot
 from tombola.models.embedded import model_path
@@ -14,11 +15,13 @@ from tombola.ticket.ticket import Ticket
 
 __all__ = [
     "Evaluated",
+    "Exported",
     "Found",
     "Ticket",
     "Trained",
     "TrainedNetwork",
     "evaluate",
+    "export",
     "find",
     "import_ticket",
     "inspect",

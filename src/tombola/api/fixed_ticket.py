@@ -18,7 +18,7 @@ from tombola.ticket.format import JSON_NAME, read_document
 from tombola.ticket.schedule import shortest
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["FixedTicket", "fixed_ticket"]
+__all__ = ["FixedTicket", "fixed_ticket", "ticket_for"]
 
 POOLED = "encoder+pooler"
 """The scope of which some heads leave the pooler out."""
@@ -80,7 +80,7 @@ def fixed_ticket(
 
     Raises: SpecError, if they don't fit the ticket; TicketError, if that is damaged.
     """
-    loaded = ticket if isinstance(ticket, Ticket) else _loaded(Path(ticket), model)
+    loaded = ticket if isinstance(ticket, Ticket) else ticket_for(Path(ticket), model)
     place = "" if isinstance(ticket, Ticket) else str(ticket)
     origin = origin_of(loaded.task, loaded.provenance)
     if loaded.task and not options.get("task") and origin.task is None:
@@ -107,8 +107,15 @@ def fixed_ticket(
     return asked if data or options.get("task") else replace(asked, data=_same_data(asked, origin))
 
 
-def _loaded(folder: Path, model: str | None) -> Ticket:
-    """A ticket of no more weights than the files of its network have."""
+def ticket_for(folder: Path, model: str | None) -> Ticket:
+    """A ticket of no more weights than the files of its network have.
+
+    Args:
+        folder: of the ticket.
+        model: where the network is, if not under the name that the ticket gives.
+
+    Raises: TicketError, if it is missing, damaged, or larger.
+    """
     limit = None
     if (folder / JSON_NAME).is_file():
         with suppress(ModelError, SpecError):  # reported with the task, or the network's own name

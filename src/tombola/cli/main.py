@@ -41,6 +41,7 @@ VERBS = {
     "merge": _About("tickets", "make one ticket from several: union, intersection or majority"),
     "push": _About("sharing", "send a ticket to the hub, a URL or a folder"),
     "pull": _About("sharing", "fetch a ticket from the hub, a URL or a folder"),
+    "export": _About("sharing", "write a trained network as an ONNX file"),
     "run": _About("plans", "run what is left of a plan: the experiments of a table or figure"),
     "status": _About("plans", "show how far a plan has got"),
     "matching": _About("verdicts", "show which networks of a plan match the dense network"),

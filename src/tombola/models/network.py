@@ -27,7 +27,11 @@ from tombola.ticket.init import INITS
 from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import backbone, scope_parameters
 
-__all__ = ["Network", "load_backbone", "load_tokenizer", "load_with_head"]
+__all__ = ["Network", "NoHeadError", "load_backbone", "load_tokenizer", "load_with_head"]
+
+
+class NoHeadError(ModelError):
+    """The files of a model have no head for the task."""
 
 
 @dataclass
@@ -153,13 +157,17 @@ class Network:
 
         Raises: SpecError, if the longest has too many.
         """
-        rows = getattr(self.model.config, "max_position_embeddings", None)
-        positions = rows - reserved_positions(self.model) if rows else tokens
-        if tokens > positions:
+        if self.positions is not None and tokens > self.positions:
             raise SpecError(
-                f"{self.name!r} reads at most {positions} tokens at once, got an example of "
-                f"{tokens}. Take a max_length of {positions} or less."
+                f"{self.name!r} reads at most {self.positions} tokens at once, got an example of "
+                f"{tokens}. Take a max_length of {self.positions} or less."
             )
+
+    @property
+    def positions(self) -> int | None:
+        """The most tokens that it reads at once; None if the configuration doesn't say."""
+        rows = getattr(self.model.config, "max_position_embeddings", None)
+        return rows - reserved_positions(self.model) if rows else None
 
     @property
     def pad(self) -> int:
@@ -242,7 +250,7 @@ def _no_head(model: str, head: TaskHead, report: Report, top: frozenset[str]) ->
     others = sorted(one for one in report["mismatched_keys"] if one[0] in top)
     found = f"{others[0][0]} of shape {tuple(others[0][1])}" if others else "none"
     of = f" of {head.classes} classes" if head.classes else ""
-    return ModelError(
+    return NoHeadError(
         f"head 'checkpoint' starts from the head for the kind {head.kind!r}{of} in the files of "
         f"{model!r}, got {found}. Leave it out: each seed then draws a fresh head."
     )

@@ -5,6 +5,7 @@ place: it is part of what names a result. Bump the version of the job kind inste
 """
 
 from tombola.base.specs.evaluate import INITS, EvaluateSpec, FixedTicketSpec, TrainTicketSpec
+from tombola.base.specs.export import ExportSpec
 from tombola.base.specs.lab import LabSpec
 from tombola.base.specs.merge import MERGE_RULES, MergeSpec
 from tombola.base.specs.prune import STRUCTURES, PruneSpec
@@ -30,6 +31,7 @@ __all__ = [
     "TUNE",
     "CourseSpec",
     "EvaluateSpec",
+    "ExportSpec",
     "FindSpec",
     "FixedTicketSpec",
     "LabSpec",

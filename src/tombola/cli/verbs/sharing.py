@@ -1,7 +1,13 @@
-"""The verbs `push` and `pull`, which send a ticket anywhere and fetch it from there."""
+"""The verbs `push` and `pull` of tickets, and `export` of networks to other programs."""
 
 from argparse import Namespace
+from dataclasses import fields
 
+from tombola.base.rounding import percent
+from tombola.base.specs import ExportSpec, TaskSpec
+from tombola.base.text import counted
+from tombola.cli.arguments import json_flag, write_json
+from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser, Verb
 
 __all__ = ["VERBS"]
@@ -56,4 +62,54 @@ def pull(options: Namespace) -> None:
     say(screen(), repr(ticket))
 
 
-VERBS = {"push": Verb(push_flags, push), "pull": Verb(pull_flags, pull)}
+def export_flags(parser: Parser) -> None:
+    """Add the flags of `tombola export`."""
+    parser.add_argument(
+        "source",
+        metavar="DIR|TICKET",
+        help="Folder of a trained network, as save_pretrained() writes it; or of a ticket, whose "
+        "pre-trained network has the head",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", required=True, help="File to write, such as model.onnx"
+    )
+    add_flags(parser, ExportSpec)
+    parser.add_argument("--data", metavar="DIR", help="Where the task's files are")
+    parser.add_argument("--model", metavar="NAME", help="Where a ticket's network is, if it moved")
+    add_flags(parser, TaskSpec, leave_out=("eval_split", "margin", "drop_bad_rows"))
+    json_flag(parser)
+
+
+def export(options: Namespace) -> None:
+    """Write the file, and say how it compares with the network."""
+    from tombola import api
+    from tombola.cli.show.screen import say, screen
+
+    named = {f.name: vars(options)[f.name] for f in fields(TaskSpec) if f.name in options}
+    knobs = {name: vars(options)[name] for name in ("task", "examples") if name in options}
+    made = api.export(
+        options.source,
+        output=options.output,
+        data=options.data,
+        model=options.model,
+        columns=TaskSpec(**named),
+        **knobs,
+    )
+    if write_json(options.json, made.to_json()):
+        return
+    share = percent(made.zeros / made.weights)
+    for name, value in {
+        "exported": f"{made.file}, {made.bytes / 1e6:,.1f} MB, with its tokenizer next to it",
+        "compared": f"on {counted(made.examples, 'example')} of the {made.split} split: outputs in "
+        f"ONNX Runtime differ by {made.difference:.1g} at most",
+        "zeros": f"{made.zeros:,} of {made.weights:,} weights of the encoder ({share}), all of "
+        "them in the file",
+    }.items():
+        say(screen(), f"{name:9} {value}")
+
+
+VERBS = {
+    "push": Verb(push_flags, push),
+    "pull": Verb(pull_flags, pull),
+    "export": Verb(export_flags, export),
+}

@@ -1,0 +1,172 @@
+"""export(): a trained network as an ONNX file, compared with itself on examples of its task."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tombola.api.fixed_ticket import ticket_for
+from tombola.api.onnx.comparison import difference_of, examples_of, sample_of, zeros_of
+from tombola.api.onnx.files import place_files, same_folder
+from tombola.base.errors import ModelError, OutputError, SpecError, TicketError
+from tombola.base.files import check_file
+from tombola.base.specs import ExportSpec, TaskSpec
+from tombola.models.network import Network, NoHeadError
+from tombola.ship.onnx_file import OnnxNetwork, check_onnx, write_onnx
+from tombola.study.results.training_result import read_trained
+from tombola.tasks.examples import Examples
+from tombola.tasks.networks import load_network
+from tombola.tasks.own_task import named_task
+from tombola.tasks.task import Task
+from tombola.ticket.format import JSON_NAME
+from tombola.ticket.scope import backbone
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["Exported", "export"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written, and how it compares with the network that it was made of."""
+
+    file: Path
+    """The ONNX file; the tokenizer's files and config.json are next to it."""
+    bytes: int
+    examples: int
+    """Examples of the task that both networks were given."""
+    split: str
+    """Where they are from."""
+    difference: float
+    """The largest difference of an output."""
+    zeros: int
+    """Zeros in the matrices of the encoder, in the network and in the file."""
+    weights: int
+    """Weights in those matrices."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return {**vars(self), "file": str(self.file)}
+
+
+def export(
+    source: str | Path | Ticket,
+    *,
+    output: str | Path,
+    task: str = ExportSpec.task,
+    examples: int = ExportSpec.examples,
+    data: str | Path | None = None,
+    model: str | Path | None = None,
+    columns: TaskSpec | None = None,
+) -> Exported:
+    """Write a network with the head of a task as an ONNX file, with inputs of any batch and length.
+
+    The file is run in ONNX Runtime on examples of the task's dev split before it gets its name.
+
+    Args:
+        source: folder of a trained network; or a ticket, of which the pre-trained network is
+            exported with its pruned weights at zero, for a head that its files hold.
+        output: the file to write, such as model.onnx.
+        task: that the network was trained on; by default the one that a ticket was found on, or
+            that `tombola.train` trained on.
+        examples: of the task on which file and network are compared; 0 is all.
+        data: where the task's files are, if not in the package.
+        model: where a ticket's network is, if not under the name that the ticket gives.
+        columns: what the columns of a user's own data mean.
+
+    Raises: TombolaError, if one of them can't be used, or the file is not the network: an output
+        differs by more than 1e-4, or a zero is lost.
+    """
+    spec, place = ExportSpec(task=task, examples=examples), Path(output)
+    check_onnx()
+    check_file(place)
+    ticket = _ticket(source, model)
+    about = _task(spec, source, ticket, columns or TaskSpec())
+    network = _network(str(source) if ticket is None else str(model or ticket.model), about, ticket)
+    split, compared = examples_of(network, about, spec.examples, data)
+    return _written(network, about, compared, split, place)
+
+
+def _written(network: Network, task: Task, examples: Examples, split: str, place: Path) -> Exported:
+    """The file of a network, compared with it before it gets its name."""
+    with TemporaryDirectory() as scratch:
+        file = Path(scratch) / place.name
+        write_onnx(network.model, sample_of(network, task, examples), file)
+        made = OnnxNetwork(file)
+        difference = difference_of(network, made, task, examples)
+        zeros, weights = zeros_of(network, made)
+        place_files(network, file, place, keep=same_folder(network.name, place.parent))
+    return Exported(
+        file=place,
+        bytes=place.stat().st_size,
+        examples=len(examples),
+        split=split,
+        difference=difference,
+        zeros=zeros,
+        weights=weights,
+    )
+
+
+# --- what is exported ----------------------------------------------------------
+
+
+def _ticket(source: str | Path | Ticket, model: str | Path | None) -> Ticket | None:
+    """The ticket, if it is one and not a network."""
+    if isinstance(source, Ticket):
+        return source
+    if (Path(source) / JSON_NAME).is_file():
+        return ticket_for(Path(source), None if model is None else str(model))
+    if model is not None:
+        raise SpecError(
+            f"model is the network of a ticket, got it for {str(source)!r}, which is none. Leave "
+            f"it out."
+        )
+    return None
+
+
+def _task(
+    spec: ExportSpec, source: str | Path | Ticket, ticket: Ticket | None, columns: TaskSpec
+) -> Task:
+    """The task that was named, or else that of the ticket or of `tombola train`."""
+    name = spec.task or (ticket.task if ticket else _trained_on(source))
+    if not name:
+        raise SpecError("expected the task that the network was trained on, got none. Name it.")
+    return named_task(name, columns)
+
+
+def _trained_on(source: object) -> str | None:
+    """The task in the result that `tombola train` writes next to a network."""
+    with suppress(OutputError):
+        return read_trained(Path(str(source)) / "result.json").task
+    return None
+
+
+def _network(name: str, task: Task, ticket: Ticket | None) -> Network:
+    """The network with the head in its files, and the ticket's weights at zero."""
+    lacking: str | None
+    try:
+        network = load_network(name, task.kind, len(task.labels), head="checkpoint")
+        lacking = min(network.fresh, default=None)
+    except NoHeadError:
+        lacking = "its head"
+    if lacking:
+        raise ModelError(
+            f"expected a network trained on {task.name!r} in {name!r}, and its files lack "
+            f"{lacking}, or have another. Name the task of that network, or train one and save it "
+            f"with save_pretrained()."
+        )
+    if ticket is not None:
+        _apply(ticket, network)
+    return network
+
+
+def _apply(ticket: Ticket, network: Network) -> None:
+    """Zero the pruned weights; a pooler that the head has no use for is left out."""
+    body = dict(backbone(network.model).named_parameters())
+    ticket.apply(network.model, scope=None if ticket.mask.keys() <= body.keys() else "encoder")
+    if ticket.fingerprint != network.fingerprint:
+        raise TicketError(
+            f"the ticket was found in a network with fingerprint {ticket.fingerprint[:12]} "
+            f"({ticket.model}), got {network.fingerprint[:12]} ({network.name}). Name the network "
+            f"it was found in as --model."
+        )

@@ -1,0 +1,26 @@
+"""Knobs of an export."""
+
+from dataclasses import dataclass
+
+from tombola.base.errors import SpecError
+from tombola.base.specs.spec import Spec
+
+__all__ = ["ExportSpec"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSpec(Spec):
+    """How a network is written for another program, and compared with what was written."""
+
+    task: str = ""
+    """The task that the network was trained on; by default the one that a ticket was found on."""
+
+    examples: int = 256
+    """Examples of the task's dev split on which file and network are compared; 0 is all."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.examples < 0:
+            raise SpecError(
+                f"examples is a number of examples, 0 for all, got {self.examples}. Name 1 or more."
+            )
