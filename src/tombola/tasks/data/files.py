@@ -1,7 +1,7 @@
 """Data files, a split each or all in one: parquet, arrow, JSON, CSV or plain text."""
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,13 @@ SPLITS = ("train", "dev", "valid", "val", "test")
 
 ABOUT = {"dataset_dict.json", "dataset_info.json", "dataset_infos.json", "state.json"}
 """Files that `save_to_disk()` writes about the data."""
+
+
+ROWS, UNPACKED, PACKING = 1_000_000, 1 << 28, 100
+"""What any file may hold: rows; bytes, unpacked; and times its own size, where that is more."""
+
+BATCH = 256
+"""Rows that are looked at together before a whole file is read."""
 
 
 class DataFiles:
@@ -167,6 +174,7 @@ def _parquet(path: Path, wanted: Sequence[str]) -> FileRows:
     file = pq.ParquetFile(path)
     columns = file.schema_arrow.names
     there = [name for name in wanted if name in columns]
+    _check_size(file.iter_batches(BATCH, columns=there), path)
     return table_part(file.read(columns=there), str(path), wanted, columns)
 
 
@@ -174,11 +182,47 @@ def _arrow(path: Path, wanted: Sequence[str]) -> FileRows:
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as file:
+        _check_size(_batches(file), path)
+        file.seek(0)
         try:
             table = pa.ipc.open_stream(file).read_all()
         except pa.ArrowInvalid:
             table = pa.ipc.open_file(file).read_all()
         return table_part(table, str(path), wanted, table.column_names)
+
+
+def _batches(file: "pa.MemoryMappedFile") -> Iterator["pa.RecordBatch"]:
+    """Part after part of an Arrow file, unpacked when it is asked for."""
+    import pyarrow as pa
+
+    try:
+        yield from pa.ipc.open_stream(file)
+    except pa.ArrowInvalid:
+        reader = pa.ipc.open_file(file)
+        yield from map(reader.get_batch, range(reader.num_record_batches))
+
+
+def _check_size(batches: Iterable["pa.RecordBatch"], path: Path) -> None:
+    """Refuse a small file that unpacks to far more rows or bytes than texts ever would."""
+    size = path.stat().st_size
+    most = max(UNPACKED, PACKING * size)
+    rows = 0
+    for batch in (b.slice(at, BATCH) for b in batches for at in range(0, b.num_rows, BATCH)):
+        rows += batch.num_rows
+        most -= sum(map(_plain_bytes, batch.columns))
+        if most < 0 or rows > max(ROWS, size):
+            raise DataError(
+                f"expected rows of texts in {str(path)!r}, got more than {rows:,} rows, or "
+                f"{PACKING} times its {size:,} bytes. Save the rows again, each once."
+            )
+
+
+def _plain_bytes(column: "pa.Array") -> int:
+    """Bytes that the values of a column take, each written out."""
+    import pyarrow as pa
+
+    plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return int(plain.nbytes)
 
 
 def _json(path: Path, wanted: Sequence[str]) -> FileRows:

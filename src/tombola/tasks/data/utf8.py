@@ -17,6 +17,9 @@ COMPRESSED = ".gz"
 LIMIT = 1 << 32
 """Bytes of a text file, and of what a compressed one holds."""
 
+UNPACKED, PACKING = 1 << 28, 100
+"""Bytes that any compressed file may hold; and times its own size, where that is more."""
+
 
 def format_of(path: Path) -> str:
     """The end of a file's name that says what it holds: `.csv` of `train.csv.gz`."""
@@ -27,12 +30,13 @@ def format_of(path: Path) -> str:
 def _decompressed(content: bytes) -> bytes:
     """The content of a compressed file; OSError if it is damaged or too large."""
     parts, size = [], 0
+    most = min(LIMIT, max(UNPACKED, PACKING * len(content)))
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
         while part := file.read(1 << 20):
             parts.append(part)
             size += len(part)
-            if size > LIMIT:
-                raise OSError(errno.EFBIG, f"it holds more than {LIMIT:,} bytes")
+            if size > most:
+                raise OSError(errno.EFBIG, f"it holds more than {most:,} bytes")
     return b"".join(parts)
 
 
