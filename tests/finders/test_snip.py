@@ -9,7 +9,7 @@ import torch
 from stand_in_subject import subject
 from tombola.base.errors import SpecError
 from tombola.finders.finder import FINDERS
-from tombola.finders.snip import SnipSpec, snip
+from tombola.finders.untrained.snip import SnipSpec, snip
 from tombola.plan.job_spec import PruneJob
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from typing import Generic, TypeVar
 
 from tombola.base.errors import SpecError
@@ -33,8 +33,8 @@ class Registry(Generic[T]):
 
     Args:
         kind: what they are, for messages.
-        package: dotted name of a package whose modules register plug-ins; all are imported when
-            one is first asked for, in the order of their names.
+        package: dotted name of a package whose modules, those of its sub-folders too, register
+            plug-ins; all are imported when one is first asked for, in the order of their names.
     """
 
     def __init__(self, kind: str, *, package: str | None = None) -> None:
@@ -47,7 +47,7 @@ class Registry(Generic[T]):
         """All plug-ins, those of the package included."""
         if self._package is not None:
             package, self._package = import_module(self._package), None
-            for module in iter_modules(package.__path__, f"{package.__name__}."):
+            for module in walk_packages(package.__path__, f"{package.__name__}."):
                 import_module(module.name)
         return self._registered
 

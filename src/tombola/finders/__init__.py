@@ -1,1 +1,1 @@
-"""Ways to find a ticket: one file each."""
+"""Ways to find a ticket: one file each, here or in a sub-folder."""

@@ -1,0 +1,1 @@
+"""Finders that train nothing: they score a network as it stands. One file each."""
