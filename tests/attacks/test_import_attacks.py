@@ -226,6 +226,12 @@ FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "half a pickle": (archived(pickled({"a": 1})[:-3]), "expected safetensors or"),
     "an old storage of 2^40 values": (legacy, "expected safetensors or a file of torch.save"),
     "a deep list": (archived(b"\x80\x02" + b"]" * 10**5 + b"a" * (10**5 - 1) + b"."), "a list"),
+    "a key of 2^80 tuples": (
+        archived(
+            b"\x80\x02})q\x00" + b"".join(b"h%c\x86q%c" % (n, n + 1) for n in range(80)) + b"Ns."
+        ),
+        "repeats itself",
+    ),
     "a named pipe": (partial(os.mkfifo), "something that isn't a file"),
     "a folder with a named pipe": (
         piped("model.safetensors"),

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
 from tombola.base.errors import ModelError, SpecError
+from tombola.base.text import printable
 from tombola.models.quiet import quiet
 
 __all__ = ["OnnxNetwork", "check_onnx", "count_zeros", "write_onnx"]
@@ -81,11 +82,18 @@ def write_onnx(network: PreTrainedModel, inputs: Mapping[str, Tensor], place: Pa
             assert program is not None
             program.save(place)
     except Exception as error:  # of whatever the exporter can't follow
-        reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"expected a network that torch exports to ONNX, got {type(network).__name__}: "
-            f"{type(error).__name__}, {reason}. Take another architecture, such as BERT's."
+            f"{_reason(error)}. Take another architecture, such as BERT's."
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first line about what the exporter met, without what it says around that."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    first = next(iter(str(error).strip().splitlines()), "")
+    return printable(f"{type(error).__name__}, {first}")[:200].rstrip(". ")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from tombola.models.files import stored, weight_files
 
 __all__ = ["no_larger"]
 
-TIMES, MORE_VALUES, MORE_PARTS = 2, 10_000_000, 20_000
+TIMES, MORE_VALUES, MORE_PARTS = 2, 10_000_000, 10_000
 """How much more than its files hold a network may have, for heads and tables: times, and then."""
 
 SMALLEST = 2

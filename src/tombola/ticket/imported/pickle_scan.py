@@ -25,6 +25,9 @@ PICKLE_LIMIT = 32 << 20
 PICKLES = 5
 """Pickles one after another at the start of a file of torch before 1.6."""
 
+REPEATS = 1_000_000
+"""Tuples that may be named a second time, with those in them."""
+
 MAKERS = {
     "collections OrderedDict",
     "collections Counter",
@@ -85,9 +88,21 @@ def _bare(file: IO[bytes]) -> Iterator[str]:
 
 
 def _called(pickle: IO[bytes]) -> Iterator[str]:
-    """What a pickle calls, as "module name"."""
+    """What a pickle calls, as "module name".
+
+    Raises: UnsafePickleError, if tuples are in others so often that to hash one takes for ever.
+    """
+    made, repeated = "", 0
+    tuples: dict[object, int] = {}
     for opcode, argument, _ in pickletools.genops(pickle):
         if opcode.name == "GLOBAL":
             yield str(argument)
         elif opcode.name in ("STACK_GLOBAL", "INST", "OBJ", "EXT1", "EXT2", "EXT4"):
             yield opcode.name
+        elif opcode.name in ("BINPUT", "LONG_BINPUT") and made.startswith("TUPLE"):
+            tuples[argument] = 1 + repeated  # whatever came before may be in it
+        elif opcode.name in ("BINGET", "LONG_BINGET"):
+            repeated += tuples.get(argument, 0)
+            if repeated > REPEATS:
+                raise UnsafePickleError("a pickle that repeats itself in itself")
+        made = opcode.name
