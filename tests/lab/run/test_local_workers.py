@@ -91,16 +91,10 @@ class Killer(RunCallback):
 
     def step(self, job: Job, done: int, steps: int) -> None:
         if done == 2 and len(self.killed) < 2:
-            mine = [each for each in psutil.Process().children() if _is_worker(each)]
+            mine = multiprocessing.active_children()
             if mine:
                 mine[0].kill()
                 self.killed.append(job.label)
-
-
-def _is_worker(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return any("spawn_main" in word for word in process.cmdline())
-    return False
 
 
 def test_other_processes_make_the_same_bits_though_they_are_killed(

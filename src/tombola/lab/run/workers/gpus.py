@@ -1,9 +1,11 @@
 """Which GPUs each worker gets, and how many workers share them."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+
+from tombola.lab.run.workers.environment import variables
 
 __all__ = ["Place", "places", "ray_gpus", "seeing", "sharers_of_a_gpu", "visible_gpus"]
 
@@ -59,22 +61,12 @@ def visible_gpus() -> list[str]:
     return [name.strip() for name in setting.split(",")][:count]
 
 
-@contextmanager
-def seeing(gpus: Sequence[str]) -> Iterator[None]:
+def seeing(gpus: Sequence[str]) -> AbstractContextManager[None]:
     """A context in which new processes see these GPUs only; all of them, if none is named.
 
     A process finds its GPUs once, so they are set before it starts.
     """
-    before = os.environ.get(VISIBLE)
-    try:
-        if gpus:
-            os.environ[VISIBLE] = ",".join(gpus)
-        yield
-    finally:
-        if gpus:
-            del os.environ[VISIBLE]
-        if before is not None:
-            os.environ[VISIBLE] = before
+    return variables({VISIBLE: ",".join(gpus)} if gpus else {})
 
 
 def sharers_of_a_gpu(workers: int, gpus: int, *, processes: int = 1) -> int:

@@ -1,17 +1,18 @@
 """Workers on this machine: this process itself, or a pool of processes."""
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 
 from tombola.base.errors import TombolaError, error_of
 from tombola.lab.run.engine import JobEvents, TakenOverError
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.workers.distributed import train_in_processes
+from tombola.lab.run.workers.forking import started, worker_context
 from tombola.lab.run.workers.gpus import places, seeing
 from tombola.lab.store.result_store import Store
 
@@ -75,7 +76,7 @@ class ThisProcess:
 class _WorkerProcess:
     """A process of a pool, and the payload of the job that it does."""
 
-    process: SpawnProcess
+    process: BaseProcess
     pipe: Connection
     number: int
     """Its place in the pool."""
@@ -93,7 +94,7 @@ class ProcessPool:
     ) -> None:
         self.store = store
         self._places = places(size, gpus, processes=processes)
-        self._context = multiprocessing.get_context("spawn")
+        self._context = worker_context(gpus)
         self._workers: list[_WorkerProcess] = []
         self._size = size
         self._tries: dict[str, int] = {}
@@ -117,13 +118,11 @@ class ProcessPool:
     def _start_worker(self) -> _WorkerProcess:
         number = min({*range(self._size)} - {worker.number for worker in self._workers})
         place = self._places[number]
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=work, args=(theirs, str(self.store.folder), place.sharers), daemon=True
-        )
+        ours, theirs = Pipe()
         try:
             with seeing(place.gpus):
-                process.start()
+                words = (theirs, str(self.store.folder), place.sharers)
+                process = started(self._context, work, *words)
         except OSError as error:
             raise TombolaError(
                 f"expected another process on this machine, got: {error.strerror or error}. "
@@ -215,7 +214,7 @@ def work(pipe: Connection, folder: str, sharers: int = 1) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine handles Ctrl-C, and ends this process
     signal.signal(signal.SIGTERM, _leave)
-    engine, worker = os.getppid(), Worker(Store(folder), sharers=sharers)
+    parent, worker = os.getppid(), Worker(Store(folder), sharers=sharers)
     while True:
         try:
             payload = Payload.from_json(pipe.recv())
@@ -223,18 +222,26 @@ def work(pipe: Connection, folder: str, sharers: int = 1) -> None:
             return
 
         def step(done: int, steps: int) -> None:
-            if os.getppid() != engine:  # it was killed, and another process may do this job now
+            if os.getppid() != parent:  # the engine was killed, and another may do this job now
                 os._exit(1)
-            pipe.send(("step", done, steps))
+            _tell(pipe, "step", done, steps)
 
         try:
             worker.do(payload, step)
         except Exception as error:
-            pipe.send(("failed", type(error).__name__, str(error)))
+            _tell(pipe, "failed", type(error).__name__, str(error))
             if _uses_gpu():  # which may be left in a state that fails every job from here on
                 return
         else:
-            pipe.send(("done",))
+            _tell(pipe, "done")
+
+
+def _tell(pipe: Connection, *message: object) -> None:
+    """Send a message to the engine, or end with it."""
+    try:
+        pipe.send(message)
+    except OSError:
+        os._exit(1)
 
 
 def _uses_gpu() -> bool:
