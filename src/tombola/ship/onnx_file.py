@@ -65,7 +65,7 @@ def write_onnx(network: PreTrainedModel, inputs: Mapping[str, Tensor], place: Pa
         )
     network.eval()
     try:
-        with torch.no_grad(), _silence():
+        with torch.no_grad(), _silence(), _no_cache(network):
             outputs = [n for n, v in network(**inputs).items() if isinstance(v, Tensor)]
             program = torch.onnx.export(
                 network,
@@ -94,6 +94,19 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__
     first = next(iter(str(error).strip().splitlines()), "")
     return printable(f"{type(error).__name__}, {first}")[:200].rstrip(". ")
+
+
+@contextmanager
+def _no_cache(network: PreTrainedModel) -> Iterator[None]:
+    """Meanwhile a decoder gives no keys and values for a next word, which are no output here."""
+    before = getattr(network.config, "use_cache", None)
+    if before:
+        network.config.use_cache = False
+    try:
+        yield
+    finally:
+        if before:
+            network.config.use_cache = before
 
 
 @contextmanager
