@@ -468,6 +468,20 @@ def test_a_changed_network_of_a_search_is_refused_before_any_training(
     assert callback.done == []
 
 
+def test_a_search_without_a_ticket_has_no_network(find: Find, tmp_path: Path) -> None:
+    found = find(output=tmp_path / "f", learning_rate=1e30, controls=[], keep_weights=True)
+    assert (found.ticket, found.networks) == ("", {})
+    assert "networks" not in json.loads((tmp_path / "f" / "result.json").read_text())
+
+
+def test_the_network_of_standard_pruning_says_where_it_started(find: Find, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"controls": [], "no_rewind": True, "keep_weights": True}
+    found = find(output=tmp_path / "f", **options)
+    facts = json.loads((Path(found.networks["0"]) / "result.json").read_text())
+    assert facts["init"] == "sentiment, seed 0, standard pruning at 0.25"
+    assert facts["score"] == found.rounds[-1]["values"][0]
+
+
 # --- loading -------------------------------------------------------------------------
 
 
