@@ -73,7 +73,7 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (TrainSpec, {"weight_decay": float("inf")}, "weight_decay is zero or more, got inf"),
     (TrainSpec, {"warmup": 1.5}, r"warmup is a fraction in \[0, 1\], got 1.5"),
     (TrainSpec, {"accumulation": 0}, "accumulation is a positive number, got 0"),
-    (TrainSpec, {"precision": "fp8"}, "precision is fp32, bf16 or fp16, got 'fp8'"),
+    (TrainSpec, {"precision": "fp8"}, "precision is fp32, bf16, fp16 or auto, got 'fp8'"),
     (ImpSpec, {"sparsity": D(0)}, "sparsity is above 0 in a search"),
     (ImpSpec, {"sparsity": D(70)}, "For 70 % write 0.7"),
     (ImpSpec, {"step": D(10)}, r"step is a fraction .* For 10 % write 0\.1"),

@@ -44,7 +44,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--controls", "radnom"], "there is no control 'radnom'. Did you mean 'random'?"),
     (["--schedule", "liner"], "there is no schedule 'liner'. Did you mean 'linear'?"),
     (["--scope", "encodre"], "there is no scope 'encodre'. Did you mean 'encoder'?"),
-    (["--precision", "fp64"], "precision is fp32, bf16 or fp16, got 'fp64'."),
+    (["--precision", "fp64"], "precision is fp32, bf16, fp16 or auto, got 'fp64'."),
     (["--seeds", "1,1"], "seeds are different whole numbers from 0, got (1, 1)."),
     (["--seeds", "one"], "expected whole numbers with commas between"),
     (["--sparsty", "0.5"], "there is no flag '--sparsty'. Did you mean '--sparsity'?"),

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from transformers import BertConfig, DistilBertConfig, GPT2Config, PretrainedConfig
 
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.keys import knobs
 from tombola.base.specs import TaskSpec, TrainSpec
+from tombola.kernel import native_bf16
 from tombola.lab.options import find_options
 from tombola.tasks.own_task import named_task
 from tombola.tasks.recipes import learning_rate_of, recipe_for
@@ -129,3 +131,17 @@ def test_a_search_on_a_csv_folder_takes_the_network_s_rate(tmp_path: Path) -> No
     options = {"task": f"csv:{tmp_path}", "text_columns": ("text",)}
     recipe = find_options(options).recipe
     assert (recipe.learning_rate, recipe.min_steps) == (3e-4, 300)
+
+
+@pytest.mark.parametrize("flags", ["avx512_bf16", "avx2"])
+def test_an_automatic_precision_is_the_one_that_the_machine_multiplies_fast(
+    flags: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_bf16, "processor_flags", lambda: {flags})
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    taken = "bf16" if flags == "avx512_bf16" else "fp32"
+    assert find_options({"precision": "auto"}).recipe.precision == taken
+    by_task = own(tmp_path, "recipe: {precision: auto}\n")
+    assert recipe_for(by_task, "mini", {}).precision == taken
+    assert recipe_for(by_task, "mini", {"precision": "fp16"}).precision == "fp16"
+    assert find_options({}).recipe.precision == "fp32"

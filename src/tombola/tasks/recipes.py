@@ -1,4 +1,7 @@
-"""The recipe of a network on a task, which sets what the user leaves open; loads no torch."""
+"""The recipe of a network on a task, which sets what the user leaves open.
+
+Loads no torch, except for a precision that goes by the machine.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import ModelError
-from tombola.base.specs import TrainSpec
+from tombola.base.specs import AUTO, TrainSpec
 from tombola.models.embedded import model_path
 from tombola.models.files import config_of
 from tombola.tasks.task import BERT_BASE, Task
@@ -56,7 +59,16 @@ def recipe_for(task: Task, model: str, changes: Mapping[str, Any]) -> TrainSpec:
             settled["learning_rate"] = _rounded(learning_rate_of(model))
     elif "learning_rate" not in changes:
         settled["learning_rate"] = _scaled(task, model)
-    return replace(task.recipe, **settled, **changes)
+    return _with_precision(replace(task.recipe, **settled, **changes))
+
+
+def _with_precision(recipe: TrainSpec) -> TrainSpec:
+    """The recipe with the precision that auto stands for here, by which its results are named."""
+    if recipe.precision != AUTO:
+        return recipe
+    from tombola.kernel.native_bf16 import fast_precision
+
+    return replace(recipe, precision=fast_precision())
 
 
 def _scaled(task: Task, model: str) -> float:

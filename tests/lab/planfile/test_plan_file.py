@@ -16,6 +16,7 @@ from tombola.base.fields import field_help
 from tombola.base.specs import CONTROLS, CourseSpec, TrainSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
+from tombola.kernel import native_bf16
 from tombola.lab.planfile.arm import Sparsities
 from tombola.lab.planfile.arms import ARMS, FinderArm, kind_of_arm
 from tombola.lab.planfile.plan_file import PlanFile, data_in, expand, read_plan
@@ -113,6 +114,21 @@ def test_recipes_are_changed_by_the_plan_and_then_by_the_task(read: Any) -> None
     assert sentiment.training.subject.recipe == dataclasses.replace(
         load_task("sentiment").recipe, epochs=2, batch_size=8, learning_rate=1e-5
     )
+
+
+def test_an_automatic_precision_is_settled_before_jobs_are_named(
+    read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(native_bf16, "fast_precision", lambda: "bf16")
+    text = (
+        "version: 1\ntrain: {{precision: {}}}\ntasks: [sentiment]\n"
+        "arms: {{tickets: {{kind: imp, sparsity: 0.6, step: 0.3}}}}"
+    )
+    auto, bf16 = (expand(read(text.format(name)), subject) for name in ("auto", "bf16"))
+    assert [job.key for job in auto.jobs] == [job.key for job in bf16.jobs]
+    assert {train_job(job.spec).recipe.precision for job in auto.jobs if job.kind == "train"} == {
+        "bf16"
+    }
 
 
 def test_every_knob_of_a_search_is_a_knob_of_an_imp_arm(read: Any) -> None:

@@ -18,9 +18,10 @@ from tombola.base.specs.search import (
 )
 from tombola.base.specs.spec import Spec
 from tombola.base.specs.task import TaskSpec
-from tombola.base.specs.train import SEEDS, CourseSpec, TrainSpec
+from tombola.base.specs.train import AUTO, SEEDS, CourseSpec, TrainSpec
 
 __all__ = [
+    "AUTO",
     "CONTROLS",
     "INITS",
     "MERGE_RULES",

@@ -8,13 +8,16 @@ from tombola.base.errors import SpecError
 from tombola.base.fields import refuse_above
 from tombola.base.specs.spec import STEPS, Spec
 
-__all__ = ["SEEDS", "CourseSpec", "TrainSpec"]
+__all__ = ["AUTO", "SEEDS", "CourseSpec", "TrainSpec"]
 
 SEEDS = ("seed", "order_seed")
 """Knobs that a plan sets for each training; recipes don't have them."""
 
 HEADS = ("fresh", "checkpoint")
 """What the head of a task can start from."""
+
+AUTO = "auto"
+PRECISIONS = ("fp32", "bf16", "fp16", AUTO)
 
 EPOCHS = 10**6
 """The largest number of passes over the training examples."""
@@ -74,7 +77,9 @@ class TrainSpec(Spec):
     model's files, as masked language modelling always does if they have one."""
 
     precision: str = "fp32"
-    """Arithmetic of the forward and backward pass: fp32, bf16, or fp16 (CUDA, loss scaling)."""
+    """Arithmetic of the forward and backward pass: fp32, bf16, fp16 (CUDA, loss scaling), or auto:
+    bf16 where this machine's instruction set multiplies it twice as fast as fp32, otherwise fp32;
+    results are named by the one taken."""
 
     accumulation: int = 1
     """Parts of a batch whose gradients are computed one after another, to save memory."""
@@ -99,8 +104,8 @@ class TrainSpec(Spec):
             raise SpecError(f"warmup is a fraction in [0, 1], got {self.warmup}.")
         if self.head not in HEADS:
             raise SpecError(f"head is {' or '.join(HEADS)}, got {self.head!r}.")
-        if self.precision not in ("fp32", "bf16", "fp16"):
-            raise SpecError(f"precision is fp32, bf16 or fp16, got {self.precision!r}.")
+        if self.precision not in PRECISIONS:
+            raise SpecError(f"precision is fp32, bf16, fp16 or auto, got {self.precision!r}.")
 
     def _check_sizes(self) -> None:
         """Refuse numbers that are too small or too large."""
