@@ -80,8 +80,7 @@ FIND = '''\
 ) -> Found:
     """Find a ticket: train, prune, rewind, again; then the controls and the verdict.
 
-    Every knob is a field of `FindSpec`, `ImpSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, described
-    in `tombola find --help`. Finished trainings are kept in `store` and never repeated.
+    Knobs are fields of the specs (`tombola find --help`). Finished trainings are kept in `store`.
 
     Args:
         finder_knobs: knobs of another finder than imp, by name: `{"batches": 4}` of snip.

@@ -52,6 +52,7 @@ def find(
     blocks: bool | None = None, train_limit: int | None = None, test_limit: int | None = None,
     head: str | None = None, precision: str | None = None, accumulation: int | None = None,
     gradient_checkpointing: bool | None = None, compile: bool | None = None,
+    kernel: str | None = None,
     # the laboratory
     store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
     processes: int = 1, ray_address: str = "",
@@ -61,8 +62,7 @@ def find(
 ) -> Found:
     """Find a ticket: train, prune, rewind, again; then the controls and the verdict.
 
-    Every knob is a field of `FindSpec`, `ImpSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, described
-    in `tombola find --help`. Finished trainings are kept in `store` and never repeated.
+    Knobs are fields of the specs (`tombola find --help`). Finished trainings are kept in `store`.
 
     Args:
         finder_knobs: knobs of another finder than imp, by name: `{"batches": 4}` of snip.
@@ -97,6 +97,7 @@ def evaluate(
     blocks: bool | None = None, train_limit: int | None = None, test_limit: int | None = None,
     head: str | None = None, precision: str | None = None, accumulation: int | None = None,
     gradient_checkpointing: bool | None = None, compile: bool | None = None,
+    kernel: str | None = None,
     # the laboratory
     store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
     processes: int = 1, ray_address: str = "",
@@ -142,6 +143,7 @@ def train(
     blocks: bool | None = None, train_limit: int | None = None, test_limit: int | None = None,
     head: str | None = None, precision: str | None = None, accumulation: int | None = None,
     gradient_checkpointing: bool | None = None, compile: bool | None = None,
+    kernel: str | None = None,
     # the laboratory
     store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
     processes: int = 1, ray_address: str = "",

@@ -6,7 +6,7 @@ own forward pass; results differ from it by rounding, and by which random bits d
 drops.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +17,18 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
+from tombola.kernel import fused
 from tombola.kernel.reads import Reads
+from tombola.kernel.routes import Queries, Route, pad, unpad
 from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import backbone
 
-__all__ = ["KERNEL", "packable", "packed"]
+__all__ = ["FUSED", "KERNEL", "packable", "packed"]
 
 KERNEL = "packed-1"
 """Name of this arithmetic in the numerics of a result; raised when it makes other bits."""
+FUSED = "packed-2"
+"""Name of the same with the parts of `kernel.fused`; raised likewise."""
 PACKABLE = ("bert", "electra", "roberta", "xlm-roberta")
 """Types of model whose blocks have the parts that `_block` uses."""
 LANES = 1 << 16
@@ -42,13 +46,16 @@ def packable(model: PreTrainedModel) -> bool:
 
 
 @contextmanager
-def packed(model: PreTrainedModel, batch: Tensors, reads: Reads) -> Iterator[Tensors]:
+def packed(
+    model: PreTrainedModel, batch: Tensors, reads: Reads, kernel: str = KERNEL
+) -> Iterator[Tensors]:
     """Compute the model's blocks here for as long as the context lasts.
 
     Args:
         model: an encoder with a head; one that is not packable computes its own blocks.
         batch: what the model would be called with; padding is on the right.
         reads: which tokens the head reads.
+        kernel: KERNEL, or FUSED, whose parts take float32 only and need the C extension.
 
     Yields: what to call the model with instead. Where the head reads labelled tokens only, labels
     and logits are (1, labelled tokens, ...).
@@ -67,7 +74,8 @@ def packed(model: PreTrainedModel, batch: Tensors, reads: Reads) -> Iterator[Ten
         inputs["labels"] = batch["labels"][read][None]
         shape = tuple(inputs["labels"].shape)
     encoder = cast(Any, backbone(model)).encoder
-    encoder.forward = partial(_encode, encoder, tokens, read, shape)
+    parts = PARTS if kernel == KERNEL else FUSED_PARTS
+    encoder.forward = partial(_encode, encoder, tokens, read, shape, parts=parts)
     try:
         yield inputs
     finally:
@@ -81,6 +89,7 @@ def _encode(
     shape: tuple[int, ...],
     embeddings: Tensor,
     *_: Any,
+    parts: "Parts",
     **__: Any,
 ) -> BaseModelOutputWithPastAndCrossAttentions:
     """What the encoder makes of embeddings.
@@ -92,6 +101,7 @@ def _encode(
             which the heads of spans score as well.
         shape: that the head wants them in, the width apart.
         embeddings: (texts, length, width).
+        parts: what computes the parts of a block.
 
     Returns: as `last_hidden_state` the vectors of the tokens read, (*shape, width).
     """
@@ -99,42 +109,55 @@ def _encode(
     made = torch.ones_like(tokens) if read is None else tokens
     every = Queries(None, Route.of(made, heads=heads))
     some = every if read is None else Queries.of(tokens, read, heads)
-    padding = None if tokens.all() else _padding(tokens, heads).to(embeddings.dtype)
-    x = _unpad(embeddings.reshape(-1, width), Route.of(made))
+    counted = parts.counted(tokens, heads)
+    x = unpad(embeddings.reshape(-1, width), Route.of(made))
     *blocks, last = encoder.layer
     for block in blocks:
-        x = _block(block, x, every.route, padding, every)
-    x = _block(last, x, every.route, padding, some)
+        x = _block(block, x, every.route, counted, every, parts=parts)
+    x = _block(last, x, every.route, counted, some, parts=parts)
     return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=x.view(*shape, width))
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What computes the parts of a block that are not products alone."""
+
+    counted: Callable[[Tensor, int], Any]
+    """Which keys count, from (texts, length), False for padding, and the number of heads."""
+    attend: Callable[[Tensor, Tensor, Tensor, Any, float], Tensor]
+    """Attention from queries, keys, values, the keys that count and the chance of dropout."""
+    activate: Callable[[Any, Tensor], Tensor]
+    """The intermediate layer."""
+    normalise: Callable[[Any, Tensor, Tensor], Tensor]
+    """An output layer, the residual added."""
+
+
 def _block(
-    block: Any, x: Tensor, keys: "Route", padding: Tensor | None, wanted: "Queries"
+    block: Any, x: Tensor, keys: Route, counted: Any, wanted: Queries, *, parts: Parts
 ) -> Tensor:
     """One block of the encoder: (tokens, width) -> (tokens read, width)."""
-    own, attention, output = block.attention.self, block.attention.output, block.output
+    own = block.attention.self
     mine = x if wanted.rows is None else x.index_select(0, wanted.rows)
     queries = _spread(own.query(mine), wanted.route)
     key, value = _spread(own.key(x), keys), _spread(own.value(x), keys)
     drop = own.dropout.p if own.training else 0.0
-    seen = _attend(queries, key, value, padding, drop)
-    seen = _unpad(seen.flatten(0, 1), wanted.route).view(mine.shape)
-    mine = attention.LayerNorm(_add(mine, attention.dense(seen), attention.dropout))
-    inner = block.intermediate(mine)
-    return cast(Tensor, output.LayerNorm(_add(mine, output.dense(inner), output.dropout)))
+    seen = parts.attend(queries, key, value, counted, drop)
+    seen = unpad(seen.flatten(0, 1), wanted.route).view(mine.shape)
+    mine = parts.normalise(block.attention.output, seen, mine)
+    return parts.normalise(block.output, parts.activate(block.intermediate, mine), mine)
 
 
-def _spread(rows: Tensor, route: "Route") -> Tensor:
+def _spread(rows: Tensor, route: Route) -> Tensor:
     """(tokens, width) -> (texts x heads, length, width of a head)."""
     pieces = rows.view(len(route.back), -1)
-    return _pad(pieces, route).view(*route.shape, pieces.shape[-1])
+    return pad(pieces, route).view(*route.shape, pieces.shape[-1])
 
 
 def _attend(
     queries: Tensor, keys: Tensor, values: Tensor, padding: Tensor | None, drop: float
 ) -> Tensor:
     """Attention: (texts x heads, queries, size) and twice (texts x heads, length, size)."""
-    start = queries.new_zeros(1) if padding is None else padding
+    start = queries.new_zeros(1) if padding is None else padding.to(queries.dtype)
     scale = queries.shape[-1] ** -0.5
     scores = torch.baddbmm(start, queries, keys.transpose(1, 2), alpha=scale)
     chances = scores.softmax(-1)
@@ -143,10 +166,20 @@ def _attend(
     return torch.bmm(chances, values)
 
 
-def _padding(tokens: Tensor, heads: int) -> Tensor:
-    """What is added to the scores: (texts x heads, 1, length), -inf for padding."""
+def _padding(tokens: Tensor, heads: int) -> Tensor | None:
+    """What is added to the scores: (texts x heads, 1, length), -inf for padding; None for 0."""
+    if tokens.all():
+        return None
     padding = torch.zeros(tokens.shape).masked_fill_(~tokens, -torch.inf)
     return padding.repeat_interleave(heads, dim=0)[:, None]
+
+
+def _activate(intermediate: Any, x: Tensor) -> Tensor:
+    return cast(Tensor, intermediate(x))
+
+
+def _normalise(output: Any, x: Tensor, residual: Tensor) -> Tensor:
+    return cast(Tensor, output.LayerNorm(_add(residual, output.dense(x), output.dropout)))
 
 
 def _add(x: Tensor, change: Tensor, dropout: nn.Dropout) -> Tensor:
@@ -168,97 +201,5 @@ def _kept(like: Tensor, drop: float) -> Tensor:
     return (bits >= dropped - LANES // 2).to(like.dtype).mul_(LANES / (LANES - dropped))
 
 
-# --- from tokens to padded texts, and back -----------------------------------
-
-
-@dataclass(frozen=True)
-class Route:
-    """Where each row of a packed tensor is in a padded one."""
-
-    shape: tuple[int, int]
-    """Texts x heads, length."""
-    there: Tensor
-    """The packed row of each padded one; of a hole some row."""
-    back: Tensor
-    """The padded row of each packed one."""
-    holes: Tensor
-    """The padded rows that have no packed one."""
-
-    @classmethod
-    def of(cls, tokens: Tensor, *, heads: int = 1) -> "Route":
-        """From (tokens x heads) rows to (texts x heads, length).
-
-        Args:
-            tokens: (texts, length), False where a padded row is a hole.
-            heads: pieces of each token's vector, which lie side by side when packed.
-        """
-        texts, length = tokens.shape
-        number = (tokens.flatten().cumsum(0) - 1).clamp_(min=0).view(texts, 1, length)
-        there = number * heads + torch.arange(heads).view(1, -1, 1)
-        slots = torch.arange(there.numel()).view(there.shape)
-        return cls(
-            shape=(texts * heads, length),
-            there=there.flatten(),
-            back=slots.transpose(1, 2)[tokens].flatten(),
-            holes=slots[(~tokens)[:, None].expand(there.shape)],
-        )
-
-
-@dataclass(frozen=True)
-class Queries:
-    """The tokens whose vectors a block makes."""
-
-    rows: Tensor | None
-    """Their places among the packed tokens; None is all of them."""
-    route: Route
-    """Where their queries are in the padded texts."""
-
-    @classmethod
-    def of(cls, tokens: Tensor, read: Tensor, heads: int) -> "Queries":
-        """Some of the tokens: both are (texts, length)."""
-        counts = read.sum(1)
-        filled = torch.arange(int(counts.max())) < counts[:, None]
-        return cls(read[tokens].nonzero().flatten(), Route.of(filled, heads=heads))
-
-
-def _pad(rows: Tensor, route: Route) -> Tensor:
-    """Packed rows in their padded places, and 0 in the holes."""
-    padded: Tensor = _Pad.apply(rows, route)  # type: ignore[no-untyped-call]
-    return padded
-
-
-def _unpad(rows: Tensor, route: Route) -> Tensor:
-    """Padded rows without the holes."""
-    kept: Tensor = _Unpad.apply(rows, route)  # type: ignore[no-untyped-call]
-    return kept
-
-
-def _fill(rows: Tensor, route: Route) -> Tensor:
-    padded = rows.index_select(0, route.there)
-    return padded.index_fill_(0, route.holes, 0.0) if len(route.holes) else padded
-
-
-class _Pad(torch.autograd.Function):
-    """Each row goes to one place, so that its gradient is a copy where autograd's is a sum."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, route: Route) -> Tensor:
-        ctx.route = route
-        return _fill(rows, route)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient.index_select(0, ctx.route.back), None
-
-
-class _Unpad(torch.autograd.Function):
-    """The way back: packed rows of padded ones."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, route: Route) -> Tensor:
-        ctx.route = route
-        return rows.index_select(0, route.back)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _fill(gradient, ctx.route), None
+PARTS = Parts(_padding, _attend, _activate, _normalise)
+FUSED_PARTS = Parts(fused.lengths, fused.attend, fused.activate, fused.normalise)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.specs import TrainSpec
-from tombola.kernel.packed import KERNEL, packed
+from tombola.kernel.packed import FUSED, KERNEL, packed
 from tombola.kernel.varlen import VARLEN, end_to_end, in_one_row, takes_one_row
 from tombola.models.network import Network
 from tombola.tasks.definition import TaskDefinition
@@ -23,7 +23,7 @@ from tombola.training.cuda_graphs import Recorder, on_device, recorder_of
 from tombola.training.determinism import deterministic, lacks_deterministic
 from tombola.training.distributed import add_gradients, part
 from tombola.training.faults import in_network
-from tombola.training.numerics import kernel
+from tombola.training.numerics import kernel, refuse_missing_kernel
 
 __all__ = ["Arithmetic", "differentiating", "to_device"]
 
@@ -148,9 +148,10 @@ class Arithmetic:
 
     def _output(self, batch: Batch) -> Any:
         with in_network(self.network.name, batch):
-            if kernel(self.spec) != KERNEL:
+            name = kernel(self.spec)
+            if name not in (KERNEL, FUSED):
                 return self.forward(**batch)
-            with packed(self.network.model, batch, self.kind.reads) as inputs:
+            with packed(self.network.model, batch, self.kind.reads, name) as inputs:
                 return self.forward(**inputs)
 
 
@@ -173,13 +174,14 @@ def differentiating(
         held: the mask held meanwhile, where a GPU may record gradients and replay them: hooks of
             parameters are then called while one is recorded only. It is `resident`.
 
-    Raises: SpecError, if the precision needs a device that is not there; ModelError, if the
+    Raises: SpecError, if precision or kernel need what is not there; ModelError, if the
         network has no gradient checkpointing.
     """
     if spec.precision == "fp16" and here.device.type != "cuda":
         raise SpecError(
             f"precision fp16 needs a CUDA device, got {here.device.type}. Take bf16 or fp32."
         )
+    refuse_missing_kernel(spec)
     model = network.model
     forward = torch.compile(model, dynamic=True) if spec.compile else model
     if spec.gradient_checkpointing:

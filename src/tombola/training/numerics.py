@@ -5,12 +5,14 @@ from typing import Any
 
 import torch
 
+from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
-from tombola.kernel.packed import KERNEL
+from tombola.kernel.loops import available
+from tombola.kernel.packed import FUSED, KERNEL
 from tombola.kernel.varlen import VARLEN
 from tombola.training.distributed import device_type, world_size
 
-__all__ = ["kernel", "numerics"]
+__all__ = ["kernel", "numerics", "refuse_missing_kernel"]
 
 
 def numerics(spec: TrainSpec) -> dict[str, Any]:
@@ -37,4 +39,20 @@ def kernel(spec: TrainSpec) -> str:
         return "compiled"
     if spec.gradient_checkpointing:
         return "model"
-    return {"cpu": KERNEL, "cuda": VARLEN}.get(device_type(), "model")
+    return {"cpu": spec.kernel, "cuda": VARLEN}.get(device_type(), "model")
+
+
+def refuse_missing_kernel(spec: TrainSpec) -> None:
+    """Refuse a kernel that this device or this installation lacks.
+
+    Raises: SpecError.
+    """
+    if spec.kernel != FUSED:
+        return
+    if device_type() != "cpu":
+        raise SpecError(f"kernel {FUSED} needs a CPU, got {device_type()}. Leave the knob out.")
+    if not available():
+        raise SpecError(
+            f"kernel {FUSED} needs tombola's C extension, which was not built. Install a C "
+            f"compiler, then tombola again, or take kernel {KERNEL}."
+        )

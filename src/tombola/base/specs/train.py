@@ -19,6 +19,9 @@ HEADS = ("fresh", "checkpoint")
 AUTO = "auto"
 PRECISIONS = ("fp32", "bf16", "fp16", AUTO)
 
+KERNELS = ("packed-1", "packed-2")
+"""Arithmetics of an encoder's blocks on a CPU."""
+
 EPOCHS = 10**6
 """The largest number of passes over the training examples."""
 
@@ -90,6 +93,10 @@ class TrainSpec(Spec):
     compile: bool = False
     """Compile the network with torch.compile, which takes a minute and a C++ compiler."""
 
+    kernel: str = "packed-1"
+    """Arithmetic of the blocks of BERT and its relatives on a CPU: packed-1, or packed-2, the same
+    with parts in C, which is faster and has other bits."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for field in dataclasses.fields(self):
@@ -106,6 +113,17 @@ class TrainSpec(Spec):
             raise SpecError(f"head is {' or '.join(HEADS)}, got {self.head!r}.")
         if self.precision not in PRECISIONS:
             raise SpecError(f"precision is fp32, bf16, fp16 or auto, got {self.precision!r}.")
+        self._check_kernel()
+
+    def _check_kernel(self) -> None:
+        """Refuse what only one of the kernels can do."""
+        if self.kernel not in KERNELS:
+            raise SpecError(f"kernel is {' or '.join(KERNELS)}, got {self.kernel!r}.")
+        others = {"compile": self.compile, "gradient_checkpointing": self.gradient_checkpointing}
+        others |= {f"precision {self.precision}": self.precision != "fp32"}
+        if self.kernel != KERNELS[0] and any(others.values()):
+            other = next(name for name, set_ in others.items() if set_)
+            raise SpecError(f"kernel {self.kernel} computes in fp32, got {other}. Leave one out.")
 
     def _check_sizes(self) -> None:
         """Refuse numbers that are too small or too large."""

@@ -1,0 +1,171 @@
+"""Trainings whose arithmetic is in C: the same invariants, bits that repeat, a name of its own."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from small_network import half_mask
+from tombola.base.errors import SpecError
+from tombola.base.keys import knobs
+from tombola.base.specs import TrainSpec
+from tombola.kernel import loops
+from tombola.models.network import Network
+from tombola.tasks.data.encode import encode_split
+from tombola.tasks.data.sources import read_split
+from tombola.tasks.examples import Examples
+from tombola.tasks.networks import load_network
+from tombola.tasks.task import load_task
+from tombola.ticket.mask import Mask, Tensors
+from tombola.training.checkpoint import Checkpoint
+from tombola.training.loop import Fit, fit
+from tombola.training.numerics import kernel
+
+TASK = load_task("sentiment")
+PLAIN = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, weight_decay=0.1, seed=3)
+SPEC = replace(PLAIN, kernel="packed-2")
+
+built = pytest.mark.skipif(not loops.available(), reason="the C extension was not built")
+
+
+@pytest.fixture
+def network(tiny: Path) -> Network:
+    return load_network(str(tiny), "classification")
+
+
+@pytest.fixture
+def examples(network: Network, reviews: Path) -> Examples:
+    rows = read_split(TASK, "train", reviews)
+    return encode_split(rows, TASK, network.tokenizer, TrainSpec(max_length=30))
+
+
+def trained(
+    network: Network, examples: Examples, spec: TrainSpec, mask: Mask | None = None, **more: Any
+) -> tuple[Fit, Tensors]:
+    """A training, and the weights after it; every pruned one was +0.0 after every step."""
+    mask = half_mask(network) if mask is None else mask
+
+    def look(done: int, steps: int) -> None:
+        for name, weight in network.scope("encoder").items():
+            assert not weight.detach()[~mask[name]].view(torch.int32).any()
+
+    network.rewind(spec.seed)
+    done = fit(network, TASK, examples, mask, spec, scope="encoder", **{"on_step": look, **more})
+    return done, network.weights()
+
+
+def same(one: Tensors, two: Tensors) -> bool:
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+@built
+@pytest.mark.parametrize("more", [{}, {"accumulation": 3}], ids=str)
+def test_pruned_weights_stay_pruned_and_bits_repeat(
+    network: Network, examples: Examples, more: dict[str, Any]
+) -> None:
+    spec = replace(SPEC, **more)
+    (done, one), (_, two) = (trained(network, examples, spec) for _ in range(2))
+    assert done.steps == spec.steps(len(examples))
+    assert same(one, two)
+
+
+@built
+def test_without_dropout_it_differs_from_torch_by_rounding(
+    network: Network, examples: Examples
+) -> None:
+    for part in network.model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    (plain, one), (fused, two) = (trained(network, examples, spec) for spec in (PLAIN, SPEC))
+    assert fused.loss == pytest.approx(plain.loss, rel=1e-3)
+    apart = torch.cat([(two[name] - one[name]).flatten() for name in one])
+    assert 0 < float(apart.abs().mean()) < 1e-4
+
+
+@built
+def test_a_training_goes_on_to_the_same_bits(
+    network: Network, examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = trained(network, examples, SPEC)[1]
+
+    class StopError(Exception):
+        pass
+
+    def stop(done: int, steps: int) -> None:
+        if done == 2:
+            raise StopError
+
+    def checkpoint() -> Checkpoint:
+        return Checkpoint(tmp_path, every=0.0, identity="kernel")
+
+    monkeypatch.setattr("tombola.training.checkpoint.PATIENCE", 0)
+    with pytest.raises(StopError):
+        trained(network, examples, SPEC, on_step=stop, checkpoint=checkpoint())
+    assert list(tmp_path.iterdir())
+    taken: list[int] = []
+
+    def count(done: int, steps: int) -> None:
+        taken.append(done)
+
+    resumed = trained(network, examples, SPEC, on_step=count, checkpoint=checkpoint())[1]
+    assert taken[0] > 1
+    assert same(resumed, whole)
+
+
+@built
+def test_a_training_of_the_other_kernel_is_not_gone_on_with(
+    network: Network, examples: Examples, tmp_path: Path
+) -> None:
+    plain = trained(network, examples, PLAIN)[1]
+    trained(network, examples, SPEC, checkpoint=Checkpoint(tmp_path, every=0.0))
+    after = trained(network, examples, PLAIN, checkpoint=Checkpoint(tmp_path, every=0.0))[1]
+    assert same(plain, after)
+
+
+@built
+def test_numbers_that_are_not_finite_end_the_training(network: Network, examples: Examples) -> None:
+    done, _ = trained(network, examples, replace(SPEC, learning_rate=1e30), on_step=lambda *_: None)
+    assert done.diverged is not None
+
+
+def test_the_name_of_the_kernel_is_part_of_a_result_where_it_is_not_the_default() -> None:
+    assert "kernel" not in knobs(PLAIN)
+    assert knobs(SPEC)["kernel"] == "packed-2"
+    assert knobs(replace(SPEC, kernel="packed-1")) == knobs(PLAIN)
+
+
+def test_the_kernel_tells_whose_arithmetic_it_is() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    assert kernel(SPEC) == "packed-2"
+
+
+def test_without_the_extension_only_the_other_kernel_is_refused(
+    network: Network, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tombola.training.numerics.available", lambda: False)
+    with pytest.raises(
+        SpecError, match=r"C extension.*Install a C compiler.*or take kernel packed-1"
+    ):
+        trained(network, examples, SPEC)
+    trained(network, examples, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        ({"precision": "bf16"}, "precision bf16"),
+        ({"compile": True}, "compile"),
+        ({"gradient_checkpointing": True}, "gradient_checkpointing"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(more: dict[str, Any], named: str) -> None:
+    with pytest.raises(SpecError, match=f"kernel packed-2 computes in fp32, got {named}"):
+        replace(SPEC, **more)
+
+
+def test_a_kernel_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(SpecError, match="kernel is packed-1 or packed-2, got 'packed-3'"):
+        replace(PLAIN, kernel="packed-3")
