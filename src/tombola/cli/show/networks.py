@@ -36,7 +36,7 @@ def _show_scope(scope: str, about: Mapping[str, Any], console: Console) -> None:
     )
     say(console, f"{'scope':12} {scope}")
     say(console, f"{'prunes':12} {about['size']:,} weights in {count} matrices, {share} of all")
-    say(console, f"{'ticket':12} {sizes}")
+    say(console, f"{'ticket':12} {sizes}, of the largest weights")
     prunes = Grid(("matrix",), ("shape", "number", "weights"))
     for kind in _kinds(about["matrices"]):
         prunes.add(*kind)
