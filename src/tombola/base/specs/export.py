@@ -13,7 +13,8 @@ class ExportSpec(Spec):
     """How a network is written for another program, and compared with what was written."""
 
     task: str = ""
-    """The task that the network was trained on; by default the one that a ticket was found on."""
+    """The task that the network was trained on; by default the one that a ticket was found on, or
+    that tombola train has trained it on."""
 
     examples: int = 256
     """Examples of the task's dev split on which file and network are compared; 0 is all."""
