@@ -38,14 +38,20 @@ SPEC = TrainSpec(epochs=2, batch_size=5, learning_rate=1e-3, weight_decay=0.1, s
 """Of four batches to a pass, the last has one example: none for the second rank."""
 
 
-def train(model: str, name: str) -> tuple[Any, Tensors, Any]:
-    """Train a new network and score it."""
+def train(model: str, name: str, norms: list[float]) -> tuple[Any, Tensors, Any]:
+    """Train a new network and score it; add the norm of each gradient before it is clipped."""
     task = load_task(name)
     network = load_network(model, task.kind, len(task.labels))
     examples = encode_split(ROWS[name], task, network.tokenizer, TrainSpec(max_length=30))
     network.rewind(SPEC.seed)
     mask = half_mask(network)
-    done = fit(network, task, examples, mask, SPEC, scope="encoder")
+    weights = [*network.scope("encoder").values()]
+
+    def look() -> None:
+        found = [weight.grad for weight in weights if weight.grad is not None]
+        norms.append(float(torch.stack([gradient.norm() for gradient in found]).norm()))
+
+    done = fit(network, task, examples, mask, SPEC, scope="encoder", on_gradient=look)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             "tombola.tasks.data.batches.EVALUATION_TOKENS", 40
@@ -85,8 +91,9 @@ rank, place = here.process_index, Path(sys.argv[4])
 told = {"rank": rank, "processes": numerics(SPEC)["processes"]}
 
 for name in ROWS:
-    done, weights, predictions = train(sys.argv[2], name)
-    told[name] = asdict(done) | {"digest": weights_digest(weights)}
+    norms = []
+    done, weights, predictions = train(sys.argv[2], name, norms)
+    told[name] = asdict(done) | {"digest": weights_digest(weights), "norms": norms}
     save_file({**weights, "outcome": torch.from_numpy(predictions)}, place / f"{name}-{rank}")
 
 task = load_task("sentiment")
@@ -163,7 +170,8 @@ def told(place: Path) -> list[dict[str, Any]]:
 def test_two_ranks_come_to_what_one_process_comes_to(
     place: Path, told: list[dict[str, Any]], calm: Path, name: str
 ) -> None:
-    done, weights, predictions = train(str(calm), name)
+    norms: list[float] = []
+    done, weights, predictions = train(str(calm), name, norms)
     assert [one["rank"] for one in told] == [0, 1]
     assert [one["processes"] for one in told] == [2, 2]
     for rank in range(2):
@@ -176,6 +184,7 @@ def test_two_ranks_come_to_what_one_process_comes_to(
         assert (said["steps"], said["tokens"]) == (done.steps, done.tokens)
         assert said["loss"] == pytest.approx(done.loss, rel=1e-5)
         assert said["digest"] == told[0][name]["digest"]
+        assert said["norms"] == told[0][name]["norms"] == pytest.approx(norms, rel=1e-2)
 
 
 def test_pruned_weights_are_zero_on_every_rank(place: Path, calm: Path) -> None:

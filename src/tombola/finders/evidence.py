@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from tombola.ticket.mask import Tensors
 
-__all__ = ["AfterBackward", "AfterStep", "Evidence", "check_batches"]
+__all__ = ["AfterBackward", "AfterStep", "Evidence", "Pruner", "check_batches"]
 
 AfterBackward: TypeAlias = "Callable[[str, Tensor], None]"
 """Called with the name of a weight and its gradient, before the gradient is clipped."""
@@ -28,6 +28,23 @@ def check_batches(batches: int, steps: int) -> None:
         raise SpecError(
             f"batches are those of a training, at most {steps}, got {batches}. Take fewer."
         )
+
+
+class Pruner(Protocol):
+    """Prunes a network while it trains.
+
+    Tensors are the network's own, by their names in the scope, on the device that trains. They may
+    be changed in place, where nothing random but what goes by a seed decides on it.
+    """
+
+    def before_step(self, weights: "Tensors", gradients: "Tensors") -> None:
+        """Called with the gradient of each batch, whole on every rank, before it is clipped.
+
+        A weight that the loss does not depend on has no gradient.
+        """
+
+    def after_step(self, done: int, steps: int, weights: "Tensors") -> None:
+        """Called after each step of the optimizer with the steps done and those of the training."""
 
 
 class Evidence(Protocol):
@@ -59,8 +76,9 @@ class Evidence(Protocol):
         *,
         after_backward: "AfterBackward | None" = None,
         after_step: "AfterStep | None" = None,
+        pruner: Pruner | None = None,
     ) -> "Tensors":
-        """Train the dense network by the task's recipe.
+        """Train the dense network by the task's recipe, or one that a pruner prunes meanwhile.
 
         Returns: name -> trained weight; `weights` stays as it was.
         """

@@ -76,6 +76,7 @@ def fit(
     course: CourseSpec = WHOLE,
     checkpoint: Checkpoint | None = None,
     on_step: Callable[[int, int], None] = lambda done, steps: None,
+    on_gradient: Callable[[], None] = lambda: None,
     replay: bool = True,
 ) -> Fit:
     """Train the masked network from where it is, in place.
@@ -90,6 +91,7 @@ def fit(
         course: which steps are done, as the whole training does them, but with fresh moments.
         checkpoint: where the training is saved on the way, and resumed from.
         on_step: called after each step with the steps done and the steps of the course.
+        on_gradient: called before a gradient, whole on every rank, is clipped; may change it.
         replay: whether a GPU may replay recorded gradients, see `differentiating`.
 
     Returns: what it did; a training ends where its numbers stop being finite.
@@ -100,8 +102,7 @@ def fit(
     first, last = _stretch(course, steps)
     training = _start(network, spec, here, first=first, tail=(last - first) // 10)
     facts = _facts(network, task, examples, [scope, mask.digest()], spec, course=course)
-    if checkpoint is not None:
-        checkpoint.resume(training, facts)
+    copies = _Copies.resume(training, checkpoint, facts)
     done, parameters = first + training.steps, network.scope(scope)
     stepper = _Stepper(training, _schedule(training, spec, course, steps, done), spec.clip_norm)
     every = training_batches(network, task, examples, spec, first=done, last=last)
@@ -109,12 +110,39 @@ def fit(
     gradients = differentiating(network, task, spec, here, held=placed if replay else None)
     with hold(parameters, placed) as held, gradients as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
-        for save in stepper.steps(every, arithmetic, checkpoint):
+        for save in stepper.steps(every, arithmetic, copies, on_gradient):
             held.fill(parameters)
-            if checkpoint is not None and save:
-                checkpoint.save(training, facts)
+            copies.save(wanted=save)
             on_step(training.steps, last - first)
     return _summary(stepper, network, parameters, mask)
+
+
+@dataclass(frozen=True)
+class _Copies:
+    """The copies of a training on disk, if it is saved."""
+
+    training: Training
+    checkpoint: Checkpoint | None
+    facts: Mapping[str, Any]
+    """What a training must have in common with a copy to go on from it."""
+
+    @classmethod
+    def resume(
+        cls, training: Training, checkpoint: Checkpoint | None, facts: Mapping[str, Any]
+    ) -> "_Copies":
+        """The copies of a training, which goes on from the newest of them."""
+        if checkpoint is not None:
+            checkpoint.resume(training, facts)
+        return cls(training, checkpoint, facts)
+
+    def due(self) -> bool:
+        """Whether it is time for one more."""
+        return self.checkpoint is not None and self.checkpoint.due()
+
+    def save(self, *, wanted: bool) -> None:
+        """Keep one more, if it is wanted."""
+        if self.checkpoint is not None and wanted:
+            self.checkpoint.save(self.training, self.facts)
 
 
 @dataclass
@@ -131,26 +159,37 @@ class _Stepper:
         self.check = FiniteCheck(device, self.training.steps)
 
     def steps(
-        self, batches: Iterable[Batch], arithmetic: Arithmetic, checkpoint: Checkpoint | None
+        self,
+        batches: Iterable[Batch],
+        arithmetic: Arithmetic,
+        copies: _Copies,
+        on_gradient: Callable[[], None],
     ) -> Iterator[bool]:
         """Take a step for each batch; it ends early where a number is not finite.
 
         Yields: after each step, whether it is time to save the training.
         """
         for batch in batches:
-            save = checkpoint is not None and checkpoint.due()
-            save = self._differentiate(batch, arithmetic, save=save)
+            save = self._differentiate(batch, arithmetic, on_gradient, save=copies.due())
             if self.diverged:
                 return
             self._step(arithmetic)
             yield save
 
-    def _differentiate(self, batch: Batch, arithmetic: Arithmetic, *, save: bool) -> bool:
+    def _differentiate(
+        self,
+        batch: Batch,
+        arithmetic: Arithmetic,
+        on_gradient: Callable[[], None],
+        *,
+        save: bool,
+    ) -> bool:
         """Take the clipped gradient of a batch, and look whether it is finite.
 
         Args:
             batch: whole, on every rank.
             arithmetic: how gradients are taken.
+            on_gradient: called before the gradient is clipped.
             save: whether this rank wants to save the training after the step.
 
         Returns: `save` as the first rank has it.
@@ -158,6 +197,7 @@ class _Stepper:
         training, scaler = self.training, self.training.scaler
         loss, save = arithmetic.backward(batch, scaler, save=save)
         scaler.unscale_(training.optimizer)
+        on_gradient()
         norm = nn.utils.clip_grad_norm_(training.model.parameters(), self.clip_norm)
         rate = float(self.schedule.get_last_lr()[0])
         training.count(loss, rate, int(batch["attention_mask"].sum()))

@@ -12,7 +12,7 @@ from torch.amp import GradScaler
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
-from tombola.finders.evidence import AfterBackward, AfterStep, check_batches
+from tombola.finders.evidence import AfterBackward, AfterStep, Pruner, check_batches
 from tombola.lab.run.workspace import Workspace
 from tombola.plan.job_spec import PruneJob
 from tombola.tasks.examples import Batch
@@ -42,6 +42,14 @@ class WorkspaceEvidence:
 
     def _now(self) -> Tensors:
         return {name: p.detach().cpu().clone() for name, p in self._parameters().items()}
+
+    def _live(self) -> Tensors:
+        """Name -> weight of the scope, where the network has it."""
+        return {name: p.detach() for name, p in self._parameters().items()}
+
+    def _gradients_now(self) -> Tensors:
+        """Name -> gradient of those that have one, where the network has it."""
+        return {n: p.grad for n, p in self._parameters().items() if p.grad is not None}
 
     def _parameters(self) -> dict[str, nn.Parameter]:
         return self.workspace.network.scope(self.job.scope)
@@ -135,15 +143,22 @@ class WorkspaceEvidence:
         *,
         after_backward: "AfterBackward | None" = None,
         after_step: "AfterStep | None" = None,
+        pruner: Pruner | None = None,
     ) -> Tensors:
-        """Train the dense network by the recipe; name -> trained weight of the scope."""
+        """Train the network by the recipe, pruned meanwhile by a pruner; name -> trained weight."""
         workspace, recipe = self.workspace, self._recipe
         _ = self.weights  # as they were before
 
         def watch(done: int, steps: int) -> None:
+            if pruner:
+                pruner.after_step(done, steps, self._live())
             self.step(done, steps)
             if after_step:
                 after_step(done, self._now())
+
+        def differentiated() -> None:
+            if pruner:
+                pruner.before_step(self._live(), self._gradients_now())
 
         with ExitStack() as hooks:
             for name, parameter in self._parameters().items() if after_backward else ():
@@ -156,6 +171,7 @@ class WorkspaceEvidence:
                 recipe,
                 scope=self.job.scope,
                 on_step=watch,
+                on_gradient=differentiated,
                 replay=after_backward is None,
             )
         if done.diverged:
