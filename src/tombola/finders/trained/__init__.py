@@ -1,0 +1,1 @@
+"""Finders that find the mask within one training of the network. One file each."""
