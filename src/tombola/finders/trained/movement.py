@@ -1,0 +1,112 @@
+"""Movement pruning: weights are kept that move away from zero while the network trains.
+
+Each weight has a score. The network computes with the masked weights; the gradient goes straight
+through the mask to the score, as if the mask were the score. So scores of pruned weights learn as
+well, and pruned weights may come back, with the value that they had: they are kept aside.
+
+Other than in the paper's code, scores go by gradients that are not clipped, and their learning rate
+decays from the first step.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tombola.base.errors import SpecError
+from tombola.finders.evidence import Evidence
+from tombola.finders.finder import Pruned, finder
+from tombola.finders.trained.ramp import Ramp, RampSpec, prune_on_a_ramp, zero
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tombola.ticket.mask import Mask, Tensors
+
+__all__ = ["MovementSpec", "ScoreLearner", "movement"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MovementSpec(RampSpec):
+    """Movement pruning: how much is pruned, when, and how fast scores learn."""
+
+    score_learning_rate: float = 1e-2
+    """Peak learning rate of the scores; decays linearly to zero."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "score_learning_rate", float(self.score_learning_rate))
+        if not 0 < self.score_learning_rate < float("inf"):
+            raise SpecError(f"score_learning_rate is positive, got {self.score_learning_rate:g}.")
+
+
+@finder("movement", MovementSpec, plan=prune_on_a_ramp)
+def movement(evidence: Evidence, spec: MovementSpec, mask: "Mask") -> Pruned:
+    """Learn by straight-through gradients which weights to keep (Sanh et al. 2020)."""
+    ramp = Ramp(spec, evidence, mask)
+
+    def cut(scores: "Tensors", done: int, steps: int, before: "Mask") -> "Mask":
+        return ramp.mask(scores, mask, done, steps) if ramp.due(done, steps) else before
+
+    learner = ScoreLearner(mask, spec.score_learning_rate, cut)
+    evidence.train(pruner=learner)
+    return Pruned(ramp.final(learner.scores))
+
+
+class ScoreLearner:
+    """Learns scores of weights while these train under the mask that the scores make.
+
+    Args:
+        mask: at the start.
+        rate: peak learning rate of the scores.
+        cut: (scores, steps done, steps of the training, mask so far) -> the mask from now on.
+        penalty: adds the gradient of a penalty to the scores' own, by the steps before this one
+            and those of the training.
+    """
+
+    def __init__(
+        self,
+        mask: "Mask",
+        rate: float,
+        cut: "Callable[[Tensors, int, int, Mask], Mask]",
+        penalty: "Callable[[Tensors, int, int], None] | None" = None,
+    ) -> None:
+        self.mask, self.rate, self._cut, self._penalty = mask, rate, cut, penalty
+        self.scores: Tensors = {}
+        self._aside: Tensors = {}
+
+    def before_step(self, weights: "Tensors", gradients: "Tensors") -> None:
+        """Give scores their gradients, and the optimizer the weights without the mask."""
+        if not self.scores:
+            self._begin(weights)
+        for name, score in self.scores.items():
+            score.grad = _straight_through(gradients.get(name), self._aside[name])
+            weights[name].copy_(self._aside[name])
+        zero(self.mask, gradients)
+
+    def _begin(self, weights: "Tensors") -> None:
+        import torch
+
+        self._aside = {name: weights[name].clone() for name in sorted(weights)}
+        self.scores = {n: torch.zeros_like(w).float() for n, w in self._aside.items()}
+        self._adam = torch.optim.Adam([*self.scores.values()], lr=self.rate)
+
+    def after_step(self, done: int, steps: int, weights: "Tensors") -> None:
+        """Move the scores, and mask the weights by them."""
+        for name, own in self._aside.items():
+            own.copy_(weights[name])
+        if self._penalty:
+            self._penalty(self.scores, done - 1, steps)
+        for group in self._adam.param_groups:
+            group["lr"] = self.rate * (1 - (done - 1) / steps)
+        self._adam.step()
+        self.mask = self._cut(self.scores, done, steps, self.mask)
+        zero(self.mask, weights)
+
+
+def _straight_through(gradient: "Tensor | None", weight: "Tensor") -> "Tensor":
+    """The gradient of a score; what overflows in sixteen bits counts nothing."""
+    import torch
+
+    if gradient is None:
+        return torch.zeros_like(weight).float()
+    return (gradient * weight).float().nan_to_num_(0.0, 0.0, 0.0)
