@@ -40,7 +40,7 @@ class Toy:
         for step in range(STEPS):
             self.seen.append({name: weight.clone() for name, weight in live.items()})
             optimizer.zero_grad()
-            self.loss(weights, step).backward()  # type: ignore[no-untyped-call]
+            self.loss(weights, step).backward()
             found = {n: w.grad for n, w in weights.items() if w.grad is not None}
             pruner.before_step(live, found)
             optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)

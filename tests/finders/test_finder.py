@@ -105,6 +105,15 @@ def test_a_finder_may_train_watch_and_say_what_it_saw(
     assert job.steps == subject.steps
 
 
+@pytest.mark.parametrize("name", ["gradual", "movement", "soft-movement", "platon"])
+def test_a_mask_found_within_a_training_is_exact_and_the_same_again(
+    subject: Subject, tmp_path: Path, name: str
+) -> None:
+    mask, _ = made(name, subject, tmp_path / "a", every=1)
+    assert mask.pruned == mask.size // 2
+    assert made(name, subject, tmp_path / "b", every=1)[0] == mask
+
+
 def test_evidence_is_the_same_for_the_same_job_and_has_the_shapes_that_it_says(
     toys: None, subject: Subject, tmp_path: Path
 ) -> None:

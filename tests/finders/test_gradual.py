@@ -42,7 +42,7 @@ def test_each_step_is_that_of_a_training_that_masks_and_prunes_by_hand() -> None
     for step in range(STEPS):
         optimizer.zero_grad()
         masked = {name: w * kept[name] for name, w in weights.items()}
-        toy.loss(masked, step).backward()  # type: ignore[no-untyped-call]
+        toy.loss(masked, step).backward()
         optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
         optimizer.step()
         if step + 1 in (5, 10):
@@ -66,7 +66,7 @@ class Wide(Toy):
 @pytest.mark.parametrize(("structure", "halfway"), [("rows", 132), ("1:4", 0)])
 def test_what_is_pruned_as_a_whole_is_pruned_to_the_count(structure: str, halfway: int) -> None:
     toy = Wide()
-    knobs = {"ramp_start": 0.0, "ramp_end": 1.0, "every": 1}
+    knobs: dict[str, Any] = {"ramp_start": 0.0, "ramp_end": 1.0, "every": 1}
     spec = GradualSpec(sparsity=Decimal("0.75"), structure=structure, **knobs)
     made = gradual(cast(Any, toy), spec, toy.full)
     assert made.mask.pruned == toy.pruned(STEPS) == 132

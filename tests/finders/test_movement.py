@@ -41,13 +41,14 @@ def by_autograd(toy: Toy, *, soft: bool) -> tuple[Tensors, list[Tensors], Tensor
     scores = {n: torch.zeros_like(w).requires_grad_() for n, w in weights.items()}
     groups = [{"params": [*weights.values()]}, {"params": [*scores.values()]}]
     optimizer = torch.optim.AdamW(groups, lr=RATE, weight_decay=0.0)
+    straight: Any = Straight.apply
     masks = [{name: torch.ones_like(w, dtype=torch.bool) for name, w in toy.weights.items()}]
     for step in range(STEPS):
         optimizer.zero_grad()
-        masked = {n: w * Straight.apply(scores[n], masks[-1][n]) for n, w in weights.items()}
+        masked = {n: w * straight(scores[n], masks[-1][n]) for n, w in weights.items()}
         sigmoids = torch.stack([score.sigmoid().mean() for score in scores.values()])
         loss = toy.loss(masked, step) + (0.5 * cubic(step) * sigmoids.mean() if soft else 0)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         scores["unused"].grad = torch.zeros(2, 2) if not soft else scores["unused"].grad
         for group, rate in zip(optimizer.param_groups, (RATE, 0.3), strict=True):
             group["lr"] = rate * (1 - step / STEPS)
