@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, PretrainedConfig
 from transformers.integrations import hub_kernels
 
 from memory_limit import memory_limit
 from tombola.base.errors import ModelError, TombolaError
+from tombola.models.attention_heads import attention_heads
 from tombola.models.files import check_model_folder
 from tombola.models.network import load_backbone
 from tombola.tasks.networks import load_network
@@ -204,6 +206,19 @@ def reached(*_: Any, **__: Any) -> None:
 def test_attention_that_comes_with_torch_is_loaded(place: Path, attention: str | None) -> None:
     claim(attn_implementation=attention)(place)
     assert load_backbone(str(place)).config.hidden_size == 32
+
+
+@pytest.mark.parametrize("field", ["num_labels", "attn_implementation"])
+def test_a_configuration_of_the_hub_is_checked_before_anything_is_made_of_it(
+    field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"model_type": "bert", "num_labels": 2, field: 10**9 if "num" in field else "a/b"}
+    monkeypatch.setattr(PretrainedConfig, "get_config_dict", lambda *_, **__: (config, {}))
+    for name in ("from_pretrained", "for_model"):
+        monkeypatch.setattr(AutoConfig, name, reached)
+    with pytest.raises(ModelError, match=field):
+        load_backbone("owner/name")
+    assert attention_heads("owner/name") is None
 
 
 def test_weights_of_one_value_are_no_network(place: Path) -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
-from transformers import AutoConfig
+from transformers import AutoConfig, PretrainedConfig
 
 from tombola.base.errors import TombolaError
+from tombola.models.checks.claims import check_claims
 from tombola.models.embedded import model_path
 
 __all__ = ["attention_heads", "on_this_machine"]
@@ -33,9 +34,9 @@ def attention_heads(model: str) -> int | None:
         model: an embedded name, a folder that save_pretrained() wrote, or a hub id in the cache.
     """
     try:
-        config = AutoConfig.from_pretrained(
-            model_path(model), local_files_only=True, trust_remote_code=False
-        )
+        place = model_path(model)
+        check_claims(PretrainedConfig.get_config_dict(place, local_files_only=True)[0], model)
+        config = AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False)
     except (TombolaError, OSError, ValueError):
         return None
     heads = getattr(config, "num_attention_heads", None)
