@@ -337,6 +337,7 @@ def test_every_option_makes_another_search() -> None:
         {"prune_first": True},
         {"schedule": "geometric"},
         {"structure": "rows"},
+        {"allocation": "erk"},
         {"rounds": (D("0.4"), HIGH), "step": ImpSpec.step},
     ]
     assert len({imp(**each).trainings[HIGH].key for each in options}) == len(options)

@@ -35,10 +35,10 @@ def find(
     scope: str = "encoder", seeds: Sequence[int] = (0,),
     controls: Sequence[str] = ("random", "layer-random", "one-shot", "reinit", "shuffle"),
     # iterative magnitude pruning, or another finder
-    sparsity: Fraction = 0.7, structure: str = "unstructured", schedule: str = "linear",
-    step: Fraction = 0.1, rounds: Sequence[Fraction] = (), rewind_step: int = 0,
-    rewind_fraction: Fraction = 0, no_rewind: bool = False, keep_head: bool = False,
-    long_horizon: bool = False, prune_first: bool = False,
+    sparsity: Fraction = 0.7, structure: str = "unstructured", allocation: str = "global",
+    schedule: str = "linear", step: Fraction = 0.1, rounds: Sequence[Fraction] = (),
+    rewind_step: int = 0, rewind_fraction: Fraction = 0, no_rewind: bool = False,
+    keep_head: bool = False, long_horizon: bool = False, prune_first: bool = False,
     finder_knobs: Mapping[str, object] | None = None,
     # the task
     eval_split: str = "", kind: str = "", text_columns: Sequence[str] = (), label_column: str = "",

@@ -15,6 +15,7 @@ from tombola.base.specs import (
     STRUCTURES,
 )
 from tombola.base.specs.lab import ENGINES
+from tombola.base.specs.prune import ALLOCATIONS
 from tombola.cli.flags import add_flags
 from tombola.cli.main import VERBS
 from tombola.cli.parser import Parser, Verb
@@ -102,6 +103,7 @@ def _names() -> Mapping[str, tuple[str, ...]]:
 
     return {
         "action": ACTIONS,
+        "allocation": ALLOCATIONS,
         "controls": (*CONTROLS, *OPTIONAL_CONTROLS),
         "engine": ENGINES,
         "finder": tuple(FINDERS),

@@ -1,6 +1,6 @@
 """What a finder may look at: computed when it is asked for, and the same for the same job."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from tombola.base.errors import SpecError
@@ -8,9 +8,10 @@ from tombola.base.errors import SpecError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tombola.ticket.mask import Tensors
+    from tombola.base.specs import TrainSpec
+    from tombola.ticket.mask import Mask, Tensors
 
-__all__ = ["AfterBackward", "AfterStep", "Evidence", "Pruner", "check_batches"]
+__all__ = ["AfterBackward", "AfterStep", "Evidence", "Pruner", "check_batches", "check_examples"]
 
 AfterBackward: TypeAlias = "Callable[[str, Tensor], None]"
 """Called with the name of a weight and its gradient, before the gradient is clipped."""
@@ -27,6 +28,24 @@ def check_batches(batches: int, steps: int) -> None:
     if batches > steps:
         raise SpecError(
             f"batches are those of a training, at most {steps}, got {batches}. Take fewer."
+        )
+
+
+def check_examples(examples: int, recipe: "TrainSpec", rows: int) -> None:
+    """Refuse to look at more different examples than the first pass of a training over its data.
+
+    Args:
+        examples: that a finder looks at.
+        recipe: of the training.
+        rows: training examples that there are.
+
+    Raises: SpecError.
+    """
+    used = min(rows, recipe.train_limit or rows)
+    if examples > (most := min(used, recipe.steps(rows) * recipe.batch_size)):
+        raise SpecError(
+            f"examples are different ones of a training, at most {most}, got {examples}. "
+            "Take fewer, or more training data."
         )
 
 
@@ -68,8 +87,21 @@ class Evidence(Protocol):
 
     def activations(self, batches: int) -> "Tensors":
         """Name -> sum over tokens of the squared inputs of that linear layer, as float32 of shape
-        (inputs,), over the first batches of a training. Padding is left out, and dropout is off.
+        (inputs,), over the first batches of a training; (inputs, 1) where the weight is stored as
+        (inputs, outputs). Padding is left out, and dropout is off."""
+
+    def example_gradients(self, examples: int, mask: "Mask | None" = None) -> "Iterator[Tensors]":
+        """Name -> gradient of the loss of one example, for each of the first examples of a
+        training, as float32 of the weight's shape. Dropout is off.
+
+        Args:
+            examples: how many.
+            mask: weights that are zero meanwhile; their gradients are given, too.
         """
+
+    def hessian_product(self, batches: int, vectors: "Tensors") -> "Tensors":
+        """Name -> the Hessian of the mean training loss over the first batches of a training, among
+        the weights of the scope, times these vectors, as float32. Dropout is off."""
 
     def train(
         self,

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tombola.finders.allocations import keep_best
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
 from tombola.finders.rewind import RewindSpec, prune_and_rewind
 from tombola.finders.scores import magnitude
-from tombola.ticket.structures import STRUCTURES
 
 if TYPE_CHECKING:
     from tombola.ticket.mask import Mask
@@ -24,4 +24,4 @@ class ImpSpec(RewindSpec):
 def imp(evidence: Evidence, spec: ImpSpec, mask: "Mask") -> Pruned:
     """Train, prune the smallest weights, rewind the others, again (Frankle & Carbin 2019)."""
     scores = magnitude(evidence.weights)
-    return Pruned(STRUCTURES[spec.structure](scores, mask, spec.sparsity, evidence.heads))
+    return Pruned(keep_best(scores, mask, spec, evidence.heads))

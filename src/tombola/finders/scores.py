@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 
     from tombola.ticket.mask import Tensors
 
-__all__ = ["magnitude", "uniform"]
+__all__ = ["above_zero", "magnitude", "uniform"]
 
 
 def magnitude(weights: "Tensors") -> "Tensors":
@@ -23,3 +23,9 @@ def uniform(weights: "Tensors", generator: "torch.Generator") -> "Tensors":
         name: torch.rand(weights[name].shape, generator=generator, device=generator.device)
         for name in sorted(weights)
     }
+
+
+def above_zero(scores: "Tensors") -> "Tensors":
+    """Scores moved so that none is negative: units are ranked by squares."""
+    lowest = min(0.0, *(float(score.min()) for score in scores.values()))
+    return {name: score - lowest for name, score in scores.items()} if lowest < 0 else scores

@@ -45,7 +45,7 @@ def pruning(
     from tombola.plan.job import prune
     from tombola.plan.job_spec import MAGNITUDE
 
-    followed = {field.name for field in dataclasses.fields(planned)}
+    followed = {field.name for field in dataclasses.fields(planned)} - {"allocation"}
     looks = not finder.task_free and finder.scores != MAGNITUDE
     name = f"{subject.task.name}, seed {seed}, " if looks or trained else ""
     return prune(

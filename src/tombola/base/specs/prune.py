@@ -13,8 +13,12 @@ from tombola.base.registry import unknown
 from tombola.base.specs.spec import Spec
 
 __all__ = [
+    "ALLOCATIONS",
+    "ERK",
+    "GLOBAL",
     "HEADS_AND_NEURONS",
     "N_OF_M",
+    "ROW",
     "ROWS_TOGETHER",
     "STRUCTURES",
     "UNSTRUCTURED",
@@ -24,6 +28,10 @@ __all__ = [
 UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER = "unstructured", "heads-and-neurons", "rows"
 STRUCTURES = (UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER)
 """What is pruned as a whole, apart from N of M."""
+
+GLOBAL, UNIFORM, ERK, ROW = "global", "uniform", "erk", "row"
+ALLOCATIONS = (GLOBAL, UNIFORM, ERK, ROW)
+"""What single weights compete with."""
 
 N_OF_M = re.compile(r"([1-9]|[12][0-9]|3[01]):(2|4|8|16|32)")
 """Pattern of how many weights of a group are kept, as in 2:4."""
@@ -40,6 +48,10 @@ class PruneSpec(Spec):
     """What is pruned as a whole: unstructured (single weights), heads-and-neurons, rows, or N:M,
     as in 2:4, which keeps 2 of every 4 consecutive weights along the inputs."""
 
+    allocation: str = GLOBAL
+    """What single weights compete with: global (all others), uniform (those of their matrix, each
+    as sparse), erk (those of their matrix, wide ones sparser), or row (those of their output)."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.sparsity is PruneSpec.sparsity and (given := N_OF_M.fullmatch(self.structure)):
@@ -50,6 +62,13 @@ class PruneSpec(Spec):
             self._check_pattern(int(pattern[1]), int(pattern[2]))
         elif self.structure not in STRUCTURES:
             raise unknown("structure", self.structure, (*STRUCTURES, "2:4"))
+        if self.allocation not in ALLOCATIONS:
+            raise unknown("allocation", self.allocation, ALLOCATIONS)
+        if self.structure != UNSTRUCTURED and self.allocation != type(self).allocation:
+            raise SpecError(
+                f"allocation is of single weights, got {self.allocation} with the structure "
+                f"{self.structure}. Leave one out."
+            )
 
     @classmethod
     def of_mask(cls, sparsity: Decimal, structure: str, knobs: Mapping[str, Any]) -> Self:

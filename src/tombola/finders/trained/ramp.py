@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from tombola.base.errors import SpecError
 from tombola.base.specs import PruneSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS, N_OF_M, ROWS_TOGETHER
+from tombola.finders.allocations import keep_best
 from tombola.finders.finder import Finder
+from tombola.finders.scores import above_zero
 from tombola.finders.shapes import train_mask
-from tombola.ticket.structures import STRUCTURES
 
 if TYPE_CHECKING:
     from tombola.finders.evidence import Evidence
@@ -99,19 +100,13 @@ class Ramp:
 
     def _cut(self, scores: "Tensors", base: "Mask", sparsity: Decimal) -> "Mask":
         if self.spec.structure in (HEADS_AND_NEURONS, ROWS_TOGETHER):
-            scores = _above_zero(scores)
-        mask = STRUCTURES[self.spec.structure](scores, base, sparsity, self.evidence.heads)
+            scores = above_zero(scores)
+        mask = keep_best(scores, base, self.spec, self.evidence.heads, sparsity=sparsity)
         return mask.to(next(iter(scores.values())).device)
 
     def final(self, scores: "Tensors") -> "Mask":
         """The mask at the final sparsity, on the CPU."""
         return self._cut({n: s.cpu() for n, s in scores.items()}, self.base, self.spec.sparsity)
-
-
-def _above_zero(scores: "Tensors") -> "Tensors":
-    """Scores moved so that none is negative: units are ranked by squares."""
-    lowest = min(0.0, *(float(score.min()) for score in scores.values()))
-    return {name: score - lowest for name, score in scores.items()} if lowest < 0 else scores
 
 
 def zero(mask: "Mask", tensors: "Tensors") -> None:

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 from tombola.base.specs import PruneSpec
+from tombola.finders.allocations import keep_best
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
 from tombola.finders.scores import magnitude
 from tombola.finders.shapes import prune_once
-from tombola.ticket.structures import STRUCTURES
 
 if TYPE_CHECKING:
     from tombola.ticket.mask import Mask
@@ -19,4 +19,4 @@ __all__ = ["one_shot"]
 def one_shot(evidence: Evidence, spec: PruneSpec, mask: "Mask") -> Pruned:
     """Prune the smallest pre-trained weights (Han et al. 2015)."""
     scores = magnitude(evidence.weights)
-    return Pruned(STRUCTURES[spec.structure](scores, mask, spec.sparsity, evidence.heads))
+    return Pruned(keep_best(scores, mask, spec, evidence.heads))

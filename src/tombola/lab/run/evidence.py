@@ -1,22 +1,23 @@
 """What a finder looks at, from the network and the data of a workspace."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
-from tombola.finders.evidence import AfterBackward, AfterStep, Pruner, check_batches
+from tombola.finders.evidence import AfterBackward, AfterStep, Pruner, check_batches, check_examples
 from tombola.lab.run.workspace import Workspace
 from tombola.plan.job_spec import PruneJob
 from tombola.tasks.examples import Batch
-from tombola.ticket.mask import Tensors
+from tombola.ticket.mask import Mask, Tensors
 from tombola.training.distributed import accelerator
 from tombola.training.gradient import differentiating, to_device
 from tombola.training.loop import fit, training_batches
@@ -95,17 +96,22 @@ class WorkspaceEvidence:
         with differentiating(network, self.workspace.task, self._recipe, here) as arithmetic:
             for batch in self._batches(batches):
                 arithmetic.backward(batch, scaler, save=False)
-        found = {
+        found = self._added(batches)
+        network.model.zero_grad()
+        return found
+
+    def _added(self, batches: int) -> Tensors:
+        """Name -> what has been added to the gradient, by batch; zeros where nothing has."""
+        return {
             name: torch.zeros_like(p, device="cpu")
             if p.grad is None
             else p.grad.detach().float().cpu() / batches
             for name, p in self._parameters().items()
         }
-        network.model.zero_grad()
-        return found
 
     def activations(self, batches: int) -> Tensors:
-        """Name -> sum over tokens of the squared inputs of each linear layer, (inputs,)."""
+        """Name -> sum over tokens of the squared inputs of each linear layer, (inputs,), or
+        (inputs, 1) where the weight is stored as (inputs, outputs)."""
         if batches not in self._activations:
             self._activations[batches] = self._squared_inputs(batches)
         return self._activations[batches]
@@ -122,6 +128,7 @@ class WorkspaceEvidence:
             def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
                 rows = inputs[0][kept["tokens"]] if inputs[0].ndim == 3 else inputs[0]
                 squares = rows.reshape(-1, rows.shape[-1]).double().square().sum(0).cpu()
+                squares = squares if isinstance(module, nn.Linear) else squares.unsqueeze(1)
                 found[name] = found[name] + squares if name in found else squares
 
             return hook
@@ -137,6 +144,68 @@ class WorkspaceEvidence:
                 kept["tokens"] = here["attention_mask"].bool()
                 model(**here)
         return {name: squares.float() for name, squares in found.items()}
+
+    def example_gradients(self, examples: int, mask: Mask | None = None) -> Iterator[Tensors]:
+        """Name -> gradient of the loss of one example, as float32 on the CPU, for each of them."""
+        network, here, recipe = self.workspace.network, accelerator(), self._recipe
+        rows = self.workspace.training(recipe)
+        check_examples(examples, recipe, len(rows))
+        _ = self.weights  # as they are without the mask
+        network.model.to(here.device).eval()
+        scaler = GradScaler(here.device.type, enabled=False)
+        with (
+            self._under(mask),
+            differentiating(network, self.workspace.task, recipe, here) as arithmetic,
+        ):
+            for batch in islice(self._single(recipe.steps(len(rows))), examples):
+                network.model.zero_grad()
+                arithmetic.backward(batch, scaler, save=False)
+                yield self._added(1)
+        network.model.zero_grad()
+
+    def _single(self, batches: int) -> Iterator[Batch]:
+        """The examples of the first batches of a training, one by one."""
+        for batch in self._batches(batches):
+            for row in range(len(batch["input_ids"])):
+                yield {name: tensor[row : row + 1] for name, tensor in batch.items()}
+
+    @contextmanager
+    def _under(self, mask: Mask | None) -> Iterator[None]:
+        """Hold the weights that a mask prunes at zero meanwhile."""
+        kept = {name: p.detach().clone() for name, p in self._parameters().items() if mask}
+        if mask is not None:
+            mask.fill(self._parameters())
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, weight in kept.items():
+                    self._parameters()[name].copy_(weight)
+
+    def hessian_product(self, batches: int, vectors: Tensors) -> Tensors:
+        """Name -> Hessian of the mean loss over these batches times vectors, on the CPU."""
+        network, recipe, here = self.workspace.network, self._recipe, accelerator()
+        network.model.to(here.device).eval()
+        network.model.zero_grad()
+        parameters = self._parameters()
+        towards = [vectors[name].to(here.device) for name in parameters]
+        plain = replace(recipe, precision="fp32", compile=False, gradient_checkpointing=False)
+        with (
+            differentiating(network, self.workspace.task, plain, here),
+            sdpa_kernel(SDPBackend.MATH),  # the others have no second derivative
+        ):
+            for batch in self._batches(batches):
+                loss = network.model(**to_device(batch, here.device)).loss
+                first = torch.autograd.grad(
+                    loss, [*parameters.values()], create_graph=True, allow_unused=True
+                )
+                along = [
+                    (g * v).sum() for g, v in zip(first, towards, strict=True) if g is not None
+                ]
+                torch.stack(along).sum().backward()
+        found = self._added(batches)
+        network.model.zero_grad()
+        return found
 
     def train(
         self,

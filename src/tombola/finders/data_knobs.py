@@ -1,0 +1,56 @@
+"""How much of a task's training data a finder looks at, checked before anything is trained."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tombola.base.errors import SpecError
+from tombola.base.specs import PruneSpec
+from tombola.finders.evidence import check_batches, check_examples
+from tombola.finders.finder import Finder
+from tombola.finders.shapes import prune_once
+
+if TYPE_CHECKING:
+    from tombola.plan.plan import Search
+    from tombola.plan.subject import Subject
+
+__all__ = ["BatchesSpec", "ExamplesSpec", "prune_from_batches", "prune_from_examples"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchesSpec(PruneSpec):
+    """How much is pruned, and how many batches are looked at."""
+
+    batches: int = 1
+    """Training batches that are looked at."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batches < 1:
+            raise SpecError(f"batches is one or more, got {self.batches}.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExamplesSpec(PruneSpec):
+    """How much is pruned, and how many examples are looked at one by one."""
+
+    examples: int = 1024
+    """Training examples whose gradients are looked at one by one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.examples < 1:
+            raise SpecError(f"examples is one or more, got {self.examples}.")
+
+
+def prune_from_batches(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
+    """`prune_once`, by batches that a training on the subject has."""
+    assert isinstance(spec, BatchesSpec)
+    check_batches(spec.batches, subject.steps)
+    return prune_once(finder, subject, spec, seed)
+
+
+def prune_from_examples(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
+    """`prune_once`, by examples that a training on the subject has."""
+    assert isinstance(spec, ExamplesSpec)
+    check_examples(spec.examples, subject.recipe, subject.examples)
+    return prune_once(finder, subject, spec, seed)

@@ -1,0 +1,68 @@
+"""Wanda: pruning by weights and the inputs that they meet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tombola.base.errors import SpecError
+from tombola.base.specs import PruneSpec
+from tombola.base.specs.prune import ROW, UNSTRUCTURED
+from tombola.finders.allocations import keep_best
+from tombola.finders.data_knobs import BatchesSpec, prune_from_batches
+from tombola.finders.evidence import Evidence
+from tombola.finders.finder import Finder, Pruned, finder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tombola.plan.plan import Search
+    from tombola.plan.subject import Subject
+    from tombola.ticket.mask import Mask, Tensors
+
+__all__ = ["WandaSpec", "wanda"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WandaSpec(BatchesSpec):
+    """Wanda: how much is pruned, and from how many batches the inputs are taken."""
+
+    allocation: str = ROW
+    """What single weights compete with: row (those of their output), global (all others), uniform
+    (those of their matrix, each as sparse), or erk (those of their matrix, wide ones sparser)."""
+
+    batches: int = 4
+    """Training batches whose inputs are looked at; four of 32 are the paper's 128 examples."""
+
+
+def prune_by_inputs(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
+    """`prune_from_batches`, of a network whose scope is linear layers."""
+    if subject.matrices:
+        raise SpecError(
+            f"{finder.name} looks at the inputs of linear layers, and the scope {subject.scope} of "
+            f"{subject.model} has matrices that belong to none. Take another finder."
+        )
+    return prune_from_batches(finder, subject, spec, seed)
+
+
+@finder("wanda", WandaSpec, plan=prune_by_inputs, label="Wanda")
+def wanda(evidence: Evidence, spec: WandaSpec, mask: "Mask") -> Pruned:
+    """Prune weights by |w| times the norm of its input, in each output (Sun et al. 2024)."""
+    from tombola.ticket.mask import Mask
+
+    inputs = evidence.activations(spec.batches)
+    if unmet := sorted(evidence.weights.keys() - inputs.keys()):
+        raise SpecError(
+            f"{unmet[0]} has no inputs in this task, so that wanda can't score it. "
+            "Take a scope without it."
+        )
+    scores = {name: w.abs() * inputs[name].sqrt() for name, w in evidence.weights.items()}
+    if spec.structure != UNSTRUCTURED:
+        return Pruned(keep_best(scores, mask, spec, evidence.heads))
+    turned = {name for name, x in inputs.items() if x.ndim == 2}  # a row is an output in all
+    made = keep_best(_turn(scores, turned), Mask(_turn(mask, turned)), spec, evidence.heads)
+    return Pruned(Mask(_turn(made, turned)))
+
+
+def _turn(tensors: "Mapping[str, Tensor]", names: set[str]) -> "Tensors":
+    """Transpose the matrices of these names."""
+    return {name: x.T.contiguous() if name in names else x for name, x in tensors.items()}
