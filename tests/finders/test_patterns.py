@@ -1,4 +1,4 @@
-"""Every finder prunes N:M: the spec that a mask is made with asks for one round."""
+"""Finders of single weights prune N:M: the spec that a mask is made with asks for one round."""
 
 from decimal import Decimal
 

@@ -1,0 +1,45 @@
+"""Evidence of a BERT of width 16, by autograd alone."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from transformers import BertForSequenceClassification
+
+from small_network import network
+from tombola.ticket.mask import Mask, Tensors
+from tombola.ticket.scope import scope_parameters
+
+__all__ = ["ToyEvidence"]
+
+
+class ToyEvidence:
+    """A network with a head, and six examples of five tokens."""
+
+    heads = 2
+
+    def __init__(self) -> None:
+        self.model: BertForSequenceClassification = network()
+        self.model.eval()
+        drawn = torch.Generator().manual_seed(1)
+        self.ids = torch.randint(0, 40, (6, 5), generator=drawn)
+        self.labels = torch.tensor([0, 1, 1, 0, 1, 0])
+        self.parameters = scope_parameters(self.model, "encoder")
+        self.weights = {name: p.detach().clone() for name, p in self.parameters.items()}
+
+    def loss(self, rows: slice) -> Tensor:
+        """The mean loss over some examples."""
+        loss: Tensor = self.model(input_ids=self.ids[rows], labels=self.labels[rows]).loss
+        return loss
+
+    def example_gradients(self, examples: int, mask: Mask | None = None) -> Iterator[Tensors]:
+        """By autograd, example after example."""
+        if mask is not None:
+            mask.fill(self.parameters)
+        for row in range(examples):
+            loss = self.loss(slice(row, row + 1))
+            found = torch.autograd.grad(loss, [*self.parameters.values()])
+            yield dict(zip(self.parameters, found, strict=True))
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                self.parameters[name].copy_(weight)
