@@ -32,7 +32,7 @@ class Toy:
         hidden = torch.relu(self.inputs[step] @ weights["a"].T)
         return cross_entropy(hidden @ weights["b"].T, self.labels[step])
 
-    def train(self, *, pruner: Pruner) -> Tensors:
+    def train(self, *, pruner: Pruner, frozen: bool = False) -> Tensors:
         """AdamW with linear decay; keeps the weights that each step computes with."""
         weights = {name: w.clone().requires_grad_() for name, w in self.weights.items()}
         live = {name: weight.detach() for name, weight in weights.items()}
@@ -43,6 +43,8 @@ class Toy:
             self.loss(weights, step).backward()
             found = {n: w.grad for n, w in weights.items() if w.grad is not None}
             pruner.before_step(live, found)
+            if frozen:
+                optimizer.zero_grad()
             optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
             optimizer.step()
             pruner.after_step(step + 1, STEPS, live)

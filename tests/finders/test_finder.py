@@ -66,14 +66,25 @@ def looking(evidence: Evidence, spec: ToySpec, mask: Mask) -> Pruned:
     return Pruned(STRUCTURES[spec.structure](scores, mask, spec.sparsity, 0))
 
 
+def freezing(evidence: Any, spec: ToySpec, mask: Mask) -> Pruned:
+    """Train nothing for as long as a training (Toy et al. 2026)."""
+    network = evidence.workspace.network
+    before = {name: weight.clone() for name, weight in network.weights().items()}
+    evidence.train(frozen=True)
+    same = all(torch.equal(before[name], weight) for name, weight in network.weights().items())
+    prune = STRUCTURES[spec.structure]
+    return Pruned(prune(evidence.weights, mask, spec.sparsity, 0), {"same": same})
+
+
 @pytest.fixture
 def toys() -> Iterator[None]:
     FINDERS["imp"]
     finder("watching", ToySpec, plan=train_mask)(watching)
+    finder("freezing", ToySpec, plan=train_mask)(freezing)
     finder("looking", ToySpec, plan=prune_once)(looking)
     finder("blind", ToySpec, plan=prune_once, task_free=True)(looking)
     yield
-    for name in ("watching", "looking", "blind"):
+    for name in ("watching", "freezing", "looking", "blind"):
         del FINDERS._plugins[name]
 
 
@@ -105,13 +116,22 @@ def test_a_finder_may_train_watch_and_say_what_it_saw(
     assert job.steps == subject.steps
 
 
-@pytest.mark.parametrize("name", ["gradual", "movement", "soft-movement", "platon"])
+@pytest.mark.parametrize(
+    "name", ["gradual", "mask-training", "movement", "soft-movement", "platon"]
+)
 def test_a_mask_found_within_a_training_is_exact_and_the_same_again(
     subject: Subject, tmp_path: Path, name: str
 ) -> None:
     mask, _ = made(name, subject, tmp_path / "a", every=1)
     assert mask.pruned == mask.size // 2
     assert made(name, subject, tmp_path / "b", every=1)[0] == mask
+
+
+def test_a_frozen_network_and_its_head_stay_as_they_are(
+    toys: None, subject: Subject, tmp_path: Path
+) -> None:
+    decaying = replace(subject, recipe=replace(RECIPE, weight_decay=0.1))
+    assert made("freezing", decaying, tmp_path)[1]["same"]
 
 
 def test_evidence_is_the_same_for_the_same_job_and_has_the_shapes_that_it_says(

@@ -109,8 +109,12 @@ class Evidence(Protocol):
         after_backward: "AfterBackward | None" = None,
         after_step: "AfterStep | None" = None,
         pruner: Pruner | None = None,
+        frozen: bool = False,
     ) -> "Tensors":
         """Train the dense network by the task's recipe, or one that a pruner prunes meanwhile.
+
+        Where it is frozen, no weight of the network and its head learns, and only the pruner
+        changes any.
 
         Returns: name -> trained weight; `weights` stays as it was.
         """

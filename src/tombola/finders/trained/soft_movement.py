@@ -12,7 +12,7 @@ from tombola.finders.trained.ramp import Ramp, prune_on_a_ramp
 if TYPE_CHECKING:
     from tombola.ticket.mask import Mask, Tensors
 
-__all__ = ["SoftMovementSpec", "soft_movement"]
+__all__ = ["SoftMovementSpec", "penalise", "soft_movement"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ def soft_movement(evidence: Evidence, spec: SoftMovementSpec, mask: "Mask") -> P
         return _passing(scores, mask, spec.threshold * spec.risen(done / steps))
 
     def penalty(scores: "Tensors", done: int, steps: int) -> None:
-        _penalise(scores, spec.penalty * spec.risen(done / steps))
+        penalise(scores, spec.penalty * spec.risen(done / steps))
 
     learner = ScoreLearner(mask, spec.score_learning_rate, cut, penalty)
     evidence.train(pruner=learner)
@@ -65,7 +65,7 @@ def _passing(scores: "Tensors", base: "Mask", threshold: float) -> "Mask":
     return Mask({name: each & base[name].to(each.device) for name, each in passing.items()})
 
 
-def _penalise(scores: "Tensors", weight: float) -> None:
+def penalise(scores: "Tensors", weight: float) -> None:
     """Add the gradient of the mean over tensors of their mean sigmoid, times a weight."""
     for score in scores.values():
         sigmoid = score.sigmoid()

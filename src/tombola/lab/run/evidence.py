@@ -213,9 +213,12 @@ class WorkspaceEvidence:
         after_backward: "AfterBackward | None" = None,
         after_step: "AfterStep | None" = None,
         pruner: Pruner | None = None,
+        frozen: bool = False,
     ) -> Tensors:
         """Train the network by the recipe, pruned meanwhile by a pruner; name -> trained weight."""
         workspace, recipe = self.workspace, self._recipe
+        if frozen:  # nor does weight decay move anything
+            recipe = replace(recipe, weight_decay=0.0)
         _ = self.weights  # as they were before
 
         def watch(done: int, steps: int) -> None:
@@ -228,6 +231,8 @@ class WorkspaceEvidence:
         def differentiated() -> None:
             if pruner:
                 pruner.before_step(self._live(), self._gradients_now())
+            if frozen:
+                _zero_gradients(workspace.network.model)
 
         with ExitStack() as hooks:
             for name, parameter in self._parameters().items() if after_backward else ():
@@ -248,6 +253,13 @@ class WorkspaceEvidence:
                 f"the training of the mask {done.diverged}. Take a lower learning rate."
             )
         return self._now()
+
+
+def _zero_gradients(model: nn.Module) -> None:
+    """Set every gradient to zero, where it is: the optimizer then moves nothing."""
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.zero_()
 
 
 def _calling(after_backward: "AfterBackward | None", name: str) -> Callable[[Tensor], None]:
