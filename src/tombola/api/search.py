@@ -53,17 +53,15 @@ def search(
     """
     asked = find_options(options)
     spec, lab = asked.search, asked.lab
-    finder = FINDERS[spec.finder]
     known, tuned = Subjects(Path(lab.store)), None
     subject = known.subject(spec.model, asked.task, asked.recipe, scope=spec.scope, folder=data)
     if options.get("learning_rate") == TUNE:
-        tuned = _tuned(known.with_dev(subject), spec, lab, callback)
+        whole = _jobs(subject, asked).plan
+        tuned = _tuned(known.with_dev(subject), spec, lab, callback, whole)
         recipe = replace(subject.recipe, learning_rate=tuned.learning_rate)
         subject = replace(subject, recipe=recipe)
     experiment = _experiment(subject, asked, output)
-    jobs = finding(
-        subject, spec, asked.prune.sparsity, lambda seed: finder.search(subject, asked.prune, seed)
-    )
+    jobs = _jobs(subject, asked)
     plan = _plan(jobs, asked, experiment) if keep_weights else jobs.plan
     callback.subject(subject)
     with weights_in_use(Store(lab.store), plan.kept):
@@ -75,6 +73,17 @@ def search(
         )
         with stored_in(store):
             return made.write()
+
+
+def _jobs(subject: Subject, asked: FindOptions) -> Finding:
+    """The jobs of the search."""
+    finder = FINDERS[asked.search.finder]
+    return finding(
+        subject,
+        asked.search,
+        asked.prune.sparsity,
+        lambda seed: finder.search(subject, asked.prune, seed),
+    )
 
 
 def _plan(jobs: Finding, asked: FindOptions, experiment: Experiment) -> Plan:
@@ -95,8 +104,10 @@ def _experiment(subject: Subject, asked: FindOptions, output: Path | None) -> Ex
     return Experiment.of("find", version, describe(subject, **ours), output or folder)
 
 
-def _tuned(subject: Subject, spec: FindSpec, lab: LabSpec, callback: RunCallback) -> Tuned:
+def _tuned(
+    subject: Subject, spec: FindSpec, lab: LabSpec, callback: RunCallback, whole: Plan
+) -> Tuned:
     """The learning rate that does best on dev, by the dense network of the first seed."""
     jobs = tuning(subject, spec.seeds[0])
-    store, summary = run_plan(jobs.plan, lab, callback)
+    store, summary = run_plan(jobs.plan, lab, callback, whole=whole)
     return jobs.chosen(store, summary)

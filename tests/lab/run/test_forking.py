@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from tombola.cli.thread_waiting import NAMES
 from tombola.lab.run.workers import forking
 from tombola.lab.run.workers.forking import PRELOADED, started, worker_context
 from tombola.lab.run.workers.gpus import VISIBLE, seeing
@@ -203,6 +204,8 @@ def test_no_process_is_left(
     end: Callable[[subprocess.Popen[str]], None], number: int, run: subprocess.Popen[str]
 ) -> None:
     others = when(run, number)
+    for each in others:  # torch is loaded with what the command line says about idle threads
+        assert any(name in each.environ() for name in NAMES)
     end(run)
     _, errors = run.communicate(timeout=120)
     _, left = psutil.wait_procs(others, timeout=120)

@@ -138,9 +138,9 @@ def test_results_of_a_cluster_may_have_its_device_and_not_that_of_this_machine(
     there = {**numerics(train_job(job.spec).recipe), "threads": 1, **changed}
     result = replace(Result.of(job, {"score": 1.0}), numerics=there)
     store.save(result, {})
-    spec = LabSpec(store=str(store.folder), engine=engine)
+    spec = LabSpec(store=str(store.folder), engine=engine, threads=1)
     with pytest.raises(SpecError, match=refused) if refused else nullcontext():
-        _refuse_mixed(plan, store, spec, 1)
+        _refuse_mixed(plan, store, spec)
 
 
 def test_jobs_share_a_gpu(plan: Plan, alone: list[Any], tmp_path: Path) -> None:

@@ -27,10 +27,13 @@ class LabSpec(Spec):
     """What runs the jobs: local, or ray for a Ray cluster."""
 
     workers: int = 0
-    """Jobs run at once, sharing the GPUs; 0 is one here, and as many as fit on a Ray cluster."""
+    """Jobs run at once, sharing the GPUs; 0 is one for each core on this command line, if the plan
+    has as many trainings that wait for no other and the machine has the memory; otherwise and on
+    GPUs one, and on a Ray cluster as many as fit."""
 
     threads: int = 0
-    """Threads of each process; 0 divides this machine's cores among the workers."""
+    """Threads of each process; 0 takes those of the plan's results in the store, or divides this
+    machine's cores among the workers."""
 
     processes: int = 1
     """Processes that share the batches of one training (data parallel); on GPUs, one for each."""

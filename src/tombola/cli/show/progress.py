@@ -55,6 +55,12 @@ class Live(RunCallback):
             self.bar.start_task(self.task)
             self.bar.start()
 
+    def workers(self, number: int, threads: int) -> None:
+        """Show how many there are, where the jobs run in several."""
+        if number > 1:
+            each = f"{threads} thread{'s' * (threads > 1)} each"
+            say(self.console, f"  {number} workers, {each}")
+
     def start(self, job: Job) -> None:
         """Show the label of the job that is running."""
         self.done.setdefault(job.key, 0)

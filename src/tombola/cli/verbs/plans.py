@@ -50,11 +50,11 @@ def run(options: Namespace) -> int:
     for line in dict.fromkeys(recipe_line(cell.baseline.subject) for cell in plan.cells):
         say(console, line)
     if options.dry_run:
+        from tombola.lab.run.allotment import allotted
         from tombola.lab.run.cost_estimate import estimate_cost
-        from tombola.lab.run.runner import threads_of
 
-        workers, threads = max(lab.workers, 1), threads_of(lab)
-        found = estimate_cost(plan, kept, workers=workers, threads=threads)
+        lab = allotted(lab, plan, kept)
+        found = estimate_cost(plan, kept, workers=max(lab.workers, 1), threads=lab.threads)
         facts = {k: v for k, v in dataclasses.asdict(found).items() if v is not None}
         if not write_json(options.json, facts):
             show_estimate(found, console)

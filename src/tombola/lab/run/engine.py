@@ -36,6 +36,9 @@ class RunCallback:
     def plan(self, todo: list[Job], kept: list[Job]) -> None:
         """Called with the jobs to be done, and with those whose results are in the store."""
 
+    def workers(self, number: int, threads: int) -> None:
+        """Called with the number of workers, if there is anything to do, and threads of each."""
+
     def start(self, job: Job) -> None:
         """Called when a job starts."""
 

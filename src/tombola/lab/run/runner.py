@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import LabSpec
+from tombola.lab.run.allotment import allotted
 from tombola.lab.run.engine import RunCallback, RunSummary, Workers, execute, outstanding
 from tombola.lab.run.workers.gpus import visible_gpus
 from tombola.lab.run.workers.local import ProcessPool, ThisProcess
@@ -15,19 +15,22 @@ from tombola.lab.store.result_store import Store
 from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan
 
-__all__ = ["run_plan", "threads_of", "weights_in_use"]
+__all__ = ["run_plan", "weights_in_use"]
 
 OF_A_NODE = ("device", "instruction_set", "kernel")
 """Numerics that a cluster's nodes decide, which compare them with those of other results."""
 
 
-def run_plan(plan: Plan, spec: LabSpec, callback: RunCallback) -> tuple[Store, RunSummary]:
+def run_plan(
+    plan: Plan, spec: LabSpec, callback: RunCallback, *, whole: Plan | None = None
+) -> tuple[Store, RunSummary]:
     """Do the jobs of a plan that the store lacks.
 
     Args:
         plan: the jobs.
         spec: the store, and what does the jobs.
         callback: called with the progress.
+        whole: the plan that decides the number of workers and threads, as in `allotted`.
 
     Returns: the store, and the outcome.
     Raises: SpecError, if results in the store were made with other numerics; OutputError, if the
@@ -38,11 +41,13 @@ def run_plan(plan: Plan, spec: LabSpec, callback: RunCallback) -> tuple[Store, R
     if not todo:
         callback.plan([], [job for job in plan.jobs if job.key not in halted])
         return store, RunSummary(stopped=halted)
-    threads = threads_of(spec)
-    _refuse_mixed(plan, store, spec, threads)
-    workers = _workers(spec, store, threads)
-    summary = execute(plan, store, workers, callback, threads=threads, processes=spec.processes)
-    return store, summary
+    lab = allotted(spec, plan, store, whole)
+    _refuse_mixed(plan, store, lab)
+    callback.workers(lab.workers, lab.threads)
+    workers = _workers(lab, store)
+    return store, execute(
+        plan, store, workers, callback, threads=lab.threads, processes=lab.processes
+    )
 
 
 @contextmanager
@@ -61,20 +66,7 @@ def weights_in_use(store: Store, keys: Collection[str]) -> Iterator[None]:
                 store.drop_weights(key)
 
 
-def threads_of(spec: LabSpec) -> int:
-    """Threads of each process: the number asked for, or an equal share of this machine's cores."""
-    return spec.threads or max(1, _cores() // (max(spec.workers, 1) * spec.processes))
-
-
-@cache
-def _cores() -> int:
-    """Number of threads that torch takes by default."""
-    import torch
-
-    return torch.get_num_threads()
-
-
-def _workers(spec: LabSpec, store: Store, threads: int) -> Workers:
+def _workers(spec: LabSpec, store: Store) -> Workers:
     processes = spec.processes
     if spec.engine == "ray":
         from tombola.lab.run.workers.ray_cluster import RayCluster
@@ -83,21 +75,21 @@ def _workers(spec: LabSpec, store: Store, threads: int) -> Workers:
             store,
             address=spec.ray_address,
             workers=spec.workers,
-            threads=threads,
+            threads=spec.threads,
             processes=processes,
         )
     pool = ProcessPool(store, max(1, spec.workers), gpus=visible_gpus(), processes=processes)
     return pool if spec.workers > 1 else ThisProcess(store)
 
 
-def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec, threads: int) -> None:
+def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec) -> None:
     """Refuse, before any work, to add to results that were made with other numerics."""
     import torch
 
     from tombola.lab.store.artifacts import results
     from tombola.training.numerics import numerics
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(spec.threads)
     trainings = [job for job in plan.jobs if job.kind == "train" and store.intact(job.key)]
     for result in results(store, trainings):
         now = numerics(train_job(result.job_spec).recipe) | {"processes": spec.processes}

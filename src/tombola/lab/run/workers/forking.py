@@ -20,12 +20,21 @@ from typing import Any
 
 from tombola.lab.run.workers.environment import variables
 
-__all__ = ["PRELOADED", "WorkerContext", "start_server", "started", "worker_context"]
+__all__ = [
+    "PRELOADED",
+    "WorkerContext",
+    "is_command_line",
+    "start_server",
+    "started",
+    "worker_context",
+]
 
 WorkerContext = ForkServerContext | SpawnContext
 
 PRELOADED = ("tombola.lab.run.perform",)
 """What the fork server loads: everything that jobs use, torch and transformers with it."""
+
+COMMAND = "tombola"
 
 SINGLE = {"OPENBLAS_NUM_THREADS": "1"}
 """Keeps NumPy and SciPy, which start threads when they are loaded, from doing so in the server."""
@@ -48,11 +57,20 @@ def worker_context(gpus: Sequence[str]) -> WorkerContext:
 
 
 def imports_a_script() -> bool:
-    """Whether a worker imports the program that runs here, because it is not the command line."""
+    """Whether a worker imports the program that runs here: a script, but not the command line."""
+    return _program() not in ("", COMMAND)
+
+
+def is_command_line() -> bool:
+    """Whether the program that runs here is the command line, not a script or a notebook."""
+    return _program() == COMMAND
+
+
+def _program() -> str:
+    """The name of the program; none of a notebook or a console."""
     main = sys.modules["__main__"]
     spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-    name = spec.name if spec else Path(file).stem if file else "tombola"
-    return name.partition(".")[0] != "tombola"
+    return spec.name.partition(".")[0] if spec else Path(file).stem if file else ""
 
 
 def start_server(context: WorkerContext) -> None:
