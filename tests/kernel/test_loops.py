@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from tombola.kernel import loops
-from tombola.kernel.loops import AdamWStep, Dropout
+from tombola.kernel.loops import AdamWStep, Dropout, Rows
 
 pytestmark = pytest.mark.skipif(not loops.available(), reason="the C extension was not built")
 
 ROWS, WIDTHS = st.integers(0, 5), st.integers(1, 70)
 CHANCES = st.sampled_from([0.0, 0.1, 0.5])
+DECAYS = st.sampled_from([0.0, 0.1])
 SETS = ("plain", "avx2", "avx512")
 
 
@@ -109,7 +110,7 @@ def test_a_text_without_tokens_attends_to_nothing() -> None:
     assert torch.allclose(out[1].sum(-1), torch.ones(3))
 
 
-@given(size=st.integers(0, 3000), masked=st.booleans(), decay=st.sampled_from([0.0, 0.1]))
+@given(size=st.integers(0, 3000), masked=st.booleans(), decay=DECAYS)
 @settings(deadline=None)
 def test_adamw_is_torchs_after_clipping(size: int, masked: bool, decay: float) -> None:
     kept = numbers(size, seed=5) > 0 if masked else None
@@ -140,13 +141,34 @@ def test_what_is_pruned_is_zeroed_whatever_its_gradient_is() -> None:
     assert not torch.stack(moments)[:, 1:].view(torch.int32).any()
 
 
-@given(rows=ROWS, width=WIDTHS)
+@given(height=st.integers(1, 9), width=WIDTHS, masked=st.booleans(), data=st.data())
 @settings(deadline=None)
-def test_rows_are_added_where_their_ids_say(rows: int, width: int) -> None:
-    ids, g, table = torch.arange(rows) % 3, numbers(rows, width), numbers(4, width, seed=1)
-    expected = table.double().index_add(0, ids, g.double())
-    loops.add_rows(table, ids, g)
-    close(table, expected, 1e-6)
+def test_a_gradient_of_few_rows_makes_the_bits_of_one_with_zeros(
+    height: int, width: int, masked: bool, data: st.DataObject
+) -> None:
+    kept = numbers(height, width, seed=3) > 0 if masked else None
+    whole = [numbers(height, width), *torch.zeros(2, height, width)]
+    if kept is not None:
+        whole[0] *= kept
+    some = [each.clone() for each in whole]
+    touched = torch.zeros(height, dtype=torch.bool)
+    for steps in (1, 2, 3):
+        flags = data.draw(st.lists(st.booleans(), min_size=height, max_size=height))
+        ids = torch.tensor(flags).nonzero().flatten()
+        touched[ids] = True
+        values = numbers(len(ids), width, seed=steps)
+        places = torch.where(touched, loops.NO_GRADIENT, loops.UNTOUCHED)
+        places[ids] = torch.arange(len(ids))
+        step = AdamWStep(0.01, (0.9, 0.999), 1e-8, data.draw(DECAYS), steps, 0.5)
+        loops.adamw(
+            whole[0],
+            whole[0].new_zeros(height, width).index_add(0, ids, values),
+            (whole[1], whole[2]),
+            kept,
+            step,
+        )
+        loops.adamw_rows(some[0], Rows(places, values), (some[1], some[2]), kept, step)
+    assert all(torch.equal(one, two) for one, two in zip(whole, some, strict=True))
 
 
 # --- dropout -------------------------------------------------------------------
@@ -230,6 +252,7 @@ def test_an_instruction_set_that_does_not_exist_is_refused() -> None:
 
 NONE = Dropout(0, 0, 1.0)
 STEP = AdamWStep(0.1, (0.9, 0.999), 1e-8, 0.0, 1, 1.0)
+PLACES = torch.tensor([1, loops.UNTOUCHED, loops.NO_GRADIENT])
 COUNTS = torch.tensor([3, 3])
 FORMS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "gelu": (loops.gelu, ((4, 3), (3,))),
@@ -249,7 +272,10 @@ FORMS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     ),
     "adamw": (lambda w, g, m, v: loops.adamw(w, g, (m, v), None, STEP), ((5, 2),) * 4),
     "squares": (lambda g: loops.sum_of_squares(g, torch.ones(5, 2) > 0), ((5, 2),)),
-    "add_rows": (lambda table, g: loops.add_rows(table, torch.arange(3), g), ((5, 2), (3, 2))),
+    "adamw_rows": (
+        lambda w, g, m, v: loops.adamw_rows(w, Rows(PLACES, g), (m, v), None, STEP),
+        ((3, 2), (2, 2), (3, 2), (3, 2)),
+    ),
 }
 """Loop -> a call of it, and the shapes of the tensors that it takes."""
 
@@ -282,7 +308,7 @@ def test_a_tensor_that_does_not_fit_is_an_exception(data: st.DataObject) -> None
     place, how = data.draw(st.integers(0, len(shapes) - 1)), data.draw(ways)
     assume((name, how) != ("softmax", "longer"))  # scores may be longer than what counts
     tensors[place] = spoil(tensors[place], how)
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises((ValueError, IndexError), match="expected"):
         call(*tensors)
 
 
@@ -292,7 +318,8 @@ def test_lengths_beyond_the_scores_are_refused(counts: list[int]) -> None:
         loops.softmax(torch.ones(2, 4, 3), torch.tensor(counts), 1.0, NONE)
 
 
-@pytest.mark.parametrize("ids", [[-1], [4], [2**40]])
-def test_ids_beyond_the_table_are_refused(ids: list[int]) -> None:
-    with pytest.raises(IndexError, match="expected ids in"):
-        loops.add_rows(torch.zeros(4, 2), torch.tensor(ids), torch.ones(1, 2))
+@pytest.mark.parametrize("places", [[-3, 0], [1, 0], [2**40, 0], [0], [0, 0, 0]])
+def test_places_beyond_the_rows_are_refused(places: list[int]) -> None:
+    tensors = torch.zeros(2, 3), Rows(torch.tensor(places), torch.ones(1, 3))
+    with pytest.raises((IndexError, ValueError), match="expected"):
+        loops.adamw_rows(*tensors, (torch.zeros(2, 3), torch.zeros(2, 3)), None, STEP)

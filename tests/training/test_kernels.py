@@ -125,6 +125,24 @@ def test_a_training_of_the_other_kernel_is_not_gone_on_with(
 
 
 @built
+def test_who_reads_gradients_sees_those_of_the_kept_weights(
+    network: Network, examples: Examples
+) -> None:
+    mask, seen = half_mask(network), []
+
+    def look() -> None:
+        for name, weight in network.scope("encoder").items():
+            assert weight.grad is not None
+            assert not weight.grad[~mask[name]].any()
+        words: Any = network.model.get_input_embeddings()
+        seen.append(words.weight.grad)
+
+    trained(network, examples, SPEC, mask, on_gradient=look)
+    assert len(seen) == SPEC.steps(len(examples))
+    assert all(gradient.layout == torch.strided for gradient in seen)
+
+
+@built
 def test_numbers_that_are_not_finite_end_the_training(network: Network, examples: Examples) -> None:
     done, _ = trained(network, examples, replace(SPEC, learning_rate=1e30), on_step=lambda *_: None)
     assert done.diverged is not None

@@ -1,7 +1,6 @@
 /* The parts of a training that are not matrix products, in one pass over memory each.
  *
- * A module of CPython's stable ABI. Its functions take addresses and sizes, which fused.py and
- * adamw.py check; nothing else may call them. Each runs on one thread, without the GIL.
+ * A module of CPython's stable ABI. Its functions take addresses and sizes, which loops.py checks; nothing else may call them. Each runs on one thread, without the GIL.
  */
 
 #define Py_LIMITED_API 0x030b0000
@@ -41,7 +40,8 @@ struct loops {
                              struct dropout);
     double (*squares)(const float *, const uint8_t *, size_t);
     void (*adamw)(float *, const float *, float *, float *, const uint8_t *, size_t, struct adamw);
-    void (*scatter)(const int64_t *, const float *, float *, size_t, size_t);
+    void (*adamw_rows)(float *, float *, float *, const float *, const int64_t *, const float *,
+                       const uint8_t *, size_t, size_t, struct adamw);
 };
 
 /* --- one copy of the loops for each instruction set --- */
@@ -214,13 +214,18 @@ static PyObject *adamw(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *scatter(PyObject *self, PyObject *args)
+static PyObject *adamw_rows(PyObject *self, PyObject *args)
 {
-    address ids, g, table;
-    Py_ssize_t rows, width;
-    if (!PyArg_ParseTuple(args, "KKKnn", &ids, &g, &table, &rows, &width))
+    address w, m, v, g, places, zeros, kept;
+    Py_ssize_t height, width;
+    struct adamw a;
+    if (!PyArg_ParseTuple(args, "KKKKKKKnnffffffff", &w, &m, &v, &g, &places, &zeros, &kept,
+                          &height, &width, &a.clip, &a.decay, &a.rate, &a.root, &a.part1, &a.beta2,
+                          &a.part2, &a.eps))
         return NULL;
-    WITHOUT_GIL(loops->scatter(AT(int64_t, ids), AT(float, g), AT(float, table), rows, width))
+    WITHOUT_GIL(loops->adamw_rows(AT(float, w), AT(float, m), AT(float, v), AT(float, g),
+                                  AT(int64_t, places), AT(float, zeros), AT(uint8_t, kept), height,
+                                  width, a))
     Py_RETURN_NONE;
 }
 
@@ -255,7 +260,7 @@ static PyMethodDef methods[] = {
     {"softmax_backward", softmax_backward, METH_VARARGS, "Its gradient."},
     {"squares", squares, METH_VARARGS, "Sum of squares of what is kept."},
     {"adamw", adamw, METH_VARARGS, "A clipped step of AdamW."},
-    {"scatter", scatter, METH_VARARGS, "Gradient of an embedding."},
+    {"adamw_rows", adamw_rows, METH_VARARGS, "The same where few rows have a gradient."},
     {"use", use, METH_VARARGS, "Take the loops of an instruction set: plain, avx2 or avx512."},
     {"use_best", use_best, METH_NOARGS, "Take the loops of the largest that there is."},
     {NULL, NULL, 0, NULL},

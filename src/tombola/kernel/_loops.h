@@ -335,23 +335,28 @@ LOOP void NAME(adamw)(float *restrict w, const float *restrict g, float *restric
     }
 }
 
-/* --- embeddings --- */
-
-/* Adds row i of g to row ids[i] of a table. */
-LOOP void NAME(scatter)(const int64_t *restrict ids, const float *restrict g, float *restrict table,
-                        size_t rows, size_t width)
+/* The same for the rows of a matrix: places has for each its row in g, -1 where its gradient is
+ * zero, or -2 where that has always been so, and m and v are zero, too. */
+LOOP void NAME(adamw_rows)(float *restrict w, float *restrict m, float *restrict v,
+                           const float *restrict g, const int64_t *restrict places,
+                           const float *restrict zeros, const uint8_t *restrict kept,
+                           size_t height, size_t width, struct adamw a)
 {
-    for (size_t row = 0; row < rows; row++, g += width) {
-        float *to = table + (size_t)ids[row] * width;
-        for (size_t i = 0; i < width; i++)
-            to[i] += g[i];
+    for (size_t row = 0; row < height; row++) {
+        size_t at = row * width;
+        if (places[row] >= -1) {
+            const float *gradient = places[row] < 0 ? zeros : g + (size_t)places[row] * width;
+            NAME(adamw)(w + at, gradient, m + at, v + at, kept ? kept + at : NULL, width, a);
+        } else if (a.decay != 1.0f)
+            for (size_t i = at; i < at + width; i++)
+                w[i] *= a.decay;
     }
 }
 
 static const struct loops NAME(loops) = {
     NAME(gelu),    NAME(gelu_backward),    NAME(norm),    NAME(norm_backward),
     NAME(softmax), NAME(softmax_backward), NAME(squares), NAME(adamw),
-    NAME(scatter),
+    NAME(adamw_rows),
 };
 
 #undef JOIN_

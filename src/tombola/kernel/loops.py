@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 
 __all__ = [
+    "NO_GRADIENT",
+    "UNTOUCHED",
     "AdamWStep",
     "Dropout",
+    "Rows",
     "adamw",
-    "add_rows",
+    "adamw_rows",
     "available",
     "gelu",
     "gelu_backward",
@@ -28,6 +31,8 @@ __all__ = [
     "use_best",
 ]
 
+NO_GRADIENT, UNTOUCHED = -1, -2
+"""Places of rows that have no gradient in this step, and that have had none so far."""
 CHANCES = 1 << 32
 """Values of the number that decides whether dropout drops a value."""
 
@@ -194,18 +199,6 @@ def softmax_backward(chances: Tensor, gradient: Tensor, factor: float, dropout: 
     return out
 
 
-def add_rows(table: Tensor, ids: Tensor, rows: Tensor) -> None:
-    """Add each of some rows, (n, width), to the row of a table that its id names, (n) int64.
-
-    Raises: IndexError, for an id that is not a row of the table.
-    """
-    (height, width), n = _matrix(table), ids.numel()
-    if n and not 0 <= int(ids.min()) <= int(ids.max()) < height:
-        raise IndexError(f"expected ids in [0, {height}), got {ids.tolist()}")
-    places = _at(ids, n, dtype=torch.int64), _at(rows, n, width), _at(table, height, width)
-    _extension().scatter(*places, n, width)
-
-
 # --- the optimizer -----------------------------------------------------------------
 
 
@@ -235,6 +228,16 @@ class AdamWStep:
         )
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The gradient of a matrix of which few rows have one."""
+
+    places: Tensor
+    """int64, for each row of the matrix: its row in `values`, NO_GRADIENT or UNTOUCHED."""
+    values: Tensor
+    """(rows that have one, width)."""
+
+
 def sum_of_squares(gradient: Tensor, kept: Tensor | None) -> float:
     """The sum of the squares of a gradient where a bool tensor of its shape is True."""
     mask = 0 if kept is None else _at(kept, *gradient.shape, dtype=torch.bool)
@@ -256,6 +259,29 @@ def adamw(
     places = [_at(each, *shape) for each in (weight, gradient, *moments)]
     mask = 0 if kept is None else _at(kept, *shape, dtype=torch.bool)
     _extension().adamw(*places, mask, weight.numel(), *step.numbers)
+
+
+def adamw_rows(
+    weight: Tensor,
+    rows: Rows,
+    moments: tuple[Tensor, Tensor],
+    kept: Tensor | None,
+    step: AdamWStep,
+) -> None:
+    """The same for a matrix of which few rows have a gradient.
+
+    Rows that are UNTOUCHED have moments of zero: they decay, and are not read where nothing does.
+    """
+    height, width = _matrix(weight)
+    places, values = rows.places, rows.values
+    count = len(values)
+    if height and not UNTOUCHED <= int(places.min()) <= int(places.max()) < count:
+        raise IndexError(f"expected places in [{UNTOUCHED}, {count}), got {places.tolist()}")
+    tensors = [_at(each, height, width) for each in (weight, *moments)]
+    mask = 0 if kept is None else _at(kept, height, width, dtype=torch.bool)
+    zeros = weight.new_zeros(width)
+    gradient = _at(values, count, width), _at(places, height, dtype=torch.int64), _at(zeros, width)
+    _extension().adamw_rows(*tensors, *gradient, mask, height, width, *step.numbers)
 
 
 # --- checks ------------------------------------------------------------------------

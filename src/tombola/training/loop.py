@@ -9,6 +9,7 @@ Source: AdamW with linear decay and clipping as in Chen et al. 2020, section 3.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,24 +23,25 @@ from transformers import get_linear_schedule_with_warmup
 from tombola.base.errors import SpecError
 from tombola.base.seeds import stream
 from tombola.base.specs import CourseSpec, TrainSpec
+from tombola.kernel.adamw import clip_gradient, held, optimizer_of
 from tombola.models.network import Network
 from tombola.tasks.data.batches import batches, collate
 from tombola.tasks.data.encode import chosen
 from tombola.tasks.examples import Batch, Examples
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import Task
-from tombola.ticket.hold import hold
 from tombola.ticket.mask import Mask
 from tombola.training.checkpoint import Checkpoint, Training
 from tombola.training.cuda_graphs import resident
 from tombola.training.distributed import (
     accelerator,
     agree_on_weights,
+    world_size,
 )
 from tombola.training.divergence import Diverged
 from tombola.training.finite import FiniteCheck, all_finite
 from tombola.training.gradient import Arithmetic, differentiating
-from tombola.training.numerics import numerics
+from tombola.training.numerics import kernel, numerics
 
 __all__ = ["Fit", "fit", "training_batches"]
 
@@ -76,7 +78,7 @@ def fit(
     course: CourseSpec = WHOLE,
     checkpoint: Checkpoint | None = None,
     on_step: Callable[[int, int], None] = lambda done, steps: None,
-    on_gradient: Callable[[], None] = lambda: None,
+    on_gradient: Callable[[], None] | None = None,
     replay: bool = True,
 ) -> Fit:
     """Train the masked network from where it is, in place.
@@ -108,13 +110,21 @@ def fit(
     every = training_batches(network, task, examples, spec, first=done, last=last)
     placed = resident(network.model, mask, here.device)
     gradients = differentiating(network, task, spec, here, held=placed if replay else None)
-    with hold(parameters, placed) as held, gradients as arithmetic:
+    with _held(training, parameters, placed, on_gradient) as fill, gradients as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
         for save in stepper.steps(every, arithmetic, copies, on_gradient):
-            held.fill(parameters)
+            fill()
             copies.save(wanted=save)
             on_step(training.steps, last - first)
     return _summary(stepper, network, parameters, mask)
+
+
+def _held(
+    training: Training, parameters: Mapping[str, nn.Parameter], mask: Mask, reader: object
+) -> AbstractContextManager[Callable[[], None]]:
+    """Hold pruned weights at zero, in a block that is given what to call after each step."""
+    optimizer, model, ranks = training.optimizer, training.model, world_size()
+    return held(optimizer, model, parameters, mask, reader=reader, ranks=ranks)
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,7 @@ class _Stepper:
         batches: Iterable[Batch],
         arithmetic: Arithmetic,
         copies: _Copies,
-        on_gradient: Callable[[], None],
+        on_gradient: Callable[[], None] | None,
     ) -> Iterator[bool]:
         """Take a step for each batch; it ends early where a number is not finite.
 
@@ -180,7 +190,7 @@ class _Stepper:
         self,
         batch: Batch,
         arithmetic: Arithmetic,
-        on_gradient: Callable[[], None],
+        on_gradient: Callable[[], None] | None,
         *,
         save: bool,
     ) -> bool:
@@ -197,8 +207,9 @@ class _Stepper:
         training, scaler = self.training, self.training.scaler
         loss, save = arithmetic.backward(batch, scaler, save=save)
         scaler.unscale_(training.optimizer)
-        on_gradient()
-        norm = nn.utils.clip_grad_norm_(training.model.parameters(), self.clip_norm)
+        if on_gradient is not None:
+            on_gradient()
+        norm = clip_gradient(training.optimizer, training.model, self.clip_norm)
         rate = float(self.schedule.get_last_lr()[0])
         training.count(loss, rate, int(batch["attention_mask"].sum()))
         self.diverged = self.check.add(loss, None if scaler.is_enabled() else norm)
@@ -297,12 +308,7 @@ def _start(
     torch.manual_seed(stream(spec.noise_seed, _dropout(first, here.process_index)))
     network.model.to(here.device).train()
     network.model.zero_grad()  # of a training that was interrupted
-    optimizer = torch.optim.AdamW(
-        network.model.parameters(),
-        lr=spec.learning_rate,
-        weight_decay=spec.weight_decay,
-        fused=True,
-    )
+    optimizer = optimizer_of(network.model, spec, kernel(spec))
     for group in optimizer.param_groups:
         group["initial_lr"] = spec.learning_rate  # where a schedule begins later than at its start
     scaler = GradScaler(here.device.type, enabled=spec.precision == "fp16")
