@@ -126,7 +126,9 @@ class WorkspaceEvidence:
 
         def count(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
             def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-                rows = inputs[0][kept["tokens"]] if inputs[0].ndim == 3 else inputs[0]
+                rows, tokens = inputs[0], kept["tokens"]
+                if rows.shape[:-1] == tokens.shape:  # a table of relative positions has no padding
+                    rows = rows[tokens]
                 squares = rows.reshape(-1, rows.shape[-1]).double().square().sum(0).cpu()
                 squares = squares if isinstance(module, nn.Linear) else squares.unsqueeze(1)
                 found[name] = found[name] + squares if name in found else squares
