@@ -18,7 +18,7 @@ import tombola
 from architectures import ROWS, TASKS, load, save
 from command_line import Cli, refusal
 from tombola.api.onnx import exporting
-from tombola.base.errors import ModelError, TicketError
+from tombola.base.errors import ModelError, OutputError, SpecError, TicketError
 from tombola.models.network import Network
 from tombola.ship import onnx_file
 from tombola.tasks.kinds.kind import TASK_KINDS
@@ -130,6 +130,29 @@ def test_a_ticket_is_exported_with_the_head_of_its_network(
     with pytest.raises(TicketError, match="found in a network with fingerprint"):
         tombola.export(ticket, task="sentiment", data=data, output=tmp_path / "b.onnx")
     assert not (tmp_path / "b.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "README.md", "beside", "a"])
+def test_a_file_of_the_network_is_never_written_over(
+    name: str, trained: Trained, tmp_path: Path
+) -> None:
+    net, data, _ = trained("bert", "classification")
+    before = {path: path.read_bytes() for path in net.iterdir()}
+    with pytest.raises(SpecError, match=r"a file that ends in \.onnx, got"):
+        tombola.export(net, task="sentiment", data=data, output=net / name)
+    assert {path: path.read_bytes() for path in net.iterdir()} == before
+
+
+def test_nothing_is_written_through_a_link_next_to_the_file(
+    trained: Trained, tmp_path: Path
+) -> None:
+    net, data, _ = trained("bert", "classification")
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o" / "config.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match=r"expected to write config\.json next to"):
+        tombola.export(net, task="sentiment", data=data, output=tmp_path / "o" / "m.onnx")
+    assert not (tmp_path / "elsewhere").exists()
+    assert not (tmp_path / "o" / "m.onnx").exists()
 
 
 @pytest.mark.parametrize("fault", ["weights", "zeros"])

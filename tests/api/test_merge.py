@@ -190,6 +190,10 @@ def test_tickets_that_cannot_be_merged_are_refused_in_one_line(
             tombola.merge(tickets, rule="union")
     with pytest.raises(SpecError, match="two or more tickets, got one"):
         tombola.merge([first], rule="union")
+    few: list[tuple[Any, str]] = [([], "none"), (None, "NoneType"), (first, "one")]
+    for wrong, what in few:
+        with pytest.raises(SpecError, match=f"two or more tickets, got {what}"):
+            tombola.merge(wrong)
     with pytest.raises(SpecError, match="different tickets, got a ticket twice"):
         tombola.merge([first, seeds[1], first], rule="union")
     with pytest.raises(SpecError, match=r"no rule 'unoin'. Did you mean 'union'\?"):

@@ -86,3 +86,12 @@ def test_the_share_discarded_is_that_of_the_norm(ticket: Ticket) -> None:
 def test_a_network_without_adapters_is_refused(ticket: Ticket) -> None:
     with pytest.raises(TicketError, match=r"expected a PeftModel .* got BertForSequence"):
         merge_lora(network(), ticket)
+
+
+def test_adapters_that_are_merged_already_are_refused(ticket: Ticket) -> None:
+    model = trained(ticket)
+    model.merge_adapter()
+    with pytest.raises(TicketError, match=r"not merged yet, .* unmerge_adapter\(\)"):
+        merge_lora(model, ticket)
+    model.unmerge_adapter()
+    assert 0 < merge_lora(model, ticket).discarded < 1

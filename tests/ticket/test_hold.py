@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import io
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, SGD, Adafactor, Adagrad, AdamW, Muon, Optimizer, RMSprop
+from torch.optim.swa_utils import AveragedModel
 from transformers import BertForSequenceClassification
 
 from small_network import BATCH, network, revived
@@ -178,6 +180,22 @@ def test_it_ends_without_a_trace_also_after_an_error(ticket: Ticket) -> None:
     assert not global_hooks()
 
 
+def test_a_copy_of_a_held_network_has_the_zeros_and_is_free(ticket: Ticket) -> None:
+    model, pickled = network(), io.BytesIO()
+    with ticket.hold(model):
+        copied = copy.deepcopy(model)
+        average = AveragedModel(model)
+        train(model, SGD(model.parameters(), lr=0.1))
+        average.update_parameters(model)
+        torch.save(model, pickled)
+        assert revived(average.module, ticket) == 0
+    pickled.seek(0)
+    for other in (copied, average.module, torch.load(pickled, weights_only=False)):
+        assert revived(other, ticket) == 0
+        train(other, SGD(other.parameters(), lr=0.1))
+        assert revived(other, ticket) > 0
+
+
 def test_a_network_that_nobody_lets_go_of_is_freed_all_the_same(ticket: Ticket) -> None:
     model = network()
     forgotten = ticket.hold(model)
@@ -311,6 +329,17 @@ def test_a_sharded_and_a_quantised_network_are_refused(ticket: Ticket) -> None:
     layer.weight = nn.Parameter(torch.zeros(16, 16, dtype=torch.uint8), requires_grad=False)
     with pytest.raises(TicketError, match="uint8"), ticket.hold(model):
         pass
+
+
+def test_weights_that_are_not_in_memory_are_refused(ticket: Ticket) -> None:
+    with pytest.raises(TicketError, match="on the meta device or offloaded"):
+        ticket.apply(nn.Module.to(network(), "meta"))
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "bert"])
+def test_what_is_no_network_is_refused(wrong: Any, ticket: Ticket) -> None:
+    with pytest.raises(TicketError, match=f"a network of torch, got {type(wrong).__name__}"):
+        ticket.apply(wrong)
 
 
 def test_a_deeper_network_is_refused(ticket: Ticket) -> None:

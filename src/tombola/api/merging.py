@@ -27,7 +27,7 @@ OF_THE_SEARCH = ("metric", "recipe", "split", "margin", "data", "tuned", "finder
 
 
 def merge(
-    tickets: Sequence[Ticket | str | Path],
+    tickets: Iterable[Ticket | str | Path],
     *,
     rule: str = MAJORITY,
     sparsity: float | str | Decimal | None = None,
@@ -51,7 +51,7 @@ def merge(
         would keep no weight, or the sparsity needs weights that no ticket keeps.
     """
     spec = MergeSpec(rule=rule, sparsity=sparsity)  # type: ignore[arg-type]
-    sources = _loaded(tickets)
+    sources = _loaded(_several(tickets))
     votes = _votes(sources)
     if spec.sparsity is None:
         least = _least(spec.rule, len(sources))
@@ -70,10 +70,27 @@ def merge(
 # --- tickets -------------------------------------------------------------------
 
 
+def _several(tickets: Iterable[Ticket | str | Path]) -> list[Ticket | str | Path]:
+    """Two or more of them.
+
+    Raises: SpecError, for fewer, or something else.
+    """
+    if isinstance(tickets, str | Path | Ticket):
+        tickets = [tickets]
+    elif not isinstance(tickets, Iterable):
+        raise SpecError(
+            f"a merge takes two or more tickets, got {type(tickets).__name__}. Give a list."
+        )
+    listed = list(tickets)
+    if len(listed) < 2:
+        raise SpecError(
+            f"a merge takes two or more tickets, got {'one' if listed else 'none'}. Name another."
+        )
+    return listed
+
+
 def _loaded(tickets: Sequence[Ticket | str | Path]) -> list[Ticket]:
     """The tickets, which are different ones of one network and one scope."""
-    if isinstance(tickets, str | Path | Ticket) or len(tickets) < 2:
-        raise SpecError("a merge takes two or more tickets, got one. Name another.")
     places = [each if isinstance(each, Ticket) else Path(each).resolve() for each in tickets]
     for at, place in enumerate(places):
         if any(place is other or place == other for other in places[:at]):

@@ -67,13 +67,19 @@ def merge_lora(
         score: what a network scores, higher is better; called before and after.
         scope: as in `Ticket.hold`.
 
-    Raises: TicketError, if the model has no adapters to merge, or the ticket is of another network.
+    Raises: TicketError, if the model has no adapters to merge or has merged them already, or the
+        ticket is of another network.
     """
     merge: Any = getattr(model, "merge_and_unload", None)
     if merge is None:
         raise TicketError(
             f"expected a PeftModel with adapters to merge, got {type(model).__name__}. "
             "Wrap the network with peft.get_peft_model()."
+        )
+    if any(getattr(layer, "merged", None) is True for layer in model.modules()):
+        raise TicketError(
+            "expected adapters that are not merged yet, got merged ones, of which nobody can say "
+            "what the mask costs. Call unmerge_adapter() first."
         )
     mask = ticket.mask_for(scope)
     before = {n: w.detach().clone() for n, w in masked_parameters(model, mask).items()}

@@ -81,8 +81,11 @@ class _MaskedGradient:
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside DataParallel, DDP, `torch.compile`, PEFT or several of these.
 
-    Raises: TicketError, for FSDP, whose parameters are pieces without the shape of a weight.
+    Raises: TicketError, for FSDP, whose parameters are pieces without the shape of a weight, and
+        for what is no network.
     """
+    if not isinstance(model, nn.Module):
+        raise TicketError(f"expected a network of torch, got {type(model).__name__}. Name one.")
     while (inner := _inner(model)) is not None:
         model = inner
     return model
@@ -113,8 +116,8 @@ def _sharded() -> TicketError:
 def masked_parameters(model: nn.Module, mask: Mask) -> dict[str, nn.Parameter]:
     """Name -> the parameter that a mask is for, inside whatever wraps the network.
 
-    Raises: TicketError, naming the first tensor that is missing, of another shape, sharded or
-        quantised.
+    Raises: TicketError, naming the first tensor that is missing, of another shape, sharded,
+        quantised or not in memory.
     """
     return {name: module_parameter(place) for name, place in _places(model, mask).items()}
 
@@ -135,6 +138,11 @@ def _places(model: nn.Module, mask: Mask) -> dict[str, Place]:
     for name, parameter in parameters.items():
         if hasattr(parameter, "device_mesh"):
             raise _sharded()
+        if parameter.is_meta:
+            raise TicketError(
+                f"expected weights in memory under the mask, got none for {name}, which is on the "
+                "meta device or offloaded. Load the network whole, without a device_map."
+            )
         if not parameter.is_floating_point():
             raise TicketError(
                 f"expected floating-point weights under the mask, got {parameter.dtype} for "
@@ -205,11 +213,11 @@ class _Holder:
 
     def attach(self) -> None:
         """Register every hook and fill."""
-        network = unwrapped(self.model)
+        network, before = unwrapped(self.model), _Before(self)
         self.hooks.append(_after_each_step(self))
         for module in {id(each): each for each in (self.model, network)}.values():
-            self.hooks.append(module.register_forward_pre_hook(self._before))
-        self.hooks.append(network.register_state_dict_pre_hook(self._before))
+            self.hooks.append(module.register_forward_pre_hook(before))
+        self.hooks.append(network.register_state_dict_pre_hook(before))
         self.fill()
 
     def detach(self) -> None:
@@ -234,9 +242,24 @@ class _Holder:
         self.mask = Mask({n: kept.to(parameters[n].device) for n, kept in self.mask.items()})
         self.gradient_hooks = _mask_gradients(parameters, self.mask)
 
-    def _before(self, *_: Any) -> None:
-        if not torch.compiler.is_compiling():  # what is compiled is called after this already
-            self.fill()
+
+class _Before:
+    """A hook on a module that fills first. Its copies, in a copied or pickled network, do nothing:
+    that network is another one, and nobody would let it go.
+    """
+
+    def __init__(self, holder: _Holder | None = None) -> None:
+        self._holder = weakref.ref(holder) if holder is not None else None
+
+    def __call__(self, *_: Any) -> None:
+        """Fill, unless this is a copy."""
+        if torch.compiler.is_compiling():  # what is compiled is called after this already
+            return
+        if self._holder is not None and (held := self._holder()) is not None:
+            held.fill()
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return (_Before, ())
 
 
 def _after_each_step(holder: _Holder) -> RemovableHandle:

@@ -25,6 +25,8 @@ from tombola.ticket.ticket import Ticket
 
 __all__ = ["Exported", "export"]
 
+SUFFIX = ".onnx"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
@@ -66,7 +68,7 @@ def export(
     Args:
         source: folder of a trained network; or a ticket, of which the pre-trained network is
             exported with its pruned weights at zero, for a head that its files hold.
-        output: the file to write, such as model.onnx.
+        output: the file to write, such as model.onnx; the ending is required.
         task: that the network was trained on; by default the one that a ticket was found on, or
             that `tombola.train` trained on.
         examples: of the task on which file and network are compared; 0 is all.
@@ -79,7 +81,7 @@ def export(
     """
     spec, place = ExportSpec(task=task, examples=examples), Path(output)
     check_onnx()
-    check_file(place)
+    _check_name(place)
     ticket = _ticket(source, model)
     about = _task(spec, source, ticket, columns or TaskSpec())
     network = _network(str(source) if ticket is None else str(model or ticket.model), about, ticket)
@@ -105,6 +107,19 @@ def _written(network: Network, task: Task, examples: Examples, split: str, place
         zeros=zeros,
         weights=weights,
     )
+
+
+def _check_name(place: Path) -> None:
+    """Refuse a name that a file of the network or of its tokenizer could have.
+
+    Raises: SpecError; OutputError, if nothing can be written there.
+    """
+    if place.suffix.lower() != SUFFIX:
+        raise SpecError(
+            f"expected the name of a file that ends in {SUFFIX}, got {str(place)!r}. Name one, "
+            f"such as model{SUFFIX}."
+        )
+    check_file(place)
 
 
 # --- what is exported ----------------------------------------------------------

@@ -1,5 +1,6 @@
 """An ONNX file at its place, with the tokenizer and the configuration next to it."""
 
+import os
 from pathlib import Path
 
 from tombola.base.errors import OutputError
@@ -34,7 +35,7 @@ def place_files(network: Network, file: Path, place: Path, *, keep: bool) -> Non
     contents = {path.name: path.read_bytes() for path in sorted(beside.glob("*"))}
     for name, content in [*contents.items()]:
         there = place.parent / name
-        if not there.exists():
+        if not os.path.lexists(there):
             continue
         if not keep and _differs(there, content):
             raise OutputError(

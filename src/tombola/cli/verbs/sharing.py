@@ -70,9 +70,7 @@ def export_flags(parser: Parser) -> None:
         help="Folder of a trained network, as save_pretrained() writes it; or of a ticket, whose "
         "pre-trained network has the head",
     )
-    parser.add_argument(
-        "--output", metavar="FILE", required=True, help="File to write, such as model.onnx"
-    )
+    parser.add_argument("--output", metavar="FILE", required=True, help="File to write, NAME.onnx")
     add_flags(parser, ExportSpec)
     parser.add_argument("--data", metavar="DIR", help="Where the task's files are")
     parser.add_argument("--model", metavar="NAME", help="Where a ticket's network is, if it moved")
