@@ -320,6 +320,17 @@ def test_an_adapter_leaves_the_pruned_weights_alone(ticket: Ticket) -> None:
     assert ticket.apply(model) is model
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft, about a name in transformers
+@pytest.mark.parametrize("part", ["pooler", "query"])
+def test_a_layer_that_peft_trains_as_a_copy_is_refused(part: str, ticket: Ticket) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(target_modules=["value"], modules_to_save=[part])
+    model = get_peft_model(network(), config)
+    with pytest.raises(TicketError, match=f"Leave '{part}' out of modules_to_save"):
+        ticket.apply(model)
+
+
 def test_a_sharded_and_a_quantised_network_are_refused(ticket: Ticket) -> None:
     sharded = type("FullyShardedDataParallel", (nn.Module,), {})()
     with pytest.raises(TicketError, match="sharded by FSDP"), ticket.hold(sharded):

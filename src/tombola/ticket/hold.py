@@ -160,13 +160,21 @@ def _alike(body: nn.Module, mask: Mask) -> dict[str, nn.Parameter]:
 
 
 def _place(body: nn.Module, name: str) -> Place | None:
-    """Where a parameter is; a layer that an adapter wraps is looked into."""
+    """Where a parameter is; a layer that an adapter wraps is looked into.
+
+    Raises: TicketError, for a module that PEFT has copied to train it.
+    """
     *path, last = name.split(".")
     module: Any = body
     for part in path:
         module = _without_adapter(module._modules.get(part))
         if module is None:
             return None
+        if isinstance(module._modules.get("modules_to_save"), nn.ModuleDict):
+            raise TicketError(
+                f"expected one tensor {name}, got one and the copy that PEFT trains. Leave "
+                f"{part!r} out of modules_to_save, or make it a target of the adapter."
+            )
     return (module, last) if module._parameters.get(last) is not None else None
 
 

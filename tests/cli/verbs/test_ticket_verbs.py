@@ -55,6 +55,15 @@ def test_without_an_output_the_folder_is_named_after_the_mask(
     assert {path: path.read_bytes() for path in place.iterdir()} == before
 
 
+def test_a_merge_never_writes_over_its_sources(cli: Cli, tickets: list[Path]) -> None:
+    Path("link").symlink_to(tickets[0])
+    before = {path: path.read_bytes() for path in tickets[0].iterdir()}
+    for place in (tickets[0], "link"):
+        message = refusal(cli("merge", *tickets, "--output", place))
+        assert f"none of the tickets, got '{tickets[0]}' as --output" in message
+    assert {path: path.read_bytes() for path in tickets[0].iterdir()} == before
+
+
 def test_a_merge_that_makes_no_sense_is_one_line_and_leaves_nothing(
     cli: Cli, tickets: list[Path]
 ) -> None:

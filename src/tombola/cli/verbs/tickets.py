@@ -2,9 +2,11 @@
 
 import shlex
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tombola.base.errors import OutputError
 from tombola.base.specs import SCOPES, MergeSpec
 from tombola.cli.arguments import json_flag, write_json
 from tombola.cli.flags import add_flags
@@ -119,12 +121,26 @@ def merge(options: Namespace) -> None:
 
     if options.output:
         Ticket.check_place(options.output)
+        _check_no_source(Path(options.output), options.tickets)
     ticket = api.merge(options.tickets, model=options.model, **knobs)
     place = Path(options.output or Path("runs") / f"merged-{ticket.mask.digest()[:8]}")
     ticket.save(place)
     sources = f"{ticket.provenance['merged']['rule']} of {len(options.tickets)} tickets"
     for name, value in {**_facts(ticket, place), "merged": sources}.items():
         say(screen(), f"{name:9} {value}")
+
+
+def _check_no_source(output: Path, tickets: Sequence[str]) -> None:
+    """Refuse to write over a ticket that is merged.
+
+    Raises: OutputError.
+    """
+    for ticket in tickets:
+        if output.resolve() == Path(ticket).resolve():
+            raise OutputError(
+                f"expected a folder that is none of the tickets, got {ticket!r} as --output. "
+                "Name another."
+            )
 
 
 def _facts(ticket: "Ticket", place: Path) -> dict[str, str]:
