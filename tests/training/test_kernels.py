@@ -72,6 +72,21 @@ def test_pruned_weights_stay_pruned_and_bits_repeat(
 
 
 @built
+def test_words_predicted_from_their_embeddings_give_bits_that_repeat(tiny: Path) -> None:
+    task = load_task("mlm")
+    network = load_network(str(tiny), task.kind)
+    rows = [{"text": "the film has a plot and it was long"[: 9 + n % 20]} for n in range(24)]
+    examples = encode_split(rows, task, network.tokenizer, TrainSpec(max_length=30))
+    made = []
+    for _ in range(2):
+        network.rewind(SPEC.seed)
+        fit(network, task, examples, half_mask(network), SPEC, scope="encoder")
+        made.append(network.weights())
+    assert same(*made)
+    assert all(weight.isfinite().all() for weight in made[0].values())
+
+
+@built
 def test_without_dropout_it_differs_from_torch_by_rounding(
     network: Network, examples: Examples
 ) -> None:
