@@ -113,6 +113,16 @@ def test_a_missing_file_is_named(name: str, memory: str, folder: Path, tmp_path:
         pull(memory, tmp_path / "back")
 
 
+def test_the_ticket_next_to_a_trained_network_is_named(folder: Path, tmp_path: Path) -> None:
+    network = tmp_path / "network"
+    network.mkdir()
+    folder.rename(network / "ticket")
+    for share in (Ticket.from_pretrained, lambda place: push(place, tmp_path / "there")):
+        with pytest.raises(TicketError, match=r"a trained network\. Its ticket is in .*k/ticket"):
+            share(network)
+    assert not (tmp_path / "there").exists()
+
+
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_a_file_that_is_too_large_is_refused(
     name: str, memory: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -7,6 +7,7 @@ from tombola.base.errors import TicketError
 from tombola.base.files import read_plain
 from tombola.base.folders import write_folder
 from tombola.ship.ticket_files import SIZE_LIMITS, Files, check_names
+from tombola.ticket.ticket import check_no_network
 
 __all__ = ["LocalFolder"]
 
@@ -25,6 +26,7 @@ class LocalFolder:
 
         Raises: TicketError.
         """
+        check_no_network(self.path)
         files = {}
         for name, limit in SIZE_LIMITS.items():
             try:

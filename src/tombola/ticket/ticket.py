@@ -31,7 +31,7 @@ from tombola.ticket.hold import hold_model, masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import pruned_count
 
-__all__ = ["NESTED", "TRANSPORTS", "Ticket", "Transport"]
+__all__ = ["NESTED", "TRANSPORTS", "Ticket", "Transport", "check_no_network"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -332,6 +332,14 @@ def _check_folder(folder: Path) -> None:
         raise TicketError(
             f"a ticket is a folder, got {kind} at {printable(folder)}. Check the path."
         )
+    check_no_network(folder)
+
+
+def check_no_network(folder: Path) -> None:
+    """Refuse the folder of a trained network, whose ticket is one level below.
+
+    Raises: TicketError.
+    """
     if (folder / NESTED / JSON_NAME).is_file() and not (folder / JSON_NAME).exists():
         raise TicketError(
             f"expected a ticket in {printable(folder)}, got a trained network. Its ticket is in "
