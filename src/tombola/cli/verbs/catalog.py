@@ -1,8 +1,12 @@
 """The verbs `finders`, `tasks` and `models`, which list what is built in."""
 
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from tombola.cli.parser import Parser, Verb
+
+if TYPE_CHECKING:
+    from tombola.finders.finder import Finder
 
 __all__ = ["VERBS"]
 
@@ -38,9 +42,33 @@ def finders(options: Namespace) -> None:
     from tombola.finders.finder import FINDERS
 
     found = [FINDERS[name] for name in FINDERS]
-    entries = [((finder.name, finder.about), finder.source) for finder in found]
-    show_entries(("finder", "what it does"), entries, screen())
+    entries = [
+        ((finder.name, f"{trainings(finder):g}", finder.about), finder.source) for finder in found
+    ]
+    show_entries(("finder", "trainings", "what it does"), entries, screen())
     say(screen(), "or your own, in one file (see docs/finders.md)")
+
+
+def trainings(finder: "Finder") -> float:
+    """What a search with the knobs at their defaults costs, in trainings; the one under the ticket
+    is one of them, and the dense one where the mask needs it."""
+    from tombola.plan.plan import Plan
+    from tombola.plan.subject import Subject
+    from tombola.tasks.task import load_task
+
+    task = load_task("sentiment")
+    many = Subject(
+        model="",
+        fingerprint="0" * 64,
+        task=task,
+        recipe=task.recipe,
+        data="0" * 64,
+        examples=10**6,  # as many as any default looks at
+        folder=None,
+    )
+    found = finder.search(many, finder.spec(), 0)
+    jobs = Plan.of(found.trainings.values()).jobs
+    return sum(job.steps for job in jobs) / many.steps
 
 
 def no_flags(parser: Parser) -> None:

@@ -1,0 +1,18 @@
+"""The lists of what is built in."""
+
+import pytest
+
+from tombola.cli.main import main
+from tombola.finders.finder import FINDERS
+
+
+def test_finders_are_listed_with_their_sources_and_what_a_search_costs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["finders"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    costs = {name: cost for name, cost, *_ in map(str.split, lines[1:-1:2])}
+    assert list(costs) == [*FINDERS]
+    assert {costs[name] for name in ("one-shot", "snip", "wanda", "obs", "structured")} == {"1"}
+    assert (costs["imp"], costs["gradual"]) == ("8", "2")  # seven rounds of IMP, and dense
+    assert [line.strip() for line in lines[2:-1:2]] == [FINDERS[name].source for name in FINDERS]
