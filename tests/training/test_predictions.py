@@ -1,6 +1,7 @@
 """Logits where they are read only, to the same predictions; a network's own errors in a line."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from architectures import ARCHITECTURES, save
 from tombola.base.errors import ModelError
 from tombola.base.specs import TrainSpec
+from tombola.kernel import packed as packed_forward
 from tombola.kernel.packed import packed
 from tombola.kernel.reads import Reads
 from tombola.tasks.data.batches import evaluation_batches
@@ -88,9 +90,8 @@ def test_an_error_in_our_own_code_keeps_its_traceback(
     network = load_network(str(tiny), task.kind)
     rows = [{"sentence": "good film " * n, "label": 0} for n in (1, 2)]
     examples = encode_split(rows, task, network.tokenizer, TrainSpec(max_length=60))
-    monkeypatch.setattr(
-        "tombola.kernel.packed._padding", lambda tokens, heads: torch.zeros(3, 1, 5)
-    )
+    wrong = replace(packed_forward.PARTS, counted=lambda tokens, heads: torch.zeros(3, 1, 5))
+    monkeypatch.setattr(packed_forward, "PARTS", wrong)
     with pytest.raises(RuntimeError, match="expand"):
         predict(network, task, examples)
 

@@ -161,6 +161,7 @@ def run(tiny: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """`tombola run` with two workers, in a process group of its own, as a shell starts it."""
     (tmp_path / "plan.yaml").write_text(PLAN.format(model=tiny))
     words = ("run", "plan.yaml", "--workers", "2", "--threads", "1")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background
     process = subprocess.Popen(
         [sys.executable, "-m", "tombola", *words],
         cwd=tmp_path,
@@ -169,6 +170,7 @@ def run(tiny: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         text=True,
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, before)  # ignores it, and so would the run
     yield process
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
