@@ -8,13 +8,13 @@ from typing import Any, cast
 
 import torch
 
-__all__ = ["deterministic", "lacks_deterministic", "settle"]
+__all__ = ["deterministic", "lacks_deterministic", "set_cublas_workspace"]
 
 WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 """What cuBLAS needs to take the same algorithm every time, before it is first used."""
 
 
-def settle() -> None:
+def set_cublas_workspace() -> None:
     """Set what has to be set before a GPU is first used."""
     os.environ.setdefault(*WORKSPACE)
 

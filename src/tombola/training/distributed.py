@@ -18,7 +18,7 @@ from tombola.base.errors import TombolaError
 from tombola.tasks.examples import Batch, Predictions
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask
-from tombola.training.determinism import settle
+from tombola.training.determinism import set_cublas_workspace
 
 __all__ = [
     "accelerator",
@@ -41,7 +41,7 @@ def accelerator() -> Accelerator:
     """
     _refuse_shared_gpus()
     threads = torch.get_num_threads()
-    settle()
+    set_cublas_workspace()
     precision = None if is_initialized() else "no"  # a Trainer's stays as it was
     try:
         here = Accelerator(cpu=_share_the_processor(), mixed_precision=precision)
