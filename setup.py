@@ -1,23 +1,29 @@
-"""The C extension, which an installation may lack: without a compiler the rest is installed."""
+"""The C extensions, which an installation may lack: without a compiler the rest is installed."""
+
+from pathlib import Path
 
 from setuptools import Extension, setup
 
+SOURCES = ("fused/_fused.c",)
+"""Of each extension, in `src/tombola/kernel/`; a header next to it belongs to it."""
+
+FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+
+
+def extension(source: str) -> Extension:
+    """A module of CPython's stable ABI."""
+    path = Path("src/tombola/kernel", source)
+    return Extension(
+        f"tombola.kernel.{source.removesuffix('.c').replace('/', '.')}",
+        [str(path)],
+        depends=sorted(map(str, path.parent.glob("*.h"))),
+        extra_compile_args=FLAGS,
+        py_limited_api=True,
+        optional=True,
+    )
+
+
 setup(
-    ext_modules=[
-        Extension(
-            "tombola.kernel._fused",
-            ["src/tombola/kernel/_fused.c"],
-            depends=["src/tombola/kernel/_loops.h"],
-            extra_compile_args=[
-                "-O3",
-                "-ffp-contract=off",
-                "-fno-math-errno",
-                "-fno-trapping-math",
-                "-Wno-psabi",
-            ],
-            py_limited_api=True,
-            optional=True,
-        )
-    ],
+    ext_modules=[extension(source) for source in SOURCES],
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -8,7 +8,7 @@ from test_packed import LENGTHS, MODELS, READS, SIZES, WITHOUT_DROPOUT, batch, g
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from tombola.kernel import fused, loops
+from tombola.kernel.fused import blocks, loops
 from tombola.kernel.packed import FUSED, KERNEL, packed
 
 pytestmark = pytest.mark.skipif(not loops.available(), reason="the C extension was not built")
@@ -88,7 +88,7 @@ def test_gradients_with_dropout_are_those_of_the_function_that_the_seed_chose() 
 
     def value(x: Tensor) -> Tensor:
         torch.manual_seed(5)
-        return (fused.normalise(output, x, residual) * towards).sum()
+        return (blocks.normalise(output, x, residual) * towards).sum()
 
     x.requires_grad_()
     (gradient,) = torch.autograd.grad(value(x), x)
@@ -106,7 +106,7 @@ def test_attention_with_dropout_has_the_gradient_of_what_it_computes() -> None:
     def value(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         torch.manual_seed(5)
         counts = torch.tensor([5, 2, 1])
-        return (fused.attend(queries, keys, values, counts, 0.3) * towards).sum()
+        return (blocks.attend(queries, keys, values, counts, 0.3) * towards).sum()
 
     found = torch.autograd.grad(value(*parts), parts)
     with torch.no_grad():

@@ -11,7 +11,7 @@ from small_network import half_mask
 from tombola.base.errors import SpecError
 from tombola.base.keys import knobs
 from tombola.base.specs import TrainSpec
-from tombola.kernel import loops
+from tombola.kernel.fused import loops
 from tombola.models.network import Network
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import read_split

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
-from tombola.kernel import fused
+from tombola.kernel.fused import blocks
 from tombola.kernel.reads import Reads
 from tombola.kernel.routes import Queries, Route, pad, unpad
 from tombola.ticket.mask import Tensors
@@ -202,4 +202,4 @@ def _kept(like: Tensor, drop: float) -> Tensor:
 
 
 PARTS = Parts(_padding, _attend, _activate, _normalise)
-FUSED_PARTS = Parts(fused.lengths, fused.attend, fused.activate, fused.normalise)
+FUSED_PARTS = Parts(blocks.lengths, blocks.attend, blocks.activate, blocks.normalise)

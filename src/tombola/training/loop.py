@@ -23,7 +23,7 @@ from transformers import get_linear_schedule_with_warmup
 from tombola.base.errors import SpecError
 from tombola.base.seeds import stream
 from tombola.base.specs import CourseSpec, TrainSpec
-from tombola.kernel.adamw import clip_gradient, held, optimizer_of
+from tombola.kernel.fused.adamw import clip_gradient, held, optimizer_of
 from tombola.models.network import Network
 from tombola.tasks.data.batches import batches, collate
 from tombola.tasks.data.encode import chosen

@@ -7,7 +7,7 @@ import torch
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
-from tombola.kernel.loops import available
+from tombola.kernel.fused.loops import available
 from tombola.kernel.packed import FUSED, KERNEL
 from tombola.kernel.varlen import VARLEN
 from tombola.training.distributed import device_type, world_size

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from tombola.kernel import loops
-from tombola.kernel.loops import AdamWStep, Dropout, Rows
+from tombola.kernel.fused import loops
+from tombola.kernel.fused.loops import AdamWStep, Dropout, Rows
 
 pytestmark = pytest.mark.skipif(not loops.available(), reason="the C extension was not built")
 

@@ -13,8 +13,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from transformers.activations import GELUActivation
 
-from tombola.kernel import loops
-from tombola.kernel.loops import Dropout
+from tombola.kernel.fused import loops
+from tombola.kernel.fused.loops import Dropout
 
 __all__ = ["activate", "attend", "lengths", "normalise"]
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from tombola.base.errors import TicketError
-from tombola.kernel import loops
-from tombola.kernel.adamw import KeptAdamW
+from tombola.kernel.fused import loops
+from tombola.kernel.fused.adamw import KeptAdamW
 from tombola.ticket.mask import Mask
 
 pytestmark = pytest.mark.skipif(not loops.available(), reason="the C extension was not built")

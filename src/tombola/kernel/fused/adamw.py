@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from tombola.base.specs import TrainSpec
-from tombola.kernel import loops
-from tombola.kernel.loops import AdamWStep, Rows
+from tombola.kernel.fused import loops
+from tombola.kernel.fused.loops import AdamWStep, Rows
 from tombola.kernel.packed import FUSED
 from tombola.ticket.hold import hold
 from tombola.ticket.mask import Mask

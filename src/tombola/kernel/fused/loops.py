@@ -1,7 +1,7 @@
 """The loops of the C extension on tensors: dtypes, shapes and layouts are checked here.
 
-Nothing here records gradients; `kernel.fused` does. Every function takes contiguous float32 tensors
-on the CPU, unless it says otherwise, and raises ValueError for any other.
+Nothing here records gradients; `kernel.fused.blocks` does. Every function takes contiguous float32
+tensors on the CPU, unless it says otherwise, and raises ValueError for any other.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def available() -> bool:
 
 
 def _extension() -> Any:
-    from tombola.kernel import _fused
+    from tombola.kernel.fused import _fused
 
     return _fused
 
