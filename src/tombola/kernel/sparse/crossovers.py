@@ -1,0 +1,47 @@
+"""From which sparsity a sparse product is faster than a dense one, as it was measured."""
+
+import json
+from functools import cache
+from math import log2
+from pathlib import Path
+
+from tombola.kernel.sparse.products import instruction_set
+
+__all__ = ["pays"]
+
+
+def pays(
+    in_features: int,
+    out_features: int,
+    sparsity: float,
+    tokens: int,
+    *,
+    dtype: str = "float32",
+    threads: int = 1,
+) -> bool:
+    """Whether a sparse product is faster than torch's dense one in float32, by the table.
+
+    Args:
+        in_features: columns of the weight.
+        out_features: its rows.
+        sparsity: the fraction of its weights that are zero.
+        tokens: rows of the input.
+        dtype: how the weights are stored; see `SparseLinear`.
+        threads: torch's.
+    """
+    wanted = in_features, out_features, tokens, threads
+    rows = _table().get(f"{instruction_set()} {dtype}", [])
+    nearest = min(rows, key=lambda row: _distance(row, wanted), default=None)
+    return nearest is not None and sparsity >= nearest[-1]
+
+
+@cache
+def _table() -> dict[str, list[list[float]]]:
+    """Instruction set and dtype -> rows: in, out, tokens, threads, the sparsity."""
+    text = Path(__file__).with_name("crossovers.json").read_text(encoding="utf-8")
+    table: dict[str, list[list[float]]] = json.loads(text)["rows"]
+    return table
+
+
+def _distance(row: list[float], wanted: tuple[int, ...]) -> float:
+    return sum(abs(log2(max(a, 1) / max(b, 1))) for a, b in zip(row, wanted, strict=False))
