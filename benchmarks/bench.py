@@ -1,4 +1,4 @@
-"""Every measurement into results.json, and its tables into docs/performance.md: `make bench`.
+"""Every measurement into results.json, and its tables into the page on performance: `make bench`.
 
 python benchmarks/bench.py            measure everything, then write both files
 python benchmarks/bench.py --quick    try all scripts in minutes; writes into the working folder
@@ -17,7 +17,7 @@ from tables import tables
 from tombola.cli.main import QUIET
 
 HERE = Path(__file__).parent
-RESULTS, PAGE = HERE / "results.json", HERE.parent / "docs" / "performance.md"
+RESULTS, PAGE = HERE / "results.json", HERE.parent / "docs" / "explanation" / "performance.md"
 SCRIPTS = ("time_to_ticket", "parts", "prune", "memory", "cost")
 START, END = "<!-- results: start -->", "<!-- results: end -->"
 

@@ -1,4 +1,4 @@
-"""The tables of docs/performance.md, made from results.json and nothing else."""
+"""The tables of docs/explanation/performance.md, made from results.json and nothing else."""
 
 import statistics
 from collections.abc import Iterable

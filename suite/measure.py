@@ -1,8 +1,8 @@
 """Measure every embedded task: `python suite/measure.py [--store DIR] [TASK ...]` (half an hour).
 
 For each task the score of the trivial baseline, of the shortcuts that a task could be solved by,
-and of dense `mini` at the task's recipe, on the test split. The numbers go to docs/suite.json and
-into the table of docs/suite.md; trainings that were done before are taken from the store.
+and of dense `mini` at the task's recipe, on the test split. The numbers go to suite.json and the
+table of suite.md, both in docs/results; trainings that were done before are taken from the store.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from tombola.tasks.data.sources import read_split
 from tombola.tasks.metrics import METRICS, answer_f1
 from tombola.tasks.task import Task, load_task, task_names
 
-DOCS = Path(__file__).parents[1] / "docs"
-STORE = DOCS.parent / "runs" / "store"
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+STORE = Path(__file__).parents[1] / "runs" / "store"
 WORKERS = 2
 SEEDS = (0,)
 START, END = "<!-- measured: start -->", "<!-- measured: end -->"
@@ -166,16 +166,16 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=STORE, help="where trainings are kept")
     asked = parser.parse_args()
     names = asked.tasks or [name for name in task_names() if name in SHORTCUTS]
-    kept = DOCS / "suite.json"
+    kept = RESULTS / "suite.json"
     scores = json.loads(kept.read_text()) if kept.exists() else {}
     for name, runs in trained(names, asked.store).items():
         scores[name] = measured(name, runs)
         print(name, json.dumps(scores[name]), flush=True)
     kept.write_text(json.dumps(scores, indent=1, sort_keys=True) + "\n")
-    page = (DOCS / "suite.md").read_text(encoding="utf-8")
+    page = (RESULTS / "suite.md").read_text(encoding="utf-8")
     before, after = page.split(START)[0], page.split(END)[1]
     text = f"{before}{START}\n{table(dict(sorted(scores.items())))}\n{END}{after}"
-    (DOCS / "suite.md").write_text(text, encoding="utf-8")
+    (RESULTS / "suite.md").write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

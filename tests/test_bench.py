@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-RESULTS, PAGE = ROOT / "benchmarks" / "results.json", ROOT / "docs" / "performance.md"
+RESULTS, PAGE = (
+    ROOT / "benchmarks" / "results.json",
+    ROOT / "docs" / "explanation" / "performance.md",
+)
 
 
 def test_tables_are_made_from_the_results_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

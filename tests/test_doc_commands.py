@@ -18,7 +18,7 @@ from command_line import Cli
 from hub_stand_in import Hub
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 VERBS = ("train", "export", "inspect", "import", "merge", "push", "pull")
 
 PLACES = {
@@ -37,7 +37,7 @@ def commands(page: Path) -> list[str]:
     return re.findall(rf"^    (tombola (?:{'|'.join(VERBS)}) .*)$", text, re.M)
 
 
-SHOWN = {page.name: lines for page in PAGES if (lines := commands(page))}
+SHOWN = {str(page.relative_to(ROOT)): lines for page in PAGES if (lines := commands(page))}
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = (ROOT, ROOT / "docs", ROOT / "design")
-PAGES = [page for folder in FOLDERS for page in sorted(folder.glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
+    *sorted((ROOT / "design").glob("*.md")),
+]
 
 
 def blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
 
 
-SHOWN = [(page.name, code) for page in PAGES for code in blocks(page)]
+SHOWN = [(str(page.relative_to(ROOT)), code) for page in PAGES for code in blocks(page)]
 
 
 @pytest.mark.filterwarnings("ignore:.pin_memory:UserWarning")  # of torch, without a GPU
@@ -30,23 +34,23 @@ def test_python_that_a_page_shows_runs_without_an_error(
     exec(compile(code, page, "exec"), {})
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_and_pictures_of_a_page_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert "://" in target or (page.parent / target).exists(), target
 
 
 def test_the_page_of_models_is_what_the_code_makes() -> None:
-    build = runpy.run_path(str(ROOT / "docs" / "build_models.py"))
-    made, kept = build["page"](), (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
-    assert made == kept, "run `python docs/build_models.py`"
+    build = runpy.run_path(str(ROOT / "tools" / "build_models.py"))
+    made, kept = build["page"](), (DOCS / "reference" / "models.md").read_text(encoding="utf-8")
+    assert made == kept, "run `python tools/build_models.py`"
     assert "| BERT | 109,482,240 | 84,934,656 | 72 | 77.6 % | 85,524,480 in 73 |" in kept
 
 
 def test_the_tables_of_the_pilot_are_those_of_its_rows() -> None:
-    build = runpy.run_path(str(ROOT / "docs" / "build_pilot.py"))
-    kept = (ROOT / "docs" / "pilot.md").read_text(encoding="utf-8")
-    assert build["page"](kept) == kept, "run `python docs/build_pilot.py`"
+    build = runpy.run_path(str(ROOT / "tools" / "build_pilot.py"))
+    kept = (DOCS / "results" / "pilot.md").read_text(encoding="utf-8")
+    assert build["page"](kept) == kept, "run `python tools/build_pilot.py`"
     assert set(re.findall(r"<!-- table: (.+?) -->", kept)) == {*build["TABLES"], "rates"}
 
 

@@ -216,7 +216,7 @@ assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
 
 
 def test_verdicts_from_a_table_load_no_torch() -> None:
-    table = ROOT.parents[1] / "docs" / "pilot.csv"
+    table = ROOT.parents[1] / "docs" / "results" / "pilot.csv"
     command = [sys.executable, "-c", TABLE, str(table)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -137,7 +137,8 @@ def write_inputs(folder: Path, checkout: Path) -> None:
     """Write what the experiments read; the networks and recorded tables are the checkout's own."""
     shutil.copytree(HERE / "inputs", folder)
     for name in ("pilot", "pilot-rates"):
-        shutil.copy(checkout / "docs" / f"{name}.csv", folder)
+        (table,) = (checkout / "docs").rglob(f"{name}.csv")
+        shutil.copy(table, folder)
     (folder / "rows.csv").write_text("\n".join(("title,text,label", *films(90), "none,,")))
     (folder / "films").mkdir()
     for split, rows in (("train", 60), ("dev", 20), ("test", 24)):

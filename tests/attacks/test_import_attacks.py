@@ -310,5 +310,5 @@ def test_a_mutation_anywhere_never_ends_in_a_traceback(
 
 
 def test_the_documented_number_of_mutations_is_tried() -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "import.md").read_text()
+    guide = (Path(__file__).parents[2] / "docs" / "how-to" / "import.md").read_text()
     assert f"{MUTATIONS:,} mutations of good files" in guide

@@ -335,5 +335,5 @@ def test_any_mutation_with_right_checksums_is_read_or_refused(
 
 
 def test_the_documented_number_of_mutations_is_tried() -> None:
-    guide = (ROOT / "docs" / "ticket-format.md").read_text()
+    guide = (ROOT / "docs" / "reference" / "ticket-format.md").read_text()
     assert f"{MUTATIONS:,} mutations by Hypothesis" in guide

@@ -273,7 +273,9 @@ def test_the_files_hold_nothing_but_the_task(name: str) -> None:
 
 
 def test_the_task_that_the_page_shows_is_one() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "tasks.md").read_text(
+        encoding="utf-8"
+    )
     (shown,) = re.findall(r"^```yaml\n(.*?)^```", page, re.S | re.M)
     task = parse_task({"name": "mine", **yaml.safe_load(shown)}, "tasks.md")
     assert (task.labels, task.metric, task.more) == (("no", "yes"), "matthews", ("accuracy",))
@@ -284,5 +286,7 @@ def test_the_task_that_the_page_shows_is_one() -> None:
 
 
 def test_the_page_tells_of_every_task_of_the_paper() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "tasks.md").read_text(
+        encoding="utf-8"
+    )
     assert [name for name in PAPER if name not in page] == []

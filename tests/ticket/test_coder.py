@@ -18,7 +18,7 @@ from tombola.ticket.mask import Mask, pack
 from tombola.ticket.ticket import Ticket
 
 ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "ticket-format.md").read_text()
+GUIDE = (ROOT / "docs" / "reference" / "ticket-format.md").read_text()
 TICKETS = ROOT / "tests" / "fixtures" / "tickets"
 
 
@@ -101,7 +101,7 @@ def test_version_2_of_a_ticket_has_the_same_bytes_on_every_machine(tmp_path: Pat
 
 
 def test_the_published_schema_describes_what_is_written() -> None:
-    published = json.loads((ROOT / "docs" / "ticket.schema.json").read_text())
+    published = json.loads((ROOT / "docs" / "reference" / "ticket.schema.json").read_text())
     assert published == ticket_schema()
     written = json.loads((TICKETS / "version-2" / "ticket.json").read_text())
     jsonschema.Draft202012Validator.check_schema(published)

@@ -225,7 +225,7 @@ def test_the_old_ticket_comes_back_when_the_new_one_cannot_be_renamed(
 
 
 def test_the_documented_example_is_a_ticket(tmp_path: Path) -> None:
-    guide = Path(__file__).parents[2] / "docs" / "ticket-format.md"
+    guide = Path(__file__).parents[2] / "docs" / "reference" / "ticket-format.md"
     written = guide.read_text().split("```json\n")[1].split("```")[0]
     bits = {"layers.0.weight": [0x0B, 0x03], "layers.1.weight": [0x05]}
     save_file(

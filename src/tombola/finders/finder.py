@@ -1,7 +1,7 @@
 """A finder of tickets: its knobs, how it is planned, and how it makes a mask.
 
 Adding one takes one file in this folder, or an entry point of the group `tombola.finders` in
-another package; docs/finders.md shows how. Nothing here loads torch.
+another package; docs/how-to/finders.md shows how. Nothing here loads torch.
 """
 
 import dataclasses

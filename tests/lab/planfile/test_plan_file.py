@@ -26,7 +26,7 @@ from tombola.plan.plan import Cell, Plan, Subject
 from tombola.tasks.task import Task, load_task
 
 D = Decimal
-PAGE = Path(__file__).parents[3] / "docs" / "plans.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "plans.md"
 
 
 @pytest.fixture

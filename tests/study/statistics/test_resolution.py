@@ -14,7 +14,7 @@ from scipy import stats
 from tombola.study.statistics.interval import ends
 from tombola.study.statistics.resolution import net_ends, p_net_above
 
-BUILD = runpy.run_path(str(Path(__file__).parents[3] / "docs" / "build_study.py"))
+BUILD = runpy.run_path(str(Path(__file__).parents[3] / "tools" / "build_statistics.py"))
 LEVEL = 0.05
 
 

@@ -23,7 +23,7 @@ def tasks(options: Namespace) -> None:
         for task in tasks
     ]
     show_entries(("task", "kind", "train/dev/test", "metric"), entries, screen())
-    say(screen(), "or your own: FILE.yaml, csv:DIR or csv:FILE (see docs/tasks.md)")
+    say(screen(), "or your own: FILE.yaml, csv:DIR or csv:FILE (see docs/reference/tasks.md)")
 
 
 def models(options: Namespace) -> None:
@@ -46,7 +46,7 @@ def finders(options: Namespace) -> None:
         ((finder.name, f"{trainings(finder):g}", finder.about), finder.source) for finder in found
     ]
     show_entries(("finder", "trainings", "what it does"), entries, screen())
-    say(screen(), "or your own, in one file (see docs/finders.md)")
+    say(screen(), "or your own, in one file (see docs/how-to/finders.md)")
 
 
 def trainings(finder: "Finder") -> float:

@@ -1,4 +1,4 @@
-"""The result of a finished job and its result.json (docs/store-format.md)."""
+"""The result of a finished job and its result.json (docs/reference/store-format.md)."""
 
 import hashlib
 import json

@@ -1,4 +1,7 @@
-"""The store: results of jobs by key, in a folder that processes share (docs/store-format.md)."""
+"""The store: results of jobs by key, in a folder that processes share.
+
+docs/reference/store-format.md describes the files.
+"""
 
 import re
 import secrets

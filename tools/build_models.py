@@ -1,9 +1,9 @@
-"""Writes docs/models.md: what is pruned in each architecture, and what is left.
+"""Writes docs/reference/models.md: what is pruned in each architecture, and what is left.
 
 Everything is taken from the code: networks of the published configurations are built on the meta
 device, without weights, and asked for their scopes.
 
-    python docs/build_models.py
+    python tools/build_models.py
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.ticket.scope import left_out, scope_parameters, starred, whole_model_size
 from tombola.ticket.structures import units_of
 
-PAGE = Path(__file__).parent / "models.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "models.md"
 
 DEBERTA: dict[str, Any] = {
     "vocab_size": 128100,
@@ -108,7 +108,7 @@ PUBLISHED: dict[str, tuple[str, str, dict[str, Any]]] = {
 INTRODUCTION = """\
 # What is pruned in which network
 
-Made from the code by `python docs/build_models.py`; a test checks that it is up to date.
+Made from the code by `python tools/build_models.py`; a test checks that it is up to date.
 
 The scope `encoder` is every weight matrix inside the repeated blocks of a network, found by its
 structure: those of linear layers, convolutions of width one, and parameters of two or three axes

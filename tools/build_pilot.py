@@ -1,6 +1,6 @@
-"""Makes the tables of docs/pilot.md from the rows of its runs, pilot.csv and pilot-rates.csv.
+"""Makes the tables of docs/results/pilot.md from the rows next to it.
 
-python docs/build_pilot.py
+python tools/build_pilot.py
 """
 
 import re
@@ -17,8 +17,8 @@ from tombola.study.verdicts.dense_spread import dense_spreads
 from tombola.study.verdicts.matching import NetworkVerdict, matching
 from tombola.study.verdicts.transfer import MeanDifference
 
-HERE = Path(__file__).parent
-PAGE = HERE / "pilot.md"
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+PAGE = RESULTS / "pilot.md"
 PLACE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.S)
 NAMES = {
     "imp": "ticket",
@@ -30,7 +30,7 @@ NAMES = {
 
 def page(text: str) -> str:
     """The page with its tables rebuilt from the rows."""
-    rows, rates = (read_rows(HERE / name) for name in ("pilot.csv", "pilot-rates.csv"))
+    rows, rates = (read_rows(RESULTS / name) for name in ("pilot.csv", "pilot-rates.csv"))
 
     def made(place: re.Match[str]) -> str:
         before, name, after = place.groups()

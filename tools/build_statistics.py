@@ -1,6 +1,8 @@
-"""Makes the table of false verdicts in docs/study.md, by enumeration; it takes half an hour.
+"""Makes the table of false verdicts in docs/explanation/statistics.md, by enumeration.
 
-python docs/build_study.py
+It takes half an hour.
+
+python tools/build_statistics.py
 """
 
 import re
@@ -14,7 +16,7 @@ from scipy import stats
 
 from tombola.study.statistics.resolution import net_ends
 
-PAGE = Path(__file__).parent / "study.md"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "statistics.md"
 PLACE = re.compile(r"(<!-- table: false verdicts -->\n).*?(<!-- end -->)", re.S)
 EXAMPLES = (16, 35, 64, 100, 204, 400, 1000, 2000)
 SEEDS = (2, 3, 5, 10)
