@@ -12,6 +12,7 @@ from typing import Any
 
 VOLATILE = (
     ("*", "seconds", "time taken"),
+    ("*", "search_seconds", "time taken"),
     ("*", "training_seconds", "time taken"),
     ("*", "earlier_seconds", "time taken"),
     ("*", "peak_memory", "memory used"),

@@ -63,7 +63,7 @@ def test_a_result_says_everything_that_is_documented(found: api.Found, tiny: Pat
     assert result == json.loads(json.dumps(found.to_json()))
     assert set(result) == {
         *("task", "model", "metric", "split", "dense", "rounds", "controls", "trivial", "verdict"),
-        *("finder", "margin", "tuned"),
+        *("finder", "margin", "tuned", "compute", "search_seconds"),
         *("ticket", "tickets", "seconds", "summed_learning_rate", "whole_model_sparsity"),
         *("left_out", "counts", "notes", "output", "key"),
     }
@@ -84,7 +84,9 @@ def test_a_result_says_everything_that_is_documented(found: api.Found, tiny: Pat
     assert low <= result["rounds"][-1]["mean"] - result["dense"]["mean"] <= high
     assert list(result["tickets"]) == ["0"]
     assert result["ticket"] == result["tickets"]["0"]
-    assert result["seconds"] > 0
+    assert result["seconds"] > result["search_seconds"] > 0
+    assert result["compute"]["forward_tokens"] == result["compute"]["backward_tokens"] > 0
+    assert result["compute"]["trainings"] == 2  # the dense one, and that of the first round
     assert result["summed_learning_rate"] == pytest.approx(1e-2 * 4 / 2)
     assert len(result["key"]) == 64
 
@@ -176,7 +178,7 @@ def test_the_same_call_gives_the_same_bytes_in_another_folder(
     again = find(output=tmp_path / "again", store=tmp_path / "store", callback=callback)
     assert len(callback.done) == 8
     assert files(again.ticket) == files(found.ticket)
-    places = ("ticket", "tickets", "output", "seconds")
+    places = ("ticket", "tickets", "output", "seconds", "search_seconds")
     shown = [{k: v for k, v in f.to_json().items() if k not in places} for f in (found, again)]
     assert shown[0] == shown[1]
     fresh, first = Store(tmp_path / "store"), Store(store)

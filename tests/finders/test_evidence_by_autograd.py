@@ -1,6 +1,7 @@
 """Gradients of single examples and Hessian products are those of the loss, to first order."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
@@ -14,6 +15,7 @@ from tombola.base.specs import LabSpec, PruneSpec, TrainSpec
 from tombola.finders.allocations import keep_best
 from tombola.finders.finder import FINDERS, Pruned, finder
 from tombola.finders.shapes import prune_once
+from tombola.lab.run.compute import compute_of
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.subjects import Subjects
@@ -28,7 +30,13 @@ SEEN: dict[str, bool] = {}
 def examined(evidence: Any, spec: PruneSpec, mask: Mask) -> Pruned:
     """Compare what evidence gives with what follows from it (Toy et al. 2026)."""
     weights, gradients = evidence.weights, evidence.gradients(1)
+    assert evidence.compute.forward_tokens == evidence.compute.backward_tokens > 0
+    one, before = evidence.compute, evidence.compute
+    evidence.gradients(1)  # computed once
+    evidence.activations(1)
+    assert evidence.compute == replace(before, forward_tokens=2 * one.forward_tokens)
     one_by_one = [*evidence.example_gradients(8)]
+    assert evidence.compute.backward_tokens == 2 * one.backward_tokens  # a batch is of eight
     for name in weights:
         mean = torch.stack([each[name] for each in one_by_one]).mean(0)
         torch.testing.assert_close(mean, gradients[name], rtol=1e-3, atol=1e-5)
@@ -57,7 +65,10 @@ def _masked(evidence: Any, mask: Mask) -> None:
 def _curved(evidence: Any, gradients: dict[str, torch.Tensor]) -> None:
     """The product is how gradients change along the vectors."""
     parameters = evidence.workspace.network.scope("encoder")
+    before = evidence.compute.backward_tokens
     product = evidence.hessian_product(1, gradients)
+    tokens = sum(int(batch["attention_mask"].sum()) for batch in evidence._batches(1))
+    assert evidence.compute.backward_tokens - before == 2 * tokens
     size = 1e-3 / max(float(g.abs().max()) for g in gradients.values())
     ends = []
     for sign in (1, -1):
@@ -94,7 +105,10 @@ def test_evidence_follows_from_the_loss(
     )
     job = FINDERS["examined"].search(subject, PruneSpec(sparsity=HALF), 3).masks[HALF]
     lab = LabSpec(store=str(tmp_path / "store"), threads=1)
-    _, summary = run_plan(Plan.of([job]), lab, RunCallback())
+    store, summary = run_plan(Plan.of([job]), lab, RunCallback())
     for _, error in summary.failed:
         raise error
+    spent = compute_of(store.read(job.key))
+    assert spent is not None
+    assert spent.forward_tokens > 0
     assert SEEN == {"mean": True, "masked": True, "curved": True}

@@ -42,6 +42,15 @@ def test_a_result_names_its_finder_and_its_label(snip: api.Found, one_shot: api.
     assert json.loads((Path(snip.output) / "result.json").read_text())["finder"] == snip.finder
 
 
+def test_a_result_says_what_its_finder_computed(snip: api.Found, one_shot: api.Found) -> None:
+    spent = dict.fromkeys(("forward_tokens", "backward_tokens", "trainings"), 0)
+    assert one_shot.compute == spent
+    trainings = snip.compute["trainings"]
+    assert trainings is not None
+    assert 0 < trainings < 1  # two batches of several
+    assert snip.compute["forward_tokens"] == snip.compute["backward_tokens"]
+
+
 def test_picture_and_page_have_the_label_of_the_finder(snip: api.Found) -> None:
     assert "SNIP on sentiment" in shown(snip)
     written = page(snip.output)

@@ -84,6 +84,24 @@ def test_a_table_of_an_earlier_version_lacks_a_column(
     assert {getattr(row, column) for row in read_rows(file)} == {""}
 
 
+def test_a_table_of_an_earlier_version_counted_no_compute(table: list[Row], tmp_path: Path) -> None:
+    counted: dict[str, Any] = {"steps": 3, "search_seconds": 1.5, "search_trainings": 2.0}
+    file = written(tmp_path, [replace(row, **counted) for row in table])
+    assert {(row.steps, row.search_trainings) for row in read_rows(file)} == {(3, 2.0)}
+    lines = list(csv.DictReader(file.read_text().splitlines()))
+    with file.open("w", newline="") as place:
+        writer = csv.DictWriter(place, [name for name in lines[0] if name not in counted])
+        writer.writeheader()
+        writer.writerows({k: v for k, v in line.items() if k not in counted} for line in lines)
+    assert {(row.steps, row.search_trainings) for row in read_rows(file)} == {(None, None)}
+
+
+def test_a_table_fills_what_another_knows_of_a_search(table: list[Row]) -> None:
+    known = [replace(row, search_seconds=1.5, search_trainings=2.0) for row in table]
+    for found in (filled(table, known), filled(known, table)):
+        assert {row.search_trainings for row in found} == {2.0}
+
+
 def test_a_table_says_what_its_rows_said(table: list[Row], tmp_path: Path) -> None:
     read = read_rows(written(tmp_path, table))
     assert rounded(json_of(read)) == rounded(json_of(table))

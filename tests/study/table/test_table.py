@@ -80,6 +80,7 @@ def finish(
     """Keep a training as if it had been done."""
     facts: dict[str, Any] = {"score": score, "trivial": 50.0, "metric": "accuracy"}
     facts["resolution"] = 0.05
+    facts |= {"steps": 30, "tokens": 900, "training_seconds": 1.5}
     facts |= {"summed_learning_rate": 0.01} | ({"diverged": diverged} if diverged else {})
     done = Result(
         **job.named(), facts=facts, numerics={**NUMERICS, **numerics}, seconds=2.0, peak_memory=1
@@ -137,6 +138,25 @@ def test_a_row_has_the_variant_of_the_search_that_its_mask_comes_from(
     last = by_arm(rows(plan, store), arm)[-1]
     assert (last.variant, last.rewind_step) == (variant, rewind_step)
     assert set(variant) <= set(OPTIONS)
+
+
+def test_a_row_has_what_its_training_and_its_search_computed(plan: Plan, store: Store) -> None:
+    for job in plan.jobs:
+        if job.kind == "prune" and job.subject.task.name == "sentiment":
+            finish(store, job, None)
+    table = [row for row in rows(plan, store) if row.target == "sentiment" and row.seed == 0]
+    assert {(row.steps, row.forward_tokens, row.backward_tokens) for row in table} == {
+        (30, 900, 900)
+    }
+    (dense,) = by_arm(table, "dense")
+    assert (dense.search_forward_tokens, dense.search_trainings) == (None, None)
+    tickets = by_arm(table, "tickets")
+    assert [row.search_trainings for row in tickets] == [1, 2, 3]
+    assert [row.search_backward_tokens for row in tickets] == [900, 1800, 2700]
+    assert tickets[0].search_seconds == 1.5 + 2.0
+    costs = {row.kind: row.search_trainings for row in by_arm(table, "swept")}
+    assert costs == {"random": 0, "reinit": 3}
+    assert {row.search_trainings for row in by_arm(table, "one-shot")} == {0}
 
 
 def test_a_row_has_the_structure_of_its_mask(tmp_path: Path) -> None:

@@ -84,10 +84,21 @@ def _print_places(found: Mapping[str, Any], console: Console) -> None:
             "picture": f"{Path(found['output']) / 'scores.png'}, .svg",
             "sparsity": f"{scope}, {whole} with its embeddings",
         }
+    rows |= _search(found["compute"], found["search_seconds"])
     rates = f"the learning rates of one training sum to {found['summed_learning_rate']:.3g}"
     rows["training"] = f"{found['seconds']:,.0f} s in all; {rates}"
     for name, text in rows.items():
         say(console, f"{name:9} {text}")
+
+
+def _search(compute: Mapping[str, float | None], seconds: float | None) -> dict[str, str]:
+    """What the search for a ticket cost, without the ticket's own training, if it was counted."""
+    trainings = compute["trainings"]
+    if trainings is None:
+        return {}
+    worth = f"{trainings:.3g} training{'' if trainings == 1 else 's'}"
+    tokens = f"{compute['forward_tokens']:,.0f} forward, {compute['backward_tokens']:,.0f} backward"
+    return {"search": f"as much as {worth} for each ticket; tokens: {tokens}; {seconds:,.0f} s"}
 
 
 def _networks(found: Mapping[str, Any]) -> dict[str, str]:

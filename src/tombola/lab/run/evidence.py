@@ -14,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
 from tombola.finders.evidence import AfterBackward, AfterStep, Pruner, check_batches, check_examples
+from tombola.lab.run.compute import Compute
 from tombola.lab.run.workspace import Workspace
 from tombola.plan.job_spec import PruneJob
 from tombola.tasks.examples import Batch
@@ -33,6 +34,8 @@ class WorkspaceEvidence:
     job: PruneJob
     step: Callable[[int, int], None]
     """Called with the optimizer steps done and the steps in all."""
+    compute: Compute = field(default_factory=Compute)
+    """What was computed so far, time apart."""
     _gradients: dict[int, Tensors] = field(default_factory=dict)
     _activations: dict[int, Tensors] = field(default_factory=dict)
 
@@ -82,6 +85,11 @@ class WorkspaceEvidence:
         every = training_batches(network, self.workspace.task, examples, recipe, first=0, last=last)
         return islice(every, number)
 
+    def _count(self, batch: Batch, *, backward: int = 1) -> None:
+        """Count a forward pass, and some backward ones."""
+        tokens = int(batch["attention_mask"].sum())
+        self.compute += Compute(forward_tokens=tokens, backward_tokens=backward * tokens)
+
     def gradients(self, batches: int) -> Tensors:
         """Name -> gradient of the mean loss over these batches, as float32 on the CPU."""
         if batches not in self._gradients:
@@ -96,6 +104,7 @@ class WorkspaceEvidence:
         with differentiating(network, self.workspace.task, self._recipe, here) as arithmetic:
             for batch in self._batches(batches):
                 arithmetic.backward(batch, scaler, save=False)
+                self._count(batch)
         found = self._added(batches)
         network.model.zero_grad()
         return found
@@ -145,6 +154,7 @@ class WorkspaceEvidence:
                 here = to_device(batch, device)
                 kept["tokens"] = here["attention_mask"].bool()
                 model(**here)
+                self._count(batch, backward=0)
         return {name: squares.float() for name, squares in found.items()}
 
     def example_gradients(self, examples: int, mask: Mask | None = None) -> Iterator[Tensors]:
@@ -162,6 +172,7 @@ class WorkspaceEvidence:
             for batch in islice(self._single(recipe.steps(len(rows))), examples):
                 network.model.zero_grad()
                 arithmetic.backward(batch, scaler, save=False)
+                self._count(batch)
                 yield self._added(1)
         network.model.zero_grad()
 
@@ -205,6 +216,7 @@ class WorkspaceEvidence:
                     (g * v).sum() for g, v in zip(first, towards, strict=True) if g is not None
                 ]
                 torch.stack(along).sum().backward()
+                self._count(batch, backward=2)
         found = self._added(batches)
         network.model.zero_grad()
         return found
@@ -250,6 +262,9 @@ class WorkspaceEvidence:
                 on_gradient=differentiated,
                 replay=after_backward is None,
             )
+        self.compute += Compute(
+            forward_tokens=done.tokens, backward_tokens=done.tokens, steps=done.steps
+        )
         if done.diverged:
             raise SpecError(
                 f"the training of the mask {done.diverged}. Take a lower learning rate."

@@ -269,7 +269,8 @@ def _pruned(
             f"expected a mask of the finder {found.name!r} with {wanted} pruned weights, got "
             f"{made.mask.pruned}. Return one that is as sparse as its spec."
         )
-    return made.mask, made.facts
+    counted = {"compute": evidence.compute.to_json()} if spec.data else {}
+    return made.mask, {**made.facts, **counted}
 
 
 def _interpolate(

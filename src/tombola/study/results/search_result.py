@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from tombola.base.specs import FindSpec
 from tombola.finders.finder import FINDERS
+from tombola.lab.run.compute import compute_of, search_compute, total_compute
 from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Subject
@@ -50,6 +52,12 @@ class Found(NotebookResult):
     """Seed -> folder of its ticket."""
     networks: dict[str, str]
     """Seed -> folder of its trained network, if they were asked for."""
+    compute: dict[str, float | None]
+    """forward_tokens and backward_tokens of the search for the final ticket, the mean over seeds,
+    and its cost in trainings of the dense network; null where an earlier version did a part of it
+    without counting."""
+    search_seconds: float | None
+    """Time of that search, the mean over seeds; null likewise."""
     seconds: float
     """Time of all trainings and evaluations, whenever they were done."""
     summed_learning_rate: float
@@ -115,6 +123,7 @@ def found_in(
         ticket="",
         tickets={},
         networks={},
+        **_searched(store, jobs, sparsity),
         seconds=float(sum(run.seconds for run in trainings.runs)),
         summed_learning_rate=trainings.facts["summed_learning_rate"],
         whole_model_sparsity=whole_model_sparsity(last.done[0]) if last.done else None,
@@ -124,6 +133,22 @@ def found_in(
         output=output,
         key=key,
     )
+
+
+def _searched(store: Store, jobs: Finding, sparsity: Decimal) -> dict[str, Any]:
+    """The fields of what the searches for the final masks computed, each on average."""
+    read, searches = cache(store.read), jobs.searches.values()
+    found = total_compute(search_compute(one.masks[sparsity], read) for one in searches)
+    dense = total_compute(compute_of(read(one.dense.key)) for one in searches)
+    if found is None:
+        unknown = dict.fromkeys(("forward_tokens", "backward_tokens", "trainings"))
+        return {"compute": unknown, "search_seconds": None}
+    compute = {
+        "forward_tokens": found.forward_tokens / len(searches),
+        "backward_tokens": found.backward_tokens / len(searches),
+        "trainings": found.in_units_of(dense),
+    }
+    return {"compute": compute, "search_seconds": found.seconds / len(searches)}
 
 
 def _same_mask_notes(

@@ -22,6 +22,17 @@ SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".tex": "latex", ".md": "markd
 READABLE = ("arm", "name", "source", "target", "sparsity", "seed", "state", "score", "difference")
 """Columns of Markdown and LaTeX tables, since a page has no room for all."""
 
+WHOLE_NUMBERS = (
+    *("seed", "rewind_step", "examples", "cells", "done", "diverged", "plan_rows", "steps"),
+    *("forward_tokens", "backward_tokens", "search_forward_tokens", "search_backward_tokens"),
+)
+NUMBERS = (
+    *("learning_rate", "margin", "score", "dense", "difference", "trivial", "seconds"),
+    *("resolution", "summed_learning_rate", "jaccard_one_shot", "mean", "std", "minus_dense"),
+    *("search_seconds", "search_trainings"),
+)
+"""Columns of numbers, whole or not; the others hold text."""
+
 
 def export(table: Sequence[Row], form: str, *, together: bool = False) -> bytes:
     """A file with the rows.
@@ -77,11 +88,9 @@ def _arrow(column: str) -> Any:
     """The type of a column, the same whether it has values or not."""
     import pyarrow as pa
 
-    if column in ("seed", "rewind_step", "examples", "cells", "done", "diverged", "plan_rows"):
+    if column in WHOLE_NUMBERS:
         return pa.int64()
-    numbers = ("learning_rate", "margin", "score", "dense", "difference", "trivial", "seconds")
-    more = ("resolution", "summed_learning_rate", "jaccard_one_shot", "mean", "std", "minus_dense")
-    return pa.float64() if column in numbers + more else pa.string()
+    return pa.float64() if column in NUMBERS else pa.string()
 
 
 @FORMATS.register("markdown")

@@ -20,6 +20,14 @@ BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "examples": (lambda value: value >= 0, "a whole number from 0"),
     "resolution": (lambda value: value > 0, "a number of points above 0"),
     **dict.fromkeys(
+        (
+            *("steps", "forward_tokens", "backward_tokens"),
+            *("search_forward_tokens", "search_backward_tokens"),
+            *("search_seconds", "search_trainings"),
+        ),
+        (lambda value: value >= 0, "a number from 0"),
+    ),
+    **dict.fromkeys(
         ("score", "dense", "trivial"),
         (lambda value: -100 <= value <= 100, "a number of points from -100 to 100"),
     ),

@@ -13,7 +13,7 @@ from tombola.base.errors import SpecError, cut
 from tombola.base.fields import CALLED
 from tombola.study.table.export import SUFFIXES
 from tombola.study.table.integrity import check_identities, check_row
-from tombola.study.table.row import COLUMNS, MEASURED, STATES, Row, digest, minus
+from tombola.study.table.row import COLUMNS, MEASURED, OF_SEARCH, STATES, Row, digest, minus
 
 __all__ = ["filled", "is_table", "read_rows"]
 
@@ -39,7 +39,7 @@ READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
     Mapping[str, Any]: (lambda text: {"digest": text}, "a digest"),
 }
 """Type of a field -> how its text is read, and what it is called."""
-LATER = ("finder", "structure")
+LATER = ("finder", "structure", "steps", "forward_tokens", "backward_tokens", *OF_SEARCH)
 """Columns that tables of earlier versions lack; they are empty then."""
 TYPES = {name: get_type_hints(Row)[name] for name in COLUMNS}
 
@@ -86,9 +86,11 @@ def filled(table: Sequence[Row], known: Iterable[Row]) -> list[Row]:
     known = list(known)
     there = {each.key: each for each in known if each.state != "missing"}
     dense = {each.dense_key: each for each in known if each.dense is not None}
+    searches = {_search(each): each for each in known if each.search_seconds is not None}
     overlaps = {each.mask_key: each.jaccard_one_shot for each in known}
     diverged = {key: each.numerics for key, each in there.items() if each.state == "diverged"}
     found = [_filled(each, there.get(each.key), dense, overlaps) for each in table]
+    found = [_with_search(each, searches.get(_search(each))) for each in found]
     return [
         replace(row, dense_numerics=row.dense_numerics or diverged.get(row.dense_key))
         for row in found
@@ -115,6 +117,18 @@ def _filled(
     if row.jaccard_one_shot is None:
         row = replace(row, jaccard_one_shot=overlaps.get(row.mask_key))
     return replace(row, difference=minus(row.score, row.dense))
+
+
+def _search(row: Row) -> tuple[str | None, str]:
+    """The mask of a row, and the task whose trainings the cost of its search is counted in."""
+    return row.mask_key, row.target
+
+
+def _with_search(row: Row, known: Row | None) -> Row:
+    """A row with what another says of the search for its mask."""
+    if known is None or row.search_seconds is not None:
+        return row
+    return replace(row, **{name: getattr(known, name) for name in OF_SEARCH})
 
 
 def _contradict(row: Row, known: Row) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tombola.base.specs import TrainSpec
 from tombola.base.specs.prune import UNSTRUCTURED
+from tombola.lab.run.compute import Compute, compute_of
 from tombola.lab.store.numerics import numerics_digest
 from tombola.lab.store.result_store import Result
 from tombola.plan.cell import Cell
@@ -17,6 +18,7 @@ from tombola.plan.job_spec import PruneJob, train_job
 __all__ = [
     "COLUMNS",
     "MEASURED",
+    "OF_SEARCH",
     "STATES",
     "Row",
     "digest",
@@ -29,9 +31,15 @@ STATES = ("done", "missing", "diverged")
 of the training that its weights or its mask come from."""
 MEASURED = (
     *("state", "score", "trivial", "resolution"),
-    *("summed_learning_rate", "seconds", "numerics"),
+    *("summed_learning_rate", "seconds", "steps", "forward_tokens", "backward_tokens"),
+    "numerics",
 )
 """Fields that are known once the run is done; those of its dense run are not among them."""
+OF_SEARCH = (
+    *("search_forward_tokens", "search_backward_tokens"),
+    *("search_seconds", "search_trainings"),
+)
+"""Fields that are known once the search for the mask is done."""
 NO_SEARCH = ("dense", "transfer", "evaluate", "connectivity")
 """Kinds of rows that are no searches; every other one without `of` is called as its finder."""
 
@@ -91,6 +99,21 @@ class Row:
     jaccard_one_shot: float | None = None
     """Overlap of the pruned weights with those of one-shot pruning at this sparsity."""
     seconds: float | None = None
+    """Time of the training and of its scoring."""
+    steps: int | None = None
+    """Steps of the optimizer in the training."""
+    forward_tokens: int | None = None
+    """Tokens that went through networks in the training, without padding."""
+    backward_tokens: int | None = None
+    """Tokens whose gradient was taken in it."""
+    search_forward_tokens: int | None = None
+    """The same of all that the mask depends on, each training once; for this and the next three,
+    None without a mask, and where a part was not counted or is not done."""
+    search_backward_tokens: int | None = None
+    search_seconds: float | None = None
+    """Time of it; scoring networks is left out."""
+    search_trainings: float | None = None
+    """Its cost in trainings of the dense network on the target, a backward pass as two."""
     key: str
     dense_key: str
     mask_key: str | None = None
@@ -138,6 +161,7 @@ def row(
     mine: Result | None,
     dense: Result | None,
     *,
+    search: Compute | None = None,
     stopped: bool = False,
     plan_rows: int = 0,
 ) -> Row:
@@ -148,6 +172,7 @@ def row(
         cell: what was trained.
         mine: its result, if it is done.
         dense: the result of the dense network, if that is done.
+        search: what was computed on the way to the mask, if that is known.
         stopped: whether it can't be done, because a training that it continues has diverged.
         plan_rows: how many rows the plan has.
     """
@@ -166,9 +191,27 @@ def row(
         resolution=about_test.get("resolution"),
         summed_learning_rate=facts.get("summed_learning_rate"),
         seconds=mine.seconds if mine else None,
+        **_computed(compute_of(mine), search, compute_of(dense)),
         numerics=mine.numerics if mine else None,
         dense_numerics=dense.numerics if dense else None,
     )
+
+
+def _computed(
+    mine: Compute | None, search: Compute | None, dense: Compute | None
+) -> dict[str, Any]:
+    """The columns of what a training and the search before it computed, as far as it is known."""
+    found: dict[str, Any] = {}
+    if mine is not None:
+        found |= mine.to_json()
+    if search is not None:
+        found |= {
+            "search_forward_tokens": search.forward_tokens,
+            "search_backward_tokens": search.backward_tokens,
+            "search_seconds": search.seconds,
+            "search_trainings": search.in_units_of(dense),
+        }
+    return found
 
 
 def _planned(cell: Cell) -> Row:

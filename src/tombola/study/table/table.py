@@ -3,13 +3,14 @@
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from tombola.base.errors import SpecError, TombolaError
+from tombola.lab.run.compute import search_compute
 from tombola.lab.run.stopped_jobs import stopped
 from tombola.lab.store.numerics import refuse_mixed
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result_store import Store
 from tombola.plan.job import one_shot
 from tombola.plan.plan import Plan
 from tombola.study.table.grouping import NetworkRows, by_network
@@ -38,19 +39,17 @@ def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
         store: with the results.
         name: of the plan.
     """
-    kept: dict[str, Result | None] = {}
-    for cell in plan.cells:
-        for key in (cell.key, cell.dense):
-            if key not in kept:
-                kept[key] = store.read(key)
+    read = cache(store.read)
+    spent = cache(lambda mask: search_compute(mask, read))
     todo = {job.key for job in plan.jobs if not store.has(job.key)}
     halted = stopped(plan.jobs, store, todo)
     table = [
         row(
             name,
             cell,
-            kept[cell.key],
-            kept[cell.dense],
+            read(cell.key),
+            read(cell.dense),
+            search=spent(cell.ticket) if cell.ticket else None,
             stopped=cell.key in halted,
             plan_rows=len(plan.cells),
         )

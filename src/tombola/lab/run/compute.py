@@ -1,0 +1,102 @@
+"""What jobs computed: tokens that went through a network, forward and backward, steps and time."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tombola.lab.store.result_store import Result
+from tombola.plan.job import Job
+from tombola.plan.job_spec import PruneJob
+from tombola.plan.plan import Plan
+
+__all__ = ["Compute", "compute_of", "search_compute", "total_compute"]
+
+BACKWARD_COST = 2
+"""What a backward pass costs, in forward passes: gradients of weights and of activations."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compute:
+    """What was computed to train or to score weights; scoring networks is not counted.
+
+    Tokens are those of the texts, without padding, once for each pass through the network. What
+    gradient checkpointing computes again is not counted again.
+    """
+
+    forward_tokens: int = 0
+    backward_tokens: int = 0
+    steps: int = 0
+    """Steps of an optimizer."""
+    seconds: float = 0.0
+
+    def __add__(self, other: "Compute") -> "Compute":
+        return Compute(
+            forward_tokens=self.forward_tokens + other.forward_tokens,
+            backward_tokens=self.backward_tokens + other.backward_tokens,
+            steps=self.steps + other.steps,
+            seconds=self.seconds + other.seconds,
+        )
+
+    @property
+    def cost(self) -> int:
+        """Passes of a token, a backward one as two."""
+        return self.forward_tokens + BACKWARD_COST * self.backward_tokens
+
+    def in_units_of(self, training: "Compute | None") -> float | None:
+        """How many trainings it is worth; None where the cost of one is not known."""
+        return self.cost / training.cost if training and training.cost else None
+
+    def to_json(self) -> dict[str, int]:
+        """What is the same whenever it is done."""
+        return {
+            "forward_tokens": self.forward_tokens,
+            "backward_tokens": self.backward_tokens,
+            "steps": self.steps,
+        }
+
+
+def compute_of(result: Result | None) -> Compute | None:
+    """What a job computed; None if it is not done, or by an earlier version that didn't count."""
+    if result is None:
+        return None
+    facts = result.facts
+    if result.kind == "train":
+        return _of_training(facts)
+    spec = result.job_spec
+    if not isinstance(spec, PruneJob) or spec.data is None:  # it looks at weights alone
+        return Compute(seconds=result.seconds)
+    counted = facts.get("compute")
+    return None if counted is None else Compute(**counted, seconds=result.seconds)
+
+
+def _of_training(facts: Mapping[str, Any]) -> Compute | None:
+    if "tokens" not in facts:
+        return None
+    return Compute(
+        forward_tokens=facts["tokens"],
+        backward_tokens=facts["tokens"],
+        steps=facts["steps"],
+        seconds=facts["training_seconds"],
+    )
+
+
+def search_compute(mask: Job, read: Callable[[str], Result | None]) -> Compute | None:
+    """What was computed on the way to a mask: all that it depends on, each once.
+
+    Args:
+        mask: the job that made it.
+        read: key -> the result of a job, if there is one.
+
+    Returns: None, where a part of it is not known.
+    """
+    return total_compute(compute_of(read(job.key)) for job in Plan.of([mask]).jobs)
+
+
+def total_compute(parts: Iterable[Compute | None]) -> Compute | None:
+    """The sum; None, where a part of it is not known."""
+    total = Compute()
+    for part in parts:
+        if part is None:
+            return None
+        total += part
+    return total
