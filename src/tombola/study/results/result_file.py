@@ -44,6 +44,15 @@ class Round(Entry):
     sparsity: Sparsity
 
 
+class OutlookRecord(TypedDict):
+    """Probabilities, as `study.statistics.outlook.Outlook` has them."""
+
+    below: Number
+    within: Number
+    above: Number
+    next_seed: Number
+
+
 class VerdictRecord(TypedDict):
     """Whether the last round's tickets match the dense networks."""
 
@@ -58,6 +67,7 @@ class VerdictRecord(TypedDict):
     level: NotRequired[Number | None]
     seeds: NotRequired[Count | None]
     seeds_needed: NotRequired[Count | None]
+    outlook: NotRequired[OutlookRecord | None]
 
 
 class Inputs(TypedDict):

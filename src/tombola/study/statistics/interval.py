@@ -19,6 +19,8 @@ __all__ = [
     "p_resolved",
     "paired_scores",
     "refuse_not_finite",
+    "rounding_variance",
+    "t_parts",
 ]
 
 FloatArray: TypeAlias = NDArray[np.float64]
@@ -49,7 +51,7 @@ def ends(
         correction for continuity.
     """
     above = below if above is None else above
-    mean, error, shift, freedom = _t_parts(differences, resolution)
+    mean, error, shift, freedom = t_parts(differences, resolution)
     low, high = (
         shift + error * -float(scipy.special.stdtrit(freedom, chance)) for chance in (below, above)
     )
@@ -70,7 +72,7 @@ def p_above(
         bound: in the unit of the differences.
         resolution, scale: as for ends().
     """
-    mean, error, shift, freedom = _t_parts(differences, resolution)
+    mean, error, shift, freedom = t_parts(differences, resolution)
     of_t = float(scipy.special.stdtr(freedom, -(mean - shift - bound) / error))
     return max(of_t, p_resolved(differences, bound, resolution=resolution, scale=scale))
 
@@ -93,14 +95,18 @@ def p_below(
     )
 
 
-def _t_parts(differences: ArrayLike, resolution: float) -> tuple[float, float, float, int]:
+def t_parts(differences: ArrayLike, resolution: float) -> tuple[float, float, float, int]:
     """Mean, its standard error, the correction for continuity, and the degrees of freedom."""
     if not 0 < resolution < inf:
         raise SpecError(f"the resolution of a score is above 0, got {resolution}.")
     values = np.asarray(differences, dtype=np.float64)
-    rounding = resolution**2 / 6  # variance of the difference of two scores, each rounded to a step
-    error = sqrt((float(np.var(values, ddof=1)) + rounding) / values.size)
+    error = sqrt((float(np.var(values, ddof=1)) + rounding_variance(resolution)) / values.size)
     return float(np.mean(values)), error, resolution / 2 / values.size, values.size - 1
+
+
+def rounding_variance(resolution: float) -> float:
+    """Variance of the difference of two scores, each rounded to a step."""
+    return resolution**2 / 6
 
 
 def _net(mean: float, pairs: float, scale: float) -> tuple[float, float]:

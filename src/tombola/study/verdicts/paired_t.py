@@ -14,6 +14,7 @@ import numpy as np
 
 from tombola.base.errors import SpecError
 from tombola.study.statistics.interval import FloatArray, ends, paired_scores
+from tombola.study.statistics.outlook import outlook
 from tombola.study.statistics.power import LEAST_DENSE_RUNS, seeds_needed
 from tombola.study.verdicts.verdict import SEARCH, Verdict, check_margin, status_of
 
@@ -52,7 +53,8 @@ def paired_t(
     check_margin(margin, level)
     pairs = paired_scores(dense, ticket)
     seeds = pairs.shape[1]
-    mean, low, high = ends(pairs[1] - pairs[0], (1 - level) / 2, resolution=resolution)
+    differences = pairs[1] - pairs[0]
+    mean, low, high = ends(differences, (1 - level) / 2, resolution=resolution)
     status = status_of((low, high), margin)
     if dense_sd is None and seeds >= LEAST_DENSE_RUNS:
         dense_sd = _sd(pairs[0])
@@ -69,6 +71,9 @@ def paired_t(
         estimand=estimand,
         seeds=seeds,
         seeds_needed=needed if needed > seeds else None,
+        outlook=outlook(differences, margin, level=level, resolution=resolution)
+        if status == "undecided"
+        else None,
     )
 
 

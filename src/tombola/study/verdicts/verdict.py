@@ -1,7 +1,7 @@
 """The verdict on one ticket, as numbers and as a sentence; scores and differences in points."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from math import isfinite
 from statistics import fmean
@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from tombola.base.errors import SpecError
 from tombola.base.rounding import decimals, interval, percent, points
 from tombola.base.text import html_text
+from tombola.study.statistics.outlook import Outlook
 
 __all__ = [
     "DENSE_HAS_NOT_LEARNED",
@@ -67,6 +68,9 @@ class Verdict:
     seeds_needed: int | None = None
     """Seeds that would settle an undecided one at 80 % power, if the spread of dense is known."""
 
+    outlook: Outlook | None = None
+    """Where the difference of an undecided one over several seeds probably is."""
+
     reason: str | None = None
     """The premise that fails, such as DENSE_HAS_NOT_LEARNED, so that nothing is decided; None where
     the interval alone decides, or doesn't."""
@@ -83,7 +87,9 @@ class Verdict:
 
     def without_premise(self, reason: str, detail: str = "") -> "Verdict":
         """The same numbers, undecided for that reason."""
-        return replace(self, status="undecided", seeds_needed=None, reason=reason, detail=detail)
+        return replace(
+            self, status="undecided", seeds_needed=None, outlook=None, reason=reason, detail=detail
+        )
 
     def sentence(self) -> str:
         """One line that claims what the data support and no more."""
@@ -117,6 +123,7 @@ class Verdict:
             "estimand": self.estimand,
             "seeds": self.seeds,
             "seeds_needed": self.seeds_needed,
+            "outlook": None if self.outlook is None else asdict(self.outlook),
             "sentence": self.sentence(),
         }
 
@@ -124,7 +131,8 @@ class Verdict:
         if self.status == "not matching":
             return f"worse than the margin of {margin} allows"
         if self.status == "undecided":
-            return f"which may or may not be within the margin of {margin}"
+            likely = f" ({self.outlook.sentence()})" if self.outlook else ""
+            return f"which may or may not be within the margin of {margin}{likely}"
         better = self.interval is not None and self.interval[0] > 0
         return "better than dense" if better else f"within the margin of {margin}"
 
