@@ -301,3 +301,19 @@ def test_a_task_on_which_a_run_diverged_is_not_waited_for() -> None:
     assert family.answer.unfinished == ()
     assert "; diverged: a" in family.answer.sentence()
     assert found.highest[0][1] is None
+
+
+def test_an_undecided_network_says_where_it_may_be_and_which_seed_to_run_next() -> None:
+    near, far = search("a", 0.0, wobble=(0.9, -0.9, 0.3)), search("b", -1.0, wobble=(2, -2, 0))
+    found = matching(near + far + search("c", 0.0))
+    outlooks = [each.verdict.outlook for each in found.judged if each.verdict]
+    assert [outlook is None for outlook in outlooks] == [False, False, True]
+    assert outlooks[0]
+    assert outlooks[0].within > 0.5
+    assert found.next_seed is found.judged[0]
+    assert found.to_json()["next_seed"]["target"] == "a"
+    assert matching(search("c", 0.0)).to_json()["next_seed"] is None
+    flat = [replace(row, trivial=80.0) for row in near]
+    [judged] = matching(flat).judged
+    assert judged.verdict
+    assert (judged.verdict.outlook, judged.next_seed) == (None, 0.0)

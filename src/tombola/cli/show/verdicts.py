@@ -40,6 +40,7 @@ def show_matching(found: Matching, console: Console) -> None:
     )
     if any(each.verdict and each.verdict.seeds == 1 for each in found.judged):
         say(console, "*: this run only, over test examples; it says nothing about other seeds.")
+    _show_outlook(found, console)
     _show_reasons(found, console)
     _show_highest(found, console)
     for family in found.families:
@@ -50,6 +51,22 @@ def show_matching(found: Matching, console: Console) -> None:
         say(console, _spread(spread))
         if spread.warning:
             say(console, f"note on {spread.task}: {spread.warning}")
+
+
+def _show_outlook(found: Matching, console: Console) -> None:
+    """Show what the numbers of undecided verdicts are, and where one more seed would tell most."""
+    if not any(each.verdict and each.verdict.outlook for each in found.judged):
+        return
+    text = "undecided: how likely the difference is below/within/above the margin, in percent."
+    say(console, f"{text} {next_seed_text(found.next_seed)}")
+
+
+def next_seed_text(most: NetworkVerdict | None) -> str:
+    """The undecided network that one seed more would most likely settle, if any."""
+    if most is None:
+        return "No single seed would settle one."
+    likely = f"{100 * most.next_seed:.0f} %"
+    return f"The next seed tells most about {most.pair.about()}: {likely} likely to settle it."
 
 
 def _show_reasons(found: Matching, console: Console) -> None:
@@ -82,6 +99,8 @@ def _network(each: NetworkVerdict) -> tuple[str, ...]:
         none = "diverged" if each.pair.diverged else "none"
         return (*what, "", "", "missing" if _missing(each) else none, "")
     status = f"{verdict.status}{'*' * (verdict.seeds == 1)}"
+    if verdict.outlook:
+        status += f", {'/'.join(map(str, verdict.outlook.whole_percent))}"
     if verdict.seeds_needed:
         status += f", n = {verdict.seeds_needed}"
     rules = (each.within_dense_sd, each.within_pooled_sd)

@@ -30,15 +30,18 @@ class Outlook:
     next_seed: float
     """Probability that the verdict over one seed more is matching or not matching."""
 
+    @property
+    def whole_percent(self) -> tuple[int, int, int]:
+        """The three probabilities in percent, rounded; they may add up to 99 or 101."""
+        return round(100 * self.below), round(100 * self.within), round(100 * self.above)
+
     def sentence(self) -> str:
-        """The three probabilities in percent, which may add up to 99 or 101."""
-        likely = [f"{100 * each:.0f} %" for each in (self.below, self.within, self.above)]
-        return f"{likely[0]} likely to be below it, {likely[1]} within, {likely[2]} above"
+        """The three probabilities, for people."""
+        below, within, above = self.whole_percent
+        return f"{below} % likely to be below it, {within} % within, {above} % above"
 
 
-def outlook(
-    differences: ArrayLike, margin: float, *, level: float = 0.90, resolution: float
-) -> Outlook:
+def outlook(differences: ArrayLike, margin: float, level: float, resolution: float) -> Outlook:
     """The t posterior of the mean difference, and the predictive chance of a verdict.
 
     Both follow from one prior, flat in the mean and in the logarithm of the standard deviation.

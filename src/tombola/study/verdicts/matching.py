@@ -60,6 +60,12 @@ class NetworkVerdict:
             return self.verdict.reason
         return self.why if self.pair.reason == ONE_SEED else self.pair.reason
 
+    @property
+    def next_seed(self) -> float:
+        """The chance that one seed more would decide; 0 where it is decided, or can't be."""
+        outlook = self.verdict.outlook if self.verdict else None
+        return outlook.next_seed if outlook else 0.0
+
     def to_json(self) -> dict[str, Any]:
         """The verdict, the P values and the keys of the runs."""
         plain = self.row.to_json()
@@ -109,8 +115,15 @@ class Matching:
     """Round by round: on which tasks, and whether on all of them, networks match."""
     spreads: list[DenseSpread]
 
+    @property
+    def next_seed(self) -> NetworkVerdict | None:
+        """The undecided network that one seed more would most likely settle."""
+        likeliest = max(self.judged, key=lambda each: each.next_seed, default=None)
+        return likeliest if likeliest and likeliest.next_seed else None
+
     def to_json(self) -> dict[str, Any]:
         """As `tombola matching --json` writes it."""
+        most = self.next_seed
         return {
             "networks": [each.to_json() for each in self.judged],
             "highest_winning_sparsity": [
@@ -118,6 +131,10 @@ class Matching:
                 | {"sparsity": None if sparsity is None else f"{sparsity:f}"}
                 for first, sparsity in self.highest
             ],
+            "next_seed": None
+            if most is None
+            else {name: getattr(most.row, name) for name in ("arm", "name", "source", "target")}
+            | {"sparsity": f"{most.pair.sparsity:f}", "probability": most.next_seed},
             "every_task": [each.to_json() for each in self.families],
             "dense": [vars(each) for each in self.spreads],
         }

@@ -7,6 +7,7 @@ run of the same seed.
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 from math import sqrt
 
@@ -55,14 +56,8 @@ def paired_t(
     seeds = pairs.shape[1]
     differences = pairs[1] - pairs[0]
     mean, low, high = ends(differences, (1 - level) / 2, resolution=resolution)
-    status = status_of((low, high), margin)
-    if dense_sd is None and seeds >= LEAST_DENSE_RUNS:
-        dense_sd = _sd(pairs[0])
-    needed = 0
-    if status == "undecided" and dense_sd is not None and margin > 0:
-        needed = seeds_needed(dense_sd, margin, level=level, resolution=resolution)
-    return Verdict(
-        status=status,
+    verdict = Verdict(
+        status=status_of((low, high), margin),
         sparsity=sparsity,
         difference=mean,
         interval=(low, high),
@@ -70,11 +65,23 @@ def paired_t(
         level=level,
         estimand=estimand,
         seeds=seeds,
-        seeds_needed=needed if needed > seeds else None,
-        outlook=outlook(differences, margin, level=level, resolution=resolution)
-        if status == "undecided"
-        else None,
     )
+    if verdict.status != "undecided":
+        return verdict
+    more = outlook(differences, margin, level, resolution)
+    return replace(_planned(verdict, pairs[0], dense_sd, resolution), outlook=more)
+
+
+def _planned(
+    undecided: Verdict, dense: FloatArray, dense_sd: float | None, resolution: float
+) -> Verdict:
+    """The same verdict with the seeds that it needs, if the spread of dense is known."""
+    if dense_sd is None and dense.size >= LEAST_DENSE_RUNS:
+        dense_sd = _sd(dense)
+    if dense_sd is None or undecided.margin == 0:
+        return undecided
+    needed = seeds_needed(dense_sd, undecided.margin, level=undecided.level, resolution=resolution)
+    return replace(undecided, seeds_needed=needed if needed > undecided.seeds else None)
 
 
 def highest_matching(verdicts: Sequence[Verdict]) -> Verdict | None:
