@@ -7,10 +7,12 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
+from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.models.network import Network
 from tombola.ticket.hold import masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.scope import scope_parameters
+from tombola.ticket.structures import STRUCTURES
 from tombola.ticket.ticket import Ticket
 
 
@@ -42,6 +44,22 @@ def drawn_ticket() -> Ticket:
         scope="encoder+pooler",
         sparsity=sparsity,
     )
+
+
+def ticket_of_mask(mask: Mask) -> Ticket:
+    """The ticket of a mask over the encoder of some network."""
+    sparsity = Decimal(mask.pruned) / Decimal(mask.size)
+    return Ticket(mask=mask, model="made", fingerprint="0" * 64, scope="encoder", sparsity=sparsity)
+
+
+def structured(
+    model: nn.Module, sparsity: str, *, structure: str = HEADS_AND_NEURONS, heads: int = 2
+) -> Ticket:
+    """The ticket of a network's largest weights, in a structure: whole heads and neurons."""
+    parameters = scope_parameters(model, "encoder")
+    scores = {name: weight.detach().abs() for name, weight in parameters.items()}
+    prune = STRUCTURES[structure]
+    return ticket_of_mask(prune(scores, Mask.full(scores), Decimal(sparsity), heads))
 
 
 BATCH = {

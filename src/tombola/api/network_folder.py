@@ -18,7 +18,8 @@ from tombola.lab.store.result_store import Store
 from tombola.plan.job import Subject
 from tombola.study.results.training_result import Trained, read_trained
 from tombola.tasks.kinds.kind import TASK_KINDS
-from tombola.ticket.ticket import NESTED, Ticket
+from tombola.ticket.format import NESTED
+from tombola.ticket.ticket import Ticket
 
 if TYPE_CHECKING:
     from tombola.ship.network_card import CardFacts

@@ -7,7 +7,7 @@ from tombola.base.errors import TicketError
 from tombola.base.files import read_plain
 from tombola.base.folders import write_folder
 from tombola.ship.ticket_files import SIZE_LIMITS, Files, check_names
-from tombola.ticket.ticket import check_no_network
+from tombola.ticket.format import check_no_network
 
 __all__ = ["LocalFolder"]
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from tombola.base.rounding import percent, points
 from tombola.ship.card import CITATION, hub_model, inert, short_name, table
-from tombola.ticket.ticket import NESTED, Ticket
+from tombola.ticket.format import NESTED
+from tombola.ticket.ticket import Ticket
 
 __all__ = ["CardFacts", "network_card"]
 

@@ -15,8 +15,9 @@ from tombola.ship.hub import HubRepository
 from tombola.ship.local_folder import LocalFolder
 from tombola.ship.ticket_files import SIZE_LIMITS, Files, Place, loaded
 from tombola.ship.urls import Remote
+from tombola.ticket.extensions import TRANSPORTS
 from tombola.ticket.format import CARD_NAME
-from tombola.ticket.ticket import TRANSPORTS, Ticket
+from tombola.ticket.ticket import Ticket
 
 __all__ = ["HubTransport", "place_of", "pull", "push"]
 

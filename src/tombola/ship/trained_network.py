@@ -13,8 +13,11 @@ from tombola.base.text import printable
 from tombola.models.files import config_of
 from tombola.models.loading import load_network_files
 from tombola.models.network import load_tokenizer
+from tombola.ship.compiled.compile import compile_network
+from tombola.ship.compiled.shrink import shrink
+from tombola.ticket.format import NESTED
 from tombola.ticket.hold import masked_parameters
-from tombola.ticket.ticket import NESTED, Ticket
+from tombola.ticket.ticket import Ticket
 
 __all__ = ["TrainedNetwork", "load"]
 
@@ -31,6 +34,14 @@ class TrainedNetwork:
 
     def __repr__(self) -> str:
         return f"<TrainedNetwork: {type(self.model).__name__} under {self.ticket!r}>"
+
+    def shrink(self) -> PreTrainedModel:
+        """A smaller dense network with the same outputs: see `Ticket.shrink`."""
+        return shrink(self.model, self.ticket.mask)
+
+    def compile(self, *, dtype: str = "float32", tokens: int = 128) -> PreTrainedModel:
+        """A network for inference that skips pruned weights: see `Ticket.compile`."""
+        return compile_network(self.model, self.ticket.mask, dtype=dtype, tokens=tokens)
 
 
 def load(folder: str | Path) -> TrainedNetwork:
@@ -81,9 +92,9 @@ def _check_zeros(network: PreTrainedModel, ticket: Ticket, folder: Path) -> None
 
     Raises: TicketError, naming the first tensor.
     """
-    for name, weight in masked_parameters(network, ticket.mask).items():
-        if alive := int((weight[~ticket.mask[name]] != 0).sum()):
-            raise TicketError(
-                f"expected zeros where the ticket prunes {name} in {str(folder)!r}, got {alive:,} "
-                "other weights. Train it within `ticket.hold(model)`, or load it without tombola."
-            )
+    if found := ticket.mask.revived(masked_parameters(network, ticket.mask)):
+        name, count = found
+        raise TicketError(
+            f"expected zeros where the ticket prunes {name} in {str(folder)!r}, got {count:,} "
+            "other weights. Train it within `ticket.hold(model)`, or load it without tombola."
+        )

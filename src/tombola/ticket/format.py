@@ -25,8 +25,11 @@ __all__ = [
     "JSON_LIMIT",
     "JSON_NAME",
     "MASK_NAME",
+    "NESTED",
     "WEIGHT_LIMIT",
     "Document",
+    "check_is_ticket",
+    "check_no_network",
     "read_document",
     "read_ticket",
     "sealed",
@@ -37,6 +40,9 @@ __all__ = [
 FORMAT = "tombola-ticket"
 FORMAT_VERSION = 2
 JSON_NAME, CARD_NAME = "ticket.json", "README.md"
+
+NESTED = "ticket"
+"""Name of the ticket's folder inside that of a network that was trained under it."""
 
 JSON_LIMIT = 4 << 20
 """Bytes of ticket.json."""
@@ -307,3 +313,28 @@ def ticket_schema() -> dict[str, Any]:
 
     described = json.dumps(schema(SealedDocument)).replace("\\\\A", "^").replace("\\\\Z", "$")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **json.loads(described)}
+
+
+def check_is_ticket(folder: Path) -> None:
+    """Refuse what is not a folder, and that of a network with its ticket.
+
+    Raises: TicketError.
+    """
+    if not folder.is_dir():
+        kind = "a file" if folder.exists() else "nothing"
+        raise TicketError(
+            f"a ticket is a folder, got {kind} at {printable(folder)}. Check the path."
+        )
+    check_no_network(folder)
+
+
+def check_no_network(folder: Path) -> None:
+    """Refuse the folder of a trained network, whose ticket is one level below.
+
+    Raises: TicketError.
+    """
+    if (folder / NESTED / JSON_NAME).is_file() and not (folder / JSON_NAME).exists():
+        raise TicketError(
+            f"expected a ticket in {printable(folder)}, got a trained network. Its ticket is in "
+            f"{printable(folder / NESTED)}."
+        )

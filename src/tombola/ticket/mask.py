@@ -123,6 +123,18 @@ class Mask(Mapping[str, Tensor]):
             weight = parameters[name].detach()
             as_integers(weight).mul_(self[name].to(weight.device))
 
+    def revived(self, parameters: Mapping[str, Tensor]) -> tuple[str, int] | None:
+        """The first tensor in which pruned weights are not zero, and how many; None if all are.
+
+        Raises: TicketError, if names or shapes differ.
+        """
+        self.check(parameters)
+        for name in sorted(self.pruned_tensors):
+            weight = parameters[name].detach()
+            if count := int((weight[~self[name].to(weight.device)] != 0).sum()):
+                return name, count
+        return None
+
     def digest(self) -> str:
         """SHA-256 over names, shapes and packed bits, in hexadecimal.
 

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import nn
 
 from tombola.base.errors import SpecError, TicketError
 from tombola.base.folders import check_folder, write_folder
 from tombola.base.keys import exact
-from tombola.base.registry import Registry
 from tombola.base.rounding import percent
 from tombola.base.text import html_table, printable
+from tombola.ticket.extensions import FASTER, TRANSPORTS
 from tombola.ticket.fingerprint import versions
 from tombola.ticket.format import (
     CARD_NAME,
@@ -24,6 +24,7 @@ from tombola.ticket.format import (
     MASK_NAME,
     WEIGHT_LIMIT,
     Document,
+    check_is_ticket,
     read_ticket,
     ticket_files,
 )
@@ -31,40 +32,12 @@ from tombola.ticket.hold import hold_model, masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import pruned_count
 
-__all__ = ["NESTED", "TRANSPORTS", "Ticket", "Transport", "check_no_network"]
+__all__ = ["Ticket"]
 
 M = TypeVar("M", bound=nn.Module)
 
-NESTED = "ticket"
-"""Name of the ticket's folder inside that of a network that was trained under it."""
-
 NAMES = (JSON_NAME, MASK_NAME, CARD_NAME)
 """What a folder may hold for a ticket to replace it."""
-
-
-class Transport(Protocol):
-    """Carries the folder of a ticket to the hub and back."""
-
-    def fetched(
-        self, place: str, *, revision: str | None, token: str | bool | None, cache_dir: Path | None
-    ) -> AbstractContextManager[Path]:
-        """A folder with the ticket's files, for as long as the context lasts."""
-
-    def send(
-        self,
-        folder: Path,
-        repo_id: str,
-        *,
-        private: bool,
-        revision: str | None,
-        token: str | bool | None,
-        commit_message: str | None,
-    ) -> str:
-        """Upload the ticket in a folder and return its address."""
-
-
-TRANSPORTS: Registry[Transport] = Registry("transport")
-"""The layer that talks to the hub registers one as `hub`."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -174,6 +147,41 @@ class Ticket:
         """
         return hold_model(model, self.mask_for(scope))
 
+    def shrink(self, model: M, *, scope: str | None = None) -> M:
+        """A copy of a network without the attention heads and neurons that the ticket prunes whole.
+
+        It is a smaller dense network with the same outputs, for any device. What can't be cut out
+        stays as it is.
+
+        Args:
+            model: a network in which the ticket's pruned weights are zero; it is left alone.
+            scope: as in `hold`.
+
+        Raises: TicketError, if the network is not one, or a pruned weight is not zero.
+        """
+        return cast(M, FASTER["shrink"](model, self.mask_for(scope)))
+
+    def compile(
+        self, model: M, *, dtype: str = "float32", tokens: int = 128, scope: str | None = None
+    ) -> M:
+        """A copy of a network for inference on a CPU that stores and multiplies kept weights only.
+
+        It is shrunk first. A layer in which that is not faster stays dense.
+
+        Args:
+            model: a network in which the ticket's pruned weights are zero; it is left alone.
+            dtype: of the kept weights: `float32`, with the same outputs within rounding;
+                `bfloat16`; or `int8`, a scale for each output.
+            tokens: of a usual call, texts x length, for which the faster way is chosen.
+            scope: as in `hold`.
+
+        Returns: the network in evaluation mode, without gradients.
+        Raises: TicketError, if the network is not one, is not of float32 on a CPU, or a pruned
+            weight is not zero; SpecError, for another dtype, or no tokens.
+        """
+        mask = self.mask_for(scope)
+        return cast(M, FASTER["compile"](model, mask, dtype=dtype, tokens=tokens))
+
     def mask_for(self, scope: str | None = None) -> Mask:
         """The mask of a scope that the ticket covers; by default all of it.
 
@@ -215,7 +223,7 @@ class Ticket:
         Raises: TicketError, if it is missing, damaged, or of a newer format.
         """
         folder = Path(path)
-        _check_folder(folder)
+        check_is_ticket(folder)
         document, mask = read_ticket(folder, limit)
         try:
             return cls._of(document, mask)
@@ -320,28 +328,3 @@ class Ticket:
             "provenance": self.provenance,
             "shapes": {name: list(shape) for name, shape in self.mask.shapes.items()},
         }
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse what is not a folder, and that of a network with its ticket.
-
-    Raises: TicketError.
-    """
-    if not folder.is_dir():
-        kind = "a file" if folder.exists() else "nothing"
-        raise TicketError(
-            f"a ticket is a folder, got {kind} at {printable(folder)}. Check the path."
-        )
-    check_no_network(folder)
-
-
-def check_no_network(folder: Path) -> None:
-    """Refuse the folder of a trained network, whose ticket is one level below.
-
-    Raises: TicketError.
-    """
-    if (folder / NESTED / JSON_NAME).is_file() and not (folder / JSON_NAME).exists():
-        raise TicketError(
-            f"expected a ticket in {printable(folder)}, got a trained network. Its ticket is in "
-            f"{printable(folder / NESTED)}."
-        )

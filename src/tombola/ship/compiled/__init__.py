@@ -1,0 +1,1 @@
+"""Networks that a ticket has made smaller or faster, with the same outputs."""

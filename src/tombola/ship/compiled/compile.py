@@ -1,0 +1,113 @@
+"""compile(): a network for inference that keeps only the weights that are not zero."""
+
+import warnings
+from collections.abc import Iterator
+from typing import TypeVar
+
+import torch
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from tombola.base.errors import SpecError, TicketError, brief
+from tombola.kernel.sparse import SparseLinear, available, pays
+from tombola.kernel.sparse.packing import DTYPES
+from tombola.ship.compiled.cutting import matrix
+from tombola.ship.compiled.layouts import Layer
+from tombola.ship.compiled.saving import refuse_to_save
+from tombola.ship.compiled.shrink import shrink
+from tombola.ticket.extensions import FASTER
+from tombola.ticket.mask import Mask
+
+__all__ = ["compile_network", "weight_bytes"]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def compile_network(model: M, mask: Mask, *, dtype: str, tokens: int) -> M:
+    """A shrunk copy of a network whose linear layers skip their zeros, where that is faster.
+
+    Args:
+        model: a network, or a wrapper of one, see `unwrapped`; it is left alone.
+        mask: over weights of the network, zero where it prunes.
+        dtype: how the weights of those layers are stored.
+        tokens: of a usual call, texts x length.
+
+    Returns: the network in evaluation mode, without gradients; dense if the extension is missing,
+        which a warning says.
+    Raises: TicketError, if the mask is of another network, a pruned weight is not zero, or the
+        network is not of float32 on a CPU; SpecError, for another dtype, or no tokens.
+    """
+    _check(dtype, tokens)
+    _check_kind(model)
+    network = shrink(model, mask).eval().requires_grad_(False)
+    if not available():
+        warnings.warn(
+            "the C extension of tombola is not built, so the compiled network stays dense. Install "
+            "a C compiler and then tombola again.",
+            stacklevel=4,
+        )
+        return network
+    for parent, name, layer in [*_linear_layers(network)]:
+        if _pays(layer, dtype, tokens):
+            setattr(parent, name, SparseLinear.from_linear(_as_linear(layer), dtype=dtype))
+    refuse_to_save(network, came="a compiled one", method="compile")
+    return network
+
+
+def weight_bytes(network: nn.Module) -> int:
+    """Bytes that the parameters and buffers of a network take, shared ones once."""
+    return sum(each.nbytes for each in (*network.parameters(), *network.buffers()))
+
+
+def _check(dtype: str, tokens: int) -> None:
+    if dtype not in DTYPES:
+        raise SpecError(f"dtype is one of {', '.join(DTYPES)}, got {brief(dtype)}. Name one.")
+    if not isinstance(tokens, int) or tokens < 1:
+        raise SpecError(
+            f"tokens is texts x length of a usual call, got {brief(tokens)}. Name 1 or more."
+        )
+
+
+def _check_kind(model: nn.Module) -> None:
+    """Refuse a network on another device, or of other numbers."""
+    for name, weight in model.named_parameters() if isinstance(model, nn.Module) else ():
+        if weight.device.type != "cpu" or weight.dtype is not torch.float32:
+            raise TicketError(
+                f"expected a network of float32 on the CPU to compile, got {weight.dtype} on "
+                f"{weight.device} for {name}. Call `model.float().cpu()` first."
+            )
+
+
+def _linear_layers(network: nn.Module) -> Iterator[tuple[nn.Module, str, Layer]]:
+    """Each layer that multiplies by a matrix, with the module that it is in, and its name there.
+
+    Subclasses are left out, because others may read their weights.
+    """
+    for parent in network.modules():
+        for name, layer in parent.named_children():
+            if type(layer) in (nn.Linear, Conv1D):
+                assert isinstance(layer, Layer)
+                yield parent, name, layer
+
+
+def _pays(layer: Layer, dtype: str, tokens: int) -> bool:
+    """Whether a layer is faster without its zeros."""
+    weights = matrix(layer)
+    outputs, inputs = weights.shape
+    sparsity = 1 - int(weights.count_nonzero()) / max(1, weights.numel())
+    return pays(inputs, outputs, sparsity, tokens, dtype=dtype, threads=torch.get_num_threads())
+
+
+def _as_linear(layer: Layer) -> nn.Linear:
+    """The same layer with its weights as (outputs, inputs)."""
+    if isinstance(layer, nn.Linear):
+        return layer
+    outputs, inputs = matrix(layer).shape
+    with torch.device("meta"):
+        linear = nn.Linear(inputs, outputs)
+    linear.weight = nn.Parameter(matrix(layer).contiguous(), requires_grad=False)
+    linear.bias = layer.bias
+    return linear
+
+
+FASTER.register("compile")(compile_network)

@@ -1,0 +1,29 @@
+"""save_pretrained() of networks that no configuration describes: refused, with what to do."""
+
+from functools import partial
+from typing import Any, NoReturn
+
+from torch import nn
+
+from tombola.base.errors import ModelError
+
+__all__ = ["refuse_to_save"]
+
+
+def refuse_to_save(network: nn.Module, *, came: str, method: str) -> None:
+    """Make `save_pretrained` and `push_to_hub` of a network say that it can't be saved.
+
+    Args:
+        network: which `config.json` can't describe.
+        came: what it is, as a noun phrase.
+        method: of a ticket and of a loaded network that makes it.
+    """
+    network.__dict__["save_pretrained"] = partial(_refuse, came, method)
+
+
+def _refuse(came: str, method: str, *_: Any, **__: Any) -> NoReturn:
+    raise ModelError(
+        f"expected a network that config.json describes, got {came}. Save the network that it was "
+        f"made of and its ticket, as `tombola train` does, and call "
+        f"tombola.load(folder).{method}()."
+    )

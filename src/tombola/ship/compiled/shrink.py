@@ -1,0 +1,167 @@
+"""shrink(): a network without its dead heads and neurons, which computes the same."""
+
+from copy import deepcopy
+from operator import attrgetter
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from tombola.base.errors import TicketError
+from tombola.ship.compiled.cutting import (
+    add_to_bias,
+    cut_inputs,
+    cut_outputs,
+    matrix,
+)
+from tombola.ship.compiled.layouts import Attention, Layer, Neurons, layouts_in
+from tombola.ship.compiled.saving import refuse_to_save
+from tombola.ticket.extensions import FASTER
+from tombola.ticket.hold import masked_parameters, unwrapped
+from tombola.ticket.mask import Mask
+from tombola.ticket.scope import backbone
+
+__all__ = ["shrink"]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def shrink(model: M, mask: Mask) -> M:
+    """A copy of a network without the heads and neurons whose weights are all zero.
+
+    A head or a neuron that nothing reads is dropped. One that reads nothing gives the same whatever
+    it is shown: what the next layer makes of that goes into its bias. One of each is always left.
+
+    Args:
+        model: a network, or a wrapper of one, see `unwrapped`; it is left alone.
+        mask: over weights of the network, zero where it prunes.
+
+    Returns: the network without the wrapper. It can be saved if all blocks are alike afterwards.
+    Raises: TicketError, if the mask is of another network, or a pruned weight is not zero.
+    """
+    if found := mask.revived(masked_parameters(model, mask)):
+        name, count = found
+        raise TicketError(
+            f"expected zeros where the ticket prunes {name}, got {count:,} other weights. Train "
+            "the network within `ticket.hold(model)`, or call `ticket.apply(model)` first."
+        )
+    network = deepcopy(unwrapped(model))
+    heads_cut = neurons_cut = False
+    for block, layout in layouts_in(network):
+        if isinstance(layout, Attention):
+            heads_cut |= _cut_heads(block, layout)
+        else:
+            neurons_cut |= _cut_neurons(block, layout)
+    if heads_cut or (neurons_cut and not _described(network)):
+        refuse_to_save(network, came="one whose blocks have been shrunk", method="shrink")
+    return cast(M, network)
+
+
+@torch.no_grad()
+def _cut_heads(block: nn.Module, layout: Attention) -> bool:
+    """Cut dead heads out of a block; whether there were any."""
+    place: Any = block.get_submodule(layout.place)
+    into = [_layer(block, name) for name in layout.into]
+    out = _layer(block, layout.out)
+    width, size = matrix(out).shape[1], _head_size(place)
+    if not size or {len(matrix(layer)) for layer in into} != {layout.parts * width}:
+        return False
+    silent = ~matrix(into[-1])[-width:].any(1)  # softmax sums to one: each token gets the bias
+    given = torch.where(silent, _bias(into[-1])[-width:], 0.0)
+    dead = _dead(silent, given, out).view(-1, size).all(1)
+    dead[0] &= not dead.all()
+    if not dead.any():
+        return False
+    kept = ~dead.repeat_interleave(size)
+    _fold(out, given, kept)
+    relative = [_layer(block, name) for name in layout.relative if _has(block, name)]
+    for layer in (*into, *relative):
+        cut_outputs(layer, kept.repeat(layout.parts))
+    cut_inputs(out, kept)
+    _count_heads(place, int((~dead).sum()), size)
+    return True
+
+
+@torch.no_grad()
+def _cut_neurons(block: nn.Module, layout: Neurons) -> bool:
+    """Cut dead neurons out of a block; whether there were any."""
+    into, out = _layer(block, layout.into), _layer(block, layout.out)
+    width = matrix(out).shape[1]
+    activation = attrgetter(layout.activation)(block)
+    silent, bias = ~matrix(into).any(1), _bias(into)
+    given = activation(bias[:width])
+    if layout.gated:  # either half, if it is zero, or both
+        first, second = silent[:width], silent[width:]
+        nothing = (first & (given == 0)) | (second & (bias[width:] == 0))
+        given = torch.where(nothing, 0.0, given * bias[width:])
+        silent = nothing | (first & second)
+    given = torch.where(silent, given, 0.0)
+    dead = _dead(silent, given, out)
+    dead[0] &= not dead.all()
+    if not dead.any():
+        return False
+    _fold(out, given, ~dead)
+    cut_outputs(into, (~dead).repeat(2 if layout.gated else 1))
+    cut_inputs(out, ~dead)
+    return True
+
+
+def _layer(block: nn.Module, name: str) -> Layer:
+    layer = block.get_submodule(name)
+    assert isinstance(layer, Layer)
+    return layer
+
+
+def _has(block: nn.Module, name: str) -> bool:
+    return any(name == each for each, _ in block.named_modules())
+
+
+def _bias(layer: Layer) -> Tensor:
+    """The bias in float64, zeros where a layer has none."""
+    if layer.bias is None:
+        return layer.weight.new_zeros(len(matrix(layer)), dtype=torch.float64)
+    return layer.bias.detach().double()
+
+
+def _dead(silent: Tensor, given: Tensor, out: Layer) -> Tensor:
+    """Inputs of a layer that it doesn't read, or that are the same for every token.
+
+    Args:
+        silent: whether each is the same for every token.
+        given: its value then.
+        out: the layer; a value that is not zero needs its bias.
+    """
+    steady = silent if out.bias is not None else silent & (given == 0)
+    return steady | ~matrix(out).any(0)
+
+
+def _fold(out: Layer, given: Tensor, kept: Tensor) -> None:
+    """Add to a bias what a layer makes of the inputs that are cut."""
+    add_to_bias(out, matrix(out).double() @ given.masked_fill(kept, 0.0))
+
+
+def _head_size(attention: Any) -> int:
+    """The width of a head; 0 if it isn't known."""
+    return int(getattr(attention, "attention_head_size", getattr(attention, "head_dim", 0)))
+
+
+def _count_heads(attention: nn.Module, heads: int, size: int) -> None:
+    """Write the number of heads, and their width together, wherever the code of a block has it."""
+    names = dict.fromkeys(("num_attention_heads", "num_heads", "n_heads"), heads)
+    widths = dict.fromkeys(("all_head_size", "split_size"), heads * size)
+    for name, value in {**names, **widths}.items():
+        if hasattr(attention, name):
+            setattr(attention, name, value)
+
+
+def _described(network: nn.Module) -> bool:
+    """Write the number of neurons into the configuration; whether all blocks have as many."""
+    found = [(block, each) for block, each in layouts_in(network) if isinstance(each, Neurons)]
+    widths = {matrix(_layer(block, each.out)).shape[1] for block, each in found}
+    if len(widths) > 1:
+        return False
+    setattr(backbone(network).config, found[0][1].field, widths.pop())
+    return True
+
+
+FASTER.register("shrink")(shrink)
