@@ -20,7 +20,7 @@ def network(**changes: Any) -> BertForSequenceClassification:
     """A small BERT with a head, always the same."""
     torch.manual_seed(0)
     size = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2}
-    config = BertConfig(vocab_size=40, intermediate_size=24, **size | changes)
+    config = BertConfig(vocab_size=40, **size | {"intermediate_size": 24} | changes)
     return BertForSequenceClassification(config)
 
 

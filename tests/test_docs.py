@@ -25,6 +25,7 @@ SHOWN = [(str(page.relative_to(ROOT)), code) for page in PAGES for code in block
 @pytest.mark.filterwarnings("ignore:.pin_memory:UserWarning")  # of torch, without a GPU
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # of peft
 @pytest.mark.filterwarnings("ignore:.*(num_workers|treespec|LeafSpec)")  # of Lightning
+@pytest.mark.filterwarnings("ignore:the C extension of tombola")  # where no compiler was
 @pytest.mark.parametrize(("page", "code"), SHOWN, ids=[page for page, _ in SHOWN])
 def test_python_that_a_page_shows_runs_without_an_error(
     page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -96,8 +96,7 @@ def test_a_structured_ticket_is_shrunk_first() -> None:
     model = network()
     ticket = structured(model, "0.5")
     compiled = ticket.compile(ticket.apply(model))
-    assert sparse_layers(compiled) == 0
-    assert weight_bytes(compiled) < weight_bytes(model)
+    assert weight_bytes(compiled.bert.encoder) < 0.7 * weight_bytes(model.bert.encoder)
     assert torch.allclose(logits(compiled), logits(model.eval()), atol=1e-6)
 
 

@@ -44,7 +44,7 @@ def compile_network(model: M, mask: Mask, *, dtype: str, tokens: int) -> M:
         warnings.warn(
             "the C extension of tombola is not built, so the compiled network stays dense. Install "
             "a C compiler and then tombola again.",
-            stacklevel=4,
+            stacklevel=3,
         )
         return network
     for parent, name, layer in [*_linear_layers(network)]:
