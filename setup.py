@@ -4,10 +4,13 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-SOURCES = ("fused/_fused.c",)
-"""Of each extension, in `src/tombola/kernel/`; a header next to it belongs to it."""
+SOURCES = {"fused/_fused.c": "off", "sparse/_sparse.c": "fast"}
+"""Of each extension, in `src/tombola/kernel/`, and whether products are contracted with sums.
 
-FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
+A header next to it belongs to it.
+"""
+
+FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
 
 
 def extension(source: str) -> Extension:
@@ -17,7 +20,7 @@ def extension(source: str) -> Extension:
         f"tombola.kernel.{source.removesuffix('.c').replace('/', '.')}",
         [str(path)],
         depends=sorted(map(str, path.parent.glob("*.h"))),
-        extra_compile_args=FLAGS,
+        extra_compile_args=[*FLAGS, f"-ffp-contract={SOURCES[source]}"],
         py_limited_api=True,
         optional=True,
     )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tombola.kernel.sparse import SparseLinear
+from tombola.kernel.sparse import SparseLinear, crossovers, pays
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-2, "int8": 2e-2}
 
@@ -61,3 +61,16 @@ def test_its_bytes_are_those_of_the_living_weights() -> None:
 def test_a_dtype_that_there_is_not_is_named() -> None:
     with pytest.raises(ValueError, match="expected a dtype of float32, bfloat16, int8, got 'half'"):
         SparseLinear.from_linear(nn.Linear(2, 2), dtype="half")
+
+
+def test_it_pays_where_few_weights_live_and_not_where_all_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crossovers, "instruction_set", lambda: "avx512")
+    assert pays(768, 3072, 0.9, 128)
+    assert not pays(768, 3072, 0.0, 128)
+
+
+def test_without_the_extension_it_never_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crossovers, "instruction_set", lambda: "none")
+    assert not pays(768, 768, 1.0, 128)

@@ -19,13 +19,14 @@ class SparseLinear(nn.Module):
     values: Tensor
     columns: Tensor
     counts: Tensor
+    starts: Tensor
     scales: Tensor | None
     bias: Tensor | None
 
     def __init__(self, weight: Packed, bias: Tensor | None) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        for name in ("values", "columns", "counts", "scales"):
+        for name in ("values", "columns", "counts", "starts", "scales"):
             self.register_buffer(name, getattr(weight, name))
         self.register_buffer("bias", bias)
 
@@ -51,7 +52,8 @@ class SparseLinear(nn.Module):
     def weight(self) -> Packed:
         """The living weights."""
         shape = self.out_features, self.in_features
-        return Packed(shape, self.values, self.columns, self.counts, self.scales)
+        parts = self.values, self.columns, self.counts, self.starts, self.scales
+        return Packed(shape, *parts)
 
     @property
     def sparsity(self) -> float:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["BLOCK", "DTYPES", "Packed"]
+__all__ = ["BLOCK", "DTYPES", "GROUP", "Packed", "starts_of"]
 
-BLOCK = 256
-"""Columns of a block, so that a byte says where a weight is in it."""
+BLOCK, GROUP = 128, 32
+"""Columns of a block, whose input fits into the first cache, and rows of a group; see _sparse.c."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 """What a weight is stored as; int8 has a scale for each row."""
 
@@ -24,7 +24,9 @@ class Packed:
     columns: Tensor
     """The column of each in its block, uint8."""
     counts: Tensor
-    """Living weights of each row of a block, (blocks, out), int16."""
+    """Living weights of each row of a block, (blocks, out), uint8."""
+    starts: Tensor
+    """Where each group of rows of a block begins, (blocks x groups + 1), int64."""
     scales: Tensor | None = None
     """What the values of a row are multiplied with, (out), float32; int8 only."""
 
@@ -40,8 +42,9 @@ class Packed:
             scales = blocks.abs().amax((0, 2)) / 127
             blocks = (blocks / scales.where(scales > 0, 1.0).view(1, -1, 1)).round_()
         columns = living.nonzero()[:, 2].to(torch.uint8)
-        counts = living.sum(2, dtype=torch.int16)
-        return cls((rows, width), blocks[living].to(DTYPES[dtype]), columns, counts, scales)
+        counts = living.sum(2, dtype=torch.uint8)
+        values = blocks[living].to(DTYPES[dtype])
+        return cls((rows, width), values, columns, counts, starts_of(counts), scales)
 
     def dense(self) -> Tensor:
         """The matrix (out, in), float32."""
@@ -52,3 +55,10 @@ class Packed:
         blocks[owners * BLOCK + self.columns] = self.values.float()
         whole = blocks.view(-1, rows, BLOCK).transpose(0, 1).reshape(rows, -1)[:, :width]
         return whole if self.scales is None else whole * self.scales[:, None]
+
+
+def starts_of(counts: Tensor) -> Tensor:
+    """Where each group of rows of a block begins, of the living weights of each row."""
+    rows = counts.shape[1]
+    groups = functional.pad(counts, (0, -rows % GROUP)).view(-1, GROUP).sum(1, dtype=torch.int64)
+    return functional.pad(groups.cumsum(0), (1, 0))
