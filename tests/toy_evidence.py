@@ -1,6 +1,6 @@
 """Evidence of a BERT of width 16, by autograd alone."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import Tensor
@@ -43,3 +43,20 @@ class ToyEvidence:
         with torch.no_grad():
             for name, weight in self.weights.items():
                 self.parameters[name].copy_(weight)
+
+    def progress(self, done: int, of: int) -> None:
+        """Nobody waits."""
+
+    def squared_gradients(
+        self, examples: int, mask: Mask | None = None, *, look: int = 0, looks: int = 1
+    ) -> Tensors:
+        """The mean of their squares."""
+        found = [*self.example_gradients(examples, mask)]
+        return {n: torch.stack([each[n].square() for each in found]).mean(0) for n in self.weights}
+
+    def gate_gradients(self, examples: int, names: Collection[str]) -> Tensors:
+        """By weights and their gradients."""
+        found = [*self.example_gradients(examples)]
+        return {
+            n: torch.stack([(self.weights[n] * each[n]).sum(0) for each in found]) for n in names
+        }

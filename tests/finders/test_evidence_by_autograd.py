@@ -41,6 +41,7 @@ def examined(evidence: Any, spec: PruneSpec, mask: Mask) -> Pruned:
         mean = torch.stack([each[name] for each in one_by_one]).mean(0)
         torch.testing.assert_close(mean, gradients[name], rtol=1e-3, atol=1e-5)
     SEEN["mean"] = len(one_by_one) == 8
+    _squared(evidence, mask)
     _masked(evidence, mask)
     _curved(evidence, gradients)
     with pytest.raises(SpecError, match="different ones of a training, at most"):
@@ -60,6 +61,29 @@ def _masked(evidence: Any, mask: Mask) -> None:
     assert any(not torch.equal(first[name], other[name]) for name in first)
     assert all(torch.equal(parameters[n].detach(), w) for n, w in evidence.weights.items())
     SEEN["masked"] = True
+
+
+def _squared(evidence: Any, mask: Mask) -> None:
+    """Squares are those of single examples of the masked network, gates those of the dense one."""
+    half = Mask({n: torch.arange(k.numel()).reshape(k.shape) % 2 > 0 for n, k in mask.items()})
+    steps: list[tuple[int, int]] = []
+    evidence.step = lambda done, of: steps.append((done, of))
+    squares = evidence.squared_gradients(12, half, look=1, looks=3)
+    assert steps == [(12 + 8, 36), (12 + 12, 36)]
+    found = [*evidence.example_gradients(12, half)]
+    for name, square in squares.items():
+        mean = torch.stack([each[name].square() for each in found]).mean(0)
+        torch.testing.assert_close(square, mean, rtol=1e-4, atol=1e-10)
+    gates = evidence.gate_gradients(12, {name})
+    dense = [
+        (evidence.weights[name] * each[name]).sum(0) for each in evidence.example_gradients(12)
+    ]
+    torch.testing.assert_close(gates[name], torch.stack(dense), rtol=1e-3, atol=1e-6)
+    assert all(
+        torch.equal(evidence.workspace.network.scope("encoder")[n].detach(), w)
+        for n, w in evidence.weights.items()
+    )
+    SEEN["squared"] = True
 
 
 def _curved(evidence: Any, gradients: dict[str, torch.Tensor]) -> None:
@@ -111,4 +135,4 @@ def test_evidence_follows_from_the_loss(
     spent = compute_of(store.read(job.key))
     assert spent is not None
     assert spent.forward_tokens > 0
-    assert SEEN == {"mean": True, "masked": True, "curved": True}
+    assert SEEN == {"mean": True, "squared": True, "masked": True, "curved": True}

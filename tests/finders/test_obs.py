@@ -11,7 +11,7 @@ from stand_in_subject import subject
 from tombola.base.errors import SpecError
 from tombola.finders.finder import FINDERS
 from tombola.finders.iterations import exponential
-from tombola.finders.untrained.obs import ObsSpec, fisher, obs
+from tombola.finders.untrained.obs import ObsSpec, obs
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
@@ -52,16 +52,6 @@ def test_scores_are_the_rise_of_the_loss_by_the_fisher_matrix_at_each_step() -> 
     differing = sum(int((made[name] != mask[name]).sum()) for name in mask)
     assert differing <= 2  # of equal scores but for rounding
     assert obs(cast(Any, toy), replace(spec, steps=1), full).mask != made
-
-
-def test_the_fisher_matrix_is_that_of_the_masked_network() -> None:
-    toy = ToyEvidence()
-    name = min(toy.weights)
-    full = Mask.full(toy.weights)
-    some = Mask({n: torch.arange(k.numel()).reshape(k.shape) % 3 > 0 for n, k in full.items()})
-    for mask in (full, some):
-        found = fisher(cast(Any, toy), 4, mask)[name]
-        torch.testing.assert_close(found, information(toy, name, mask), rtol=1e-4, atol=1e-12)
 
 
 def test_each_step_keeps_the_same_share_of_what_is_left() -> None:

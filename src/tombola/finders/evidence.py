@@ -1,6 +1,6 @@
 """What a finder may look at: computed when it is asked for, and the same for the same job."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from tombola.base.errors import SpecError
@@ -98,6 +98,27 @@ class Evidence(Protocol):
             examples: how many.
             mask: weights that are zero meanwhile; their gradients are given, too.
         """
+
+    def squared_gradients(
+        self, examples: int, mask: "Mask | None" = None, *, look: int = 0, looks: int = 1
+    ) -> "Tensors":
+        """Name -> mean over the first examples of a training of the squared gradient of the loss of
+        one of them, as float32 of the weight's shape: the diagonal of the empirical Fisher matrix.
+        Dropout is off.
+
+        Args:
+            examples: how many.
+            mask: weights that are zero meanwhile.
+            look: number of this estimate among those of the finder, from 0, for the progress.
+            looks: estimates that the finder makes.
+        """
+
+    def gate_gradients(self, examples: int, names: "Collection[str]") -> "Tensors":
+        """Name -> gradient of the loss of each of the first examples of a training by a gate on
+        each input of that matrix, as float32 of shape (examples, inputs). Dropout is off."""
+
+    def progress(self, done: int, of: int) -> None:
+        """Say how far the mask is, for who waits; what looks at data says so itself."""
 
     def hessian_product(self, batches: int, vectors: "Tensors") -> "Tensors":
         """Name -> the Hessian of the mean training loss over the first batches of a training, among

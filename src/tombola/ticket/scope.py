@@ -23,6 +23,7 @@ __all__ = [
     "backbone",
     "beyond_linear",
     "blocks_of",
+    "is_linear",
     "left_out",
     "reasons_left_out",
     "scope_parameters",
@@ -144,7 +145,7 @@ def _reason(body: nn.Module, name: str, parameter: nn.Parameter) -> str:
 def beyond_linear(model: nn.Module) -> tuple[str, ...]:
     """Names of the matrices in the scope `encoder` that are not the weights of linear layers."""
     body = backbone(model)
-    linear = {id(module.weight) for module in body.modules() if _is_linear(module)}
+    linear = {id(module.weight) for module in body.modules() if is_linear(module)}
     return tuple(name for name, weight in encoder(body).items() if id(weight) not in linear)
 
 
@@ -206,7 +207,7 @@ def _is_matrix(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
     A linear layer says so; of other parameters the axes do: a vector has one that is longer than
     one. What looks like a matrix and is none has a name that says what it is.
     """
-    if _is_linear(module):
+    if is_linear(module):
         return name == "weight"
     if isinstance(module, nn.Embedding) or (name != "weight" and _NO_MATRIX.search(name)):
         return False
@@ -222,7 +223,7 @@ _NO_MATRIX = re.compile(
 """Names of stacked biases, tables, and the coefficients of state-space layers."""
 
 
-def _is_linear(module: nn.Module) -> bool:
+def is_linear(module: nn.Module) -> bool:
     """Whether a module multiplies by a matrix; GPT-2's Conv1D is a transposed Linear."""
     weight = getattr(module, "weight", None)
     conv1d = type(module).__name__ == "Conv1D" and isinstance(weight, Tensor) and weight.ndim == 2

@@ -115,7 +115,7 @@ class Arithmetic:
         texts = {name: tensor for name, tensor in row.items() if name != "weight"}
         model, reads = self.network.model, self.kind.reads
         with (
-            self._autocast(),
+            self.autocast(),
             in_network(self.network.name, texts),
             in_one_row(model, texts, reads, self.spec.max_length) as inputs,
         ):
@@ -129,7 +129,8 @@ class Arithmetic:
         scaler.scale(loss).backward()
         return loss.detach()
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """A context in which the network computes at the recipe's precision."""
         half = HALVES.get(self.spec.precision)
         return torch.autocast(self.here.device.type, dtype=half, enabled=half is not None)
 
@@ -138,7 +139,7 @@ class Arithmetic:
         if not weight:
             labels = self.kind.label_names
             batch = {name: tensor for name, tensor in batch.items() if name not in labels}
-        with self._autocast():
+        with self.autocast():
             output = self._output(batch)
             if weight:
                 loss: Tensor = output.loss

@@ -82,6 +82,21 @@ def test_the_progress_of_a_hostile_name_is_shown(monkeypatch: pytest.MonkeyPatch
     assert r"\x1b[2J[red]" in drawn
 
 
+def test_how_far_a_mask_is_stands_next_to_its_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    job = SimpleNamespace(key="k", label="sentiment, seed 0, OBS mask", steps=0, kind="prune")
+
+    def draw(console: Screen) -> None:
+        with Live(console) as live:
+            live.plan([job], [])  # type: ignore[list-item]
+            live.start(job)  # type: ignore[arg-type]
+            live.step(job, 3, 4)  # type: ignore[arg-type]
+            live.bar.refresh()
+
+    assert "OBS mask 75%" in _drawn(draw, force_terminal=True)
+
+
 def test_an_error_is_one_line_whatever_it_quotes(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "no\n\x1b[2Jticket"]) == 2
     errors = capsys.readouterr().err

@@ -64,12 +64,19 @@ class Live(RunCallback):
     def start(self, job: Job) -> None:
         """Show the label of the job that is running."""
         self.done.setdefault(job.key, 0)
-        label = job.label if len(job.label) <= LABEL else f"{job.label[: LABEL - 3]}..."
-        self.bar.update(self.task, description=printable(label), number=len(self.done))
+        self._describe(job.label)
+
+    def _describe(self, label: str, after: str = "") -> None:
+        room = LABEL - len(after)
+        short = label if len(label) <= room else f"{label[: room - 3]}..."
+        self.bar.update(self.task, description=printable(short + after), number=len(self.done))
 
     def step(self, job: Job, done: int, steps: int) -> None:
-        """Advance the bar."""
-        self._move(job, done)
+        """Advance the bar; of a job that takes no optimizer steps, say how far it is."""
+        if job.steps:
+            self._move(job, done)
+        else:
+            self._describe(job.label, f" {done / steps:.0%}")
 
     def _move(self, job: Job, done: int) -> None:
         self.bar.advance(self.task, done - self.done.get(job.key, 0))

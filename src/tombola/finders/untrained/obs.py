@@ -1,6 +1,7 @@
 """Optimal brain surgeon with a diagonal Fisher matrix."""
 
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from tombola.base.errors import SpecError
@@ -12,7 +13,7 @@ from tombola.finders.iterations import check_steps, prune_in_steps
 if TYPE_CHECKING:
     from tombola.ticket.mask import Mask, Tensors
 
-__all__ = ["ObsSpec", "fisher", "obs"]
+__all__ = ["ObsSpec", "obs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class ObsSpec(ExamplesSpec):
             raise SpecError(f"damping is zero or more, got {self.damping}.")
 
 
-@finder("obs", ObsSpec, plan=prune_from_examples, label="OBS")
+@finder("obs", ObsSpec, plan=prune_from_examples, scores="obs-2", label="OBS")
 def obs(evidence: Evidence, spec: ObsSpec, mask: "Mask") -> Pruned:
     """Prune weights by w^2 times their Fisher information, estimated anew (Kurtic et al. 2022).
 
@@ -43,22 +44,15 @@ def obs(evidence: Evidence, spec: ObsSpec, mask: "Mask") -> Pruned:
     method makes up for a pruned one, is then none.
     """
 
+    look = count()
+
     def score(living: "Mask") -> "Tensors":
-        information = fisher(evidence, spec.examples, living)
+        information = evidence.squared_gradients(
+            spec.examples, living, look=next(look), looks=spec.steps
+        )
         return {
             name: weight.square() * (information[name] + spec.damping) / 2
             for name, weight in evidence.weights.items()
         }
 
     return Pruned(prune_in_steps(score, mask, spec, evidence.heads, steps=spec.steps))
-
-
-def fisher(evidence: Evidence, examples: int, mask: "Mask") -> "Tensors":
-    """Name -> mean over examples of the squared gradient: the diagonal of the empirical Fisher
-    matrix of the network under a mask."""
-    total: Tensors = {}
-    for gradients in evidence.example_gradients(examples, mask):
-        for name, gradient in gradients.items():
-            squared = gradient.square().div_(examples)
-            total[name] = total[name].add_(squared) if name in total else squared
-    return total

@@ -35,7 +35,13 @@ class StructuredSpec(ExamplesSpec):
             )
 
 
-@finder("structured", StructuredSpec, plan=prune_from_examples, label="heads and neurons")
+@finder(
+    "structured",
+    StructuredSpec,
+    plan=prune_from_examples,
+    scores="structured-2",
+    label="heads and neurons",
+)
 def structured(evidence: Evidence, spec: StructuredSpec, mask: "Mask") -> Pruned:
     """Prune heads and neurons whose gate has the smallest mean |dL/dgate| (Michel et al. 2019).
 
@@ -58,16 +64,16 @@ def structured(evidence: Evidence, spec: StructuredSpec, mask: "Mask") -> Pruned
 def unit_importance(evidence: Evidence, examples: int, units: "list[Units]") -> "list[Tensor]":
     """For each kind of unit in each block, mean over examples of |dL/dgate| of each, (units,).
 
-    A gate multiplies what a unit adds to the residual stream, so that the gradient of a gate is the
-    sum of weights times gradients over the columns that lead there.
+    A gate multiplies what a unit adds to the residual stream, so that its gradient is the sum of
+    those of gates on the columns that lead there.
     """
     import torch
 
-    total = [torch.zeros(kind.count, dtype=torch.float64) for kind in units]
-    for gradients in evidence.example_gradients(examples):
-        for number, kind in enumerate(units):
-            out = [name for name, axis in kind.matrices if axis != ROWS]
-            products = [(evidence.weights[n] * gradients[n]).double().sum(0) for n in out]
-            gates = sum(each.reshape(kind.count, -1).sum(1) for each in products)
-            total[number] += torch.as_tensor(gates).abs() / examples
-    return total
+    matrices = {name for kind in units for name, axis in kind.matrices if axis != ROWS}
+    gates = evidence.gate_gradients(examples, matrices)
+    found = []
+    for kind in units:
+        inputs = sum(gates[n].double() for n, axis in kind.matrices if axis != ROWS)
+        by_unit = torch.as_tensor(inputs).unflatten(1, (kind.count, -1)).sum(2)
+        found.append(by_unit.abs().mean(0))
+    return found

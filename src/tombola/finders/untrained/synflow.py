@@ -1,6 +1,7 @@
 """SynFlow: pruning without data, by the paths through each weight."""
 
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 from tombola.base.errors import SpecError
@@ -54,8 +55,10 @@ def synflow(evidence: Evidence, spec: SynflowSpec, mask: "Mask") -> Pruned:
     the residual stream or through query, key or value and the output, and through the neurons.
     """
     units = units_of(evidence.weights, evidence.heads)
+    done = count()
 
     def score(living: "Mask") -> "Tensors":
+        evidence.progress(next(done), spec.steps)
         return path_shares({n: w.abs() * living[n] for n, w in evidence.weights.items()}, units)
 
     return Pruned(prune_in_steps(score, mask, spec, evidence.heads, steps=spec.steps))

@@ -1,10 +1,10 @@
 """What a finder looks at, from the network and the data of a workspace."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,12 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
 from tombola.finders.evidence import AfterBackward, AfterStep, Pruner, check_batches, check_examples
 from tombola.lab.run.compute import Compute
+from tombola.lab.run.example_gradients import (
+    ExampleGradients,
+    OneExample,
+    calls_of,
+    splits_by_example,
+)
 from tombola.lab.run.workspace import Workspace
 from tombola.plan.job_spec import PruneJob
 from tombola.tasks.examples import Batch
@@ -90,6 +96,12 @@ class WorkspaceEvidence:
         tokens = int(batch["attention_mask"].sum())
         self.compute += Compute(forward_tokens=tokens, backward_tokens=backward * tokens)
 
+    def _watched(self, batches: int) -> Iterator[Batch]:
+        """The first batches of a training; says how many of them have been looked at."""
+        for number, batch in enumerate(self._batches(batches)):
+            self.step(number, batches)
+            yield batch
+
     def gradients(self, batches: int) -> Tensors:
         """Name -> gradient of the mean loss over these batches, as float32 on the CPU."""
         if batches not in self._gradients:
@@ -102,7 +114,7 @@ class WorkspaceEvidence:
         network.model.zero_grad()
         scaler = GradScaler(here.device.type, enabled=False)
         with differentiating(network, self.workspace.task, self._recipe, here) as arithmetic:
-            for batch in self._batches(batches):
+            for batch in self._watched(batches):
                 arithmetic.backward(batch, scaler, save=False)
                 self._count(batch)
         found = self._added(batches)
@@ -150,7 +162,7 @@ class WorkspaceEvidence:
                 if id(weight) in names:
                     hook = module.register_forward_pre_hook(count(names[id(weight)]))
                     hooks.enter_context(hook)
-            for batch in self._batches(batches):
+            for batch in self._watched(batches):
                 here = to_device(batch, device)
                 kept["tokens"] = here["attention_mask"].bool()
                 model(**here)
@@ -159,28 +171,80 @@ class WorkspaceEvidence:
 
     def example_gradients(self, examples: int, mask: Mask | None = None) -> Iterator[Tensors]:
         """Name -> gradient of the loss of one example, as float32 on the CPU, for each of them."""
-        network, here, recipe = self.workspace.network, accelerator(), self._recipe
-        rows = self.workspace.training(recipe)
-        check_examples(examples, recipe, len(rows))
+        network, here = self.workspace.network, accelerator()
         _ = self.weights  # as they are without the mask
         network.model.to(here.device).eval()
         scaler = GradScaler(here.device.type, enabled=False)
         with (
             self._under(mask),
-            differentiating(network, self.workspace.task, recipe, here) as arithmetic,
+            differentiating(network, self.workspace.task, self._recipe, here) as arithmetic,
         ):
-            for batch in islice(self._single(recipe.steps(len(rows))), examples):
-                network.model.zero_grad()
-                arithmetic.backward(batch, scaler, save=False)
-                self._count(batch)
-                yield self._added(1)
+            for batch in self._example_batches(examples):
+                for row in range(len(batch["input_ids"])):
+                    network.model.zero_grad()
+                    one = {name: tensor[row : row + 1] for name, tensor in batch.items()}
+                    arithmetic.backward(one, scaler, save=False)
+                    self._count(one)
+                    yield self._added(1)
         network.model.zero_grad()
 
-    def _single(self, batches: int) -> Iterator[Batch]:
-        """The examples of the first batches of a training, one by one."""
-        for batch in self._batches(batches):
-            for row in range(len(batch["input_ids"])):
-                yield {name: tensor[row : row + 1] for name, tensor in batch.items()}
+    def _example_batches(self, examples: int) -> Iterator[Batch]:
+        """The batches of a training until it has met so many examples; the last one may be cut."""
+        recipe, left = self._recipe, examples
+        rows = self.workspace.training(recipe)
+        check_examples(examples, recipe, len(rows))
+        for batch in self._batches(recipe.steps(len(rows))):
+            some = {name: tensor[:left] for name, tensor in batch.items()}
+            yield some
+            left -= len(some["input_ids"])
+            if not left:
+                return
+
+    def squared_gradients(
+        self, examples: int, mask: Mask | None = None, *, look: int = 0, looks: int = 1
+    ) -> Tensors:
+        """Name -> mean over examples of the squared gradient of one, as float32 on the CPU."""
+        _ = self.weights  # as they are without the mask
+        parameters, done = self._parameters(), look * examples
+        total = {name: torch.zeros_like(p.detach()).float() for name, p in parameters.items()}
+        with self._under(mask):
+            for part in self._parts(examples, parameters):
+                part.add_squares(total)
+                done += part.examples
+                self.step(done, looks * examples)
+        return {name: squares.cpu() / examples for name, squares in total.items()}
+
+    def gate_gradients(self, examples: int, names: Collection[str]) -> Tensors:
+        """Name -> gradient of a gate on each input, (examples, inputs), as float32 on the CPU."""
+        parameters = {name: p for name, p in self._parameters().items() if name in names}
+        found: list[Tensors] = []
+        done = 0
+        for part in self._parts(examples, parameters):
+            found.append({name: part.gates(name, p) for name, p in parameters.items()})
+            done += part.examples
+            self.step(done, examples)
+        return {name: torch.cat([each[name] for each in found]).cpu() for name in names}
+
+    def _parts(self, examples: int, parameters: Mapping[str, Tensor]) -> Iterator[ExampleGradients]:
+        """The gradients of the first examples of a training, of as many at once as can be."""
+        network, here, every = (
+            self.workspace.network,
+            accelerator(),
+            self._example_batches(examples),
+        )
+        network.model.to(here.device).eval()
+        self._count(first := next(every), backward=0)
+        if not splits_by_example(network.model, parameters, to_device(first, here.device)):
+            yield from map(OneExample, self.example_gradients(examples))
+            return
+        plain = replace(self._recipe, compile=False, gradient_checkpointing=False)
+        with differentiating(network, self.workspace.task, plain, here) as arithmetic:
+            for batch in chain([first], every):
+                parts = min(plain.accumulation, len(batch["input_ids"]))
+                for rows in torch.arange(len(batch["input_ids"])).tensor_split(parts):
+                    part = {name: tensor[rows] for name, tensor in batch.items()}
+                    self._count(part)
+                    yield calls_of(arithmetic, parameters, to_device(part, here.device))
 
     @contextmanager
     def _under(self, mask: Mask | None) -> Iterator[None]:
@@ -195,6 +259,10 @@ class WorkspaceEvidence:
                 for name, weight in kept.items():
                     self._parameters()[name].copy_(weight)
 
+    def progress(self, done: int, of: int) -> None:
+        """Say how far the mask is."""
+        self.step(done, of)
+
     def hessian_product(self, batches: int, vectors: Tensors) -> Tensors:
         """Name -> Hessian of the mean loss over these batches times vectors, on the CPU."""
         network, recipe, here = self.workspace.network, self._recipe, accelerator()
@@ -207,7 +275,7 @@ class WorkspaceEvidence:
             differentiating(network, self.workspace.task, plain, here),
             sdpa_kernel(SDPBackend.MATH),  # the others have no second derivative
         ):
-            for batch in self._batches(batches):
+            for batch in self._watched(batches):
                 loss = network.model(**to_device(batch, here.device)).loss
                 first = torch.autograd.grad(
                     loss, [*parameters.values()], create_graph=True, allow_unused=True

@@ -1,0 +1,176 @@
+"""The gradients of single examples: of all those in a batch by one backward pass, or one by one."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from tombola.tasks.examples import Batch
+from tombola.ticket.mask import Tensors
+from tombola.ticket.scope import is_linear
+from tombola.training.gradient import Arithmetic
+
+__all__ = ["ExampleGradients", "OneExample", "calls_of", "splits_by_example"]
+
+
+class ExampleGradients(Protocol):
+    """The gradients of the losses of some examples, each by itself."""
+
+    @property
+    def examples(self) -> int:
+        """How many examples these are."""
+
+    def add_squares(self, total: Tensors) -> None:
+        """Add the squares of the gradients of each example to name -> tensor of their shape."""
+
+    def gates(self, name: str, weight: Tensor) -> Tensor:
+        """The gradient of a gate on each input of a layer for all tokens, (examples, inputs).
+
+        Args:
+            name: of the layer's weight.
+            weight: (outputs, inputs).
+        """
+
+
+@dataclass(frozen=True)
+class OneExample:
+    """Those of one example, as the backward pass gives them."""
+
+    gradients: Tensors
+    """Name -> gradient of the weight."""
+    examples: int = 1
+
+    def add_squares(self, total: Tensors) -> None:
+        """Add the squares to a total."""
+        for name, gradient in self.gradients.items():
+            total[name] += gradient.square().to(total[name].device)
+
+    def gates(self, name: str, weight: Tensor) -> Tensor:
+        """The gradient of a gate on each input of a layer, (1, inputs)."""
+        return (weight.detach().cpu() * self.gradients[name]).sum(0, keepdim=True)
+
+
+@dataclass(frozen=True)
+class LinearCalls:
+    """Those of a batch, by what the linear layers of the weights got and what came back.
+
+    The gradient of an example is a sum over its tokens of products of the two.
+    """
+
+    examples: int
+    inputs: Tensors
+    """Name -> inputs of its layer, (examples, tokens, inputs); without those that nothing met."""
+    gradients: Tensors
+    """Name -> gradient of the loss of the batch by the outputs, (examples, tokens, outputs)."""
+    scale: Tensor
+    """What makes of it that of each example's own loss, (examples,)."""
+    turned: frozenset[str]
+    """Weights that are stored as (inputs, outputs)."""
+
+    def add_squares(self, total: Tensors) -> None:
+        """Add the squares to a total; a matrix at a time, that stays in a cache."""
+        for name in self.inputs:
+            left, right = self.gradients[name], self.inputs[name]
+            if name in self.turned:
+                left, right = right, left
+            product = torch.empty_like(total[name])
+            for ours, theirs, factor in zip(left, right, self.scale.tolist(), strict=True):
+                torch.mm(ours.T, theirs, out=product)
+                total[name].addcmul_(product, product, value=factor * factor)
+
+    def gates(self, name: str, weight: Tensor) -> Tensor:
+        """The gradient of a gate on each input of a layer, (examples, inputs)."""
+        if name not in self.inputs:
+            return torch.zeros(self.examples, weight.shape[1], device=weight.device)
+        by_token = self.gradients[name] @ weight.detach() * self.inputs[name]
+        return by_token.sum(1) * self.scale.unsqueeze(1)
+
+
+class _Call(NamedTuple):
+    inputs: Tensor
+    output: Tensor
+    turned: bool
+
+
+def splits_by_example(model: nn.Module, parameters: Mapping[str, Tensor], batch: Batch) -> bool:
+    """Whether all of these weights belong to linear layers that meet the examples of a batch apart.
+
+    It is false for matrices of other modules, and where a layer meets something that all examples
+    share, such as a table of relative positions.
+    """
+    with torch.enable_grad(), _recorded(model, parameters) as met:
+        loss = model(**batch).loss
+    examples = len(batch["input_ids"])
+    if any(len(call.inputs) != examples for calls in met.values() for call in calls):
+        return False
+    others = [p for name, p in parameters.items() if name not in met]
+    found = torch.autograd.grad(loss, others, allow_unused=True) if others else ()
+    return all(gradient is None for gradient in found)
+
+
+def calls_of(arithmetic: Arithmetic, parameters: Mapping[str, Tensor], batch: Batch) -> LinearCalls:
+    """The gradients of the examples of a batch, where they split.
+
+    Args:
+        arithmetic: of the network, without dropout.
+        parameters: name -> weight.
+        batch: on the network's device.
+    """
+    examples, model = len(batch["input_ids"]), arithmetic.network.model
+    rows = ({n: tensor[row : row + 1] for n, tensor in batch.items()} for row in range(examples))
+    own = torch.tensor([arithmetic.kind.count_targets(row) for row in rows])
+    if not own.sum():  # the mean of nothing is NaN
+        return LinearCalls(examples, {}, {}, own, frozenset())
+    with torch.enable_grad(), _recorded(model, parameters) as met, arithmetic.autocast():
+        loss = model(**batch).loss
+    calls = [(name, call) for name, every in met.items() for call in every]
+    outputs = [call.output for _, call in calls]
+    inputs: dict[str, list[Tensor]] = {}
+    gradients: dict[str, list[Tensor]] = {}
+    found = torch.autograd.grad(loss, outputs, allow_unused=True)
+    for (name, call), gradient in zip(calls, found, strict=True):
+        if gradient is not None:
+            inputs.setdefault(name, []).append(_tokens(call.inputs).float())
+            gradients.setdefault(name, []).append(_tokens(gradient).float())
+    return LinearCalls(
+        examples,
+        {name: _joined(each) for name, each in inputs.items()},
+        {name: _joined(each) for name, each in gradients.items()},
+        (own.sum() / own.clamp_min(1)).to(loss.device),
+        frozenset(name for name, call in calls if call.turned),
+    )
+
+
+def _tokens(tensor: Tensor) -> Tensor:
+    """(examples, tokens, width), of one vector for each example as well."""
+    return tensor.reshape(len(tensor), -1, tensor.shape[-1])
+
+
+def _joined(calls: list[Tensor]) -> Tensor:
+    return torch.cat(calls, dim=1) if len(calls) > 1 else calls[0]
+
+
+@contextmanager
+def _recorded(
+    model: nn.Module, parameters: Mapping[str, Tensor]
+) -> Iterator[dict[str, list[_Call]]]:
+    """Keep what the linear layers of these weights get and give, call after call."""
+    names = {id(p): name for name, p in parameters.items()}
+    met: dict[str, list[_Call]] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            call = _Call(inputs[0].detach(), output, not isinstance(module, nn.Linear))
+            met.setdefault(name, []).append(call)
+
+        return hook
+
+    with ExitStack() as hooks:
+        for module in model.modules():
+            name = names.get(id(getattr(module, "weight", None)))
+            if name is not None and is_linear(module):
+                hooks.enter_context(module.register_forward_hook(keep(name)))
+        yield met
