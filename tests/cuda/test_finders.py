@@ -10,7 +10,7 @@ import pytest
 from trainings import PRECISIONS, SPEC, Case, case
 
 from tombola.finders.finder import FINDERS
-from tombola.lab.run.evidence import WorkspaceEvidence
+from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
 from tombola.ticket.mask import Mask
 
 pytestmark = pytest.mark.cuda

@@ -7,7 +7,7 @@ import torch
 
 from architectures import ARCHITECTURES, TASKS, load, save
 from tombola.base.specs import TrainSpec
-from tombola.lab.run.example_gradients import calls_of, splits_by_example
+from tombola.lab.run.evidence.example_gradients import calls_of, splits_by_example
 from tombola.tasks.data.batches import collate
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.ticket.mask import Tensors

@@ -15,7 +15,7 @@ from tombola.base.seeds import stream
 from tombola.base.specs import TrainSpec
 from tombola.finders.finder import making
 from tombola.finders.scores import uniform
-from tombola.lab.run.evidence import WorkspaceEvidence
+from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
 from tombola.lab.run.memory import gpu_peak, peak_memory, within_memory
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.workspace import Workspace, WorkspaceCache

@@ -15,12 +15,13 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
 from tombola.finders.evidence import AfterBackward, AfterStep, Pruner, check_batches, check_examples
 from tombola.lab.run.compute import Compute
-from tombola.lab.run.example_gradients import (
+from tombola.lab.run.evidence.example_gradients import (
     ExampleGradients,
     OneExample,
     calls_of,
     splits_by_example,
 )
+from tombola.lab.run.evidence.layer_inputs import adding_inputs
 from tombola.lab.run.workspace import Workspace
 from tombola.plan.job_spec import PruneJob
 from tombola.tasks.examples import Batch
@@ -141,27 +142,14 @@ class WorkspaceEvidence:
     def _squared_inputs(self, batches: int) -> Tensors:
         model, device = self.workspace.network.model, accelerator().device
         model.to(device).eval()
-        names = {id(p): name for name, p in self._parameters().items()}
         found: Tensors = {}
-        kept: dict[str, Tensor] = {}
 
-        def count(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-            def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-                rows, tokens = inputs[0], kept["tokens"]
-                if rows.shape[:-1] == tokens.shape:  # a table of relative positions has no padding
-                    rows = rows[tokens]
-                squares = rows.reshape(-1, rows.shape[-1]).double().square().sum(0).cpu()
-                squares = squares if isinstance(module, nn.Linear) else squares.unsqueeze(1)
-                found[name] = found[name] + squares if name in found else squares
+        def add(name: str, module: nn.Module, rows: Tensor) -> None:
+            squares = rows.double().square().sum(0).cpu()
+            squares = squares if isinstance(module, nn.Linear) else squares.unsqueeze(1)
+            found[name] = found[name] + squares if name in found else squares
 
-            return hook
-
-        with ExitStack() as hooks:
-            for module in model.modules():
-                weight = getattr(module, "weight", None)
-                if id(weight) in names:
-                    hook = module.register_forward_pre_hook(count(names[id(weight)]))
-                    hooks.enter_context(hook)
+        with adding_inputs(model, self._parameters(), add) as kept:
             for batch in self._watched(batches):
                 here = to_device(batch, device)
                 kept["tokens"] = here["attention_mask"].bool()

@@ -1,0 +1,1 @@
+"""What a finder looks at, computed from a network and its data."""
