@@ -82,7 +82,7 @@ def _jobs(subject: Subject, asked: FindOptions) -> Finding:
         subject,
         asked.search,
         asked.prune.sparsity,
-        lambda seed: finder.search(subject, asked.prune, seed),
+        lambda seed: finder.search(subject, asked.prune, seed, budget=asked.search.budget),
     )
 
 

@@ -139,6 +139,7 @@ class SearchOutput:
             **origin_fields(self.subject, margin=self.margin.points),
             **({"tuned": self.tuned.to_json()} if self.tuned else {}),
             **_finder(self.asked),
+            **({"budget": self.asked.search.budget} if self.asked.search.budget else {}),
         }
 
 

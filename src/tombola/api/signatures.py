@@ -32,7 +32,7 @@ def find(
     *,
     # the search
     finder: str = "imp", model: str | Path = "mini", task: str = "sentiment",
-    scope: str = "encoder", seeds: Sequence[int] = (0,),
+    scope: str = "encoder", seeds: Sequence[int] = (0,), budget: float = 0.0,
     controls: Sequence[str] = ("random", "layer-random", "one-shot", "reinit", "shuffle"),
     # iterative magnitude pruning, or another finder
     sparsity: Fraction = 0.7, structure: str = "unstructured", allocation: str = "global",

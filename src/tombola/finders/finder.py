@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 from tombola.base.errors import SpecError
 from tombola.base.registry import Registry
 from tombola.base.specs import FindSpec, LabSpec, PruneSpec, Spec, TaskSpec, TrainSpec
+from tombola.finders.budget import within_budget
 from tombola.finders.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -90,12 +91,27 @@ class Finder:
         found = re.search(r"\(([^()]*[0-9]{4})\)\.?$", _first_line(self.make))
         return found[1] if found else ""
 
-    def search(self, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
+    def search(
+        self, subject: "Subject", spec: PruneSpec, seed: int, *, budget: float = 0.0
+    ) -> "Search":
         """The jobs of one search.
+
+        Args:
+            subject: network, task and recipe.
+            spec: the finder's knobs.
+            seed: of the search.
+            budget: trainings' worth of steps that it is spread over, for the final ticket only; 0
+                for no budget.
 
         Raises: SpecError, if they make no sense.
         """
-        return self.plan(self, subject, spec, seed)
+
+        def planned(subject: "Subject") -> "Search":
+            return self.plan(self, subject, spec, seed)
+
+        if budget:
+            return within_budget(budget, spec.sparsity, subject, planned)
+        return planned(subject)
 
     def read(self, job: "PruneJob") -> PruneSpec:
         """The spec that a job was made with."""

@@ -45,6 +45,8 @@ class Cell:
     dense network."""
     control: str = ""
     """Name of the control; empty for everything else."""
+    budget: float = 0.0
+    """Trainings' worth of steps that the search for the ticket was spread over; 0 without."""
     variant: Variant = PLAIN
     """What the search did until this training."""
     mask_variant: Variant = PLAIN
@@ -86,10 +88,12 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """What was done, for people, with the learning rate or the data order of several."""
+        """What was done, for people, with the learning rate or the data order of several, and the
+        budget of a search."""
         rate = "" if self.learning_rate is None else f", learning rate {self.learning_rate:g}"
         order = "" if self.order_seed is None else f", order {self.order_seed}"
-        return f"{self.what}{rate}{order}"
+        budget = f", budget {self.budget:g}" if self.budget and self.role == "search" else ""
+        return f"{self.what}{budget}{rate}{order}"
 
     @property
     def key(self) -> str:

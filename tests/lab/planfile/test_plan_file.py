@@ -344,3 +344,28 @@ def test_data_that_are_given_for_a_task_in_a_file_are_used(read: Any, tmp_path: 
     (tmp_path / "all" / "mine").mkdir(parents=True)
     expand(data_in(tmp_path / "all", read(text % "other")), made)
     assert seen == [str(tmp_path / "other"), "", "hub:a/b", "", str(tmp_path / "all/mine"), ""]
+
+
+def test_a_budget_is_for_every_search_that_names_no_other(read: Any) -> None:
+    arms = """
+  rounds: {kind: imp, sparsity: [0.3, 0.5], step: 0.1}
+  longer: {kind: gradual, sparsity: 0.5, budget: 3}
+  before: {kind: imp, sparsity: 0.5, budget: 0}
+  moved: {kind: transfer, of: longer}
+  chance: {kind: control, of: longer, names: [reinit]}
+"""
+    file = read(f"version: 1\ntasks: [sentiment]\nbudget: 2\narms:{arms}")
+    cells = expand(file, subject).cells
+    found = {(c.arm, c.label, c.sparsity and f"{c.sparsity:f}", c.budget) for c in cells}
+    assert found == {
+        ("rounds", "imp, budget 2", "0.3", 2.0),
+        ("rounds", "imp, budget 2", "0.5", 2.0),
+        ("longer", "gradual, budget 3", "0.5", 3.0),
+        *(("before", "imp", f"0.{each}", 0.0) for each in range(1, 6)),
+        ("moved", "transfer", "0.5", 3.0),
+        ("chance", "reinit", "0.5", 3.0),
+    }
+    last = next(cell for cell in cells if (cell.arm, cell.sparsity) == ("rounds", D("0.5")))
+    assert last.ticket is not None
+    spent = sum(job.steps for job in Plan.of([last.ticket]).jobs)
+    assert 0 <= 2 * last.baseline.steps - spent < 5  # of five rounds

@@ -1,11 +1,13 @@
 """Knobs of a search for a ticket."""
 
 from dataclasses import dataclass
+from math import inf
 
+from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
 from tombola.base.specs.spec import Spec, check_distinct
 
-__all__ = ["CONTROLS", "OPTIONAL_CONTROLS", "SCOPES", "TUNE", "FindSpec"]
+__all__ = ["CONTROLS", "OPTIONAL_CONTROLS", "SCOPES", "TUNE", "FindSpec", "check_budget"]
 
 CONTROLS = ("random", "layer-random", "one-shot", "reinit", "shuffle")
 """What a ticket is compared with at its own sparsity, in addition to the dense network."""
@@ -39,6 +41,10 @@ class FindSpec(Spec):
     seeds: tuple[int, ...] = (0,)
     """Seeds, each of a complete search with its own head, data order and mask."""
 
+    budget: float = 0.0
+    """Trainings' worth of steps that the search for a ticket is spread over, the ticket's own
+    training apart; 0 is what the finder takes by itself."""
+
     controls: tuple[str, ...] = CONTROLS
     """Networks compared at the final sparsity: random, layer-random, one-shot, reinit, shuffle;
     and, if named, random-init, shuffle-layers, small-dense."""
@@ -48,6 +54,17 @@ class FindSpec(Spec):
         if self.scope not in SCOPES:
             raise unknown("scope", self.scope, SCOPES)
         check_distinct(self.seeds)
+        object.__setattr__(self, "budget", float(self.budget))
+        check_budget(self.budget)
         for control in self.controls:
             if control not in CONTROLS + OPTIONAL_CONTROLS:
                 raise unknown("control", control, (*CONTROLS, *OPTIONAL_CONTROLS, "none"))
+
+
+def check_budget(budget: float) -> None:
+    """Refuse a budget that is no number of trainings.
+
+    Raises: SpecError.
+    """
+    if not 0 <= budget < inf:
+        raise SpecError(f"budget is a number of trainings from 0, got {budget:g}.")

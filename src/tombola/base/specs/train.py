@@ -159,8 +159,17 @@ class TrainSpec(Spec):
 
     def steps(self, examples: int) -> int:
         """Optimizer steps of a training on a number of rows, or of windows or blocks of them."""
-        used = min(examples, self.train_limit or examples)
-        return max(1, self.min_steps, round(self.epochs * -(-used // self.batch_size)))
+        return max(1, self.min_steps, round(self.epochs * self._batches(examples)))
+
+    def lasting(self, steps: int, examples: int) -> "TrainSpec":
+        """The recipe of as many steps on this many rows; itself, where it has them."""
+        if steps == self.steps(examples):
+            return self
+        return dataclasses.replace(self, epochs=steps / self._batches(examples), min_steps=0)
+
+    def _batches(self, examples: int) -> int:
+        """Steps of one pass over the rows that are used."""
+        return -(-min(examples, self.train_limit or examples) // self.batch_size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from typing import ClassVar, cast
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
-from tombola.base.specs import CONTROLS, EvaluateSpec, PruneSpec, TrainSpec
+from tombola.base.specs import CONTROLS, EvaluateSpec, FindSpec, PruneSpec, TrainSpec
+from tombola.base.specs.search import check_budget
 from tombola.finders.finder import FINDERS, Finder
 from tombola.finders.rewind import RewindSpec
 from tombola.lab.planfile.arm import (
@@ -96,13 +97,19 @@ class FinderArm(Placed):
     """Fraction of the scope that is zero in the end; one number, or one for each task, or lists of
     them for finders that prune once. By default the last of the rounds, or 0.7."""
 
+    budget: float = FindSpec.budget
+    """Trainings' worth of steps that each search is spread over, for one ticket at each sparsity;
+    by default that of the plan, and 0 is what the finder takes by itself."""
+
     search: PruneSpec = SEARCH
     """The finder's own knobs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_budget(self.budget)
         for sparsities in (self.sparsity.every, *self.sparsity.by_task.values()):
-            if len(sparsities) > 1 and isinstance(self.search, RewindSpec):
+            every_round = isinstance(self.search, RewindSpec) and not self.budget
+            if len(sparsities) > 1 and every_round:
                 raise SpecError(
                     f"sparsity is one number in an {self.finder.name} arm, got {len(sparsities)}. "
                     "Name the last: every round has a cell."
@@ -127,13 +134,14 @@ class FinderArm(Placed):
     def _search(
         self, arm: str, subject: Subject, task: str, spec: PruneSpec, seed: int
     ) -> Iterator[Cell]:
-        found = self.finder.search(subject, spec, seed)
+        found = self.finder.search(subject, spec, seed, budget=self.budget)
         for sparsity, training in found.trainings.items():
             until_mask, variant = found.variants[sparsity]
             yield Cell(
                 arm=arm,
                 role="search",
                 finder=self.finder.name,
+                budget=self.budget,
                 variant=variant,
                 mask_variant=until_mask,
                 source="" if self.finder.task_free else task,

@@ -80,8 +80,24 @@ class Fields:
             found[name.value] = name, value
         return found
 
-    def build(self, kind: type[T], node: Node, what: str, *, leave_out: set[str]) -> T:
-        """A dataclass from the fields under a name; those of a PruneSpec in it stand among them."""
+    def build(
+        self,
+        kind: type[T],
+        node: Node,
+        what: str,
+        *,
+        leave_out: set[str],
+        everywhere: Mapping[str, Any],
+    ) -> T:
+        """A dataclass from the fields under a name; those of a PruneSpec in it stand among them.
+
+        Args:
+            kind: the dataclass.
+            node: with the fields.
+            what: they describe, for errors.
+            leave_out: fields that are read elsewhere.
+            everywhere: name -> value of a field that is not given, if there is such a field.
+        """
         entries = self.entries(node, what)
         for name in leave_out:
             entries.pop(name, None)
@@ -91,7 +107,8 @@ class Fields:
         if spread:
             spec = cast(type[PruneSpec], outer.pop(spread).type)
             inner = {f.name: f for f in dataclasses.fields(spec) if f.name not in outer}
-        given = self.read(entries, outer | inner, what)
+        here = {name: value for name, value in everywhere.items() if name in outer}
+        given = here | self.read(entries, outer | inner, what)
         with self.at(self.line(node)):
             for name, field in outer.items():
                 if name not in given and field.default is dataclasses.MISSING:

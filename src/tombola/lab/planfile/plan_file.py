@@ -63,6 +63,9 @@ class PlanFile:
     seeds: tuple[int, ...] = FindSpec.seeds
     """Seeds of the searches and trainings of every arm that names no others."""
 
+    budget: float = FindSpec.budget
+    """Trainings' worth of steps that every search is spread over, unless its arm names another."""
+
     eval_split: str = TaskSpec.eval_split
     """Split that scores come from: test, dev, or validation, which is the whole development set."""
 
@@ -152,7 +155,7 @@ def _scorings(cells: Iterable[Cell]) -> Iterator[Job]:
 SIMPLE = {
     field.name: field
     for field in dataclasses.fields(PlanFile)
-    if field.name in ("about", "model", "scope", "seeds", "eval_split", "drop_bad_rows")
+    if field.name in ("about", "model", "scope", "seeds", "budget", "eval_split", "drop_bad_rows")
 }
 RECIPE = {field.name: field for field in dataclasses.fields(TrainSpec) if field.name not in SEEDS}
 
@@ -176,12 +179,13 @@ def _parse(text: str, where: str, folder: Path) -> PlanFile:
     train = _recipe(fields, entries["train"][1], "train") if "train" in entries else {}
     tasks = _tasks(fields, entries["tasks"][1], train, lines, data)
     fields.names[TaskName] = ("task of the plan", list(tasks))
-    arms = _arms(fields, entries["arms"][1], lines)
     simple = {name: entries[name] for name in SIMPLE if name in entries}
     given = fields.read(simple, SIMPLE, "a plan")
     for name in given.keys() - {"about", "eval_split", "drop_bad_rows"}:
         with fields.at(fields.line(entries[name][0])):
             FindSpec(**{name: given[name]})
+    everywhere = {"budget": given["budget"]} if "budget" in given else {}
+    arms = _arms(fields, entries["arms"][1], lines, everywhere)
     data = {task: p if on_hub(p) else folder / p for task, p in data.items()}
     return PlanFile(tasks=tasks, arms=arms, data=data, where=where, lines=lines, **given)
 
@@ -281,8 +285,13 @@ def _folder_of(task: str) -> str:
     return path.stem if path.suffix in (".yaml", ".yml") else task
 
 
-def _arms(fields: Fields, node: Node, lines: dict[tuple[str, str], int]) -> dict[str, Arm]:
-    """Name -> arm."""
+def _arms(
+    fields: Fields,
+    node: Node,
+    lines: dict[tuple[str, str], int],
+    everywhere: Mapping[str, Any],
+) -> dict[str, Arm]:
+    """Name -> arm; what holds everywhere is for those that have such a field and don't give it."""
     entries = fields.entries(node, "arms")
     lines |= {("arms", name): fields.line(key) for name, (key, _) in entries.items()}
     fields.names[ArmName] = ("arm", list(entries))
@@ -300,7 +309,9 @@ def _arms(fields: Fields, node: Node, lines: dict[tuple[str, str], int]) -> dict
         with fields.at(fields.line(inside["kind"][0])):
             kind = kind_of_arm(kinds[name])
         described = f"arm {name!r} of kind {kinds[name]}"
-        arms[name] = fields.build(kind, settings, described, leave_out={"kind"})
+        arms[name] = fields.build(
+            kind, settings, described, leave_out={"kind"}, everywhere=everywhere
+        )
     for name, arm in arms.items():
         with fields.at(lines["arms", name]):
             chain = _chain(name, arms)

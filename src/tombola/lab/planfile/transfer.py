@@ -95,4 +95,10 @@ def _from(cell: Cell, ticket: Cell) -> Cell:
     variant = ticket.mask_variant
     if body := cell.training.parents.get("body"):
         variant = variant.then("rewind", rewind_step=body.steps)
-    return replace(cell, finder=ticket.finder, variant=variant, mask_variant=ticket.mask_variant)
+    return replace(
+        cell,
+        finder=ticket.finder,
+        budget=ticket.budget,
+        variant=variant,
+        mask_variant=ticket.mask_variant,
+    )

@@ -29,7 +29,7 @@ WHOLE_NUMBERS = (
 NUMBERS = (
     *("learning_rate", "margin", "score", "dense", "difference", "trivial", "seconds"),
     *("resolution", "summed_learning_rate", "jaccard_one_shot", "mean", "std", "minus_dense"),
-    *("search_seconds", "search_trainings"),
+    *("search_seconds", "search_trainings", "budget"),
 )
 """Columns of numbers, whole or not; the others hold text."""
 

@@ -15,6 +15,7 @@ BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "plan_rows": (lambda value: value > 0, "a whole number above 0"),
     "sparsity": (lambda value: 0 <= value < 1, "a fraction in [0, 1)"),
     "seed": (lambda value: value >= 0, "a whole number from 0"),
+    "budget": (lambda value: value > 0, "a number of trainings above 0"),
     "margin": (lambda value: 0 <= value < inf, "a number of points, 0 or more,"),
     "learning_rate": (lambda value: value > 0, "a number above 0"),
     "examples": (lambda value: value >= 0, "a whole number from 0"),
@@ -34,7 +35,7 @@ BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 """Column -> what its value must be, if there is one."""
 OF_A_NETWORK = (
-    *("kind", "of", "structure", "variant", "rewind_step", "init"),
+    *("kind", "of", "structure", "variant", "rewind_step", "budget", "init"),
     *("learning_rate", "examples"),
 )
 OF_A_TASK = ("metric", "split", "margin", "trivial", "resolution")

@@ -39,7 +39,10 @@ READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
     Mapping[str, Any]: (lambda text: {"digest": text}, "a digest"),
 }
 """Type of a field -> how its text is read, and what it is called."""
-LATER = ("finder", "structure", "steps", "forward_tokens", "backward_tokens", *OF_SEARCH)
+LATER = (
+    *("finder", "structure", "budget", "steps", "forward_tokens", "backward_tokens"),
+    *OF_SEARCH,
+)
 """Columns that tables of earlier versions lack; they are empty then."""
 TYPES = {name: get_type_hints(Row)[name] for name in COLUMNS}
 

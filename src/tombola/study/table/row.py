@@ -74,6 +74,8 @@ class Row:
     """Options of the search that the mask comes from, as far as they differ from the default."""
     rewind_step: int = 0
     """The optimizer step that the search rewound to."""
+    budget: float | None = None
+    """Trainings' worth of steps that the search for the mask was spread over, if it was."""
     init: str = "pretrained"
     learning_rate: float = TrainSpec.learning_rate
     """The peak learning rate."""
@@ -231,6 +233,7 @@ def _planned(cell: Cell) -> Row:
         structure=_structure(cell),
         variant=cell.variant.options,
         rewind_step=cell.variant.rewind_step,
+        budget=cell.budget or None,
         init=made.init,
         learning_rate=made.recipe.learning_rate,
         examples=min(subject.examples, made.recipe.train_limit or subject.examples),

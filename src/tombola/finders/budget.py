@@ -1,0 +1,91 @@
+"""A search within a budget, so that finders are compared at equal compute.
+
+What counts are the steps of optimizers on the way to the final mask; design/budget.md says why.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from tombola.base.errors import SpecError
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from tombola.plan.job import Job
+    from tombola.plan.plan import Search
+    from tombola.plan.subject import Subject
+
+__all__ = ["within_budget"]
+
+EITHER_WAY = "prune-first"
+"""What a search may do under a budget, besides rewinding to the pre-trained weights."""
+
+
+def within_budget(
+    budget: float,
+    sparsity: "Decimal",
+    subject: "Subject",
+    planned: "Callable[[Subject], Search]",
+) -> "Search":
+    """The search for one ticket, whose trainings last as long as the budget allows.
+
+    All of them get the same number of steps; the ticket itself is trained by the recipe as it
+    stands. A search that trains nothing stays as it is.
+
+    Args:
+        budget: in trainings by the recipe, above 0.
+        sparsity: of the ticket.
+        subject: network, task and recipe.
+        planned: the search on a subject.
+
+    Raises: SpecError, if not even one step is left for a training, or weights are rewound to
+        others than the pre-trained ones.
+    """
+    from tombola.plan.plan import Search
+
+    whole = planned(subject)
+    until_mask, variant = whole.variants[sparsity]
+    _refuse_options(budget, {*until_mask.options, *variant.options} - {EITHER_WAY})
+    steps = _steps(whole.masks[sparsity])
+    mask = whole.masks[sparsity]
+    if steps:
+        each = int(Fraction(str(budget)) * subject.steps * subject.steps / steps)
+        if not each:
+            raise SpecError(
+                f"budget is enough for a step of each of the {steps / subject.steps:g} trainings "
+                f"of this search, got {budget:g}. Take a larger one, or fewer rounds."
+            )
+        recipe = subject.recipe.lasting(each, subject.examples)
+        mask = _of_steps(planned(replace(subject, recipe=recipe)).masks[sparsity], each)
+    search = Search(whole.dense)
+    last = whole.trainings[sparsity]
+    training = replace(last, parents={**last.parents, "mask": mask})
+    search.add(sparsity, mask, training, (until_mask, variant))
+    return search
+
+
+def _refuse_options(budget: float, options: set[str]) -> None:
+    if options:
+        raise SpecError(
+            f"a budget is for a search that rewinds to the pre-trained weights, got {budget:g} "
+            f"and {', '.join(sorted(options))}. Leave one out."
+        )
+
+
+def _of_steps(mask: "Job", steps: int) -> "Job":
+    """The same mask, with labels that tell its trainings from those by the recipe as it stands."""
+    from tombola.plan.derived import derived
+
+    def labelled(job: "Job") -> "Job":
+        return replace(job, label=f"{job.label}, {steps} steps") if job.kind == "train" else job
+
+    return derived([mask], labelled)[mask.key]
+
+
+def _steps(mask: "Job") -> int:
+    """Steps of all trainings that a mask depends on."""
+    from tombola.plan.plan import Plan
+
+    return sum(job.steps for job in Plan.of([mask]).jobs)

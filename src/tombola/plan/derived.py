@@ -1,0 +1,23 @@
+"""Jobs made from others, with all that they depend on."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from tombola.plan.job import Job
+from tombola.plan.plan import Plan
+
+__all__ = ["derived"]
+
+
+def derived(wanted: Iterable[Job], change: Callable[[Job], Job]) -> dict[str, Job]:
+    """Key of a job before -> the job afterwards, for some jobs and all that they depend on.
+
+    Args:
+        wanted: the jobs.
+        change: makes one of a job whose parents have been changed already.
+    """
+    made: dict[str, Job] = {}
+    for job in Plan.of(wanted).jobs:
+        parents = {role: made[parent.key] for role, parent in job.parents.items()}
+        made[job.key] = change(replace(job, parents=parents))
+    return made
