@@ -20,6 +20,7 @@ __all__ = [
     "paired_scores",
     "refuse_not_finite",
     "rounding_variance",
+    "score_ends",
     "t_parts",
 ]
 
@@ -130,6 +131,23 @@ def paired_scores(dense: ArrayLike, ticket: ArrayLike) -> FloatArray:
     both = np.stack(pair)
     refuse_not_finite("a score", both.ravel())
     return both
+
+
+def score_ends(scores: ArrayLike, below: float, *, resolution: float) -> tuple[float, float, float]:
+    """Mean, lower and upper end of the t interval for the mean score over seeds.
+
+    The test set is fixed: it says nothing about other test examples.
+
+    Args:
+        scores: [seeds], two or more, in points.
+        below: chance that the true mean is below the lower end, and as much above the upper one.
+        resolution: what one test example is worth, in points; the variance of rounding is added.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    error = sqrt((np.var(values, ddof=1) + rounding_variance(resolution) / 2) / values.size)
+    reach = -float(scipy.special.stdtrit(values.size - 1, below)) * error
+    mean = float(np.mean(values))
+    return mean, mean - reach, mean + reach
 
 
 def refuse_not_finite(what: str, values: Sequence[float] | FloatArray) -> None:

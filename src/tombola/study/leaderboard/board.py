@@ -1,0 +1,216 @@
+"""Finders side by side on one task at one sparsity: score, verdict, cost and rank."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from tombola.study.leaderboard.cost import Cost, frontier
+from tombola.study.leaderboard.ranks import LEVEL, Ranking, ranking
+from tombola.study.statistics.interval import score_ends
+from tombola.study.table.row import Row
+from tombola.study.verdicts.comparison import Comparison
+from tombola.study.verdicts.matching import NetworkVerdict, OneRun, matching
+from tombola.study.verdicts.transfer import MeanDifference
+from tombola.study.verdicts.universality import ERROR
+
+__all__ = ["Board", "Entry", "Leaderboard", "leaderboard"]
+
+Entrant: TypeAlias = tuple[NetworkVerdict, Cost | None, bool]
+"""A network, its cost, and whether it is on the frontier."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """The tickets of one arm on a board."""
+
+    judged: NetworkVerdict
+    """Against dense."""
+    score: tuple[float, float, float] | None
+    """Mean, lower and upper end of its 90 % interval over seeds, in points; None for less than two
+    seeds, and as long as any is missing."""
+    minus_one_shot: MeanDifference | None
+    """None for one-shot pruning itself, and without it."""
+    cost: Cost | None
+    ranks: tuple[int, int]
+    """Best and worst rank on the board."""
+    on_frontier: bool
+    """Whether no other on this task at this sparsity, of any budget, costs as little and scores as
+    high, by means."""
+
+    @property
+    def row(self) -> Row:
+        """The first seed's row."""
+        return self.judged.row
+
+    @property
+    def mean(self) -> float | None:
+        """Mean score of the seeds that there are."""
+        return _mean(self.judged)
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, with the verdict of `matching`."""
+        score = self.score
+        return self.judged.to_json() | {
+            "finder": self.row.kind,
+            "learning_rate": self.row.learning_rate,
+            "score": {
+                "mean": self.mean,
+                "interval": None if score is None else [*score[1:]],
+                "values": [row.score for row in self.judged.pair.first],
+            },
+            "minus_one_shot": None if self.minus_one_shot is None else asdict(self.minus_one_shot),
+            "cost": None if self.cost is None else asdict(self.cost),
+            "ranks": [*self.ranks],
+            "on_frontier": self.on_frontier,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Board:
+    """The tickets of a plan on one task at one sparsity with one budget, the best mean first."""
+
+    plan: str
+    task: str
+    sparsity: Decimal
+    budget: float | None
+    """Trainings that each search had; None where the plan gives none."""
+    metric: str
+    entries: tuple[Entry, ...]
+    ranking: Ranking
+
+    @property
+    def winner(self) -> Entry | None:
+        """The entry that is shown to be better than every other; None if none is."""
+        place = self.ranking.winner
+        return None if place is None else self.entries[place]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `tombola leaderboard --json` writes it."""
+        arms = [entry.row.arm for entry in self.entries]
+        return {
+            "plan": self.plan,
+            "task": self.task,
+            "sparsity": f"{self.sparsity:f}",
+            "budget": self.budget,
+            "metric": self.metric,
+            "level": 1 - LEVEL,
+            "winner": self.winner.row.arm if self.winner else None,
+            "shown": [
+                asdict(each) | {"better": arms[each.better], "worse": arms[each.worse]}
+                for each in self.ranking.shown
+            ],
+            "entries": [entry.to_json() for entry in self.entries],
+        }
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The boards of a plan, and the network of which one seed more would tell most."""
+
+    boards: list[Board]
+    next_seed: NetworkVerdict | None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `tombola leaderboard --json` writes it."""
+        most = self.next_seed
+        return {
+            "boards": [board.to_json() for board in self.boards],
+            "next_seed": None
+            if most is None
+            else {"about": most.pair.about(), "probability": most.next_seed},
+        }
+
+
+def leaderboard(table: Iterable[Row], one_run: OneRun | None = None) -> Leaderboard:
+    """The tickets of all finders on each task at each sparsity.
+
+    Tickets that were found on the task itself, or by weights alone, are on the board; controls,
+    transferred tickets and those trained again on fresh seeds are not.
+
+    Args:
+        table: rows of plans, done or not.
+        one_run: gives the verdict on a network with a single run; without it there is none.
+
+    Raises: SpecError, if runs on one task have different numerics.
+    """
+    found = matching(table, one_run)
+    places: dict[tuple[str, str, Decimal], list[NetworkVerdict]] = {}
+    for each in found.judged:
+        if each.row.is_ticket and not each.row.moved:
+            place = (each.row.plan, each.row.target, each.pair.sparsity)
+            places.setdefault(place, []).append(each)
+    boards = [board for _, mine in sorted(places.items()) for board in _boards(mine)]
+    return Leaderboard(boards, found.next_seed)
+
+
+def _boards(networks: Sequence[NetworkVerdict]) -> list[Board]:
+    """The boards of one task and sparsity, the smallest budget first."""
+    costs = [Cost.of(each.pair.first) for each in networks]
+    best = frontier(
+        [
+            (cost.trainings if cost else None, _mean(each))
+            for cost, each in zip(costs, networks, strict=True)
+        ]
+    )
+    by_budget: dict[float, list[Entrant]] = {}
+    for each, cost, first in zip(networks, costs, best, strict=True):
+        by_budget.setdefault(_budget(each.row) or 0.0, []).append((each, cost, first))
+    return [_board(by_budget[budget]) for budget in sorted(by_budget)]
+
+
+def _board(entrants: Sequence[Entrant]) -> Board:
+    ordered = sorted(entrants, key=lambda entrant: -_known(_mean(entrant[0])))
+    ranked = ranking([each.pair.first for each, _, _ in ordered])
+    one_shot = next((each for each, _, _ in ordered if _is_plain_one_shot(each.row)), None)
+    first = ordered[0][0]
+    return Board(
+        plan=first.row.plan,
+        task=first.row.target,
+        sparsity=first.pair.sparsity,
+        budget=_budget(first.row),
+        metric=first.row.metric,
+        ranking=ranked,
+        entries=tuple(
+            Entry(
+                judged=each,
+                score=_score(each.pair),
+                minus_one_shot=_minus(each, one_shot),
+                cost=cost,
+                ranks=ranks,
+                on_frontier=best,
+            )
+            for (each, cost, best), ranks in zip(ordered, ranked.ranks, strict=True)
+        ),
+    )
+
+
+def _budget(row: Row) -> float | None:
+    return None
+
+
+def _is_plain_one_shot(row: Row) -> bool:
+    return (row.kind, row.structure, row.variant) == ("one-shot", "", ())
+
+
+def _minus(each: NetworkVerdict, one_shot: NetworkVerdict | None) -> MeanDifference | None:
+    if one_shot is None or each is one_shot:
+        return None
+    pair = Comparison.on_shared_seeds(each.pair.first, one_shot.pair.first)
+    return MeanDifference.of(pair) if pair.first else None
+
+
+def _score(pair: Comparison) -> tuple[float, float, float] | None:
+    if not pair.complete:
+        return None
+    scores = [row.score for row in pair.first if row.score is not None]
+    return score_ends(scores, ERROR, resolution=pair.resolution)
+
+
+def _mean(each: NetworkVerdict) -> float | None:
+    scores = [row.score for row in each.pair.first if row.score is not None]
+    return sum(scores) / len(scores) if scores else None
+
+
+def _known(mean: float | None) -> float:
+    return float("-inf") if mean is None else mean
