@@ -123,10 +123,12 @@ def test_places_for_results_are_refused_before_anything_is_done(
         asked += [[*find, "--json", place]]
         asked += [["table", "quick", "--store", "kept", "--output", place]]
         asked += [["report", "quick", "--store", "kept", "--output", place]]
-        verbs = ("run", "matching", "transfer", "claims", "table", "overlap", "connectivity")
+        verdicts = ("matching", "leaderboard", "transfer", "claims")
+        verbs = ("run", *verdicts, "table", "overlap", "connectivity")
         asked += [[verb, "quick", "--store", "kept", "--json", place] for verb in verbs]
     if place != "sub":
         asked += [["connectivity", "quick", "--store", "kept", "--output", place]]
+        asked += [["leaderboard", "quick", "--store", "kept", "--output", place]]
     for argv in asked:
         assert refused(cli, argv)
 

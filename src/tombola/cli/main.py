@@ -45,6 +45,7 @@ VERBS = {
     "run": _About("plans", "run what is left of a plan: the experiments of a table or figure"),
     "status": _About("plans", "show how far a plan has got"),
     "matching": _About("verdicts", "show which networks of a plan match the dense network"),
+    "leaderboard": _About("verdicts", "rank the finders of a plan: score, verdict, cost"),
     "transfer": _About("verdicts", "show how the tickets of each task do on the other tasks"),
     "claims": _About("verdicts", "check a plan against each claim of the paper"),
     "table": _About("table", "export every run of a plan as CSV, Parquet, LaTeX or Markdown"),

@@ -40,7 +40,7 @@ def test_the_pairs_are_those_of_holm_on_paired_t_tests() -> None:
         tuple(replace(row, resolution=1e-6) for row in rows)
         for rows in drawn(np.random.default_rng(1), [0.0, 0.5, 3.0, 6.0])
     ]
-    scores = [[row.score for row in rows] for rows in networks]
+    scores = [[row.score or 0.0 for row in rows] for rows in networks]
     pairs = [(a, b) for a in range(4) for b in range(a + 1, 4)]
     p_values = [stats.ttest_rel(scores[a], scores[b]).pvalue for a, b in pairs]
     holm = multipletests(p_values, method="holm")

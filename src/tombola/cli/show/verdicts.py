@@ -10,6 +10,7 @@ from tombola.base.text import counted
 from tombola.cli.show.grid import Grid
 from tombola.cli.show.screen import say
 from tombola.study.claims.claim import Claim, PartResult
+from tombola.study.leaderboard.board import Board, Entry, Leaderboard
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import ONE_SEED, SEEDS_MISSING
 from tombola.study.verdicts.dense_spread import DenseSpread
@@ -17,10 +18,18 @@ from tombola.study.verdicts.matching import Matching, NetworkVerdict
 from tombola.study.verdicts.transfer import MeanDifference, TransferMatrix, TransferRow
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED
 
-__all__ = ["show_claims", "show_matching", "show_transfer", "show_unfinished"]
+__all__ = [
+    "show_claims",
+    "show_leaderboard",
+    "show_matching",
+    "show_transfer",
+    "show_unfinished",
+]
 
 MOST_MISSING = 3
 """Gaps that are listed; the rest is only counted."""
+OUTLOOK = "undecided: how likely the difference is below/within/above the margin, in percent."
+COST = "trainings: search and ticket, in trainings of dense."
 
 
 def show_matching(found: Matching, console: Console) -> None:
@@ -57,8 +66,7 @@ def _show_outlook(found: Matching, console: Console) -> None:
     """Show what the numbers of undecided verdicts are, and where one more seed would tell most."""
     if not any(each.verdict and each.verdict.outlook for each in found.judged):
         return
-    text = "undecided: how likely the difference is below/within/above the margin, in percent."
-    say(console, f"{text} {next_seed_text(found.next_seed)}")
+    say(console, f"{OUTLOOK} {next_seed_text(found.next_seed)}")
 
 
 def next_seed_text(most: NetworkVerdict | None) -> str:
@@ -136,6 +144,50 @@ def _spread(found: DenseSpread) -> str:
     if found.seeds_needed is None:
         return f"{text}; ten dense runs would show how many seeds a verdict needs"
     return f"{text}; {found.seeds_needed} seeds settle it for a ticket that equals dense"
+
+
+def show_leaderboard(found: Leaderboard, console: Console) -> None:
+    """Show a table for each board, then whether a winner is shown."""
+    for board in found.boards:
+        budget = "" if board.budget is None else f", budget {board.budget:g}"
+        say(console, f"{board.task} at {percent(board.sparsity)}{budget}: {board.metric}")
+        table = Grid(
+            ("arm",),
+            ("score", "90 % interval", "minus dense", "minus one-shot", "trainings", "rank"),
+            ("verdict",),
+            frame=None,
+        )
+        for entry in board.entries:
+            table.add(*_entry(entry, len(board.entries)))
+        table.show(console)
+        say(console, _winner(board))
+    say(console, f"rank: the best and worst that tests of all pairs leave open. {COST}")
+    if any(e.judged.verdict and e.judged.verdict.outlook for b in found.boards for e in b.entries):
+        say(console, f"{OUTLOOK} {next_seed_text(found.next_seed)}")
+
+
+def _entry(entry: Entry, entries: int) -> tuple[str, ...]:
+    judged, cost = entry.judged, entry.cost
+    best, worst = entry.ranks
+    *_, difference, _, verdict, _ = _network(judged)
+    return (
+        _name(entry.row),
+        "" if entry.mean is None else points(entry.mean),
+        "" if entry.score is None else " to ".join(map(points, entry.score[1:])),
+        difference,
+        "; ".join(_estimate(entry.minus_one_shot)),
+        "" if cost is None else f"{cost.trainings:.3g}",
+        "" if entries == 1 else str(best) if best == worst else f"{best} to {worst}",
+        verdict,
+    )
+
+
+def _winner(board: Board) -> str:
+    if len(board.entries) == 1:
+        return "one arm: nothing to rank."
+    if board.winner is None:
+        return "no winner: no arm is shown to be better than every other (paired t, Holm, 5 %)."
+    return f"{_name(board.winner.row)} is better than every other (paired t, Holm, 5 %)."
 
 
 def show_transfer(matrices: Iterable[TransferMatrix], console: Console) -> None:

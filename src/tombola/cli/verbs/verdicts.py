@@ -1,14 +1,18 @@
-"""The verbs `matching`, `transfer` and `claims`, which judge the runs of a plan."""
+"""The verbs `matching`, `leaderboard`, `transfer` and `claims`, which judge the runs of a plan."""
 
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tombola.base.errors import SpecError
 from tombola.cli.arguments import command, rows_of, study_flags, write_json
-from tombola.cli.parser import Verb
+from tombola.cli.parser import Parser, Verb
 
 if TYPE_CHECKING:
+    from tombola.lab.store.result_store import Store
+    from tombola.plan.plan import Plan
     from tombola.study.table.row import Row
+    from tombola.study.verdicts.matching import OneRun
 
 __all__ = ["VERBS"]
 
@@ -23,21 +27,57 @@ def _show_gaps(options: Namespace, table: list["Row"]) -> None:
     show_unfinished(table, screen(options.json), command=resume)
 
 
+def _one_run(there: "tuple[Plan, Store] | None") -> "OneRun | None":
+    """What judges single runs, if there is a store with their predictions."""
+    if there is None:
+        return None
+    from tombola.study.verdicts.single_run import verdicts_from  # loads torch
+
+    return verdicts_from(there[1])
+
+
 def matching(options: Namespace) -> None:
     """Show which networks of a plan match their dense network."""
     from tombola.cli.show.screen import screen
     from tombola.cli.show.verdicts import show_matching
-    from tombola.study.verdicts.matching import OneRun, matching
+    from tombola.study.verdicts.matching import matching
 
     table, there = rows_of(options)
-    one_run: OneRun | None = None
-    if there:  # a table has no predictions, and reading those of a store loads torch
-        from tombola.study.verdicts.single_run import verdicts_from
-
-        one_run = verdicts_from(there[1])
-    found = matching(table, one_run)
+    found = matching(table, _one_run(there))
     if not write_json(options.json, found.to_json()):
         show_matching(found, screen())
+    _show_gaps(options, table)
+
+
+def leaderboard_flags(parser: Parser) -> None:
+    """Add the flags of `tombola leaderboard`."""
+    study_flags(parser)
+    parser.add_argument(
+        "--output", metavar="DIR", help="Folder for leaderboard.svg and leaderboard.png"
+    )
+
+
+def leaderboard(options: Namespace) -> None:
+    """Show, and draw, the tickets of all finders next to each other."""
+    from tombola.base.folders import check_folder
+    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.verdicts import show_leaderboard
+    from tombola.study.leaderboard.board import leaderboard
+
+    if options.output:
+        check_folder(options.output)
+    table, there = rows_of(options)
+    found = leaderboard(table, _one_run(there))
+    if not found.boards:
+        raise SpecError(f"expected a plan with a finder's arm, got {options.plan!r} without one.")
+    plain = found.to_json()
+    if not write_json(options.json, plain):
+        show_leaderboard(found, screen())
+    if options.output:
+        from tombola.report.figures.leaderboard import save
+
+        for path in save(plain["boards"], Path(options.output)):
+            say(screen(options.json), str(path))
     _show_gaps(options, table)
 
 
@@ -74,6 +114,7 @@ def claims(options: Namespace) -> None:
 
 VERBS = {
     "matching": Verb(study_flags, matching),
+    "leaderboard": Verb(leaderboard_flags, leaderboard),
     "transfer": Verb(study_flags, transfer),
     "claims": Verb(study_flags, claims),
 }

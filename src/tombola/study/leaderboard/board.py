@@ -10,7 +10,7 @@ from tombola.study.leaderboard.ranks import LEVEL, Ranking, ranking
 from tombola.study.statistics.interval import score_ends
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import Comparison
-from tombola.study.verdicts.matching import NetworkVerdict, OneRun, matching
+from tombola.study.verdicts.matching import NetworkVerdict, OneRun, likeliest, matching
 from tombola.study.verdicts.transfer import MeanDifference
 from tombola.study.verdicts.universality import ERROR
 
@@ -53,6 +53,7 @@ class Entry:
         score = self.score
         return self.judged.to_json() | {
             "finder": self.row.kind,
+            "dense": [row.dense for row in self.judged.pair.first],
             "learning_rate": self.row.learning_rate,
             "score": {
                 "mean": self.mean,
@@ -106,10 +107,14 @@ class Board:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The boards of a plan, and the network of which one seed more would tell most."""
+    """The boards of a plan."""
 
     boards: list[Board]
-    next_seed: NetworkVerdict | None
+
+    @property
+    def next_seed(self) -> NetworkVerdict | None:
+        """The undecided network that one seed more would most likely settle."""
+        return likeliest(entry.judged for board in self.boards for entry in board.entries)
 
     def to_json(self) -> dict[str, Any]:
         """As `tombola leaderboard --json` writes it."""
@@ -134,14 +139,13 @@ def leaderboard(table: Iterable[Row], one_run: OneRun | None = None) -> Leaderbo
 
     Raises: SpecError, if runs on one task have different numerics.
     """
-    found = matching(table, one_run)
     places: dict[tuple[str, str, Decimal], list[NetworkVerdict]] = {}
-    for each in found.judged:
+    for each in matching(table, one_run).judged:
         if each.row.is_ticket and not each.row.moved:
             place = (each.row.plan, each.row.target, each.pair.sparsity)
             places.setdefault(place, []).append(each)
     boards = [board for _, mine in sorted(places.items()) for board in _boards(mine)]
-    return Leaderboard(boards, found.next_seed)
+    return Leaderboard(boards)
 
 
 def _boards(networks: Sequence[NetworkVerdict]) -> list[Board]:

@@ -23,7 +23,7 @@ from tombola.study.verdicts.published import published_difference
 from tombola.study.verdicts.universality import ERROR, Universality, p_matching, universality
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, FIXED_TICKET, SEARCH, Verdict
 
-__all__ = ["Family", "Matching", "NetworkVerdict", "OneRun", "matching"]
+__all__ = ["Family", "Matching", "NetworkVerdict", "OneRun", "likeliest", "matching"]
 
 OneRun: TypeAlias = Callable[[Row], Verdict]
 """Gives the verdict on a single run, over its test examples."""
@@ -118,8 +118,7 @@ class Matching:
     @property
     def next_seed(self) -> NetworkVerdict | None:
         """The undecided network that one seed more would most likely settle."""
-        likeliest = max(self.judged, key=lambda each: each.next_seed, default=None)
-        return likeliest if likeliest and likeliest.next_seed else None
+        return likeliest(self.judged)
 
     def to_json(self) -> dict[str, Any]:
         """As `tombola matching --json` writes it."""
@@ -138,6 +137,12 @@ class Matching:
             "every_task": [each.to_json() for each in self.families],
             "dense": [vars(each) for each in self.spreads],
         }
+
+
+def likeliest(judged: Iterable[NetworkVerdict]) -> NetworkVerdict | None:
+    """The undecided network that one seed more would most likely settle; None if there is none."""
+    most = max(judged, key=lambda each: each.next_seed, default=None)
+    return most if most and most.next_seed else None
 
 
 def matching(table: Iterable[Row], one_run: OneRun | None = None) -> Matching:

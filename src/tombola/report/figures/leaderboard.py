@@ -1,0 +1,110 @@
+"""Score of each finder's tickets against what they cost, a panel for each task and sparsity."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+
+from tombola.base.errors import SpecError
+from tombola.base.rounding import percent
+from tombola.report.figures.style import DENSE, INK, chart_of, save_chart, styled
+
+__all__ = ["draw", "save"]
+
+WIDTH, HEIGHT = 240, 180
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+
+Boards = Sequence[Mapping[str, Any]]
+
+
+def draw(boards: Boards) -> alt.VConcatChart:
+    """Panels with tasks downward and sparsities to the right; budgets of one place share a panel.
+
+    A bar is the 90 % interval over seeds. The line joins the frontier: nothing else on the panel
+    costs as little and scores as high, by means.
+
+    Args:
+        boards: `study.leaderboard.board.Board`s as JSON.
+
+    Raises: SpecError, if no ticket has both a score and a cost.
+    """
+    panels: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for board in boards:
+        at = panels.setdefault(board["task"], {}).setdefault(board["sparsity"], [])
+        at += [_point(entry, board) for entry in board["entries"] if _is_placed(entry)]
+    drawn = {task: {at: rows for at, rows in row.items() if rows} for task, row in panels.items()}
+    drawn = {task: row for task, row in drawn.items() if row}
+    if not drawn:
+        raise SpecError(
+            "a picture needs a ticket with a score and a cost, and no run has both. Run the plan "
+            "first; tables of earlier versions have no cost."
+        )
+    finders = list(dict.fromkeys(e["finder"] for board in boards for e in board["entries"]))
+    rows = [
+        alt.hconcat(*(_panel(task, at, points, finders) for at, points in row.items()), spacing=24)
+        for task, row in drawn.items()
+    ]
+    chart: alt.VConcatChart = styled(alt.vconcat(*rows, spacing=24).properties(background="white"))
+    return chart
+
+
+def save(boards: Boards, folder: Path) -> list[Path]:
+    """Write leaderboard.svg and leaderboard.png.
+
+    Raises: SpecError, if there is nothing to draw; OutputError, if the folder can't be written to.
+    """
+    return save_chart(draw(boards), folder, "leaderboard")
+
+
+def _is_placed(entry: Mapping[str, Any]) -> bool:
+    return entry["cost"] is not None and entry["score"]["mean"] is not None
+
+
+def _point(entry: Mapping[str, Any], board: Mapping[str, Any]) -> dict[str, Any]:
+    mean, dense = entry["score"]["mean"], [each for each in entry["dense"] if each is not None]
+    low, high = entry["score"]["interval"] or (mean, mean)
+    return {
+        "finder": entry["finder"],
+        "cost": entry["cost"]["trainings"],
+        "score": mean,
+        "low": low,
+        "high": high,
+        "frontier": entry["on_frontier"],
+        "dense": sum(dense) / len(dense) if dense else None,
+        "metric": board["metric"],
+    }
+
+
+def _panel(
+    task: str, sparsity: str, points: Sequence[Mapping[str, Any]], finders: Sequence[str]
+) -> alt.LayerChart | alt.FacetChart:
+    base = chart_of(points).encode(
+        x=alt.X(
+            "cost:Q",
+            title="cost (trainings of dense)",
+            scale=alt.Scale(type="log", nice=False, padding=12),
+            axis=alt.Axis(grid=False, tickCount=5, format="~g"),
+        ),
+        y=alt.Y("score:Q", title=f"{points[0]['metric']} (points)", scale=alt.Scale(zero=False)),
+    )
+    looks = {
+        "color": alt.Color("finder:N", sort=[*finders], scale=_scale(finders, COLOURS), title=None),
+        "shape": alt.Shape("finder:N", sort=[*finders], scale=_scale(finders, SHAPES), title=None),
+    }
+    dense = base.mark_rule(color=DENSE, strokeDash=[4, 3]).encode(
+        x=alt.value(0), x2=alt.value(WIDTH), y="mean(dense):Q"
+    )
+    best = base.transform_filter("datum.frontier").mark_line(color="#bbbbbb", strokeWidth=1.5)
+    bars = base.mark_rule().encode(y="low:Q", y2="high:Q", color=looks["color"])
+    marks = base.mark_point(filled=True, size=60, opacity=1).encode(**looks)
+    title = alt.TitleParams(f"{task} at {percent(sparsity)}", anchor="start", color=INK)
+    return alt.layer(dense, best, bars, marks).properties(width=WIDTH, height=HEIGHT, title=title)
+
+
+def _scale(finders: Sequence[str], values: Sequence[str]) -> alt.Scale:
+    """Colours and shapes repeat with different periods, so that no two finders share both."""
+    return alt.Scale(
+        domain=[*finders], range=[values[at % len(values)] for at in range(len(finders))]
+    )
