@@ -20,12 +20,14 @@ from tombola.base.errors import (
 
 if TYPE_CHECKING:
     from tombola.api import (
+        Benched,
         Evaluated,
         Exported,
         Found,
         Ticket,
         Trained,
         TrainedNetwork,
+        bench,
         evaluate,
         export,
         find,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Benched",
     "DataError",
     "Evaluated",
     "Exported",
@@ -60,6 +63,7 @@ __all__ = [
     "Trained",
     "TrainedNetwork",
     "__version__",
+    "bench",
     "evaluate",
     "export",
     "find",

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from tombola.kernel.sparse import SparseLinear, crossovers, pays
+from tombola.kernel.sparse import crossovers
+from tombola.kernel.sparse.crossovers import pays
+from tombola.kernel.sparse.linear import SparseLinear
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-2, "int8": 2e-2}
 

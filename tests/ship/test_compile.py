@@ -13,7 +13,7 @@ from transformers import AutoModel, PreTrainedModel
 from architectures import ARCHITECTURES
 from small_network import BATCH, network, structured
 from tombola.base.errors import ModelError, SpecError, TicketError
-from tombola.kernel.sparse import SparseLinear
+from tombola.kernel.sparse.linear import SparseLinear
 from tombola.ship.compiled import compile as compiling
 from tombola.ship.compiled.compile import weight_bytes
 from tombola.ticket.scope import scope_parameters

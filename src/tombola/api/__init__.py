@@ -1,5 +1,6 @@
 """The functions for Python: find, evaluate, train and look at tickets."""
 
+from tombola.api.bench.comparison import Benched, bench
 from tombola.api.inspection import inspect
 from tombola.api.merging import merge
 from tombola.api.onnx.exporting import Exported, export
@@ -14,12 +15,14 @@ from tombola.study.results.training_result import Trained
 from tombola.ticket.ticket import Ticket
 
 __all__ = [
+    "Benched",
     "Evaluated",
     "Exported",
     "Found",
     "Ticket",
     "Trained",
     "TrainedNetwork",
+    "bench",
     "evaluate",
     "export",
     "find",

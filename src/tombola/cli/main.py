@@ -42,6 +42,7 @@ VERBS = {
     "push": _About("sharing", "send a ticket to the hub, a URL or a folder"),
     "pull": _About("sharing", "fetch a ticket from the hub, a URL or a folder"),
     "export": _About("sharing", "write a trained network as an ONNX file"),
+    "bench": _About("bench", "measure how fast a network runs under its ticket"),
     "run": _About("plans", "run what is left of a plan: the experiments of a table or figure"),
     "status": _About("plans", "show how far a plan has got"),
     "matching": _About("verdicts", "show which networks of a plan match the dense network"),

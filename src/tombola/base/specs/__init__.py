@@ -4,6 +4,7 @@ The string under a field is the help text of its command-line flag. A default ne
 place: it is part of what names a result. Bump the version of the job kind instead.
 """
 
+from tombola.base.specs.bench import BenchSpec
 from tombola.base.specs.evaluate import INITS, EvaluateSpec, FixedTicketSpec, TrainTicketSpec
 from tombola.base.specs.export import ExportSpec
 from tombola.base.specs.lab import LabSpec
@@ -30,6 +31,7 @@ __all__ = [
     "SEEDS",
     "STRUCTURES",
     "TUNE",
+    "BenchSpec",
     "CourseSpec",
     "EvaluateSpec",
     "ExportSpec",

@@ -9,8 +9,10 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from tombola.base.errors import SpecError, TicketError, brief
-from tombola.kernel.sparse import SparseLinear, available, pays
+from tombola.kernel.sparse.crossovers import pays
+from tombola.kernel.sparse.linear import SparseLinear
 from tombola.kernel.sparse.packing import DTYPES
+from tombola.kernel.sparse.products import available
 from tombola.ship.compiled.cutting import matrix
 from tombola.ship.compiled.layouts import Layer
 from tombola.ship.compiled.saving import refuse_to_save

@@ -1,0 +1,1 @@
+"""How fast a network runs under its ticket, next to other ways to run it."""

@@ -1,0 +1,230 @@
+"""bench(): the speed, memory and score of a network under its ticket, next to other runtimes."""
+
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tombola.api.bench.machine import machine
+from tombola.api.bench.network import Scored, scored_on, subject_of
+from tombola.api.bench.scoring import score
+from tombola.api.bench.timing import Timing, times, timings
+from tombola.base.errors import SpecError, TombolaError
+from tombola.base.specs import BenchSpec
+from tombola.base.text import counted
+from tombola.ship.compiled.runtimes import RUNTIMES, Runnable, Subject
+from tombola.ticket.ticket import Ticket
+
+__all__ = ["Benched", "Shape", "bench"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What was measured of calls of one batch size and length."""
+
+    batch_size: int
+    length: int
+    timings: dict[str, Timing]
+    """Runtime -> `median_ms`, `p95_ms`, `tokens_per_second`, `times_as_fast` as the first runtime
+    (the median over rounds), and `rounds`."""
+
+    @property
+    def lost(self) -> str | None:
+        """A line on the runtime that is faster than any with the ticket; None if there is none."""
+        sides: dict[bool, list[str]] = {True: [], False: []}
+        for name in self.timings:
+            sides[RUNTIMES[name].uses_ticket].append(name)
+        if not all(sides.values()):
+            return None
+        ours, theirs = (min(side, key=self._median) for side in (sides[True], sides[False]))
+        ratio = self._median(ours) / self._median(theirs)
+        if ratio <= 1:
+            return None
+        return (
+            f"{counted(self.batch_size, 'text')} of {self.length} tokens: {theirs} is "
+            f"{ratio:.2f} times as fast as {ours}"
+        )
+
+    def _median(self, name: str) -> float:
+        return float(self.timings[name]["median_ms"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benched:
+    """How a network runs under its ticket, next to other ways to run it."""
+
+    shapes: list[Shape]
+    megabytes: dict[str, float]
+    """Runtime -> what its weights take, in millions of bytes, for the first shape."""
+    scores: dict[str, float]
+    """Runtime -> points of the task's metric; empty if the network was not scored."""
+    scored: dict[str, Any]
+    """Task, metric, split and number of examples of the scores."""
+    sparsity: str
+    machine: dict[str, Any]
+    """Processor, instruction set, threads, load before the run, versions."""
+    notes: list[str] = field(default_factory=list)
+    """Runtimes that are missing, and why; and why there are no scores."""
+
+    @property
+    def lost(self) -> list[str]:
+        """Where the ticket does not win, a line for each batch size and length."""
+        return [line for shape in self.shapes if (line := shape.lost)]
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return {**asdict(self), "lost": self.lost}
+
+
+def bench(
+    source: str | Path | Ticket,
+    *,
+    model: str | Path | None = None,
+    data: str | Path | None = None,
+    batch_sizes: Sequence[int] = BenchSpec.batch_sizes,
+    lengths: Sequence[int] = BenchSpec.lengths,
+    runtimes: Sequence[str] = BenchSpec.runtimes,
+    rounds: int = BenchSpec.rounds,
+    seconds: float = BenchSpec.seconds,
+    threads: int | None = BenchSpec.threads,
+    examples: int = BenchSpec.examples,
+) -> Benched:
+    """Measure the speed of a network under its ticket, next to other ways to run it on this CPU.
+
+    Networks are called by turns, so that the ratios are fair on a machine that does other things.
+
+    Args:
+        source: folder of a trained network, as `tombola.train` writes it; or a ticket, or its
+            folder, of which the pre-trained network is run.
+        model: where a ticket's network is, if not under the name that the ticket gives.
+        data: where the task's files are, if not in the package.
+        batch_sizes: texts in a call.
+        lengths: tokens of each text.
+        runtimes: names in RUNTIMES, of which the first is what the others are compared with; by
+            default all that are installed.
+        rounds: calls of each, for each batch size and length.
+        seconds: after which the rounds of one batch size and length end, but not before the third.
+        threads: of each call; by default torch's own number.
+        examples: of the task's dev split on which a trained network is scored; 0 is none.
+
+    Raises: TombolaError, if one of them can't be used.
+    """
+    spec = BenchSpec(
+        batch_sizes=tuple(batch_sizes),
+        lengths=tuple(lengths),
+        runtimes=tuple(runtimes),
+        rounds=rounds,
+        seconds=float(seconds),
+        threads=threads,
+        examples=examples,
+    )
+    chosen = [*spec.runtimes] or [*RUNTIMES]
+    for name in chosen:
+        RUNTIMES[name]
+    subject = subject_of(source, model)
+    _check_lengths(subject, spec)
+    with _threads(spec.threads):
+        scored = scored_on(source, spec.examples, data)
+        return _benched(subject, spec, chosen, scored)
+
+
+def _benched(subject: Subject, spec: BenchSpec, chosen: list[str], scored: Scored | str) -> Benched:
+    facts = machine()
+    notes = [] if isinstance(scored, Scored) else [scored]
+    shapes: list[Shape] = []
+    made: dict[str, Runnable] = {}
+    megabytes: dict[str, float] = {}
+    scores: dict[str, float] = {}
+    for batch_size in spec.batch_sizes:
+        for length in spec.lengths:
+            made = _made(subject, chosen, batch_size * length, made, notes)
+            if not shapes:
+                megabytes = {name: each.bytes / 1e6 for name, each in made.items()}
+            shapes.append(_shape(subject, made, spec, batch_size, length))
+    if isinstance(scored, Scored):
+        scores = {
+            name: score(each, scored.network, scored.task, scored.examples)
+            for name, each in made.items()
+        }
+    return Benched(
+        shapes=shapes,
+        megabytes=megabytes,
+        scores=scores,
+        scored=_about(scored) if isinstance(scored, Scored) else {},
+        sparsity=f"{subject.ticket.sparsity:f}",
+        machine=facts,
+        notes=notes,
+    )
+
+
+def _about(scored: Scored) -> dict[str, Any]:
+    return {
+        "task": scored.task.name,
+        "metric": scored.task.metric,
+        "split": scored.split,
+        "examples": len(scored.examples),
+    }
+
+
+def _made(
+    subject: Subject, chosen: list[str], tokens: int, before: dict[str, Runnable], notes: list[str]
+) -> dict[str, Runnable]:
+    """The networks for calls of this many tokens; what is missing is noted, and left out next time.
+
+    Raises: SpecError, if nothing is left.
+    """
+    found: dict[str, Runnable] = {}
+    for name in [*before] or chosen:
+        if name in before and not RUNTIMES[name].uses_ticket:
+            found[name] = before[name]
+            continue
+        before.pop(name, None)  # so that there is memory for the next one
+        gc.collect()
+        try:
+            found[name] = RUNTIMES[name].make(subject, tokens)
+        except TombolaError as error:
+            notes.append(f"{name} is left out: {error}")
+    if not found:
+        raise SpecError(f"expected a runtime that works here, got none: {notes[-1]}")
+    return found
+
+
+def _shape(
+    subject: Subject, made: Mapping[str, Runnable], spec: BenchSpec, batch_size: int, length: int
+) -> Shape:
+    inputs = subject.inputs(batch_size, length)
+    found = times(made, inputs, rounds=spec.rounds, seconds=spec.seconds)
+    first = next(iter(made))
+    return Shape(
+        batch_size=batch_size,
+        length=length,
+        timings=timings(found, batch_size * length, first),
+    )
+
+
+def _check_lengths(subject: Subject, spec: BenchSpec) -> None:
+    """Refuse texts for which a network has no positions.
+
+    Raises: SpecError.
+    """
+    config = subject.model.config
+    most = getattr(config, "max_position_embeddings", None)
+    if isinstance(most, int) and 0 < most < max(spec.lengths):
+        raise SpecError(
+            f"expected lengths of at most {most} tokens, as the network has positions, got "
+            f"{max(spec.lengths)}. Name shorter ones."
+        )
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

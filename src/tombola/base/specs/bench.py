@@ -1,0 +1,60 @@
+"""Knobs of a comparison of ways to run a network."""
+
+from dataclasses import dataclass
+
+from tombola.base.errors import SpecError, brief
+from tombola.base.specs.spec import Spec
+
+__all__ = ["BenchSpec"]
+
+LIMIT = 1 << 20
+"""The most tokens of one call."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchSpec(Spec):
+    """How the speed of a network under a ticket is measured, next to the dense network."""
+
+    batch_sizes: tuple[int, ...] = (1, 32)
+    """Texts in a call."""
+
+    lengths: tuple[int, ...] = (16, 64, 128)
+    """Tokens of each text."""
+
+    runtimes: tuple[str, ...] = ()
+    """Ways to run the network, by name; none is all. The first of them is what the others are
+    compared with."""
+
+    rounds: int = 20
+    """Calls of each way to run it, for each batch size and length."""
+
+    seconds: float = 60.0
+    """Rounds of one batch size and length end after this time, but not before the third."""
+
+    threads: int | None = None
+    """Threads of each call; by default torch's own number."""
+
+    examples: int = 256
+    """Examples of the task's dev split on which a trained network is scored; 0 is none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("batch_sizes", "lengths"):
+            sizes: tuple[int, ...] = getattr(self, name)
+            if not sizes or min(sizes) < 1 or len({*sizes}) < len(sizes):
+                raise SpecError(f"{name} are different whole numbers from 1, got {brief(sizes)}.")
+        if max(self.batch_sizes) * max(self.lengths) > LIMIT:
+            raise SpecError(
+                f"expected at most {LIMIT:,} tokens in a call, got {max(self.batch_sizes):,} texts "
+                f"of {max(self.lengths):,}. Name smaller batch sizes or lengths."
+            )
+        if self.rounds < 3:
+            raise SpecError(f"rounds is a number from 3, got {self.rounds}. Name 3 or more.")
+        if not self.seconds > 0:
+            raise SpecError(f"seconds is a time above 0, got {self.seconds}. Name a longer one.")
+        if self.threads is not None and self.threads < 1:
+            raise SpecError(f"threads is a number from 1, got {self.threads}. Leave it out.")
+        if self.examples < 0:
+            raise SpecError(
+                f"examples is a number, 0 for none, got {self.examples}. Name 0 or more."
+            )

@@ -1,0 +1,82 @@
+"""The verb `bench`: how fast a network runs under its ticket."""
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from tombola.base.specs import BenchSpec
+from tombola.cli.arguments import json_flag, write_json
+from tombola.cli.flags import add_flags
+from tombola.cli.parser import Parser, Verb
+
+if TYPE_CHECKING:
+    from tombola.api import Benched
+
+__all__ = ["VERBS"]
+
+
+def bench_flags(parser: Parser) -> None:
+    """Add the flags of `tombola bench`."""
+    parser.add_argument(
+        "source",
+        metavar="DIR|TICKET",
+        help="Folder of a trained network with its ticket, as `tombola train` writes it; or of a "
+        "ticket, of which the pre-trained network is run",
+    )
+    add_flags(parser, BenchSpec)
+    parser.add_argument("--data", metavar="DIR", help="Where the task's files are")
+    parser.add_argument("--model", metavar="NAME", help="Where a ticket's network is, if it moved")
+    json_flag(parser)
+
+
+def bench(options: Namespace) -> None:
+    """Measure, and show what was measured."""
+    names = BenchSpec.__dataclass_fields__
+    knobs = {name: value for name, value in vars(options).items() if name in names}
+    BenchSpec(**knobs)  # reports a mistake before torch is loaded
+
+    from tombola import api
+
+    found = api.bench(options.source, model=options.model, data=options.data, **knobs)
+    if not write_json(options.json, found.to_json()):
+        _show(found)
+
+
+def _show(found: "Benched") -> None:
+    from tombola.base.rounding import percent
+    from tombola.cli.show.grid import Grid
+    from tombola.cli.show.screen import say, screen
+
+    console = screen()
+    machine, first = found.machine, next(iter(found.megabytes))
+    say(console, f"{'sparsity':10} {percent(float(found.sparsity))} of the scope")
+    say(console, f"{'processor':10} {machine['processor']}, {machine['instruction_set']}")
+    say(console, f"{'threads':10} {machine['threads']}, load before the run {machine['load']}")
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    say(console, f"{'versions':10} {versions}")
+    weights = Grid(("runtime",), ("weights, MB", *(["score"] if found.scores else [])))
+    for name, size in found.megabytes.items():
+        scores = [f"{found.scores[name]:.2f}"] if found.scores else []
+        weights.add(name, f"{size:,.1f}", *scores)
+    weights.show(console)
+    for shape in found.shapes:
+        grid = Grid(
+            ("runtime",),
+            ("median ms", "p95 ms", "tokens/s", f"times {first}"),
+            title=f"{shape.batch_size} x {shape.length} tokens",
+        )
+        for name, one in shape.timings.items():
+            grid.add(
+                name,
+                f"{one['median_ms']:,.2f}",
+                f"{one['p95_ms']:,.2f}",
+                f"{one['tokens_per_second']:,.0f}",
+                f"{one['times_as_fast']:.2f}",
+            )
+        grid.show(console)
+    for line in found.lost:
+        say(console, f"{'no gain':10} {line}")
+    for note in found.notes:
+        say(console, f"{'note':10} {note}")
+
+
+VERBS = {"bench": Verb(bench_flags, bench)}
