@@ -58,7 +58,7 @@ def step(blocks: int, width: int, length: int, threads: int) -> dict[str, Any]:
         mask,
         TrainSpec(batch_size=texts, epochs=1, max_length=length),
         scope="encoder",
-        on_step=lambda done, steps: times.append(time.perf_counter()),
+        on_step=lambda *_: times.append(time.perf_counter()),
     )
     seconds = float(statistics.median(np.diff(times)[1:]))
     return {

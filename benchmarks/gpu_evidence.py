@@ -65,7 +65,7 @@ class Progress(RunCallback):
         """Begin to measure."""
         self.began = time.monotonic()
 
-    def step(self, job: Job, done: int, steps: int) -> None:
+    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         """Count the steps of a training that goes on."""
         self.steps[job.key] = done
         self._say()

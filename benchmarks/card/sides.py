@@ -46,7 +46,7 @@ def ours(row: Row) -> dict[str, Any]:
         mask,
         row.spec,
         scope="encoder",
-        on_step=lambda done, steps: watch(done),
+        on_step=lambda done, steps, loss=None: watch(done),
     )
     arithmetic = kernel(row.spec)
     if row.name != "mini":

@@ -9,6 +9,7 @@ import sys
 import time
 from importlib import import_module, metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -86,8 +87,8 @@ def test_the_same_command_continues_after_control_c(
 ) -> None:
     step, done = Live.step, []
 
-    def stop(self: Live, job: Job, count: int, steps: int) -> None:
-        step(self, job, count, steps)
+    def stop(self: Live, job: Job, count: int, steps: int, loss: float | None) -> None:
+        step(self, job, count, steps, loss)
         done.append(1)
         if len(done) == 5:
             raise KeyboardInterrupt
@@ -220,7 +221,7 @@ def test_a_bug_keeps_its_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_plan_is_run_on_a_folder_of_data_and_its_status_shown(
-    cli: Cli, tiny: Path, reviews: Path
+    cli: Cli, tiny: Path, reviews: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = Path("mine.yaml")
     plan.write_text(
@@ -242,5 +243,11 @@ def test_a_plan_is_run_on_a_folder_of_data_and_its_status_shown(
     assert shown.endswith("3 of 3 jobs are done, 0 running\n")
     plan.write_text(plan.read_text().replace("[0.25]", "[0.25, 0.5]"))
     assert "of 5 jobs are done, 0 running, about " in cli("status", *words)[1]
+    with monkeypatch.context() as patched:
+        clock = SimpleNamespace(sleep=lambda _: cli("run", *words), monotonic=time.monotonic)
+        patched.setattr("tombola.cli.verbs.plans.time", clock)
+        status, shown, _ = cli("status", *words, "--watch")
+    assert status == 0
+    assert shown.endswith("5 of 5 jobs are done, 0 running\n")
     plan.write_text(plan.read_text().replace("[sentiment]", f"{{sentiment: {{data: {reviews}}}}}"))
     assert "of 5 jobs are done" in cli("status", plan, "--store", "kept")[1]

@@ -12,6 +12,7 @@ from trainings import PRECISIONS, SPEC, Case, case
 from tombola.finders.finder import FINDERS
 from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
 from tombola.ticket.mask import Mask
+from tombola.training.loop import ignore_step
 
 pytestmark = pytest.mark.cuda
 
@@ -36,7 +37,7 @@ def found(one: Case, name: str, precision: str, **knobs: Any) -> Mask:
     )
     data = SimpleNamespace(recipe=replace(SPEC, precision=precision))
     job = SimpleNamespace(data=data, scope="encoder", scores=name)
-    evidence = WorkspaceEvidence(cast(Any, workspace), cast(Any, job), lambda done, steps: None)
+    evidence = WorkspaceEvidence(cast(Any, workspace), cast(Any, job), ignore_step)
     finder = FINDERS[name]
     spec = finder.spec(sparsity=Decimal("0.5"), **{"every": 1, **knobs})
     mask: Mask = finder.make(evidence, spec, full).mask

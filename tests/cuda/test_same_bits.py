@@ -91,7 +91,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(
     assert child.exitcode == -signal.SIGKILL
     done: list[int] = []
     kept = Checkpoint(tmp_path, 0.0)
-    again = one.train(spec, checkpoint=kept, on_step=lambda step, _: done.append(step))
+    again = one.train(spec, checkpoint=kept, on_step=lambda step, *_: done.append(step))
     assert 1 < done[0] <= 6
     assert same(again, whole)
 
@@ -99,7 +99,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(
 def train_and_be_killed(folder: Path, kind: str, spec: TrainSpec, place: Path) -> None:
     """Train, with copies as often as they may be, until after the fifth step."""
 
-    def step(done: int, _: int) -> None:
+    def step(done: int, *_: object) -> None:
         if done == 5:
             os.kill(os.getpid(), signal.SIGKILL)
 

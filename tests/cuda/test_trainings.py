@@ -45,7 +45,7 @@ def test_losses_are_finite_and_every_step_is_counted(
 ) -> None:
     one, seen = case(folder / name, name, kind), []
     done, after = one.train(
-        replace(SPEC, precision=precision), on_step=lambda n, of: seen.append((n, of))
+        replace(SPEC, precision=precision), on_step=lambda n, of, *_: seen.append((n, of))
     )
     assert next(one.network.model.parameters()).device.type == DEVICE
     assert seen == [(n, 8) for n in range(1, 9)]

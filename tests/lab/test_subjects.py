@@ -24,6 +24,7 @@ from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan, dense
 from tombola.tasks.own_task import named_task
 from tombola.tasks.task import Task, load_task
+from tombola.training.loop import ignore_step
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 
@@ -115,7 +116,7 @@ def test_what_is_also_scored_is_a_fact_of_the_result(
         short = {"epochs": 1.0, "max_length": 16}
         made = subject(known, tiny, load_task(name), FIXTURES / "glue_tsv", **short)
         payload = payload_for(dense(made, 0), keep_weights=False, threads=1, processes=1)
-        perform(payload, store, WorkspaceCache(), lambda done, steps: None)
+        perform(payload, store, WorkspaceCache(), ignore_step)
         result = store.read(payload.key)
         assert result is not None
         assert list(result.facts["more"]) == [more]
@@ -282,5 +283,5 @@ def test_a_refused_network_or_data_are_examined_again_the_next_time(
     known.save()
     payload = payload_for(dense(wrong, 0), keep_weights=False, threads=1, processes=1)
     with pytest.raises(DataError, match="they have changed"):
-        perform(payload, store, WorkspaceCache(), lambda done, steps: None)
+        perform(payload, store, WorkspaceCache(), ignore_step)
     assert not known.place.exists()

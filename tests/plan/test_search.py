@@ -64,7 +64,7 @@ class Recorder(RunCallback):
     def plan(self, todo: list[Job], kept: list[Job]) -> None:
         self.kept = [job.label for job in kept if job.kind == "train"]
 
-    def step(self, job: Job, done: int, steps: int) -> None:
+    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         self.steps += 1
         if self.steps == self.stop_at:
             raise KeyboardInterrupt

@@ -68,7 +68,7 @@ class Case:
     def interrupt(self, checkpoint: Checkpoint, step: int, **more: Any) -> None:
         """Train until that step and no further."""
 
-        def stop(done: int, steps: int) -> None:
+        def stop(done: int, steps: int, *_: object) -> None:
             if done == step:
                 raise KeyboardInterrupt
 
@@ -189,7 +189,7 @@ def test_pruned_weights_are_positive_zero_from_the_first_step_after_a_break(
     network.rewind(SPEC.seed)
     seen = []
 
-    def look(done: int, steps: int) -> None:
+    def look(done: int, steps: int, *_: object) -> None:
         seen.append(done)
         for name, weight in network.scope("encoder").items():
             assert not bits(weight.detach())[~one.mask[name]].any()

@@ -103,7 +103,7 @@ def network():
     return network
 
 def again(network, checkpoint=None, stop=0, seed=0):
-    def watch(done, steps):
+    def watch(done, steps, loss):
         if done == stop:
             raise KeyboardInterrupt
     examples = encode_split(ROWS["sentiment"], task, network.tokenizer, TrainSpec(max_length=30))

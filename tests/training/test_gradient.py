@@ -52,7 +52,7 @@ def trained(network: Network, examples: Examples, spec: TrainSpec, **more: Any) 
     """Weights after a training in which every pruned weight was +0.0 after every step."""
     mask = half_mask(network)
 
-    def look(done: int, steps: int) -> None:
+    def look(done: int, steps: int, *_: object) -> None:
         for name, weight in network.scope("encoder").items():
             assert not weight.detach()[~mask[name]].view(torch.int32).any()
 
@@ -230,7 +230,7 @@ def test_a_training_with_scaled_losses_goes_on_to_the_same_bits(
     class StopError(Exception):
         pass
 
-    def stop(done: int, steps: int) -> None:
+    def stop(done: int, steps: int, *_: object) -> None:
         if done == 2:
             raise StopError
 

@@ -47,7 +47,7 @@ def trained(
     """A training, and the weights after it; every pruned one was +0.0 after every step."""
     mask = half_mask(network) if mask is None else mask
 
-    def look(done: int, steps: int) -> None:
+    def look(done: int, steps: int, *_: object) -> None:
         for name, weight in network.scope("encoder").items():
             assert not weight.detach()[~mask[name]].view(torch.int32).any()
 
@@ -108,7 +108,7 @@ def test_a_training_goes_on_to_the_same_bits(
     class StopError(Exception):
         pass
 
-    def stop(done: int, steps: int) -> None:
+    def stop(done: int, steps: int, *_: object) -> None:
         if done == 2:
             raise StopError
 
@@ -121,7 +121,7 @@ def test_a_training_goes_on_to_the_same_bits(
     assert list(tmp_path.iterdir())
     taken: list[int] = []
 
-    def count(done: int, steps: int) -> None:
+    def count(done: int, steps: int, *_: object) -> None:
         taken.append(done)
 
     resumed = trained(network, examples, SPEC, on_step=count, checkpoint=checkpoint())[1]

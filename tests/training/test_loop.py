@@ -85,7 +85,7 @@ def test_pruned_weights_are_positive_zero_after_every_step(
 ) -> None:
     seen = []
 
-    def look(done: int, steps: int) -> None:
+    def look(done: int, steps: int, *_: object) -> None:
         seen.append((done, steps))
         for name, weight in network.scope("encoder").items():
             assert not weight.detach()[~mask[name]].view(torch.int32).any()
@@ -196,7 +196,7 @@ def test_a_training_stopped_early_is_the_beginning_of_the_whole_one(
 ) -> None:
     along = {}
 
-    def look(done: int, steps: int) -> None:
+    def look(done: int, steps: int, *_: object) -> None:
         along[done] = weights(network)
 
     whole, _ = trained(network, examples, mask, SPEC, on_step=look)
@@ -204,7 +204,7 @@ def test_a_training_stopped_early_is_the_beginning_of_the_whole_one(
     part, stopped = trained(
         *(network, examples, mask, SPEC),
         course=CourseSpec(last=last),
-        on_step=lambda done, steps: seen.append((done, steps)),
+        on_step=lambda done, steps, *_: seen.append((done, steps)),
     )
     assert same(stopped, along[last])
     assert seen == [(step, last) for step in range(1, last + 1)]

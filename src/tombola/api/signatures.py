@@ -55,7 +55,7 @@ def find(
     kernel: str | None = None,
     # the laboratory
     store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
-    processes: int = 1, ray_address: str = "",
+    processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
     # files
     output: str | Path | None = None, data: str | Path | None = None,
     callback: RunCallback | None = None, keep_weights: bool = False,
@@ -100,7 +100,7 @@ def evaluate(
     kernel: str | None = None,
     # the laboratory
     store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
-    processes: int = 1, ray_address: str = "",
+    processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
     # files
     model: str | Path | None = None, output: str | Path | None = None,
     data: str | Path | None = None, callback: RunCallback | None = None,
@@ -146,7 +146,7 @@ def train(
     kernel: str | None = None,
     # the laboratory
     store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
-    processes: int = 1, ray_address: str = "",
+    processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
     # files
     model: str | Path | None = None, output: str | Path | None = None,
     data: str | Path | None = None, callback: RunCallback | None = None,

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from itertools import product
 
-__all__ = ["decimals", "interval", "mean_sd", "percent", "points"]
+__all__ = ["decimals", "duration", "interval", "mean_sd", "percent", "points"]
 
 MOST_DECIMALS = 4
 
@@ -37,6 +37,15 @@ def mean_sd(mean: float, sd: float | None, *, digits: int = 2) -> str:
 def interval(ends: tuple[float, float], *, digits: int = 2) -> str:
     """Both ends of an interval of differences, such as "-0.50 to +0.30"."""
     return " to ".join(points(end, signed=True, digits=digits) for end in ends)
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it, such as "90 s", "12 min" or "3.4 h"."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def decimals(ends: tuple[float, float], margin: float) -> int:

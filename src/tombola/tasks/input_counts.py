@@ -90,6 +90,8 @@ class SplitCounts:
     """Rows that are used."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Column -> rows that were left out because of its value."""
+    characters: float = 0.0
+    """Mean characters of a row's texts; 0 if unknown."""
     inputs: InputCounts | None = None
     """What a network reads of them; None before anything is trained."""
 

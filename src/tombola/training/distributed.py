@@ -33,8 +33,12 @@ __all__ = [
 ]
 
 
-def accelerator() -> Accelerator:
+def accelerator(*, tracker: str | None = None, folder: str | None = None) -> Accelerator:
     """The device and the rank of this process, joined to the others that were started with it.
+
+    Args:
+        tracker: what its `log` sends values to, a name that accelerate knows.
+        folder: for the files of the tracker.
 
     Raises: TombolaError, if accelerate is configured for anything but plain data parallelism, or
         if there are fewer GPUs than ranks.
@@ -44,7 +48,12 @@ def accelerator() -> Accelerator:
     set_cublas_workspace()
     precision = None if is_initialized() else "no"  # a Trainer's stays as it was
     try:
-        here = Accelerator(cpu=_share_the_processor(), mixed_precision=precision)
+        here = Accelerator(
+            cpu=_share_the_processor(),
+            mixed_precision=precision,
+            log_with=tracker,
+            project_dir=folder,
+        )
     except (ImportError, ValueError) as error:
         raise _refused(" ".join(str(error).split())) from None
     torch.set_num_threads(threads)  # which accelerate changes at times, and the bits with it

@@ -1,6 +1,7 @@
 """Whether the numbers of a training and of an evaluation are finite."""
 
 from collections.abc import Iterable
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ class FiniteCheck:
     def __init__(self, device: torch.device, done: int) -> None:
         self.every = 1 if device.type == "cpu" else CHECK_EVERY
         self.done = done
+        self.loss: float | None = None
+        """Of the last batch that was checked."""
         self._unseen: list[Tensor] = []
 
     def add(self, loss: Tensor, norm: Tensor | None) -> Diverged | None:
@@ -40,12 +43,13 @@ class FiniteCheck:
         """The first step since the last check whose numbers are not finite."""
         if not self._unseen:
             return None
-        found = torch.stack(self._unseen).isfinite().tolist()
+        found = torch.stack(self._unseen).tolist()
         self._unseen.clear()
+        self.loss = found[-1][0]
         for loss, gradient in found:
             self.done += 1
-            if not (loss and gradient):
-                return Diverged(self.done, "gradient" if loss else "loss")
+            if not (isfinite(loss) and isfinite(gradient)):
+                return Diverged(self.done, "gradient" if isfinite(loss) else "loss")
         return None
 
 

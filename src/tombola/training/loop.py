@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
@@ -43,10 +43,22 @@ from tombola.training.finite import FiniteCheck, all_finite
 from tombola.training.gradient import Arithmetic, differentiating
 from tombola.training.numerics import kernel, numerics
 
-__all__ = ["Fit", "fit", "training_batches"]
+__all__ = ["Fit", "OnStep", "fit", "ignore_step", "training_batches"]
 
 WHOLE = CourseSpec()
 """A training from its first step to its last."""
+
+
+class OnStep(Protocol):
+    """What is called after each optimizer step."""
+
+    def __call__(self, done: int, steps: int, loss: float | None = None, /) -> None:
+        """Take the steps done, the steps in all, and the loss of the last batch that was read from
+        the device; None where there is none yet."""
+
+
+def ignore_step(done: int, steps: int, loss: float | None = None) -> None:
+    """Do nothing after a step."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,7 @@ def fit(
     scope: str,
     course: CourseSpec = WHOLE,
     checkpoint: Checkpoint | None = None,
-    on_step: Callable[[int, int], None] = lambda done, steps: None,
+    on_step: OnStep = ignore_step,
     on_gradient: Callable[[], None] | None = None,
     replay: bool = True,
 ) -> Fit:
@@ -115,7 +127,7 @@ def fit(
         for save in stepper.steps(every, arithmetic, copies, on_gradient):
             fill()
             copies.save(wanted=save)
-            on_step(training.steps, last - first)
+            on_step(training.steps, last - first, stepper.check.loss)
     return _summary(stepper, network, parameters, mask)
 
 

@@ -21,6 +21,7 @@ from tombola.lab.subjects import Subjects
 from tombola.plan.plan import dense
 from tombola.tasks.task import load_task
 from tombola.ticket.ticket import Ticket
+from tombola.training.loop import ignore_step
 
 PLAN = """\
 version: 1
@@ -185,7 +186,7 @@ def test_distance_reads_the_weights_of_a_store(
     )
     job = dense(subject, 0)
     payload = payload_for(job, keep_weights=True, threads=1, processes=1)
-    perform(payload, Store(Path("store")), WorkspaceCache(), lambda done, steps: None)
+    perform(payload, Store(Path("store")), WorkspaceCache(), ignore_step)
     status, shown, errors = cli("distance", job.key[:12], tiny, "--store", "store", "--json", "d")
     assert (status, errors) == (0, "")
     found = json.loads(Path("d").read_text())

@@ -89,7 +89,7 @@ class Killer(RunCallback):
     def __init__(self) -> None:
         self.killed: list[str] = []
 
-    def step(self, job: Job, done: int, steps: int) -> None:
+    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         if done == 2 and len(self.killed) < 2:
             mine = multiprocessing.active_children()
             if mine:
@@ -131,7 +131,7 @@ class Listener:
         self.ended: list[str] = []
         self.errors: list[Exception] = []
 
-    def step(self, key: str, done: int, steps: int) -> bool:
+    def step(self, key: str, done: int, steps: int, loss: float | None = None) -> bool:
         return True
 
     def done(self, key: str) -> None:
@@ -248,7 +248,7 @@ def test_a_payload_for_elsewhere_has_full_paths(
 class Deaf:
     """Lets no job go on."""
 
-    def step(self, key: str, done: int, steps: int) -> bool:
+    def step(self, key: str, done: int, steps: int, loss: float | None = None) -> bool:
         return False
 
     def done(self, key: str) -> None:
@@ -354,7 +354,7 @@ def _ranks() -> list[psutil.Process]:
 def test_a_killed_rank_ends_its_training_with_one_line(plan: Plan, tmp_path: Path) -> None:
     payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=2)
 
-    def kill_the_second(done: int, steps: int) -> None:
+    def kill_the_second(done: int, *_: object) -> None:
         if done == 1:
             max(_ranks(), key=lambda each: each.pid).kill()
 
@@ -376,7 +376,7 @@ def test_an_interrupted_training_leaves_no_rank(plan: Plan, tmp_path: Path) -> N
     payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=2)
     ranks: list[psutil.Process] = []
 
-    def interrupt(done: int, steps: int) -> None:
+    def interrupt(done: int, *_: object) -> None:
         ranks.extend(_ranks())
         raise KeyboardInterrupt
 

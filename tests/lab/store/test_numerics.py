@@ -56,7 +56,7 @@ class Rival(RunCallback):
     def start(self, job: Job) -> None:
         self.act("start")
 
-    def step(self, job: Job, done: int, steps: int) -> None:
+    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         self.act("step")
 
     def act(self, moment: str) -> None:

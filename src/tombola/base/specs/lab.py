@@ -41,6 +41,13 @@ class LabSpec(Spec):
     ray_address: str = ""
     """Address of a running Ray cluster; without it one is started here."""
 
+    track: str = ""
+    """Where loss and scores are sent meanwhile: tensorboard, trackio, wandb, mlflow or another
+    tracker of accelerate whose package is installed."""
+
+    track_dir: str = "runs/tracking"
+    """Folder of the trackers that write files."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.engine not in ENGINES:

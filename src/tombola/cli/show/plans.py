@@ -3,7 +3,7 @@
 from rich import box
 from rich.console import Console
 
-from tombola.base.rounding import percent, points
+from tombola.base.rounding import duration, percent, points
 from tombola.base.text import counted
 from tombola.cli.show.grid import Grid
 from tombola.cli.show.scores import score
@@ -31,7 +31,7 @@ def show_estimate(found: CostEstimate, console: Console) -> None:
         "jobs": kinds,
         "stored": f"{found.stored:,}",
         "shared": f"{counted(found.shared, 'job')} serve several cells and run once",
-        "time": f"about {_duration(found.seconds)}",
+        "time": f"about {duration(found.seconds)}",
         "disk": f"{found.disk / 1e6:,.0f} MB kept, {found.weights / 1e6:,.0f} MB temporary",
     }
     for name, text in lines.items():
@@ -51,14 +51,6 @@ def _sharing(found: GpuEstimate) -> str:
 
 def _memory(taken: int) -> str:
     return f"{taken / 2**30:.1f} GiB" if taken >= 2**30 else f"{taken / 2**20:.0f} MiB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def show_cells(plan: Plan, store: Store, console: Console) -> None:
@@ -101,7 +93,7 @@ def show_report(
     summary: RunSummary, console: Console, *, kept: int, seconds: float, command: str
 ) -> None:
     """Show how many jobs were done, which failed and why, and how to try them again."""
-    took = "" if not summary.done else f" in {_duration(seconds)}"
+    took = "" if not summary.done else f" in {duration(seconds)}"
     say(console, f"{counted(len(summary.done), 'job')} done{took}, {kept} kept from before")
     for job, error in summary.failed:
         say(console, ("failed", "red"), f" {job.label}: {error}")
@@ -119,18 +111,24 @@ def show_report(
         )
 
 
-def show_status(plan: Plan, store: Store, console: Console) -> None:
-    """Show the scores so far, the jobs that are running, and how many are left."""
+def show_status(plan: Plan, store: Store, console: Console) -> bool:
+    """Show the scores so far, the jobs that are running, and how many are left.
+
+    Returns: whether any are left.
+    """
     todo, halted = outstanding(plan, store)
     running = {job: holder for job in plan.jobs if (holder := store.holder(job.key))}
     show_cells(plan, store, console)
     for job, holder in running.items():
         progress = holder.get("progress") or {}
         steps = f"step {progress['done']} of {progress['steps']}" if progress else "started"
+        if (loss := progress.get("loss")) is not None:
+            steps += f", loss {loss:.3f}"
         place = f"{holder['host']}, process {holder['pid']}"
         say(console, f"running  {job.label}: {steps} ({place})")
     done = sum(store.intact(job.key) for job in plan.jobs)  # some are trained again for weights
     left = remaining_seconds(plan, store, todo) if done and todo else None
-    work = "" if left is None else f", about {_duration(left)} of work left"
+    work = "" if left is None else f", about {duration(left)} of work left"
     lost = f", {len(halted)} can't be done after a training that diverged" * bool(halted)
     say(console, f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running{lost}{work}")
+    return bool(todo)

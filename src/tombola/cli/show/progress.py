@@ -1,18 +1,16 @@
-"""A progress bar over the jobs of an experiment, and a line for each training that ends."""
+"""The progress of a run, as it goes on."""
+
+import time
+from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn
 
+from tombola.base.rounding import duration, percent
 from tombola.base.text import printable
 from tombola.cli.show.screen import say
 from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.time_left import TimeLeft
 from tombola.lab.store.result_store import Result
 from tombola.plan.job import Job, Subject
 
@@ -21,17 +19,28 @@ __all__ = ["Live", "recipe_line"]
 
 LABEL = 36
 """Width of the label next to a progress bar, in columns."""
+LINE, LOOK = 60, 2
+"""Seconds between two lines of progress, and between two looks at time and memory."""
 
 
 class Live(RunCallback):
-    """A progress bar over all optimizer steps, and a line for each training that ends."""
+    """The progress of a run: a line for each training that ends, and what is going on meanwhile.
 
-    def __init__(self, console: Console) -> None:
+    In a terminal that is a bar below the lines, and elsewhere a line a minute.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console
+        self.clock = clock
+        self.left = TimeLeft(clock)
         self.bar = Progress(*_parts(console.width), console=console, transient=True)
+        self.task = self.bar.add_task("", start=False, visible=False, jobs=0, number=0, now="")
         self.done: dict[str, int] = {}
         """Key of each job that has started -> steps done."""
-        self.task = self.bar.add_task("", start=False, visible=False, jobs=0, number=0)
+        self.total = self.jobs = 0
+        """Steps and jobs to be done."""
+        self.said = self.looked = float("-inf")
+        """When the last line was printed, and when time and memory were last looked at."""
 
     def __enter__(self) -> "Live":
         return self
@@ -46,23 +55,28 @@ class Live(RunCallback):
 
     def plan(self, todo: list[Job], kept: list[Job]) -> None:
         """Show the bar."""
+        self.left.plan(todo, kept)
         if kept:
             trainings = sum(job.kind == "train" for job in kept)
             say(self.console, f"  trainings kept from before: {trainings}")
         if todo:
-            steps = sum(_share(job) for job in todo)
-            self.bar.update(self.task, total=steps, jobs=len(todo), visible=True)
+            self.total, self.jobs = sum(_share(job) for job in todo), len(todo)
+            self.said = self.clock()
+            self.bar.update(self.task, total=self.total, jobs=self.jobs, visible=True)
             self.bar.start_task(self.task)
-            self.bar.start()
+            if self.console.is_terminal:
+                self.bar.start()
 
     def workers(self, number: int, threads: int) -> None:
         """Show how many there are, where the jobs run in several."""
+        self.left.workers(number, threads)
         if number > 1:
             each = f"{threads} thread{'s' * (threads > 1)} each"
             say(self.console, f"  {number} workers, {each}")
 
     def start(self, job: Job) -> None:
         """Show the label of the job that is running."""
+        self.left.start(job)
         self.done.setdefault(job.key, 0)
         self._describe(job.label)
 
@@ -71,12 +85,30 @@ class Live(RunCallback):
         short = label if len(label) <= room else f"{label[: room - 3]}..."
         self.bar.update(self.task, description=printable(short + after), number=len(self.done))
 
-    def step(self, job: Job, done: int, steps: int) -> None:
-        """Advance the bar; of a job that takes no optimizer steps, say how far it is."""
+    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+        """Advance the bar, or print a line if the last one was a minute ago; of a job that takes no
+        optimizer steps, say how far it is."""
+        self.left.step(job, done, steps, loss)
         if job.steps:
             self._move(job, done)
         else:
             self._describe(job.label, f" {done / steps:.0%}")
+        if self.console.is_terminal:
+            if self.clock() - self.looked >= LOOK:
+                self.looked = self.clock()
+                self.bar.update(self.task, now=self._now(loss))
+        elif self.clock() - self.said >= LINE:
+            self.said = self.clock()
+            share = percent(sum(self.done.values()) / self.total, digits=0)
+            at = f"{share}, job {len(self.done)} of {self.jobs}, {self._now(loss)}"
+            say(self.console, f"  {at}; {job.label}: step {done} of {steps}")
+
+    def _now(self, loss: float | None) -> str:
+        """The time left, the last loss, and the memory."""
+        seconds = self.left.seconds()
+        parts = ["" if seconds is None else f"{duration(seconds)} left"]
+        parts += ["" if loss is None else f"loss {loss:.3f}", f"{_memory() / 1e9:.1f} GB"]
+        return ", ".join(filter(None, parts))
 
     def _move(self, job: Job, done: int) -> None:
         self.bar.advance(self.task, done - self.done.get(job.key, 0))
@@ -84,23 +116,33 @@ class Live(RunCallback):
 
     def finish(self, job: Job, result: Result) -> None:
         """Show the score of a training."""
+        self.left.finish(job, result)
         self._move(job, _share(job))
         if job.kind == "train":
             say(self.console, f"  {job.label:44} {_ended(result)}")
 
     def fail(self, job: Job, reason: str) -> None:
         """Show which job failed, and why."""
+        self.left.fail(job, reason)
         say(self.console, (f"  {job.label}: {reason}", "red"))
 
 
 def _parts(width: int) -> list[ProgressColumn]:
     """The parts of a progress bar that fit into a window."""
     label = TextColumn(f"{{task.description:{LABEL}}}", markup=False)
-    text = TextColumn("job {task.fields[number]} of {task.fields[jobs]}, left:", markup=False)
-    counts = [TaskProgressColumn(), text, TimeRemainingColumn(compact=True)]
-    if width >= 100:
+    text = TextColumn("job {task.fields[number]} of {task.fields[jobs]}", markup=False)
+    now = TextColumn("{task.fields[now]}", markup=False)
+    counts = [TaskProgressColumn(), text, now]
+    if width >= 120:
         return [label, BarColumn(bar_width=26), *counts]
-    return [label, *counts] if width >= 75 else [*counts]
+    return [label, *counts] if width >= 95 else [*counts]
+
+
+def _memory() -> int:
+    """Resident memory of this process and of all that it has started, in bytes."""
+    from tombola.lab.run.memory import resident_memory
+
+    return resident_memory()
 
 
 def _ended(result: Result) -> str:

@@ -21,6 +21,9 @@ from tombola.cli.parser import Parser, Verb
 
 __all__ = ["VERBS"]
 
+WATCH = 10
+"""Seconds between two looks at a plan."""
+
 
 def run_flags(parser: Parser) -> None:
     """Add the flags of `tombola run`."""
@@ -86,6 +89,11 @@ def status_flags(parser: Parser) -> None:
     """Add the flags of `tombola status`."""
     plan_flags(parser)
     store_flag(parser)
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        help=f"Show it again every {WATCH} seconds, until the plan is done",
+    )
 
 
 def status(options: Namespace) -> int:
@@ -93,9 +101,15 @@ def status(options: Namespace) -> int:
     from tombola.cli.show.plans import show_status
     from tombola.cli.show.screen import screen
 
-    plan, kept = plan_in_store(options)
-    show_status(plan, kept, screen())
-    return 0
+    console = screen()
+    while True:
+        plan, kept = plan_in_store(options)
+        if options.watch and console.is_terminal:
+            console.clear()
+        unfinished = show_status(plan, kept, console)
+        if not (options.watch and unfinished):
+            return 0
+        time.sleep(WATCH)
 
 
 VERBS = {

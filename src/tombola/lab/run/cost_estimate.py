@@ -201,6 +201,7 @@ def _measured(job: Job, threads: int) -> Throughput:
     from tombola.lab.run.memory import gpu_size
     from tombola.lab.run.perform import perform
     from tombola.lab.run.workspace import WorkspaceCache
+    from tombola.training.loop import ignore_step
     from tombola.training.predictions import predict
 
     spec = train_job(job.spec).recipe
@@ -213,9 +214,9 @@ def _measured(job: Job, threads: int) -> Throughput:
             len(examples)
         workspace.check(trial.job_spec)  # reads all data once
         if gpu_size():  # whose kernels are loaded in the first steps
-            perform(trial, Store(Path(scratch) / "first"), workspaces, lambda done, steps: None)
+            perform(trial, Store(Path(scratch) / "first"), workspaces, ignore_step)
         began = time.monotonic()
-        perform(trial, store, workspaces, lambda done, steps: None)
+        perform(trial, store, workspaces, ignore_step)
         taken = time.monotonic() - began
         predict(workspace.network, workspace.task, workspace.test(few))
         scoring = time.monotonic() - began - taken

@@ -42,8 +42,9 @@ class RunCallback:
     def start(self, job: Job) -> None:
         """Called when a job starts."""
 
-    def step(self, job: Job, done: int, steps: int) -> None:
-        """Called after an optimizer step of a job."""
+    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+        """Called after an optimizer step of a job, with the loss of the last batch that was read
+        from the device, if there is one."""
 
     def finish(self, job: Job, result: Result) -> None:
         """Called when the result of a job is in the store."""
@@ -59,8 +60,8 @@ class TakenOverError(Exception):
 class JobEvents(Protocol):
     """Events of a job, reported by `Workers` to the engine."""
 
-    def step(self, key: str, done: int, steps: int) -> bool:
-        """Report an optimizer step of a job.
+    def step(self, key: str, done: int, steps: int, loss: float | None = None) -> bool:
+        """Report an optimizer step of a job, and the loss of a batch.
 
         Returns: whether to go on with the job.
         """
@@ -250,13 +251,13 @@ class _Run:
             return False
         return not self._read_later(job) or not _lacks_weights(job.key, self.store)
 
-    def step(self, key: str, done: int, steps: int) -> bool:
+    def step(self, key: str, done: int, steps: int, loss: float | None = None) -> bool:
         lease = self.leases[key]
-        lease.beat({"done": done, "steps": steps})
+        lease.beat({"done": done, "steps": steps, "loss": loss})
         if lease.lost:  # it stays in todo until the process that took it over has ended it
             self.leases.pop(key).release()
             return False
-        self.callback.step(self.by_key[key], done, steps)
+        self.callback.step(self.by_key[key], done, steps, loss)
         return True
 
     def done(self, key: str) -> None:

@@ -42,15 +42,13 @@ from tombola.ticket.structures import STRUCTURES
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
 from tombola.training.divergence import Diverged
-from tombola.training.loop import fit
+from tombola.training.loop import OnStep, fit
 from tombola.training.loss import mean_loss
 from tombola.training.numerics import numerics
 from tombola.training.predictions import predict
 
-__all__ = ["Step", "perform"]
+__all__ = ["perform"]
 
-Step = Callable[[int, int], None]
-"""Called with the steps done and the steps in all."""
 Made = tuple[dict[str, Any], dict[str, bytes]]
 """What a job found out, and its files."""
 
@@ -59,7 +57,7 @@ def perform(
     payload: Payload,
     store: Store,
     workspaces: WorkspaceCache,
-    step: Step,
+    step: OnStep,
     *,
     main: bool = True,
     sharers: int = 1,
@@ -81,7 +79,7 @@ def perform(
 
 
 def _perform(
-    payload: Payload, store: Store, workspaces: WorkspaceCache, step: Step, main: bool
+    payload: Payload, store: Store, workspaces: WorkspaceCache, step: OnStep, main: bool
 ) -> None:
     torch.set_num_threads(payload.threads)
     spec = payload.job_spec
@@ -130,7 +128,7 @@ def _check(payload: Payload, store: Store, workspace: Workspace) -> None:
 # --- the kinds ----------------------------------------------------------------
 
 
-def _train(payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool) -> Made:
+def _train(payload: Payload, store: Store, workspace: Workspace, step: OnStep, main: bool) -> Made:
     _check(payload, store, workspace)
     made_of = train_job(payload.job_spec)
     spec, network, scope = made_of.recipe, workspace.network, payload.scope
@@ -202,7 +200,7 @@ def _scores(workspace: Workspace, spec: TrainSpec, predictions: Predictions) -> 
     }
 
 
-def _score(payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool) -> Made:
+def _score(payload: Payload, store: Store, workspace: Workspace, step: OnStep, main: bool) -> Made:
     made_of = payload.job_spec
     assert isinstance(made_of, ScoreJob)
     trained = result_of(store, payload.parents["trained"])
@@ -226,7 +224,7 @@ def _score(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
     return facts, {}
 
 
-def _prune(payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool) -> Made:
+def _prune(payload: Payload, store: Store, workspace: Workspace, step: OnStep, main: bool) -> Made:
     spec, network = payload.job_spec, workspace.network
     assert isinstance(spec, PruneJob)
     facts: Mapping[str, Any] = {}
@@ -252,7 +250,7 @@ def _prune(payload: Payload, store: Store, workspace: Workspace, step: Step, mai
 
 
 def _pruned(
-    workspace: Workspace, spec: PruneJob, base: Mask, step: Step
+    workspace: Workspace, spec: PruneJob, base: Mask, step: OnStep
 ) -> tuple[Mask, Mapping[str, Any]]:
     """The network as it stands, pruned further than `base`; and what its finder says of it."""
     evidence = WorkspaceEvidence(workspace, spec, step)
@@ -274,7 +272,7 @@ def _pruned(
 
 
 def _interpolate(
-    payload: Payload, store: Store, workspace: Workspace, step: Step, main: bool
+    payload: Payload, store: Store, workspace: Workspace, step: OnStep, main: bool
 ) -> Made:
     made_of = payload.job_spec
     assert isinstance(made_of, InterpolateJob)
@@ -307,7 +305,7 @@ def between(left: Tensors, right: Tensors, position: float) -> Tensors:
     return {name: torch.lerp(weight, right[name], position) for name, weight in left.items()}
 
 
-KINDS: Mapping[str, Callable[[Payload, Store, Workspace, Step, bool], Made]] = {
+KINDS: Mapping[str, Callable[[Payload, Store, Workspace, OnStep, bool], Made]] = {
     "train": _train,
     "score": _score,
     "prune": _prune,

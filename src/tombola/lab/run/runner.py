@@ -8,6 +8,7 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import LabSpec
 from tombola.lab.run.allotment import allotted
 from tombola.lab.run.engine import RunCallback, RunSummary, Workers, execute, outstanding
+from tombola.lab.run.tracking import tracked
 from tombola.lab.run.workers.gpus import visible_gpus
 from tombola.lab.run.workers.local import ProcessPool, ThisProcess
 from tombola.lab.store.numerics import refuse_mixed
@@ -43,11 +44,10 @@ def run_plan(
         return store, RunSummary(stopped=halted)
     lab = allotted(spec, plan, store, whole)
     _refuse_mixed(plan, store, lab)
-    callback.workers(lab.workers, lab.threads)
-    workers = _workers(lab, store)
-    return store, execute(
-        plan, store, workers, callback, threads=lab.threads, processes=lab.processes
-    )
+    with tracked(callback, lab) as told:
+        told.workers(lab.workers, lab.threads)
+        each = {"threads": lab.threads, "processes": lab.processes}
+        return store, execute(plan, store, _workers(lab, store), told, **each)
 
 
 @contextmanager

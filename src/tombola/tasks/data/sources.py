@@ -281,10 +281,18 @@ def read_facts(task: Task, place: str | None) -> DataFacts:
         examples=len(splits["train"].rows),
         notes=tuple(dict.fromkeys(note for each in splits.values() for note in each.notes)),
         counts={
-            name: SplitCounts(rows=len(each.rows), dropped=each.dropped)
+            name: SplitCounts(
+                rows=len(each.rows), dropped=each.dropped, characters=_characters(each.rows)
+            )
             for name, each in splits.items()
         },
     )
+
+
+def _characters(rows: Rows) -> float:
+    """Mean characters of the texts of a row."""
+    texts = (value for row in rows for value in row.values() if isinstance(value, str))
+    return round(sum(map(len, texts)) / max(1, len(rows)), 1)
 
 
 def data_fingerprint(*splits: Rows) -> str:

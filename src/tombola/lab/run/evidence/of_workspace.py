@@ -28,7 +28,7 @@ from tombola.tasks.examples import Batch
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training.distributed import accelerator
 from tombola.training.gradient import differentiating, to_device
-from tombola.training.loop import fit, training_batches
+from tombola.training.loop import OnStep, fit, training_batches
 
 __all__ = ["WorkspaceEvidence"]
 
@@ -39,7 +39,7 @@ class WorkspaceEvidence:
 
     workspace: Workspace
     job: PruneJob
-    step: Callable[[int, int], None]
+    step: OnStep
     """Called with the optimizer steps done and the steps in all."""
     compute: Compute = field(default_factory=Compute)
     """What was computed so far, time apart."""
@@ -291,10 +291,10 @@ class WorkspaceEvidence:
             recipe = replace(recipe, weight_decay=0.0)
         _ = self.weights  # as they were before
 
-        def watch(done: int, steps: int) -> None:
+        def watch(done: int, steps: int, loss: float | None = None) -> None:
             if pruner:
                 pruner.after_step(done, steps, self._live())
-            self.step(done, steps)
+            self.step(done, steps, loss)
             if after_step:
                 after_step(done, self._now())
 

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,12 +22,12 @@ from tombola.lab.store.result_store import Store
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+    from tombola.training.loop import OnStep
+
 __all__ = ["train_in_processes"]
 
-Step = Callable[[int, int], None]
 
-
-def train_in_processes(payload: Payload, store: Store, step: Step, *, sharers: int = 1) -> None:
+def train_in_processes(payload: Payload, store: Store, step: "OnStep", *, sharers: int = 1) -> None:
     """Do a training in the number of processes that its payload asks for.
 
     Args:

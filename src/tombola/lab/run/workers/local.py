@@ -2,11 +2,12 @@
 
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
 
 from tombola.base.errors import TombolaError, error_of
 from tombola.lab.run.engine import JobEvents, TakenOverError
@@ -15,6 +16,9 @@ from tombola.lab.run.workers.distributed import train_in_processes
 from tombola.lab.run.workers.forking import started, worker_context
 from tombola.lab.run.workers.gpus import places, seeing
 from tombola.lab.store.result_store import Store
+
+if TYPE_CHECKING:
+    from tombola.training.loop import OnStep
 
 __all__ = ["ProcessPool", "ThisProcess", "Worker", "work"]
 
@@ -30,7 +34,7 @@ class Worker:
 
         self.store, self.workspaces, self.sharers = store, WorkspaceCache(), sharers
 
-    def do(self, payload: Payload, step: Callable[[int, int], None]) -> None:
+    def do(self, payload: Payload, step: "OnStep") -> None:
         """Do a job, in several processes if the payload asks for them."""
         from tombola.lab.run.perform import perform
 
@@ -52,8 +56,8 @@ class ThisProcess:
         """Do a job."""
         self._worker = self._worker or Worker(self.store)
 
-        def step(done: int, steps: int) -> None:
-            if not events.step(payload.key, done, steps):
+        def step(done: int, steps: int, loss: float | None = None) -> None:
+            if not events.step(payload.key, done, steps, loss):
                 raise TakenOverError
 
         try:
@@ -207,7 +211,7 @@ def work(pipe: Connection, folder: str, sharers: int = 1) -> None:
     """Do the jobs that come through a pipe, until it is closed; the main function of a worker.
 
     Args:
-        pipe: brings payloads, and takes `("step", done, steps)`, `("done",)` and
+        pipe: brings payloads, and takes `("step", done, steps, loss)`, `("done",)` and
             `("failed", name of the error, message)`.
         folder: of the store.
         sharers: number of workers that share this one's GPU, itself included.
@@ -221,10 +225,10 @@ def work(pipe: Connection, folder: str, sharers: int = 1) -> None:
         except EOFError:
             return
 
-        def step(done: int, steps: int) -> None:
+        def step(done: int, steps: int, loss: float | None = None) -> None:
             if os.getppid() != parent:  # the engine was killed, and another may do this job now
                 os._exit(1)
-            _tell(pipe, "step", done, steps)
+            _tell(pipe, "step", done, steps, loss)
 
         try:
             worker.do(payload, step)

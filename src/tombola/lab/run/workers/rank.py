@@ -26,7 +26,7 @@ def train(payload_json: str, folder: str, pipe: Connection, lock: Lock, sharers:
     Args:
         payload_json: the training.
         folder: of the store.
-        pipe: gets `("step", done, steps)` and `("failed", name of the error, message)`.
+        pipe: gets `("step", done, steps, loss)` and `("failed", name of the error, message)`.
         lock: held while sending, as all ranks share the pipe.
         sharers: number of trainings that share this rank's GPU, this one included.
     """
@@ -39,11 +39,11 @@ def train(payload_json: str, folder: str, pipe: Connection, lock: Lock, sharers:
     try:
         here = accelerator()
 
-        def step(done: int, steps: int) -> None:
+        def step(done: int, steps: int, loss: float | None = None) -> None:
             if os.getppid() != launcher:  # it was killed, so no process waits for this rank
                 os._exit(1)
             if here.is_main_process:
-                send("step", done, steps)
+                send("step", done, steps, loss)
 
         payload = Payload.from_json(payload_json)
         main = here.is_main_process

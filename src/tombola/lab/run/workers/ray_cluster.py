@@ -200,10 +200,12 @@ def run_remotely(
     Returns: ("done", files, weights), both None if the store is shared; ("absent",) if it isn't
         and there are no inputs; or ("failed", name of the error, message).
     """
+    from tombola.training.loop import ignore_step
+
     payload, (folder, token) = Payload.from_json(payload_json), place
     try:
         if (Path(folder) / "tmp" / token).exists():
-            Worker(Store(folder), sharers=sharers).do(payload, lambda done, steps: None)
+            Worker(Store(folder), sharers=sharers).do(payload, ignore_step)
             return "done", None, None
         if inputs is None:
             return ("absent",)
@@ -220,11 +222,13 @@ def _run_without_store(
 
     Returns: the files of its result, and its weights if a later job reads them.
     """
+    from tombola.training.loop import ignore_step
+
     store = Store(scratch / "store")
     for files in inputs["results"].values():
         store.adopt(files)
     for key, content in inputs["weights"].items():
         store.save_weights(key, partial(_write, content=content))
-    Worker(store, sharers=sharers).do(payload, lambda done, steps: None)
+    Worker(store, sharers=sharers).do(payload, ignore_step)
     kept = store.weights(payload.key)
     return store.export(payload.key), kept.read_bytes() if kept else None

@@ -1,0 +1,119 @@
+"""Loss and scores of a run, sent to an experiment tracker while it goes on."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tombola.base.errors import SpecError
+from tombola.base.registry import unknown
+from tombola.base.specs import LabSpec
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.store.result_store import Result
+from tombola.plan.job import Job, Subject
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+__all__ = ["Tracking", "tracked"]
+
+PROJECT = "tombola"
+EVERY = 1.0
+"""Seconds between two losses of a job that are sent."""
+
+
+@contextmanager
+def tracked(callback: RunCallback, lab: LabSpec) -> Iterator[RunCallback]:
+    """The callback, told of a run together with the tracker that `lab` names, if it names one.
+
+    Raises: SpecError, if there is no such tracker, or its package is not installed.
+    """
+    if not lab.track:
+        yield callback
+        return
+    tracker = _tracker(lab.track, Path(lab.track_dir))
+    try:
+        yield Tracking(callback, tracker.log)
+    finally:
+        tracker.end_training()
+
+
+def _tracker(name: str, folder: Path) -> "Accelerator":
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+    from tombola.training.distributed import accelerator
+
+    if name not in LOGGER_TYPE_TO_CLASS:
+        raise unknown("tracker", name, sorted(LOGGER_TYPE_TO_CLASS))
+    if name not in map(str, get_available_trackers()):
+        raise SpecError(
+            f"expected the package of the tracker {name!r}, which isn't installed. "
+            f"Run `pip install {name}`, or leave --track out."
+        )
+    made = accelerator(tracker=name, folder=str(folder))
+    made.init_trackers(PROJECT)
+    return made
+
+
+class Tracking(RunCallback):
+    """Sends losses and scores to a tracker, by the optimizer steps of the whole run so far, because
+    some trackers take steps in rising order only.
+
+    Args:
+        callback: told of everything, too.
+        log: sends values at a step.
+        clock: gives the time in seconds.
+    """
+
+    def __init__(
+        self,
+        callback: RunCallback,
+        log: Callable[[dict[str, float], int], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._callback, self._log, self._clock = callback, log, clock
+        self._done: dict[str, int] = {}
+        """Key of each job that has taken a step -> its steps."""
+        self._sent: dict[str, float] = {}
+        """Key of each of them -> when its loss was sent."""
+
+    def subject(self, subject: Subject) -> None:
+        """Pass it on."""
+        self._callback.subject(subject)
+
+    def plan(self, todo: list[Job], kept: list[Job]) -> None:
+        """Pass it on."""
+        self._callback.plan(todo, kept)
+
+    def workers(self, number: int, threads: int) -> None:
+        """Pass it on."""
+        self._callback.workers(number, threads)
+
+    def start(self, job: Job) -> None:
+        """Pass it on."""
+        self._callback.start(job)
+
+    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+        """Send the loss of a job, at most once a second and at its last step."""
+        self._done[job.key] = done
+        now = self._clock()
+        if loss is not None and (done == steps or now - self._sent.get(job.key, -EVERY) >= EVERY):
+            self._sent[job.key] = now
+            self._send("loss", job, loss)
+        self._callback.step(job, done, steps, loss)
+
+    def finish(self, job: Job, result: Result) -> None:
+        """Send the score of a job, if it has one."""
+        if (score := result.facts.get("score")) is not None:
+            self._send("score", job, score)
+        self._callback.finish(job, result)
+
+    def fail(self, job: Job, reason: str) -> None:
+        """Pass it on."""
+        self._callback.fail(job, reason)
+
+    def _send(self, what: str, job: Job, value: float) -> None:
+        name = re.sub(r"[^\w.-]+", "-", job.label.replace("%", "percent")).strip("-")
+        self._log({f"{what}/{name}": value}, sum(self._done.values()))

@@ -1,0 +1,95 @@
+"""The progress of a run, in a terminal and in a file."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from tombola.base.rounding import duration
+from tombola.cli.show import progress
+from tombola.cli.show.progress import Live
+from tombola.lab.store.result_store import Result
+from tombola.plan.job import Job, Subject, dense
+from tombola.tasks.task import load_task
+
+TASK = load_task("sentiment")
+SUBJECT = Subject(
+    model="nowhere",
+    fingerprint="0" * 64,
+    task=TASK,
+    recipe=TASK.recipe,
+    data="1" * 64,
+    examples=320,
+    folder=None,
+)
+JOBS = [dense(SUBJECT, seed) for seed in (0, 1)]
+STEPS = JOBS[0].steps
+
+
+@pytest.fixture(autouse=True)
+def memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_memory", lambda: 1_840_000_000)
+
+
+def result(job: Job) -> Result:
+    return Result(**job.named(), facts={"score": 81.5}, numerics={}, seconds=1.0, peak_memory=1)
+
+
+def shown(*, terminal: bool, step: float, width: int = 160) -> str:
+    """What is shown of two trainings whose steps take so many seconds."""
+    now, out = 0.0, io.StringIO()
+    console = Console(file=out, force_terminal=terminal, width=width, color_system=None)
+    with Live(console, lambda: now) as live:
+        live.plan(JOBS, [])
+        live.workers(1, 2)
+        for job in JOBS:
+            live.start(job)
+            for done in range(1, STEPS + 1):
+                now += step
+                live.step(job, done, STEPS, 0.6931)
+            live.bar.refresh()
+            live.finish(job, result(job))
+    return out.getvalue()
+
+
+def test_a_file_gets_a_line_a_minute() -> None:
+    assert STEPS == 30
+    lines = shown(terminal=False, step=7).splitlines()
+    at = [line for line in lines if "left" in line]
+    assert len(at) == 60 * 7 // 63  # every ninth step, the first at or after a minute
+    assert at[0] == (
+        "  15 %, job 1 of 2, 6 min left, loss 0.693, 1.8 GB; sentiment, seed 0, dense: step 9 of 30"
+    )
+    assert [line.split() for line in lines if "81.50" in line] == [
+        ["sentiment,", "seed", "0,", "dense", "81.50"],
+        ["sentiment,", "seed", "1,", "dense", "81.50"],
+    ]
+
+
+def test_a_short_run_says_only_how_it_ended() -> None:
+    assert len(shown(terminal=False, step=0.1).splitlines()) == 2
+
+
+@pytest.mark.parametrize("width", [80, 100, 130])
+def test_a_terminal_shows_loss_memory_and_the_time_left_of_all_jobs(width: int) -> None:
+    bars = shown(terminal=True, step=10, width=width).split("\x1b[2K")
+    half = next(bar.strip() for bar in bars if "50% job 1 of 2" in bar)
+    assert half.endswith("50% job 1 of 2 5 min left, loss 0.693, 1.8 GB")
+    assert half.startswith("sentiment, seed 0, dense") == (width > 80)
+
+
+def test_a_loss_that_was_not_read_yet_is_left_out() -> None:
+    out, now = io.StringIO(), 0.0
+    with Live(Console(file=out, width=160), lambda: now) as live:
+        live.plan(JOBS[:1], [])
+        live.start(JOBS[0])
+        now = 61.0
+        live.step(JOBS[0], 1, STEPS, None)
+    assert out.getvalue().strip().startswith("3 %, job 1 of 1, 1.8 GB; sentiment")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2.0 h")]
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

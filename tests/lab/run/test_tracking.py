@@ -1,0 +1,123 @@
+"""Loss and scores at an experiment tracker."""
+
+from pathlib import Path
+
+import pytest
+
+from tombola.base.errors import SpecError
+from tombola.base.specs import LabSpec
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.tracking import Tracking, tracked
+from tombola.lab.store.result_store import Result
+from tombola.plan.job import Job, Subject, dense
+from tombola.tasks.task import load_task
+
+TASK = load_task("sentiment")
+SUBJECT = Subject(
+    model="nowhere",
+    fingerprint="0" * 64,
+    task=TASK,
+    recipe=TASK.recipe,
+    data="1" * 64,
+    examples=320,
+    folder=None,
+)
+
+
+class Log:
+    """Stands in for a tracker."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[int, str, float]] = []
+
+    def __call__(self, values: dict[str, float], step: int) -> None:
+        self.sent += [(step, name, value) for name, value in values.items()]
+
+
+class Names(RunCallback):
+    """Notes which callbacks were called."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def __getattribute__(self, name: str) -> object:
+        if name in dir(RunCallback) and not name.startswith("_"):
+            self.called.append(name)
+        return super().__getattribute__(name)
+
+
+def result(job: Job, **facts: object) -> Result:
+    return Result(**job.named(), facts=facts, numerics={}, seconds=1.0, peak_memory=1)
+
+
+def test_the_steps_of_a_tracker_rise_over_all_jobs_and_losses_come_once_a_second() -> None:
+    now, log = 0.0, Log()
+    tracking = Tracking(RunCallback(), log, lambda: now)
+    jobs = [dense(SUBJECT, seed) for seed in (0, 1)]
+    for done in range(1, 31):
+        for job in jobs:
+            tracking.step(job, done, 30, 1 / done)
+        now += 0.25
+    for job in jobs:
+        tracking.finish(job, result(job, score=80.0))
+    losses = [each for each in log.sent if each[1].startswith("loss/")]
+    first = [value for _, name, value in losses if name == "loss/sentiment-seed-0-dense"]
+    assert first == [1 / done for done in (*range(1, 30, 4), 30)]
+    assert [step for step, *_ in log.sent] == sorted(step for step, *_ in log.sent)
+    assert log.sent[-1] == (60, "score/sentiment-seed-1-dense", 80.0)
+
+
+def test_a_job_without_loss_or_score_sends_nothing() -> None:
+    log = Log()
+    tracking = Tracking(RunCallback(), log)
+    tracking.step(dense(SUBJECT, 0), 1, 30, None)
+    tracking.finish(dense(SUBJECT, 0), result(dense(SUBJECT, 0), score=None))
+    assert log.sent == []
+
+
+def test_every_callback_is_passed_on() -> None:
+    names, job = Names(), dense(SUBJECT, 0)
+    tracking = Tracking(names, Log())
+    tracking.subject(SUBJECT)
+    tracking.plan([job], [])
+    tracking.workers(1, 1)
+    tracking.start(job)
+    tracking.step(job, 1, 30, 0.5)
+    tracking.finish(job, result(job))
+    tracking.fail(job, "it broke")
+    public = [name for name in vars(RunCallback) if not name.startswith("_")]
+    assert names.called == public
+
+
+def test_a_tracker_writes_its_files(tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    lab = LabSpec(track="tensorboard", track_dir=str(tmp_path / "logs"))
+    job = dense(SUBJECT, 0)
+    with tracked(RunCallback(), lab) as callback:
+        callback.step(job, 1, 30, 0.75)
+        callback.finish(job, result(job, score=81.5))
+    found = events.EventAccumulator(str(tmp_path / "logs" / "tombola")).Reload()
+    (loss,) = found.Scalars("loss/sentiment-seed-0-dense")
+    (score,) = found.Scalars("score/sentiment-seed-0-dense")
+    assert (loss.step, loss.value, score.step, score.value) == (1, 0.75, 1, 81.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tensorbord", "there is no tracker 'tensorbord'. Did you mean 'tensorboard'"),
+        ("aim", "expected the package of the tracker 'aim', which isn't installed"),
+    ],
+)
+def test_a_tracker_that_is_not_there_is_refused(name: str, message: str, tmp_path: Path) -> None:
+    with (
+        pytest.raises(SpecError, match=message),
+        tracked(RunCallback(), LabSpec(track=name, track_dir=str(tmp_path))),
+    ):
+        raise AssertionError
+
+
+def test_without_one_nothing_comes_between() -> None:
+    callback = RunCallback()
+    with tracked(callback, LabSpec()) as told:
+        assert told is callback
