@@ -89,7 +89,7 @@ def imports(path: Path) -> Iterator[str]:
 
 def is_module(name: str) -> bool:
     place = ROOT.parent.joinpath(*name.split("."))
-    return place.is_dir() or place.with_suffix(".py").is_file()
+    return place.is_dir() or any(place.with_suffix(end).is_file() for end in (".py", ".pyi"))
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
