@@ -12,7 +12,7 @@ from trainings import PRECISIONS, SPEC, Case, case
 from tombola.finders.finder import FINDERS
 from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
 from tombola.ticket.mask import Mask
-from tombola.training.loop import ignore_step
+from tombola.training.steps import ignore_step
 
 pytestmark = pytest.mark.cuda
 

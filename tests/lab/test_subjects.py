@@ -24,7 +24,7 @@ from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan, dense
 from tombola.tasks.own_task import named_task
 from tombola.tasks.task import Task, load_task
-from tombola.training.loop import ignore_step
+from tombola.training.steps import ignore_step
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 

@@ -6,7 +6,7 @@ from math import isfinite
 import torch
 from torch import Tensor
 
-from tombola.training.divergence import Diverged
+from tombola.training.steps import Diverged
 
 __all__ = ["FiniteCheck", "all_finite"]
 

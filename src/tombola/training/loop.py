@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -38,27 +38,15 @@ from tombola.training.distributed import (
     agree_on_weights,
     world_size,
 )
-from tombola.training.divergence import Diverged
 from tombola.training.finite import FiniteCheck, all_finite
 from tombola.training.gradient import Arithmetic, differentiating
 from tombola.training.numerics import kernel, numerics
+from tombola.training.steps import Diverged, OnStep, ignore_step
 
-__all__ = ["Fit", "OnStep", "fit", "ignore_step", "training_batches"]
+__all__ = ["Fit", "fit", "training_batches"]
 
 WHOLE = CourseSpec()
 """A training from its first step to its last."""
-
-
-class OnStep(Protocol):
-    """What is called after each optimizer step."""
-
-    def __call__(self, done: int, steps: int, loss: float | None = None, /) -> None:
-        """Take the steps done, the steps in all, and the loss of the last batch that was read from
-        the device; None where there is none yet."""
-
-
-def ignore_step(done: int, steps: int, loss: float | None = None) -> None:
-    """Do nothing after a step."""
 
 
 @dataclass(frozen=True)

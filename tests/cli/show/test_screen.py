@@ -91,7 +91,7 @@ def test_how_far_a_mask_is_stands_next_to_its_label(monkeypatch: pytest.MonkeyPa
         with Live(console) as live:
             live.plan([job], [])  # type: ignore[list-item]
             live.start(job)  # type: ignore[arg-type]
-            live.step(job, 3, 4)  # type: ignore[arg-type]
+            live.step(job, 3, 4, None)  # type: ignore[arg-type]
             live.bar.refresh()
 
     assert "OBS mask 75%" in _drawn(draw, force_terminal=True)

@@ -21,7 +21,7 @@ from tombola.lab.subjects import Subjects
 from tombola.plan.plan import dense
 from tombola.tasks.task import load_task
 from tombola.ticket.ticket import Ticket
-from tombola.training.loop import ignore_step
+from tombola.training.steps import ignore_step
 
 PLAN = """\
 version: 1

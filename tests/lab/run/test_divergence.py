@@ -18,9 +18,9 @@ from tombola.tasks.metrics import score_of
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
-from tombola.training.divergence import Diverged
 from tombola.training.loop import fit
 from tombola.training.predictions import predict
+from tombola.training.steps import Diverged
 
 SMALL = {"epochs": 1, "batch_size": 8, "threads": 1, "step": "0.25", "sparsity": "0.5"}
 ROWS: dict[str, list[dict[str, Any]]] = {

@@ -201,8 +201,8 @@ def _measured(job: Job, threads: int) -> Throughput:
     from tombola.lab.run.memory import gpu_size
     from tombola.lab.run.perform import perform
     from tombola.lab.run.workspace import WorkspaceCache
-    from tombola.training.loop import ignore_step
     from tombola.training.predictions import predict
+    from tombola.training.steps import ignore_step
 
     spec = train_job(job.spec).recipe
     few = replace(spec, test_limit=TRIAL_EXAMPLES)

@@ -41,11 +41,11 @@ from tombola.ticket.schedule import pruned_count
 from tombola.ticket.structures import STRUCTURES
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
-from tombola.training.divergence import Diverged
-from tombola.training.loop import OnStep, fit
+from tombola.training.loop import fit
 from tombola.training.loss import mean_loss
 from tombola.training.numerics import numerics
 from tombola.training.predictions import predict
+from tombola.training.steps import Diverged, OnStep
 
 __all__ = ["perform"]
 

@@ -12,7 +12,7 @@ from tombola.base import keys
 from tombola.base.errors import OutputError
 from tombola.base.json_text import finite
 from tombola.plan.job import Job, Named
-from tombola.training.divergence import Diverged
+from tombola.training.steps import Diverged
 
 __all__ = ["LIMIT", "Result", "decode", "encode", "sha256"]
 

@@ -28,7 +28,8 @@ from tombola.tasks.examples import Batch
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training.distributed import accelerator
 from tombola.training.gradient import differentiating, to_device
-from tombola.training.loop import OnStep, fit, training_batches
+from tombola.training.loop import fit, training_batches
+from tombola.training.steps import OnStep
 
 __all__ = ["WorkspaceEvidence"]
 

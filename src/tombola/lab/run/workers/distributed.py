@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 from tombola.base.errors import TombolaError, error_of
 from tombola.lab.run.payload import Payload
 from tombola.lab.store.result_store import Store
+from tombola.training.steps import OnStep
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-    from tombola.training.loop import OnStep
 
 __all__ = ["train_in_processes"]
 
 
-def train_in_processes(payload: Payload, store: Store, step: "OnStep", *, sharers: int = 1) -> None:
+def train_in_processes(payload: Payload, store: Store, step: OnStep, *, sharers: int = 1) -> None:
     """Do a training in the number of processes that its payload asks for.
 
     Args:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import TYPE_CHECKING
 
 from tombola.base.errors import TombolaError, error_of
 from tombola.lab.run.engine import JobEvents, TakenOverError
@@ -16,9 +15,7 @@ from tombola.lab.run.workers.distributed import train_in_processes
 from tombola.lab.run.workers.forking import started, worker_context
 from tombola.lab.run.workers.gpus import places, seeing
 from tombola.lab.store.result_store import Store
-
-if TYPE_CHECKING:
-    from tombola.training.loop import OnStep
+from tombola.training.steps import OnStep
 
 __all__ = ["ProcessPool", "ThisProcess", "Worker", "work"]
 
@@ -34,7 +31,7 @@ class Worker:
 
         self.store, self.workspaces, self.sharers = store, WorkspaceCache(), sharers
 
-    def do(self, payload: Payload, step: "OnStep") -> None:
+    def do(self, payload: Payload, step: OnStep) -> None:
         """Do a job, in several processes if the payload asks for them."""
         from tombola.lab.run.perform import perform
 

@@ -20,6 +20,7 @@ from tombola.lab.store.numerics import refuse_others
 from tombola.lab.store.result import decode
 from tombola.lab.store.result_store import Store
 from tombola.plan.job import READS_WEIGHTS
+from tombola.training.steps import ignore_step
 
 __all__ = ["RayCluster", "run_remotely"]
 
@@ -200,8 +201,6 @@ def run_remotely(
     Returns: ("done", files, weights), both None if the store is shared; ("absent",) if it isn't
         and there are no inputs; or ("failed", name of the error, message).
     """
-    from tombola.training.loop import ignore_step
-
     payload, (folder, token) = Payload.from_json(payload_json), place
     try:
         if (Path(folder) / "tmp" / token).exists():
@@ -222,8 +221,6 @@ def _run_without_store(
 
     Returns: the files of its result, and its weights if a later job reads them.
     """
-    from tombola.training.loop import ignore_step
-
     store = Store(scratch / "store")
     for files in inputs["results"].values():
         store.adopt(files)

@@ -1,10 +1,22 @@
-"""The step at which the numbers of a training stopped being finite; no torch."""
+"""What a training reports of its steps, and where its numbers stop being finite; no torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["Diverged"]
+__all__ = ["Diverged", "OnStep", "ignore_step"]
+
+
+class OnStep(Protocol):
+    """What is called after each optimizer step."""
+
+    def __call__(self, done: int, steps: int, loss: float | None = None, /) -> None:
+        """Take the steps done, the steps in all, and the loss of the last batch that was read from
+        the device; None where there is none yet."""
+
+
+def ignore_step(done: int, steps: int, loss: float | None = None) -> None:
+    """Do nothing after a step."""
 
 
 @dataclass(frozen=True)
