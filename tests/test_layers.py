@@ -84,7 +84,8 @@ def imports(path: Path) -> Iterator[str]:
             assert node.module
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield inner if node.module == "tombola" and is_module(inner) else node.module
+                ours = node.module.startswith("tombola")
+                yield inner if ours and is_module(inner) else node.module
 
 
 def is_module(name: str) -> bool:
