@@ -77,19 +77,21 @@ PART const float *NAME(floats)(const struct matrix *m, size_t start, size_t n, f
     return room;
 }
 
-/* Whether rows of a block have n weights, and those are in its columns. */
-PART int NAME(sound)(const uint8_t *counts, size_t rows, const uint8_t *columns, size_t n,
-                     size_t width)
+/* How many weights a piece has; -1 where they, or the places of its rows and weights, can't be. */
+PART int64_t NAME(count)(const uint8_t *counts, const uint8_t *order, size_t rows,
+                         const uint8_t *columns, int64_t most, size_t group, size_t width)
 {
-    size_t sum = 0;
-    uint8_t last = 0;
-    for (size_t i = 0; i < rows; i++)
-        sum += counts[i];
-    if (sum != n)
-        return 0;
-    for (size_t i = 0; i < n; i++)
-        last = columns[i] > last ? columns[i] : last;
-    return !n || last < width;
+    int64_t n = 0;
+    uint8_t last_row = 0, last_column = 0;
+    for (size_t i = 0; i < rows; i++) {
+        n += counts[i];
+        last_row = order[i] > last_row ? order[i] : last_row;
+    }
+    if (n > most || last_row >= group || n > BLOCK * PIECE)
+        return -1;
+    for (int64_t i = 0; i < n; i++)
+        last_column = columns[i] > last_column ? columns[i] : last_column;
+    return last_column < width ? n : -1;
 }
 
 /* --- the product --- */
@@ -98,10 +100,11 @@ PART int NAME(sound)(const uint8_t *counts, size_t rows, const uint8_t *columns,
  * WAYS sums, since a sum waits for the one before it. */
 #define ROWS(name, vector, VECTORS, WAYS)                                                         \
     LOOP void NAME(name)(const float *x, float *sums, const float *values,                        \
-                         const uint8_t *columns, const uint8_t *counts, size_t rows, int first)   \
+                         const uint8_t *columns, const uint8_t *order, const uint8_t *counts,     \
+                         size_t rows, int first)                                                  \
     {                                                                                             \
-        for (; rows; rows--, sums += VECTORS * sizeof(vector) / sizeof(float)) {                  \
-            vector sum[WAYS][VECTORS] = {0}, *at = (vector *)sums;                                \
+        for (; rows; rows--) {                                                                    \
+            vector sum[WAYS][VECTORS] = {0}, *at = (vector *)sums + (size_t)*order++ * VECTORS;   \
             for (int i = 0; !first && i < VECTORS; i++)                                           \
                 sum[0][i] = at[i];                                                                \
             size_t n = *counts++;                                                                 \
@@ -138,6 +141,28 @@ ROWS(rows16, NAME(wide), 1, 4)
 ROWS(rows64, NAME(wide), 4, 1)
 #endif
 
+/* Adds a group of rows of block b to their sums; 0, or -1 where the matrix isn't sound. */
+PART int NAME(group)(const struct matrix *m, const float *x, size_t b, size_t row, size_t rows,
+                     size_t tile, float *sums, float *room)
+{
+    const int64_t *starts = m->starts + b * m->groups + row / GROUP;
+    const uint8_t *order = m->order + b * m->rows + row, *counts = m->counts + b * m->rows + row;
+    size_t width = m->width - b * BLOCK;
+    int64_t start = starts[0];
+    for (size_t i = 0; i < rows; i += PIECE) {
+        size_t some = rows - i < PIECE ? rows - i : PIECE;
+        const uint8_t *columns = m->columns + start;
+        int64_t n = NAME(count)(counts + i, order + i, some, columns, starts[1] - start, rows, width);
+        if (n < 0)
+            return -1;
+        const float *values = NAME(floats)(m, start, n, room);
+        (tile == 4 ? NAME(rows4) : tile == 16 ? NAME(rows16) : NAME(rows64))(
+            x, sums, values, columns, order + i, counts + i, some, !b);
+        start += n;
+    }
+    return start == starts[1] ? 0 : -1;
+}
+
 /* Rows from `begin` to `end`, which begin at a group, for at most TILE tokens; 0, or -1 where the
  * matrix isn't sound. */
 LOOP int NAME(tile)(const struct matrix *m, const float *x, float *y, size_t tokens, size_t begin,
@@ -148,16 +173,10 @@ LOOP int NAME(tile)(const struct matrix *m, const float *x, float *y, size_t tok
     for (size_t b = 0; b * BLOCK < m->width; b++) {
         size_t width = m->width - b * BLOCK < BLOCK ? m->width - b * BLOCK : BLOCK;
         NAME(turn)(x + b * BLOCK, m->width, block, tile, tokens, tile, width);
-        for (size_t row = begin; row < end; row += GROUP) {
-            const int64_t *start = m->starts + b * m->groups + row / GROUP;
-            size_t rows = end - row < GROUP ? end - row : GROUP, n = start[1] - start[0];
-            const uint8_t *columns = m->columns + *start, *counts = m->counts + b * m->rows + row;
-            if (!NAME(sound)(counts, rows, columns, n, width))
+        for (size_t row = begin; row < end; row += GROUP)
+            if (NAME(group)(m, block, b, row, end - row < GROUP ? end - row : GROUP, tile,
+                            sums + (row - begin) * tile, values))
                 return -1;
-            const float *floats = NAME(floats)(m, *start, n, values);
-            (tile == 4 ? NAME(rows4) : tile == 16 ? NAME(rows16) : NAME(rows64))(
-                block, sums + (row - begin) * tile, floats, columns, counts, rows, !b);
-        }
     }
     for (size_t row = begin; row < end; row++) {
         float scale = m->scales ? m->scales[row] : 1.0f, bias = m->bias ? m->bias[row] : 0.0f;

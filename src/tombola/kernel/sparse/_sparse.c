@@ -12,21 +12,22 @@
 
 #define TILE 64   /* tokens */
 #define BLOCK 128 /* columns; a tile of them fits into the first cache */
-#define GROUP 32  /* rows whose weights are converted and checked together */
+#define GROUP 128 /* rows that are in the order of their weights */
+#define PIECE 32  /* rows whose weights are checked and converted together */
 #define THREADS 256
 #define PART static inline __attribute__((always_inline))
 #define LOOP static __attribute__((noinline))
 
 /* Floats of room that a tile needs, and as many for each row as it has tokens. */
 #define ROOM_BLOCK (BLOCK * TILE)
-#define ROOM_VALUES (BLOCK * GROUP)
+#define ROOM_VALUES (BLOCK * PIECE)
 
 enum kind { FLOAT32, BFLOAT16, INT8 };
 
 /* (rows, width), block after block of columns, in it row after row; see packing.py. */
 struct matrix {
     const void *values;
-    const uint8_t *columns, *counts;
+    const uint8_t *columns, *order, *counts;
     const int64_t *starts;
     const float *scales, *bias;
     size_t rows, width, groups;
@@ -150,15 +151,15 @@ typedef unsigned long long address;
 
 static PyObject *product(PyObject *self, PyObject *args)
 {
-    address values, columns, counts, starts, scales, bias, x, y, room;
+    address values, columns, order, counts, starts, scales, bias, x, y, room;
     Py_ssize_t rows, width, tokens, threads, room_each;
     int kind, failed;
-    if (!PyArg_ParseTuple(args, "iKKKKKKnnKKnnKn", &kind, &values, &columns, &counts, &starts,
+    if (!PyArg_ParseTuple(args, "iKKKKKKKnnKKnnKn", &kind, &values, &columns, &order, &counts, &starts,
                           &scales, &bias, &rows, &width, &x, &y, &tokens, &threads, &room,
                           &room_each))
         return NULL;
-    struct matrix m = {AT(void, values), AT(uint8_t, columns), AT(uint8_t, counts),
-                       AT(int64_t, starts), AT(float, scales), AT(float, bias), rows, width,
+    struct matrix m = {AT(void, values), AT(uint8_t, columns), AT(uint8_t, order),
+                       AT(uint8_t, counts), AT(int64_t, starts), AT(float, scales), AT(float, bias), rows, width,
                        (rows + GROUP - 1) / GROUP, kind};
     Py_BEGIN_ALLOW_THREADS
     failed = run(&m, AT(float, x), AT(float, y), tokens, threads, AT(float, room), room_each);

@@ -18,6 +18,7 @@ class SparseLinear(nn.Module):
 
     values: Tensor
     columns: Tensor
+    order: Tensor
     counts: Tensor
     starts: Tensor
     scales: Tensor | None
@@ -26,7 +27,7 @@ class SparseLinear(nn.Module):
     def __init__(self, weight: Packed, bias: Tensor | None) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        for name in ("values", "columns", "counts", "starts", "scales"):
+        for name in ("values", "columns", "order", "counts", "starts", "scales"):
             self.register_buffer(name, getattr(weight, name))
         self.register_buffer("bias", bias)
 
@@ -52,7 +53,7 @@ class SparseLinear(nn.Module):
     def weight(self) -> Packed:
         """The living weights."""
         shape = self.out_features, self.in_features
-        parts = self.values, self.columns, self.counts, self.starts, self.scales
+        parts = (self.values, self.columns, self.order, self.counts, self.starts, self.scales)
         return Packed(shape, *parts)
 
     @property

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["BLOCK", "DTYPES", "GROUP", "Packed", "starts_of"]
+__all__ = ["BLOCK", "DTYPES", "GROUP", "Packed"]
 
-BLOCK, GROUP = 128, 32
+BLOCK, GROUP = 128, 128
 """Columns of a block, whose input fits into the first cache, and rows of a group; see _sparse.c."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 """What a weight is stored as; int8 has a scale for each row."""
@@ -16,49 +16,55 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.in
 
 @dataclass(frozen=True)
 class Packed:
-    """A matrix (out, in) without its zeros: block after block, in it row after row."""
+    """A matrix (out, in) without its zeros: block after block, in it group after group of rows.
+
+    Rows of a group are in the order of their living weights, the most first, so that a processor
+    can tell how long the next one will be.
+    """
 
     shape: tuple[int, int]
     values: Tensor
     """The living weights."""
     columns: Tensor
     """The column of each in its block, uint8."""
+    order: Tensor
+    """Which row of its group each row of a block is, (blocks, out), uint8."""
     counts: Tensor
-    """Living weights of each row of a block, (blocks, out), uint8."""
+    """Its living weights, (blocks, out), uint8."""
     starts: Tensor
-    """Where each group of rows of a block begins, (blocks x groups + 1), int64."""
+    """Where each group begins, (blocks x groups + 1), int64."""
     scales: Tensor | None = None
     """What the values of a row are multiplied with, (out), float32; int8 only."""
 
     @classmethod
     def of(cls, weight: Tensor, dtype: str) -> "Packed":
         """The non-zero weights of a matrix (out, in) of floats, as one of DTYPES."""
-        rows, width = weight.shape
-        blocks = functional.pad(weight.detach().float(), (0, -width % BLOCK))
-        blocks = blocks.view(rows, -1, BLOCK).transpose(0, 1).contiguous()
-        living = blocks != 0
-        scales = None
+        weight, scales = weight.detach().float(), None
         if dtype == "int8":
-            scales = blocks.abs().amax((0, 2)) / 127
-            blocks = (blocks / scales.where(scales > 0, 1.0).view(1, -1, 1)).round_()
-        columns = living.nonzero()[:, 2].to(torch.uint8)
-        counts = living.sum(2, dtype=torch.uint8)
-        values = blocks[living].to(DTYPES[dtype])
-        return cls((rows, width), values, columns, counts, starts_of(counts), scales)
+            scales = weight.abs().amax(1) / 127
+            weight = (weight / scales.where(scales > 0, 1.0)[:, None]).round()
+        rows, width = weight.shape
+        padded = functional.pad(weight, (0, -width % BLOCK, 0, -rows % GROUP))
+        groups = padded.view(-1, GROUP, padded.shape[1] // BLOCK, BLOCK).permute(2, 0, 1, 3)
+        counts, order = (
+            (groups != 0).sum(3, dtype=torch.uint8).sort(dim=2, descending=True, stable=True)
+        )
+        groups = groups.gather(2, order[..., None].expand_as(groups))
+        living = groups != 0
+        starts = functional.pad(counts.sum(2, dtype=torch.int64).flatten().cumsum(0), (1, 0))
+        values, columns = groups[living].to(DTYPES[dtype]), living.nonzero()[:, 3].to(torch.uint8)
+        parts = (each.flatten(1)[:, :rows].to(torch.uint8).contiguous() for each in (order, counts))
+        return cls((rows, width), values, columns, *parts, starts, scales)
 
     def dense(self) -> Tensor:
         """The matrix (out, in), float32."""
         rows, width = self.shape
         counts = self.counts.flatten().long()
-        owners = torch.repeat_interleave(torch.arange(len(counts)), counts)
-        blocks = torch.zeros(len(counts) * BLOCK)
-        blocks[owners * BLOCK + self.columns] = self.values.float()
-        whole = blocks.view(-1, rows, BLOCK).transpose(0, 1).reshape(rows, -1)[:, :width]
+        blocks = len(self.counts)
+        firsts = torch.arange(rows) // GROUP * GROUP
+        places = (torch.arange(blocks)[:, None] * rows + firsts + self.order.long()).flatten()
+        owners = torch.repeat_interleave(places, counts)
+        weights = torch.zeros(blocks * rows * BLOCK)
+        weights[owners * BLOCK + self.columns] = self.values.float()
+        whole = weights.view(-1, rows, BLOCK).transpose(0, 1).reshape(rows, -1)[:, :width]
         return whole if self.scales is None else whole * self.scales[:, None]
-
-
-def starts_of(counts: Tensor) -> Tensor:
-    """Where each group of rows of a block begins, of the living weights of each row."""
-    rows = counts.shape[1]
-    groups = functional.pad(counts, (0, -rows % GROUP)).view(-1, GROUP).sum(1, dtype=torch.int64)
-    return functional.pad(groups.cumsum(0), (1, 0))

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tombola.kernel.sparse.packing import BLOCK, DTYPES, GROUP, Packed
+from tombola.kernel.sparse.packing import BLOCK, DTYPES, Packed
 
 __all__ = ["available", "instruction_set", "product", "use", "use_best"]
 
-TILE, MOST_THREADS = 64, 256
+TILE, PIECE, MOST_THREADS = 64, 32, 256
 """Tokens that are multiplied at once, and threads, at most; those of _sparse.c."""
 KINDS = {dtype: kind for kind, dtype in enumerate(DTYPES.values())}
 
@@ -61,9 +61,10 @@ def product(x: Tensor, weight: Packed, bias: Tensor | None) -> Tensor:
         return functional.linear(x, weight.dense(), bias)
     x, y = x.contiguous(), x.new_empty(tokens, rows)
     threads = min(torch.get_num_threads(), MOST_THREADS)
-    each = BLOCK * (TILE + GROUP) + -(-rows // 16) * 16 * (TILE if tokens > 16 else 16)
+    each = BLOCK * (TILE + PIECE) + -(-rows // 16) * 16 * (TILE if tokens > 16 else 16)
     room = x.new_empty(threads * each)
-    parts = weight.values, weight.columns, weight.counts, weight.starts, weight.scales, bias
+    parts = (weight.values, weight.columns, weight.order, weight.counts, weight.starts)
+    parts += (weight.scales, bias)
     places = [0 if part is None else part.data_ptr() for part in parts]
     sizes = tokens, threads, room.data_ptr(), each
     _extension().product(
