@@ -130,16 +130,20 @@ PART int64_t NAME(count)(const uint8_t *counts, const uint8_t *order, size_t row
     }
 
 ROWS(rows4, NAME(four), 1, 4)
-#if WIDE == 4
-ROWS(rows16, NAME(wide), 4, 1)
-ROWS(rows64, NAME(wide), 16, 1)
-#elif WIDE == 8
-ROWS(rows16, NAME(wide), 2, 2)
-ROWS(rows64, NAME(wide), 8, 1)
-#else
-ROWS(rows16, NAME(wide), 1, 4)
-ROWS(rows64, NAME(wide), 4, 1)
-#endif
+ROWS(rows16, NAME(wide), 16 / WIDE, 2)
+ROWS(rows32, NAME(wide), 32 / WIDE, 2)
+ROWS(rows48, NAME(wide), 48 / WIDE, 1)
+ROWS(rows64, NAME(wide), 64 / WIDE, 1)
+
+/* The loop for a tile. */
+PART rows_loop *NAME(rows)(size_t tile)
+{
+    return tile == 4    ? NAME(rows4)
+           : tile == 16 ? NAME(rows16)
+           : tile == 32 ? NAME(rows32)
+           : tile == 48 ? NAME(rows48)
+                        : NAME(rows64);
+}
 
 /* Adds a group of rows of block b to their sums; 0, or -1 where the matrix isn't sound. */
 PART int NAME(group)(const struct matrix *m, const float *x, size_t b, size_t row, size_t rows,
@@ -156,8 +160,7 @@ PART int NAME(group)(const struct matrix *m, const float *x, size_t b, size_t ro
         if (n < 0)
             return -1;
         const float *values = NAME(floats)(m, start, n, room);
-        (tile == 4 ? NAME(rows4) : tile == 16 ? NAME(rows16) : NAME(rows64))(
-            x, sums, values, columns, order + i, counts + i, some, !b);
+        NAME(rows)(tile)(x, sums, values, columns, order + i, counts + i, some, !b);
         start += n;
     }
     return start == starts[1] ? 0 : -1;
@@ -168,7 +171,7 @@ PART int NAME(group)(const struct matrix *m, const float *x, size_t b, size_t ro
 LOOP int NAME(tile)(const struct matrix *m, const float *x, float *y, size_t tokens, size_t begin,
                     size_t end, float *room)
 {
-    size_t tile = tokens <= 4 ? 4 : tokens <= 16 ? 16 : TILE;
+    size_t tile = tokens <= 4 ? 4 : (tokens + 15) / 16 * 16;
     float *block = room, *values = block + ROOM_BLOCK, *sums = values + ROOM_VALUES;
     for (size_t b = 0; b * BLOCK < m->width; b++) {
         size_t width = m->width - b * BLOCK < BLOCK ? m->width - b * BLOCK : BLOCK;

@@ -36,6 +36,9 @@ struct matrix {
 
 typedef int tile(const struct matrix *, const float *, float *, size_t, size_t, size_t, float *);
 
+typedef void rows_loop(const float *, float *, const float *, const uint8_t *, const uint8_t *,
+                       const uint8_t *, size_t, int);
+
 /* --- one copy of the loops for each instruction set --- */
 
 #define SET plain

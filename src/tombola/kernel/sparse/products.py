@@ -61,7 +61,7 @@ def product(x: Tensor, weight: Packed, bias: Tensor | None) -> Tensor:
         return functional.linear(x, weight.dense(), bias)
     x, y = x.contiguous(), x.new_empty(tokens, rows)
     threads = min(torch.get_num_threads(), MOST_THREADS)
-    each = BLOCK * (TILE + PIECE) + -(-rows // 16) * 16 * (TILE if tokens > 16 else 16)
+    each = BLOCK * (TILE + PIECE) + -(-rows // 16) * 16 * min(TILE, -(-tokens // 16) * 16)
     room = x.new_empty(threads * each)
     parts = (weight.values, weight.columns, weight.order, weight.counts, weight.starts)
     parts += (weight.scales, bias)
