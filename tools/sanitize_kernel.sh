@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests of the C extension under AddressSanitizer and UndefinedBehaviorSanitizer: gcc, a minute.
+# The tests of the C extensions under AddressSanitizer and UndefinedBehaviorSanitizer: gcc, a minute.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-$PWD/.venv/bin/python}
@@ -10,4 +10,4 @@ CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -g' "$pytho
   build_ext --force --build-lib "$work/src" --build-temp "$work/build"
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0 PYTHONPATH="$work/src" \
-  "$python" -m pytest -q tests/kernel/fused tests/kernel/test_fused.py
+  "$python" -m pytest -q tests/kernel/fused tests/kernel/test_fused.py tests/kernel/test_sparse_linear.py

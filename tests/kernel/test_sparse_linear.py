@@ -2,31 +2,76 @@
 
 import copy
 import io
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from tombola.kernel.sparse import crossovers
+from tombola.kernel.sparse import crossovers, linear, products
 from tombola.kernel.sparse.crossovers import pays
 from tombola.kernel.sparse.linear import SparseLinear
+from tombola.kernel.sparse.products import available
 
 TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-2, "int8": 2e-2}
+SETS = ["plain", "avx2", "avx512"]
+
+built = pytest.mark.skipif(not available(), reason="the C extension was not built")
 
 
 def masked(width: int, height: int, sparsity: float, *, bias: bool = True) -> nn.Linear:
+    layer = nn.Linear(width, height, bias=bias)
+    with torch.no_grad():
+        layer.weight[torch.rand(height, width) < sparsity] = 0
+    return layer
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> Iterator[None]:
+    threads = torch.get_num_threads()
     torch.manual_seed(0)
-    linear = nn.Linear(width, height, bias=bias).requires_grad_(False)
-    linear.weight[torch.rand(height, width) < sparsity] = 0
-    return linear
+    yield
+    torch.set_num_threads(threads)
+    if available():
+        products.use_best()
 
 
-def check(linear: nn.Linear, x: torch.Tensor, dtype: str = "float32") -> None:
-    exact = copy.deepcopy(linear).double()(x.double())
-    found = SparseLinear.from_linear(linear, dtype=dtype)(x)
-    assert found.dtype == x.dtype
-    assert found.shape == exact.shape
-    assert float((found - exact).abs().max()) < TOLERANCE[dtype] * max(1, float(exact.abs().max()))
+def near(found: Tensor, exact: Tensor, tolerance: float) -> bool:
+    scale = float(exact.detach().abs().max().clamp(min=1)) if exact.numel() else 1.0
+    return torch.allclose(found.double(), exact, rtol=0, atol=tolerance * scale)
+
+
+def check(layer: nn.Linear, x: Tensor, dtype: str = "float32") -> None:
+    """Output, and in float32 all gradients, are near to those of float64."""
+    exact, given = copy.deepcopy(layer).double(), x.detach().double().requires_grad_()
+    found, own = SparseLinear.from_linear(layer, dtype=dtype), x.detach().requires_grad_()
+    y, expected = found(own), exact(given)
+    assert near(y, expected, TOLERANCE[dtype])
+    g = torch.randn_like(y)
+    y.backward(g)
+    expected.backward(g.double())
+    assert own.grad is not None
+    assert given.grad is not None
+    assert near(own.grad, given.grad, TOLERANCE[dtype])
+    if dtype == "float32":
+        check_weights(found, exact)
+
+
+def check_weights(found: SparseLinear, exact: nn.Linear) -> None:
+    """Gradients of living weights are those of the dense layer, in their places."""
+    assert found.values.grad is not None
+    assert exact.weight.grad is not None
+    own = SparseLinear.from_linear(nn.Linear(1, 1))
+    own.__dict__.update(copy.deepcopy(found).__dict__)
+    with torch.no_grad():
+        own.values.copy_(found.values.grad)
+    assert near(own.weight.dense(), exact.weight.grad * (exact.weight != 0), 1e-5)
+    if found.bias is not None:
+        assert found.bias.grad is not None
+        assert exact.bias.grad is not None
+        assert near(found.bias.grad, exact.bias.grad, 1e-5)
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
@@ -35,14 +80,79 @@ def test_it_comes_to_the_masked_dense_layer(dtype: str, sparsity: float) -> None
     check(masked(300, 70, sparsity), torch.randn(2, 33, 300), dtype)
 
 
-def test_a_layer_without_a_bias_has_none() -> None:
-    check(masked(20, 10, 0.5, bias=False), torch.randn(3, 20))
+@built
+@pytest.mark.parametrize("instruction_set", SETS)
+def test_shapes_sets_and_threads_change_nothing(instruction_set: str) -> None:
+    try:
+        products.use(instruction_set)
+    except ValueError:
+        pytest.skip(f"this processor has no {instruction_set}")
+    draw = random.Random(0)
+    for tokens in (1, 3, 4, 5, 16, 17, 40, 63, 64, 65, 150, 257):
+        torch.set_num_threads(draw.choice([1, 2, 5]))
+        width, height = draw.choice([1, 7, 127, 128, 129, 300]), draw.choice([1, 15, 128, 131, 290])
+        layer = masked(width, height, draw.choice([0, 0.5, 0.9, 1]), bias=draw.random() < 0.5)
+        with torch.no_grad():
+            layer.weight[: height // 3] = 0
+        check(layer, torch.randn(tokens, width), draw.choice(list(TOLERANCE)))
+
+
+def test_an_input_that_is_not_contiguous_is_read_as_it_stands() -> None:
+    layer = masked(40, 30, 0.8)
+    for x in (torch.randn(40, 9).T, torch.randn(3, 5, 80)[:, :, ::2], torch.randn(40)):
+        check(layer, x)
+
+
+def test_no_tokens_give_no_outputs() -> None:
+    assert SparseLinear.from_linear(masked(40, 30, 0.8))(torch.randn(2, 0, 40)).shape == (2, 0, 30)
+
+
+def test_other_dtypes_of_the_input_come_back() -> None:
+    layer, x = SparseLinear.from_linear(masked(40, 30, 0.8)), torch.randn(5, 40)
+    for dtype in (torch.float64, torch.bfloat16, torch.float16):
+        assert layer(x.to(dtype)).dtype == dtype
+
+
+def test_infinity_and_nan_spread_along_living_weights_only() -> None:
+    layer = nn.Linear(2, 2, bias=False)
+    layer.load_state_dict({"weight": torch.tensor([[1.0, 0.0], [0.0, -2.0]])})
+    found = SparseLinear.from_linear(layer)(torch.tensor([[torch.nan, 1.0], [1.0, torch.inf]]))
+    assert found.nan_to_num(5.0, 7.0, -7.0).tolist() == [[5.0, -2.0], [1.0, -7.0]]
+
+
+def test_a_weight_that_is_nan_lives() -> None:
+    layer = masked(20, 10, 1.0)
+    with torch.no_grad():
+        layer.weight[3, 4] = torch.nan
+    found = SparseLinear.from_linear(layer)(torch.ones(1, 20))
+    assert found.isnan().flatten().nonzero().tolist() == [[3]]
+
+
+def test_weights_are_trained_in_place() -> None:
+    layer = SparseLinear.from_linear(masked(40, 30, 0.8))
+    place, x = layer.values.data_ptr(), torch.randn(50, 40)
+    optimizer, before = torch.optim.SGD(layer.parameters(), lr=0.1), layer(x).square().mean()
+    for _ in range(20):
+        optimizer.zero_grad()
+        layer(x).square().mean().backward()
+        optimizer.step()
+    assert layer(x).square().mean() < before * 0.8
+    assert layer.values.data_ptr() == place
+
+
+def test_what_is_frozen_gets_no_gradient() -> None:
+    dense = masked(40, 30, 0.8).requires_grad_(False)
+    layer = SparseLinear.from_linear(dense)
+    assert not layer(torch.randn(5, 40)).requires_grad
+    assert not any(each.requires_grad for each in layer.parameters())
 
 
 def test_it_is_saved_and_copied_with_its_weights() -> None:
     layer, x = SparseLinear.from_linear(masked(40, 30, 0.8)), torch.randn(5, 40)
-    other = SparseLinear.from_linear(masked(40, 30, 0.8))
-    other.values.zero_()
+    layer(x).sum().backward()
+    other = copy.deepcopy(layer)
+    with torch.no_grad():
+        other.values.zero_()
     other.load_state_dict(layer.state_dict())
     file = io.BytesIO()
     torch.save(layer, file)
@@ -52,17 +162,96 @@ def test_it_is_saved_and_copied_with_its_weights() -> None:
 
 
 def test_its_bytes_are_those_of_the_living_weights() -> None:
-    linear = masked(768, 768, 0.9)
-    dense = linear.weight.nbytes
-    sizes = {
-        name: SparseLinear.from_linear(linear, dtype=name).nbytes / dense for name in TOLERANCE
-    }
-    assert sizes["int8"] < sizes["bfloat16"] < sizes["float32"] < 1 / 7
+    dense = masked(768, 768, 0.9)
+    sizes = {name: SparseLinear.from_linear(dense, dtype=name).nbytes for name in TOLERANCE}
+    assert sizes["int8"] < sizes["bfloat16"] < sizes["float32"] < dense.weight.nbytes / 7
+
+
+# --- faults ------------------------------------------------------------------------
 
 
 def test_a_dtype_that_there_is_not_is_named() -> None:
     with pytest.raises(ValueError, match="expected a dtype of float32, bfloat16, int8, got 'half'"):
         SparseLinear.from_linear(nn.Linear(2, 2), dtype="half")
+
+
+@pytest.mark.parametrize("shape", [(3, 80), (20,), ()])
+def test_an_input_of_another_width_is_refused(shape: tuple[int, ...]) -> None:
+    layer = SparseLinear.from_linear(masked(40, 30, 0.8))
+    with pytest.raises(ValueError, match=r"expected \(\.\.\., 40\), got"):
+        layer(torch.randn(shape))
+
+
+@built
+@pytest.mark.parametrize("name", ["columns", "order", "counts", "starts", "values"])
+def test_a_pattern_that_changed_is_an_error_or_harmless(name: str) -> None:
+    """Any bytes may be in it: no address that is not in its tensors is read or written."""
+    x, draw = torch.randn(20, 200), random.Random(0)
+    for _ in range(40):
+        layer = SparseLinear.from_linear(masked(200, 150, 0.6)).requires_grad_(False)
+        part = getattr(layer, name).flatten()
+        for _ in range(draw.choice([1, 20])):
+            part[draw.randrange(len(part))] = draw.choice([0, 1, 100, 127])
+        part[draw.randrange(len(part))] = -(2**60) if name == "starts" else 1
+        for run in (layer, partial(gradient_of, layer)):
+            said = fault(run, x)
+            assert "don't fit each other" in said or not said
+
+
+def gradient_of(layer: SparseLinear, x: Tensor) -> Tensor:
+    return products.gradient(x, x[:, : layer.out_features], layer.weight)
+
+
+def fault(run: Callable[[Tensor], Tensor], x: Tensor) -> str:
+    """What a ValueError says; nothing where there is none."""
+    try:
+        run(x)
+    except ValueError as found:
+        return str(found)
+    return ""
+
+
+@built
+@pytest.mark.parametrize("name", ["columns", "order", "counts", "starts", "values", "bias"])
+def test_parts_of_another_layer_are_refused(name: str) -> None:
+    layer, other = (SparseLinear.from_linear(masked(200, n, 0.6)) for n in (150, 30))
+    setattr(layer, name, getattr(other, name))
+    with pytest.raises(ValueError, match=r"expected contiguous torch\.\w+ of \("):
+        layer(torch.randn(3, 200))
+
+
+@built
+def test_a_layer_in_another_dtype_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected weights of float32, bfloat16, int8, got"):
+        SparseLinear.from_linear(masked(20, 30, 0.6)).half()(torch.randn(3, 20))
+
+
+@built
+def test_an_instruction_set_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected an instruction set of this processor, got mmx"):
+        products.use("mmx")
+
+
+# --- dense where that is better ----------------------------------------------------
+
+
+def test_without_the_extension_it_is_dense_and_says_so_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(linear, "available", lambda: False)
+    linear._warn.cache_clear()
+    with pytest.warns(UserWarning, match="no C extension"):
+        check(masked(300, 70, 0.7), torch.randn(33, 300))
+    check(masked(300, 70, 0.7), torch.randn(33, 300), "int8")
+    linear._warn.cache_clear()
+
+
+def test_it_is_dense_for_many_tokens_where_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(linear, "pays", lambda *sizes, **_: seen.append(sizes[3]))
+    for dtype in TOLERANCE:
+        check(masked(30, 20, 0.1), torch.randn(2, 150, 30), dtype)
+    assert set(seen) == {300}
 
 
 def test_it_pays_where_few_weights_live_and_not_where_all_do(

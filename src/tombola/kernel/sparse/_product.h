@@ -36,8 +36,8 @@ PART void NAME(transpose)(NAME(wide) *v)
 LOOP void NAME(turn)(const float *from, size_t from_stride, float *to, size_t to_stride,
                      size_t rows, size_t padded, size_t columns)
 {
-    size_t i = 0;
-    for (; i + WIDE <= padded; i += WIDE) {
+    const size_t whole = padded / WIDE * WIDE;
+    for (size_t i = 0; i < whole; i += WIDE) {
         size_t j = 0, some = rows < i ? 0 : rows - i < WIDE ? rows - i : WIDE;
         for (; j + WIDE <= columns; j += WIDE) {
             NAME(wide) v[WIDE] = {0};
@@ -51,8 +51,8 @@ LOOP void NAME(turn)(const float *from, size_t from_stride, float *to, size_t to
             for (size_t k = 0; k < WIDE; k++)
                 to[j * to_stride + i + k] = k < some ? from[(i + k) * from_stride + j] : 0.0f;
     }
-    for (size_t j = 0; i < padded && j < columns; j++)
-        for (size_t k = i; k < padded; k++)
+    for (size_t j = 0; whole < padded && j < columns; j++)
+        for (size_t k = whole; k < padded; k++)
             to[j * to_stride + k] = k < rows ? from[k * from_stride + j] : 0.0f;
 }
 
@@ -75,23 +75,6 @@ PART const float *NAME(floats)(const struct matrix *m, size_t start, size_t n, f
             room[i] = values[i];
     }
     return room;
-}
-
-/* How many weights a piece has; -1 where they, or the places of its rows and weights, can't be. */
-PART int64_t NAME(count)(const uint8_t *counts, const uint8_t *order, size_t rows,
-                         const uint8_t *columns, int64_t most, size_t group, size_t width)
-{
-    int64_t n = 0;
-    uint8_t last_row = 0, last_column = 0;
-    for (size_t i = 0; i < rows; i++) {
-        n += counts[i];
-        last_row = order[i] > last_row ? order[i] : last_row;
-    }
-    if (n > most || last_row >= group || n > BLOCK * PIECE)
-        return -1;
-    for (int64_t i = 0; i < n; i++)
-        last_column = columns[i] > last_column ? columns[i] : last_column;
-    return last_column < width ? n : -1;
 }
 
 /* --- the product --- */
@@ -145,41 +128,29 @@ PART rows_loop *NAME(rows)(size_t tile)
                         : NAME(rows64);
 }
 
-/* Adds a group of rows of block b to their sums; 0, or -1 where the matrix isn't sound. */
-PART int NAME(group)(const struct matrix *m, const float *x, size_t b, size_t row, size_t rows,
-                     size_t tile, float *sums, float *room)
+/* Adds a piece times a tile of the block's input to the sums of its group. */
+PART void NAME(add)(const struct matrix *m, const struct piece *p, const float *x, float *sums,
+                    float *room, size_t tile)
 {
-    const int64_t *starts = m->starts + b * m->groups + row / GROUP;
-    const uint8_t *order = m->order + b * m->rows + row, *counts = m->counts + b * m->rows + row;
-    size_t width = m->width - b * BLOCK;
-    int64_t start = starts[0];
-    for (size_t i = 0; i < rows; i += PIECE) {
-        size_t some = rows - i < PIECE ? rows - i : PIECE;
-        const uint8_t *columns = m->columns + start;
-        int64_t n = NAME(count)(counts + i, order + i, some, columns, starts[1] - start, rows, width);
-        if (n < 0)
-            return -1;
-        const float *values = NAME(floats)(m, start, n, room);
-        NAME(rows)(tile)(x, sums, values, columns, order + i, counts + i, some, !b);
-        start += n;
-    }
-    return start == starts[1] ? 0 : -1;
+    const float *values = NAME(floats)(m, p->start, p->n, room);
+    NAME(rows)(tile)(x, sums, values, p->columns, p->order, p->counts, p->rows, !p->block);
 }
 
-/* Rows from `begin` to `end`, which begin at a group, for at most TILE tokens; 0, or -1 where the
- * matrix isn't sound. */
-LOOP int NAME(tile)(const struct matrix *m, const float *x, float *y, size_t tokens, size_t begin,
-                    size_t end, float *room)
+/* y = x W.T + bias for rows from `begin` to `end`, which begin at a group, and at most TILE
+ * tokens; 0, or -1 where the matrix isn't sound. */
+LOOP int NAME(product)(const struct matrix *m, const float *x, float *y, size_t tokens,
+                       size_t begin, size_t end, float *room)
 {
     size_t tile = tokens <= 4 ? 4 : (tokens + 15) / 16 * 16;
     float *block = room, *values = block + ROOM_BLOCK, *sums = values + ROOM_VALUES;
+    struct piece p;
     for (size_t b = 0; b * BLOCK < m->width; b++) {
-        size_t width = m->width - b * BLOCK < BLOCK ? m->width - b * BLOCK : BLOCK;
-        NAME(turn)(x + b * BLOCK, m->width, block, tile, tokens, tile, width);
-        for (size_t row = begin; row < end; row += GROUP)
-            if (NAME(group)(m, block, b, row, end - row < GROUP ? end - row : GROUP, tile,
-                            sums + (row - begin) * tile, values))
+        NAME(turn)(x + b * BLOCK, m->width, block, tile, tokens, tile, columns_of(m, b));
+        for (int more = first(m, &p, b, begin, end); more; more = next(m, &p, end)) {
+            if (more < 0)
                 return -1;
+            NAME(add)(m, &p, block, sums + (p.group - begin) * tile, values, tile);
+        }
     }
     for (size_t row = begin; row < end; row++) {
         float scale = m->scales ? m->scales[row] : 1.0f, bias = m->bias ? m->bias[row] : 0.0f;
@@ -188,6 +159,68 @@ LOOP int NAME(tile)(const struct matrix *m, const float *x, float *y, size_t tok
             sum[token] = sum[token] * scale + bias;
     }
     NAME(turn)(sums, tile, y + begin, m->rows, end - begin, end - begin, tokens);
+    return 0;
+}
+
+/* --- the gradient of the weights --- */
+
+/* The sum of each of WIDE vectors: halves are added, and two vectors become one. */
+PART NAME(wide) NAME(totals)(NAME(wide) *v)
+{
+    NAME(places) low, high;
+    for (int i = 0; i < WIDE; i++) {
+        low[i] = i / 2 + i % 2 * WIDE;
+        high[i] = low[i] + WIDE / 2;
+    }
+    for (int half = WIDE / 2; half; half /= 2)
+        for (int i = 0; i < half; i++)
+            v[i] = __builtin_shuffle(v[i], v[i + half], low)
+                   + __builtin_shuffle(v[i], v[i + half], high);
+    return v[0];
+}
+
+/* Adds a piece's products of the gradient of its rows, (group, TILE), with its block's input. */
+PART void NAME(dots)(const struct piece *p, const float *x, const float *g, float *out)
+{
+    enum { VECTORS = TILE / WIDE };
+    const uint8_t *columns = p->columns;
+    NAME(wide) parts[WIDE] = {0};
+    int filled = 0;
+    for (size_t row = 0; row < p->rows; row++) {
+        const NAME(wide) *own = (const NAME(wide) *)g + (size_t)p->order[row] * VECTORS;
+        for (size_t k = p->counts[row]; k; k--) {
+            const NAME(wide) *other = (const NAME(wide) *)x + (size_t)*columns++ * VECTORS;
+            NAME(wide) part = own[0] * other[0];
+            for (int i = 1; i < VECTORS; i++)
+                part += own[i] * other[i];
+            parts[filled++] = part;
+            if (filled == WIDE) {
+                *(NAME(wide) *)out += NAME(totals)(parts);
+                out += WIDE, filled = 0;
+            }
+        }
+    }
+    NAME(wide) rest = NAME(totals)(parts);
+    for (int i = 0; i < filled; i++)
+        out[i] += rest[i];
+}
+
+/* Adds g.T x to the gradient of living weights of rows from `begin` to `end`, for at most TILE
+ * tokens; 0, or -1 where the matrix isn't sound. */
+LOOP int NAME(gradient)(const struct matrix *m, const float *x, const float *g, float *out,
+                        size_t tokens, size_t begin, size_t end, float *room)
+{
+    float *block = room, *own = block + ROOM_BLOCK;
+    struct piece p;
+    NAME(turn)(g + begin, m->rows, own, TILE, tokens, TILE, end - begin);
+    for (size_t b = 0; b * BLOCK < m->width; b++) {
+        NAME(turn)(x + b * BLOCK, m->width, block, TILE, tokens, TILE, columns_of(m, b));
+        for (int more = first(m, &p, b, begin, end); more; more = next(m, &p, end)) {
+            if (more < 0)
+                return -1;
+            NAME(dots)(&p, block, own + (p.group - begin) * TILE, out + p.start);
+        }
+    }
     return 0;
 }
 

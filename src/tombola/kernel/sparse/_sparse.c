@@ -24,20 +24,89 @@
 
 enum kind { FLOAT32, BFLOAT16, INT8 };
 
-/* (rows, width), block after block of columns, in it row after row; see packing.py. */
+/* (rows, width), block after block of columns, in it group after group of rows; see packing.py. */
 struct matrix {
     const void *values;
     const uint8_t *columns, *order, *counts;
     const int64_t *starts;
     const float *scales, *bias;
-    size_t rows, width, groups;
+    size_t size, rows, width, groups;
     enum kind kind;
 };
 
-typedef int tile(const struct matrix *, const float *, float *, size_t, size_t, size_t, float *);
+/* Up to PIECE rows of a group in a block. */
+struct piece {
+    size_t block, group, row, rows; /* `group` and `row` are where they begin in the matrix */
+    int64_t start, end, n;          /* weights: of this piece from `start`, of its group to `end` */
+    const uint8_t *columns, *order, *counts;
+};
+
+PART size_t columns_of(const struct matrix *m, size_t block)
+{
+    size_t rest = m->width - block * BLOCK;
+    return rest < BLOCK ? rest : BLOCK;
+}
+
+/* Fills in a piece; -1 where its weights, or the places of its rows or weights, can't be. Nothing
+ * that a matrix says about itself is followed before. */
+static int check(const struct matrix *m, struct piece *p, size_t end)
+{
+    size_t at = p->block * m->rows + p->row;
+    size_t group = end - p->group < GROUP ? end - p->group : GROUP;
+    size_t rest = p->group + group - p->row;
+    uint8_t last_row = 0, last_column = 0;
+    p->rows = rest < PIECE ? rest : PIECE;
+    p->order = m->order + at, p->counts = m->counts + at, p->n = 0;
+    for (size_t i = 0; i < p->rows; i++) {
+        p->n += p->counts[i];
+        last_row = p->order[i] > last_row ? p->order[i] : last_row;
+    }
+    if (p->n > p->end - p->start || p->n > BLOCK * PIECE || last_row >= group)
+        return -1;
+    p->columns = m->columns + p->start;
+    for (int64_t i = 0; i < p->n; i++)
+        last_column = p->columns[i] > last_column ? p->columns[i] : last_column;
+    return !p->n || last_column < columns_of(m, p->block) ? 1 : -1;
+}
+
+/* The first piece of the group at p->group; 1, 0 where there is none, -1 where it isn't sound. */
+static int enter(const struct matrix *m, struct piece *p, size_t end)
+{
+    if (p->group >= end)
+        return 0;
+    const int64_t *starts = m->starts + p->block * m->groups + p->group / GROUP;
+    p->start = starts[0], p->end = starts[1], p->row = p->group;
+    if (p->start < 0 || p->start > p->end || p->end > (int64_t)m->size)
+        return -1;
+    return check(m, p, end);
+}
+
+/* The first piece of a block's rows from `begin` to `end`; as enter(). */
+static int first(const struct matrix *m, struct piece *p, size_t block, size_t begin, size_t end)
+{
+    p->block = block, p->group = begin;
+    return enter(m, p, end);
+}
+
+/* The piece after one; as enter(). */
+static int next(const struct matrix *m, struct piece *p, size_t end)
+{
+    p->start += p->n, p->row += p->rows;
+    if (p->row < end && p->row < p->group + GROUP)
+        return check(m, p, end);
+    if (p->start != p->end)
+        return -1;
+    p->group += GROUP;
+    return enter(m, p, end);
+}
 
 typedef void rows_loop(const float *, float *, const float *, const uint8_t *, const uint8_t *,
                        const uint8_t *, size_t, int);
+
+typedef int product_loop(const struct matrix *, const float *, float *, size_t, size_t, size_t,
+                         float *);
+typedef int gradient_loop(const struct matrix *, const float *, const float *, float *, size_t,
+                          size_t, size_t, float *);
 
 /* --- one copy of the loops for each instruction set --- */
 
@@ -71,13 +140,14 @@ typedef void rows_loop(const float *, float *, const float *, const uint8_t *, c
 
 static const struct {
     const char *name;
-    tile *tile;
+    product_loop *product;
+    gradient_loop *gradient;
 } sets[] = {
 #ifdef SETS
-    {"avx512", tile_avx512},
-    {"avx2", tile_avx2},
+    {"avx512", product_avx512, gradient_avx512},
+    {"avx2", product_avx2, gradient_avx2},
 #endif
-    {"plain", tile_plain},
+    {"plain", product_plain, gradient_plain},
 };
 static size_t set;
 
@@ -96,11 +166,12 @@ static int has(const char *name)
 
 /* --- threads --- */
 
-/* What one thread does: every `step`th tile, or a part of the rows of the only one. */
+/* What one thread does: every `step`th tile, or all tiles of a part of the rows. */
 struct work {
     const struct matrix *matrix;
     const float *x;
     float *y, *room;
+    const float *gradient; /* of the product, where that of the weights is wanted; else NULL */
     size_t tokens, first, step, begin, end;
     int failed;
 };
@@ -111,32 +182,38 @@ static void *work(void *given)
     const struct matrix *m = w->matrix;
     for (size_t token = w->first * TILE; token < w->tokens && !w->failed; token += w->step * TILE) {
         size_t tokens = w->tokens - token < TILE ? w->tokens - token : TILE;
-        w->failed = sets[set].tile(m, w->x + token * m->width, w->y + token * m->rows, tokens,
-                                   w->begin, w->end, w->room);
+        const float *x = w->x + token * m->width;
+        w->failed = w->gradient
+                        ? sets[set].gradient(m, x, w->gradient + token * m->rows, w->y, tokens,
+                                             w->begin, w->end, w->room)
+                        : sets[set].product(m, x, w->y + token * m->rows, tokens, w->begin, w->end,
+                                            w->room);
     }
     return NULL;
 }
 
-/* Shares the tiles between threads, or where there are fewer, the rows; 0, or -1 on a fault. */
-static int run(const struct matrix *m, const float *x, float *y, size_t tokens, size_t threads,
-               float *room, size_t room_each)
+/* Shares the tiles between threads, or where there are fewer or their results are added up, the
+ * rows; 0, or -1 on a fault. A thread that can't be had leaves its part to this one. */
+static int run(struct work whole, size_t threads, size_t room_each)
 {
     struct work works[THREADS];
     pthread_t ids[THREADS];
-    int started[THREADS] = {0}, failed = 0, by_tile = (tokens + TILE - 1) / TILE >= threads;
+    const struct matrix *m = whole.matrix;
+    int started[THREADS] = {0}, failed = 0;
+    int by_tile = !whole.gradient && (whole.tokens + TILE - 1) / TILE >= threads;
     for (size_t i = 0; i < threads; i++) {
-        struct work w = {m, x, y, room + i * room_each, tokens, 0, 1, 0, m->rows, 0};
-        if (by_tile)
-            w.first = i, w.step = threads;
-        else
-            w.begin = m->groups * i / threads * GROUP, w.end = m->groups * (i + 1) / threads * GROUP;
-        w.end = w.end < m->rows ? w.end : m->rows;
-        works[i] = w;
+        struct work *w = works + i;
+        *w = whole;
+        w->room += i * room_each;
+        w->first = by_tile ? i : 0, w->step = by_tile ? threads : 1;
+        w->begin = by_tile ? 0 : m->groups * i / threads * GROUP;
+        w->end = by_tile ? m->rows : m->groups * (i + 1) / threads * GROUP;
+        w->end = w->end < m->rows ? w->end : m->rows;
     }
     for (size_t i = 1; i < threads; i++)
-        started[i] = !pthread_create(ids + i, NULL, work, works + i);
+        started[i] = works[i].begin < works[i].end && !pthread_create(ids + i, NULL, work, works + i);
     for (size_t i = 0; i < threads; i++)
-        if (!started[i])
+        if (!started[i] && works[i].begin < works[i].end)
             work(works + i);
     for (size_t i = 0; i < threads; i++) {
         if (started[i])
@@ -152,24 +229,62 @@ static int run(const struct matrix *m, const float *x, float *y, size_t tokens, 
 #define AT(type, address) ((type *)(uintptr_t)(address))
 typedef unsigned long long address;
 
+#define PARTS &kind, &values, &columns, &order, &counts, &starts, &scales, &bias, &size, &rows, &width
+#define MATRIX                                                                                   \
+    {AT(void, values), AT(uint8_t, columns), AT(uint8_t, order), AT(uint8_t, counts),            \
+     AT(int64_t, starts), AT(float, scales), AT(float, bias), size, rows, width,                 \
+     (rows + GROUP - 1) / GROUP, kind}
+
+static PyObject *done(int failed)
+{
+    if (failed)
+        return PyErr_Format(PyExc_ValueError, "expected the pattern that a sparse matrix was made "
+                            "with, but its parts don't fit each other. Make it again.");
+    Py_RETURN_NONE;
+}
+
 static PyObject *product(PyObject *self, PyObject *args)
 {
-    address values, columns, order, counts, starts, scales, bias, x, y, room;
-    Py_ssize_t rows, width, tokens, threads, room_each;
+    address values, columns, order, counts, starts, scales, bias, x, y, room, gradient;
+    Py_ssize_t size, rows, width, tokens, threads, room_each;
     int kind, failed;
-    if (!PyArg_ParseTuple(args, "iKKKKKKKnnKKnnKn", &kind, &values, &columns, &order, &counts, &starts,
-                          &scales, &bias, &rows, &width, &x, &y, &tokens, &threads, &room,
-                          &room_each))
+    if (!PyArg_ParseTuple(args, "(iKKKKKKKnnn)KKKnnKn", PARTS, &x, &y, &gradient, &tokens, &threads,
+                          &room, &room_each))
         return NULL;
-    struct matrix m = {AT(void, values), AT(uint8_t, columns), AT(uint8_t, order),
-                       AT(uint8_t, counts), AT(int64_t, starts), AT(float, scales), AT(float, bias), rows, width,
-                       (rows + GROUP - 1) / GROUP, kind};
+    struct matrix m = MATRIX;
+    struct work w = {&m, AT(float, x), AT(float, y), AT(float, room), AT(float, gradient), tokens,
+                     0, 1, 0, rows, 0};
     Py_BEGIN_ALLOW_THREADS
-    failed = run(&m, AT(float, x), AT(float, y), tokens, threads, AT(float, room), room_each);
+    failed = run(w, threads, room_each);
     Py_END_ALLOW_THREADS
-    if (failed)
-        return PyErr_Format(PyExc_ValueError, "the pattern of a sparse matrix was changed");
-    Py_RETURN_NONE;
+    return done(failed);
+}
+
+static PyObject *unpack(PyObject *self, PyObject *args)
+{
+    address values, columns, order, counts, starts, scales, bias, out;
+    Py_ssize_t size, rows, width;
+    int kind, more = 0;
+    if (!PyArg_ParseTuple(args, "(iKKKKKKKnnn)K", PARTS, &out))
+        return NULL;
+    struct matrix m = MATRIX;
+    struct piece p;
+    float room[256]; /* as many as a row can claim */
+    Py_BEGIN_ALLOW_THREADS
+    for (size_t b = 0; b * BLOCK < m.width && more >= 0; b++)
+        for (more = first(&m, &p, b, 0, rows); more > 0; more = next(&m, &p, rows)) {
+            int64_t start = p.start;
+            for (size_t i = 0; i < p.rows; start += p.counts[i++]) {
+                size_t row = p.group + p.order[i];
+                float scale = m.scales ? m.scales[row] : 1.0f;
+                float *to = AT(float, out) + row * m.width + b * BLOCK;
+                const float *from = floats_plain(&m, start, p.counts[i], room);
+                for (size_t k = 0; k < p.counts[i]; k++)
+                    to[m.columns[start + k]] = from[k] * scale;
+            }
+        }
+    Py_END_ALLOW_THREADS
+    return done(more < 0);
 }
 
 static PyObject *use(PyObject *self, PyObject *args)
@@ -199,7 +314,8 @@ static PyObject *instruction_set(PyObject *self, PyObject *args)
 }
 
 static PyMethodDef methods[] = {
-    {"product", product, METH_VARARGS, "x times a matrix, and a bias."},
+    {"product", product, METH_VARARGS, "x times a matrix, and a bias; or the gradient of its weights."},
+    {"unpack", unpack, METH_VARARGS, "The matrix with its zeros."},
     {"use", use, METH_VARARGS, "Take the loops of an instruction set: plain, avx2 or avx512."},
     {"use_best", use_best, METH_NOARGS, "Take the loops of the largest that there is."},
     {"instruction_set", instruction_set, METH_NOARGS, "The one whose loops are taken."},

@@ -1,7 +1,7 @@
 """From which sparsity a sparse product is faster than a dense one, as it was measured."""
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from math import log2
 from pathlib import Path
 
@@ -29,10 +29,15 @@ def pays(
         dtype: how the weights are stored; see `SparseLinear`.
         threads: torch's.
     """
-    wanted = in_features, out_features, tokens, threads
-    rows = _table().get(f"{instruction_set()} {dtype}", [])
-    nearest = min(rows, key=lambda row: _distance(row, wanted), default=None)
-    return nearest is not None and sparsity >= nearest[-1]
+    column = f"{instruction_set()} {dtype}"
+    return sparsity >= _crossover(column, (in_features, out_features, tokens, threads))
+
+
+@lru_cache(4096)
+def _crossover(column: str, sizes: tuple[int, ...]) -> float:
+    """The sparsity in the row of the nearest sizes; more than 1, where nothing was measured."""
+    rows = _table().get(column, [])
+    return min(rows, key=lambda row: _distance(row, sizes), default=[2.0])[-1]
 
 
 @cache
@@ -43,5 +48,6 @@ def _table() -> dict[str, list[list[float]]]:
     return table
 
 
-def _distance(row: list[float], wanted: tuple[int, ...]) -> float:
-    return sum(abs(log2(max(a, 1) / max(b, 1))) for a, b in zip(row, wanted, strict=False))
+def _distance(row: list[float], sizes: tuple[int, ...]) -> float:
+    """How many times sizes are doubled or halved between two products."""
+    return sum(abs(log2(max(a, 1) / max(b, 1))) for a, b in zip(row, sizes, strict=False))

@@ -1,19 +1,31 @@
 """A linear layer of a sparse network."""
 
-from typing import Self
+import warnings
+from dataclasses import replace
+from functools import cache
+from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
+from tombola.kernel.sparse.crossovers import pays
 from tombola.kernel.sparse.packing import DTYPES, Packed
-from tombola.kernel.sparse.products import product
+from tombola.kernel.sparse.products import available, dense, gradient, product
 
 __all__ = ["SparseLinear"]
+
+PARTS = "values", "columns", "order", "counts", "starts", "scales"
+DENSE_FROM = 256
+"""Tokens from which it takes no time to speak of to make the dense weight for one product."""
 
 
 class SparseLinear(nn.Module):
     """y = x W.T + b with a W that is stored without its zeros, on the CPU.
 
-    Made by `from_linear`. Sums are in float32, whatever the weights are stored as.
+    Made by `from_linear`. Sums are in float32, whatever the weights are stored as. Weights in
+    float32 can be trained: `values` are the living ones, and have gradients.
     """
 
     values: Tensor
@@ -22,21 +34,23 @@ class SparseLinear(nn.Module):
     counts: Tensor
     starts: Tensor
     scales: Tensor | None
-    bias: Tensor | None
+    bias: nn.Parameter | None
 
     def __init__(self, weight: Packed, bias: Tensor | None) -> None:
         super().__init__()
         self.out_features, self.in_features = weight.shape
-        for name in ("values", "columns", "order", "counts", "starts", "scales"):
+        self.values = nn.Parameter(weight.values, requires_grad=False)
+        for name in PARTS[1:]:
             self.register_buffer(name, getattr(weight, name))
-        self.register_buffer("bias", bias)
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self._turned: tuple[object, Packed, Tensor] | None = None
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, dtype: str = "float32") -> Self:
         """A layer with the non-zero weights of another, which stays as it is.
 
         Args:
-            linear: a layer on the CPU.
+            linear: a layer on the CPU; what of it needs gradients does so here, in float32.
             dtype: how weights are stored: float32 as they are, bfloat16, or int8 with a
                 scale for each row.
 
@@ -47,14 +61,17 @@ class SparseLinear(nn.Module):
         if linear.weight.device.type != "cpu":
             raise ValueError(f"expected a layer on the CPU, got one on {linear.weight.device}")
         bias = None if linear.bias is None else linear.bias.detach().float().clone()
-        return cls(Packed.of(linear.weight, dtype), bias)
+        layer = cls(Packed.of(linear.weight, dtype), bias)
+        layer.values.requires_grad_(dtype == "float32" and linear.weight.requires_grad)
+        if layer.bias is not None:
+            layer.bias.requires_grad_(linear.bias.requires_grad)
+        return layer
 
     @property
     def weight(self) -> Packed:
-        """The living weights."""
+        """The living weights and where they are."""
         shape = self.out_features, self.in_features
-        parts = (self.values, self.columns, self.order, self.counts, self.starts, self.scales)
-        return Packed(shape, *parts)
+        return Packed(shape, *(getattr(self, name) for name in PARTS))
 
     @property
     def sparsity(self) -> float:
@@ -64,15 +81,86 @@ class SparseLinear(nn.Module):
     @property
     def nbytes(self) -> int:
         """Bytes of memory that the weights and the bias take."""
-        return sum(each.nbytes for each in self.buffers())
+        return sum(each.nbytes for each in (*self.parameters(), *self.buffers()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in) -> (..., out), of the dtype of x."""
-        rows = x.reshape(-1, self.in_features).float()
-        y = product(rows, self.weight, self.bias)
+        """(..., in) -> (..., out), of the dtype of x.
+
+        Raises: ValueError, for another width, or parts that were changed and don't fit each other.
+        """
+        if not x.dim() or x.shape[-1] != self.in_features:
+            raise ValueError(f"expected (..., {self.in_features}), got {tuple(x.shape)}")
+        y = self._product(x.reshape(-1, self.in_features).float())
         return y.view(*x.shape[:-1], self.out_features).to(x.dtype)
+
+    def _product(self, x: Tensor) -> Tensor:
+        weight, bias = self.weight, self.bias
+        records = torch.is_grad_enabled() and (x.requires_grad or self._trains())
+        if not available():
+            _warn()
+            return functional.linear(x, weight.dense(), bias)
+        if self._is_better_dense(len(x)):
+            return functional.linear(x, weight.dense() if records else dense(weight), bias)
+        if not records:
+            return product(x, weight, bias)
+        y: Tensor = _Product.apply(x, self.values, bias, self)  # type: ignore[no-untyped-call]
+        return y
+
+    def _trains(self) -> bool:
+        return any(each.requires_grad for each in self.parameters())
+
+    def _is_better_dense(self, tokens: int) -> bool:
+        dtype = str(self.values.dtype).removeprefix("torch.")
+        sizes = self.in_features, self.out_features, self.sparsity, tokens
+        return tokens >= DENSE_FROM and not pays(
+            *sizes, dtype=dtype, threads=torch.get_num_threads()
+        )
+
+    def transposed(self) -> Packed:
+        """The transpose of the weight without its scales; the pattern is kept until it changes."""
+        weight = self.weight
+        parts = weight.columns, weight.order, weight.counts
+        key = [(part.data_ptr(), part._version) for part in parts]
+        if self._turned is None or self._turned[0] != key:
+            self._turned = key, *weight.transposed()
+        _, pattern, places = self._turned
+        return replace(pattern, values=self.values.detach()[places].float())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_turned": None}
 
     def extra_repr(self) -> str:
         """What its repr says next to its name."""
         dtype = str(self.values.dtype).removeprefix("torch.")
         return f"{self.in_features}, {self.out_features}, {dtype}, sparsity={self.sparsity:.3f}"
+
+
+@cache
+def _warn() -> None:
+    """Says once that there is no extension."""
+    warnings.warn("tombola has no C extension here, so sparse layers are dense", stacklevel=2)
+
+
+class _Product(torch.autograd.Function):
+    """x @ weight.T + bias with the gradients of x, the living weights and the bias."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, layer: SparseLinear
+    ) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.layer = layer
+        return product(x, layer.weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        (x,), layer = ctx.saved_tensors, ctx.layer
+        wants_x, wants_values, wants_bias, _ = ctx.needs_input_grad
+        scaled = g if layer.scales is None else g * layer.scales
+        return (
+            product(scaled, layer.transposed(), None) if wants_x else None,
+            gradient(x, g, layer.weight) if wants_values else None,
+            g.sum(0) if wants_bias else None,
+            None,
+        )

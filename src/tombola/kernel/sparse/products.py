@@ -1,4 +1,7 @@
-"""Products with a sparse matrix: the C extension on tensors, and the same in torch."""
+"""Products with a sparse matrix by the C extension: dtypes, shapes and layouts are checked here.
+
+Nothing here records gradients; `SparseLinear` does.
+"""
 
 from functools import cache
 from typing import Any
@@ -7,12 +10,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tombola.kernel.sparse.packing import BLOCK, DTYPES, Packed
+from tombola.kernel.sparse.packing import BLOCK, DTYPES, GROUP, Packed
 
-__all__ = ["available", "instruction_set", "product", "use", "use_best"]
+__all__ = [
+    "available",
+    "dense",
+    "gradient",
+    "instruction_set",
+    "product",
+    "use",
+    "use_best",
+]
 
 TILE, PIECE, MOST_THREADS = 64, 32, 256
-"""Tokens that are multiplied at once, and threads, at most; those of _sparse.c."""
+"""Tokens and rows that are done at once, and threads, at most; those of _sparse.c."""
 KINDS = {dtype: kind for kind, dtype in enumerate(DTYPES.values())}
 
 
@@ -53,21 +64,77 @@ def instruction_set() -> str:
 def product(x: Tensor, weight: Packed, bias: Tensor | None) -> Tensor:
     """x @ weight.T + bias, (tokens, in) -> (tokens, out), float32.
 
-    Raises: ValueError, for a matrix whose parts don't fit each other.
+    Raises: ValueError, for parts of a matrix that don't fit each other; RuntimeError, where
+        there is no memory.
     """
-    tokens, width = x.shape
-    rows = weight.shape[0]
+    tokens, (rows, width) = len(x), weight.shape
     if not (tokens and width and rows):
-        return functional.linear(x, weight.dense(), bias)
+        return functional.linear(x, x.new_zeros(rows, width), bias)
     x, y = x.contiguous(), x.new_empty(tokens, rows)
-    threads = min(torch.get_num_threads(), MOST_THREADS)
-    each = BLOCK * (TILE + PIECE) + -(-rows // 16) * 16 * min(TILE, -(-tokens // 16) * 16)
-    room = x.new_empty(threads * each)
-    parts = (weight.values, weight.columns, weight.order, weight.counts, weight.starts)
-    parts += (weight.scales, bias)
-    places = [0 if part is None else part.data_ptr() for part in parts]
-    sizes = tokens, threads, room.data_ptr(), each
-    _extension().product(
-        KINDS[weight.values.dtype], *places, rows, width, x.data_ptr(), y.data_ptr(), *sizes
-    )
+    _run(weight, bias, tokens, (_at(x, (tokens, width)), y.data_ptr(), 0))
     return y
+
+
+def gradient(x: Tensor, g: Tensor, weight: Packed) -> Tensor:
+    """The gradient of the living weights, in their order.
+
+    Args:
+        x: (tokens, in), float32.
+        g: the gradient of the product, (tokens, out), float32.
+        weight: its weights are not read.
+    """
+    tokens, (rows, width) = len(x), weight.shape
+    found = x.new_zeros(weight.values.shape)
+    if tokens and width and rows:
+        x, g = x.contiguous(), g.contiguous()
+        places = _at(x, (tokens, width)), found.data_ptr(), _at(g, (tokens, rows))
+        _run(weight, None, tokens, places)
+    return found
+
+
+def dense(weight: Packed) -> Tensor:
+    """The matrix with its zeros, (out, in), float32."""
+    whole = torch.zeros(weight.shape)
+    _extension().unpack(_matrix(weight, None), whole.data_ptr())
+    return whole
+
+
+def _run(weight: Packed, bias: Tensor | None, tokens: int, places: tuple[int, int, int]) -> None:
+    """Where x, the result and g are; without a g, 0, a product."""
+    threads = max(1, min(torch.get_num_threads(), MOST_THREADS))
+    tile = TILE if places[2] else min(TILE, -(-tokens // 16) * 16)
+    each = BLOCK * (TILE + PIECE) + -(-weight.shape[0] // 16) * 16 * tile
+    room = torch.empty(threads * each)
+    sizes = tokens, threads, room.data_ptr(), each
+    _extension().product(_matrix(weight, bias), *places, *sizes)
+
+
+def _matrix(weight: Packed, bias: Tensor | None) -> tuple[int, ...]:
+    """What the extension takes for a matrix and a bias."""
+    (rows, width), size, values = weight.shape, len(weight.columns), weight.values
+    blocks, groups = -(-width // BLOCK), -(-rows // GROUP)
+    kind = KINDS.get(values.dtype)
+    if kind is None or (weight.scales is None) == (values.dtype == torch.int8):
+        raise ValueError(f"expected weights of {', '.join(DTYPES)}, got {values.dtype}")
+    return (
+        kind,
+        _at(values, (size,), values.dtype),
+        _at(weight.columns, (size,), torch.uint8),
+        _at(weight.order, (blocks, rows), torch.uint8),
+        _at(weight.counts, (blocks, rows), torch.uint8),
+        _at(weight.starts, (blocks * groups + 1,), torch.int64),
+        0 if weight.scales is None else _at(weight.scales, (rows,)),
+        0 if bias is None else _at(bias, (rows,)),
+        size,
+        rows,
+        width,
+    )
+
+
+def _at(tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
+    """Where a tensor is, after it was checked."""
+    fits = tensor.dtype == dtype and tensor.shape == shape and tensor.is_contiguous()
+    if not (fits and tensor.is_cpu):
+        found = f"{tensor.dtype} of {tuple(tensor.shape)} on {tensor.device}"
+        raise ValueError(f"expected contiguous {dtype} of {shape} on cpu, got {found}")
+    return tensor.data_ptr()
