@@ -1,10 +1,11 @@
-# `make demo` finds a ticket, `make test` runs the tests; all but test-gpu set everything up first.
+# `make demo` finds a ticket, `make test` runs the tests, `make docs` builds the site in build/site;
+# all but test-gpu set everything up first.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-gpu bench check fmt
+.PHONY: setup demo test test-gpu bench check fmt docs
 
 setup: $(STAMP)
 
@@ -34,6 +35,13 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.docs
+	$(BIN)/python tools/build_site.py
+
+$(VENV)/.docs: $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
 
 fmt: setup
 	$(BIN)/ruff check --fix .

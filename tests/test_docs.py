@@ -1,10 +1,17 @@
 """The code that the documentation shows runs."""
 
+import json
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+import tombola
+from tombola.api import signatures
+from tombola.finders.finder import FINDERS
+from tombola.tasks.kinds.kind import TASK_KINDS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -19,7 +26,19 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.S | re.M)
 
 
+FOUND = "runs/demo/ticket-seed-0"
+"""The ticket that the tutorial has found before it loads it."""
+SHORT = {"train_limit": 32, "test_limit": 16, "epochs": 1, "controls": (), "step": 0.5}
+
 SHOWN = [(str(page.relative_to(ROOT)), code) for page in PAGES for code in blocks(page)]
+
+
+def short(**knobs: Any) -> tombola.Found:
+    """A search as a page shows it, on a few examples and for one seed."""
+    small = {
+        name: value for name, value in SHORT.items() if name != "step" or "finder" not in knobs
+    }
+    return signatures.find(**{**knobs, **small, "seeds": (0,)})
 
 
 @pytest.mark.filterwarnings("ignore:.pin_memory:UserWarning")  # of torch, without a GPU
@@ -31,6 +50,11 @@ def test_python_that_a_page_shows_runs_without_an_error(
     page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for plugins in (FINDERS, TASK_KINDS):
+        monkeypatch.setattr(plugins, "_registered", dict(plugins._plugins))
+    if FOUND in code:
+        tombola.one_shot("mini", sparsity=0.5).save(FOUND)
+    monkeypatch.setattr("tombola.api.find", short)
     assert "import tombola" in code
     exec(compile(code, page, "exec"), {})
 
@@ -39,6 +63,22 @@ def test_python_that_a_page_shows_runs_without_an_error(
 def test_links_and_pictures_of_a_page_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert "://" in target or (page.parent / target).exists(), target
+
+
+def test_the_site_has_every_page() -> None:
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = set(re.findall(r"[\w/-]+\.md", text[text.index("\nnav:") :]))
+    inside = {str(page.relative_to(ROOT)) for page in PAGES if page.parent.name != "design"}
+    assert listed == inside | {"design/README.md", "evidence/README.md"}
+
+
+def test_the_readme_compares_with_what_was_measured() -> None:
+    results = json.loads((ROOT / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    rows = results["time_to_ticket"]["rows"]
+    took = [rows[name]["seconds"] for name in ("padded", "trainer", "ours")]
+    measured = [f"| {seconds:.1f} | {took[0] / seconds:.1f} |" for seconds in took]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"\| [\d.]+ \| [\d.]+ \|$", readme, re.M) == measured
 
 
 def test_the_page_of_models_is_what_the_code_makes() -> None:
