@@ -161,29 +161,31 @@ def page() -> str:
     find = [
         *_group("the search", _knobs(FindSpec)),
         *_group("iterative magnitude pruning, or another finder", (*_knobs(ImpSpec), OTHERS)),
-        *_shared(TUNE),
+        *_shared(TUNE, (*PLACES, KEEP)),
     ]
-    evaluate = [*_group("the evaluation", _knobs(EvaluateSpec)), *_shared()]
-    train = [*_group("the training", _knobs(TrainTicketSpec)), *_shared(leave_out=("margin",))]
     model = ("model: str | Path | None = None", *PLACES)
+    evaluate = [*_group("the evaluation", _knobs(EvaluateSpec)), *_shared("", model)]
+    of_training = _group("the training", _knobs(TrainTicketSpec))
+    train = [*of_training, *_shared("", model, leave_out=("margin",))]
     return (
         HEAD
-        + "".join(["def find(\n    *,\n", *find, *_group("files", (*PLACES, KEEP)), FIND])
+        + "".join(["def find(\n    *,\n", *find, FIND])
         + "\n\n"
         + "def evaluate(\n    ticket: Ticket | str | Path,\n    *,\n"
-        + "".join([*evaluate, *_group("files", model), EVALUATE])
+        + "".join([*evaluate, EVALUATE])
         + "\n\n"
         + "def train(\n    ticket: Ticket | str | Path,\n    *,\n"
-        + "".join([*train, *_group("files", model), TRAIN])
+        + "".join([*train, TRAIN])
         + "# fmt: on\n"
     )
 
 
-def _shared(tune: str = "", leave_out: Collection[str] = ()) -> Iterator[str]:
+def _shared(tune: str, files: Iterable[str], leave_out: Collection[str] = ()) -> Iterator[str]:
     """The groups that all functions have.
 
     Args:
-        tune: a word that may stand for a learning rate.
+        tune: a word that may stand for a learning rate; empty for none.
+        files: parameters that are no knobs.
         leave_out: fields of `TaskSpec` that mean nothing for the function.
     """
     names = [name for name in _names(TrainSpec) if name not in SEEDS]
@@ -194,7 +196,7 @@ def _shared(tune: str = "", leave_out: Collection[str] = ()) -> Iterator[str]:
     about = [name for name in _names(TaskSpec) if name not in leave_out]
     yield from _group("the task", _knobs(TaskSpec, about))
     yield from _group("the recipe; None is the task's", recipe)
-    yield from _group("the laboratory", _knobs(LabSpec))
+    yield from _group("laboratory and files", (*_knobs(LabSpec), *files))
 
 
 def _names(spec: type) -> list[str]:

@@ -1,5 +1,6 @@
 """Within a budget every search that trains takes as many steps, and its ticket is trained alike."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -56,6 +57,18 @@ def test_a_budget_is_spread_over_the_trainings_of_a_search(
     (ticket,) = found.trainings.values()
     assert train_job(ticket.spec).recipe == RECIPE
     assert found.dense.key == search(subject, finder, 0, **knobs).dense.key
+
+
+@pytest.mark.parametrize(("finder", "steps"), [("imp", [60] * 5), ("gradual", [300])])
+def test_a_teacher_is_the_same_under_every_budget_and_takes_none_of_it(
+    finder: str, steps: list[int]
+) -> None:
+    subject = stand_in(load_task("sentiment"), replace(RECIPE, distill=0.5))
+    found = search(subject, finder, 1)
+    jobs = trainings(found)
+    taught = [job for job in jobs if "teacher" in job.parents]
+    assert {job.parents["teacher"].key for job in taught} == {found.dense.key}
+    assert [job.steps for job in jobs if job.key != found.dense.key] == steps
 
 
 def test_steps_that_cannot_be_shared_are_left(subject: Subject) -> None:

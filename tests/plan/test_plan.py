@@ -19,6 +19,7 @@ from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
 from tombola.plan import plan as plans
 from tombola.plan.controls import CONTROLS
+from tombola.plan.job import reordered
 from tombola.plan.job_spec import read_spec, train_job
 from tombola.plan.plan import Cell, Job, Plan, Search, Subject
 from tombola.tasks.task import load_task
@@ -500,3 +501,39 @@ def test_planning_loads_no_torch() -> None:
 def test_a_course_of_the_whole_training_is_no_part_of_a_name() -> None:
     job = plans.train(subject(), 0, "dense", course=CourseSpec())
     assert job.key == plans.dense(subject(), 0).key
+
+
+# --- teachers ------------------------------------------------------------------
+
+TAUGHT = subject(recipe=replace(subject().recipe, distill=0.5))
+
+
+def test_the_teacher_is_the_dense_network_that_every_plan_has() -> None:
+    dense = plans.dense(TAUGHT, 1)
+    assert dense.key == plans.dense(subject(), 1).key
+    search = FINDERS["imp"].search(TAUGHT, SPEC, 1)
+    assert search.dense.key == dense.key
+    for training in search.trainings.values():
+        assert training.parents["teacher"].key == dense.key
+        assert dense.key in {job.key for job in training.reads_weights}
+    random = plans.control("random", TAUGHT, search.masks[HIGH], HIGH, 1)
+    assert random.parents["teacher"].key == dense.key
+    keys = [job.key for job in Plan.of([*search.trainings.values(), random]).jobs]
+    assert keys.count(dense.key) == 1
+
+
+def test_a_teacher_changes_the_names_of_what_it_teaches() -> None:
+    for finder, taught in (("snip", False), ("one-shot", False), ("gradual", True)):
+        found = FINDERS[finder]
+        spec = found.spec(sparsity=HIGH)
+        with_teacher, without = (found.search(one, spec, 1) for one in (TAUGHT, subject()))
+        assert (with_teacher.masks[HIGH].key != without.masks[HIGH].key) == taught
+        assert ("teacher" in with_teacher.masks[HIGH].parents) == taught
+        assert with_teacher.trainings[HIGH].key != without.trainings[HIGH].key
+
+
+def test_the_seed_of_the_data_order_has_the_same_teacher() -> None:
+    training = plans.train(TAUGHT, 1, "ticket", mask=plans.one_shot(TAUGHT, HIGH))
+    other = reordered(training, 9)
+    assert other.parents["teacher"].key == training.parents["teacher"].key
+    assert other.key != training.key

@@ -14,6 +14,7 @@ from tombola.base.errors import ModelError, SpecError
 from tombola.base.keys import knobs
 from tombola.base.specs import TrainSpec
 from tombola.models.network import Network
+from tombola.tasks.data.batches import training_batches
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.examples import Examples
@@ -23,7 +24,7 @@ from tombola.ticket.mask import Tensors
 from tombola.training import gradient as module
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
-from tombola.training.loop import fit, training_batches
+from tombola.training.loop import fit
 from tombola.training.numerics import kernel
 
 TASK = load_task("sentiment")

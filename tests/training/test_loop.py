@@ -17,7 +17,7 @@ from tombola.kernel.packed import packed
 from tombola.kernel.reads import Reads
 from tombola.models.network import Network
 from tombola.tasks.baselines import trivial_score
-from tombola.tasks.data.batches import collate
+from tombola.tasks.data.batches import collate, training_batches
 from tombola.tasks.data.encode import chosen, encode_split
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.examples import Examples
@@ -27,7 +27,6 @@ from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training import distributed as ranks
-from tombola.training import loop as train
 from tombola.training.loop import Fit, fit
 from tombola.training.numerics import numerics
 from tombola.training.predictions import predict
@@ -125,7 +124,7 @@ def first_gradient(network: Network, examples: Examples, mask: Mask) -> tuple[fl
     torch.manual_seed(stream(SPEC.seed, "dropout"))
     network.model.train()
     network.model.zero_grad()
-    batch = next(train.training_batches(network, TASK, examples, SPEC, first=0, last=3))
+    batch = next(training_batches(network, TASK, examples, SPEC, first=0, last=3))
     with packed(network.model, batch, Reads.FIRST) as inputs:
         network.model(**inputs).loss.backward()
     squares = [
@@ -220,7 +219,7 @@ def test_a_step_has_the_same_batch_wherever_the_training_begins(tiny: Path, task
     spec = TrainSpec(epochs=3, batch_size=5, train_limit=11, seed=3)
 
     def steps(first: int, last: int) -> list[dict[str, torch.Tensor]]:
-        every = train.training_batches(network, task, examples, spec, first=first, last=last)
+        every = training_batches(network, task, examples, spec, first=first, last=last)
         return list(every)
 
     whole = steps(0, 9)
@@ -270,7 +269,7 @@ def test_moments_are_fresh_and_dropout_is_drawn_anew_where_a_training_begins_lat
     parameters = network.scope("encoder")
     mask.fill(parameters)
     before = weights(network)
-    every = train.training_batches(network, TASK, examples, spec, first=1, last=2)
+    every = training_batches(network, TASK, examples, spec, first=1, last=2)
     torch.manual_seed(stream(spec.seed, "dropout:1"))
     with packed(network.model, next(every), Reads.FIRST) as inputs:
         network.model.train()(**inputs).loss.backward()

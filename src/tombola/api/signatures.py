@@ -52,11 +52,11 @@ def find(
     blocks: bool | None = None, train_limit: int | None = None, test_limit: int | None = None,
     head: str | None = None, precision: str | None = None, accumulation: int | None = None,
     gradient_checkpointing: bool | None = None, compile: bool | None = None,
-    kernel: str | None = None,
-    # the laboratory
+    kernel: str | None = None, distill: float | None = None,
+    distill_temperature: float | None = None,
+    # laboratory and files
     store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
     processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
-    # files
     output: str | Path | None = None, data: str | Path | None = None,
     callback: RunCallback | None = None, keep_weights: bool = False,
 ) -> Found:
@@ -97,11 +97,11 @@ def evaluate(
     blocks: bool | None = None, train_limit: int | None = None, test_limit: int | None = None,
     head: str | None = None, precision: str | None = None, accumulation: int | None = None,
     gradient_checkpointing: bool | None = None, compile: bool | None = None,
-    kernel: str | None = None,
-    # the laboratory
+    kernel: str | None = None, distill: float | None = None,
+    distill_temperature: float | None = None,
+    # laboratory and files
     store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
     processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
-    # files
     model: str | Path | None = None, output: str | Path | None = None,
     data: str | Path | None = None, callback: RunCallback | None = None,
 ) -> Evaluated:
@@ -143,11 +143,11 @@ def train(
     blocks: bool | None = None, train_limit: int | None = None, test_limit: int | None = None,
     head: str | None = None, precision: str | None = None, accumulation: int | None = None,
     gradient_checkpointing: bool | None = None, compile: bool | None = None,
-    kernel: str | None = None,
-    # the laboratory
+    kernel: str | None = None, distill: float | None = None,
+    distill_temperature: float | None = None,
+    # laboratory and files
     store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
     processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
-    # files
     model: str | Path | None = None, output: str | Path | None = None,
     data: str | Path | None = None, callback: RunCallback | None = None,
 ) -> Trained:

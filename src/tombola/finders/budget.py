@@ -58,7 +58,8 @@ def within_budget(
                 f"of this search, got {budget:g}. Take a larger one, or fewer rounds."
             )
         recipe = subject.recipe.lasting(each, subject.examples)
-        mask = _of_steps(planned(replace(subject, recipe=recipe)).masks[sparsity], each)
+        short = planned(replace(subject, recipe=recipe)).masks[sparsity]
+        mask = _of_steps(short, each, whole.dense)
     search = Search(whole.dense)
     last = whole.trainings[sparsity]
     training = replace(last, parents={**last.parents, "mask": mask})
@@ -74,18 +75,26 @@ def _refuse_options(budget: float, options: set[str]) -> None:
         )
 
 
-def _of_steps(mask: "Job", steps: int) -> "Job":
-    """The same mask, with labels that tell its trainings from those by the recipe as it stands."""
+def _of_steps(mask: "Job", steps: int, teacher: "Job") -> "Job":
+    """The same mask, with labels that tell its trainings from those by the recipe as it stands, and
+    with the teacher of these."""
     from tombola.plan.derived import derived
 
-    def labelled(job: "Job") -> "Job":
+    def of_steps(job: "Job") -> "Job":
+        if "teacher" in job.parents:
+            job = replace(job, parents={**job.parents, "teacher": teacher})
         return replace(job, label=f"{job.label}, {steps} steps") if job.kind == "train" else job
 
-    return derived([mask], labelled)[mask.key]
+    return derived([mask], of_steps)[mask.key]
 
 
 def _steps(mask: "Job") -> int:
-    """Steps of all trainings that a mask depends on."""
+    """Steps of all trainings that a mask depends on; a teacher is not one of them by itself."""
+    from tombola.plan.derived import derived
     from tombola.plan.plan import Plan
 
-    return sum(job.steps for job in Plan.of([mask]).jobs)
+    def alone(job: "Job") -> "Job":
+        parents = {role: parent for role, parent in job.parents.items() if role != "teacher"}
+        return replace(job, parents=parents)
+
+    return sum(job.steps for job in Plan.of([derived([mask], alone)[mask.key]]).jobs)

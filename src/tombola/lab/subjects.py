@@ -89,7 +89,7 @@ class Subjects:
             heads=network["heads"],
             refused={EARLIER.get(what, what): why for what, why in about["refused"].items()},
             left_out=about["left_out"],
-            notes=(*data["notes"], *_notes(network, task, recipe.head, about["left_out"])),
+            notes=(*data["notes"], *_notes(network, task, recipe, about["left_out"])),
         )
         return self.with_dev(made) if task.by_rule else made
 
@@ -282,7 +282,9 @@ def _network(model: str, kind: str, classes: int, head: str) -> dict[str, Any]:
     }
 
 
-def _notes(network: dict[str, Any], task: Task, head: str, left_out: dict[str, int]) -> list[str]:
+def _notes(
+    network: dict[str, Any], task: Task, recipe: TrainSpec, left_out: dict[str, int]
+) -> list[str]:
     """Notes on a network that a reader of the results needs."""
     notes = []
     if network["replaced"]:
@@ -290,8 +292,14 @@ def _notes(network: dict[str, Any], task: Task, head: str, left_out: dict[str, i
             f"The checkpoint's own head ({', '.join(network['replaced'])}) is not used: each seed "
             "draws a fresh one. --head checkpoint keeps it."
         )
-    elif head == "checkpoint" and not TASK_KINDS[task.kind].pretrained_head:
+    elif recipe.head == "checkpoint" and not TASK_KINDS[task.kind].pretrained_head:
         notes.append("The head starts from the checkpoint's, the same for every seed.")
+    if recipe.distill:
+        notes.append(
+            f"Networks under a mask learn from the dense one of the same seed, too: distill "
+            f"{recipe.distill:g}, temperature {recipe.distill_temperature:g}. The dense network "
+            "learns from labels alone."
+        )
     if left_out:
         named = [f"{name} ({size:,})" for name, size in left_out.items()]
         rest = f" and {len(named) - SHOWN} more" if len(named) > SHOWN else ""

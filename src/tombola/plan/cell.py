@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Literal
 
 from tombola.plan.job import Job
+from tombola.plan.job_spec import train_job
 
 __all__ = ["OPTIONS", "PLAIN", "Cell", "Role", "Variant"]
 
@@ -88,12 +89,18 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """What was done, for people, with the learning rate or the data order of several, and the
-        budget of a search."""
+        """What was done, for people, with the learning rate or the data order of several, the
+        budget of a search, and a teacher's share."""
         rate = "" if self.learning_rate is None else f", learning rate {self.learning_rate:g}"
         order = "" if self.order_seed is None else f", order {self.order_seed}"
         budget = f", budget {self.budget:g}" if self.budget and self.role == "search" else ""
-        return f"{self.what}{budget}{rate}{order}"
+        teacher = f", distilled {self.distill:g}" if self.distill else ""
+        return f"{self.what}{budget}{rate}{order}{teacher}"
+
+    @property
+    def distill(self) -> float:
+        """The share of the training's loss that goes by a teacher."""
+        return train_job(self.training.spec).recipe.distill
 
     @property
     def key(self) -> str:

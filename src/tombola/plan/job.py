@@ -42,7 +42,7 @@ __all__ = [
     "train",
 ]
 
-READS_WEIGHTS = ("trained", "start", "head", "body", "left", "right")
+READS_WEIGHTS = ("trained", "start", "head", "body", "left", "right", "teacher")
 """Roles of the parents whose trained weights a job reads."""
 
 
@@ -140,7 +140,8 @@ def train(
     body: Job | None = None,
     course: CourseSpec | None = None,
 ) -> Job:
-    """The training of a network on a task.
+    """The training of a network on a task; under a mask the dense network of the same seed is its
+    teacher, if the recipe has one.
 
     Args:
         subject: which network, on what, and how.
@@ -161,11 +162,12 @@ def train(
     for other in (mask, body):
         if other is not None:
             _check_fits(subject, other)
+    recipe = replace(subject.recipe, seed=seed)
     spec = TrainJob(
         network=subject.network,
         data=subject.data,
         task=subject.task.identity,
-        recipe=replace(subject.recipe, seed=seed),
+        recipe=recipe if mask is not None else recipe.without_teacher(),
         init=init,
         course=course or CourseSpec(),
         scope=subject.scope if mask is not None or init != PRETRAINED else ENCODER,
@@ -248,10 +250,10 @@ def prune(
     Raises: SpecError, if the network can't be pruned in this way.
     """
     subject.check(spec.structure)
-    from_start = trained is None and like is None
+    from_start, identity = trained is None and like is None, subject.network
     configured = from_start and (weights_from, subject.scope) != (PRETRAINED, ENCODER)
-    identity = subject.network
-    if data_seed is None and not configured:
+    data = None if data_seed is None else _data(subject, data_seed, trains=trains)
+    if data is None and not configured:
         identity = replace(identity, config_digest="")
     made_of = PruneJob(
         prune=spec,
@@ -262,20 +264,31 @@ def prune(
         seed=seed,
         scope=subject.scope,
         knobs=knobs,
-        data=None if data_seed is None else _data(subject, data_seed),
+        data=data,
         trains=trains,
     )
     return _job(made_of, subject, f"{what} at {spec.sparsity:f}", trained=trained, like=like)
 
 
 def _job(spec: JobSpec, subject: Subject, label: str, **parents: Job | None) -> Job:
-    """A job whose parents are those of the roles that have one."""
+    """A job whose parents are those of the roles that have one, and the teacher if it has one."""
+    parents["teacher"] = _teacher(spec, subject)
     there = {role: parent for role, parent in parents.items() if parent is not None}
     return Job(spec=spec, parents=there, subject=subject, label=label)
 
 
-def _data(subject: Subject, seed: int) -> DataIdentity:
+def _teacher(spec: JobSpec, subject: Subject) -> Job | None:
+    """The dense network of the same seed, where a recipe has it teach others."""
+    recipe = spec.recipe if isinstance(spec, TrainJob) else None
+    if isinstance(spec, PruneJob) and spec.data:
+        recipe = spec.data.recipe
+    return dense(subject, recipe.seed) if recipe and recipe.distill else None
+
+
+def _data(subject: Subject, seed: int, *, trains: bool) -> DataIdentity:
     recipe = replace(subject.recipe, seed=seed)
+    if not trains:  # scores are of the loss of labels
+        recipe = recipe.without_teacher()
     return DataIdentity(data=subject.data, task=subject.task.identity, recipe=recipe)
 
 

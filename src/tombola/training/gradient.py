@@ -1,6 +1,6 @@
 """The gradient of a batch: its precision, its parts, and the ranks that share it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.specs import TrainSpec
@@ -16,6 +17,7 @@ from tombola.kernel.packed import FUSED, KERNEL, packed
 from tombola.kernel.varlen import VARLEN, end_to_end, in_one_row, takes_one_row
 from tombola.models.network import Network
 from tombola.tasks.definition import TaskDefinition
+from tombola.tasks.distillation import Teacher
 from tombola.tasks.examples import Batch
 from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
 from tombola.ticket.mask import Mask
@@ -43,6 +45,8 @@ class Arithmetic:
     """The model, or the compiled one."""
     recorder: Recorder | None = None
     """Recorded gradients, where a GPU replays them."""
+    teacher: Teacher | None = None
+    """What the network learns from, besides the labels."""
 
     def backward(
         self, batch: Batch, scaler: torch.amp.GradScaler, *, save: bool
@@ -65,7 +69,7 @@ class Arithmetic:
     def recorded(self, held: Mask) -> "Arithmetic":
         """The same arithmetic, replayed from recorded gradients where it can be."""
         can = self.here.device.type == "cuda" and self.here.num_processes == 1
-        if not can or self.spec.precision == "fp16" or not self._in_one_row():
+        if not can or self.spec.precision == "fp16" or not self._in_one_row() or self.teacher:
             return self
         recorder = recorder_of(self.network.model, self.here.device)
         unscaled = torch.amp.GradScaler(self.here.device.type, enabled=False)
@@ -119,9 +123,13 @@ class Arithmetic:
             in_network(self.network.name, texts),
             in_one_row(model, texts, reads, self.spec.max_length) as inputs,
         ):
-            loss: Tensor = self.forward(**inputs).loss * weight
+            loss = self._loss_of(self.forward(**inputs), texts, self._answer_in_one_row) * weight
             scaler.scale(loss).backward()
         return loss.detach()
+
+    def _answer_in_one_row(self, model: PreTrainedModel, row: Batch) -> Any:
+        with in_one_row(model, row, self.kind.reads, self.spec.max_length) as inputs:
+            return model(**inputs)
 
     def _differentiate(self, batch: Batch, weight: float, scaler: torch.amp.GradScaler) -> Tensor:
         """Add the gradient of the mean loss over rows, times a weight; the loss, likewise."""
@@ -142,18 +150,35 @@ class Arithmetic:
         with self.autocast():
             output = self._output(batch)
             if weight:
-                loss: Tensor = output.loss
-                return loss * weight
+                return self._loss_of(output, batch, self._answer) * weight
             outputs = [out for out in output.to_tuple() if isinstance(out, Tensor)]
             return torch.stack([0.0 * out.float().sum() for out in outputs]).sum()
 
+    def _loss_of(
+        self, output: Any, batch: Batch, answer: Callable[[PreTrainedModel, Batch], Any]
+    ) -> Tensor:
+        """The mean loss of what the network gave; `answer` asks its teacher about the same rows."""
+        if self.teacher is None:
+            loss: Tensor = output.loss
+            return loss
+        with torch.no_grad():
+            wanted = answer(self.teacher.model, batch)
+        return self.teacher.loss(output, wanted, batch)
+
     def _output(self, batch: Batch) -> Any:
+        return self._call(self.network.model, self.forward, batch)
+
+    def _answer(self, model: PreTrainedModel, batch: Batch) -> Any:
+        return self._call(model, model, batch)
+
+    def _call(self, model: PreTrainedModel, forward: Any, batch: Batch) -> Any:
+        """What a model gives, by the kernel of the recipe."""
         with in_network(self.network.name, batch):
             name = kernel(self.spec)
             if name not in (KERNEL, FUSED):
-                return self.forward(**batch)
-            with packed(self.network.model, batch, self.kind.reads, name) as inputs:
-                return self.forward(**inputs)
+                return forward(**batch)
+            with packed(model, batch, self.kind.reads, name) as inputs:
+                return forward(**inputs)
 
 
 @contextmanager
@@ -164,6 +189,7 @@ def differentiating(
     here: Accelerator,
     *,
     held: Mask | None = None,
+    teacher: Teacher | None = None,
 ) -> Iterator[Arithmetic]:
     """Prepare the network for the gradients of a training, and restore it afterwards.
 
@@ -174,6 +200,7 @@ def differentiating(
         here: the device, and the ranks.
         held: the mask held meanwhile, where a GPU may record gradients and replay them: hooks of
             parameters are then called while one is recorded only. It is `resident`.
+        teacher: what it learns from, besides the labels; with one, no gradient is recorded.
 
     Raises: SpecError, if precision or kernel need what is not there; ModelError, if the
         network has no gradient checkpointing.
@@ -192,7 +219,10 @@ def differentiating(
                 f"Leave the knob out."
             )
         _compute_blocks_again(model, True)
-    arithmetic = Arithmetic(network, TASK_KINDS[task.kind], spec, here, forward)
+    if teacher is not None:
+        teacher.model.to(here.device)
+    kind = TASK_KINDS[task.kind]
+    arithmetic = Arithmetic(network, kind, spec, here, forward, teacher=teacher)
     try:
         with deterministic(here.device):
             yield arithmetic if held is None else arithmetic.recorded(held)

@@ -25,10 +25,9 @@ from tombola.base.seeds import stream
 from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.kernel.fused.adamw import clip_gradient, held, optimizer_of
 from tombola.models.network import Network
-from tombola.tasks.data.batches import batches, collate
-from tombola.tasks.data.encode import chosen
+from tombola.tasks.data.batches import training_batches
+from tombola.tasks.distillation import Teacher
 from tombola.tasks.examples import Batch, Examples
-from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import Task
 from tombola.ticket.mask import Mask
 from tombola.training.checkpoint import Checkpoint, Training
@@ -43,7 +42,7 @@ from tombola.training.gradient import Arithmetic, differentiating
 from tombola.training.numerics import kernel, numerics
 from tombola.training.steps import Diverged, OnStep, ignore_step
 
-__all__ = ["Fit", "fit", "training_batches"]
+__all__ = ["Fit", "fit"]
 
 WHOLE = CourseSpec()
 """A training from its first step to its last."""
@@ -80,11 +79,11 @@ def fit(
     on_step: OnStep = ignore_step,
     on_gradient: Callable[[], None] | None = None,
     replay: bool = True,
+    teacher: Teacher | None = None,
 ) -> Fit:
-    """Train the masked network from where it is, in place.
+    """Train the masked network from where it is, in place, as long as its numbers are finite.
 
     Args:
-        network: at its starting weights.
         task: what the network learns.
         examples: of the training split.
         mask: which weights of the scope are kept.
@@ -95,10 +94,9 @@ def fit(
         on_step: called after each step with the steps done and the steps of the course.
         on_gradient: called before a gradient, whole on every rank, is clipped; may change it.
         replay: whether a GPU may replay recorded gradients, see `differentiating`.
+        teacher: what it learns from, besides the labels.
 
-    Returns: what it did; a training ends where its numbers stop being finite.
-    Raises: SpecError, for steps that the training lacks; OutputError, for a checkpoint that can't
-        be written; TombolaError, for ranks that differ.
+    Raises: SpecError, for steps that it lacks; OutputError, for copies; TombolaError, for ranks.
     """
     here, steps = accelerator(), spec.steps(len(examples))
     first, last = _stretch(course, steps)
@@ -109,7 +107,8 @@ def fit(
     stepper = _Stepper(training, _schedule(training, spec, course, steps, done), spec.clip_norm)
     every = training_batches(network, task, examples, spec, first=done, last=last)
     placed = resident(network.model, mask, here.device)
-    gradients = differentiating(network, task, spec, here, held=placed if replay else None)
+    recorded = placed if replay else None
+    gradients = differentiating(network, task, spec, here, held=recorded, teacher=teacher)
     with _held(training, parameters, placed, on_gradient) as fill, gradients as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
         for save in stepper.steps(every, arithmetic, copies, on_gradient):
@@ -320,31 +319,3 @@ def _dropout(first: int, rank: int) -> str:
     if rank:
         return f"dropout:{first}:{rank}"
     return f"dropout:{first}" if first else "dropout"
-
-
-def training_batches(
-    network: Network, task: Task, examples: Examples, spec: TrainSpec, *, first: int, last: int
-) -> Iterator[Batch]:
-    """The batches of some steps of a training, whole on every rank.
-
-    Order and masked tokens each come from a generator of their own. The steps before the first
-    draw from them as well, so that a step has the same batch wherever a training begins.
-    """
-    order = torch.Generator().manual_seed(stream(spec.noise_seed, "order"))
-    masks = torch.Generator().manual_seed(stream(spec.noise_seed, "masks"))
-    used = chosen(len(examples), spec.train_limit)
-    done = 0
-    while True:
-        for places in batches(examples.lengths[used], spec.batch_size, order):
-            if done == last:
-                return
-            numbers, wanted = used[places], done >= first
-            if wanted:
-                batch = collate(examples, numbers, task, network.pad)
-            else:
-                size = len(numbers), int(examples.lengths[numbers].max())
-                batch = {"input_ids": torch.zeros(size, dtype=torch.int64)}
-            batch = TASK_KINDS[task.kind].corrupt(batch, network.tokenizer, masks)
-            if wanted:
-                yield batch
-            done += 1

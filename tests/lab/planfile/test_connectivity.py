@@ -27,13 +27,12 @@ from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Cell, Plan
 from tombola.report.figures import connectivity
 from tombola.study.masks.barriers import barrier, connectivity_lines
-from tombola.tasks.data.batches import evaluation_batches
+from tombola.tasks.data.batches import evaluation_batches, training_batches
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import read_split
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
-from tombola.training.loop import training_batches
 from tombola.training.loss import mean_loss
 
 Imp: Any = kind_of_arm("imp")

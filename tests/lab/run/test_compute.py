@@ -51,6 +51,14 @@ def test_a_search_costs_its_trainings_without_the_one_of_the_ticket(rounds: int)
     assert spent.in_units_of(compute_of(results[search.dense.key])) == rounds
 
 
+def test_a_teacher_s_passes_are_forward_only() -> None:
+    search = searched("imp", step=HALF)
+    results = done(search, train={**TRAINED, "teacher_tokens": 70})
+    spent = compute_of(results[search.dense.key])
+    assert spent is not None
+    assert (spent.forward_tokens, spent.backward_tokens) == (170, 100)
+
+
 def test_a_training_that_several_jobs_read_is_counted_once() -> None:
     search = searched("imp", step=HALF / 2, rewind_step=3)
     spent = search_compute(search.masks[HALF], done(search, train=TRAINED).get)

@@ -97,6 +97,13 @@ class TrainSpec(Spec):
     """Arithmetic of the blocks of BERT and its relatives on a CPU: packed-1, or packed-2, the same
     with parts in C, which is faster and has other bits."""
 
+    distill: float = 0.0
+    """Share of the loss of a network under a mask that is its distance from what the dense network
+    of the same seed gives; 0 learns from labels alone, as the dense network always does."""
+
+    distill_temperature: float = 2.0
+    """What logits of both are divided by before they are compared."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for field in dataclasses.fields(self):
@@ -114,6 +121,7 @@ class TrainSpec(Spec):
         if self.precision not in PRECISIONS:
             raise SpecError(f"precision is fp32, bf16, fp16 or auto, got {self.precision!r}.")
         self._check_kernel()
+        self._check_distillation()
 
     def _check_kernel(self) -> None:
         """Refuse what only one of the kernels can do."""
@@ -124,6 +132,26 @@ class TrainSpec(Spec):
         if self.kernel != KERNELS[0] and any(others.values()):
             other = next(name for name, set_ in others.items() if set_)
             raise SpecError(f"kernel {self.kernel} computes in fp32, got {other}. Leave one out.")
+
+    def _check_distillation(self) -> None:
+        if not 0 <= self.distill <= 1:
+            raise SpecError(f"distill is a share of the loss in [0, 1], got {self.distill:g}.")
+        if not 0 < self.distill_temperature < inf:
+            raise SpecError(
+                f"distill_temperature is a positive number, got {self.distill_temperature:g}."
+            )
+        if not self.distill and self.distill_temperature != type(self).distill_temperature:
+            raise SpecError(
+                f"distill_temperature is of a distillation, got {self.distill_temperature:g} and "
+                "no distill. Name that, too, such as 0.5."
+            )
+
+    def without_teacher(self) -> "TrainSpec":
+        """The recipe of a network that learns from labels alone, such as the teacher's."""
+        own = type(self)
+        return dataclasses.replace(
+            self, distill=own.distill, distill_temperature=own.distill_temperature
+        )
 
     def _check_sizes(self) -> None:
         """Refuse numbers that are too small or too large."""

@@ -1,7 +1,7 @@
 """What jobs computed: tokens that went through a network, forward and backward, steps and time."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tombola.lab.store.result_store import Result
@@ -28,6 +28,18 @@ class Compute:
     steps: int = 0
     """Steps of an optimizer."""
     seconds: float = 0.0
+
+    @classmethod
+    def of_training(cls, tokens: int, steps: int, *, teacher_tokens: int) -> "Compute":
+        """What a training computed, time apart.
+
+        Args:
+            tokens: that the network saw.
+            steps: of the optimizer.
+            teacher_tokens: that its teacher saw; 0 without one.
+        """
+        forward = tokens + teacher_tokens
+        return cls(forward_tokens=forward, backward_tokens=tokens, steps=steps)
 
     def __add__(self, other: "Compute") -> "Compute":
         return Compute(
@@ -72,12 +84,9 @@ def compute_of(result: Result | None) -> Compute | None:
 def _of_training(facts: Mapping[str, Any]) -> Compute | None:
     if "tokens" not in facts:
         return None
-    return Compute(
-        forward_tokens=facts["tokens"],
-        backward_tokens=facts["tokens"],
-        steps=facts["steps"],
-        seconds=facts["training_seconds"],
-    )
+    taught, seconds = facts.get("teacher_tokens", 0), facts["training_seconds"]
+    passes = Compute.of_training(facts["tokens"], facts["steps"], teacher_tokens=taught)
+    return replace(passes, seconds=seconds)
 
 
 def search_compute(mask: Job, read: Callable[[str], Result | None]) -> Compute | None:

@@ -18,7 +18,7 @@ from tombola.finders.scores import uniform
 from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
 from tombola.lab.run.memory import gpu_peak, peak_memory, within_memory
 from tombola.lab.run.payload import Payload
-from tombola.lab.run.workspace import Workspace, WorkspaceCache
+from tombola.lab.run.workspace import Workspace, WorkspaceCache, mask_of, teacher_of
 from tombola.lab.store.artifacts import (
     mask_files,
     prediction_files,
@@ -31,6 +31,7 @@ from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
 from tombola.plan.job_spec import InterpolateJob, JobSpec, PruneJob, ScoreJob, TrainJob, train_job
 from tombola.tasks.baselines import trivial_score
+from tombola.tasks.distillation import Teacher
 from tombola.tasks.examples import Predictions
 from tombola.tasks.metrics import resolution, score_of
 from tombola.tasks.task import on_hub
@@ -132,8 +133,9 @@ def _train(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
     _check(payload, store, workspace)
     made_of = train_job(payload.job_spec)
     spec, network, scope = made_of.recipe, workspace.network, payload.scope
-    mask = _mask(payload, store, workspace, scope)
+    mask = mask_of(payload, store, workspace)
     known = _known(payload, workspace, spec, mask)
+    teacher = teacher_of(payload, store, workspace, spec)
     network.rewind(spec.seed, init=made_of.init, scope=scope)
     for role in ("start", "head"):
         if role in payload.parents:
@@ -150,7 +152,9 @@ def _train(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
         course=made_of.course,
         checkpoint=Checkpoint(store.partial(payload.key), identity=payload.key),
         on_step=step,
+        teacher=teacher,
     )
+    known |= {"teacher_tokens": done.tokens} if teacher else {}
     predictions = None if done.diverged else predict(network, workspace.task, workspace.test(spec))
     if predictions is not None and np.isnan(predictions).any():
         done, predictions = replace(done, diverged=Diverged(done.steps, "logits")), None
@@ -244,16 +248,21 @@ def _prune(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
         random = spec.weights_from == "random-init"
         seed = spec.data.recipe.seed if spec.data else spec.seed
         network.rewind(seed, init="reinit" if random else "pretrained", scope=spec.scope)
-        mask, facts = _pruned(workspace, spec, workspace.full(spec.scope), step)
+        teacher = teacher_of(payload, store, workspace, spec.data.recipe) if spec.data else None
+        mask, facts = _pruned(workspace, spec, workspace.full(spec.scope), step, teacher)
     made, files = mask_files(mask)
     return {**facts, **made}, files
 
 
 def _pruned(
-    workspace: Workspace, spec: PruneJob, base: Mask, step: OnStep
+    workspace: Workspace,
+    spec: PruneJob,
+    base: Mask,
+    step: OnStep,
+    teacher: Teacher | None = None,
 ) -> tuple[Mask, Mapping[str, Any]]:
     """The network as it stands, pruned further than `base`; and what its finder says of it."""
-    evidence = WorkspaceEvidence(workspace, spec, step)
+    evidence = WorkspaceEvidence(workspace, spec, step, teacher)
     if spec.scores == "random":
         drawn = torch.Generator().manual_seed(stream(spec.seed, "random mask"))
         scores = uniform(evidence.weights, drawn)
@@ -311,14 +320,6 @@ KINDS: Mapping[str, Callable[[Payload, Store, Workspace, OnStep, bool], Made]] =
     "prune": _prune,
     "interpolate": _interpolate,
 }
-
-
-def _mask(payload: Payload, store: Store, workspace: Workspace, scope: str) -> Mask:
-    return (
-        read_mask(store, payload.parents["mask"])
-        if "mask" in payload.parents
-        else workspace.full(scope)
-    )
 
 
 def _keep_weights(payload: Payload, store: Store, weights: Tensors, digest: str) -> None:

@@ -6,12 +6,15 @@ from typing import Any
 from tombola.base.errors import DataError, ModelError
 from tombola.base.specs import TrainSpec
 from tombola.lab.run.payload import Payload
+from tombola.lab.store.artifacts import read_mask, trained_weights
+from tombola.lab.store.result_store import Store
 from tombola.models.network import Network
 from tombola.plan.identity import NetworkIdentity
 from tombola.plan.job_spec import JobSpec, PruneJob, ScoreJob, TrainJob
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import data_fingerprint, read_facts, read_split
+from tombola.tasks.distillation import Teacher
 from tombola.tasks.examples import Examples
 from tombola.tasks.input_checks import count_inputs, count_shared, refuse_unreadable
 from tombola.tasks.input_counts import InputCounts
@@ -20,7 +23,7 @@ from tombola.tasks.task import Task, on_hub
 from tombola.ticket.mask import Mask
 from tombola.ticket.scope import whole_model_size
 
-__all__ = ["Workspace", "WorkspaceCache"]
+__all__ = ["Workspace", "WorkspaceCache", "mask_of", "teacher_of"]
 
 
 @dataclass
@@ -178,6 +181,26 @@ def _refuse_one(test: Examples, task: Task) -> None:
             f"a score for task {task.name!r} needs two examples or more, got {scored} {what} in "
             f"the {task.test_split} split. Add rows to it, or take another --eval-split."
         )
+
+
+def mask_of(payload: Payload, store: Store, workspace: Workspace) -> Mask:
+    """The mask that a network is trained under; nothing is pruned in that of the dense network."""
+    if "mask" in payload.parents:
+        return read_mask(store, payload.parents["mask"])
+    return workspace.full(payload.scope)
+
+
+def teacher_of(
+    payload: Payload, store: Store, workspace: Workspace, recipe: TrainSpec
+) -> Teacher | None:
+    """The network that another one learns from, if the recipe has it learn from one.
+
+    Raises: OutputError, if the store has no such weights; ModelError, if they are of another head.
+    """
+    if not recipe.distill:
+        return None
+    weights = trained_weights(store, payload.parents["teacher"])
+    return Teacher.of(workspace.network, workspace.task, weights, recipe)
 
 
 KEPT_BYTES = 1 << 30

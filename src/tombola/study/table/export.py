@@ -30,6 +30,7 @@ NUMBERS = (
     *("learning_rate", "margin", "score", "dense", "difference", "trivial", "seconds"),
     *("resolution", "summed_learning_rate", "jaccard_one_shot", "mean", "std", "minus_dense"),
     *("search_seconds", "search_trainings", "budget"),
+    *("distill", "distill_temperature"),
 )
 """Columns of numbers, whole or not; the others hold text."""
 

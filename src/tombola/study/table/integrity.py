@@ -16,6 +16,8 @@ BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "sparsity": (lambda value: 0 <= value < 1, "a fraction in [0, 1)"),
     "seed": (lambda value: value >= 0, "a whole number from 0"),
     "budget": (lambda value: value > 0, "a number of trainings above 0"),
+    "distill": (lambda value: 0 < value <= 1, "a share in (0, 1]"),
+    "distill_temperature": (lambda value: value > 0, "a number above 0"),
     "margin": (lambda value: 0 <= value < inf, "a number of points, 0 or more,"),
     "learning_rate": (lambda value: value > 0, "a number above 0"),
     "examples": (lambda value: value >= 0, "a whole number from 0"),
@@ -36,7 +38,7 @@ BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 """Column -> what its value must be, if there is one."""
 OF_A_NETWORK = (
     *("kind", "of", "structure", "variant", "rewind_step", "budget", "init"),
-    *("learning_rate", "examples"),
+    *("learning_rate", "distill", "distill_temperature", "examples"),
 )
 OF_A_TASK = ("metric", "split", "margin", "trivial", "resolution")
 """Columns that are the same in all rows of a plan that are about the same."""

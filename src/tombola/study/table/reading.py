@@ -40,7 +40,8 @@ READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
 }
 """Type of a field -> how its text is read, and what it is called."""
 LATER = (
-    *("finder", "structure", "budget", "steps", "forward_tokens", "backward_tokens"),
+    *("finder", "structure", "budget", "distill", "distill_temperature"),
+    *("steps", "forward_tokens", "backward_tokens"),
     *OF_SEARCH,
 )
 """Columns that tables of earlier versions lack; they are empty then."""

@@ -79,6 +79,10 @@ class Row:
     init: str = "pretrained"
     learning_rate: float = TrainSpec.learning_rate
     """The peak learning rate."""
+    distill: float | None = None
+    """Share of the loss that is the distance from the dense network of the same seed, if there is a
+    teacher."""
+    distill_temperature: float | None = None
     examples: int = 0
     """Training examples of the target."""
     metric: str = ""
@@ -236,6 +240,8 @@ def _planned(cell: Cell) -> Row:
         budget=cell.budget or None,
         init=made.init,
         learning_rate=made.recipe.learning_rate,
+        distill=cell.distill or None,
+        distill_temperature=made.recipe.distill_temperature if cell.distill else None,
         examples=min(subject.examples, made.recipe.train_limit or subject.examples),
         metric=subject.task.metric,
         split=subject.task.test_split,

@@ -7,12 +7,14 @@ import torch
 from numpy.typing import NDArray
 
 from tombola.base.seeds import stream
+from tombola.base.specs import TrainSpec
 from tombola.models.network import Network
+from tombola.tasks.data.encode import chosen
 from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.examples import Batch, Examples, Numbers
 from tombola.tasks.kinds.kind import TASK_KINDS
 
-__all__ = ["batches", "collate", "evaluation_batches"]
+__all__ = ["batches", "collate", "evaluation_batches", "training_batches"]
 
 EVALUATION_TOKENS = 4096
 """Tokens in an evaluation batch, padding included."""
@@ -55,6 +57,40 @@ def collate(examples: Examples, numbers: Numbers, task: TaskDefinition, pad: int
         tensors[name] = torch.from_numpy(padded)
     targets = [examples.targets[n] for n in numbers]
     return tensors | TASK_KINDS[task.kind].collate(targets)
+
+
+def training_batches(
+    network: Network,
+    task: TaskDefinition,
+    examples: Examples,
+    spec: TrainSpec,
+    *,
+    first: int,
+    last: int,
+) -> Iterator[Batch]:
+    """The batches of some steps of a training, whole on every rank.
+
+    Order and masked tokens each come from a generator of their own. The steps before the first
+    draw from them as well, so that a step has the same batch wherever a training begins.
+    """
+    order = torch.Generator().manual_seed(stream(spec.noise_seed, "order"))
+    masks = torch.Generator().manual_seed(stream(spec.noise_seed, "masks"))
+    used = chosen(len(examples), spec.train_limit)
+    done = 0
+    while True:
+        for places in batches(examples.lengths[used], spec.batch_size, order):
+            if done == last:
+                return
+            numbers, wanted = used[places], done >= first
+            if wanted:
+                batch = collate(examples, numbers, task, network.pad)
+            else:
+                size = len(numbers), int(examples.lengths[numbers].max())
+                batch = {"input_ids": torch.zeros(size, dtype=torch.int64)}
+            batch = TASK_KINDS[task.kind].corrupt(batch, network.tokenizer, masks)
+            if wanted:
+                yield batch
+            done += 1
 
 
 def evaluation_batches(

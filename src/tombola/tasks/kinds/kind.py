@@ -13,6 +13,7 @@ from tombola.base.registry import Registry
 from tombola.kernel.reads import Reads
 from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.examples import Batch, Examples, Numbers, Predictions, Rows, count_cut, texts_of
+from tombola.tasks.kinds.divergence import divergence
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -164,6 +165,11 @@ class TaskKind(ABC):
     def count_targets(self, batch: Batch) -> int:
         """How many terms the loss of a batch is the mean of."""
         return len(batch["input_ids"])
+
+    def distance(self, output: Any, answer: Any, batch: Batch, temperature: float) -> "Tensor":
+        """How far the outputs of a network are from those of its teacher, the mean over the terms
+        of the loss; see `divergence`."""
+        return divergence(output.logits, answer.logits, temperature)
 
     # --- scores ------------------------------------------------------------------
 

@@ -7,10 +7,11 @@ from tombola.base.errors import ModelError
 from tombola.kernel.reads import Reads
 from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.examples import Batch, Examples, Numbers, Predictions
+from tombola.tasks.kinds.divergence import divergence
 from tombola.tasks.kinds.kind import TaskKind, task_kind
 
 if TYPE_CHECKING:
-    from torch import Generator
+    from torch import Generator, Tensor
     from transformers import PreTrainedTokenizerBase
 
     from tombola.models.heads import TaskHead
@@ -69,6 +70,17 @@ class MaskedLanguageModelling(TaskKind):
     def count_targets(self, batch: Batch) -> int:
         """Masked tokens."""
         return int((batch["labels"] >= 0).sum())
+
+    def distance(self, output: Any, answer: Any, batch: Batch, temperature: float) -> "Tensor":
+        """The mean over masked tokens."""
+        masked = batch["labels"] >= 0
+
+        def read(logits: "Tensor") -> "Tensor":
+            if logits.shape[:-1] == masked.shape:
+                return logits[masked]
+            return logits.flatten(0, -2)  # a kernel that gives masked tokens only
+
+        return divergence(read(output.logits), read(answer.logits), temperature)
 
     def predictions(
         self, output: Any, labels: Batch, examples: Examples, numbers: Numbers, task: TaskDefinition

@@ -13,6 +13,8 @@ from tombola.tasks.kinds.kind import TaskKind, task_kind
 from tombola.tasks.labels import value_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tombola.models.heads import TaskHead
     from tombola.models.network import Network
 
@@ -51,6 +53,12 @@ class Regression(TaskKind):
         if not isinstance(row["label"], int | float):
             raise DataError(f"task {task.name!r} has numbers as labels, got {row['label']!r}.")
         return float(row["label"])
+
+    def distance(self, output: Any, answer: Any, batch: Batch, temperature: float) -> "Tensor":
+        """The mean squared difference of the values; no temperature softens them."""
+        from torch.nn.functional import mse_loss
+
+        return mse_loss(output.logits.float(), answer.logits.float())
 
     def predictions(
         self, output: Any, labels: Batch, examples: Examples, numbers: Numbers, task: TaskDefinition

@@ -9,6 +9,7 @@ from tombola.tasks.data.rows import BadRowError
 from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.examples import Batch, Examples, Numbers, Predictions, Rows
 from tombola.tasks.kinds.answers import answers_of
+from tombola.tasks.kinds.divergence import divergence
 from tombola.tasks.kinds.kind import TaskKind, task_kind
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from tombola.models.network import Network
 
 __all__ = ["QuestionAnswering"]
+
+PADDING = -1e30
+"""Score of a token that there is not, in place of -inf, which has no difference from itself."""
 
 MOST_ANSWERS = 5
 """The commonest answers of a split that are tried on every question."""
@@ -87,6 +91,17 @@ class QuestionAnswering(TaskKind):
             "start_positions": torch.tensor([first for first, _ in targets]),
             "end_positions": torch.tensor([last for _, last in targets]),
         }
+
+    def distance(self, output: Any, answer: Any, batch: Batch, temperature: float) -> "Tensor":
+        """The mean of first and last token, over the tokens of each text."""
+        padding = ~batch["attention_mask"].bool()
+
+        def apart(mine: "Tensor", wanted: "Tensor") -> "Tensor":
+            mine, wanted = (each.float().masked_fill(padding, PADDING) for each in (mine, wanted))
+            return divergence(mine, wanted, temperature)
+
+        first = apart(output.start_logits, answer.start_logits)
+        return (first + apart(output.end_logits, answer.end_logits)) / 2
 
     def logits(self, output: Any, batch: Batch) -> "tuple[Tensor, ...]":
         """Both scores of each token."""

@@ -24,11 +24,13 @@ from tombola.lab.run.evidence.example_gradients import (
 from tombola.lab.run.evidence.layer_inputs import adding_inputs
 from tombola.lab.run.workspace import Workspace
 from tombola.plan.job_spec import PruneJob
+from tombola.tasks.data.batches import training_batches
+from tombola.tasks.distillation import Teacher
 from tombola.tasks.examples import Batch
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training.distributed import accelerator
 from tombola.training.gradient import differentiating, to_device
-from tombola.training.loop import fit, training_batches
+from tombola.training.loop import fit
 from tombola.training.steps import OnStep
 
 __all__ = ["WorkspaceEvidence"]
@@ -42,6 +44,8 @@ class WorkspaceEvidence:
     job: PruneJob
     step: OnStep
     """Called with the optimizer steps done and the steps in all."""
+    teacher: Teacher | None = None
+    """What a network learns from while a mask is trained, besides the labels."""
     compute: Compute = field(default_factory=Compute)
     """What was computed so far, time apart."""
     _gradients: dict[int, Tensors] = field(default_factory=dict)
@@ -318,10 +322,10 @@ class WorkspaceEvidence:
                 on_step=watch,
                 on_gradient=differentiated,
                 replay=after_backward is None,
+                teacher=self.teacher,
             )
-        self.compute += Compute(
-            forward_tokens=done.tokens, backward_tokens=done.tokens, steps=done.steps
-        )
+        taught = done.tokens if self.teacher else 0
+        self.compute += Compute.of_training(done.tokens, done.steps, teacher_tokens=taught)
         if done.diverged:
             raise SpecError(
                 f"the training of the mask {done.diverged}. Take a lower learning rate."
