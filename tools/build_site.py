@@ -38,7 +38,7 @@ def main() -> int:
     status = subprocess.run(command, cwd=ROOT, check=False).returncode
     if not status:
         for made in SITE.rglob("*.html"):
-            keep_local(made)
+            made.write_text(local(made.read_text(encoding="utf-8"), made), encoding="utf-8")
         print(f"site  {SITE.relative_to(ROOT)}/index.html")
     return status
 
@@ -72,16 +72,16 @@ def placed(file: Path) -> Path:
     return place
 
 
-def keep_local(page: Path) -> None:
-    """Make a page of the site load our own script for its search, and nothing from elsewhere.
+def local(text: str, page: Path) -> str:
+    """A page of the site that loads our own script for its search, and nothing from elsewhere.
 
     Raises: ValueError, if it would still fetch something.
     """
     ours = os.path.relpath(SITE / "site" / "frame_worker.js", page.parent)
-    text = page.read_text(encoding="utf-8").replace(SHIM, ours)
+    text = text.replace(SHIM, ours)
     if found := FETCHED.search(text):
         raise ValueError(f"{page}: expected a page that fetches nothing, got {found[0]}")
-    page.write_text(text, encoding="utf-8")
+    return text
 
 
 if __name__ == "__main__":
