@@ -69,7 +69,7 @@ __all__ = ["Fraction", "evaluate", "find", "train"]
 Fraction: TypeAlias = float | str | Decimal
 """A fraction that is read as the decimal that was written: 0.7 is exactly 7/10."""
 
-OF_FIND = ("finder_knobs", "keep_weights")
+OF_FIND = ("finder_knobs", "keep_weights", "from_ticket")
 """Parameters of `find` that are not options of a search."""
 
 
@@ -78,9 +78,7 @@ OF_FIND = ("finder_knobs", "keep_weights")
 
 FIND = '''\
 ) -> Found:
-    """Find a ticket: train, prune, rewind, again; then the controls and the verdict.
-
-    Knobs are fields of the specs (`tombola find --help`). Finished trainings are kept in `store`.
+    """Find a ticket; the knobs are fields of the specs, described by `tombola find --help`.
 
     Args:
         finder_knobs: knobs of another finder than imp, by name: `{"batches": 4}` of snip.
@@ -88,13 +86,14 @@ FIND = '''\
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
         callback: called as the jobs run; by default nothing is shown.
         keep_weights: save the trained network of each ticket next to it, as `train` does.
+        from_ticket: a ticket, or its folder, that the search goes on from.
 
     Raises: TombolaError, if a knob, the model or the data are not usable, or a training fails.
     """
     options = with_finder_knobs(given(find, locals(), leave_out=OF_FIND), finder_knobs)
     return search(
         options, output=place_of(output), data=text_of(data), callback=callback or RunCallback(),
-        keep_weights=keep_weights,
+        keep_weights=keep_weights, from_ticket=from_ticket,
     )
 '''
 
@@ -153,15 +152,17 @@ PLACES = (
 )
 
 OTHERS = "finder_knobs: Mapping[str, object] | None = None"
-KEEP = "keep_weights: bool = False"
+OF_FIND = ("keep_weights: bool = False", "from_ticket: Ticket | str | Path | None = None")
 
 
 def page() -> str:
     """The whole module."""
     find = [
-        *_group("the search", _knobs(FindSpec)),
-        *_group("iterative magnitude pruning, or another finder", (*_knobs(ImpSpec), OTHERS)),
-        *_shared(TUNE, (*PLACES, KEEP)),
+        *_group(
+            "the search: iterative magnitude pruning, or another finder",
+            (*_knobs(FindSpec), *_knobs(ImpSpec), OTHERS),
+        ),
+        *_shared(TUNE, (*PLACES, *OF_FIND)),
     ]
     model = ("model: str | Path | None = None", *PLACES)
     evaluate = [*_group("the evaluation", _knobs(EvaluateSpec)), *_shared("", model)]

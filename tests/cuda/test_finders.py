@@ -37,7 +37,7 @@ def found(one: Case, name: str, precision: str, **knobs: Any) -> Mask:
     )
     data = SimpleNamespace(recipe=replace(SPEC, precision=precision))
     job = SimpleNamespace(data=data, scope="encoder", scores=name)
-    evidence = WorkspaceEvidence(cast(Any, workspace), cast(Any, job), ignore_step)
+    evidence = WorkspaceEvidence(cast(Any, workspace), cast(Any, job), ignore_step, full)
     finder = FINDERS[name]
     spec = finder.spec(sparsity=Decimal("0.5"), **{"every": 1, **knobs})
     mask: Mask = finder.make(evidence, spec, full).mask

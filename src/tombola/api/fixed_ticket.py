@@ -1,4 +1,4 @@
-"""A fixed ticket that is to be trained: what was asked for, completed by what the ticket says."""
+"""A fixed ticket that is to be trained, or that a search goes on from, as the ticket has it."""
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -7,18 +7,23 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tombola.base.errors import DataError, ModelError, SpecError, TicketError
-from tombola.base.specs import FixedTicketSpec, LabSpec, TrainSpec
+from tombola.base.specs import FixedTicketSpec, LabSpec, PruneSpec, TrainSpec
 from tombola.lab.options import ticket_options
+from tombola.lab.store.artifacts import keep_mask
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.lab.ticket_origin import Origin, origin_of
 from tombola.models.stored_types import most_weights
+from tombola.plan.job import pruned_already
+from tombola.plan.job_spec import GivenMask
 from tombola.plan.plan import Subject
 from tombola.tasks.task import Task, on_hub
 from tombola.ticket.format import JSON_NAME, read_document
+from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import shortest
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["FixedTicket", "fixed_ticket", "ticket_for"]
+__all__ = ["FixedTicket", "Start", "fixed_ticket", "start_of", "ticket_for"]
 
 POOLED = "encoder+pooler"
 """The scope of which some heads leave the pooler out."""
@@ -184,3 +189,47 @@ def _check_belongs(ticket: Ticket, subject: Subject) -> None:
         f"({ticket.model}), got {subject.fingerprint[:12]} ({subject.model}). "
         "Name the network it was found in as --model."
     )
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a search goes on from: the part of a ticket that is in the search's scope."""
+
+    subject: Subject
+    """What the search is done on, begun."""
+    mask: Mask
+    task: str
+    """That the ticket was found on; empty if on none."""
+
+    def keep(self, store: Store) -> None:
+        """Save the mask, which the search's first jobs read."""
+        job = pruned_already(self.subject)
+        assert job is not None
+        keep_mask(store, job, self.mask)
+
+    def described(self) -> dict[str, Any]:
+        """What experiment and tickets say of it."""
+        sparsity = f"{shortest(self.mask.pruned, self.mask.size):f}"
+        of_task = {"task": self.task} if self.task else {}
+        return {"from": {"mask": self.mask.digest(), "sparsity": sparsity, **of_task}}
+
+
+def start_of(ticket: Ticket | str | Path, subject: Subject) -> Start:
+    """A ticket as the start of a search.
+
+    Args:
+        ticket: the ticket, or its folder.
+        subject: what is searched on.
+
+    Raises: TicketError, if it is damaged, of another network, or doesn't cover the scope.
+    """
+    found = ticket if isinstance(ticket, Ticket) else ticket_for(Path(ticket), subject.model)
+    _check_belongs(found, subject)
+    mask = found.mask_for(subject.scope)
+    start = GivenMask(
+        prune=PruneSpec(sparsity=shortest(mask.pruned, mask.size)),
+        digest=mask.digest(),
+        network=subject.network,
+        scope=subject.scope,
+    )
+    return Start(replace(subject, pruned=start), mask, found.task or "")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.api.experiment import Experiment, describe, finished, margin_after, stored_in
+from tombola.api.fixed_ticket import Start, start_of
 from tombola.api.network_folder import saved_network
 from tombola.api.search_output import SearchOutput, network_of
 from tombola.base.keys import knobs
@@ -21,6 +22,7 @@ from tombola.plan.job_spec import train_revisions
 from tombola.plan.plan import Plan, Subject
 from tombola.plan.search import Finding, finding
 from tombola.study.results.search_result import Found
+from tombola.ticket.ticket import Ticket
 
 __all__ = ["search"]
 
@@ -38,6 +40,7 @@ def search(
     data: str | None,
     callback: RunCallback,
     keep_weights: bool = False,
+    from_ticket: Ticket | str | Path | None = None,
 ) -> Found:
     """Find a ticket.
 
@@ -47,6 +50,7 @@ def search(
         data: where the task's files are, if not where it says.
         callback: called as the jobs run.
         keep_weights: whether the trained network of each ticket is saved next to it.
+        from_ticket: the ticket that the search goes on from, or its folder.
 
     Raises: TombolaError, if an option, the model or the data are not usable; JobFailedError, if a
         training fails for another reason.
@@ -55,13 +59,16 @@ def search(
     spec, lab = asked.search, asked.lab
     known, tuned = Subjects(Path(lab.store)), None
     subject = known.subject(spec.model, asked.task, asked.recipe, scope=spec.scope, folder=data)
+    start = start_of(from_ticket, subject) if from_ticket else None
     if options.get("learning_rate") == TUNE:
-        whole = _jobs(subject, asked).plan
+        whole = _jobs(subject, asked, start).plan
         tuned = _tuned(known.with_dev(subject), spec, lab, callback, whole)
         recipe = replace(subject.recipe, learning_rate=tuned.learning_rate)
         subject = replace(subject, recipe=recipe)
-    experiment = _experiment(subject, asked, output)
-    jobs = _jobs(subject, asked)
+    experiment = _experiment(subject, asked, output, start)
+    jobs = _jobs(subject, asked, start)
+    if start:
+        start.keep(Store(lab.store))
     plan = _plan(jobs, asked, experiment) if keep_weights else jobs.plan
     callback.subject(subject)
     with weights_in_use(Store(lab.store), plan.kept):
@@ -69,20 +76,23 @@ def search(
         known.save()
         margin = margin_after(asked.task, store, jobs.scoring)
         made = SearchOutput(
-            store, subject, asked, jobs, margin, tuned, experiment, keep_weights=keep_weights
+            *(store, subject, asked, jobs, margin, tuned, experiment),
+            keep_weights=keep_weights,
+            start=start,
         )
         with stored_in(store):
             return made.write()
 
 
-def _jobs(subject: Subject, asked: FindOptions) -> Finding:
+def _jobs(subject: Subject, asked: FindOptions, start: Start | None) -> Finding:
     """The jobs of the search."""
     finder = FINDERS[asked.search.finder]
+    begun = replace(subject, pruned=start.subject.pruned) if start else subject
     return finding(
         subject,
         asked.search,
         asked.prune.sparsity,
-        lambda seed: finder.search(subject, asked.prune, seed, budget=asked.search.budget),
+        lambda seed: finder.search(begun, asked.prune, seed, budget=asked.search.budget),
     )
 
 
@@ -94,10 +104,13 @@ def _plan(jobs: Finding, asked: FindOptions, experiment: Experiment) -> Plan:
     return replace(jobs.plan, kept=frozenset(kept))
 
 
-def _experiment(subject: Subject, asked: FindOptions, output: Path | None) -> Experiment:
+def _experiment(
+    subject: Subject, asked: FindOptions, output: Path | None, start: Start | None
+) -> Experiment:
     """The search by what makes it, and its folder."""
     spec, ours = asked.search, knobs(asked.search) | knobs(asked.prune)
     ours = {name: value for name, value in ours.items() if name not in ("model", "task")}
+    ours |= start.described() if start else {}
     folder = Path("runs") / f"{subject.task.name.replace('/', '-')}-{asked.prune.sparsity:f}-KEY"
     version = VERSION + sum(control in REVISED_CONTROLS for control in spec.controls)
     version += train_revisions(subject.recipe)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.api.experiment import Experiment
+from tombola.api.fixed_ticket import Start
 from tombola.api.network_folder import NetworkWriter, saved_network
 from tombola.base.files import write_file
 from tombola.base.json_text import json_text
@@ -46,6 +47,7 @@ class SearchOutput:
     tuned: Tuned | None
     experiment: Experiment
     keep_weights: bool = False
+    start: Start | None = None
 
     def write(self) -> Found:
         """Write tickets, picture and result to the output folder."""
@@ -139,6 +141,7 @@ class SearchOutput:
             **origin_fields(self.subject, margin=self.margin.points),
             **({"tuned": self.tuned.to_json()} if self.tuned else {}),
             **_finder(self.asked),
+            **(self.start.described() if self.start else {}),
             **({"budget": self.asked.search.budget} if self.asked.search.budget else {}),
         }
 

@@ -23,18 +23,17 @@ __all__ = ["Fraction", "evaluate", "find", "train"]
 Fraction: TypeAlias = float | str | Decimal
 """A fraction that is read as the decimal that was written: 0.7 is exactly 7/10."""
 
-OF_FIND = ("finder_knobs", "keep_weights")
+OF_FIND = ("finder_knobs", "keep_weights", "from_ticket")
 """Parameters of `find` that are not options of a search."""
 
 
 # fmt: off
 def find(
     *,
-    # the search
+    # the search: iterative magnitude pruning, or another finder
     finder: str = "imp", model: str | Path = "mini", task: str = "sentiment",
     scope: str = "encoder", seeds: Sequence[int] = (0,), budget: float = 0.0,
     controls: Sequence[str] = ("random", "layer-random", "one-shot", "reinit", "shuffle"),
-    # iterative magnitude pruning, or another finder
     sparsity: Fraction = 0.7, structure: str = "unstructured", allocation: str = "global",
     schedule: str = "linear", step: Fraction = 0.1, rounds: Sequence[Fraction] = (),
     rewind_step: int = 0, rewind_fraction: Fraction = 0, no_rewind: bool = False,
@@ -59,10 +58,9 @@ def find(
     processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
     output: str | Path | None = None, data: str | Path | None = None,
     callback: RunCallback | None = None, keep_weights: bool = False,
+    from_ticket: Ticket | str | Path | None = None,
 ) -> Found:
-    """Find a ticket: train, prune, rewind, again; then the controls and the verdict.
-
-    Knobs are fields of the specs (`tombola find --help`). Finished trainings are kept in `store`.
+    """Find a ticket; the knobs are fields of the specs, described by `tombola find --help`.
 
     Args:
         finder_knobs: knobs of another finder than imp, by name: `{"batches": 4}` of snip.
@@ -70,13 +68,14 @@ def find(
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
         callback: called as the jobs run; by default nothing is shown.
         keep_weights: save the trained network of each ticket next to it, as `train` does.
+        from_ticket: a ticket, or its folder, that the search goes on from.
 
     Raises: TombolaError, if a knob, the model or the data are not usable, or a training fails.
     """
     options = with_finder_knobs(given(find, locals(), leave_out=OF_FIND), finder_knobs)
     return search(
         options, output=place_of(output), data=text_of(data), callback=callback or RunCallback(),
-        keep_weights=keep_weights,
+        keep_weights=keep_weights, from_ticket=from_ticket,
     )
 
 

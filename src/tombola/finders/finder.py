@@ -97,7 +97,7 @@ class Finder:
         """The jobs of one search.
 
         Args:
-            subject: network, task and recipe.
+            subject: network, task and recipe, and the ticket that the search goes on from.
             spec: the finder's knobs.
             seed: of the search.
             budget: trainings' worth of steps that it is spread over, for the final ticket only; 0
@@ -109,9 +109,17 @@ class Finder:
         def planned(subject: "Subject") -> "Search":
             return self.plan(self, subject, spec, seed)
 
+        begun = subject.pruned.prune.sparsity if subject.pruned else None
+        if begun is not None and spec.sparsity <= begun:
+            raise SpecError(
+                f"a search goes on to more than the sparsity {begun:f} of its ticket, got "
+                f"{spec.sparsity:f}. Name a higher one."
+            )
         if budget:
-            return within_budget(budget, spec.sparsity, subject, planned)
-        return planned(subject)
+            found = within_budget(budget, spec.sparsity, subject, planned)
+        else:
+            found = planned(subject)
+        return found if begun is None else found.under_ticket()
 
     def read(self, job: "PruneJob") -> PruneSpec:
         """The spec that a job was made with."""

@@ -133,11 +133,12 @@ def prune_and_rewind(finder: Finder, subject: "Subject", spec: PruneSpec, seed: 
     from tombola.plan.plan import Search
 
     assert isinstance(spec, RewindSpec)
-    sparsities = spec.path
+    begun = subject.pruned.prune.sparsity if subject.pruned else 0
+    sparsities = [sparsity for sparsity in spec.path if sparsity > begun]
     point = _rewinding_point(subject, spec)
     trained = len(sparsities) + (not spec.prune_first)
     whole = CourseSpec(horizon=trained if spec.long_horizon else 1)
-    early, last = _dense_trainings(subject, spec, seed, whole, point)
+    early, last = _first_trainings(subject, spec, seed, whole, point)
     name, details = _described(finder, spec, point)
     search = Search(dense(subject, seed), early=early)
     done = PLAIN.then(
@@ -167,20 +168,22 @@ def prune_and_rewind(finder: Finder, subject: "Subject", spec: PruneSpec, seed: 
     return search
 
 
-def _dense_trainings(
+def _first_trainings(
     subject: "Subject", spec: RewindSpec, seed: int, whole: CourseSpec, point: int
 ) -> "tuple[Job | None, Job | None]":
-    """The training until the step that is rewound to, and the one that the first mask is made from;
-    None where there is none."""
-    from tombola.plan.job import train
+    """The training until the step that is rewound to, and the one that the first mask is made from,
+    of the whole network or under the ticket that the search goes on from; None where there is
+    none."""
+    from tombola.plan.job import pruned_already, train
 
-    early = last = None
+    base, early, last = pruned_already(subject), None, None
+    begun = base.label if base else "dense"
     if point:
-        what = f"dense until step {point}"
-        early = train(subject, seed, what, course=replace(whole, last=point))
+        what = f"{begun} until step {point}"
+        early = train(subject, seed, what, mask=base, course=replace(whole, last=point))
     if not spec.prune_first:
-        what = "dense, long horizon" if spec.long_horizon else "dense"
-        last = train(subject, seed, what, course=whole)
+        what = f"{begun}, long horizon" if spec.long_horizon else begun
+        last = train(subject, seed, what, mask=base, course=whole)
     return early, last
 
 

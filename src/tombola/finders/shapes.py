@@ -42,13 +42,13 @@ def pruning(
         trained: the training whose weights it looks at; None for the pre-trained ones.
         trains: whether it trains the network itself.
     """
-    from tombola.plan.job import prune
+    from tombola.plan.job import prune, pruned_already
     from tombola.plan.job_spec import MAGNITUDE
 
     followed = {field.name for field in dataclasses.fields(planned)} - {"allocation"}
     looks = not finder.task_free and finder.scores != MAGNITUDE
     name = f"{subject.task.name}, seed {seed}, " if looks or trained else ""
-    return prune(
+    mask = prune(
         subject,
         PruneSpec(sparsity=sparsity, structure=spec.structure),
         f"{name}{label or finder.label} mask",
@@ -58,6 +58,8 @@ def pruning(
         trains=trains,
         trained=trained,
     )
+    base = None if trained else pruned_already(subject)
+    return dataclasses.replace(mask, parents={**mask.parents, "base": base}) if base else mask
 
 
 def prune_once(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":

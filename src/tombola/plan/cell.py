@@ -7,12 +7,14 @@ from typing import Literal
 from tombola.plan.job import Job
 from tombola.plan.job_spec import train_job
 
-__all__ = ["OPTIONS", "PLAIN", "Cell", "Role", "Variant"]
+__all__ = ["FROM_TICKET", "OPTIONS", "PLAIN", "Cell", "Role", "Variant"]
 
 Role = Literal["dense", "search", "control", "transfer", "evaluate"]
 
-OPTIONS = ("rewind", "no-rewind", "keep-head", "long-horizon", "prune-first")
-"""What a search may do that the plain one, which rewinds to the pre-trained weights, does not."""
+FROM_TICKET = "from-ticket"
+OPTIONS = ("rewind", "no-rewind", "keep-head", "long-horizon", "prune-first", FROM_TICKET)
+"""What a search may do that the plain one, which begins with the whole network and rewinds to the
+pre-trained weights, does not."""
 
 
 @dataclass(frozen=True)

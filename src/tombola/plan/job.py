@@ -37,6 +37,7 @@ __all__ = [
     "interpolate",
     "one_shot",
     "prune",
+    "pruned_already",
     "reordered",
     "scoring",
     "train",
@@ -310,6 +311,12 @@ def given(subject: Subject, digest: str, sparsity: Decimal) -> Job:
         subject=subject,
         label=f"mask {digest[:12]} at {sparsity:f}",
     )
+
+
+def pruned_already(subject: Subject) -> Job | None:
+    """The mask that a search on a subject goes on from, if there is one."""
+    start = subject.pruned
+    return None if start is None else given(subject, start.digest, start.prune.sparsity)
 
 
 def _check_fits(subject: Subject, other: Job) -> None:

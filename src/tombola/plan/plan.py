@@ -5,13 +5,13 @@ run of a task and a seed is round one of every search, and the baseline of every
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property
 from itertools import product
 
 from tombola.base.errors import SpecError
-from tombola.plan.cell import PLAIN, Cell, Variant
+from tombola.plan.cell import FROM_TICKET, PLAIN, Cell, Variant
 from tombola.plan.controls import control
 from tombola.plan.job import Job, Subject, dense, given, one_shot, prune, scoring, train
 from tombola.plan.job_spec import GivenMask, PruneJob
@@ -119,6 +119,14 @@ class Search:
         """Add a round; the rounds come in the order of their sparsity."""
         self.masks[sparsity], self.trainings[sparsity] = mask, training
         self.variants[sparsity] = variants
+
+    def under_ticket(self) -> "Search":
+        """The same search, which says that it goes on from a ticket."""
+        variants = {
+            sparsity: (until_mask.then(FROM_TICKET), variant.then(FROM_TICKET))
+            for sparsity, (until_mask, variant) in self.variants.items()
+        }
+        return replace(self, variants=variants)
 
 
 # --- tests of tickets ----------------------------------------------------------

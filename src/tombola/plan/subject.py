@@ -7,6 +7,7 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.plan.identity import NetworkIdentity
+from tombola.plan.job_spec import GivenMask
 from tombola.tasks.input_counts import SplitCounts
 from tombola.tasks.task import Task
 
@@ -47,6 +48,8 @@ class Subject:
     """What a reader of the results must know of network and data; never in a key."""
     counts: Mapping[str, SplitCounts] = field(default_factory=dict)
     """Split -> what was counted of it; never in a key."""
+    pruned: GivenMask | None = None
+    """What a search on it goes on from, if not from the whole network."""
     dev: str = ""
     """Fingerprint of the dev split's rows, where something goes by a score on them; empty if
     nothing does, or there are none with labels."""

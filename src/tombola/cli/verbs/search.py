@@ -40,6 +40,13 @@ def find_flags(parser: Parser) -> None:
         parser, {"learning_rate": (TUNE, "the best of three on dev, with one dense training each")}
     )
     places.add_argument(
+        "--from",
+        dest="from_ticket",
+        metavar="TICKET",
+        default=SUPPRESS,
+        help="Folder of a ticket that the search goes on from: what it prunes stays pruned",
+    )
+    places.add_argument(
         "--keep-weights",
         action="store_true",
         default=SUPPRESS,
@@ -53,7 +60,7 @@ def find(options: Namespace) -> int:
 
     knobs = _knobs(options)
     data, output = knobs.pop("data", None), knobs.pop("output", None)
-    keep_weights = knobs.pop("keep_weights", False)
+    keep_weights, from_ticket = knobs.pop("keep_weights", False), knobs.pop("from_ticket", None)
     find_options(knobs)  # reports a mistake before torch is loaded
 
     from tombola.api.search import search
@@ -69,6 +76,7 @@ def find(options: Namespace) -> int:
             data=data,
             callback=live,
             keep_weights=keep_weights,
+            from_ticket=from_ticket,
         )
     if not write_json(options.json, found.to_json()):
         example = EXAMPLE.format(ticket=found.ticket, model=found.model)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tombola.base.errors import SpecError
@@ -11,6 +12,7 @@ from tombola.finders.allocations import keep_best
 from tombola.finders.finder import Finder
 from tombola.finders.scores import above_zero
 from tombola.finders.shapes import train_mask
+from tombola.ticket.schedule import shortest
 
 if TYPE_CHECKING:
     from tombola.finders.evidence import Evidence
@@ -96,7 +98,15 @@ class Ramp:
 
     def _sparsity(self, done: int, steps: int) -> Decimal:
         risen = self.spec.risen(done / steps) if done < steps else 1.0
-        return self.spec.sparsity * Decimal(f"{risen:.6f}") if risen < 1 else self.spec.sparsity
+        if risen == 1:
+            return self.spec.sparsity
+        rise = self.spec.sparsity - self._begun if self._begun else self.spec.sparsity
+        return self._begun + rise * Decimal(f"{risen:.6f}")
+
+    @cached_property
+    def _begun(self) -> Decimal:
+        """The sparsity that it rises from."""
+        return shortest(self.base.pruned, self.base.size)
 
     def _cut(self, scores: "Tensors", base: "Mask", sparsity: Decimal) -> "Mask":
         if self.spec.structure in (HEADS_AND_NEURONS, ROWS_TOGETHER):

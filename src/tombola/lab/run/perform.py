@@ -239,17 +239,19 @@ def _prune(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
         mask = random_like(like, drawn)
     elif "trained" in payload.parents:
         trained = result_of(store, payload.parents["trained"])
-        base = trained.parents.get("mask")
+        under = trained.parents.get("mask")
         network.load(trained_weights(store, trained.key))
-        full = workspace.full(spec.scope)
-        mask, facts = _pruned(workspace, spec, read_mask(store, base) if base else full, step)
+        base = read_mask(store, under) if under else workspace.full(spec.scope)
+        mask, facts = _pruned(workspace, spec, base, step)
     else:
         _check(payload, store, workspace)
         random = spec.weights_from == "random-init"
         seed = spec.data.recipe.seed if spec.data else spec.seed
         network.rewind(seed, init="reinit" if random else "pretrained", scope=spec.scope)
         teacher = teacher_of(payload, store, workspace, spec.data.recipe) if spec.data else None
-        mask, facts = _pruned(workspace, spec, workspace.full(spec.scope), step, teacher)
+        base = mask_of(payload, store, workspace, "base")
+        base.fill(network.scope(spec.scope))
+        mask, facts = _pruned(workspace, spec, base, step, teacher)
     made, files = mask_files(mask)
     return {**facts, **made}, files
 
@@ -262,7 +264,7 @@ def _pruned(
     teacher: Teacher | None = None,
 ) -> tuple[Mask, Mapping[str, Any]]:
     """The network as it stands, pruned further than `base`; and what its finder says of it."""
-    evidence = WorkspaceEvidence(workspace, spec, step, teacher)
+    evidence = WorkspaceEvidence(workspace, spec, step, base, teacher)
     if spec.scores == "random":
         drawn = torch.Generator().manual_seed(stream(spec.seed, "random mask"))
         scores = uniform(evidence.weights, drawn)
@@ -271,10 +273,12 @@ def _pruned(
     found = making(spec.scores)
     made = found.make(evidence, found.read(spec), base)
     wanted = pruned_count(spec.prune.sparsity, base.size)
-    if made.mask.pruned != wanted:
+    back = sum(int((kept & ~base[name]).sum()) for name, kept in made.mask.items())
+    if made.mask.pruned != wanted or back:
         raise SpecError(
-            f"expected a mask of the finder {found.name!r} with {wanted} pruned weights, got "
-            f"{made.mask.pruned}. Return one that is as sparse as its spec."
+            f"expected a mask of the finder {found.name!r} with {wanted} pruned weights, those of "
+            f"its start among them, got {made.mask.pruned} and {back} that came back. Return one "
+            "that is as sparse as its spec, and prunes what was pruned."
         )
     counted = {"compute": evidence.compute.to_json()} if spec.data else {}
     return made.mask, {**made.facts, **counted}

@@ -183,10 +183,11 @@ def _refuse_one(test: Examples, task: Task) -> None:
         )
 
 
-def mask_of(payload: Payload, store: Store, workspace: Workspace) -> Mask:
-    """The mask that a network is trained under; nothing is pruned in that of the dense network."""
-    if "mask" in payload.parents:
-        return read_mask(store, payload.parents["mask"])
+def mask_of(payload: Payload, store: Store, workspace: Workspace, role: str = "mask") -> Mask:
+    """The mask that a network is trained under, or with the role base a search goes on from;
+    without one, that of the whole network."""
+    if role in payload.parents:
+        return read_mask(store, payload.parents[role])
     return workspace.full(payload.scope)
 
 

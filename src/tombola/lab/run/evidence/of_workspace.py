@@ -44,6 +44,8 @@ class WorkspaceEvidence:
     job: PruneJob
     step: OnStep
     """Called with the optimizer steps done and the steps in all."""
+    base: Mask
+    """What is pruned already, and stays so."""
     teacher: Teacher | None = None
     """What a network learns from while a mask is trained, besides the labels."""
     compute: Compute = field(default_factory=Compute)
@@ -316,7 +318,7 @@ class WorkspaceEvidence:
                 workspace.network,
                 workspace.task,
                 workspace.training(recipe),
-                workspace.full(self.job.scope),
+                self.base,
                 recipe,
                 scope=self.job.scope,
                 on_step=watch,
