@@ -47,6 +47,7 @@ def show_matching(found: Matching, console: Console) -> None:
         console,
         "sd: within one standard deviation of dense / pooled, the paper's two rules; no tests.",
     )
+    _show_components(found, console)
     if any(each.verdict and each.verdict.seeds == 1 for each in found.judged):
         say(console, "*: this run only, over test examples; it says nothing about other seeds.")
     _show_outlook(found, console)
@@ -60,6 +61,23 @@ def show_matching(found: Matching, console: Console) -> None:
         say(console, _spread(spread))
         if spread.warning:
             say(console, f"note on {spread.task}: {spread.warning}")
+
+
+def _show_components(found: Matching, console: Console) -> None:
+    """Show what seeds and test examples each add to the uncertainty, where both are known."""
+    known = [(each, each.apart) for each in found.judged if each.apart]
+    if not known:
+        return
+    say(console, "over other test examples, too; standard deviations of single seeds and examples:")
+    table = Grid(
+        ("network", "task"), ("sparsity", "sd of seeds", "sd of examples", "90 % interval")
+    )
+    for each, apart in known:
+        name, task, at, *_ = _network(each)
+        sds = points(apart.parts.seed_sd), points(apart.parts.example_sd)
+        table.add(name, task, at, *sds, interval(apart.interval))
+    table.frame = None
+    table.show(console)
 
 
 def _show_outlook(found: Matching, console: Console) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tombola.plan.plan import Plan
     from tombola.study.table.row import Row
     from tombola.study.verdicts.matching import OneRun
+    from tombola.study.verdicts.seeds_and_examples import Apart
 
 __all__ = ["VERBS"]
 
@@ -27,13 +28,14 @@ def _show_gaps(options: Namespace, table: list["Row"]) -> None:
     show_unfinished(table, screen(options.json), command=resume)
 
 
-def _one_run(there: "tuple[Plan, Store] | None") -> "OneRun | None":
-    """What judges single runs, if there is a store with their predictions."""
+def _by_example(there: "tuple[Plan, Store] | None") -> "tuple[OneRun | None, Apart | None]":
+    """What looks at single test examples, if there is a store with predictions."""
     if there is None:
-        return None
+        return None, None
+    from tombola.study.verdicts.seeds_and_examples import apart_from
     from tombola.study.verdicts.single_run import verdicts_from  # loads torch
 
-    return verdicts_from(there[1])
+    return verdicts_from(there[1]), apart_from(there[1])
 
 
 def matching(options: Namespace) -> None:
@@ -43,7 +45,7 @@ def matching(options: Namespace) -> None:
     from tombola.study.verdicts.matching import matching
 
     table, there = rows_of(options)
-    found = matching(table, _one_run(there))
+    found = matching(table, *_by_example(there))
     if not write_json(options.json, found.to_json()):
         show_matching(found, screen())
     _show_gaps(options, table)
@@ -67,7 +69,7 @@ def leaderboard(options: Namespace) -> None:
     if options.output:
         check_folder(options.output)
     table, there = rows_of(options)
-    found = leaderboard(table, _one_run(there))
+    found = leaderboard(table, *_by_example(there))
     if not found.boards:
         raise SpecError(f"expected a plan with a finder's arm, got {options.plan!r} without one.")
     plain = found.to_json()

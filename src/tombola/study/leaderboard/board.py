@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tombola.study.leaderboard.cost import Cost, frontier
 from tombola.study.leaderboard.ranks import LEVEL, Ranking, ranking
@@ -13,6 +13,9 @@ from tombola.study.verdicts.comparison import Comparison
 from tombola.study.verdicts.matching import NetworkVerdict, OneRun, likeliest, matching
 from tombola.study.verdicts.transfer import MeanDifference
 from tombola.study.verdicts.universality import ERROR
+
+if TYPE_CHECKING:
+    from tombola.study.verdicts.seeds_and_examples import Apart
 
 __all__ = ["Board", "Entry", "Leaderboard", "leaderboard"]
 
@@ -127,7 +130,9 @@ class Leaderboard:
         }
 
 
-def leaderboard(table: Iterable[Row], one_run: OneRun | None = None) -> Leaderboard:
+def leaderboard(
+    table: Iterable[Row], one_run: OneRun | None = None, apart: "Apart | None" = None
+) -> Leaderboard:
     """The tickets of all finders on each task at each sparsity.
 
     Tickets that were found on the task itself, or by weights alone, are on the board; controls,
@@ -136,11 +141,12 @@ def leaderboard(table: Iterable[Row], one_run: OneRun | None = None) -> Leaderbo
     Args:
         table: rows of plans, done or not.
         one_run: gives the verdict on a network with a single run; without it there is none.
+        apart: gives the components of variance of networks with several.
 
     Raises: SpecError, if runs on one task have different numerics.
     """
     places: dict[tuple[str, str, Decimal], list[NetworkVerdict]] = {}
-    for each in matching(table, one_run).judged:
+    for each in matching(table, one_run, apart).judged:
         if each.row.is_ticket and not each.row.moved:
             place = (each.row.plan, each.row.target, each.pair.sparsity)
             places.setdefault(place, []).append(each)
@@ -159,7 +165,7 @@ def _boards(networks: Sequence[NetworkVerdict]) -> list[Board]:
     )
     by_budget: dict[float, list[Entrant]] = {}
     for each, cost, first in zip(networks, costs, best, strict=True):
-        by_budget.setdefault(_budget(each.row) or 0.0, []).append((each, cost, first))
+        by_budget.setdefault(each.row.budget or 0.0, []).append((each, cost, first))
     return [_board(by_budget[budget]) for budget in sorted(by_budget)]
 
 
@@ -172,7 +178,7 @@ def _board(entrants: Sequence[Entrant]) -> Board:
         plan=first.row.plan,
         task=first.row.target,
         sparsity=first.pair.sparsity,
-        budget=_budget(first.row),
+        budget=first.row.budget,
         metric=first.row.metric,
         ranking=ranked,
         entries=tuple(
@@ -187,10 +193,6 @@ def _board(entrants: Sequence[Entrant]) -> Board:
             for (each, cost, best), ranks in zip(ordered, ranked.ranks, strict=True)
         ),
     )
-
-
-def _budget(row: Row) -> float | None:
-    return None
 
 
 def _is_plain_one_shot(row: Row) -> bool:

@@ -1,10 +1,10 @@
 """What a plan's runs say about matching: of each network, and over sparsities and tasks."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from itertools import takewhile
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tombola.base.errors import SpecError
 from tombola.study.statistics.multiple_testing import holm, sign_flip
@@ -22,6 +22,9 @@ from tombola.study.verdicts.paired_t import (
 from tombola.study.verdicts.published import published_difference
 from tombola.study.verdicts.universality import ERROR, Universality, p_matching, universality
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, FIXED_TICKET, SEARCH, Verdict
+
+if TYPE_CHECKING:
+    from tombola.study.verdicts.seeds_and_examples import Apart, SeedsAndExamples
 
 __all__ = ["Family", "Matching", "NetworkVerdict", "OneRun", "likeliest", "matching"]
 
@@ -47,6 +50,8 @@ class NetworkVerdict:
     """Descriptive: the paper's rule, read literally."""
     within_pooled_sd: bool | None
     """Descriptive: the paper's rule, as its table must mean it."""
+    apart: "SeedsAndExamples | None" = None
+    """How much it varies over seeds and over test examples, if predictions are known."""
 
     @property
     def row(self) -> Row:
@@ -81,6 +86,7 @@ class NetworkVerdict:
             "sign_flip_p_value": self.sign_flip_p_value,
             "within_one_dense_sd": self.within_dense_sd,
             "within_one_pooled_sd": self.within_pooled_sd,
+            "seeds_and_examples": None if self.apart is None else self.apart.to_json(),
             "published": published_difference(self.pair),
             "runs": self.pair.keys,
         }
@@ -145,12 +151,15 @@ def likeliest(judged: Iterable[NetworkVerdict]) -> NetworkVerdict | None:
     return most if most and most.next_seed else None
 
 
-def matching(table: Iterable[Row], one_run: OneRun | None = None) -> Matching:
+def matching(
+    table: Iterable[Row], one_run: OneRun | None = None, apart: "Apart | None" = None
+) -> Matching:
     """Verdicts on every pruned network of a plan.
 
     Args:
         table: rows of the plan, done or not.
         one_run: gives the verdict on a network with a single run; without it there is none.
+        apart: gives the components of variance of networks with several.
 
     Raises: SpecError, if runs on one task have different numerics.
     """
@@ -167,11 +176,15 @@ def matching(table: Iterable[Row], one_run: OneRun | None = None) -> Matching:
         if len(pairs) > 1:
             families.append(_family(pairs, source))
     return Matching(
-        judged=[each for search in judged for each in search],
+        judged=[_with_components(each, apart) for search in judged for each in search],
         highest=[(search[0], _highest(search)) for search in judged],
         families=families,
         spreads=list(spread.values()),
     )
+
+
+def _with_components(judged: NetworkVerdict, apart: "Apart | None") -> NetworkVerdict:
+    return judged if apart is None else replace(judged, apart=apart(judged.pair))
 
 
 def _searches(table: Iterable[Row]) -> list[list[Comparison]]:

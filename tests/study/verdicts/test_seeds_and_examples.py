@@ -1,0 +1,89 @@
+"""Seeds and test examples are told apart from stored predictions, whatever the metric."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from plan_rows import search
+from tombola.base.errors import OutputError
+from tombola.lab.store.result_store import Store
+from tombola.study.table.row import Row
+from tombola.study.verdicts import seeds_and_examples
+from tombola.study.verdicts.comparison import Comparison
+from tombola.study.verdicts.matching import matching
+from tombola.study.verdicts.seeds_and_examples import apart_from
+from tombola.tasks.metrics import METRICS
+
+EXAMPLES, SEEDS = 300, (0, 1, 2)
+Predictions = dict[str, np.ndarray[Any, Any]]
+
+
+def stored(
+    metric: str, monkeypatch: pytest.MonkeyPatch, **more: Any
+) -> tuple[list[Row], Predictions]:
+    """Rows whose scores are those of drawn predictions: labels in column 1, hits 90 and 80 %."""
+    generator = np.random.default_rng(1)
+    labels = generator.integers(0, 2, EXAMPLES)
+    kept: Predictions = {}
+    for seed in SEEDS:
+        for name, hits in (("dense", 0.9), ("ticket", 0.8)):
+            hit = generator.random(EXAMPLES) < hits
+            kept[f"{name} {seed}"] = np.stack([np.where(hit, labels, 1 - labels), labels], axis=1)
+    scores = {key: METRICS[metric](found) for key, found in kept.items()}
+    dense = [scores[f"dense {seed}"] for seed in SEEDS]
+    changes = [scores[f"ticket {seed}"] - dense[seed] for seed in SEEDS]
+    table = search("a", 0.0, wobble=changes, dense=dense, metric=metric, trivial=0.0, **more)
+    keys = {row.key: f"ticket {row.seed}" for row in table}
+    keys |= {row.dense_key: f"dense {row.seed}" for row in table}
+
+    def read(_: Store, key: str) -> np.ndarray[Any, Any]:
+        if keys[key] not in kept:
+            raise OutputError("gone")
+        return kept[keys[key]]
+
+    monkeypatch.setattr(seeds_and_examples, "read_predictions", read)
+    return table, kept
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "matthews", "binary-f1", "pearson"])
+def test_the_mean_is_the_difference_and_the_interval_no_narrower_than_over_seeds(
+    metric: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    table, _ = stored(metric, monkeypatch, resolution=100 / EXAMPLES)
+    [judged] = matching(table, apart=apart_from(Store(tmp_path))).judged
+    assert judged.apart
+    assert judged.verdict
+    assert judged.verdict.interval
+    parts = judged.apart.parts
+    assert parts.mean == pytest.approx(judged.verdict.difference)
+    assert judged.apart.interval[0] <= judged.verdict.interval[0]
+    assert judged.apart.interval[1] >= judged.verdict.interval[1]
+    assert judged.to_json()["seeds_and_examples"]["seed_sd"] == parts.seed_sd
+    assert parts.examples == (EXAMPLES if metric == "accuracy" else 50)
+
+
+def test_the_jackknife_agrees_with_the_gains_where_there_are_any(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    table, _ = stored("accuracy", monkeypatch)
+    exact = apart_from(Store(tmp_path))(Comparison(tuple(table)))
+    monkeypatch.setattr(seeds_and_examples, "CREDITS", {})
+    grouped = apart_from(Store(tmp_path))(Comparison(tuple(table)))
+    assert exact
+    assert grouped
+    assert grouped.parts.mean == pytest.approx(exact.parts.mean)
+    errors = [np.hypot(one.parts.seed_error, one.parts.example_error) for one in (exact, grouped)]
+    assert errors[1] == pytest.approx(errors[0], rel=0.25)
+
+
+def test_what_is_missing_or_decides_nothing_has_no_components(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    table, kept = stored("accuracy", monkeypatch)
+    apart = apart_from(Store(tmp_path))
+    assert apart(Comparison(tuple(table)))
+    assert apart(Comparison(tuple(table[:1]))) is None
+    del kept["dense 1"]
+    assert apart(Comparison(tuple(table))) is None
