@@ -369,3 +369,34 @@ def test_a_budget_is_for_every_search_that_names_no_other(read: Any) -> None:
     assert last.ticket is not None
     spent = sum(job.steps for job in Plan.of([last.ticket]).jobs)
     assert 0 <= 2 * last.baseline.steps - spent < 5  # of five rounds
+
+
+def test_a_finder_may_have_learning_rates_of_its_own_next_to_dense_at_the_recipes(
+    read: Any,
+) -> None:
+    arms = """
+  swept: {kind: snip, sparsity: 0.5, learning_rates: [1.0e-4, 1.0e-3]}
+  one: {kind: imp, sparsity: 0.2, learning_rates: [1.0e-3]}
+  plain: {kind: snip, sparsity: 0.5}
+  moved: {kind: transfer, of: one}
+"""
+    cells = expand(read(f"version: 1\ntasks: [sentiment]\narms:{arms}"), subject).cells
+    swept = {c.label: c for c in cells if c.arm == "swept"}
+    assert [*swept] == ["snip, learning rate 0.0001", "snip, learning rate 0.001"]
+    plain = next(c for c in cells if c.arm == "plain")
+    for rate, cell in zip((1e-4, 1e-3), swept.values(), strict=True):
+        assert train_job(cell.training.spec).recipe.learning_rate == rate
+        assert cell.baseline.key == plain.baseline.key
+        assert cell.key != plain.key
+    one = [c for c in cells if c.arm == "one"]
+    searched = {
+        train_job(j.spec).recipe.learning_rate
+        for j in Plan.of([one[-1].training]).jobs
+        if j.kind == "train"
+    }
+    assert searched == {1e-3}
+    with pytest.raises(SpecError, match="an arm with one learning rate, got 2 in 'swept'"):
+        expand(
+            read(f"version: 1\ntasks: [sentiment]\narms:{arms.replace('of: one', 'of: swept')}"),
+            subject,
+        )

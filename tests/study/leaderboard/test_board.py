@@ -94,6 +94,17 @@ def test_tasks_sparsities_and_plans_have_boards_of_their_own() -> None:
     assert boards[1].entries[0].minus_one_shot is None
 
 
+def test_each_budget_ranks_by_itself_on_one_frontier() -> None:
+    """One-shot pruning, which is compared with all, may be in another budget."""
+    large = [replace(row, budget=8.0) for row in costly(search("a", -9.5, arm="imp-8"), 8)]
+    small, other = leaderboard([*finders(), *large]).boards
+    assert (small.budget, other.budget) == (None, 8.0)
+    [entry] = other.entries
+    assert (entry.ranks, entry.on_frontier, other.winner) == ((1, 1), False, None)
+    assert entry.minus_one_shot
+    assert entry.minus_one_shot.mean == pytest.approx(-5.5)
+
+
 def test_unfinished_and_uncounted_runs_leave_gaps_and_no_numbers() -> None:
     table = [*finders()[:-1], replace(finders()[-1], score=None, state="missing")]
     snip = leaderboard([replace(row, search_trainings=None) for row in table]).boards[0].entries[2]

@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-import statsmodels.formula.api as smf
 from scipy import stats
-from statsmodels.stats.anova import anova_lm
 
 from tombola.base.errors import SpecError
 from tombola.study.statistics.components import by_cluster, components
@@ -25,17 +23,30 @@ def mean_error(values: np.ndarray) -> tuple[float, float]:
     return float(np.mean(values)), float(stats.sem(values))
 
 
+def unexplained(gains: np.ndarray, *columns: np.ndarray) -> float:
+    """The sum of squares that least squares on some columns leave."""
+    design = np.hstack(columns)
+    fitted = design @ np.linalg.lstsq(design, gains.ravel())[0]
+    return float(np.sum((gains.ravel() - fitted) ** 2))
+
+
 def test_the_components_follow_from_the_mean_squares_of_an_anova() -> None:
     gains = drawn(4, 9, (2.0, 3.0, 1.0), np.random.default_rng(1))
-    seeds, examples = np.indices(gains.shape)
-    columns = {"s": seeds.ravel(), "e": examples.ravel(), "y": gains.ravel()}
-    table = anova_lm(smf.ols("y ~ C(s) + C(e)", columns).fit())
-    squares = table["sum_sq"] / table["df"]
+    seeds, examples = (
+        np.eye(n)[at.ravel()] for n, at in zip((4, 9), np.indices((4, 9)), strict=True)
+    )
+    one = np.ones((36, 1))
+    left = unexplained(gains, one, seeds, examples)
+    squares = {
+        "rest": left / 24,
+        "seeds": (unexplained(gains, one, examples) - left) / 3,
+        "examples": (unexplained(gains, one, seeds) - left) / 8,
+    }
     found = components(gains)
-    assert found.rest_sd**2 == pytest.approx(squares["Residual"])
-    assert found.seed_sd**2 == pytest.approx((squares["C(s)"] - squares["Residual"]) / 9)
-    assert found.example_sd**2 == pytest.approx((squares["C(e)"] - squares["Residual"]) / 4)
-    both = (squares["C(s)"] + squares["C(e)"] - squares["Residual"]) / 36
+    assert found.rest_sd**2 == pytest.approx(squares["rest"])
+    assert found.seed_sd**2 == pytest.approx((squares["seeds"] - squares["rest"]) / 9)
+    assert found.example_sd**2 == pytest.approx((squares["examples"] - squares["rest"]) / 4)
+    both = (squares["seeds"] + squares["examples"] - squares["rest"]) / 36
     assert found.seed_error**2 + found.example_error**2 == pytest.approx(both)
 
 

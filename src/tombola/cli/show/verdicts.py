@@ -28,6 +28,7 @@ __all__ = [
 
 MOST_MISSING = 3
 """Gaps that are listed; the rest is only counted."""
+MINUS = ("minus one-shot", "90 % interval")
 OUTLOOK = "undecided: how likely the difference is below/within/above the margin, in percent."
 COST = "trainings: search and ticket, in trainings of dense."
 
@@ -171,7 +172,15 @@ def show_leaderboard(found: Leaderboard, console: Console) -> None:
         say(console, f"{board.task} at {percent(board.sparsity)}{budget}: {board.metric}")
         table = Grid(
             ("arm",),
-            ("score", "90 % interval", "minus dense", "minus one-shot", "trainings", "rank"),
+            (
+                "score",
+                "90 % interval",
+                "minus dense",
+                "minus one-shot",
+                "90 % interval",
+                "trainings",
+                "rank",
+            ),
             ("verdict",),
             frame=None,
         )
@@ -193,7 +202,8 @@ def _entry(entry: Entry, entries: int) -> tuple[str, ...]:
         "" if entry.mean is None else points(entry.mean),
         "" if entry.score is None else " to ".join(map(points, entry.score[1:])),
         difference,
-        "; ".join(_estimate(entry.minus_one_shot)),
+        " ".join(_estimate(entry.minus_one_shot)[:1]),
+        _interval(entry.minus_one_shot.interval) if entry.minus_one_shot else "",
         "" if cost is None else f"{cost.trainings:.3g}",
         "" if entries == 1 else str(best) if best == worst else f"{best} to {worst}",
         verdict,

@@ -100,6 +100,12 @@ def tickets(
 
     Raises: SpecError, if there is no such ticket.
     """
+    rates = {cell.learning_rate for cell in ground.cells[arm]}
+    if len(rates) > 1:
+        raise SpecError(
+            f"tickets are taken from an arm with one learning rate, got {len(rates)} in {arm!r}. "
+            "Give each rate an arm."
+        )
     searches: dict[tuple[str, str, int], dict[Decimal | None, Cell]] = {}
     for cell in ground.cells[arm]:
         search = (cell.source, cell.target, cell.seed)

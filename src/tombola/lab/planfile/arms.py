@@ -101,12 +101,18 @@ class FinderArm(Placed):
     """Trainings' worth of steps that each search is spread over, for one ticket at each sparsity;
     by default that of the plan, and 0 is what the finder takes by itself."""
 
+    learning_rates: tuple[float, ...] = ()
+    """Search, and train each ticket, once with each of these rates; the dense network that it is
+    compared with keeps that of the recipe."""
+
     search: PruneSpec = SEARCH
     """The finder's own knobs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_budget(self.budget)
+        for rate in self.learning_rates:
+            TrainSpec(learning_rate=rate)
         for sparsities in (self.sparsity.every, *self.sparsity.by_task.values()):
             every_round = isinstance(self.search, RewindSpec) and not self.budget
             if len(sparsities) > 1 and every_round:
@@ -128,8 +134,22 @@ class FinderArm(Placed):
             cell
             for task, seed in self.places(ground)
             for spec in self._to(self.sparsity.of(task))
-            for cell in self._search(name, ground.subjects[task], task, spec, seed)
+            for cell in self._at_rates(name, ground.subjects[task], task, spec, seed)
         ]
+
+    def _at_rates(
+        self, arm: str, subject: Subject, task: str, spec: PruneSpec, seed: int
+    ) -> Iterator[Cell]:
+        """The trainings of a search at each rate, next to dense at the recipe's."""
+        baseline = plans.dense(subject, seed)
+        for rate in self.learning_rates:
+            mine = replace(subject, recipe=replace(subject.recipe, learning_rate=rate))
+            for cell in self._search(arm, mine, task, spec, seed):
+                label = f"{cell.training.label}, learning rate {rate:g}"
+                training = replace(cell.training, label=label)
+                yield replace(cell, training=training, baseline=baseline, learning_rate=rate)
+        if not self.learning_rates:
+            yield from self._search(arm, subject, task, spec, seed)
 
     def _search(
         self, arm: str, subject: Subject, task: str, spec: PruneSpec, seed: int

@@ -163,16 +163,16 @@ def _boards(networks: Sequence[NetworkVerdict]) -> list[Board]:
             for cost, each in zip(costs, networks, strict=True)
         ]
     )
+    one_shots = [each for each in networks if _is_plain_one_shot(each.row)]
     by_budget: dict[float, list[Entrant]] = {}
     for each, cost, first in zip(networks, costs, best, strict=True):
         by_budget.setdefault(each.row.budget or 0.0, []).append((each, cost, first))
-    return [_board(by_budget[budget]) for budget in sorted(by_budget)]
+    return [_board(by_budget[budget], one_shots) for budget in sorted(by_budget)]
 
 
-def _board(entrants: Sequence[Entrant]) -> Board:
+def _board(entrants: Sequence[Entrant], one_shots: Sequence[NetworkVerdict]) -> Board:
     ordered = sorted(entrants, key=lambda entrant: -_known(_mean(entrant[0])))
     ranked = ranking([each.pair.first for each, _, _ in ordered])
-    one_shot = next((each for each, _, _ in ordered if _is_plain_one_shot(each.row)), None)
     first = ordered[0][0]
     return Board(
         plan=first.row.plan,
@@ -185,7 +185,7 @@ def _board(entrants: Sequence[Entrant]) -> Board:
             Entry(
                 judged=each,
                 score=_score(each.pair),
-                minus_one_shot=_minus(each, one_shot),
+                minus_one_shot=_minus(each, one_shots),
                 cost=cost,
                 ranks=ranks,
                 on_frontier=best,
@@ -199,10 +199,13 @@ def _is_plain_one_shot(row: Row) -> bool:
     return (row.kind, row.structure, row.variant) == ("one-shot", "", ())
 
 
-def _minus(each: NetworkVerdict, one_shot: NetworkVerdict | None) -> MeanDifference | None:
-    if one_shot is None or each is one_shot:
+def _minus(each: NetworkVerdict, one_shots: Sequence[NetworkVerdict]) -> MeanDifference | None:
+    """Minus one-shot pruning, that with the same budget if there is one."""
+    if not one_shots or each in one_shots:
         return None
-    pair = Comparison.on_shared_seeds(each.pair.first, one_shot.pair.first)
+    same = [other for other in one_shots if other.row.budget == each.row.budget]
+    other = (same or one_shots)[0]
+    pair = Comparison.on_shared_seeds(each.pair.first, other.pair.first)
     return MeanDifference.of(pair) if pair.first else None
 
 
