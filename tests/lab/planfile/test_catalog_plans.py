@@ -16,7 +16,8 @@ Imp: Any = kind_of_arm("imp")
 
 D = Decimal
 PUBLISHED = ["table2", "table3", "figure2", "universality", "overlap"]
-OFFLINE = ["quick", "pilot", "pilot-rates", "connectivity", *PUBLISHED]
+BOARD = ["leaderboard", "leaderboard-rates"]
+OFFLINE = ["quick", "pilot", "pilot-rates", "connectivity", *BOARD, *PUBLISHED]
 
 
 def test_every_plan_of_the_package_is_known() -> None:
