@@ -10,7 +10,7 @@ are those of the recipes, and there is no page.
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tombola.base.rounding import interval, percent, points
+from tombola.base.rounding import interval, points
 from tombola.study.leaderboard.board import Board, Entry, leaderboard
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
@@ -136,15 +136,11 @@ def page(rows: Sequence[Row]) -> str:
 
 def section(board: Board) -> str:
     """The table of one board."""
-    budget = "" if board.budget is None else f", budget {board.budget:g}"
     shown = "No arm is shown to be better than every other."
     if board.winner:
         shown = f"`{board.winner.row.arm}` is shown to be better than every other."
     columns = ("arm", "score", "minus dense", "verdict", "minus one-shot", "trainings", "rank")
-    return (
-        f"\n## `{board.task}` at {percent(board.sparsity)}{budget}\n\n"
-        f"{markdown(columns, map(line, board.entries))}\n{shown}\n"
-    )
+    return f"\n## {board.title}\n\n{markdown(columns, map(line, board.entries))}\n{shown}\n"
 
 
 def line(entry: Entry) -> list[str]:

@@ -75,7 +75,7 @@ def test_a_rate_is_chosen_on_dev_and_put_into_the_arms_of_its_tasks(tool: dict[s
 def test_the_page_names_no_winner_that_the_tests_do_not_show(tool: dict[str, Any]) -> None:
     rows = search("a", -0.1, arm="imp-3") + network("one-shot", "a", -4.0, arm="one-shot-3")
     page = tool["page"](rows)
-    assert "## `a` at 70 %\n" in page
+    assert "## a at 70 %\n" in page
     assert "`imp-3` is shown to be better than every other." in page
     assert "| `one-shot-3` | 76.3 (" in page
     close = network("snip", "a", -0.1, arm="snip-3", source="a", wobble=(0.4, 0.0, -0.5))

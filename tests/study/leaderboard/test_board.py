@@ -105,6 +105,13 @@ def test_each_budget_ranks_by_itself_on_one_frontier() -> None:
     assert entry.minus_one_shot.mean == pytest.approx(-5.5)
 
 
+def test_distilled_tickets_are_not_ranked_with_others() -> None:
+    taught = [replace(row, distill=0.5) for row in costly(search("a", 2.0, arm="taught"), 3)]
+    plain, distilled = leaderboard([*finders(), *taught]).boards
+    assert (plain.title, distilled.title) == ("a at 70 %", "a at 70 %, distill 0.5")
+    assert (len(plain.entries), len(distilled.entries)) == (3, 1)
+
+
 def test_unfinished_and_uncounted_runs_leave_gaps_and_no_numbers() -> None:
     table = [*finders()[:-1], replace(finders()[-1], score=None, state="missing")]
     snip = leaderboard([replace(row, search_trainings=None) for row in table]).boards[0].entries[2]

@@ -168,8 +168,7 @@ def _spread(found: DenseSpread) -> str:
 def show_leaderboard(found: Leaderboard, console: Console) -> None:
     """Show a table for each board, then whether a winner is shown."""
     for board in found.boards:
-        budget = "" if board.budget is None else f", budget {board.budget:g}"
-        say(console, f"{board.task} at {percent(board.sparsity)}{budget}: {board.metric}")
+        say(console, f"{board.title}: {board.metric}")
         table = Grid(
             ("arm",),
             (

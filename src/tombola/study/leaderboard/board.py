@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tombola.base.rounding import percent
 from tombola.study.leaderboard.cost import Cost, frontier
 from tombola.study.leaderboard.ranks import LEVEL, Ranking, ranking
 from tombola.study.statistics.interval import score_ends
@@ -72,16 +73,25 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """The tickets of a plan on one task at one sparsity with one budget, the best mean first."""
+    """The tickets of a plan on one task at one sparsity on equal terms, the best mean first."""
 
     plan: str
     task: str
     sparsity: Decimal
     budget: float | None
     """Trainings that each search had; None where the plan gives none."""
+    distill: float | None
+    """Share of the loss that comes from the dense network as a teacher; None without one."""
     metric: str
     entries: tuple[Entry, ...]
     ranking: Ranking
+
+    @property
+    def title(self) -> str:
+        """Task, sparsity, and the terms on which the tickets were found and trained."""
+        budget = "" if self.budget is None else f", budget {self.budget:g}"
+        distill = "" if self.distill is None else f", distill {self.distill:g}"
+        return f"{self.task} at {percent(self.sparsity)}{budget}{distill}"
 
     @property
     def winner(self) -> Entry | None:
@@ -94,9 +104,11 @@ class Board:
         arms = [entry.row.arm for entry in self.entries]
         return {
             "plan": self.plan,
+            "title": self.title,
             "task": self.task,
             "sparsity": f"{self.sparsity:f}",
             "budget": self.budget,
+            "distill": self.distill,
             "metric": self.metric,
             "level": 1 - LEVEL,
             "winner": self.winner.row.arm if self.winner else None,
@@ -164,10 +176,11 @@ def _boards(networks: Sequence[NetworkVerdict]) -> list[Board]:
         ]
     )
     one_shots = [each for each in networks if _is_plain_one_shot(each.row)]
-    by_budget: dict[float, list[Entrant]] = {}
+    terms: dict[tuple[float, float], list[Entrant]] = {}
     for each, cost, first in zip(networks, costs, best, strict=True):
-        by_budget.setdefault(each.row.budget or 0.0, []).append((each, cost, first))
-    return [_board(by_budget[budget], one_shots) for budget in sorted(by_budget)]
+        at = (each.row.budget or 0.0, each.row.distill or 0.0)
+        terms.setdefault(at, []).append((each, cost, first))
+    return [_board(terms[at], one_shots) for at in sorted(terms)]
 
 
 def _board(entrants: Sequence[Entrant], one_shots: Sequence[NetworkVerdict]) -> Board:
@@ -179,6 +192,7 @@ def _board(entrants: Sequence[Entrant], one_shots: Sequence[NetworkVerdict]) -> 
         task=first.row.target,
         sparsity=first.pair.sparsity,
         budget=first.row.budget,
+        distill=first.row.distill,
         metric=first.row.metric,
         ranking=ranked,
         entries=tuple(
