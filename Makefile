@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-gpu bench check fmt docs
+.PHONY: setup demo test test-gpu bench bench-kernels check fmt docs
 
 setup: $(STAMP)
 
@@ -30,6 +30,10 @@ test-gpu:
 # On an idle machine: twenty minutes on two cores.
 bench: setup
 	$(BIN)/python benchmarks/bench.py
+
+# Sparse products and encoders against dense ones, and against what else is installed: ten minutes.
+bench-kernels: setup
+	$(BIN)/python benchmarks/sparse_kernels.py
 
 check: setup
 	$(BIN)/ruff check .

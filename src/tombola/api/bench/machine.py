@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
@@ -16,9 +17,13 @@ __all__ = ["machine"]
 PACKAGES = ("tombola", "torch", "transformers", "onnxruntime")
 
 
-def machine() -> dict[str, Any]:
-    """What the times depend on: processor, instruction set, threads, load, versions."""
-    found = {package: _version(package) for package in PACKAGES}
+def machine(more: Sequence[str] = ()) -> dict[str, Any]:
+    """What the times depend on: processor, instruction set, threads, load, versions.
+
+    Args:
+        more: packages whose versions are named, if they are installed.
+    """
+    found = {package: _version(package) for package in dict.fromkeys((*PACKAGES, *more))}
     return {
         "processor": _processor(),
         "instruction_set": f"{torch.backends.cpu.get_cpu_capability()}, sparse {instruction_set()}",
