@@ -14,7 +14,7 @@ from command_line import Cli, refusal
 from tombola.api.bench.comparison import Shape
 from tombola.api.bench.timing import times, timings
 from tombola.base.errors import SpecError, TicketError
-from tombola.ship.compiled.runtimes import RUNTIMES, Runnable, Subject
+from tombola.ship.compiled.runtimes import RUNTIMES, Runnable, Runtime, Subject
 
 QUICK: dict[str, Any] = {"batch_sizes": [2], "lengths": [4], "rounds": 3}
 pytestmark = pytest.mark.filterwarnings("ignore:the C extension of tombola")
@@ -39,9 +39,9 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         made.append(tokens)
         return Runnable(subject.model, 8)
 
-    for name, runtime in RUNTIMES._registered.items():
+    for name in RUNTIMES:
         if name.startswith("sparse"):
-            changed = type(runtime)(make, uses_ticket=True)
+            changed = Runtime(make, uses_ticket=True)
             monkeypatch.setitem(RUNTIMES._registered, name, changed)
     return made
 
@@ -95,6 +95,21 @@ def test_a_ticket_is_run_on_its_network_and_what_is_missing_is_a_note(
         tombola.bench(ticket, runtimes=["ONNX Runtime"], **QUICK)
 
 
+def test_a_runtime_that_fails_on_a_network_is_a_note(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: Any) -> dict[str, Any]:
+        raise RuntimeError("no kernel\nfor this")
+
+    broken = Runtime(lambda subject, tokens: Runnable(fail, 0))
+    monkeypatch.setitem(RUNTIMES._registered, "torch int8", broken)
+    ticket = tombola.one_shot(str(tiny), sparsity="0.5")
+    found = tombola.bench(ticket, runtimes=["dense fp32", "torch int8"], **QUICK)
+    assert [*found.megabytes] == ["dense fp32"]
+    said = "torch int8 is left out: it fails on this network: RuntimeError, no kernel."
+    assert found.notes[-1] == said
+
+
 def test_each_round_calls_every_network_once_and_in_another_order() -> None:
     called: list[str] = []
 
@@ -104,7 +119,7 @@ def test_each_round_calls_every_network_once_and_in_another_order() -> None:
 
     runnables = {name: Runnable(partial(call, name), 0) for name in "abc"}
     found = times(runnables, {}, rounds=4, seconds=60)
-    assert "".join(called) == "aabbcc" + "abc" + "bca" + "cab" + "abc"
+    assert "".join(called) == "abc" + "abc" + "bca" + "cab" + "abc"
     assert {name: len(each) for name, each in found.items()} == dict.fromkeys("abc", 4)
     ticks = iter(range(1000))
     found = times(runnables, {}, rounds=9, seconds=0, clock=lambda: float(next(ticks)))

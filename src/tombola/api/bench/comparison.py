@@ -13,9 +13,10 @@ from tombola.api.bench.machine import machine
 from tombola.api.bench.network import Scored, scored_on, subject_of
 from tombola.api.bench.scoring import score
 from tombola.api.bench.timing import Timing, times, timings
-from tombola.base.errors import SpecError, TombolaError
+from tombola.base.errors import ModelError, SpecError, TombolaError
 from tombola.base.specs import BenchSpec
-from tombola.base.text import counted
+from tombola.base.text import counted, printable
+from tombola.models.tokenizer import reserved_positions
 from tombola.ship.compiled.runtimes import RUNTIMES, Runnable, Subject
 from tombola.ticket.ticket import Ticket
 
@@ -185,12 +186,27 @@ def _made(
         before.pop(name, None)  # so that there is memory for the next one
         gc.collect()
         try:
-            found[name] = RUNTIMES[name].make(subject, tokens)
+            found[name] = _tried(subject, name, tokens)
         except TombolaError as error:
             notes.append(f"{name} is left out: {error}")
     if not found:
         raise SpecError(f"expected a runtime that works here, got none: {notes[-1]}")
     return found
+
+
+def _tried(subject: Subject, name: str, tokens: int) -> Runnable:
+    """A network that has been called once.
+
+    Raises: TombolaError, saying what is missing, or how the call failed.
+    """
+    made = RUNTIMES[name].make(subject, tokens)
+    try:
+        with torch.inference_mode():
+            made.call(**subject.inputs(1, min(8, tokens)))
+    except Exception as error:  # of another program that can't run this network
+        reason = printable(next(iter(str(error).splitlines()), ""))[:200].rstrip(". ")
+        raise ModelError(f"it fails on this network: {type(error).__name__}, {reason}.") from error
+    return made
 
 
 def _shape(
@@ -211,9 +227,9 @@ def _check_lengths(subject: Subject, spec: BenchSpec) -> None:
 
     Raises: SpecError.
     """
-    config = subject.model.config
-    most = getattr(config, "max_position_embeddings", None)
-    if isinstance(most, int) and 0 < most < max(spec.lengths):
+    rows = getattr(subject.model.config, "max_position_embeddings", None) or 0
+    most = rows - reserved_positions(subject.model)
+    if 0 < most < max(spec.lengths):
         raise SpecError(
             f"expected lengths of at most {most} tokens, as the network has positions, got "
             f"{max(spec.lengths)}. Name shorter ones."

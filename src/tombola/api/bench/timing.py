@@ -28,7 +28,7 @@ def times(
     """Name -> seconds of each call; a round calls each network once, in an order of its own.
 
     Args:
-        runnables: each is called twice before the first round.
+        runnables: each is called once before the first round.
         inputs: of every call.
         rounds: at most.
         seconds: after which rounds end, if there are LEAST.
@@ -37,8 +37,7 @@ def times(
     found: dict[str, list[float]] = {name: [] for name in runnables}
     with torch.inference_mode():
         for runnable in runnables.values():
-            for _ in range(2):
-                runnable.call(**inputs)
+            runnable.call(**inputs)
         start, names = perf_counter(), [*runnables]
         for turn in range(rounds):
             if turn >= LEAST and perf_counter() - start > seconds:

@@ -9,7 +9,8 @@ from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser, Verb
 
 if TYPE_CHECKING:
-    from tombola.api import Benched
+    from tombola.api.bench.comparison import Benched, Shape
+    from tombola.cli.show.grid import Grid
 
 __all__ = ["VERBS"]
 
@@ -43,40 +44,55 @@ def bench(options: Namespace) -> None:
 
 def _show(found: "Benched") -> None:
     from tombola.base.rounding import percent
-    from tombola.cli.show.grid import Grid
     from tombola.cli.show.screen import say, screen
 
-    console = screen()
-    machine, first = found.machine, next(iter(found.megabytes))
-    say(console, f"{'sparsity':10} {percent(float(found.sparsity))} of the scope")
-    say(console, f"{'processor':10} {machine['processor']}, {machine['instruction_set']}")
-    say(console, f"{'threads':10} {machine['threads']}, load before the run {machine['load']}")
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    say(console, f"{'versions':10} {versions}")
-    weights = Grid(("runtime",), ("weights, MB", *(["score"] if found.scores else [])))
-    for name, size in found.megabytes.items():
-        scores = [f"{found.scores[name]:.2f}"] if found.scores else []
-        weights.add(name, f"{size:,.1f}", *scores)
-    weights.show(console)
+    console, about = screen(), found.machine
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    for name, value in {
+        "sparsity": f"{percent(float(found.sparsity))} of the scope",
+        "processor": f"{about['processor']}, {about['instruction_set']}",
+        "threads": f"{about['threads']}, load before the run {about['load']}",
+        "versions": versions,
+    }.items():
+        say(console, f"{name:10} {value}")
+    _weights(found).show(console)
     for shape in found.shapes:
-        grid = Grid(
-            ("runtime",),
-            ("median ms", "p95 ms", "tokens/s", f"times {first}"),
-            title=f"{shape.batch_size} x {shape.length} tokens",
-        )
-        for name, one in shape.timings.items():
-            grid.add(
-                name,
-                f"{one['median_ms']:,.2f}",
-                f"{one['p95_ms']:,.2f}",
-                f"{one['tokens_per_second']:,.0f}",
-                f"{one['times_as_fast']:.2f}",
-            )
-        grid.show(console)
+        _calls(shape).show(console)
     for line in found.lost:
         say(console, f"{'no gain':10} {line}")
     for note in found.notes:
         say(console, f"{'note':10} {note}")
+
+
+def _weights(found: "Benched") -> "Grid":
+    """Size and score of each runtime."""
+    from tombola.cli.show.grid import Grid
+
+    grid = Grid(("runtime",), ("weights, MB", *(["score"] if found.scores else [])))
+    for name, size in found.megabytes.items():
+        grid.add(name, f"{size:,.1f}", *([f"{found.scores[name]:.2f}"] if found.scores else []))
+    return grid
+
+
+def _calls(shape: "Shape") -> "Grid":
+    """Times of the calls of one batch size and length."""
+    from tombola.cli.show.grid import Grid
+
+    speed = f"times {next(iter(shape.timings))}"
+    grid = Grid(
+        ("runtime",),
+        ("median ms", "p95 ms", "tokens/s", speed),
+        title=f"{shape.batch_size} x {shape.length} tokens",
+    )
+    for name, one in shape.timings.items():
+        grid.add(
+            name,
+            f"{one['median_ms']:,.2f}",
+            f"{one['p95_ms']:,.2f}",
+            f"{one['tokens_per_second']:,.0f}",
+            f"{one['times_as_fast']:.2f}",
+        )
+    return grid
 
 
 VERBS = {"bench": Verb(bench_flags, bench)}
