@@ -1,6 +1,6 @@
 """Tokens per second with each kernel on one thread: `python benchmarks/cpu_kernels.py [PAIRS]`.
 
-Trainings on some of `sentiment` under a mask of half the weights, `packed-1` and `packed-2` by
+Trainings on some of `sentiment` under a mask of half the weights, `packed-1` and `packed-3` by
 turns, so that other programs slow both alike. Seconds are the processor's.
 """
 
@@ -23,7 +23,7 @@ from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.training.loop import fit
 
-KERNELS = ("packed-1", "packed-2")
+KERNELS = ("packed-1", "packed-3")
 EXAMPLES = 256
 
 

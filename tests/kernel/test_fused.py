@@ -8,10 +8,11 @@ from test_packed import LENGTHS, MODELS, READS, SIZES, WITHOUT_DROPOUT, batch, g
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from tombola.kernel.fused import blocks, loops
+from tombola.kernel.fused import blocks
+from tombola.kernel.fused.extension import available
 from tombola.kernel.packed import FUSED, KERNEL, packed
 
-pytestmark = pytest.mark.skipif(not loops.available(), reason="the C extension was not built")
+pytestmark = pytest.mark.skipif(not available(), reason="the C extension was not built")
 
 
 def model_of(name: str = "bert", **more: Any) -> tuple[Any, str]:
@@ -100,22 +101,21 @@ def test_gradients_with_dropout_are_those_of_the_function_that_the_seed_chose() 
 
 def test_attention_with_dropout_has_the_gradient_of_what_it_computes() -> None:
     torch.manual_seed(0)
-    parts = [torch.randn(3, 5, 4, requires_grad=True) for _ in range(3)]
-    towards, way = torch.randn(3, 5, 4), [torch.randn(3, 5, 4) for _ in range(3)]
+    own: Any = nn.Module()
+    own.query, own.key, own.value = (nn.Linear(8, 8) for _ in range(3))
+    own.dropout, own.num_attention_heads = nn.Dropout(0.3), 2
+    tokens = torch.tensor([[True] * 5, [True] * 2 + [False] * 3, [True] + [False] * 4])
+    where = blocks.places(tokens, tokens, None, 2)[0]
+    towards, x, way = torch.randn(8, 8), torch.randn(8, 8, requires_grad=True), torch.randn(8, 8)
 
-    def value(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def value(x: Tensor) -> Tensor:
         torch.manual_seed(5)
-        counts = torch.tensor([5, 2, 1])
-        return (blocks.attend(queries, keys, values, counts, 0.3) * towards).sum()
+        return (blocks.attend(own, x, x, where) * towards).sum()
 
-    found = torch.autograd.grad(value(*parts), parts)
+    (gradient,) = torch.autograd.grad(value(x), x)
     with torch.no_grad():
-        ends = [
-            value(*[part + step * by for part, by in zip(parts, way, strict=True)])
-            for step in (1e-3, -1e-3)
-        ]
-    slope = sum(float((each * by).sum()) for each, by in zip(found, way, strict=True))
-    assert float(ends[0] - ends[1]) / 2e-3 == pytest.approx(slope, rel=1e-2)
+        slope = (value(x + 1e-3 * way) - value(x - 1e-3 * way)) / 2e-3
+    assert float(slope) == pytest.approx(float((gradient * way).sum()), rel=1e-2)
 
 
 def test_texts_that_have_no_token_give_no_gradient_that_is_not_finite() -> None:

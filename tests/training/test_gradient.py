@@ -28,7 +28,9 @@ from tombola.training.loop import fit
 from tombola.training.numerics import kernel
 
 TASK = load_task("sentiment")
-SPEC = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, weight_decay=0.1, seed=3)
+SPEC = TrainSpec(
+    epochs=1, batch_size=16, learning_rate=1e-2, weight_decay=0.1, seed=3, kernel="packed-1"
+)
 
 
 @pytest.fixture

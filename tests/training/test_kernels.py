@@ -10,8 +10,8 @@ import torch
 from small_network import half_mask
 from tombola.base.errors import SpecError
 from tombola.base.keys import knobs
-from tombola.base.specs import TrainSpec
-from tombola.kernel.fused import loops
+from tombola.base.specs import KERNELS, TrainSpec
+from tombola.kernel.fused.extension import available
 from tombola.models.network import Network
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import read_split
@@ -21,13 +21,15 @@ from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.loop import Fit, fit
-from tombola.training.numerics import kernel
+from tombola.training.numerics import kernel, numerics
 
 TASK = load_task("sentiment")
-PLAIN = TrainSpec(epochs=1, batch_size=16, learning_rate=1e-2, weight_decay=0.1, seed=3)
-SPEC = replace(PLAIN, kernel="packed-2")
+PLAIN = TrainSpec(
+    epochs=1, batch_size=16, learning_rate=1e-2, weight_decay=0.1, seed=3, kernel="packed-1"
+)
+SPEC = replace(PLAIN, kernel="packed-3")
 
-built = pytest.mark.skipif(not loops.available(), reason="the C extension was not built")
+built = pytest.mark.skipif(not available(), reason="the C extension was not built")
 
 
 @pytest.fixture
@@ -163,16 +165,24 @@ def test_numbers_that_are_not_finite_end_the_training(network: Network, examples
     assert done.diverged is not None
 
 
-def test_the_name_of_the_kernel_is_part_of_a_result_where_it_is_not_the_default() -> None:
+def test_the_kernel_is_in_the_numerics_of_a_result_and_not_in_its_name() -> None:
+    specs = [replace(PLAIN, kernel=name) for name in KERNELS]
+    assert all(knobs(spec) == knobs(PLAIN) for spec in specs)
     assert "kernel" not in knobs(PLAIN)
-    assert knobs(SPEC)["kernel"] == "packed-2"
-    assert knobs(replace(SPEC, kernel="packed-1")) == knobs(PLAIN)
+    if not torch.cuda.is_available():
+        assert [numerics(spec)["kernel"] for spec in specs[1:]] == ["packed-1", "packed-3"]
 
 
-def test_the_kernel_tells_whose_arithmetic_it_is() -> None:
+@pytest.mark.parametrize("is_built", [True, False])
+def test_auto_is_the_faster_kernel_where_it_was_built(
+    is_built: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
-    assert kernel(SPEC) == "packed-2"
+    monkeypatch.setattr("tombola.training.numerics.available", lambda: is_built)
+    assert kernel(TrainSpec()) == ("packed-3" if is_built else "packed-1")
+    assert kernel(TrainSpec(gradient_checkpointing=True)) == "model"
+    assert kernel(TrainSpec(compile=True)) == "compiled"
 
 
 def test_without_the_extension_only_the_other_kernel_is_refused(
@@ -195,10 +205,10 @@ def test_without_the_extension_only_the_other_kernel_is_refused(
     ],
 )
 def test_what_it_cannot_do_is_refused(more: dict[str, Any], named: str) -> None:
-    with pytest.raises(SpecError, match=f"kernel packed-2 computes in fp32, got {named}"):
+    with pytest.raises(SpecError, match=f"kernel packed-3 computes in fp32, got {named}"):
         replace(SPEC, **more)
 
 
 def test_a_kernel_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(SpecError, match="kernel is packed-1 or packed-2, got 'packed-3'"):
-        replace(PLAIN, kernel="packed-3")
+    with pytest.raises(SpecError, match="kernel is auto, packed-1 or packed-3, got 'packed-2'"):
+        replace(PLAIN, kernel="packed-2")

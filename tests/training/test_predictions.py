@@ -90,7 +90,13 @@ def test_an_error_in_our_own_code_keeps_its_traceback(
     network = load_network(str(tiny), task.kind)
     rows = [{"sentence": "good film " * n, "label": 0} for n in (1, 2)]
     examples = encode_split(rows, task, network.tokenizer, TrainSpec(max_length=60))
-    wrong = replace(packed_forward.PARTS, counted=lambda tokens, heads: torch.zeros(3, 1, 5))
+    parts = packed_forward.PARTS
+
+    def places(*tokens: Any) -> Any:
+        every, some = parts.places(*tokens)
+        return replace(every, padding=torch.zeros(3, 1, 5)), some
+
+    wrong = replace(parts, places=places)
     monkeypatch.setattr(packed_forward, "PARTS", wrong)
     with pytest.raises(RuntimeError, match="expand"):
         predict(network, task, examples)

@@ -9,7 +9,10 @@ from typing import Any
 from tombola.base.errors import SpecError, brief, cut
 from tombola.base.fields import number
 
-__all__ = ["exact", "json_value", "key", "knobs"]
+__all__ = ["NUMERIC", "exact", "json_value", "key", "knobs"]
+
+NUMERIC = "numeric"
+"""In the metadata of a field that changes the bits of a result, but not what it is."""
 
 PLACES = 64
 """Decimal places of a fraction."""
@@ -43,12 +46,13 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
 def knobs(spec: Any) -> dict[str, Any]:
     """The knobs of a spec that are not at their default, as JSON has them.
 
-    Defaults are left out, so that a new knob does not change the keys of old results.
+    Defaults are left out, so that a new knob does not change the keys of old results, and so are
+    fields that the numerics of a result have (`NUMERIC`).
     """
     changed = {}
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
-        if value != field.default:
+        if value != field.default and NUMERIC not in field.metadata:
             changed[field.name] = json_value(value)
     return changed
 

@@ -27,8 +27,8 @@ __all__ = ["FUSED", "KERNEL", "packable", "packed"]
 
 KERNEL = "packed-1"
 """Name of this arithmetic in the numerics of a result; raised when it makes other bits."""
-FUSED = "packed-2"
-"""Name of the same with the parts of `kernel.fused`; raised likewise."""
+FUSED = "packed-3"
+"""Name of the same with the parts of `kernel.fused.blocks`; raised likewise."""
 PACKABLE = ("bert", "electra", "roberta", "xlm-roberta")
 """Types of model whose blocks have the parts that `_block` uses."""
 LANES = 1 << 16
@@ -107,44 +107,71 @@ def _encode(
     """
     heads, width = encoder.config.num_attention_heads, embeddings.shape[-1]
     made = torch.ones_like(tokens) if read is None else tokens
-    every = Queries(None, Route.of(made, heads=heads))
-    some = every if read is None else Queries.of(tokens, read, heads)
-    counted = parts.counted(tokens, heads)
+    every, some = parts.places(tokens, made, read, heads)
     x = unpad(embeddings.reshape(-1, width), Route.of(made))
     *blocks, last = encoder.layer
     for block in blocks:
-        x = _block(block, x, every.route, counted, every, parts=parts)
-    x = _block(last, x, every.route, counted, some, parts=parts)
+        x = _block(block, x, every, parts=parts)
+    x = _block(last, x, some, parts=parts)
     return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=x.view(*shape, width))
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What computes the parts of a block that are not products alone."""
+    """What computes the parts of a block."""
 
-    counted: Callable[[Tensor, int], Any]
-    """Which keys count, from (texts, length), False for padding, and the number of heads."""
-    attend: Callable[[Tensor, Tensor, Tensor, Any, float], Tensor]
-    """Attention from queries, keys, values, the keys that count and the chance of dropout."""
+    places: Callable[[Tensor, Tensor, Tensor | None, int], tuple[Any, Any]]
+    """The tokens that every block makes vectors of, and those of the last one, from (texts, length)
+    three times: False for padding, True for what is packed and for what the head reads."""
+    attend: Callable[[Any, Tensor, Tensor, Any], Tensor]
+    """Self-attention of some rows over all rows of their texts, by those places."""
     activate: Callable[[Any, Tensor], Tensor]
     """The intermediate layer."""
     normalise: Callable[[Any, Tensor, Tensor], Tensor]
     """An output layer, the residual added."""
 
 
-def _block(
-    block: Any, x: Tensor, keys: Route, counted: Any, wanted: Queries, *, parts: Parts
-) -> Tensor:
-    """One block of the encoder: (tokens, width) -> (tokens read, width)."""
-    own = block.attention.self
-    mine = x if wanted.rows is None else x.index_select(0, wanted.rows)
-    queries = _spread(own.query(mine), wanted.route)
-    key, value = _spread(own.key(x), keys), _spread(own.value(x), keys)
-    drop = own.dropout.p if own.training else 0.0
-    seen = parts.attend(queries, key, value, counted, drop)
-    seen = unpad(seen.flatten(0, 1), wanted.route).view(mine.shape)
+def _block(block: Any, x: Tensor, places: Any, *, parts: Parts) -> Tensor:
+    """One block of the encoder: (tokens, width) -> (tokens made, width)."""
+    mine = x if places.rows is None else x.index_select(0, places.rows)
+    seen = parts.attend(block.attention.self, mine, x, places)
     mine = parts.normalise(block.attention.output, seen, mine)
     return parts.normalise(block.output, parts.activate(block.intermediate, mine), mine)
+
+
+# --- torch's operators --------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where queries and keys are in padded texts."""
+
+    keys: Route
+    queries: Queries
+    padding: Tensor | None
+
+    @property
+    def rows(self) -> Tensor | None:
+        """Of the queries, among the packed tokens; None is all."""
+        return self.queries.rows
+
+
+def _places(
+    tokens: Tensor, made: Tensor, read: Tensor | None, heads: int
+) -> tuple[_Places, _Places]:
+    keys, padding = Route.of(made, heads=heads), _padding(tokens, heads)
+    every = _Places(keys, Queries(None, keys), padding)
+    if read is None:
+        return every, every
+    return every, _Places(keys, Queries.of(tokens, read, heads), padding)
+
+
+def _self_attend(own: Any, mine: Tensor, x: Tensor, places: _Places) -> Tensor:
+    queries = _spread(own.query(mine), places.queries.route)
+    key, value = _spread(own.key(x), places.keys), _spread(own.value(x), places.keys)
+    drop = own.dropout.p if own.training else 0.0
+    seen = _attend(queries, key, value, places.padding, drop)
+    return unpad(seen.flatten(0, 1), places.queries.route).view(mine.shape)
 
 
 def _spread(rows: Tensor, route: Route) -> Tensor:
@@ -201,5 +228,5 @@ def _kept(like: Tensor, drop: float) -> Tensor:
     return (bits >= dropped - LANES // 2).to(like.dtype).mul_(LANES / (LANES - dropped))
 
 
-PARTS = Parts(_padding, _attend, _activate, _normalise)
-FUSED_PARTS = Parts(blocks.lengths, blocks.attend, blocks.activate, blocks.normalise)
+PARTS = Parts(_places, _self_attend, _activate, _normalise)
+FUSED_PARTS = Parts(blocks.places, blocks.attend, blocks.activate, blocks.normalise)

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 
 from tombola.base.errors import SpecError
-from tombola.base.specs import TrainSpec
-from tombola.kernel.fused.loops import available
+from tombola.base.specs import AUTO, TrainSpec
+from tombola.kernel.fused.extension import available
 from tombola.kernel.packed import FUSED, KERNEL
 from tombola.kernel.varlen import VARLEN
 from tombola.training.distributed import device_type, world_size
 
-__all__ = ["kernel", "numerics", "refuse_missing_kernel"]
+__all__ = ["kernel", "lacks_extension", "numerics", "refuse_missing_kernel"]
 
 
 def numerics(spec: TrainSpec) -> dict[str, Any]:
@@ -39,7 +39,19 @@ def kernel(spec: TrainSpec) -> str:
         return "compiled"
     if spec.gradient_checkpointing:
         return "model"
-    return {"cpu": spec.kernel, "cuda": VARLEN}.get(device_type(), "model")
+    return {"cpu": _on_a_cpu(spec), "cuda": VARLEN}.get(device_type(), "model")
+
+
+def _on_a_cpu(spec: TrainSpec) -> str:
+    """The kernel asked for, or the fastest that there is."""
+    if spec.kernel != AUTO:
+        return spec.kernel
+    return FUSED if available() and spec.precision == "fp32" else KERNEL
+
+
+def lacks_extension() -> bool:
+    """Whether trainings on this machine could be faster with the C extension, and it has none."""
+    return device_type() == "cpu" and not available()
 
 
 def refuse_missing_kernel(spec: TrainSpec) -> None:

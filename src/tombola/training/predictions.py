@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tombola.kernel.packed import packed
+from tombola.base.specs import TrainSpec
+from tombola.kernel.packed import FUSED, KERNEL, packed
 from tombola.kernel.reads import Reads
 from tombola.models.network import Network
 from tombola.tasks.data.batches import evaluation_batches
@@ -20,19 +21,26 @@ from tombola.training.distributed import accelerator, add_predictions
 from tombola.training.faults import in_network
 from tombola.training.finite import all_finite
 from tombola.training.gradient import to_device
+from tombola.training.numerics import kernel
 
 __all__ = ["predict"]
+
+PLAIN = TrainSpec(kernel=KERNEL)
+"""A recipe whose kernel is torch's operators."""
 
 LEAST_ROWS = 512
 """Tokens that logits are made for, at least: of fewer rows a matrix product has other bits."""
 
 
-def predict(network: Network, task: TaskDefinition, examples: Examples) -> Predictions:
+def predict(
+    network: Network, task: TaskDefinition, examples: Examples, recipe: TrainSpec = PLAIN
+) -> Predictions:
     """The network's predictions for the examples, in their order.
 
-    Without dropout, in float32; the global generator is left as it was. The tokens masked for
-    masked language modelling are the same for every network, and logits are computed for them
-    only. Ranks take turns with the batches, and each has all predictions in the end.
+    Without dropout, in float32, by the kernel of the recipe that the network was trained with; the
+    global generator is left as it was. The tokens masked for masked language modelling are the same
+    for every network, and logits are computed for them only. Ranks take turns with the batches, and
+    each has all predictions in the end.
 
     Returns: (examples, 2): prediction and label; for spans a row for each question, F1 and exact
     match in [0, 1]; for masked language modelling tokens restored and tokens masked. Rows of a
@@ -40,14 +48,14 @@ def predict(network: Network, task: TaskDefinition, examples: Examples) -> Predi
     Raises: ModelError, for an error in the network's own code.
     """
     here, device = accelerator(), next(network.model.parameters()).device
-    kind = TASK_KINDS[task.kind]
+    kind, name = TASK_KINDS[task.kind], FUSED if kernel(recipe) == FUSED else KERNEL
     predictions = np.zeros((len(examples), kind.prediction_columns))
     network.model.eval()
     forked = [device] if device.type == "cuda" else []  # by default every GPU that is visible
     with torch.inference_mode(), torch.random.fork_rng(forked):
         every = evaluation_batches(network, task, examples)
         for numbers, batch, labels in islice(every, here.process_index, None, here.num_processes):
-            output = _output(network, kind, to_device(batch, device), labels)
+            output = _output(network, kind, to_device(batch, device), labels, name)
             if all_finite(kind.logits(output, batch)):
                 predictions[numbers] = kind.predictions(output, labels, examples, numbers, task)
             else:
@@ -55,9 +63,10 @@ def predict(network: Network, task: TaskDefinition, examples: Examples) -> Predi
     return kind.by_row(add_predictions(predictions, here), examples, task)
 
 
-def _output(network: Network, kind: TaskKind, batch: Batch, labels: Batch) -> Any:
+def _output(network: Network, kind: TaskKind, batch: Batch, labels: Batch, name: str) -> Any:
     """What the network gives for a batch; of labelled tokens only, (labelled, ...) logits."""
-    with in_network(network.name, batch), packed(network.model, batch, kind.reads) as inputs:
+    model = network.model
+    with in_network(network.name, batch), packed(model, batch, kind.reads, name) as inputs:
         if kind.reads is not Reads.LABELLED:
             return network.model(**inputs)
         masked = labels["labels"].flatten() >= 0

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from tombola.base.errors import TicketError
-from tombola.kernel.fused import loops
 from tombola.kernel.fused.adamw import KeptAdamW
+from tombola.kernel.fused.extension import available
 from tombola.ticket.mask import Mask
 
-pytestmark = pytest.mark.skipif(not loops.available(), reason="the C extension was not built")
+pytestmark = pytest.mark.skipif(not available(), reason="the C extension was not built")
 
 
 class Small(nn.Module):

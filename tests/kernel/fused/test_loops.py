@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from tombola.kernel.fused import loops
-from tombola.kernel.fused.loops import AdamWStep, Dropout, Rows
+from tombola.kernel.fused import extension, loops
+from tombola.kernel.fused.attention import Attention, Texts, attend, attend_backward
+from tombola.kernel.fused.dropout import Dropout
+from tombola.kernel.fused.extension import available
+from tombola.kernel.fused.loops import AdamWStep, Rows
 
-pytestmark = pytest.mark.skipif(not loops.available(), reason="the C extension was not built")
+pytestmark = pytest.mark.skipif(not available(), reason="the C extension was not built")
 
 ROWS, WIDTHS = st.integers(0, 5), st.integers(1, 70)
 CHANCES = st.sampled_from([0.0, 0.1, 0.5])
@@ -27,11 +30,14 @@ def numbers(*shape: int, seed: int = 0) -> Tensor:
 
 
 def mask_of(dropout: Dropout, *shape: int) -> Tensor:
-    """What dropout multiplies values of a shape with, as the softmax of equal scores shows it."""
+    """What dropout multiplies values of a shape with, as one that attends to all alike shows it."""
     size = math.prod(shape)
-    scores = torch.zeros(1, 1, size)
-    out = loops.softmax(scores, torch.tensor([size]), 1.0, dropout)
-    return (out / scores).double().view(shape)
+    rows, biases = [torch.zeros(n, 1) for n in (1, size, size)], [torch.zeros(1)] * 3
+    ends, key = torch.tensor([0, 1]), torch.tensor([0])
+    what = Attention(rows, biases, 1, Texts(ends, key, torch.tensor([size])), dropout)
+    chances, found = attend(what)[1], [torch.zeros_like(each) for each in rows]
+    attend_backward(what, chances, torch.ones(1, 1), found)
+    return (found[2][:, 0] / chances).double().view(shape)
 
 
 def close(found: Tensor, expected: Tensor, rtol: float = 2e-5) -> None:
@@ -80,34 +86,6 @@ def test_the_norm_and_its_gradients_are_those_of_float64(
     for found, each in zip((dx, dresidual, dbias, dweight, dshift), exact, strict=True):
         assert each.grad is not None
         close(found, each.grad)
-
-
-@given(groups=st.integers(0, 3), rows=ROWS, width=WIDTHS, chance=CHANCES, data=st.data())
-@settings(deadline=None)
-def test_softmax_and_its_gradient_are_those_of_float64(
-    groups: int, rows: int, width: int, chance: float, data: st.DataObject
-) -> None:
-    drop, factor = Dropout.draw(chance), 0.3
-    some = data.draw(st.lists(st.integers(1, width), min_size=groups, max_size=groups))
-    counts = torch.tensor(some, dtype=torch.int64)
-    scores, g = numbers(groups, rows, width) * 9, numbers(groups, rows, width, seed=1)
-    exact = scores.double().requires_grad_()
-    hidden = (torch.arange(width) >= counts[:, None])[:, None]
-    chances = (exact * factor).masked_fill(hidden, -torch.inf).softmax(-1)
-    expected = chances * mask_of(drop, groups, rows, width)
-    expected.backward(g.double())
-    found = loops.softmax(scores, counts, factor, drop)
-    close(found, expected.detach())
-    assert not found[hidden.expand(found.shape)].any()
-    assert exact.grad is not None
-    close(loops.softmax_backward(scores, g, factor, drop), exact.grad)
-
-
-def test_a_text_without_tokens_attends_to_nothing() -> None:
-    scores = numbers(2, 3, 5)
-    out = loops.softmax(scores, torch.tensor([0, 5]), 1.0, Dropout.draw(0.0))
-    assert not out[0].any()
-    assert torch.allclose(out[1].sum(-1), torch.ones(3))
 
 
 @given(size=st.integers(0, 3000), masked=st.booleans(), decay=DECAYS)
@@ -201,6 +179,18 @@ def test_what_is_dropped_does_not_tell_what_is_dropped_nearby_or_next_time() -> 
 # --- one machine and another ------------------------------------------------------
 
 
+def attended(rows: Tensor, drop: Dropout) -> list[Tensor]:
+    """Attention of two texts with one head, and its gradients."""
+    half, width = len(rows) // 2, rows.shape[1]
+    texts = Texts(torch.tensor([0, 3, len(rows)]), torch.tensor([0, half]), torch.tensor([1, half]))
+    what = Attention([rows] * 3, [rows[0].contiguous()] * 3, 1, texts, drop)
+    found = [torch.zeros_like(rows) for _ in range(3)]
+    seen, chances = attend(what)
+    biases = attend_backward(what, chances, rows.cos(), found)
+    assert width == biases.shape[1]
+    return [seen, chances, biases, *found]
+
+
 def bits() -> list[Tensor]:
     """What every loop makes of some numbers, those that are not finite among them."""
     made: list[Tensor] = []
@@ -212,9 +202,7 @@ def bits() -> list[Tensor]:
         x = numbers(rows, width)
         made += [*loops.norm(x, bias, g, weight, bias, eps=1e-12, dropout=drop), x]
         made += loops.norm_backward(x, made[-2], weight, g, drop)
-        scores = numbers(2, rows, width) * 9
-        made += [loops.softmax(scores, torch.tensor([1, width]), 0.3, drop), scores]
-        made += [loops.softmax_backward(scores, scores.cos(), 0.3, drop)]
+        made += attended(numbers(rows + 30, width) * 3, drop)
         moments, kept = (torch.zeros(width), torch.zeros(width)), weight > 0
         for mask in (None, kept):
             made += [torch.tensor(loops.sum_of_squares(g[0], mask))]
@@ -230,12 +218,12 @@ def test_every_instruction_set_makes_the_same_bits() -> None:
     try:
         for name in SETS:
             try:
-                loops.use(name)
+                extension.use(name)
             except ValueError:
                 continue
             made[name] = bits()
     finally:
-        loops.use_best()
+        extension.use_best()
     for name, found in made.items():
         for one, other in zip(made["plain"], found, strict=True):
             assert torch.equal(one.isnan(), other.isnan())
@@ -245,7 +233,7 @@ def test_every_instruction_set_makes_the_same_bits() -> None:
 
 def test_an_instruction_set_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="instruction set of this processor, got mmx"):
-        loops.use("mmx")
+        extension.use("mmx")
 
 
 # --- what doesn't fit ------------------------------------------------------------
@@ -253,7 +241,6 @@ def test_an_instruction_set_that_does_not_exist_is_refused() -> None:
 NONE = Dropout(0, 0, 1.0)
 STEP = AdamWStep(0.1, (0.9, 0.999), 1e-8, 0.0, 1, 1.0)
 PLACES = torch.tensor([1, loops.UNTOUCHED, loops.NO_GRADIENT])
-COUNTS = torch.tensor([3, 3])
 FORMS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "gelu": (loops.gelu, ((4, 3), (3,))),
     "gelu_backward": (loops.gelu_backward, ((4, 3), (4, 3))),
@@ -264,11 +251,6 @@ FORMS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "norm_backward": (
         lambda n, r, weight, g: loops.norm_backward(n, r, weight, g, NONE),
         ((4, 3), (4,), (3,), (4, 3)),
-    ),
-    "softmax": (lambda t: loops.softmax(t, COUNTS, 1.0, NONE), ((2, 4, 3),)),
-    "softmax_backward": (
-        lambda p, g: loops.softmax_backward(p, g, 1.0, NONE),
-        ((2, 4, 3), (2, 4, 3)),
     ),
     "adamw": (lambda w, g, m, v: loops.adamw(w, g, (m, v), None, STEP), ((5, 2),) * 4),
     "squares": (lambda g: loops.sum_of_squares(g, torch.ones(5, 2) > 0), ((5, 2),)),
@@ -286,6 +268,7 @@ def spoil(tensor: Tensor, how: str) -> Tensor:
     ways: dict[str, Callable[[], Tensor]] = {
         "float64": tensor.double,
         "bfloat16": tensor.bfloat16,
+        "float16": tensor.half,
         "longer": lambda: torch.ones(*shape[:-1], shape[-1] + 1),
         "shorter": lambda: torch.ones(*shape[:-1], shape[-1] - 1),
         "another dimension": lambda: tensor[None],
@@ -303,19 +286,22 @@ def test_a_tensor_that_does_not_fit_is_an_exception(data: st.DataObject) -> None
     tensors = [torch.ones(shape) for shape in shapes]
     call(*[each.clone() for each in tensors])
     ways = st.sampled_from(
-        ["float64", "bfloat16", "longer", "shorter", "another dimension", "strides", "meta"]
+        [
+            "float64",
+            "bfloat16",
+            "float16",
+            "longer",
+            "shorter",
+            "another dimension",
+            "strides",
+            "meta",
+        ]
     )
     place, how = data.draw(st.integers(0, len(shapes) - 1)), data.draw(ways)
-    assume((name, how) != ("softmax", "longer"))  # scores may be longer than what counts
+    assume((name, place, how) != ("gelu", 0, "bfloat16"))  # which activations may be
     tensors[place] = spoil(tensors[place], how)
     with pytest.raises((ValueError, IndexError), match="expected"):
         call(*tensors)
-
-
-@pytest.mark.parametrize("counts", [[-1, 2], [2, 4], [2]])
-def test_lengths_beyond_the_scores_are_refused(counts: list[int]) -> None:
-    with pytest.raises(ValueError, match="expected"):
-        loops.softmax(torch.ones(2, 4, 3), torch.tensor(counts), 1.0, NONE)
 
 
 @pytest.mark.parametrize("places", [[-3, 0], [1, 0], [2**40, 0], [0], [0, 0, 0]])

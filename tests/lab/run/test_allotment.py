@@ -10,14 +10,16 @@ import torch
 
 from stand_in_subject import subject as stand_in
 from tombola.base.errors import SpecError
-from tombola.base.specs import LabSpec
+from tombola.base.specs import LabSpec, TrainSpec
 from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.run import allotment
-from tombola.lab.run.allotment import allotted, chains, memory_of_a_worker
+from tombola.lab.run.allotment import allotted, chains, kernel_before, memory_of_a_worker
 from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.payload import Payload, kernel_of, payload_for
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import Subjects
+from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan
 
 PLAN = """\
@@ -68,11 +70,13 @@ def numbers(lab: LabSpec) -> tuple[int, int]:
     return lab.workers, lab.threads
 
 
-def keep(store: Store, plan: Plan, threads: int, count: int = 1) -> None:
+def keep(store: Store, plan: Plan, threads: int, count: int = 1, **more: str) -> None:
     """Results of the first trainings, made with this number of threads."""
     trainings = [job for job in plan.jobs if job.kind == "train"]
     for job in trainings[:count]:
-        store.save(replace(Result.of(job, {"score": 1.0}), numerics={"threads": threads}), {})
+        store.save(
+            replace(Result.of(job, {"score": 1.0}), numerics={"threads": threads, **more}), {}
+        )
 
 
 def test_trainings_are_counted_by_their_chains(plan_of: Make) -> None:
@@ -138,6 +142,28 @@ def test_a_plan_goes_on_with_the_threads_of_its_results(
     plan = plan_of(0, 1, 2)
     keep(store, plan, threads)
     assert numbers(allotted(LabSpec(**given), plan, store)) == expected
+
+
+@pytest.mark.parametrize(
+    ("made_with", "expected"),
+    [("packed-1", "packed-1"), ("packed-3", "packed-3"), ("model", "auto"), ("packed-0", "auto")],
+)
+def test_a_plan_goes_on_with_the_kernel_of_its_results(
+    made_with: str, expected: str, plan_of: Make, store: Store
+) -> None:
+    plan = plan_of(0, 1)
+    assert kernel_before(plan, store) == "auto"
+    keep(store, plan, 1, kernel=made_with)
+    assert kernel_before(plan, store) == expected
+
+
+def test_a_worker_gets_the_kernel_without_its_being_part_of_a_name(plan_of: Make) -> None:
+    job = plan_of(0).jobs[0]
+    sent = payload_for(job, keep_weights=False, threads=1, processes=1, kernel="packed-1")
+    assert train_job(Payload.from_json(sent.to_json()).job_spec).recipe.kernel == "packed-1"
+    assert "kernel" not in sent.to_json().replace('"kernel": "packed-1"', "", 1)
+    asked = replace(job, subject=replace(job.subject, recipe=TrainSpec(kernel="packed-3")))
+    assert kernel_of(asked, "packed-1") == "packed-3"
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])

@@ -1,14 +1,15 @@
 """Knobs of one training, and of which part of it is run."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 from tombola.base.errors import SpecError
 from tombola.base.fields import refuse_above
+from tombola.base.keys import NUMERIC
 from tombola.base.specs.spec import STEPS, Spec
 
-__all__ = ["AUTO", "SEEDS", "CourseSpec", "TrainSpec"]
+__all__ = ["AUTO", "KERNELS", "SEEDS", "CourseSpec", "TrainSpec"]
 
 SEEDS = ("seed", "order_seed")
 """Knobs that a plan sets for each training; recipes don't have them."""
@@ -19,7 +20,7 @@ HEADS = ("fresh", "checkpoint")
 AUTO = "auto"
 PRECISIONS = ("fp32", "bf16", "fp16", AUTO)
 
-KERNELS = ("packed-1", "packed-2")
+KERNELS = (AUTO, "packed-1", "packed-3")
 """Arithmetics of an encoder's blocks on a CPU."""
 
 EPOCHS = 10**6
@@ -93,9 +94,10 @@ class TrainSpec(Spec):
     compile: bool = False
     """Compile the network with torch.compile, which takes a minute and a C++ compiler."""
 
-    kernel: str = "packed-1"
-    """Arithmetic of the blocks of BERT and its relatives on a CPU: packed-1, or packed-2, the same
-    with parts in C, which is faster and has other bits."""
+    kernel: str = field(default=AUTO, metadata={NUMERIC: True})
+    """Arithmetic of the blocks of BERT and its relatives on a CPU: packed-1, packed-3, which has
+    parts in C, is faster and makes other bits, or auto: that of the plan's results in the store, or
+    packed-3 where the C extension was built. It is in a result's numerics, not in its name."""
 
     distill: float = 0.0
     """Share of the loss of a network under a mask that is its distance from what the dense network
@@ -106,9 +108,9 @@ class TrainSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for field in dataclasses.fields(self):
-            if field.type is float:  # so that 4 and 4.0 have the same key
-                object.__setattr__(self, field.name, float(getattr(self, field.name)))
+        for each in dataclasses.fields(self):
+            if each.type is float:  # so that 4 and 4.0 have the same key
+                object.__setattr__(self, each.name, float(getattr(self, each.name)))
         self._check_sizes()
         if self.order_seed < -1:
             raise SpecError(f"order_seed is zero or more, or -1, got {self.order_seed}.")
@@ -126,10 +128,10 @@ class TrainSpec(Spec):
     def _check_kernel(self) -> None:
         """Refuse what only one of the kernels can do."""
         if self.kernel not in KERNELS:
-            raise SpecError(f"kernel is {' or '.join(KERNELS)}, got {self.kernel!r}.")
+            raise SpecError(f"kernel is auto, packed-1 or packed-3, got {self.kernel!r}.")
         others = {"compile": self.compile, "gradient_checkpointing": self.gradient_checkpointing}
         others |= {f"precision {self.precision}": self.precision != "fp32"}
-        if self.kernel != KERNELS[0] and any(others.values()):
+        if self.kernel == KERNELS[-1] and any(others.values()):
             other = next(name for name, set_ in others.items() if set_)
             raise SpecError(f"kernel {self.kernel} computes in fp32, got {other}. Leave one out.")
 

@@ -74,6 +74,10 @@ class Live(RunCallback):
             each = f"{threads} thread{'s' * (threads > 1)} each"
             say(self.console, f"  {number} workers, {each}")
 
+    def without(self, what: str) -> None:
+        """Show what this installation lacks."""
+        say(self.console, f"  without {what}")
+
     def start(self, job: Job) -> None:
         """Show the label of the job that is running."""
         self.left.start(job)

@@ -1,6 +1,8 @@
-/* The parts of a training that are not matrix products, in one pass over memory each.
+/* The parts of a training that are not large matrix products, in one pass over memory each.
  *
- * A module of CPython's stable ABI. Its functions take addresses and sizes, which loops.py checks; nothing else may call them. Each runs on one thread, without the GIL.
+ * A module of CPython's stable ABI. Its functions take addresses and sizes, which loops.py checks;
+ * nothing else may call them. Each runs on one thread, without the GIL. Those of a block take first
+ * whether activations are bfloat16.
  */
 
 #define Py_LIMITED_API 0x030b0000
@@ -12,6 +14,9 @@
 
 #define LANES 16
 #define BLOCK 1024
+#define UP(n) (((n) + LANES - 1) / LANES * LANES)
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
 #define PART static inline __attribute__((always_inline))
 #define LOOP static __attribute__((noinline))
 
@@ -27,22 +32,60 @@ struct adamw {
     float clip, decay, rate, root, part1, beta2, part2, eps;
 };
 
-struct loops {
-    void (*gelu)(const float *, float *, float *, size_t, size_t);
-    void (*gelu_backward)(const float *, const float *, float *, float *, size_t, size_t);
-    void (*norm)(const float *, float *, const float *, const float *, const float *, float *,
-                 float *, size_t, size_t, float, struct dropout);
-    void (*norm_backward)(const float *, const float *, const float *, const float *, float *,
+/* What attention is taken over: for each text, queries[text] to queries[text + 1] are the rows of its
+ * queries, and its keys are `counts[text]` rows from keys[text] on. */
+struct attention {
+    const void *q, *k, *v;
+    const float *bias_q, *bias_k, *bias_v, *none; /* none: zeros for one head */
+    const int64_t *queries, *keys, *counts;
+    size_t stride_q, stride; /* from a row of q to the next, and of k and v */
+    size_t texts, heads, size;
+    size_t most, longest; /* queries and keys of a text, rounded up to LANES */
+    float factor;
+    float *work;
+    struct dropout drop;
+};
+
+struct gradients {
+    void *q, *k, *v;
+    float *bias_q, *bias_k, *bias_v;
+};
+
+struct blocks {
+    void (*gelu)(const float *, void *, void *, size_t, size_t);
+    void (*gelu_backward)(const void *, const void *, void *, float *, size_t, size_t);
+    void (*norm)(const float *, void *, const void *, const float *, const float *, void *,
+                 float *, float *, size_t, size_t, float, struct dropout);
+    void (*norm_backward)(const void *, const float *, const float *, const void *, void *, void *,
                           float *, float *, float *, float *, size_t, size_t, struct dropout);
-    void (*softmax)(float *, float *, const int64_t *, size_t, size_t, size_t, float,
-                    struct dropout);
-    void (*softmax_backward)(const float *, const float *, float *, size_t, size_t, size_t, float,
-                             struct dropout);
+    void (*attend)(const struct attention *, void *, float *);
+    void (*attend_backward)(const struct attention *, const void *, const float *,
+                            const struct gradients *);
+};
+
+struct loops {
+    struct blocks kinds[2]; /* activations in float32, and in bfloat16 */
     double (*squares)(const float *, const uint8_t *, size_t);
     void (*adamw)(float *, const float *, float *, float *, const uint8_t *, size_t, struct adamw);
     void (*adamw_rows)(float *, float *, float *, const float *, const int64_t *, const float *,
                        const uint8_t *, size_t, size_t, struct adamw);
 };
+
+/* --- bfloat16: the first half of a float --- */
+
+PART float widened(uint16_t half)
+{
+    union { uint32_t bits; float number; } whole = {(uint32_t)half << 16};
+    return whole.number;
+}
+
+/* The nearest, the even one of two; NaN stays NaN. */
+PART uint16_t rounded(float x)
+{
+    union { float number; uint32_t bits; } whole = {x};
+    uint32_t even = (whole.bits + 0x7fffu + ((whole.bits >> 16) & 1)) >> 16;
+    return (uint16_t)(x == x ? even : 0x7fc0u);
+}
 
 /* --- one copy of the loops for each instruction set --- */
 
@@ -112,9 +155,10 @@ static PyObject *gelu(PyObject *self, PyObject *args)
 {
     address bias, x, out;
     Py_ssize_t rows, width;
-    if (!PyArg_ParseTuple(args, "KKKnn", &bias, &x, &out, &rows, &width))
+    int half;
+    if (!PyArg_ParseTuple(args, "pKKKnn", &half, &bias, &x, &out, &rows, &width))
         return NULL;
-    WITHOUT_GIL(loops->gelu(AT(float, bias), AT(float, x), AT(float, out), rows, width))
+    WITHOUT_GIL(loops->kinds[half].gelu(AT(float, bias), AT(void, x), AT(void, out), rows, width))
     Py_RETURN_NONE;
 }
 
@@ -122,71 +166,90 @@ static PyObject *gelu_backward(PyObject *self, PyObject *args)
 {
     address derivative, g, dx, dbias;
     Py_ssize_t rows, width;
-    if (!PyArg_ParseTuple(args, "KKKKnn", &derivative, &g, &dx, &dbias, &rows, &width))
+    int half;
+    if (!PyArg_ParseTuple(args, "pKKKKnn", &half, &derivative, &g, &dx, &dbias, &rows, &width))
         return NULL;
-    WITHOUT_GIL(loops->gelu_backward(AT(float, derivative), AT(float, g), AT(float, dx),
-                                     AT(float, dbias), rows, width))
+    WITHOUT_GIL(loops->kinds[half].gelu_backward(AT(void, derivative), AT(void, g), AT(void, dx),
+                                                 AT(float, dbias), rows, width))
     Py_RETURN_NONE;
 }
 
 static PyObject *norm(PyObject *self, PyObject *args)
 {
-    address bias, x, residual, weight, shift, out, r, key;
+    address bias, x, residual, weight, shift, out, r, work, key;
     unsigned int limit;
     Py_ssize_t rows, width;
     float eps, scale;
-    if (!PyArg_ParseTuple(args, "KKKKKKKnnfKIf", &bias, &x, &residual, &weight, &shift, &out, &r,
-                          &rows, &width, &eps, &key, &limit, &scale))
+    int half;
+    if (!PyArg_ParseTuple(args, "pKKKKKKKKnnfKIf", &half, &bias, &x, &residual, &weight, &shift,
+                          &out, &r, &work, &rows, &width, &eps, &key, &limit, &scale))
         return NULL;
     struct dropout drop = {key, limit, scale};
-    WITHOUT_GIL(loops->norm(AT(float, bias), AT(float, x), AT(float, residual), AT(float, weight),
-                            AT(float, shift), AT(float, out), AT(float, r), rows, width, eps, drop))
+    WITHOUT_GIL(loops->kinds[half].norm(AT(float, bias), AT(void, x), AT(void, residual),
+                                        AT(float, weight), AT(float, shift), AT(void, out),
+                                        AT(float, r), AT(float, work), rows, width, eps, drop))
     Py_RETURN_NONE;
 }
 
 static PyObject *norm_backward(PyObject *self, PyObject *args)
 {
-    address n, r, weight, g, dx, dresidual, dbias, dweight, dshift, key;
+    address n, r, weight, g, dx, dresidual, dbias, dweight, dshift, work, key;
     unsigned int limit;
     Py_ssize_t rows, width;
     float scale;
-    if (!PyArg_ParseTuple(args, "KKKKKKKKKnnKIf", &n, &r, &weight, &g, &dx, &dresidual, &dbias,
-                          &dweight, &dshift, &rows, &width, &key, &limit, &scale))
+    int half;
+    if (!PyArg_ParseTuple(args, "pKKKKKKKKKKnnKIf", &half, &n, &r, &weight, &g, &dx, &dresidual,
+                          &dbias, &dweight, &dshift, &work, &rows, &width, &key, &limit, &scale))
         return NULL;
     struct dropout drop = {key, limit, scale};
-    WITHOUT_GIL(loops->norm_backward(AT(float, n), AT(float, r), AT(float, weight), AT(float, g),
-                                     AT(float, dx), AT(float, dresidual), AT(float, dbias),
-                                     AT(float, dweight), AT(float, dshift), rows, width, drop))
+    WITHOUT_GIL(loops->kinds[half].norm_backward(
+        AT(void, n), AT(float, r), AT(float, weight), AT(void, g), AT(void, dx),
+        AT(void, dresidual), AT(float, dbias), AT(float, dweight), AT(float, dshift),
+        AT(float, work), rows, width, drop))
     Py_RETURN_NONE;
 }
 
-static PyObject *softmax(PyObject *self, PyObject *args)
+/* The first part of the arguments of attention: addresses, then sizes, then numbers. */
+#define ATTENTION "p(KKK)(KKKK)(KKK)(nn)(nnn)(nn)fK(KIf)"
+#define ATTENTION_ARGS                                                                          \
+    &half, &q, &k, &v, &bias_q, &bias_k, &bias_v, &none, &queries, &keys, &counts, &stride_q,    \
+        &stride, &texts, &heads, &size, &most, &longest, &factor, &work, &key, &limit, &scale
+#define ATTENTION_NAMES                                                                         \
+    int half;                                                                                   \
+    unsigned int limit;                                                                         \
+    float factor, scale;                                                                        \
+    address q, k, v, bias_q, bias_k, bias_v, none, queries, keys, counts, work, key;             \
+    Py_ssize_t stride_q, stride, texts, heads, size, most, longest
+#define ATTENTION_MADE                                                                          \
+    {                                                                                           \
+        AT(void, q), AT(void, k), AT(void, v), AT(float, bias_q), AT(float, bias_k),             \
+            AT(float, bias_v), AT(float, none), AT(int64_t, queries), AT(int64_t, keys),         \
+            AT(int64_t, counts), stride_q, stride, texts, heads, size, most, longest, factor,    \
+            AT(float, work), {key, limit, scale}                                                \
+    }
+
+static PyObject *attend(PyObject *self, PyObject *args)
 {
-    address scores, out, lengths, key;
-    unsigned int limit;
-    Py_ssize_t groups, rows, width;
-    float factor, scale;
-    if (!PyArg_ParseTuple(args, "KKKnnnfKIf", &scores, &out, &lengths, &groups, &rows, &width,
-                          &factor, &key, &limit, &scale))
+    ATTENTION_NAMES;
+    address out, p;
+    if (!PyArg_ParseTuple(args, ATTENTION "KK", ATTENTION_ARGS, &out, &p))
         return NULL;
-    struct dropout drop = {key, limit, scale};
-    WITHOUT_GIL(loops->softmax(AT(float, scores), AT(float, out), AT(int64_t, lengths), groups,
-                               rows, width, factor, drop))
+    struct attention a = ATTENTION_MADE;
+    WITHOUT_GIL(loops->kinds[half].attend(&a, AT(void, out), AT(float, p)))
     Py_RETURN_NONE;
 }
 
-static PyObject *softmax_backward(PyObject *self, PyObject *args)
+static PyObject *attend_backward(PyObject *self, PyObject *args)
 {
-    address p, g, dscores, key;
-    unsigned int limit;
-    Py_ssize_t groups, rows, width;
-    float factor, scale;
-    if (!PyArg_ParseTuple(args, "KKKnnnfKIf", &p, &g, &dscores, &groups, &rows, &width, &factor,
-                          &key, &limit, &scale))
+    ATTENTION_NAMES;
+    address g, p, dq, dk, dv, dbias_q, dbias_k, dbias_v;
+    if (!PyArg_ParseTuple(args, ATTENTION "KK(KKK)(KKK)", ATTENTION_ARGS, &g, &p, &dq, &dk, &dv,
+                          &dbias_q, &dbias_k, &dbias_v))
         return NULL;
-    struct dropout drop = {key, limit, scale};
-    WITHOUT_GIL(loops->softmax_backward(AT(float, p), AT(float, g), AT(float, dscores), groups,
-                                        rows, width, factor, drop))
+    struct attention a = ATTENTION_MADE;
+    struct gradients d = {AT(void, dq),       AT(void, dk),       AT(void, dv),
+                          AT(float, dbias_q), AT(float, dbias_k), AT(float, dbias_v)};
+    WITHOUT_GIL(loops->kinds[half].attend_backward(&a, AT(void, g), AT(float, p), &d))
     Py_RETURN_NONE;
 }
 
@@ -256,8 +319,8 @@ static PyMethodDef methods[] = {
     {"gelu_backward", gelu_backward, METH_VARARGS, "Its gradients."},
     {"norm", norm, METH_VARARGS, "Bias, dropout, residual and LayerNorm."},
     {"norm_backward", norm_backward, METH_VARARGS, "Its gradients."},
-    {"softmax", softmax, METH_VARARGS, "Softmax and dropout."},
-    {"softmax_backward", softmax_backward, METH_VARARGS, "Its gradient."},
+    {"attend", attend, METH_VARARGS, "Attention and dropout, with biases."},
+    {"attend_backward", attend_backward, METH_VARARGS, "Its gradients."},
     {"squares", squares, METH_VARARGS, "Sum of squares of what is kept."},
     {"adamw", adamw, METH_VARARGS, "A clipped step of AdamW."},
     {"adamw_rows", adamw_rows, METH_VARARGS, "The same where few rows have a gradient."},

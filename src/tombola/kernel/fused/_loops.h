@@ -5,8 +5,6 @@
  * is called, so that the bits are the same on every processor.
  */
 
-#define JOIN_(a, b) a##_##b
-#define JOIN(a, b) JOIN_(a, b)
 #define NAME(function) JOIN(function, SET)
 
 /* --- functions of one number --- */
@@ -66,6 +64,14 @@ PART float NAME(kept)(struct dropout drop, uint32_t place)
     return bits >= drop.limit ? drop.scale : 0.0f;
 }
 
+/* x <- dropout(x), of n numbers that begin at a place. */
+PART void NAME(drop)(float *restrict x, size_t n, struct dropout drop, uint32_t place)
+{
+    if (drop.limit)
+        for (size_t i = 0; i < n; i++)
+            x[i] *= NAME(kept)(drop, place + (uint32_t)i);
+}
+
 /* --- sums over a row --- */
 
 /* The sum of sixteen lanes: halves, quarters, eighths and the last two. */
@@ -116,110 +122,6 @@ PART float NAME(sum)(const float *x, size_t n)
     return NAME(total)(tail);
 }
 
-/* --- bias + GELU --- */
-
-/* For rows x of a product: with z = x + bias and F, f the normal distribution and its density,
- *   out = z F(z),   x <- F(z) + z f(z), the derivative.
- */
-LOOP void NAME(gelu)(const float *restrict bias, float *restrict x, float *restrict out,
-                     size_t rows, size_t width)
-{
-    for (size_t row = 0; row < rows; row++, x += width, out += width)
-        for (size_t i = 0; i < width; i++) {
-            float z = x[i] + bias[i];
-            float below = NAME(erf)(z * 0.707106781186547524f) * 0.5f + 0.5f;
-            out[i] = z * below;
-            x[i] = below + z * (NAME(power)(z * z * -0.5f) * 0.398942280401432678f);
-        }
-}
-
-/* dx = g x derivative, and the sum of its rows is added to dbias. */
-LOOP void NAME(gelu_backward)(const float *restrict derivative, const float *restrict g,
-                              float *restrict dx, float *restrict dbias, size_t rows, size_t width)
-{
-    for (size_t row = 0; row < rows; row++, derivative += width, g += width, dx += width)
-        for (size_t i = 0; i < width; i++) {
-            dx[i] = derivative[i] * g[i];
-            dbias[i] += dx[i];
-        }
-}
-
-/* --- bias + dropout + residual + LayerNorm --- */
-
-/* x <- residual + dropout(x + bias), of one row that begins at a place. */
-PART void NAME(add)(const float *restrict bias, float *restrict x, const float *restrict residual,
-                    size_t width, struct dropout drop, uint32_t place)
-{
-    if (drop.limit)
-        for (size_t i = 0; i < width; i++)
-            x[i] = residual[i] + (x[i] + bias[i]) * NAME(kept)(drop, place + (uint32_t)i);
-    else
-        for (size_t i = 0; i < width; i++)
-            x[i] = residual[i] + (x[i] + bias[i]);
-}
-
-/* For rows x of a product: with s = residual + dropout(x + bias),
- *   x <- n = (s - mean(s)) r,   r = 1 / sqrt(variance(s) + eps),   out = n weight + shift.
- */
-LOOP void NAME(norm)(const float *restrict bias, float *restrict x, const float *restrict residual,
-                     const float *restrict weight, const float *restrict shift, float *restrict out,
-                     float *restrict r, size_t rows, size_t width, float eps, struct dropout drop)
-{
-    for (size_t row = 0; row < rows; row++, x += width, residual += width, out += width) {
-        NAME(add)(bias, x, residual, width, drop, (uint32_t)(row * width));
-        float mean = NAME(sum)(x, width) / (float)width;
-        float variance = NAME(dot)(x, x, mean, width) / (float)width;
-        float scale = r[row] = 1.0f / sqrtf(variance + eps);
-        for (size_t i = 0; i < width; i++) {
-            x[i] = (x[i] - mean) * scale;
-            out[i] = x[i] * weight[i] + shift[i];
-        }
-    }
-}
-
-/* With h = g weight:
- *   dresidual = r (h - mean(h) - n mean(h n)),   dx = dropout(dresidual);
- * the sums over rows of dx, g n and g are added to dbias, dweight and dshift.
- */
-LOOP void NAME(norm_backward)(const float *restrict n, const float *restrict r,
-                              const float *restrict weight, const float *restrict g,
-                              float *restrict dx, float *restrict dresidual, float *restrict dbias,
-                              float *restrict dweight, float *restrict dshift, size_t rows,
-                              size_t width, struct dropout drop)
-{
-    for (size_t row = 0; row < rows; row++) {
-        uint32_t place = (uint32_t)(row * width);
-        for (size_t i = 0; i < width; i++) {
-            dresidual[i] = g[i] * weight[i];
-            dweight[i] += g[i] * n[i];
-            dshift[i] += g[i];
-        }
-        float mean = NAME(sum)(dresidual, width) / (float)width, scale = r[row];
-        float along = NAME(dot)(dresidual, n, 0.0f, width) / (float)width;
-        for (size_t i = 0; i < width; i++)
-            dresidual[i] = (dresidual[i] - mean - n[i] * along) * scale;
-        if (drop.limit)
-            for (size_t i = 0; i < width; i++)
-                dx[i] = dresidual[i] * NAME(kept)(drop, place + (uint32_t)i);
-        else
-            for (size_t i = 0; i < width; i++)
-                dx[i] = dresidual[i];
-        for (size_t i = 0; i < width; i++)
-            dbias[i] += dx[i];
-        n += width, g += width, dx += width, dresidual += width;
-    }
-}
-
-/* --- softmax + dropout --- */
-
-/* x <- dropout(x), of n numbers that begin at a place. */
-PART void NAME(drop)(float *restrict x, size_t n, struct dropout drop, uint32_t place)
-{
-    if (drop.limit)
-        for (size_t i = 0; i < n; i++)
-            x[i] *= NAME(kept)(drop, place + (uint32_t)i);
-}
-
 /* The largest of n numbers, and at least the first; 0 of none. A NaN behind it may be passed over. */
 PART float NAME(largest)(const float *x, size_t n)
 {
@@ -238,51 +140,60 @@ PART float NAME(largest)(const float *x, size_t n)
     return largest;
 }
 
-/* For each row of scores, of which the first n count:
- *   scores <- p = e**(factor x score) / sum,   out = dropout(p);   both are 0 from n on.
- * lengths has n for each group of rows. The powers are taken of a group at once, since rows may be
- * shorter than a vector.
- */
-LOOP void NAME(softmax)(float *restrict scores, float *restrict out,
-                        const int64_t *restrict lengths, size_t groups, size_t rows, size_t width,
-                        float factor, struct dropout drop)
+/* --- small products --- */
+
+/* Some rows and some vectors of columns of c = a b: a is read with two strides, b and c have rows of
+ * n numbers. Each sum is taken in the order of k. */
+PART void NAME(tile)(const float *a, size_t down, size_t along, const float *b, float *c, size_t n,
+                     size_t k, int rows, int vectors)
 {
-    size_t all = rows * width;
-    for (size_t group = 0; all && group < groups; group++, scores += all, out += all) {
-        size_t n = (size_t)lengths[group];
-        for (size_t row = 0; row < all; row += width) {
-            float most = NAME(largest)(scores + row, n);
-            for (size_t i = row; i < row + n; i++)
-                scores[i] = (scores[i] - most) * factor;
-        }
-        for (size_t i = 0; i < all; i++)
-            scores[i] = NAME(power)(scores[i]);
-        for (size_t row = 0; row < all; row += width) {
-            float scale = 1.0f / NAME(sum)(scores + row, n);
-            for (size_t i = row; i < row + n; i++)
-                scores[i] *= scale;
-            memset(scores + row + n, 0, (width - n) * sizeof *scores);
-        }
-        memcpy(out, scores, all * sizeof *out);
-        NAME(drop)(out, all, drop, (uint32_t)(group * all));
+    lanes sums[4][2] = {{{0}}};
+    for (size_t i = 0; i < k; i++) {
+        lanes right[2];
+        for (int v = 0; v < vectors; v++)
+            memcpy(&right[v], b + i * n + v * WIDE, sizeof(lanes));
+        for (int row = 0; row < rows; row++)
+            for (int v = 0; v < vectors; v++)
+                sums[row][v] += right[v] * a[row * down + i * along];
+    }
+    for (int row = 0; row < rows; row++)
+        for (int v = 0; v < vectors; v++)
+            memcpy(c + row * n + v * WIDE, &sums[row][v], sizeof(lanes));
+}
+
+/* c = a b, (m, k) times (k, n); n is a multiple of LANES. Number (i, j) of a is at i down + j along. */
+LOOP void NAME(product)(const float *restrict a, size_t down, size_t along,
+                        const float *restrict b, float *restrict c, size_t m, size_t n, size_t k)
+{
+    size_t row = 0;
+    for (; row + 4 <= m; row += 4, a += 4 * down, c += 4 * n) {
+        size_t j = 0;
+        for (; j + 2 * WIDE <= n; j += 2 * WIDE)
+            NAME(tile)(a, down, along, b + j, c + j, n, k, 4, 2);
+        for (; j < n; j += WIDE)
+            NAME(tile)(a, down, along, b + j, c + j, n, k, 4, 1);
+    }
+    for (; row < m; row++, a += down, c += n) {
+        size_t j = 0;
+        for (; j + 2 * WIDE <= n; j += 2 * WIDE)
+            NAME(tile)(a, down, along, b + j, c + j, n, k, 1, 2);
+        for (; j < n; j += WIDE)
+            NAME(tile)(a, down, along, b + j, c + j, n, k, 1, 1);
     }
 }
 
-/* With d = dropout(g):  dscores = factor p (d - sum(d p)). */
-LOOP void NAME(softmax_backward)(const float *restrict p, const float *restrict g,
-                                 float *restrict dscores, size_t groups, size_t rows, size_t width,
-                                 float factor, struct dropout drop)
+/* --- softmax --- */
+
+/* x <- e**(factor x) / their sum, over the first n of a row of width numbers; the others become 0. */
+PART void NAME(softmax)(float *restrict x, size_t n, size_t width, float factor)
 {
-    size_t all = rows * width;
-    for (size_t group = 0; all && group < groups; group++, p += all, g += all, dscores += all) {
-        memcpy(dscores, g, all * sizeof *g);
-        NAME(drop)(dscores, all, drop, (uint32_t)(group * all));
-        for (size_t row = 0; row < all; row += width) {
-            float sum = NAME(dot)(dscores + row, p + row, 0.0f, width);
-            for (size_t i = row; i < row + width; i++)
-                dscores[i] = p[i] * (dscores[i] - sum) * factor;
-        }
-    }
+    float most = NAME(largest)(x, n);
+    for (size_t i = 0; i < width; i++)
+        x[i] = NAME(power)((x[i] - most) * factor);
+    float scale = 1.0f / NAME(sum)(x, n);
+    for (size_t i = 0; i < n; i++)
+        x[i] *= scale;
+    memset(x + n, 0, (width - n) * sizeof *x);
 }
 
 /* --- AdamW --- */
@@ -353,12 +264,33 @@ LOOP void NAME(adamw_rows)(float *restrict w, float *restrict m, float *restrict
     }
 }
 
+/* --- parts of a block, for each kind of number that its activations are kept in --- */
+
+#define KIND f32
+#define stored float
+#define GET(x) (x)
+#define PUT(x) (x)
+#include "_blocks.h"
+#undef KIND
+#undef stored
+#undef GET
+#undef PUT
+
+#define KIND bf16
+#define stored uint16_t
+#define GET(x) widened(x)
+#define PUT(x) rounded(x)
+#include "_blocks.h"
+#undef KIND
+#undef stored
+#undef GET
+#undef PUT
+
 static const struct loops NAME(loops) = {
-    NAME(gelu),    NAME(gelu_backward),    NAME(norm),    NAME(norm_backward),
-    NAME(softmax), NAME(softmax_backward), NAME(squares), NAME(adamw),
+    {JOIN(NAME(blocks), f32), JOIN(NAME(blocks), bf16)},
+    NAME(squares),
+    NAME(adamw),
     NAME(adamw_rows),
 };
 
-#undef JOIN_
-#undef JOIN
 #undef NAME

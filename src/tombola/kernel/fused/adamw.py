@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tombola.base.specs import TrainSpec
 from tombola.kernel.fused import loops
+from tombola.kernel.fused.extension import available
 from tombola.kernel.fused.loops import AdamWStep, Rows
 from tombola.kernel.packed import FUSED
 from tombola.ticket.hold import hold
@@ -24,8 +25,8 @@ __all__ = ["KeptAdamW", "clip_gradient", "held", "optimizer_of"]
 
 
 def optimizer_of(model: nn.Module, spec: TrainSpec, kernel: str) -> torch.optim.Optimizer:
-    """The optimizer of a recipe: torch's AdamW, or with kernel packed-2 the one here."""
-    if kernel == FUSED and loops.available():
+    """The optimizer of a recipe: torch's AdamW, or with kernel packed-3 the one here."""
+    if kernel == FUSED and available():
         return KeptAdamW(model.parameters(), spec.learning_rate, spec.weight_decay)
     return torch.optim.AdamW(
         model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True

@@ -5,6 +5,7 @@ Dropout keeps no mask: a key drawn from the global generator and a value's place
 dropped, in the backward pass again.
 """
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -13,29 +14,54 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from transformers.activations import GELUActivation
 
-from tombola.kernel.fused import loops
-from tombola.kernel.fused.loops import Dropout
+from tombola.kernel.fused import attention, loops
+from tombola.kernel.fused.attention import Attention, Texts
+from tombola.kernel.fused.dropout import Dropout
 
-__all__ = ["activate", "attend", "lengths", "normalise"]
-
-
-def lengths(tokens: Tensor, heads: int) -> Tensor:
-    """Tokens of each text for each head, (texts x heads), of (texts, length), True for a token."""
-    return tokens.sum(1).repeat_interleave(heads)
+__all__ = ["Places", "activate", "attend", "normalise", "places"]
 
 
-def attend(queries: Tensor, keys: Tensor, values: Tensor, counts: Tensor, chance: float) -> Tensor:
-    """Attention over the first keys of each group, with dropout.
+@dataclass(frozen=True)
+class Places:
+    """The tokens whose vectors a block makes, and those that it reads."""
+
+    rows: Tensor | None
+    """Places of the first among the packed tokens; None is all of them."""
+    texts: Texts
+
+
+def places(tokens: Tensor, made: Tensor, read: Tensor | None, heads: int) -> tuple[Places, Places]:
+    """What all blocks make, and what the last one makes.
 
     Args:
-        queries: (groups, queries, size).
-        keys: (groups, length, size).
-        values: (groups, length, size).
-        counts: keys of each group that count, (groups).
-        chance: that dropout drops a weight.
+        tokens: (texts, length), False for padding.
+        made: the same for the vectors that are packed.
+        read: those that the head reads; None is all that are packed.
+        heads: of a block, which say nothing here.
     """
-    options = counts, Dropout.draw(chance)
-    seen: Tensor = _Attention.apply(queries, keys, values, options)  # type: ignore[no-untyped-call]
+    counts, ends = tokens.sum(1), functional.pad(made.sum(1).cumsum(0), (1, 0))
+    every = Places(None, Texts(ends, ends[:-1].contiguous(), counts))
+    if read is None:
+        return every, every
+    queries = functional.pad(read.sum(1).cumsum(0), (1, 0))
+    some = read[made].nonzero().flatten()
+    return every, Places(some, Texts(queries, every.texts.keys, counts))
+
+
+def attend(own: Any, mine: Tensor, x: Tensor, where: Places) -> Tensor:
+    """Self-attention of some tokens over all of their text: products, softmax, dropout.
+
+    Args:
+        own: the layer, with its `query`, `key`, `value`.
+        mine: (queries, width).
+        x: (tokens, width).
+        where: the queries are among the tokens.
+    """
+    layers = own.query, own.key, own.value
+    parameters = [each for layer in layers for each in (layer.weight, layer.bias)]
+    drop = Dropout.draw(own.dropout.p if own.training else 0.0)
+    options = own.num_attention_heads, where.texts, drop
+    seen: Tensor = _SelfAttention.apply(mine, x, options, *parameters)  # type: ignore[no-untyped-call]
     return seen
 
 
@@ -106,25 +132,37 @@ class _LinearNorm(torch.autograd.Function):
         return d @ weight, residual, None, d.T @ x, bias, dscale, shift
 
 
-class _Attention(torch.autograd.Function):
-    """Dropout of the softmax of queries times keys, times values."""
+class _SelfAttention(torch.autograd.Function):
+    """Attention of mine over x, (queries, width) and (tokens, width)."""
 
     @staticmethod
     def forward(
-        ctx: Any, queries: Tensor, keys: Tensor, values: Tensor, options: tuple[Tensor, Dropout]
+        ctx: Any,
+        mine: Tensor,
+        x: Tensor,
+        options: tuple[int, Texts, Dropout],
+        *parameters: Tensor,
     ) -> Tensor:
-        counts, ctx.dropout = options
-        ctx.factor = queries.shape[-1] ** -0.5
-        chances = queries @ keys.transpose(1, 2)
-        dropped = loops.softmax(chances, counts, ctx.factor, ctx.dropout)
-        ctx.save_for_backward(queries, keys, values, chances, dropped)
-        return dropped @ values
+        weights, biases = parameters[::2], parameters[1::2]
+        products = [rows @ weight.T for rows, weight in zip((mine, x, x), weights, strict=True)]
+        seen, chances = attention.attend(Attention(products, biases, *options))
+        ctx.options, ctx.alike = options, mine is x
+        ctx.save_for_backward(mine, x, chances, *products, *parameters)
+        return seen
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        queries, keys, values, chances, dropped = ctx.saved_tensors
-        back = gradient @ values.transpose(1, 2)
-        scores = loops.softmax_backward(chances, back, ctx.factor, ctx.dropout)
-        own, other = scores @ keys, scores.transpose(1, 2) @ queries
-        return own, other, dropped.transpose(1, 2) @ gradient, None
+        mine, x, chances, *rest = ctx.saved_tensors
+        products, weights, biases = rest[:3], rest[3::2], rest[4::2]
+        what = Attention(products, biases, *ctx.options)
+        d = [*map(torch.zeros_like, products)]
+        dbiases = attention.attend_backward(what, chances, gradient.contiguous(), d)
+        dx = torch.addmm(d[1] @ weights[1], d[2], weights[2])
+        if ctx.alike:
+            dmine, dx = None, dx.addmm_(d[0], weights[0])
+        else:
+            dmine = d[0] @ weights[0]
+        dweights = [each.T @ rows for each, rows in zip(d, (mine, x, x), strict=True)]
+        both = zip(dweights, dbiases, strict=True)
+        return dmine, dx, None, *[each for pair in both for each in pair]

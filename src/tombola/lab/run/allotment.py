@@ -4,19 +4,20 @@ Threads decide bits, so neither depends on load, nor on how much of a plan is le
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from tombola.base.specs import LabSpec
+from tombola.base.specs import AUTO, KERNELS, LabSpec
 from tombola.lab.run.workers.forking import is_command_line
 from tombola.lab.run.workers.gpus import visible_gpus
 from tombola.lab.store.result_store import Store
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan
 
-__all__ = ["allotted", "chains", "memory_of_a_worker", "threads_of"]
+__all__ = ["allotted", "chains", "kernel_before", "memory_of_a_worker", "threads_of"]
 
 COPIES = 7
 """Of the weights that a training holds: pre-trained, trained, gradient, AdamW's two moments, what
@@ -71,13 +72,24 @@ def cores() -> int:
     return torch.get_num_threads()
 
 
+def kernel_before(plan: Plan, store: Store) -> str:
+    """The kernel of the trainings of a plan that are in the store; auto if there are none."""
+    kernels = (numerics.get("kernel") for numerics in _numerics_before(plan, store))
+    return next((name for name in kernels if name in KERNELS), AUTO)
+
+
 def _threads_before(plan: Plan, store: Store) -> int:
     """Threads of the trainings of a plan that are in the store; 0 if there are none."""
+    threads = (numerics.get("threads", 0) for numerics in _numerics_before(plan, store))
+    return next((number for number in threads if isinstance(number, int)), 0)
+
+
+def _numerics_before(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
+    """The numerics of the trainings of a plan that are in the store."""
     from tombola.lab.store.artifacts import results
 
     trainings = [job for job in plan.jobs if job.kind == "train" and store.intact(job.key)]
-    threads = (result.numerics.get("threads", 0) for result in results(store, trainings))
-    return next((number for number in threads if isinstance(number, int)), 0)
+    return (result.numerics for result in results(store, trainings))
 
 
 def _spreads(spec: LabSpec, plan: Plan) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tombola.base.errors import OutputError, TombolaError
+from tombola.base.specs import AUTO
 from tombola.lab.run.payload import Payload, payload_for
 from tombola.lab.run.stopped_jobs import stopped
 from tombola.lab.store.lease import Lease
@@ -38,6 +39,9 @@ class RunCallback:
 
     def workers(self, number: int, threads: int) -> None:
         """Called with the number of workers, if there is anything to do, and threads of each."""
+
+    def without(self, what: str) -> None:
+        """Called once with what this installation lacks and trains without, more slowly."""
 
     def start(self, job: Job) -> None:
         """Called when a job starts."""
@@ -139,6 +143,7 @@ def execute(
     callback: RunCallback,
     *,
     threads: int,
+    kernel: str = AUTO,
     processes: int = 1,
 ) -> RunSummary:
     """Do every job of a plan that the store lacks.
@@ -149,6 +154,7 @@ def execute(
         workers: what does the jobs.
         callback: called with the progress.
         threads: number of threads of each process.
+        kernel: arithmetic on a CPU, where a recipe leaves it open.
         processes: number of processes that share the batches of one training.
 
     Returns: what was done and what failed; a failure stops only the jobs that depend on it.
@@ -157,7 +163,7 @@ def execute(
     read = (job.key for job in plan.jobs if plan.readers(job) or job.key in plan.kept)
     with store.announce(read) as reading:
         todo, halted = outstanding(plan, store)
-        run = _Run(plan, store, callback, todo, threads, processes, reading)
+        run = _Run(plan, store, callback, todo, threads, kernel, processes, reading)
         run.summary.stopped = halted
         callback.plan([j for j in plan.jobs if j.key in run.todo], run.kept())
         try:
@@ -184,6 +190,7 @@ class _Run:
     todo: set[str]
     """Keys of the jobs that are waiting or in progress."""
     threads: int
+    kernel: str
     processes: int
     reading: Lease
     """The lease of this run, which says which weights it reads."""
@@ -233,6 +240,7 @@ class _Run:
             job,
             keep_weights=self._read_later(job),
             threads=self.threads,
+            kernel=self.kernel,
             processes=self.processes,
             peers=self.trainings,
         )

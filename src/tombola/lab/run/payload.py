@@ -4,13 +4,17 @@ import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from tombola.base.specs import AUTO, KERNELS, TrainSpec
+from tombola.lab.store.result import Result
 from tombola.models.embedded import EMBEDDED
 from tombola.plan.job import Job, Named
+from tombola.plan.job_spec import JobSpec, PruneJob, TrainJob, train_job
 from tombola.tasks.task import Task
 
-__all__ = ["Payload", "payload_for"]
+__all__ = ["Payload", "kernel_of", "payload_for", "recipe_that_made"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +34,26 @@ class Payload(Named):
     """Whether a later job of the plan reads the weights."""
     threads: int
     """Number of threads of each process."""
+    kernel: str = AUTO
+    """Arithmetic on a CPU; no part of the spec, which names the job."""
     processes: int
     """Number of processes that share the batches of one training."""
     peers: list[str] = dataclasses.field(default_factory=list)
     """Keys of the plan's other trainings, which must have the same numerics."""
+
+    @cached_property
+    def job_spec(self) -> JobSpec:
+        """The spec, with the kernel in its recipe."""
+        spec = super().job_spec
+        if isinstance(spec, TrainJob):
+            return dataclasses.replace(spec, recipe=self._with_kernel(spec.recipe))
+        if isinstance(spec, PruneJob) and spec.data is not None:
+            recipe = self._with_kernel(spec.data.recipe)
+            return dataclasses.replace(spec, data=dataclasses.replace(spec.data, recipe=recipe))
+        return spec
+
+    def _with_kernel(self, recipe: TrainSpec) -> TrainSpec:
+        return dataclasses.replace(recipe, kernel=self.kernel)
 
     def anywhere(self) -> "Payload":
         """This payload with absolute paths, for a worker in another folder."""
@@ -61,10 +81,28 @@ def _full(place: str) -> str:
     return str(path.absolute()) if place and path.exists() else place
 
 
+def kernel_of(job: Job, otherwise: str) -> str:
+    """The kernel that the recipe of a job asks for, if it does."""
+    asked = job.subject.recipe.kernel
+    return otherwise if asked == AUTO else asked
+
+
+def recipe_that_made(trained: Result) -> TrainSpec:
+    """The recipe of a training that is done, with its kernel if a recipe can ask for that."""
+    recipe, kernel = train_job(trained.job_spec).recipe, trained.numerics.get("kernel")
+    return dataclasses.replace(recipe, kernel=kernel) if kernel in KERNELS else recipe
+
+
 def payload_for(
-    job: Job, *, keep_weights: bool, threads: int, processes: int, peers: Iterable[str] = ()
+    job: Job,
+    *,
+    keep_weights: bool,
+    threads: int,
+    processes: int,
+    kernel: str = AUTO,
+    peers: Iterable[str] = (),
 ) -> Payload:
-    """The payload for a job of a plan."""
+    """The payload for a job of a plan; the kernel holds where the job's recipe leaves it open."""
     return Payload(
         **job.named(),
         model=job.subject.model,
@@ -74,6 +112,7 @@ def payload_for(
         head=job.subject.recipe.head,
         keep_weights=keep_weights,
         threads=threads,
+        kernel=kernel_of(job, kernel),
         processes=processes if job.kind == "train" else 1,
         peers=[key for key in peers if key != job.key] if job.kind == "train" else [],
     )

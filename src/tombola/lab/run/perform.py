@@ -17,7 +17,7 @@ from tombola.finders.finder import making
 from tombola.finders.scores import uniform
 from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
 from tombola.lab.run.memory import gpu_peak, peak_memory, within_memory
-from tombola.lab.run.payload import Payload
+from tombola.lab.run.payload import Payload, recipe_that_made
 from tombola.lab.run.workspace import Workspace, WorkspaceCache, mask_of, teacher_of
 from tombola.lab.store.artifacts import (
     mask_files,
@@ -84,7 +84,7 @@ def _perform(
 ) -> None:
     torch.set_num_threads(payload.threads)
     spec = payload.job_spec
-    now = numerics(_recipe_of(spec))
+    now = numerics(_recipe_of(spec, payload.kernel))
     refuse_others(store, payload, now)
     began = time.monotonic()
     with peak_memory() as memory:
@@ -95,11 +95,11 @@ def _perform(
         _keep(payload, store, Result(**payload.named(), **made), files)
 
 
-def _recipe_of(spec: JobSpec) -> TrainSpec:
+def _recipe_of(spec: JobSpec, kernel: str) -> TrainSpec:
     """The recipe that a network is trained or differentiated by; by default one of no task."""
     if isinstance(spec, PruneJob) and spec.data:
         return spec.data.recipe
-    return spec.recipe if isinstance(spec, TrainJob) else TrainSpec()
+    return spec.recipe if isinstance(spec, TrainJob) else TrainSpec(kernel=kernel)
 
 
 def _keep(payload: Payload, store: Store, result: Result, files: dict[str, bytes]) -> None:
@@ -155,7 +155,8 @@ def _train(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
         teacher=teacher,
     )
     known |= {"teacher_tokens": done.tokens} if teacher else {}
-    predictions = None if done.diverged else predict(network, workspace.task, workspace.test(spec))
+    test = workspace.test(spec)
+    predictions = None if done.diverged else predict(network, workspace.task, test, spec)
     if predictions is not None and np.isnan(predictions).any():
         done, predictions = replace(done, diverged=Diverged(done.steps, "logits")), None
     known |= {"gpu_memory": peak} if (peak := gpu_peak()) else {}
@@ -195,7 +196,7 @@ def _scores(workspace: Workspace, spec: TrainSpec, predictions: Predictions) -> 
     task = workspace.task
     more = {name: score_of(predictions, name) for name in task.more}
     for name, examples in workspace.also_scored(spec).items():
-        others = predict(workspace.network, task, examples)
+        others = predict(workspace.network, task, examples, spec)
         more[f"{name} {task.metric}"] = score_of(others, task.metric)
     return {
         "score": score_of(predictions, task.metric),
@@ -208,7 +209,7 @@ def _score(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
     made_of = payload.job_spec
     assert isinstance(made_of, ScoreJob)
     trained = result_of(store, payload.parents["trained"])
-    spec = train_job(trained.job_spec).recipe
+    spec = recipe_that_made(trained)
     if trained.diverged is not None:
         raise SpecError(f"{trained.label} {trained.diverged}. Take a lower learning rate.")
     _check(payload, store, workspace)
@@ -216,7 +217,7 @@ def _score(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
     network.model.to(accelerator().device)
     network.load(trained_weights(store, trained.key))
     examples = workspace.split(made_of.split, spec)
-    predictions = predict(network, task, examples)
+    predictions = predict(network, task, examples, spec)
     facts = {
         "task": task.name,
         "metric": task.metric,
@@ -289,7 +290,7 @@ def _interpolate(
 ) -> Made:
     made_of = payload.job_spec
     assert isinstance(made_of, InterpolateJob)
-    spec = train_job(result_of(store, payload.parents["left"]).job_spec).recipe
+    spec = recipe_that_made(result_of(store, payload.parents["left"]))
     left, right = (trained_weights(store, payload.parents[end]) for end in ("left", "right"))
     network, examples, points = workspace.network, workspace.test(spec), made_of.points
     network.model.to(accelerator().device)
@@ -297,7 +298,9 @@ def _interpolate(
     scores, losses = [], []
     for number, position in enumerate(positions, start=1):
         network.load(between(left, right, position))
-        scores.append(score_of(predict(network, workspace.task, examples), workspace.task.metric))
+        scores.append(
+            score_of(predict(network, workspace.task, examples, spec), workspace.task.metric)
+        )
         losses.append(mean_loss(network, workspace.task, examples))
         step(number, points)
     facts = {

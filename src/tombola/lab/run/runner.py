@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tombola.base.errors import SpecError
-from tombola.base.specs import LabSpec
-from tombola.lab.run.allotment import allotted
+from tombola.base.specs import AUTO, LabSpec
+from tombola.lab.run.allotment import allotted, kernel_before
 from tombola.lab.run.engine import RunCallback, RunSummary, Workers, execute, outstanding
+from tombola.lab.run.payload import kernel_of
 from tombola.lab.run.tracking import tracked
 from tombola.lab.run.workers.gpus import visible_gpus
 from tombola.lab.run.workers.local import ProcessPool, ThisProcess
@@ -43,11 +45,23 @@ def run_plan(
         callback.plan([], [job for job in plan.jobs if job.key not in halted])
         return store, RunSummary(stopped=halted)
     lab = allotted(spec, plan, store, whole)
-    _refuse_mixed(plan, store, lab)
+    kernel = kernel_before(plan, store)
+    _refuse_mixed(plan, store, lab, kernel)
     with tracked(callback, lab) as told:
+        _say_what_is_missing(kernel, told)
         told.workers(lab.workers, lab.threads)
         each = {"threads": lab.threads, "processes": lab.processes}
-        return store, execute(plan, store, _workers(lab, store), told, **each)
+        return store, execute(plan, store, _workers(lab, store), told, kernel=kernel, **each)
+
+
+def _say_what_is_missing(kernel: str, callback: RunCallback) -> None:
+    """Say so once where the faster kernel would be taken, if it had been built."""
+    from tombola.training.numerics import lacks_extension
+
+    if kernel == AUTO and lacks_extension():
+        callback.without(
+            "the C extension, which is faster: install a C compiler, then tombola again"
+        )
 
 
 @contextmanager
@@ -82,7 +96,7 @@ def _workers(spec: LabSpec, store: Store) -> Workers:
     return pool if spec.workers > 1 else ThisProcess(store)
 
 
-def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec) -> None:
+def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec, kernel: str = AUTO) -> None:
     """Refuse, before any work, to add to results that were made with other numerics."""
     import torch
 
@@ -91,8 +105,9 @@ def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec) -> None:
 
     torch.set_num_threads(spec.threads)
     trainings = [job for job in plan.jobs if job.kind == "train" and store.intact(job.key)]
-    for result in results(store, trainings):
-        now = numerics(train_job(result.job_spec).recipe) | {"processes": spec.processes}
+    for job, result in zip(trainings, results(store, trainings), strict=True):
+        recipe = replace(train_job(result.job_spec).recipe, kernel=kernel_of(job, kernel))
+        now = numerics(recipe) | {"processes": spec.processes}
         if spec.engine == "ray" and result.numerics.get("device") != now["device"]:
             now |= {name: result.numerics[name] for name in OF_A_NODE if name in result.numerics}
         try:
@@ -100,5 +115,5 @@ def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec) -> None:
         except SpecError as error:
             raise SpecError(
                 f"{str(store.folder)!r} holds results of this plan made with other numerics: "
-                f"{error} Take the same --threads and --processes, or another --store."
+                f"{error} Take the same --threads, --processes and --kernel, or another --store."
             ) from None

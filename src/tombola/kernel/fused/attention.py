@@ -1,0 +1,171 @@
+"""Attention over texts without padding, with dropout, in the C extension; and its gradients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from tombola.kernel.fused.dropout import Dropout
+from tombola.kernel.fused.extension import at, extension, half, rows_at
+
+__all__ = ["Attention", "Texts", "attend", "attend_backward"]
+
+OfEach: TypeAlias = Sequence[Tensor]
+"""Of queries, keys and values."""
+
+LANES = 16
+"""Numbers that the loops work on at once; rows are filled up to a multiple."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Where the queries and the keys of some texts are, in rows without padding between them."""
+
+    queries: Tensor
+    """int64, (texts + 1): where the queries of each text begin, and all end."""
+    keys: Tensor
+    """int64, (texts): where the keys of each text begin."""
+    counts: Tensor
+    """int64, (texts): how many there are."""
+
+    @property
+    def most_queries(self) -> int:
+        """Of any text."""
+        return int(self.queries.diff().max())
+
+    @property
+    def longest(self) -> int:
+        """Keys of any text."""
+        return int(self.counts.max())
+
+    def chances(self, heads: int) -> int:
+        """Pairs of a query and a key, for each head."""
+        return heads * int((self.queries.diff() * self.counts).sum())
+
+    def check(self, queries: int, keys: int) -> None:
+        """Refuse texts that are not within some rows.
+
+        Raises: IndexError.
+        """
+        ends = self.keys + self.counts
+        inside = (
+            len(self.queries) - 1 == len(self.keys) == len(self.counts) > 0
+            and int(self.queries[0]) == 0
+            and int(self.queries[-1]) == queries
+            and bool((self.queries.diff() >= 0).all())
+            and bool((self.counts >= 0).all())
+            and int(self.keys.min()) >= 0
+            and int(ends.max()) <= keys
+        )
+        if not inside:
+            raise IndexError(
+                f"expected texts with {queries} queries among {keys} keys, got queries from "
+                f"{self.queries.tolist()}, keys from {self.keys.tolist()}, {self.counts.tolist()} "
+                f"of them"
+            )
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What attention is over: products without their biases, the biases, and the texts."""
+
+    products: OfEach
+    """Queries, keys and values: (rows, width), the pieces of all heads side by side. Rows may be
+    parts of longer ones, for keys and values alike."""
+    biases: OfEach
+    """(width) each."""
+    heads: int
+    texts: Texts
+    dropout: Dropout
+
+    def check(self) -> None:
+        """Refuse texts that are not within the rows, and heads that are not of one size.
+
+        Raises: IndexError; ValueError.
+        """
+        queries, keys, values = self.products
+        if queries.dim() != 2 or self.heads < 1 or queries.shape[1] % self.heads:
+            raise ValueError(f"expected {self.heads} heads of a size, got {tuple(queries.shape)}")
+        if values.shape != keys.shape or values.stride() != keys.stride():
+            raise ValueError(
+                f"expected keys and values alike, got {tuple(keys.shape)} in {keys.stride()} and "
+                f"{tuple(values.shape)} in {values.stride()}"
+            )
+        self.texts.check(len(queries), len(keys))
+
+
+def attend(what: Attention) -> tuple[Tensor, Tensor]:
+    """Attention, (queries, width), and the softmax before dropout, without holes."""
+    what.check()
+    queries, work = what.products[0], _work(what)
+    seen = queries.new_empty(queries.shape)
+    chances = torch.empty(what.texts.chances(what.heads))
+    places = at(seen, *seen.shape, dtype=queries.dtype), at(chances, len(chances))
+    extension().attend(*_attention(what, work), *places)
+    return seen, chances
+
+
+def attend_backward(what: Attention, chances: Tensor, gradient: Tensor, products: OfEach) -> Tensor:
+    """The gradients of attention, from what it left.
+
+    Args:
+        what: attention was over.
+        chances: the softmax before dropout.
+        gradient: (queries, width).
+        products: get the gradients of queries, keys and values, and have their strides. Rows that
+            are in no text are left alone.
+
+    Returns: the gradients of the biases, (3, width).
+    """
+    what.check()
+    queries, work = what.products[0], _work(what)
+    width, dtype = queries.shape[1], queries.dtype
+    biases = torch.zeros(3, width)
+    for found, own in zip(products, what.products, strict=True):
+        if found.shape != own.shape or found.stride() != own.stride():
+            raise ValueError(f"expected {own.shape} in strides {own.stride()}, got {found.shape}")
+    extension().attend_backward(
+        *_attention(what, work),
+        at(gradient, *queries.shape, dtype=dtype),
+        at(chances, what.texts.chances(what.heads)),
+        tuple(rows_at(each, width, dtype) for each in products),
+        tuple(at(each, width) for each in biases),
+    )
+    return biases
+
+
+def _work(what: Attention) -> Tensor:
+    """Work space: as many zeros as a head is wide, then room for one head of the longest text."""
+    size = what.products[0].shape[1] // what.heads
+    most, longest = _rounded(what.texts.most_queries), _rounded(what.texts.longest)
+    rooms = 3 * _rounded(size) * (most + longest) + 2 * most * longest
+    work = torch.empty(size + rooms)
+    work[:size] = 0.0
+    return work
+
+
+def _attention(what: Attention, work: Tensor) -> tuple[Any, ...]:
+    """What the loops of attention take first."""
+    (queries, keys, _), texts = what.products, what.texts
+    width = queries.shape[1]
+    size = width // what.heads
+    spots = texts.queries, texts.keys, texts.counts
+    return (
+        half(queries),
+        tuple(rows_at(each, width, queries.dtype) for each in what.products),
+        (*[at(each, width) for each in what.biases], work.data_ptr()),
+        tuple(at(each, len(each), dtype=torch.int64) for each in spots),
+        (queries.stride(0), keys.stride(0)),
+        (len(texts.keys), what.heads, size),
+        (_rounded(texts.most_queries), _rounded(texts.longest)),
+        size**-0.5,
+        work[size:].data_ptr(),
+        what.dropout.numbers,
+    )
+
+
+def _rounded(number: int) -> int:
+    """Up to whole vectors."""
+    return -(-number // LANES) * LANES
