@@ -23,9 +23,10 @@ RECIPE = {"train_limit": 1500, "epochs": 1}
 # %%
 import warnings
 
+warnings.filterwarnings("ignore", "IProgress")  # of tqdm, while transformers is imported
+
 from transformers import logging
 
-warnings.filterwarnings("ignore", "IProgress")
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
