@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-gpu bench bench-kernels check fmt docs
+.PHONY: setup browser demo test test-gpu bench bench-kernels check fmt docs
 
 setup: $(STAMP)
 
@@ -18,7 +18,11 @@ $(STAMP): pyproject.toml constraints.txt setup.py $(wildcard src/tombola/kernel/
 demo: setup
 	$(BIN)/tombola find --config demo.yaml --output runs/demo
 
-test: setup
+# A few seconds, once; without it, the tests that need it are skipped.
+browser:
+	tools/install_browser.sh
+
+test: setup browser
 	$(BIN)/pytest
 
 # On a machine with a CUDA card, with the packages that are there; in several processes if it has

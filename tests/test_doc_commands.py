@@ -34,6 +34,7 @@ PLACES = {
     "s3://": "memory://",
     "hub:Salesforce/wikitext/wikitext-103-raw-v1": "texts",
     "--workers 2": "--workers 1",
+    "docs/results/": f"{ROOT / 'docs' / 'results'}/",
     " DIR": f" {GLUE}",
 }
 """What a page writes -> what stands for it here."""

@@ -1,7 +1,6 @@
 """Verdicts, transfer matrices and claims in a terminal."""
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 
 from rich.console import Console
 
@@ -11,6 +10,7 @@ from tombola.cli.show.grid import Grid
 from tombola.cli.show.screen import say
 from tombola.study.claims.claim import Claim, PartResult
 from tombola.study.leaderboard.board import Board, Entry, Leaderboard
+from tombola.study.report_facts.answers import highest_text
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import ONE_SEED, SEEDS_MISSING
 from tombola.study.verdicts.dense_spread import DenseSpread
@@ -110,9 +110,7 @@ def _show_highest(found: Matching, console: Console) -> None:
     """Show the highest winning sparsity of each search."""
     for first, sparsity in found.highest:
         if first.row.is_own_ticket:
-            star = "*" * bool(first.verdict and first.verdict.seeds == 1)
-            gap = "diverged" if first.pair.diverged else "unfinished"
-            text = gap if first.pair.gaps else f"{_highest(sparsity)}{star}"
+            text = highest_text(first, sparsity)
             say(console, f"{_name(first.row)} on {first.row.target}: {text}")
 
 
@@ -148,12 +146,6 @@ def _name(row: Row) -> str:
 
 def _interval(ends: tuple[float, float] | None) -> str:
     return "" if ends is None else interval(ends)
-
-
-def _highest(sparsity: Decimal | None) -> str:
-    if sparsity is None:
-        return "no winning ticket shown, tested from the lowest sparsity upward"
-    return f"highest winning sparsity {percent(sparsity)}"
 
 
 def _spread(found: DenseSpread) -> str:

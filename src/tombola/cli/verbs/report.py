@@ -1,10 +1,16 @@
-"""The verb `report`, which writes a search or a plan as one HTML file."""
+"""The verb `report`, which writes a search or plans as one HTML file."""
 
 from argparse import Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from tombola.base.errors import SpecError
 from tombola.cli.arguments import command, data_flag, plan_in_store, store_flag
 from tombola.cli.parser import Parser, Verb
+
+if TYPE_CHECKING:
+    from tombola.report.pages.page import Page
+    from tombola.study.report_facts.plan_facts import Source
 
 __all__ = ["VERBS"]
 
@@ -12,41 +18,77 @@ __all__ = ["VERBS"]
 def report_flags(parser: Parser) -> None:
     """Add the flags of `tombola report`."""
     parser.add_argument(
-        "subject", metavar="DIR|PLAN", help="Output folder of `tombola find`, or a plan"
+        "subjects",
+        metavar="DIR|PLAN",
+        nargs="+",
+        help="Output folder of `tombola find`; or plans and tables of runs (.csv, .parquet)",
     )
     data_flag(parser)
     store_flag(parser)
     parser.add_argument(
         "--output", metavar="FILE", help="HTML file (default: report.html, in DIR if one is given)"
     )
+    parser.add_argument(
+        "--figures", metavar="DIR", help="Folder for figures as wide as a paper's column (SVG, PDF)"
+    )
 
 
 def report(options: Namespace) -> None:
-    """Write one HTML file with all results of a search or a plan."""
+    """Write one HTML file with all results of a search or of plans."""
     from tombola.base.files import check_file
     from tombola.cli.show.screen import say, screen
     from tombola.report.pages.page import save
 
-    folder = Path(options.subject)
-    default = folder / "report.html" if folder.is_dir() else Path("report.html")
+    folders = [subject for subject in options.subjects if Path(subject).is_dir()]
+    if folders and len(options.subjects) > 1:
+        raise SpecError(
+            f"expected one search or any number of plans, got the folder {folders[0]!r} among "
+            f"{len(options.subjects)} subjects. Report on each search by itself."
+        )
+    default = Path(*folders, "report.html")
     place = Path(options.output or default)
     check_file(place)
-    if folder.is_dir():
-        from tombola.api import one_shot
-        from tombola.report.pages.search import search_page
-        from tombola.study.report_facts.search_facts import search_facts
+    page, drawn = _search(Path(folders[0])) if folders else _plans(options)
+    written = [save(page, place)]
+    if options.figures is not None:
+        from tombola.report.figures.paper import save_figures
 
-        page = search_page(search_facts(folder, one_shot))
-    else:
-        from tombola.lab.planfile.plan_file import read_plan
-        from tombola.report.pages.plan import plan_page
-        from tombola.study.report_facts.plan_facts import plan_facts
+        written += save_figures(drawn, Path(options.figures))
+    for path in written:
+        say(screen(), str(path))
 
-        options.plan = options.subject
-        plan, kept = plan_in_store(options)
-        facts = plan_facts(options.plan, read_plan(options.plan), plan, kept)
-        page = plan_page(facts, command=command("run", options))
-    say(screen(), str(save(page, place)))
+
+def _search(folder: Path) -> tuple["Page", dict[str, Any]]:
+    """The page of a search, from the folder that `tombola find` wrote, and what figures draw."""
+    from tombola.api import one_shot
+    from tombola.report.pages.search import search_page
+    from tombola.report.pages.search_runs import figure_facts
+    from tombola.study.report_facts.search_facts import search_facts
+
+    facts = search_facts(folder, one_shot)
+    return search_page(facts), figure_facts(facts)
+
+
+def _plans(options: Namespace) -> tuple["Page", dict[str, Any]]:
+    """The page of plans in a store, of tables of runs, or of both, and what figures draw."""
+    from tombola.report.pages.plans.plan_page import plan_page
+    from tombola.study.report_facts.plan_facts import plan_facts
+
+    facts = plan_facts([_source(options, subject) for subject in options.subjects])
+    return plan_page(facts), facts
+
+
+def _source(options: Namespace, subject: str) -> "Source":
+    """The runs of one subject: a table of runs, or a plan in the store."""
+    from tombola.lab.planfile.plan_file import read_plan
+    from tombola.study.report_facts.plan_facts import stored, tabled
+    from tombola.study.table.reading import is_table
+
+    if is_table(subject):
+        return tabled(subject)
+    named = Namespace(**{**vars(options), "plan": subject})
+    plan, kept = plan_in_store(named)
+    return stored(Path(subject).stem, read_plan(subject), plan, kept, command=command("run", named))
 
 
 VERBS = {

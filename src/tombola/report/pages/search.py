@@ -1,7 +1,7 @@
 """The report of one search: verdict, scores, the ticket's anatomy, and how to reproduce it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tombola.base.fields import field_help
@@ -13,7 +13,14 @@ from tombola.report.figures.style import svg
 from tombola.report.numerals import mean_sd, points
 from tombola.report.pages.anatomy import anatomy_section, one_shot_section, seeds_section
 from tombola.report.pages.command import command, recipe, recorded, searched
-from tombola.report.pages.page import Page, Picture, Section, Table
+from tombola.report.pages.page import Cell, Number, Page, Picture, Section, Table
+from tombola.report.pages.plans.explorer import explorer
+from tombola.report.pages.search_runs import (
+    NetworkRuns,
+    network_runs,
+    run_list,
+    search_groups,
+)
 from tombola.report.pages.tables import inputs_table, numerics_table, shown, verdict_interval
 
 __all__ = ["search_page"]
@@ -27,16 +34,19 @@ def search_page(facts: Mapping[str, Any]) -> Page:
     """
     result, first = facts["result"], facts["tickets"][0]["about"]
     final = percent(result["rounds"][-1]["sparsity"])
+    label, seeds = facts["finder"]["label"], [ticket["seed"] for ticket in facts["tickets"]]
+    networks = network_runs(result, label)
     sections = [
-        Section("Verdict", tables=[_verdict(result["verdict"])]),
-        _scores(result, facts["finder"]["label"]),
+        Section("Verdict", tables=[_verdict(result["verdict"], networks)]),
+        _scores(result, networks, label),
+        Section("Explore", explorer=explorer(search_groups(networks, seeds, result, label))),
         anatomy_section(facts["tickets"]),
         one_shot_section(facts),
         *([seeds_section(facts["overlap"])] if facts["overlap"] else []),
         *_texts(result),
         _recipe(facts),
         _numerics(facts),
-        _runs(facts),
+        _runs(facts, networks),
         Section("How to reproduce it", text=_own_files(facts), code=command(facts)),
         Section("What this does not show", points=_limits(facts)),
         Section("The result as JSON", code=json.dumps(result, indent=1, ensure_ascii=False)),
@@ -52,6 +62,7 @@ def search_page(facts: Mapping[str, Any]) -> Page:
         notes=[_capital(note) for note in result["notes"]],
         sections=sections,
         foot=f"{first['created_by']}, experiment {result['key']}",
+        runs=run_list(networks, seeds, result),
     )
 
 
@@ -62,18 +73,21 @@ def _capital(sentence: str) -> str:
 # --- sections ----------------------------------------------------------------
 
 
-def _verdict(verdict: Mapping[str, Any]) -> Table:
+def _verdict(verdict: Mapping[str, Any], networks: Sequence[NetworkRuns]) -> Table:
     margin = ("margin, fixed before the runs", f"{verdict['margin']:g} points")
     if verdict["interval"] is None:
         return Table((), [("status", verdict["status"]), ("reason", verdict["reason"]), margin])
     needed = verdict.get("seeds_needed")
+    runs = [place for one in _compared(networks) for place in one.places]
+    difference = points(verdict["difference"], signed=True)
+    ends = f"{verdict_interval(verdict)} points"
     rows = [
         ("status", verdict["status"]),
         *([("reason", verdict["reason"])] if verdict.get("reason") else []),
         ("estimand", verdict["estimand"]),
         ("sparsity of the scope", percent(verdict["sparsity"])),
-        ("ticket minus dense", f"{points(verdict['difference'], signed=True)} points"),
-        (f"{percent(verdict['level'])} interval", f"{verdict_interval(verdict)} points"),
+        ("ticket minus dense", Number(f"{difference} points", runs)),
+        (f"{percent(verdict['level'])} interval", Number(ends, runs)),
         margin,
         ("seeds", str(verdict["seeds"])),
         *([("seeds that would settle it", str(needed))] if needed is not None else []),
@@ -81,12 +95,15 @@ def _verdict(verdict: Mapping[str, Any]) -> Table:
     return Table((), rows)
 
 
-def _scores(result: Mapping[str, Any], finder: str) -> Section:
+def _compared(networks: Sequence[NetworkRuns]) -> list[NetworkRuns]:
+    """The ticket of the last round, and dense."""
+    tickets = [one for one in networks if "jaccard_one_shot" in one.entry]
+    return [*tickets[-1:], networks[0]]
+
+
+def _scores(result: Mapping[str, Any], networks: Sequence[NetworkRuns], finder: str) -> Section:
     several = len(result["dense"]["values"]) > 1
-    rows = [
-        (name, sparsity, *_entry(one, None if one is result["dense"] else result["dense"]["mean"]))
-        for name, sparsity, one in _networks(result, finder)
-    ]
+    rows: list[tuple[Cell, ...]] = [(one.name, one.at, *_entry(one, networks)) for one in networks]
     rows.append(("trivial baseline", "", points(result["trivial"]), "", "", ""))
     columns = ("network", "sparsity", "score", "minus dense", "overlap with one-shot", "each seed")
     width = len(columns) if several else len(columns) - 1
@@ -107,25 +124,19 @@ def _scores(result: Mapping[str, Any], finder: str) -> Section:
     return Section("Score against sparsity", pictures=[drawn], tables=[table])
 
 
-def _networks(result: Mapping[str, Any], finder: str) -> list[tuple[str, str, Mapping[str, Any]]]:
-    """Name, sparsity and scores of every network of a search."""
-    last = percent(result["rounds"][-1]["sparsity"])
-    return [
-        ("dense", percent(0), result["dense"]),
-        *((f"{finder} ticket", percent(one["sparsity"]), one) for one in result["rounds"]),
-        *((name, last, one) for name, one in result["controls"].items()),
-    ]
-
-
-def _entry(entry: Mapping[str, Any], dense: float | None) -> tuple[str, str, str, str]:
+def _entry(one: NetworkRuns, networks: Sequence[NetworkRuns]) -> tuple[Cell, Cell, str, str]:
     """Score, difference from dense, overlap with one-shot, and the score of each seed."""
+    entry, dense = one.entry, networks[0]
     each = ", ".join("diverged" if value is None else points(value) for value in entry["values"])
     overlap = entry.get("jaccard_one_shot")
     jaccard = "" if overlap is None else f"{overlap:.3f}"
     if entry["mean"] is None:
-        return "diverged", "", jaccard, each
-    change = "" if dense is None else points(entry["mean"] - dense, signed=True)
-    return mean_sd(entry["mean"], entry["std"]), change, jaccard, each
+        return one.number("diverged"), "", jaccard, each
+    score = one.number(mean_sd(entry["mean"], entry["std"]))
+    if one is dense or dense.entry["mean"] is None:
+        return score, "", jaccard, each
+    change = points(entry["mean"] - dense.entry["mean"], signed=True)
+    return score, Number(change, [*one.places, *dense.places]), jaccard, each
 
 
 def _texts(result: Mapping[str, Any]) -> list[Section]:
@@ -177,16 +188,13 @@ def _numerics(facts: Mapping[str, Any]) -> Section:
     )
 
 
-def _runs(facts: Mapping[str, Any]) -> Section:
+def _runs(facts: Mapping[str, Any], networks: Sequence[NetworkRuns]) -> Section:
     """The key of every training: its name in the store."""
-    result = facts["result"]
     seeds = [ticket["seed"] for ticket in facts["tickets"]]
     rows = [
-        (name, sparsity, seed, points(value), key)
-        for name, sparsity, one in _networks(result, facts["finder"]["label"])
-        for seed, value, key in zip(
-            seeds, one["values"], one.get("keys") or ["not recorded"] * len(seeds), strict=True
-        )
+        (one.name, one.at, seed, points(value), key)
+        for one in networks
+        for seed, value, key in zip(seeds, one.entry["values"], one.keys, strict=True)
     ]
     digests = [
         (t["seed"], t["about"]["digest"], t["about"]["fingerprint"]) for t in facts["tickets"]

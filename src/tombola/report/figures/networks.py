@@ -1,0 +1,137 @@
+"""Networks compared: score against sparsity on one task, and every task at one sparsity.
+
+Both charts serve a page, which fills in the data that a reader chooses, and a paper.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import altair as alt
+
+__all__ = ["COLOURS", "SHAPES", "against_dense", "curve", "look_at"]
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+Looks: TypeAlias = Mapping[str, tuple[str, str]]
+"""Name of a network -> colour and shape."""
+
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
+    *("#B07A00", "#3A94C5", "#555555", "#8C4A9E"),
+)
+"""Okabe and Ito's palette, distinct in any colour vision, its light colours darkened to stand out
+from white."""
+SHAPES = (
+    *("circle", "square", "triangle-up", "diamond"),
+    *("cross", "triangle-down", "triangle-right", "triangle-left"),
+)
+FACTS = ("network", "task", "sparsity", "seeds", "score", "minus dense", "verdict")
+"""What a tooltip says of a network; fields of its row, as text."""
+
+
+def look_at(place: int) -> tuple[int, str]:
+    """Number of the colour and shape of the network at that place; no two of 64 look the same."""
+    row, column = divmod(place, len(COLOURS))
+    return column, SHAPES[(column + row) % len(SHAPES)]
+
+
+def curve(
+    points: Rows | None = None,
+    lines: Rows | None = None,
+    looks: Looks | None = None,
+    *,
+    title: str = "points",
+    size: int = 70,
+) -> Any:
+    """Scores of networks against their sparsity, with dense and its margin as lines.
+
+    Args:
+        points: a row for each network and sparsity: network, x in percent, y, low and high in
+            points, and the facts of a tooltip; None for a chart that a page fills.
+        lines: y and name of the lines across: dense, and dense minus the margin.
+        looks: of every network among the points.
+        title: of the vertical axis.
+        size: area of a mark, in square pixels.
+    """
+    rules = _chart(lines, "lines").mark_rule(strokeDash=[4, 3])
+    base = _chart(points, "points").encode(
+        x=alt.X(
+            "x:Q",
+            title="sparsity (%)",
+            scale=alt.Scale(zero=False, nice=False, padding=12),
+            axis=alt.Axis(tickCount=8),
+        ),
+        color=_colour(looks),
+    )
+    y = alt.Y("y:Q", title=title, scale=alt.Scale(zero=False, padding=8))
+    whiskers = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q")
+    marks = base.mark_point(filled=True, size=size, opacity=1, cursor="pointer")
+    chart: Any = alt.layer(
+        rules.encode(y=y, tooltip=alt.Tooltip("name:N")),
+        base.mark_line(strokeWidth=1.5).encode(y=y),
+        whiskers,
+        marks.encode(y=y, shape=_shape(looks), tooltip=_tooltip()),
+    )
+    return chart
+
+
+def against_dense(points: Rows | None = None, looks: Looks | None = None, *, size: int = 70) -> Any:
+    """Every task in a row: how far its networks are from dense, with intervals and the margin.
+
+    Args:
+        points: as for `curve`, with task and margin; x is the difference from dense, and low and
+            high are the ends of its interval, in points.
+        looks: of every network among the points.
+        size: area of a mark, in square pixels.
+    """
+    base = _chart(points, "points").encode(
+        y=alt.Y("task:N", title=None, sort=None, axis=alt.Axis(labelLimit=150)),
+        yOffset=alt.YOffset("network:N", sort=None),
+        color=_colour(looks),
+    )
+    x = alt.X("x:Q", title="minus dense (points)", scale=alt.Scale(padding=8))
+    marks = base.mark_point(filled=True, size=size, opacity=1, cursor="pointer")
+    margin = (
+        _chart(points, "points")
+        .transform_calculate(limit="-datum.margin")
+        .mark_tick(thickness=2)
+        .encode(
+            y=alt.Y("task:N", sort=None),
+            x="limit:Q",
+            tooltip=alt.Tooltip("limit:Q", title="margin"),
+        )
+    )
+    chart: Any = alt.layer(
+        alt.Chart(alt.InlineData(values=[{"x": 0}])).mark_rule().encode(x="x:Q"),
+        margin,
+        base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high:Q"),
+        marks.encode(x=x, shape=_shape(looks), tooltip=_tooltip()),
+    )
+    return chart
+
+
+def _chart(rows: Rows | None, name: str) -> alt.Chart:
+    """A chart of some rows, or of data that a page supplies under that name."""
+    data = alt.NamedData(name=name) if rows is None else alt.InlineData(values=list(rows))
+    return alt.Chart(data)
+
+
+def _colour(looks: Looks | None) -> alt.Color:
+    scale = _scale(looks, 0)
+    return alt.Color("network:N", sort=None, scale=scale, legend=_legend())
+
+
+def _shape(looks: Looks | None) -> alt.Shape:
+    return alt.Shape("network:N", sort=None, scale=_scale(looks, 1), legend=_legend())
+
+
+def _scale(looks: Looks | None, part: int) -> alt.Scale:
+    known = looks or {}
+    return alt.Scale(domain=list(known), range=[look[part] for look in known.values()])
+
+
+def _legend() -> alt.Legend:
+    return alt.Legend(title=None, orient="bottom", columns=2, labelLimit=220, symbolOpacity=1)
+
+
+def _tooltip() -> list[alt.Tooltip]:
+    return [alt.Tooltip(f"{name}:N") for name in FACTS]

@@ -1,0 +1,1 @@
+"""The report of plans: their networks, verdicts, claims, and the key of every run."""
