@@ -66,13 +66,16 @@ def _goal(row: dict[str, Any]) -> str:
 
 
 def _megabytes(rows: list[dict[str, Any]]) -> str:
-    firsts = {row["sparsity"]: row["megabytes"] for row in reversed(rows) if row["length"] < 128}
-    sizes = dict(sorted(firsts.items()))
+    """A row for each runtime, a column for each sparsity."""
+    sizes = {row["sparsity"]: row["megabytes"] for row in rows}
     names = max(sizes.values(), key=len)
     head = ("weights", *(f"{100 * sparsity:.0f} % pruned" for sparsity in sizes))
-    return table(
-        head, ((name, *(f"{each[name]:.1f}" for each in sizes.values())) for name in names)
-    )
+    rest = {name: [_size(each.get(name)) for each in sizes.values()] for name in names}
+    return table(head, ((name, *cells) for name, cells in rest.items()))
+
+
+def _size(megabytes: float | None) -> str:
+    return "" if megabytes is None else f"{megabytes:.1f}"
 
 
 def _products(rows: list[dict[str, Any]]) -> str:
