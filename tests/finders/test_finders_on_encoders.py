@@ -22,6 +22,7 @@ RECIPE = TrainSpec(epochs=1, batch_size=8, learning_rate=1e-2, max_length=POSITI
 KNOBS: dict[str, dict[str, Any]] = {
     "grasp": {},
     "obs": {"examples": 4, "steps": 2},
+    "sparsegpt": {"batches": 1, "block_size": 8},
     "structured": {"examples": 4},
     "synflow": {"steps": 3},
     "wanda": {"batches": 1},
@@ -43,7 +44,7 @@ def test_masks_are_exact_or_refused_in_one_line(name: str, reviews: Path, tmp_pa
             refused[each] = str(error)
     units = {"structured", "synflow"} if "heads-and-neurons" in subject.refused else set()
     assert not any("\n" in reason for reason in refused.values())
-    assert refused.keys() == units | ({"wanda"} if subject.matrices else set())
+    assert refused.keys() == units | ({"wanda", "sparsegpt"} if subject.matrices else set())
     lab = LabSpec(store=str(tmp_path / "store"), threads=1)
     store, summary = run_plan(Plan.of(planned.values()), lab, RunCallback())
     assert [str(error) for _, error in summary.failed] == []

@@ -378,7 +378,10 @@ def test_controls_differ_from_each_other() -> None:
     jobs = [plans.control(name, subject(), MASK, HIGH, 4) for name in CONTROLS]
     one_shot = 1  # the ticket here is the one-shot mask itself
     assert len({job.key for job in jobs}) == len(CONTROLS)
-    assert sum(job.parents["mask"].key == MASK.key for job in jobs) == one_shot + 3
+    assert sum(job.parents["mask"].key == MASK.key for job in jobs) == one_shot + 4
+
+
+DRAWN = ("random", "layer-random", "random-init", "permuted-mask")
 
 
 def test_what_is_drawn_is_drawn_from_the_seed() -> None:
@@ -387,7 +390,7 @@ def test_what_is_drawn_is_drawn_from_the_seed() -> None:
             plans.control(name, subject(), MASK, HIGH, seed).parents["mask"].key
             for seed in range(3)
         }
-        assert len(masks) == (3 if name in ("random", "layer-random", "random-init") else 1)
+        assert len(masks) == (3 if name in DRAWN else 1)
 
 
 def test_an_unknown_control_is_met_with_the_nearest() -> None:

@@ -226,7 +226,12 @@ def test_controls_differ_in_what_they_say(
     assert found["reinit"] == found["shuffle"] == found["shuffle-layers"] == ticket
     assert found["layer-random"].layer_sparsities() == ticket.layer_sparsities()
     assert found["random"].layer_sparsities() != ticket.layer_sparsities()
-    for name in ("random", "layer-random", "random-init"):
+    assert found["signs"] == ticket
+    assert found["permuted-mask"].layer_sparsities() == ticket.layer_sparsities()
+    for name, kept in found["permuted-mask"].items():
+        for axis in (0, 1):
+            assert torch.equal(kept.sum(axis).sort()[0], ticket[name].sum(axis).sort()[0])
+    for name in ("random", "layer-random", "random-init", "permuted-mask"):
         assert jaccard(found[name], ticket) < 0.6
         assert found[name] != control_mask(name, jobs, store, seed=6)[0]
     full = workspace.full("encoder")

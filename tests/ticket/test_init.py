@@ -50,6 +50,15 @@ def test_fresh_weights_have_the_asked_deviation_and_their_own_seed() -> None:
     assert not torch.equal(fresh["pooler"], fresh["layer.0.a.w"])
 
 
+def test_signs_stay_and_sizes_are_one_for_each_tensor() -> None:
+    for name, weight in weights().items():
+        signed = start("signs", weights())[name]
+        assert torch.equal(signed.sign(), weight.sign())
+        torch.testing.assert_close(
+            signed.abs(), torch.full_like(weight, float(weight.norm())) / weight.numel() ** 0.5
+        )
+
+
 # whole blocks
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tombola.ticket.mask import Mask, Tensors
 
-__all__ = ["keep_best", "quotas"]
+__all__ = ["keep_best", "keep_number", "matrix_quotas", "quotas"]
 
 
 def keep_best(
@@ -37,17 +37,17 @@ def keep_best(
     Raises: SpecError, if the mask is already sparser, a score is NaN, or the network can't have the
         structure; TicketError, if names or shapes differ.
     """
+    from tombola.ticket.mask import Mask
+
     wanted = spec.sparsity if sparsity is None else sparsity
     whole = STRUCTURES[spec.structure]
     if spec.structure != UNSTRUCTURED or spec.allocation == GLOBAL:
         return whole(scores, mask, wanted, heads)
     whole(scores, mask, wanted, heads)  # refuses what no allocation can have
-    kept = mask.size - pruned_count(wanted, mask.size)
-    return (
-        _by_row(scores, mask, kept)
-        if spec.allocation == ROW
-        else _by_matrix(scores, mask, kept, by_shape=spec.allocation == ERK)
-    )
+    if spec.allocation == ROW:
+        return _by_row(scores, mask, mask.size - pruned_count(wanted, mask.size))
+    numbers = matrix_quotas(mask, spec, wanted)
+    return Mask({n: keep_number(scores[n], mask[n], number) for n, number in numbers.items()})
 
 
 def quotas(kept: int, shares: list[int], most: list[int]) -> list[int]:
@@ -81,23 +81,28 @@ def _full(open_: list[int], left: int, shares: list[int], most: list[int]) -> li
     return [group for group in open_ if left * shares[group] >= most[group] * total]
 
 
-def _by_matrix(scores: "Tensors", mask: "Mask", kept: int, *, by_shape: bool) -> "Mask":
-    """Each matrix keeps as large a part of its weights, or one in proportion to the sum of its axes
-    over their product (Erdos-Renyi-Kernel; Evci et al. 2020)."""
+def matrix_quotas(mask: "Mask", spec: PruneSpec, sparsity: Decimal | None = None) -> dict[str, int]:
+    """How many weights each matrix keeps: as large a part, or one in proportion to the sum of its
+    axes over their product (Erdos-Renyi-Kernel; Evci et al. 2020)."""
+    wanted = spec.sparsity if sparsity is None else sparsity
+    sizes, by_shape = mask.shapes, spec.allocation == ERK
+    shares = [sum(shape) if by_shape else mask[name].numel() for name, shape in sizes.items()]
+    most = [int(living.sum()) for living in mask.values()]
+    kept = mask.size - pruned_count(wanted, mask.size)
+    return dict(zip(mask, quotas(kept, shares, most), strict=True))
+
+
+def keep_number(score: "Tensor", living: "Tensor", number: int) -> "Tensor":
+    """The so many best-scored living weights of one matrix; ties are pruned by position."""
     from tombola.ticket.mask import Mask
     from tombola.ticket.prune import keep_top
 
-    shares = [sum(shape) if by_shape else mask[name].numel() for name, shape in mask.shapes.items()]
-    most = [int(living.sum()) for living in mask.values()]
-    found: Tensors = {}
-    for name, number in zip(mask, quotas(kept, shares, most), strict=True):
-        size = mask[name].numel()
-        one = Mask({name: mask[name]})
-        if number < size:
-            sparsity = shortest(size - number, size)
-            one = keep_top({name: scores[name]}, one, sparsity=sparsity)
-        found |= one
-    return Mask(found)
+    if not number:
+        return living ^ living
+    size, one = living.numel(), Mask({"": living})
+    if number == int(living.sum()):
+        return living
+    return keep_top({"": score}, one, sparsity=shortest(size - number, size))[""]
 
 
 def _by_row(scores: "Tensors", mask: "Mask", kept: int) -> "Mask":

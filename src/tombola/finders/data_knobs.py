@@ -13,7 +13,13 @@ if TYPE_CHECKING:
     from tombola.plan.plan import Search
     from tombola.plan.subject import Subject
 
-__all__ = ["BatchesSpec", "ExamplesSpec", "prune_from_batches", "prune_from_examples"]
+__all__ = [
+    "BatchesSpec",
+    "ExamplesSpec",
+    "prune_by_inputs",
+    "prune_from_batches",
+    "prune_from_examples",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +53,16 @@ def prune_from_batches(finder: Finder, subject: "Subject", spec: PruneSpec, seed
     assert isinstance(spec, BatchesSpec)
     check_batches(spec.batches, subject.steps)
     return prune_once(finder, subject, spec, seed)
+
+
+def prune_by_inputs(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
+    """`prune_from_batches`, of a network whose scope is linear layers."""
+    if subject.matrices:
+        raise SpecError(
+            f"{finder.name} looks at the inputs of linear layers, and the scope {subject.scope} of "
+            f"{subject.model} has matrices that belong to none. Take another finder."
+        )
+    return prune_from_batches(finder, subject, spec, seed)
 
 
 def prune_from_examples(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":

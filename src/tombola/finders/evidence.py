@@ -65,6 +65,12 @@ class Pruner(Protocol):
     def after_step(self, done: int, steps: int, weights: "Tensors") -> None:
         """Called after each step of the optimizer with the steps done and those of the training."""
 
+    def tensors(self) -> "Tensors":
+        """What it knows after a step, by any name, to go on from a copy of the training."""
+
+    def restore(self, tensors: "Tensors", weights: "Tensors") -> None:
+        """Go on where those tensors, which are on the CPU, and the weights were taken."""
+
 
 class Evidence(Protocol):
     """A network at the weights that a mask is made from, and its task.
@@ -120,6 +126,23 @@ class Evidence(Protocol):
     def progress(self, done: int, of: int) -> None:
         """Say how far the mask is, for who waits; what looks at data says so itself."""
 
+    def input_products(
+        self, batches: int, weights: "Tensors", names: "Collection[str]"
+    ) -> "Tensors":
+        """Name -> sum over tokens of the products of the inputs of that linear layer, as float32 of
+        shape (inputs, inputs), over the first batches of a training. Padding is left out, and
+        dropout is off.
+
+        Args:
+            batches: how many.
+            weights: name -> weight that the network has meanwhile; others are as they are.
+            names: of the layers that are looked at.
+        """
+
+    @property
+    def turned(self) -> frozenset[str]:
+        """Weights of linear layers that are stored as (inputs, outputs)."""
+
     def hessian_product(self, batches: int, vectors: "Tensors") -> "Tensors":
         """Name -> the Hessian of the mean training loss over the first batches of a training, among
         the weights of the scope, times these vectors, as float32. Dropout is off."""
@@ -131,11 +154,22 @@ class Evidence(Protocol):
         after_step: "AfterStep | None" = None,
         pruner: Pruner | None = None,
         frozen: bool = False,
+        parts: int = 1,
+        part: int = 0,
     ) -> "Tensors":
         """Train the dense network by the task's recipe, or one that a pruner prunes meanwhile.
 
         Where it is frozen, no weight of the network and its head learns, and only the pruner
         changes any.
+
+        Args:
+            after_backward: called with each gradient.
+            after_step: called after each step.
+            pruner: prunes the network meanwhile.
+            frozen: whether it is frozen.
+            parts: short trainings that the steps of one are divided among; each has a decay of its
+                learning rate, and data in an order, of its own, and begins where the first does.
+            part: which of them this is, from 0.
 
         Returns: name -> trained weight; `weights` stays as it was.
         """

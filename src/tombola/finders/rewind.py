@@ -203,9 +203,8 @@ def _described(finder: Finder, spec: RewindSpec, point: int) -> tuple[str, str]:
     options = ("keep_head", "long_horizon", "prune_first")
     named = [f"from step {point}"] * (point > 0)
     named += [option.replace("_", " ") for option in options if getattr(spec, option)]
-    return "standard pruning" if spec.no_rewind else finder.label, "".join(
-        f", {each}" for each in named
-    )
+    standard = spec.no_rewind and not type(spec).no_rewind
+    return "standard pruning" if standard else finder.label, "".join(f", {each}" for each in named)
 
 
 def _rewinding_point(subject: "Subject", spec: RewindSpec) -> int:

@@ -8,6 +8,7 @@ from tombola.base.specs import PruneSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.plan.job import Job, Subject, prune, train
 from tombola.plan.job import one_shot as one_shot_mask
+from tombola.plan.job_spec import PERMUTED
 
 __all__ = ["CONTROLS", "Control", "control"]
 
@@ -72,6 +73,24 @@ def small_dense(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> 
     """Whole heads and neurons pruned: a smaller dense network with as many weights."""
     spec = PruneSpec(sparsity=sparsity, structure=HEADS_AND_NEURONS)
     return prune(subject, spec, "small-dense mask"), "pretrained"
+
+
+@CONTROLS.register("permuted-mask")
+def permuted_mask(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
+    """The ticket's mask with the rows and the columns of each matrix in random order.
+
+    Rows and columns are as sparse as before, but those of other neurons; `layer-random` permutes
+    single weights.
+    """
+    what = f"{ticket.subject.task.name}, permuted mask, seed {seed}"
+    spec = PruneSpec(sparsity=sparsity)
+    return prune(subject, spec, what, scores=PERMUTED, seed=seed, like=ticket), "pretrained"
+
+
+@CONTROLS.register("signs")
+def signs(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
+    """The ticket's mask over the signs of the pre-trained weights, of one size in each matrix."""
+    return ticket, "signs"
 
 
 def control(name: str, subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> Job:

@@ -239,7 +239,7 @@ def prune(
         subject: which network, and which of its weights may be pruned.
         spec: how much of them is pruned, and in what units.
         what: which mask it is, for people.
-        scores: by what weights are ranked: magnitude, random, or the name of a finder.
+        scores: by what weights are ranked: magnitude, random, permuted, or the name of a finder.
         weights_from: the network whose weights they are: pretrained or random-init.
         seed: of whatever draws.
         knobs: of the finder, where they are not at their default.

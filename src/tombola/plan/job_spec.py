@@ -35,6 +35,8 @@ VERSIONS = {"train": 1, "score": 1, "prune": 1, "interpolate": 1}
 
 ENCODER, PRETRAINED, MAGNITUDE = "encoder", "pretrained", "magnitude"
 GIVEN, UNITS = "given", "units"
+RANDOM, PERMUTED = "random", "permuted"
+"""Scores of masks that are drawn: by themselves or like another, or by moving another's lines."""
 
 WHOLE = CourseSpec()
 """The course of a training from its first step to its last."""
@@ -147,7 +149,7 @@ class PruneJob(_Job):
     prune: PruneSpec
     """How much is removed, and in what units."""
     scores: str = MAGNITUDE
-    """By what weights are ranked: magnitude, random, or the name of a finder."""
+    """By what weights are ranked: magnitude, random, permuted, or the name of a finder."""
     heads: int = 0
     """Attention heads of a block, where the structure goes by them; 0 if unknown."""
     network: NetworkIdentity | None = None

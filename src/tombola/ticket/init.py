@@ -90,6 +90,21 @@ def shuffle_layers(weights: Tensors, generator: torch.Generator, *, std: float) 
     return moved
 
 
+@INITS.register("signs")
+def signs(weights: Tensors, generator: torch.Generator, *, std: float) -> Tensors:
+    """The signs of the pre-trained weights, all as large as the root mean square of their tensor.
+
+    Source: the signed constants of Zhou et al. 2019, with the deviation of the fresh weights.
+    """
+    del generator, std
+
+    def sign(weight: Tensor) -> Tensor:
+        size = weight.detach().double().square().mean().sqrt()
+        return (weight.detach().sign() * size).to(weight)
+
+    return {name: sign(weights[name]) for name in sorted(weights)}
+
+
 def _interchangeable(
     place: str, blocks: dict[int, dict[str, str]], weights: Tensors
 ) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from tombola.base.errors import SpecError
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.schedule import pruned_count
 
-__all__ = ["check_scores", "keep_top", "random_like"]
+__all__ = ["check_scores", "keep_top", "permuted_like", "random_like"]
 
 _CHUNK = 1 << 18
 """Weights compared at once; few enough for their copies to stay in a cache."""
@@ -61,6 +61,18 @@ def random_like(mask: Mask, generator: torch.Generator) -> Mask:
         return kept.reshape(-1)[order.to(kept.device)].reshape(kept.shape)
 
     return Mask({name: scatter(kept) for name, kept in mask.items()})
+
+
+def permuted_like(mask: Mask, generator: torch.Generator) -> Mask:
+    """A mask with the lines along each axis of each tensor in random order, drawn by name."""
+
+    def move(kept: Tensor) -> Tensor:
+        for axis, size in enumerate(kept.shape):
+            order = torch.randperm(size, generator=generator, device=generator.device)
+            kept = kept.index_select(axis, order.to(kept.device))
+        return kept
+
+    return Mask({name: move(kept) for name, kept in mask.items()})
 
 
 def check_scores(scores: Tensors) -> None:

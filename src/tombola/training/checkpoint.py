@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -23,7 +23,7 @@ from tombola.base.json_text import parse_json
 from tombola.ticket.mask import Tensors
 from tombola.training.distributed import accelerator, agree
 
-__all__ = ["Checkpoint", "Training"]
+__all__ = ["Checkpoint", "Companion", "Training"]
 
 FORMAT, VERSION = "tombola-checkpoint", 2
 STATE, DOCUMENT = "state.safetensors", "state.json"
@@ -32,6 +32,20 @@ DOCUMENT_LIMIT = 1 << 20
 PATIENCE = 20
 """Time from one copy to the next, as a multiple of the time that the last one took."""
 COUNTERS = ("steps", "tokens", "summed_learning_rate", "seconds")
+
+
+class Companion(Protocol):
+    """What changes with a training from step to step, and is kept with it."""
+
+    def after_step(self, done: int, steps: int) -> None:
+        """Called after each step, before it is kept, with the steps done and those of the course;
+        may change weights."""
+
+    def tensors(self) -> Tensors:
+        """Its state by name, shared with it."""
+
+    def restore(self, tensors: Tensors) -> None:
+        """Go on where that state, on the CPU, was taken."""
 
 
 @dataclass
@@ -44,6 +58,7 @@ class Training:
     """Scales the loss where the arithmetic is fp16; disabled elsewhere."""
     losses: deque[Tensor]
     """The losses of the last steps."""
+    companion: Companion | None = None
     steps: int = 0
     """Optimizer steps done."""
     tokens: int = 0
@@ -68,17 +83,25 @@ class Training:
         self.tokens += tokens
         self.summed_learning_rate += learning_rate
 
+    def tell(self, steps: int) -> None:
+        """Tell the companion that a step of so many is done."""
+        if self.companion is not None:
+            self.companion.after_step(self.steps, steps)
+
     def counters(self) -> dict[str, Any]:
         """What is counted, as JSON has it."""
         scaler = self.scaler.state_dict()
         return {**{name: getattr(self, name) for name in COUNTERS}, "scaler": scaler}
 
     def tensors(self) -> Tensors:
-        """Weights, moments and losses on the CPU, shared with the training where it is there."""
+        """Weights, moments, losses and the companion's state on the CPU, shared with the training
+        where it is there."""
         state = self.optimizer.state_dict()["state"]
         moments = {f"{n}.{name}": value for n, own in state.items() for name, value in own.items()}
         losses = {"last": torch.stack([*self.losses])} if self.losses else {}
         groups = {"weights": self._weights(), "moments": moments, "losses": losses}
+        if self.companion is not None:
+            groups["companion"] = self.companion.tensors()
         return {
             f"{group}.{name}": tensor.detach().cpu().contiguous()
             for group, tensors in groups.items()
@@ -108,6 +131,8 @@ class Training:
         self.summed_learning_rate = counters["summed_learning_rate"]
         self.earlier, self.began = counters["seconds"], time.monotonic()
         self.scaler.load_state_dict(counters["scaler"])
+        if self.companion is not None:
+            self.companion.restore(_group(tensors, "companion"))
 
     def _weights(self) -> Tensors:
         return {**dict(self.model.named_parameters()), **dict(self.model.named_buffers())}

@@ -30,13 +30,9 @@ from tombola.tasks.distillation import Teacher
 from tombola.tasks.examples import Batch, Examples
 from tombola.tasks.task import Task
 from tombola.ticket.mask import Mask
-from tombola.training.checkpoint import Checkpoint, Training
+from tombola.training.checkpoint import Checkpoint, Companion, Training
 from tombola.training.cuda_graphs import resident
-from tombola.training.distributed import (
-    accelerator,
-    agree_on_weights,
-    world_size,
-)
+from tombola.training.distributed import accelerator, agree_on_weights, world_size
 from tombola.training.finite import FiniteCheck, all_finite
 from tombola.training.gradient import Arithmetic, differentiating
 from tombola.training.numerics import kernel, numerics
@@ -78,6 +74,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     on_step: OnStep = ignore_step,
     on_gradient: Callable[[], None] | None = None,
+    companion: Companion | None = None,
     replay: bool = True,
     teacher: Teacher | None = None,
 ) -> Fit:
@@ -86,11 +83,10 @@ def fit(
     Args:
         task: what the network learns.
         examples: of the training split.
-        mask: which weights of the scope are kept.
+        mask, scope: which weights of a scope are kept.
         spec: recipe and seed.
-        scope: the scope that the mask is for.
         course: which steps are done, as the whole training does them, but with fresh moments.
-        checkpoint: where the training is saved on the way, and resumed from.
+        checkpoint, companion: where the training is kept on the way, and what is kept with it.
         on_step: called after each step with the steps done and the steps of the course.
         on_gradient: called before a gradient, whole on every rank, is clipped; may change it.
         replay: whether a GPU may replay recorded gradients, see `differentiating`.
@@ -102,7 +98,7 @@ def fit(
     first, last = _stretch(course, steps)
     training = _start(network, spec, here, first=first, tail=(last - first) // 10)
     facts = _facts(network, task, examples, [scope, mask.digest()], spec, course=course)
-    copies = _Copies.resume(training, checkpoint, facts)
+    copies = _Copies.resume(training, companion, checkpoint, facts)
     done, parameters = first + training.steps, network.scope(scope)
     stepper = _Stepper(training, _schedule(training, spec, course, steps, done), spec.clip_norm)
     every = training_batches(network, task, examples, spec, first=done, last=last)
@@ -113,7 +109,7 @@ def fit(
         agree_on_weights("weights before the training", network.model, parameters, mask)
         for save in stepper.steps(every, arithmetic, copies, on_gradient):
             fill()
-            copies.save(wanted=save)
+            copies.save(of=last - first, wanted=save)
             on_step(training.steps, last - first, stepper.check.loss)
     return _summary(stepper, network, parameters, mask)
 
@@ -137,9 +133,14 @@ class _Copies:
 
     @classmethod
     def resume(
-        cls, training: Training, checkpoint: Checkpoint | None, facts: Mapping[str, Any]
+        cls,
+        training: Training,
+        companion: Companion | None,
+        checkpoint: Checkpoint | None,
+        facts: Mapping[str, Any],
     ) -> "_Copies":
-        """The copies of a training, which goes on from the newest of them."""
+        """The copies of a training and its companion, which go on from the newest of them."""
+        training.companion = companion
         if checkpoint is not None:
             checkpoint.resume(training, facts)
         return cls(training, checkpoint, facts)
@@ -148,8 +149,9 @@ class _Copies:
         """Whether it is time for one more."""
         return self.checkpoint is not None and self.checkpoint.due()
 
-    def save(self, *, wanted: bool) -> None:
-        """Keep one more, if it is wanted."""
+    def save(self, *, of: int, wanted: bool) -> None:
+        """Tell the companion of a step, of so many; then keep one more, if it is wanted."""
+        self.training.tell(of)
         if self.checkpoint is not None and wanted:
             self.checkpoint.save(self.training, self.facts)
 
@@ -174,10 +176,7 @@ class _Stepper:
         copies: _Copies,
         on_gradient: Callable[[], None] | None,
     ) -> Iterator[bool]:
-        """Take a step for each batch; it ends early where a number is not finite.
-
-        Yields: after each step, whether it is time to save the training.
-        """
+        """Take a step for each batch, until a number is not finite; yield whether to save then."""
         for batch in batches:
             save = self._differentiate(batch, arithmetic, on_gradient, save=copies.due())
             if self.diverged:

@@ -9,7 +9,7 @@ from tombola.base.specs.spec import Spec, check_distinct
 
 __all__ = ["INITS", "EvaluateSpec", "FixedTicketSpec", "TrainTicketSpec"]
 
-INITS = ("pretrained", "reinit", "shuffle", "shuffle-layers")
+INITS = ("pretrained", "reinit", "shuffle", "shuffle-layers", "signs")
 """What the weights that a ticket keeps can start from."""
 
 
@@ -21,7 +21,7 @@ class FixedTicketSpec(Spec):
     """The task to train on; by default the one that the ticket was found on."""
 
     init: str = "pretrained"
-    """What the kept weights start from: pretrained, reinit, shuffle or shuffle-layers."""
+    """What the kept weights start from: pretrained, reinit, shuffle, shuffle-layers or signs."""
 
     scope: str = ""
     """The part of the ticket's scope that is pruned: encoder leaves out the pooler of a ticket that

@@ -12,7 +12,10 @@ __all__ = ["CONTROLS", "OPTIONAL_CONTROLS", "SCOPES", "TUNE", "FindSpec", "check
 CONTROLS = ("random", "layer-random", "one-shot", "reinit", "shuffle")
 """What a ticket is compared with at its own sparsity, in addition to the dense network."""
 
-OPTIONAL_CONTROLS = ("random-init", "shuffle-layers", "small-dense")
+OPTIONAL_CONTROLS = (
+    *("random-init", "shuffle-layers", "small-dense"),
+    *("permuted-mask", "signs"),
+)
 """Controls that are trained only if they are named."""
 
 SCOPES = ("encoder", "encoder+pooler")
@@ -46,8 +49,8 @@ class FindSpec(Spec):
     training apart; 0 is what the finder takes by itself."""
 
     controls: tuple[str, ...] = CONTROLS
-    """Networks compared at the final sparsity: random, layer-random, one-shot, reinit, shuffle;
-    and, if named, random-init, shuffle-layers, small-dense."""
+    """Compared at the final sparsity: random, layer-random, one-shot, reinit, shuffle; if named,
+    random-init, shuffle-layers, small-dense, permuted-mask, signs."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -7,6 +7,7 @@ from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
 from tombola.finders.scores import magnitude
 from tombola.finders.trained.ramp import Ramp, RampSpec, prune_on_a_ramp, zero
+from tombola.finders.trained.state import flat, mask_of
 
 if TYPE_CHECKING:
     from tombola.ticket.mask import Mask, Tensors
@@ -45,3 +46,11 @@ class _Smallest:
         if self.ramp.due(done, steps):
             self.held = self.ramp.mask(magnitude(weights), self.held, done, steps)
         zero(self.held, weights)
+
+    def tensors(self) -> "Tensors":
+        """The mask so far."""
+        return flat(held=self.held)
+
+    def restore(self, tensors: "Tensors", weights: "Tensors") -> None:
+        """Go on with that mask."""
+        self.held = mask_of(tensors, "held", weights)

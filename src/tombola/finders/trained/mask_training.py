@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from tombola.base.errors import SpecError
 from tombola.base.specs.prune import GLOBAL, UNSTRUCTURED
-from tombola.finders.allocations import quotas
+from tombola.finders.allocations import keep_number, quotas
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
 from tombola.finders.trained.movement import MovementSpec, ScoreLearner
 from tombola.finders.trained.ramp import Ramp, prune_on_a_ramp
 from tombola.finders.trained.soft_movement import penalise
-from tombola.ticket.schedule import pruned_count, shortest
+from tombola.ticket.schedule import pruned_count
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -89,22 +89,14 @@ def keep_by_matrix(scores: "Tensors", mask: "Mask", sparsity: "Decimal") -> "Mas
         sparsity: of the result, exactly.
     """
     from tombola.ticket.mask import Mask
-    from tombola.ticket.prune import check_scores, keep_top
+    from tombola.ticket.prune import check_scores
 
     check_scores(scores)
     shares, most = _shares(scores), [int(living.sum()) for living in mask.values()]
     kept = mask.size - pruned_count(sparsity, mask.size)
-    found: Tensors = {}
-    for name, number in zip(mask, quotas(kept, [shares[n] for n in mask], most), strict=True):
-        size = mask[name].numel()
-        one = Mask({name: mask[name]})
-        if number:
-            pruned = shortest(size - number, size)
-            one = keep_top({name: scores[name]}, one, sparsity=pruned)
-        else:
-            one = Mask({name: one[name] ^ one[name]})
-        found |= one
-    return Mask(found)
+    numbers = quotas(kept, [shares[name] for name in mask], most)
+    found = zip(mask, numbers, strict=True)
+    return Mask({name: keep_number(scores[name], mask[name], number) for name, number in found})
 
 
 def _shares(scores: "Tensors") -> dict[str, int]:

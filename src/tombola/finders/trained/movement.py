@@ -16,6 +16,7 @@ from tombola.base.errors import SpecError
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
 from tombola.finders.trained.ramp import Ramp, RampSpec, prune_on_a_ramp, zero
+from tombola.finders.trained.state import flat, mask_of, part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -101,6 +102,25 @@ class ScoreLearner:
         self._adam.step()
         self.mask = self._cut(self.scores, done, steps, self.mask)
         zero(self.mask, weights)
+
+    def tensors(self) -> "Tensors":
+        """The mask so far, scores with their moments, and the weights without the mask."""
+        moments = self._adam.state_dict()["state"]
+        by_name = {f"{n}.{each}": x for n, own in moments.items() for each, x in own.items()}
+        return flat(mask=self.mask, scores=self.scores, aside=self._aside, moments=by_name)
+
+    def restore(self, tensors: "Tensors", weights: "Tensors") -> None:
+        """Go on with those."""
+        self._begin(weights)
+        self.mask = mask_of(tensors, "mask", weights)
+        for name, own in (("scores", self.scores), ("aside", self._aside)):
+            for n, x in part(tensors, name).items():
+                own[n].copy_(x)
+        state: dict[int, Tensors] = {}
+        for name, x in part(tensors, "moments").items():
+            number, _, moment = name.partition(".")
+            state.setdefault(int(number), {})[moment] = x.clone()
+        self._adam.load_state_dict({**self._adam.state_dict(), "state": state})
 
 
 def _straight_through(gradient: "Tensor | None", weight: "Tensor") -> "Tensor":

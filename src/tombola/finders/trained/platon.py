@@ -11,6 +11,7 @@ from tombola.base.errors import SpecError
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
 from tombola.finders.trained.ramp import Ramp, RampSpec, prune_on_a_ramp, zero
+from tombola.finders.trained.state import flat, mask_of, part
 
 if TYPE_CHECKING:
     from tombola.ticket.mask import Mask, Tensors
@@ -82,6 +83,17 @@ class _Sensitivities:
             scores = {name: self._mean[name] * self._unsure[name] for name in self._mean}
             self.held = self.ramp.mask(scores, self.ramp.base, done, steps)
             zero(self.held, weights)
+
+    def tensors(self) -> "Tensors":
+        """The mask so far, and what it goes by."""
+        return flat(held=self.held, sum=self._sum, mean=self._mean, unsure=self._unsure)
+
+    def restore(self, tensors: "Tensors", weights: "Tensors") -> None:
+        """Go on with those."""
+        self.held = mask_of(tensors, "held", weights)
+        for name in ("sum", "mean", "unsure"):
+            own = part(tensors, name)
+            setattr(self, f"_{name}", {n: x.to(weights[n].device) for n, x in own.items()})
 
     def _average(self) -> None:
         beta1, beta2 = self.spec.beta1, self.spec.beta2

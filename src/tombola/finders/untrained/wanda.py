@@ -5,18 +5,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tombola.base.errors import SpecError
-from tombola.base.specs import PruneSpec
 from tombola.base.specs.prune import ROW, UNSTRUCTURED
 from tombola.finders.allocations import keep_best
-from tombola.finders.data_knobs import BatchesSpec, prune_from_batches
+from tombola.finders.data_knobs import BatchesSpec, prune_by_inputs
 from tombola.finders.evidence import Evidence
-from tombola.finders.finder import Finder, Pruned, finder
+from tombola.finders.finder import Pruned, finder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tombola.plan.plan import Search
-    from tombola.plan.subject import Subject
     from tombola.ticket.mask import Mask, Tensors
 
 __all__ = ["WandaSpec", "wanda"]
@@ -32,16 +29,6 @@ class WandaSpec(BatchesSpec):
 
     batches: int = 4
     """Training batches whose inputs are looked at; four of 32 are the paper's 128 examples."""
-
-
-def prune_by_inputs(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
-    """`prune_from_batches`, of a network whose scope is linear layers."""
-    if subject.matrices:
-        raise SpecError(
-            f"{finder.name} looks at the inputs of linear layers, and the scope {subject.scope} of "
-            f"{subject.model} has matrices that belong to none. Take another finder."
-        )
-    return prune_from_batches(finder, subject, spec, seed)
 
 
 @finder("wanda", WandaSpec, plan=prune_by_inputs, label="Wanda")

@@ -288,7 +288,7 @@ class Evaluate:
     """Seeds of the trainings, none of them the seed of the search."""
 
     init: str = EvaluateSpec.init
-    """What the kept weights start from: pretrained, reinit, shuffle or shuffle-layers."""
+    """What the kept weights start from: pretrained, reinit, shuffle, shuffle-layers or signs."""
 
     sparsity: Sparsities = LAST
     """Sparsities of the tickets; by default the last of the search."""

@@ -113,6 +113,6 @@ def payload_for(
         keep_weights=keep_weights,
         threads=threads,
         kernel=kernel_of(job, kernel),
-        processes=processes if job.kind == "train" else 1,
+        processes=processes if job.steps and job.kind != "interpolate" else 1,
         peers=[key for key in peers if key != job.key] if job.kind == "train" else [],
     )

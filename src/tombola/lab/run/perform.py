@@ -11,10 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from tombola.base.errors import DataError, ModelError, OutputError, SpecError
-from tombola.base.seeds import stream
 from tombola.base.specs import TrainSpec
-from tombola.finders.finder import making
-from tombola.finders.scores import uniform
+from tombola.lab.run.evidence.masks import drawn_like, pruned
 from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
 from tombola.lab.run.memory import gpu_peak, peak_memory, within_memory
 from tombola.lab.run.payload import Payload, recipe_that_made
@@ -29,19 +27,22 @@ from tombola.lab.store.artifacts import (
 from tombola.lab.store.numerics import refuse_others
 from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import forget_fingerprints
-from tombola.plan.job_spec import InterpolateJob, JobSpec, PruneJob, ScoreJob, TrainJob, train_job
+from tombola.plan.job_spec import (
+    InterpolateJob,
+    JobSpec,
+    PruneJob,
+    ScoreJob,
+    TrainJob,
+    train_job,
+)
 from tombola.tasks.baselines import trivial_score
-from tombola.tasks.distillation import Teacher
 from tombola.tasks.examples import Predictions
 from tombola.tasks.metrics import resolution, score_of
 from tombola.tasks.task import on_hub
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask, Tensors
-from tombola.ticket.prune import random_like
-from tombola.ticket.schedule import pruned_count
-from tombola.ticket.structures import STRUCTURES
 from tombola.training.checkpoint import Checkpoint
-from tombola.training.distributed import accelerator
+from tombola.training.distributed import accelerator, agree
 from tombola.training.loop import fit
 from tombola.training.loss import mean_loss
 from tombola.training.numerics import numerics
@@ -150,7 +151,7 @@ def _train(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
         spec,
         scope=scope,
         course=made_of.course,
-        checkpoint=Checkpoint(store.partial(payload.key), identity=payload.key),
+        checkpoint=_checkpoint(payload, store),
         on_step=step,
         teacher=teacher,
     )
@@ -235,15 +236,13 @@ def _prune(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
     facts: Mapping[str, Any] = {}
     if "like" in payload.parents:
         like = read_mask(store, payload.parents["like"])
-        purpose = f"layer-random mask like {like.digest()}"  # of two tickets, two permutations
-        drawn = torch.Generator().manual_seed(stream(spec.seed, purpose))
-        mask = random_like(like, drawn)
+        mask = drawn_like(like, spec)
     elif "trained" in payload.parents:
         trained = result_of(store, payload.parents["trained"])
         under = trained.parents.get("mask")
         network.load(trained_weights(store, trained.key))
         base = read_mask(store, under) if under else workspace.full(spec.scope)
-        mask, facts = _pruned(workspace, spec, base, step)
+        mask, facts = pruned(WorkspaceEvidence(workspace, spec, step, base))
     else:
         _check(payload, store, workspace)
         random = spec.weights_from == "random-init"
@@ -252,37 +251,16 @@ def _prune(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
         teacher = teacher_of(payload, store, workspace, spec.data.recipe) if spec.data else None
         base = mask_of(payload, store, workspace, "base")
         base.fill(network.scope(spec.scope))
-        mask, facts = _pruned(workspace, spec, base, step, teacher)
+        kept = partial(_checkpoint, payload, store)
+        mask, facts = pruned(WorkspaceEvidence(workspace, spec, step, base, teacher, kept))
+    agree("mask", mask.digest())
     made, files = mask_files(mask)
     return {**facts, **made}, files
 
 
-def _pruned(
-    workspace: Workspace,
-    spec: PruneJob,
-    base: Mask,
-    step: OnStep,
-    teacher: Teacher | None = None,
-) -> tuple[Mask, Mapping[str, Any]]:
-    """The network as it stands, pruned further than `base`; and what its finder says of it."""
-    evidence = WorkspaceEvidence(workspace, spec, step, base, teacher)
-    if spec.scores == "random":
-        drawn = torch.Generator().manual_seed(stream(spec.seed, "random mask"))
-        scores = uniform(evidence.weights, drawn)
-        structure = STRUCTURES[spec.prune.structure]
-        return structure(scores, base, spec.prune.sparsity, evidence.heads), {}
-    found = making(spec.scores)
-    made = found.make(evidence, found.read(spec), base)
-    wanted = pruned_count(spec.prune.sparsity, base.size)
-    back = sum(int((kept & ~base[name]).sum()) for name, kept in made.mask.items())
-    if made.mask.pruned != wanted or back:
-        raise SpecError(
-            f"expected a mask of the finder {found.name!r} with {wanted} pruned weights, those of "
-            f"its start among them, got {made.mask.pruned} and {back} that came back. Return one "
-            "that is as sparse as its spec, and prunes what was pruned."
-        )
-    counted = {"compute": evidence.compute.to_json()} if spec.data else {}
-    return made.mask, {**made.facts, **counted}
+def _checkpoint(payload: Payload, store: Store, name: str = "") -> Checkpoint:
+    """Where a training of a job is kept while it lasts; a job's only one needs no name."""
+    return Checkpoint(store.partial(payload.key), identity=f"{payload.key} {name}".strip())
 
 
 def _interpolate(

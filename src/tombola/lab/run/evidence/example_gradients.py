@@ -1,4 +1,4 @@
-"""The gradients of single examples: of all those in a batch by one backward pass, or one by one."""
+"""Gradients of single examples, of a whole batch at once or one by one; and Hessian products."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +13,14 @@ from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import is_linear
 from tombola.training.gradient import Arithmetic
 
-__all__ = ["ExampleGradients", "OneExample", "calls_of", "splits_by_example"]
+__all__ = [
+    "ExampleGradients",
+    "OneExample",
+    "add_hessian_product",
+    "added",
+    "calls_of",
+    "splits_by_example",
+]
 
 
 class ExampleGradients(Protocol):
@@ -174,3 +181,23 @@ def _recorded(
             if name is not None and is_linear(module):
                 hooks.enter_context(module.register_forward_hook(keep(name)))
         yield met
+
+
+def add_hessian_product(
+    model: nn.Module, batch: Batch, along: "list[tuple[nn.Parameter, Tensor]]"
+) -> None:
+    """Add the Hessian of a batch's mean loss, times a vector for each parameter, to gradients."""
+    loss = model(**batch).loss
+    first = torch.autograd.grad(loss, [p for p, _ in along], create_graph=True, allow_unused=True)
+    products = [(g * v).sum() for g, (_, v) in zip(first, along, strict=True) if g is not None]
+    torch.stack(products).sum().backward()
+
+
+def added(parameters: Mapping[str, nn.Parameter], batches: int = 1) -> Tensors:
+    """Name -> what has been added to the gradient, by batch; zeros where nothing has."""
+    return {
+        name: torch.zeros_like(p, device="cpu")
+        if p.grad is None
+        else p.grad.detach().float().cpu() / batches
+        for name, p in parameters.items()
+    }

@@ -1,35 +1,58 @@
 """What linear layers get while a network reads batches."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 
+import torch
 from torch import Tensor, nn
 
+from tombola.tasks.examples import Batch
 from tombola.ticket.mask import Tensors
+from tombola.ticket.scope import is_linear
+from tombola.training.gradient import to_device
 
-__all__ = ["adding_inputs"]
+__all__ = ["input_products", "squared_inputs", "turned"]
 
-Add = Callable[[str, nn.Module, Tensor], None]
-"""Called with the name of a weight, its layer, and the layer's inputs, (tokens, inputs)."""
+Statistic = Callable[[Tensor], Tensor]
+"""(tokens, inputs) -> what is added up over batches."""
 
 
-@contextmanager
-def adding_inputs(
-    model: nn.Module, parameters: Mapping[str, Tensor], add: Add
-) -> Iterator[Tensors]:
-    """Call a function with what the layers of these weights get, without padding.
+def squared_inputs(
+    model: nn.Module, parameters: Mapping[str, Tensor], batches: Iterable[Batch]
+) -> Tensors:
+    """Name -> sum over tokens of the squared inputs of its layer, as float32 of shape (inputs,), or
+    (inputs, 1) where the weight is stored as (inputs, outputs)."""
+    found = _summed(model, parameters, batches, lambda rows: rows.double().square().sum(0))
+    aside = turned(model, parameters)
+    return {n: x.float().unsqueeze(1) if n in aside else x.float() for n, x in found.items()}
 
-    Yields: a dictionary whose `tokens` say which tokens of the batch are none, (batch, length).
-    """
+
+def input_products(
+    model: nn.Module, parameters: Mapping[str, Tensor], batches: Iterable[Batch]
+) -> Tensors:
+    """Name -> sum over tokens of the products of its layer's inputs, (inputs, inputs), float32."""
+    found = _summed(model, parameters, batches, lambda rows: rows.float().T @ rows.float())
+    return {name: sums.float() for name, sums in found.items()}
+
+
+@torch.no_grad()
+def _summed(
+    model: nn.Module, parameters: Mapping[str, Tensor], batches: Iterable[Batch], of: Statistic
+) -> Tensors:
+    """Name -> sum over batches of a statistic of what its layer gets, without padding, in float64
+    on the CPU; without those that get nothing."""
     names = {id(p): name for name, p in parameters.items()}
-    kept: Tensors = {}
+    device = next(model.parameters()).device
+    found: Tensors = {}
+    tokens = torch.empty(0)
 
-    def calling(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    def adding(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            rows, tokens = inputs[0], kept["tokens"]
+            rows = inputs[0]
             if rows.shape[:-1] == tokens.shape:  # a table of relative positions has no padding
                 rows = rows[tokens]
-            add(name, module, rows.reshape(-1, rows.shape[-1]))
+            sums = of(rows.reshape(-1, rows.shape[-1])).double().cpu()
+            found[name] = found[name] + sums if name in found else sums
 
         return hook
 
@@ -37,5 +60,20 @@ def adding_inputs(
         for module in model.modules():
             name = names.get(id(getattr(module, "weight", None)))
             if name is not None:
-                hooks.enter_context(module.register_forward_pre_hook(calling(name)))
-        yield kept
+                hooks.enter_context(module.register_forward_pre_hook(adding(name)))
+        for batch in batches:
+            here = to_device(batch, device)
+            tokens = here["attention_mask"].bool()
+            model(**here)
+    return found
+
+
+def turned(model: nn.Module, parameters: Mapping[str, Tensor]) -> frozenset[str]:
+    """Names of the weights of linear layers that are stored as (inputs, outputs)."""
+    names = {id(p): name for name, p in parameters.items()}
+    found = ((names.get(id(getattr(m, "weight", None))), m) for m in model.modules())
+    return frozenset(
+        name
+        for name, module in found
+        if name is not None and is_linear(module) and not isinstance(module, nn.Linear)
+    )

@@ -1,7 +1,6 @@
 """What a finder looks at, from the network and the data of a workspace."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
@@ -18,16 +17,26 @@ from tombola.lab.run.compute import Compute
 from tombola.lab.run.evidence.example_gradients import (
     ExampleGradients,
     OneExample,
+    add_hessian_product,
+    added,
     calls_of,
     splits_by_example,
 )
-from tombola.lab.run.evidence.layer_inputs import adding_inputs
+from tombola.lab.run.evidence.layer_inputs import input_products, squared_inputs, turned
+from tombola.lab.run.evidence.watched_training import (
+    Pruning,
+    calling,
+    part_of,
+    under,
+    zero_gradients,
+)
 from tombola.lab.run.workspace import Workspace
 from tombola.plan.job_spec import PruneJob
 from tombola.tasks.data.batches import training_batches
 from tombola.tasks.distillation import Teacher
 from tombola.tasks.examples import Batch
 from tombola.ticket.mask import Mask, Tensors
+from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
 from tombola.training.gradient import differentiating, to_device
 from tombola.training.loop import fit
@@ -48,8 +57,15 @@ class WorkspaceEvidence:
     """What is pruned already, and stays so."""
     teacher: Teacher | None = None
     """What a network learns from while a mask is trained, besides the labels."""
+    checkpoint: Callable[[str], Checkpoint] | None = None
+    """Name of a training within the job -> the place where it is kept while it lasts."""
     compute: Compute = field(default_factory=Compute)
     """What was computed so far, time apart."""
+    _trainings: int = 0
+    _done: int = 0
+    """Steps of the trainings before this one."""
+    _start: Tensors | None = None
+    """Every weight before the first of several trainings."""
     _gradients: dict[int, Tensors] = field(default_factory=dict)
     _activations: dict[int, Tensors] = field(default_factory=dict)
 
@@ -125,44 +141,43 @@ class WorkspaceEvidence:
             for batch in self._watched(batches):
                 arithmetic.backward(batch, scaler, save=False)
                 self._count(batch)
-        found = self._added(batches)
+        found = added(self._parameters(), batches)
         network.model.zero_grad()
         return found
-
-    def _added(self, batches: int) -> Tensors:
-        """Name -> what has been added to the gradient, by batch; zeros where nothing has."""
-        return {
-            name: torch.zeros_like(p, device="cpu")
-            if p.grad is None
-            else p.grad.detach().float().cpu() / batches
-            for name, p in self._parameters().items()
-        }
 
     def activations(self, batches: int) -> Tensors:
         """Name -> sum over tokens of the squared inputs of each linear layer, (inputs,), or
         (inputs, 1) where the weight is stored as (inputs, outputs)."""
         if batches not in self._activations:
-            self._activations[batches] = self._squared_inputs(batches)
+            model, read = self._model(), self._forward(batches)
+            self._activations[batches] = squared_inputs(model, self._parameters(), read)
         return self._activations[batches]
 
-    @torch.no_grad()
-    def _squared_inputs(self, batches: int) -> Tensors:
-        model, device = self.workspace.network.model, accelerator().device
-        model.to(device).eval()
-        found: Tensors = {}
+    def input_products(self, batches: int, weights: Tensors, names: Collection[str]) -> Tensors:
+        """Name -> sum over tokens of the products of its layer's inputs, (inputs, inputs)."""
+        _ = self.weights  # as they are
+        parameters = self._parameters()
+        some = {name: p for name, p in parameters.items() if name in names}
+        with under(Mask.full(parameters), parameters), torch.no_grad():
+            for name, weight in weights.items():
+                parameters[name].copy_(weight)
+            return input_products(self._model(), some, self._forward(batches))
 
-        def add(name: str, module: nn.Module, rows: Tensor) -> None:
-            squares = rows.double().square().sum(0).cpu()
-            squares = squares if isinstance(module, nn.Linear) else squares.unsqueeze(1)
-            found[name] = found[name] + squares if name in found else squares
+    def _model(self) -> nn.Module:
+        """The network, ready to read without dropout."""
+        model: nn.Module = self.workspace.network.model.to(accelerator().device).eval()
+        return model
 
-        with adding_inputs(model, self._parameters(), add) as kept:
-            for batch in self._watched(batches):
-                here = to_device(batch, device)
-                kept["tokens"] = here["attention_mask"].bool()
-                model(**here)
-                self._count(batch, backward=0)
-        return {name: squares.float() for name, squares in found.items()}
+    def _forward(self, batches: int) -> Iterator[Batch]:
+        """The first batches of a training, counted as read forward."""
+        for batch in self._watched(batches):
+            yield batch
+            self._count(batch, backward=0)
+
+    @property
+    def turned(self) -> frozenset[str]:
+        """Weights that are stored as (inputs, outputs)."""
+        return turned(self.workspace.network.model, self._parameters())
 
     def example_gradients(self, examples: int, mask: Mask | None = None) -> Iterator[Tensors]:
         """Name -> gradient of the loss of one example, as float32 on the CPU, for each of them."""
@@ -171,7 +186,7 @@ class WorkspaceEvidence:
         network.model.to(here.device).eval()
         scaler = GradScaler(here.device.type, enabled=False)
         with (
-            self._under(mask),
+            under(mask, self._parameters()),
             differentiating(network, self.workspace.task, self._recipe, here) as arithmetic,
         ):
             for batch in self._example_batches(examples):
@@ -180,7 +195,7 @@ class WorkspaceEvidence:
                     one = {name: tensor[row : row + 1] for name, tensor in batch.items()}
                     arithmetic.backward(one, scaler, save=False)
                     self._count(one)
-                    yield self._added(1)
+                    yield added(self._parameters())
         network.model.zero_grad()
 
     def _example_batches(self, examples: int) -> Iterator[Batch]:
@@ -202,7 +217,7 @@ class WorkspaceEvidence:
         _ = self.weights  # as they are without the mask
         parameters, done = self._parameters(), look * examples
         total = {name: torch.zeros_like(p.detach()).float() for name, p in parameters.items()}
-        with self._under(mask):
+        with under(mask, self._parameters()):
             for part in self._parts(examples, parameters):
                 part.add_squares(total)
                 done += part.examples
@@ -241,19 +256,6 @@ class WorkspaceEvidence:
                     self._count(part)
                     yield calls_of(arithmetic, parameters, to_device(part, here.device))
 
-    @contextmanager
-    def _under(self, mask: Mask | None) -> Iterator[None]:
-        """Hold the weights that a mask prunes at zero meanwhile."""
-        kept = {name: p.detach().clone() for name, p in self._parameters().items() if mask}
-        if mask is not None:
-            mask.fill(self._parameters())
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for name, weight in kept.items():
-                    self._parameters()[name].copy_(weight)
-
     def progress(self, done: int, of: int) -> None:
         """Say how far the mask is."""
         self.step(done, of)
@@ -264,25 +266,31 @@ class WorkspaceEvidence:
         network.model.to(here.device).eval()
         network.model.zero_grad()
         parameters = self._parameters()
-        towards = [vectors[name].to(here.device) for name in parameters]
+        along = [(p, vectors[name].to(here.device)) for name, p in parameters.items()]
         plain = replace(recipe, precision="fp32", compile=False, gradient_checkpointing=False)
         with (
             differentiating(network, self.workspace.task, plain, here),
             sdpa_kernel(SDPBackend.MATH),  # the others have no second derivative
         ):
             for batch in self._watched(batches):
-                loss = network.model(**to_device(batch, here.device)).loss
-                first = torch.autograd.grad(
-                    loss, [*parameters.values()], create_graph=True, allow_unused=True
-                )
-                along = [
-                    (g * v).sum() for g, v in zip(first, towards, strict=True) if g is not None
-                ]
-                torch.stack(along).sum().backward()
+                add_hessian_product(network.model, to_device(batch, here.device), along)
                 self._count(batch, backward=2)
-        found = self._added(batches)
+        found = added(self._parameters(), batches)
         network.model.zero_grad()
         return found
+
+    def _part(self, parts: int, part: int) -> TrainSpec:
+        """The recipe of one of several short trainings, each from where the first begins."""
+        network, recipe = self.workspace.network, self._recipe
+        if self._start is None:
+            self._start = network.weights()
+        network.load(self._start)
+        return part_of(recipe, len(self.workspace.training(recipe)), parts, part)
+
+    def _checkpoint(self) -> Checkpoint | None:
+        """Where the next training is kept."""
+        self._trainings += 1
+        return self.checkpoint(f"training {self._trainings}") if self.checkpoint else None
 
     def train(
         self,
@@ -291,17 +299,19 @@ class WorkspaceEvidence:
         after_step: "AfterStep | None" = None,
         pruner: Pruner | None = None,
         frozen: bool = False,
+        parts: int = 1,
+        part: int = 0,
     ) -> Tensors:
         """Train the network by the recipe, pruned meanwhile by a pruner; name -> trained weight."""
         workspace, recipe = self.workspace, self._recipe
+        if parts > 1:
+            recipe = self._part(parts, part)
         if frozen:  # nor does weight decay move anything
             recipe = replace(recipe, weight_decay=0.0)
         _ = self.weights  # as they were before
 
         def watch(done: int, steps: int, loss: float | None = None) -> None:
-            if pruner:
-                pruner.after_step(done, steps, self._live())
-            self.step(done, steps, loss)
+            self.step(self._done + done, steps * parts, loss)
             if after_step:
                 after_step(done, self._now())
 
@@ -309,11 +319,9 @@ class WorkspaceEvidence:
             if pruner:
                 pruner.before_step(self._live(), self._gradients_now())
             if frozen:
-                _zero_gradients(workspace.network.model)
+                zero_gradients(workspace.network.model)
 
-        with ExitStack() as hooks:
-            for name, parameter in self._parameters().items() if after_backward else ():
-                hooks.enter_context(parameter.register_hook(_calling(after_backward, name)))
+        with calling(after_backward, self._parameters()):
             done = fit(
                 workspace.network,
                 workspace.task,
@@ -323,28 +331,14 @@ class WorkspaceEvidence:
                 scope=self.job.scope,
                 on_step=watch,
                 on_gradient=differentiated,
+                companion=Pruning(pruner, self._live) if pruner else None,
+                checkpoint=self._checkpoint() if not (after_backward or after_step) else None,
                 replay=after_backward is None,
                 teacher=self.teacher,
             )
         taught = done.tokens if self.teacher else 0
         self.compute += Compute.of_training(done.tokens, done.steps, teacher_tokens=taught)
-        if done.diverged:
-            raise SpecError(
-                f"the training of the mask {done.diverged}. Take a lower learning rate."
-            )
+        self._done += done.steps
+        if fault := done.diverged:
+            raise SpecError(f"the training of the mask {fault}. Take a lower learning rate.")
         return self._now()
-
-
-def _zero_gradients(model: nn.Module) -> None:
-    """Set every gradient to zero, where it is: the optimizer then moves nothing."""
-    for parameter in model.parameters():
-        if parameter.grad is not None:
-            parameter.grad.zero_()
-
-
-def _calling(after_backward: "AfterBackward | None", name: str) -> Callable[[Tensor], None]:
-    def hook(gradient: Tensor) -> None:
-        if after_backward:
-            after_backward(name, gradient.detach().cpu())
-
-    return hook

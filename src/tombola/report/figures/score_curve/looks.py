@@ -19,6 +19,8 @@ CONTROLS = {
     "random-init": ("#000000", "triangle-right"),
     "shuffle-layers": ("#000000", "triangle-left"),
     "small-dense": ("#000000", "wedge"),
+    "permuted-mask": ("#E69F00", "arrow"),
+    "signs": ("#CC79A7", "M-1,-0.3H1V0.3H-1Z"),
 }
 OTHER = ("#000000", "arrow")
 

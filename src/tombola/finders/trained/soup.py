@@ -1,0 +1,82 @@
+"""Instant soup: the masks of several short trainings, averaged."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from tombola.base.errors import SpecError
+from tombola.base.specs import PruneSpec
+from tombola.finders.allocations import keep_best
+from tombola.finders.evidence import Evidence
+from tombola.finders.finder import Finder, Pruned, finder
+from tombola.finders.scores import magnitude
+from tombola.finders.shapes import train_mask
+
+if TYPE_CHECKING:
+    from tombola.plan.plan import Search
+    from tombola.plan.subject import Subject
+    from tombola.ticket.mask import Mask, Tensors
+
+__all__ = ["SoupSpec", "soup", "votes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoupSpec(PruneSpec):
+    """Instant soup: how much is pruned, and of how many masks the ticket's is the mean."""
+
+    members: int = 5
+    """Masks that are averaged, of trainings that together take the steps of one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.members < 2:
+            raise SpecError(f"members are two or more, got {self.members}. For one, take imp.")
+
+
+def prune_by_members(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
+    """`train_mask`, with a step or more for each member.
+
+    Raises: SpecError.
+    """
+    assert isinstance(spec, SoupSpec)
+    if spec.members > subject.steps:
+        raise SpecError(
+            f"members share the {subject.steps} steps of a training, got {spec.members} of them. "
+            "Take fewer, or train for more epochs."
+        )
+    return train_mask(finder, subject, spec, seed)
+
+
+@finder("soup", SoupSpec, plan=prune_by_members)
+def soup(evidence: Evidence, spec: SoupSpec, mask: "Mask") -> Pruned:
+    """Prune what most masks of short, differently ordered trainings prune (Jaiswal et al. 2023).
+
+    Each member begins at the pre-trained weights, sees the data in an order of its own, and keeps
+    its largest weights. Other than in the paper, the final sparsity is reached at once, and members
+    differ in data order and dropout only.
+    """
+    masks: list[Mask] = []
+    sizes: Tensors = {}
+    for part in range(spec.members):
+        own = magnitude(evidence.train(parts=spec.members, part=part))
+        masks.append(keep_best(own, mask, spec, evidence.heads))
+        sizes = {name: size + sizes[name] if sizes else size for name, size in own.items()}
+    made = keep_best(votes(masks, sizes), mask, spec, evidence.heads)
+    shared = [_shared(*pair) for pair in combinations(masks, 2)]
+    return Pruned(made, {"shared_by_members": round(sum(shared) / len(shared), 6)})
+
+
+def votes(masks: "list[Mask]", sizes: "Tensors") -> "Tensors":
+    """Name -> how many of the masks keep each weight, plus a part of one that grows with its size
+    and decides between equal numbers."""
+    largest = max(float(size.max()) for size in sizes.values())
+    return {
+        name: sum(mask[name].float() for mask in masks) + size / (2 * largest or 1.0)
+        for name, size in sizes.items()
+    }
+
+
+def _shared(first: "Mask", second: "Mask") -> float:
+    """The part of the weights that one mask keeps which the other keeps, too."""
+    both = sum(int((first[name] & second[name]).sum()) for name in first)
+    return both / max(1, first.size - first.pruned)

@@ -1,0 +1,167 @@
+"""SparseGPT: layer by layer, by what a weight's loss costs the output of its layer."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from tombola.base.errors import SpecError
+from tombola.base.specs.prune import ERK, HEADS_AND_NEURONS, N_OF_M, ROWS_TOGETHER, UNIFORM
+from tombola.finders.allocations import keep_number, matrix_quotas, quotas
+from tombola.finders.data_knobs import BatchesSpec, prune_by_inputs
+from tombola.finders.evidence import Evidence
+from tombola.finders.finder import Pruned, finder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tombola.ticket.mask import Mask, Tensors
+
+__all__ = ["SparsegptSpec", "in_order", "prune_layer", "sparsegpt"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparsegptSpec(BatchesSpec):
+    """SparseGPT: how much is pruned, from how many batches, and what makes up for it."""
+
+    allocation: str = UNIFORM
+    """What single weights compete with: uniform (those of their matrix, each as sparse), or erk
+    (those of their matrix, wide ones sparser)."""
+
+    batches: int = 4
+    """Training batches whose inputs are looked at; four of 32 are the paper's 128 examples."""
+
+    block_size: int = 128
+    """Columns that are chosen from at once, before what is left makes up for them; with N:M, M."""
+
+    damping: float = 0.01
+    """What is added to the diagonal of the inputs' products, as a part of its mean."""
+
+    no_update: bool = False
+    """Leave the other weights as they are: they make up for nothing, in a layer and between."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.allocation not in (UNIFORM, ERK):
+            raise SpecError(
+                f"sparsegpt prunes layer by layer, uniform or erk, got the allocation "
+                f"{self.allocation}. Take one of those."
+            )
+        if self.structure in (HEADS_AND_NEURONS, ROWS_TOGETHER):
+            raise SpecError(
+                f"sparsegpt prunes single weights or N:M, got the structure {self.structure}. "
+                "Take another finder."
+            )
+        if self.block_size < 1:
+            raise SpecError(f"block_size is one or more, got {self.block_size}.")
+        if not 0 < self.damping < float("inf"):
+            raise SpecError(f"damping is positive, got {self.damping:g}.")
+
+    def columns(self, inputs: int) -> int:
+        """How many columns of a layer are chosen from at once."""
+        if self.no_update:
+            return inputs
+        pattern = N_OF_M.fullmatch(self.structure)
+        return int(pattern[2]) if pattern else self.block_size
+
+
+@finder("sparsegpt", SparsegptSpec, plan=prune_by_inputs, label="SparseGPT")
+def sparsegpt(evidence: Evidence, spec: SparsegptSpec, mask: "Mask") -> Pruned:
+    """Prune block by block what its layers' outputs need least (Frantar & Alistarh 2023).
+
+    The other weights of a row make up for a pruned one before the next is chosen, and later blocks
+    see what earlier ones then give. Only the mask is kept: the ticket's own training begins from
+    the pre-trained weights under it.
+    """
+    from tombola.ticket.mask import Mask
+
+    weights, found = dict(evidence.weights), dict[str, "Tensor"]()
+    kept = matrix_quotas(mask, spec)
+    blocks = in_order(weights)
+    for number, names in enumerate(blocks):
+        evidence.progress(number, len(blocks))
+        products = evidence.input_products(spec.batches, weights, names)
+        for name in names:
+            if name not in products:
+                raise SpecError(
+                    f"{name} has no inputs in this task, so that sparsegpt can't score it. "
+                    "Take a scope without it."
+                )
+            turned = name in evidence.turned
+            matrix, alive = (x.T if turned else x for x in (weights[name], mask[name]))
+            best, now = prune_layer(matrix, alive, products[name], kept[name], spec)
+            found[name] = (best.T if turned else best).contiguous()
+            if not spec.no_update:
+                weights[name] = (now.T if turned else now).contiguous()
+    return Pruned(Mask({name: found[name] for name in mask}))
+
+
+def in_order(weights: "Tensors") -> list[list[str]]:
+    """The names of each block, first to last, and of what is in none."""
+    from tombola.ticket.scope import blocks_of
+
+    blocks = [[*names.values()] for own in blocks_of(weights).values() for names in own.values()]
+    known = {name for names in blocks for name in names}
+    rest = [name for name in weights if name not in known]
+    return [*blocks, rest] if rest else blocks
+
+
+def prune_layer(
+    weight: "Tensor", alive: "Tensor", products: "Tensor", kept: int, spec: SparsegptSpec
+) -> "tuple[Tensor, Tensor]":
+    """Which weights of a layer are kept, and what they then are.
+
+    Args:
+        weight: (outputs, inputs).
+        alive: what is not pruned already, likewise.
+        products: sum over tokens of the products of inputs, (inputs, inputs).
+        kept: number of weights that are kept.
+        spec: the finder's knobs.
+
+    Source: Frantar & Alistarh 2023, Algorithm 1; in float64.
+    """
+    import torch
+
+    now, factor = weight.double() * alive, _factor(products, spec.damping)
+    best = torch.zeros_like(alive)
+    inputs, size = weight.shape[1], spec.columns(weight.shape[1])
+    columns = [slice(at, min(at + size, inputs)) for at in range(0, inputs, size)]
+    scale = factor.square().sum(0).sqrt() if spec.no_update else factor.diag()
+    sizes = [alive[:, block].numel() for block in columns]
+    numbers = quotas(kept, sizes, [int(alive[:, block].sum()) for block in columns])
+    for block, number in zip(columns, numbers, strict=True):
+        costs = (now[:, block] / scale[block]).square().float()
+        best[:, block] = _best(costs, alive[:, block], number, spec.structure)
+        if not spec.no_update:
+            _make_up(now, best, factor, block)
+    return best, (now * best).to(weight)
+
+
+def _factor(products: "Tensor", damping: float) -> "Tensor":
+    """The upper Cholesky factor of the damped products' inverse."""
+    import torch
+
+    damped = products.double()
+    unmet = damped.diag() == 0
+    damped = damped + torch.diag(unmet.double() + damping * damped.diag().mean())
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+    factor: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor
+
+
+def _make_up(now: "Tensor", best: "Tensor", factor: "Tensor", block: slice) -> None:
+    """Prune a block of columns, and let all later weights of each row make up for them."""
+    for column in range(block.start, block.stop):
+        error = (now[:, column] * ~best[:, column]) / factor[column, column]
+        now[:, column:] -= error.unsqueeze(1) * factor[column, column:]
+
+
+def _best(costs: "Tensor", alive: "Tensor", number: int, structure: str) -> "Tensor":
+    """Those that cost most: so many of them, or N of each M of a row."""
+    if not N_OF_M.fullmatch(structure):
+        return keep_number(costs, alive, number)
+    from tombola.ticket.mask import Mask
+    from tombola.ticket.structures import STRUCTURES
+
+    n, m = map(int, structure.split(":"))
+    whole = Mask({"": alive})
+    return STRUCTURES[structure]({"": costs}, whole, Decimal(m - n) / m, 0)[""]

@@ -1,0 +1,51 @@
+"""Masks of prune jobs: by the scores of a finder, or drawn."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from tombola.base.errors import SpecError
+from tombola.base.seeds import stream
+from tombola.finders.finder import making
+from tombola.finders.scores import uniform
+from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
+from tombola.plan.job_spec import PERMUTED, RANDOM, PruneJob
+from tombola.ticket.mask import Mask
+from tombola.ticket.prune import permuted_like, random_like
+from tombola.ticket.schedule import pruned_count
+from tombola.ticket.structures import STRUCTURES
+
+__all__ = ["drawn_like", "pruned"]
+
+DRAWN = {RANDOM: ("layer-random", random_like), PERMUTED: ("permuted", permuted_like)}
+"""Scores -> name and function of how a mask like another is drawn."""
+
+
+def drawn_like(like: Mask, spec: PruneJob) -> Mask:
+    """A mask that is drawn by the seed of a job, and has as many weights in each matrix."""
+    name, draw = DRAWN[spec.scores]
+    purpose = f"{name} mask like {like.digest()}"  # of two tickets, two permutations
+    return draw(like, torch.Generator().manual_seed(stream(spec.seed, purpose)))
+
+
+def pruned(evidence: WorkspaceEvidence) -> tuple[Mask, Mapping[str, Any]]:
+    """The network as it stands, pruned further than its base; and what its finder says of it."""
+    spec, base = evidence.job, evidence.base
+    if spec.scores == RANDOM:
+        drawn = torch.Generator().manual_seed(stream(spec.seed, "random mask"))
+        scores = uniform(evidence.weights, drawn)
+        structure = STRUCTURES[spec.prune.structure]
+        return structure(scores, base, spec.prune.sparsity, evidence.heads), {}
+    found = making(spec.scores)
+    made = found.make(evidence, found.read(spec), base)
+    wanted = pruned_count(spec.prune.sparsity, base.size)
+    back = sum(int((kept & ~base[name]).sum()) for name, kept in made.mask.items())
+    if made.mask.pruned != wanted or back:
+        raise SpecError(
+            f"expected a mask of the finder {found.name!r} with {wanted} pruned weights, those of "
+            f"its start among them, got {made.mask.pruned} and {back} that came back. Return one "
+            "that is as sparse as its spec, and prunes what was pruned."
+        )
+    counted = {"compute": evidence.compute.to_json()} if spec.data else {}
+    return made.mask, {**made.facts, **counted}
