@@ -33,6 +33,7 @@ __all__ = [
     "Named",
     "Subject",
     "dense",
+    "finder_knobs",
     "given",
     "interpolate",
     "one_shot",
@@ -269,6 +270,12 @@ def prune(
         trains=trains,
     )
     return _job(made_of, subject, f"{what} at {spec.sparsity:f}", trained=trained, like=like)
+
+
+def finder_knobs(mask: Job | None) -> tuple[str, ...]:
+    """Knobs of the finder of a mask that are not at their default, as name=value; none without."""
+    given = mask.spec.knobs if mask and isinstance(mask.spec, PruneJob) else {}
+    return tuple(f"{name}={value}" for name, value in sorted(given.items()))
 
 
 def _job(spec: JobSpec, subject: Subject, label: str, **parents: Job | None) -> Job:

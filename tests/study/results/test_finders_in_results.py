@@ -36,9 +36,11 @@ def shown(found: api.Found) -> str:
     return (Path(found.output) / "scores.svg").read_text(encoding="utf-8")
 
 
-def test_a_result_names_its_finder_and_its_label(snip: api.Found, one_shot: api.Found) -> None:
-    assert snip.finder == {"name": "snip", "label": "SNIP"}
-    assert one_shot.finder == {"name": "one-shot", "label": "one-shot"}
+def test_a_result_names_its_finder_its_label_and_its_knobs(
+    snip: api.Found, one_shot: api.Found
+) -> None:
+    assert snip.finder == {"name": "snip", "label": "SNIP", "knobs": ["batches=2"]}
+    assert one_shot.finder == {"name": "one-shot", "label": "one-shot", "knobs": []}
     assert json.loads((Path(snip.output) / "result.json").read_text())["finder"] == snip.finder
 
 

@@ -62,6 +62,15 @@ arms:
   pruned: {kind: one-shot, structure: rows, sparsity: 0.5}
 """
 
+ALLOCATED = """
+version: 1
+tasks: [sentiment]
+arms:
+  even: {kind: snip, allocation: uniform, batches: 2, sparsity: 0.5}
+  controls: {kind: control, of: even, names: [random, reinit]}
+  plain: {kind: one-shot, sparsity: 0.5}
+"""
+
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Plan:
@@ -171,6 +180,18 @@ def test_a_row_has_the_structure_of_its_mask(tmp_path: Path) -> None:
         ("moved", "transfer"): "2:4",
         ("fresh", "evaluate"): "2:4",
         ("pruned", "one-shot"): "rows",
+    }
+
+
+def test_a_row_has_the_knobs_of_the_finder_behind_its_mask(tmp_path: Path) -> None:
+    file = tmp_path / "allocated.yaml"
+    file.write_text(ALLOCATED, encoding="utf-8")
+    table = rows(expand(read_plan(file), subject), Store(tmp_path / "none"))
+    assert {(row.arm, row.kind): row.knobs for row in table} == {
+        ("even", "snip"): ("allocation=uniform", "batches=2"),
+        ("controls", "reinit"): ("allocation=uniform", "batches=2"),
+        ("controls", "random"): (),
+        ("plain", "one-shot"): (),
     }
 
 

@@ -26,7 +26,7 @@ def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> N
         ("network",),
         ("sparsity", "score", "minus dense", "overlap with one-shot"),
         title=f"{found['task']}, {found['model']}: {found['metric']} on the {found['split']} "
-        f"split, {counted(seeds, 'seed')}",
+        f"split, {counted(seeds, 'seed')}{_asked(found)}",
         frame=box.HEAVY_HEAD,
     )
     table.add("dense", "0 %", score(dense), "", "", rule=True)
@@ -53,6 +53,11 @@ def show_found(found: Mapping[str, Any], console: Console, *, example: str) -> N
     say(console, ("use it:", "dim"))
     for line in example.splitlines():
         say(console, line)
+
+
+def _asked(found: Mapping[str, Any]) -> str:
+    """The knobs of the finder that are not at their default."""
+    return "".join(f", {knob}" for knob in found["finder"].get("knobs", ()))
 
 
 def _print_more(entries: Mapping[str, Mapping[str, Any]], console: Console) -> None:

@@ -210,7 +210,7 @@ def _board(entrants: Sequence[Entrant], one_shots: Sequence[NetworkVerdict]) -> 
 
 
 def _is_plain_one_shot(row: Row) -> bool:
-    return (row.kind, row.structure, row.variant) == ("one-shot", "", ())
+    return (row.kind, row.structure, row.knobs, row.variant) == ("one-shot", "", (), ())
 
 
 def _minus(each: NetworkVerdict, one_shots: Sequence[NetworkVerdict]) -> MeanDifference | None:

@@ -87,6 +87,7 @@ class FinderRecord(TypedDict):
 
     name: str
     label: str
+    knobs: NotRequired[list[str]]
 
 
 class Split(TypedDict):

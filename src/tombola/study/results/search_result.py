@@ -11,7 +11,7 @@ from tombola.finders.finder import FINDERS
 from tombola.lab.run.compute import compute_of, search_compute, total_compute
 from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Result, Store
-from tombola.plan.job import Subject
+from tombola.plan.job import Subject, finder_knobs
 from tombola.plan.search import Finding
 from tombola.study.results.notebook import NotebookResult
 from tombola.study.results.notes import counts_by_split, learning_notes, same_mask_notes
@@ -25,8 +25,8 @@ __all__ = ["Found", "found_in", "whole_model_sparsity"]
 class Found(NotebookResult):
     """What a search found; scores are in points of the metric, from the test split."""
 
-    finder: dict[str, str]
-    """name and label of the finder."""
+    finder: dict[str, Any]
+    """name and label of the finder, and knobs of the mask that are not at their default."""
     task: str
     model: str
     metric: str
@@ -108,7 +108,7 @@ def found_in(
     counts = counts_by_split(subject, trainings.facts)
     notes = [*subject.notes, *margin.notes, *learning_notes(task, dense, counts)]
     return Found(
-        finder=FINDERS[spec.finder].named(),
+        finder={**FINDERS[spec.finder].named(), "knobs": [*_knobs(jobs, sparsity)]},
         task=task.name,
         model=spec.model,
         metric=task.metric,
@@ -133,6 +133,11 @@ def found_in(
         output=output,
         key=key,
     )
+
+
+def _knobs(jobs: Finding, sparsity: Decimal) -> tuple[str, ...]:
+    """The finder's knobs of the final masks, which all seeds share."""
+    return finder_knobs(next(iter(jobs.searches.values())).masks[sparsity])
 
 
 def _searched(store: Store, jobs: Finding, sparsity: Decimal) -> dict[str, Any]:

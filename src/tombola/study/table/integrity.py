@@ -37,7 +37,7 @@ BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 """Column -> what its value must be, if there is one."""
 OF_A_NETWORK = (
-    *("kind", "of", "structure", "variant", "rewind_step", "budget", "init"),
+    *("kind", "of", "structure", "knobs", "variant", "rewind_step", "budget", "init"),
     *("learning_rate", "distill", "distill_temperature", "examples"),
 )
 OF_A_TASK = ("metric", "split", "margin", "trivial", "resolution")

@@ -40,7 +40,7 @@ READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
 }
 """Type of a field -> how its text is read, and what it is called."""
 LATER = (
-    *("finder", "structure", "budget", "distill", "distill_temperature"),
+    *("finder", "structure", "knobs", "budget", "distill", "distill_temperature"),
     *("steps", "forward_tokens", "backward_tokens"),
     *OF_SEARCH,
 )

@@ -13,6 +13,7 @@ from tombola.lab.run.compute import Compute, compute_of
 from tombola.lab.store.numerics import numerics_digest
 from tombola.lab.store.result_store import Result
 from tombola.plan.cell import Cell
+from tombola.plan.job import finder_knobs
 from tombola.plan.job_spec import PruneJob, train_job
 
 __all__ = [
@@ -70,6 +71,8 @@ class Row:
     structure: str = ""
     """What the mask prunes as a whole, such as 2:4; empty where it prunes single weights, and in
     tables of earlier versions."""
+    knobs: tuple[str, ...] = ()
+    """Knobs of the finder behind the mask that differ from the default, such as allocation=erk."""
     variant: tuple[str, ...] = ()
     """Options of the search that the mask comes from, as far as they differ from the default."""
     rewind_step: int = 0
@@ -151,6 +154,7 @@ class Row:
         plain = {name: getattr(self, name) for name in COLUMNS}
         return plain | {
             "sparsity": None if self.sparsity is None else f"{self.sparsity:f}",
+            "knobs": " ".join(self.knobs),
             "variant": " ".join(self.variant),
             "numerics": _digest_or_none(self.numerics),
             "dense_numerics": _digest_or_none(self.dense_numerics),
@@ -235,6 +239,7 @@ def _planned(cell: Cell) -> Row:
         sparsity=cell.sparsity,
         seed=cell.seed,
         structure=_structure(cell),
+        knobs=finder_knobs(cell.ticket),
         variant=cell.variant.options,
         rewind_step=cell.variant.rewind_step,
         budget=cell.budget or None,

@@ -173,7 +173,7 @@ class Comparison:
 
 
 def _title(row: Row) -> str:
-    search = " ".join(filter(None, (row.structure, *row.variant)))
+    search = " ".join(filter(None, (row.structure, *row.knobs, *row.variant)))
     return f"{row.name}{f' from {row.source}' if row.moved else ''}{f', {search}' * bool(search)}"
 
 

@@ -56,7 +56,7 @@ def published_difference(pair: Comparison) -> float | None:
 
 def _in_paper(row: Row) -> bool:
     """Whether its mask is of single weights and the plain IMP's, or depends on no search."""
-    if row.structure or row.variant:
+    if row.structure or row.knobs or row.variant:
         return False
     return row.kind in ("random", "one-shot") or row.is_of("imp")
 
