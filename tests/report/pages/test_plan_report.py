@@ -32,8 +32,11 @@ def test_several_plans_are_judged_each_by_itself() -> None:
     assert [each["verdict"]["status"] for each in facts["groups"]] == ["matching", "not matching"]
     networks = {run[0] for run in facts["runs"]["rows"]}
     assert networks == {"one", "other"}
-    html = render(plan_page(facts))
-    assert "<title>Plans one, other</title>" in html
+    page = plan_page(facts)
+    assert page.title == "Plans one, other"
+    _, said, contrary = map(str, page.answers)
+    assert said == "one: tickets on a: highest winning sparsity 70 %."
+    assert contrary.startswith("other: tickets on a: no winning ticket shown")
 
 
 def test_two_sources_with_one_plan_are_refused() -> None:

@@ -29,7 +29,7 @@ def answers(
         claims: each claim, with the runs that it rests on.
         runs: of all plans.
 
-    Returns: text and runs of each sentence.
+    Returns: plan, text and runs of each sentence; no plan where it is about all of them.
     """
     return [
         *_of_claims(claims),
@@ -60,7 +60,8 @@ def _of_claims(claims: Sequence[tuple[Claim, list[int]]]) -> Iterator[dict[str, 
     statuses: list[str] = [claim.status for claim, _ in claims]
     counts = ", ".join(f"{statuses.count(each)} {each}" for each in STATUSES)
     runs = sorted({run for _, mine in claims for run in mine})
-    yield {"text": f"Claims of the paper that these runs bear on: {counts}.", "runs": runs}
+    text = f"Claims of the paper that these runs bear on: {counts}."
+    yield {"plan": "", "text": text, "runs": runs}
 
 
 def _of_families(found: Matching, runs: RunList) -> Iterator[dict[str, Any]]:
@@ -69,7 +70,8 @@ def _of_families(found: Matching, runs: RunList) -> Iterator[dict[str, Any]]:
         mine = [each for each in found.judged if _is_in(each, family)]
         keys = (key for each in mine for key in each.pair.keys)
         text = f"{_networks(family)} {_family_text(family.answer)}."
-        yield {"text": text, "runs": runs.places(mine[0].row.plan, keys)}
+        plan = mine[0].row.plan
+        yield {"plan": plan, "text": text, "runs": runs.places(plan, keys)}
 
 
 def _networks(family: Family) -> str:
@@ -111,7 +113,7 @@ def _of_searches(found: Matching, runs: RunList) -> Iterator[dict[str, Any]]:
             keys = (
                 key for each in found.judged if _is_same(each.row, row) for key in each.pair.keys
             )
-            yield {"text": text, "runs": runs.places(row.plan, keys)}
+            yield {"plan": row.plan, "text": text, "runs": runs.places(row.plan, keys)}
 
 
 def _is_same(one: Row, other: Row) -> bool:

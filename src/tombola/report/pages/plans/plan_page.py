@@ -39,8 +39,8 @@ def plan_page(facts: Facts) -> Page:
         Section("Networks", tables=[scores_table(groups, several=several)]),
         *([Section("Verdicts", tables=verdicts)] if verdicts else []),
         *_searches(facts),
-        *leaderboard_sections(facts["leaderboard"]),
-        *transfer_sections(facts["transfer"], margins),
+        *leaderboard_sections(facts["leaderboard"], several=several),
+        *transfer_sections(facts["transfer"], margins, several=several),
         *claims_sections(facts["claims"]),
         *_overlaps(sources),
         *connectivity_sections([line for each in sources for line in each.get("lines", ())]),
@@ -50,7 +50,7 @@ def plan_page(facts: Facts) -> Page:
     return Page(
         title=_title(facts["plans"]),
         question=" ".join(filter(None, (each.get("about", "") for each in sources))),
-        answers=_answers(facts["answers"]),
+        answers=_answers(facts["answers"], several=several),
         notes=_notes(facts),
         sections=sections,
         foot="; ".join(map(_foot, sources)),
@@ -68,17 +68,21 @@ def _foot(source: Facts) -> str:
     return f"{source['model']}, scope {source['scope']}, seeds {shown(source['seeds'])}"
 
 
-def _answers(answers: Sequence[Facts]) -> list[Cell]:
+def _answers(answers: Sequence[Facts], *, several: bool) -> list[Cell]:
     """The first verdicts in words, and how many more there are."""
-    found = [Number(each["text"], each["runs"]) for each in answers[:MOST_ANSWERS]]
+    found = [
+        Number(f"{each['plan']}: " * (several and bool(each["plan"])) + each["text"], each["runs"])
+        for each in answers[:MOST_ANSWERS]
+    ]
     more = len(answers) - MOST_ANSWERS
     return [*found, f"{more:,} more are in the tables below."] if more > 0 else list(found)
 
 
 def _notes(facts: Facts) -> list[str]:
     """Why nothing is decided on some tasks, and what is not done."""
+    several = len(facts["plans"]) > 1
     premises = dict.fromkeys(
-        f"Nothing is decided on {group['target']}: {group['premise']}."
+        f"Nothing is decided on {_where(group, several=several)}: {group['premise']}."
         for group in facts["groups"]
         if group["premise"]
     )
@@ -87,6 +91,11 @@ def _notes(facts: Facts) -> list[str]:
         runs = counted(facts["rows"], "run")
         gaps = [f"{facts['missing']:,} of {runs} are not done: dashes mark the gaps."]
     return [*premises, *facts["notes"], *gaps]
+
+
+def _where(group: Facts, *, several: bool) -> str:
+    """A task, and its plan if there are several."""
+    return f"{group['target']} in {group['plan']}" if several else str(group["target"])
 
 
 def _gaps(source: Facts) -> str:

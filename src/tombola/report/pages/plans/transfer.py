@@ -15,14 +15,20 @@ STEPS = (1.0, 3.0)
 
 
 def transfer_sections(
-    matrices: Sequence[Mapping[str, Any]], margins: Mapping[tuple[str, str], float]
+    matrices: Sequence[dict[str, Any]],
+    margins: Mapping[tuple[str, str], float],
+    *,
+    several: bool,
 ) -> list[Section]:
     """Two tables for each matrix: minus dense, and minus the target's own tickets.
 
     Args:
         matrices: those of `row_facts`.
         margins: plan and task -> the margin, in points.
+        several: whether they are of several plans, which captions then name.
     """
+    if several:
+        matrices = [matrix | {"arm": f"{matrix['plan']}, {matrix['arm']}"} for matrix in matrices]
     tables = [
         _matrix(matrix, field, what, margins) for matrix in matrices for field, what in AGAINST
     ]
