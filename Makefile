@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup browser demo test test-gpu bench bench-kernels check fmt docs
+.PHONY: setup browser demo test test-gpu bench bench-kernels calibrate check fmt docs
 
 setup: $(STAMP)
 
@@ -38,6 +38,10 @@ bench: setup
 # Sparse products and encoders against dense ones, and against what else is installed: ten minutes.
 bench-kernels: setup
 	$(BIN)/python benchmarks/sparse_kernels.py
+
+# Writes from which sparsity sparse products pay; on an idle machine: ten minutes.
+calibrate: setup
+	$(BIN)/python benchmarks/calibrate.py
 
 check: setup
 	$(BIN)/ruff check .
