@@ -49,7 +49,7 @@ def seconds(runs: list[Callable[[], object]], repeats: int) -> list[float]:
 
 
 def crossover(inputs: int, outputs: int, tokens: int, dtype: str) -> float:
-    """The sparsity from which the sparse product pays, at least 0; above 1, it never does."""
+    """The sparsity from which the sparse product pays, of those measured; above 1 for never."""
     x = torch.randn(tokens, inputs)
     layers = [layer(inputs, outputs, sparsity) for sparsity in SPARSITIES]
     few, fewer = (SparseLinear.from_linear(each, dtype=dtype).weight for each in layers)
@@ -61,7 +61,7 @@ def crossover(inputs: int, outputs: int, tokens: int, dtype: str) -> float:
     ]
     dense, more, less = seconds(runs, repeats)
     slope = (more - less) / (SPARSITIES[1] - SPARSITIES[0])
-    return max(0.0, SPARSITIES[1] - (0.97 * dense - less) / slope) if slope > 0 else 2.0
+    return max(SPARSITIES[0], SPARSITIES[1] - (0.97 * dense - less) / slope) if slope > 0 else 2.0
 
 
 def rows(dtype: str, threads: list[int]) -> Iterator[list[float]]:
