@@ -1,6 +1,6 @@
 """Writes from which sparsity a sparse product pays, for the instruction sets of this machine.
 
-    make calibrate          # on an idle machine: ten minutes
+    make calibrate          # on an idle machine: five minutes
 
 A product takes a time that falls with the sparsity along a line, which two measurements give. It
 pays where the line is 3 % below the time of torch's dense product in float32. Seconds are the
