@@ -10,6 +10,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from tombola.kernel.fused import blocks
 from tombola.kernel.fused.extension import available
+from tombola.kernel.fused.weights import HalfWeights, Weights
 from tombola.kernel.packed import FUSED, KERNEL, packed
 
 pytestmark = pytest.mark.skipif(not available(), reason="the C extension was not built")
@@ -22,9 +23,17 @@ def model_of(name: str = "bert", **more: Any) -> tuple[Any, str]:
 
 
 def within(
-    model: Any, inputs: dict[str, Tensor], kind: str, kernel: str
+    model: Any,
+    inputs: dict[str, Tensor],
+    kind: str,
+    kernel: str,
+    weights: Weights = Weights(),  # noqa: B008
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    with packed(model, inputs, READS[kind], kernel) as less:
+    half = isinstance(weights, HalfWeights)
+    with (
+        torch.autocast("cpu", torch.bfloat16, half),
+        packed(model, inputs, READS[kind], kernel, weights) as less,
+    ):
         return gradients(model, less)
 
 
@@ -49,6 +58,19 @@ def test_loss_and_gradients_are_those_of_the_model_itself(name: str, lengths: li
     model, kind = model_of(name)
     inputs = batch(lengths, kind)
     check_against_float64(model, inputs, kind)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_bf16_comes_within_its_rounding_and_as_near_as_autocast(name: str) -> None:
+    model, kind = model_of(name)
+    inputs = batch(LENGTHS, kind)
+    loss, found = within(model, inputs, kind, FUSED, HalfWeights())
+    with torch.autocast("cpu", torch.bfloat16), packed(model, inputs, READS[kind], KERNEL) as less:
+        cast = gradients(model, less)[1]
+    expected, exact = gradients(model.double(), inputs)
+    assert all(gradient.dtype == torch.float32 for gradient in found.values())
+    assert torch.allclose(loss.double(), expected, rtol=4 * torch.finfo(torch.bfloat16).eps)
+    assert error(found, exact) < 3 * error(cast, exact) + 1e-3
 
 
 @pytest.mark.parametrize("activation", ["gelu_new", "relu", "gelu_python"])
@@ -89,7 +111,7 @@ def test_gradients_with_dropout_are_those_of_the_function_that_the_seed_chose() 
 
     def value(x: Tensor) -> Tensor:
         torch.manual_seed(5)
-        return (blocks.normalise(output, x, residual) * towards).sum()
+        return (blocks.normalise(Weights(), output, x, residual) * towards).sum()
 
     x.requires_grad_()
     (gradient,) = torch.autograd.grad(value(x), x)
@@ -110,7 +132,7 @@ def test_attention_with_dropout_has_the_gradient_of_what_it_computes() -> None:
 
     def value(x: Tensor) -> Tensor:
         torch.manual_seed(5)
-        return (blocks.attend(own, x, x, where) * towards).sum()
+        return (blocks.attend(Weights(), own, x, x, where) * towards).sum()
 
     (gradient,) = torch.autograd.grad(value(x), x)
     with torch.no_grad():

@@ -12,6 +12,7 @@ from tombola.base.errors import SpecError
 from tombola.base.keys import knobs
 from tombola.base.specs import KERNELS, TrainSpec
 from tombola.kernel.fused.extension import available
+from tombola.kernel.fused.weights import HalfWeights
 from tombola.models.network import Network
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import read_split
@@ -22,6 +23,7 @@ from tombola.ticket.mask import Mask, Tensors
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.loop import Fit, fit
 from tombola.training.numerics import kernel, numerics
+from tombola.training.predictions import predict
 
 TASK = load_task("sentiment")
 PLAIN = TrainSpec(
@@ -63,7 +65,11 @@ def same(one: Tensors, two: Tensors) -> bool:
 
 
 @built
-@pytest.mark.parametrize("more", [{}, {"accumulation": 3}], ids=str)
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"accumulation": 3}, {"precision": "bf16"}, {"precision": "bf16", "accumulation": 2}],
+    ids=str,
+)
 def test_pruned_weights_stay_pruned_and_bits_repeat(
     network: Network, examples: Examples, more: dict[str, Any]
 ) -> None:
@@ -160,6 +166,41 @@ def test_who_reads_gradients_sees_those_of_the_kept_weights(
 
 
 @built
+def test_weights_in_bf16_follow_the_weights_after_every_step() -> None:
+    weight, others = torch.randn(4, 3), [torch.randn(2, 3) for _ in range(3)]
+    half = HalfWeights()
+    for _ in range(2):
+        assert torch.equal(half.of(weight), weight.bfloat16())
+        (joined,) = half.beside(others, alike=True)
+        assert torch.equal(joined, torch.cat(others).bfloat16())
+        first, rest = half.beside(others, alike=False)
+        assert torch.equal(torch.cat([first, rest]), joined)
+        for each in (weight, *others):
+            each.mul_(3)
+        assert not torch.equal(half.of(weight), weight.bfloat16())  # once a step
+        half.change()
+
+
+@built
+def test_bf16_trains_float32_weights_near_those_of_fp32(
+    network: Network, examples: Examples
+) -> None:
+    for part in network.model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+    (whole, one), (half, two) = (
+        trained(network, examples, replace(SPEC, precision=name)) for name in ("fp32", "bf16")
+    )
+    assert half.loss == pytest.approx(whole.loss, rel=0.05)
+    assert all(weight.dtype == torch.float32 for weight in two.values())
+    assert not same(one, two)
+    recipe = replace(SPEC, precision="bf16")
+    scores = [predict(network, TASK, examples, each) for each in (recipe, recipe, SPEC)]
+    assert (scores[0] == scores[1]).all()
+    assert (scores[0] == scores[2]).mean() > 0.9
+
+
+@built
 def test_numbers_that_are_not_finite_end_the_training(network: Network, examples: Examples) -> None:
     done, _ = trained(network, examples, replace(SPEC, learning_rate=1e30), on_step=lambda *_: None)
     assert done.diverged is not None
@@ -199,13 +240,13 @@ def test_without_the_extension_only_the_other_kernel_is_refused(
 @pytest.mark.parametrize(
     ("more", "named"),
     [
-        ({"precision": "bf16"}, "precision bf16"),
+        ({"precision": "fp16"}, "precision fp16"),
         ({"compile": True}, "compile"),
         ({"gradient_checkpointing": True}, "gradient_checkpointing"),
     ],
 )
 def test_what_it_cannot_do_is_refused(more: dict[str, Any], named: str) -> None:
-    with pytest.raises(SpecError, match=f"kernel packed-3 computes in fp32, got {named}"):
+    with pytest.raises(SpecError, match=f"kernel packed-3 takes fp32 or bf16 alone, got {named}"):
         replace(SPEC, **more)
 
 

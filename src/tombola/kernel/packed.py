@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 from tombola.kernel.fused import blocks
+from tombola.kernel.fused.weights import Weights
 from tombola.kernel.reads import Reads
 from tombola.kernel.routes import Queries, Route, pad, unpad
 from tombola.ticket.mask import Tensors
@@ -29,6 +30,7 @@ KERNEL = "packed-1"
 """Name of this arithmetic in the numerics of a result; raised when it makes other bits."""
 FUSED = "packed-3"
 """Name of the same with the parts of `kernel.fused.blocks`; raised likewise."""
+WHOLE = Weights()
 PACKABLE = ("bert", "electra", "roberta", "xlm-roberta")
 """Types of model whose blocks have the parts that `_block` uses."""
 LANES = 1 << 16
@@ -47,7 +49,11 @@ def packable(model: PreTrainedModel) -> bool:
 
 @contextmanager
 def packed(
-    model: PreTrainedModel, batch: Tensors, reads: Reads, kernel: str = KERNEL
+    model: PreTrainedModel,
+    batch: Tensors,
+    reads: Reads,
+    kernel: str = KERNEL,
+    weights: Weights = WHOLE,
 ) -> Iterator[Tensors]:
     """Compute the model's blocks here for as long as the context lasts.
 
@@ -55,7 +61,8 @@ def packed(
         model: an encoder with a head; one that is not packable computes its own blocks.
         batch: what the model would be called with; padding is on the right.
         reads: which tokens the head reads.
-        kernel: KERNEL, or FUSED, whose parts take float32 only and need the C extension.
+        kernel: KERNEL, or FUSED, which needs the C extension.
+        weights: what FUSED multiplies with, which decides what activations are kept in.
 
     Yields: what to call the model with instead. Where the head reads labelled tokens only, labels
     and logits are (1, labelled tokens, ...).
@@ -74,7 +81,7 @@ def packed(
         inputs["labels"] = batch["labels"][read][None]
         shape = tuple(inputs["labels"].shape)
     encoder = cast(Any, backbone(model)).encoder
-    parts = PARTS if kernel == KERNEL else FUSED_PARTS
+    parts = PARTS if kernel == KERNEL else _fused_parts(weights)
     encoder.forward = partial(_encode, encoder, tokens, read, shape, parts=parts)
     try:
         yield inputs
@@ -109,11 +116,14 @@ def _encode(
     made = torch.ones_like(tokens) if read is None else tokens
     every, some = parts.places(tokens, made, read, heads)
     x = unpad(embeddings.reshape(-1, width), Route.of(made))
+    x = x if parts.dtype is None else x.to(parts.dtype)
     *blocks, last = encoder.layer
     for block in blocks:
         x = _block(block, x, every, parts=parts)
     x = _block(last, x, some, parts=parts)
-    return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=x.view(*shape, width))
+    return BaseModelOutputWithPastAndCrossAttentions(
+        last_hidden_state=x.to(embeddings.dtype).view(*shape, width)
+    )
 
 
 @dataclass(frozen=True)
@@ -129,6 +139,8 @@ class Parts:
     """The intermediate layer."""
     normalise: Callable[[Any, Tensor, Tensor], Tensor]
     """An output layer, the residual added."""
+    dtype: torch.dtype | None = None
+    """Of activations; None is that of the embeddings."""
 
 
 def _block(block: Any, x: Tensor, places: Any, *, parts: Parts) -> Tensor:
@@ -229,4 +241,14 @@ def _kept(like: Tensor, drop: float) -> Tensor:
 
 
 PARTS = Parts(_places, _self_attend, _activate, _normalise)
-FUSED_PARTS = Parts(blocks.places, blocks.attend, blocks.activate, blocks.normalise)
+
+
+def _fused_parts(weights: Weights) -> Parts:
+    """The parts in C, which multiply with these."""
+    return Parts(
+        blocks.places,
+        partial(blocks.attend, weights),
+        partial(blocks.activate, weights),
+        partial(blocks.normalise, weights),
+        weights.dtype,
+    )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.specs import TrainSpec
+from tombola.kernel.fused.weights import Weights, weights_for
 from tombola.kernel.packed import FUSED, KERNEL, packed
 from tombola.kernel.varlen import VARLEN, end_to_end, in_one_row, takes_one_row
 from tombola.models.network import Network
@@ -47,6 +48,8 @@ class Arithmetic:
     """Recorded gradients, where a GPU replays them."""
     teacher: Teacher | None = None
     """What the network learns from, besides the labels."""
+    weights: Weights = field(default_factory=Weights)
+    """What the blocks multiply with on a CPU, which is copied once a step."""
 
     def backward(
         self, batch: Batch, scaler: torch.amp.GradScaler, *, save: bool
@@ -82,6 +85,7 @@ class Arithmetic:
     def zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
         """Drop the gradients; those of recorded ones stay where they are."""
         optimizer.zero_grad(set_to_none=self.recorder is None)
+        self.weights.change()
 
     def _part(self, rows: Batch, batch: Batch, scaler: torch.amp.GradScaler) -> Tensor:
         """Add the gradient of this rank's share of some rows to what the mean loss over a batch is.
@@ -177,7 +181,7 @@ class Arithmetic:
             name = kernel(self.spec)
             if name not in (KERNEL, FUSED):
                 return forward(**batch)
-            with packed(model, batch, self.kind.reads, name) as inputs:
+            with packed(model, batch, self.kind.reads, name, self.weights) as inputs:
                 return forward(**inputs)
 
 
@@ -222,7 +226,8 @@ def differentiating(
     if teacher is not None:
         teacher.model.to(here.device)
     kind = TASK_KINDS[task.kind]
-    arithmetic = Arithmetic(network, kind, spec, here, forward, teacher=teacher)
+    weights = weights_for(spec.precision)
+    arithmetic = Arithmetic(network, kind, spec, here, forward, teacher=teacher, weights=weights)
     try:
         with deterministic(here.device):
             yield arithmetic if held is None else arithmetic.recorded(held)

@@ -46,7 +46,7 @@ def _on_a_cpu(spec: TrainSpec) -> str:
     """The kernel asked for, or the fastest that there is."""
     if spec.kernel != AUTO:
         return spec.kernel
-    return FUSED if available() and spec.precision == "fp32" else KERNEL
+    return FUSED if available() and spec.precision != "fp16" else KERNEL
 
 
 def lacks_extension() -> bool:

@@ -1,7 +1,8 @@
-"""predict(): what a network predicts for each example, without dropout and in float32."""
+"""predict(): what a network predicts for each example, without dropout."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from tombola.base.specs import TrainSpec
+from tombola.kernel.fused.weights import weights_for
 from tombola.kernel.packed import FUSED, KERNEL, packed
 from tombola.kernel.reads import Reads
 from tombola.models.network import Network
@@ -37,10 +39,10 @@ def predict(
 ) -> Predictions:
     """The network's predictions for the examples, in their order.
 
-    Without dropout, in float32, by the kernel of the recipe that the network was trained with; the
-    global generator is left as it was. The tokens masked for masked language modelling are the same
-    for every network, and logits are computed for them only. Ranks take turns with the batches, and
-    each has all predictions in the end.
+    Without dropout, by the kernel of the recipe that the network was trained with, in float32, and
+    by packed-3 in the recipe's precision; the global generator is left as it was. The tokens masked
+    for masked language modelling are the same for every network, and logits are computed for them
+    only. Ranks take turns with the batches, and each has all predictions in the end.
 
     Returns: (examples, 2): prediction and label; for spans a row for each question, F1 and exact
     match in [0, 1]; for masked language modelling tokens restored and tokens masked. Rows of a
@@ -48,14 +50,20 @@ def predict(
     Raises: ModelError, for an error in the network's own code.
     """
     here, device = accelerator(), next(network.model.parameters()).device
-    kind, name = TASK_KINDS[task.kind], FUSED if kernel(recipe) == FUSED else KERNEL
+    kind, fused = TASK_KINDS[task.kind], kernel(recipe) == FUSED
+    name, precision = (FUSED, recipe.precision) if fused else (KERNEL, "fp32")
+    weights, half = (
+        weights_for(precision),
+        torch.autocast("cpu", torch.bfloat16, precision == "bf16"),
+    )
+    inside = partial(packed, network.model, reads=kind.reads, kernel=name, weights=weights)
     predictions = np.zeros((len(examples), kind.prediction_columns))
     network.model.eval()
     forked = [device] if device.type == "cuda" else []  # by default every GPU that is visible
-    with torch.inference_mode(), torch.random.fork_rng(forked):
+    with torch.inference_mode(), torch.random.fork_rng(forked), half:
         every = evaluation_batches(network, task, examples)
         for numbers, batch, labels in islice(every, here.process_index, None, here.num_processes):
-            output = _output(network, kind, to_device(batch, device), labels, name)
+            output = _output(network, kind, to_device(batch, device), labels, inside)
             if all_finite(kind.logits(output, batch)):
                 predictions[numbers] = kind.predictions(output, labels, examples, numbers, task)
             else:
@@ -63,10 +71,11 @@ def predict(
     return kind.by_row(add_predictions(predictions, here), examples, task)
 
 
-def _output(network: Network, kind: TaskKind, batch: Batch, labels: Batch, name: str) -> Any:
+def _output(
+    network: Network, kind: TaskKind, batch: Batch, labels: Batch, inside: Callable[..., Any]
+) -> Any:
     """What the network gives for a batch; of labelled tokens only, (labelled, ...) logits."""
-    model = network.model
-    with in_network(network.name, batch), packed(model, batch, kind.reads, name) as inputs:
+    with in_network(network.name, batch), inside(batch) as inputs:
         if kind.reads is not Reads.LABELLED:
             return network.model(**inputs)
         masked = labels["labels"].flatten() >= 0

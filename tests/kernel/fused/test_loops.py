@@ -40,6 +40,10 @@ def mask_of(dropout: Dropout, *shape: int) -> Tensor:
     return (found[2][:, 0] / chances).double().view(shape)
 
 
+EPS = torch.finfo(torch.bfloat16).eps
+"""Twice the largest relative error of one rounding to bfloat16."""
+
+
 def close(found: Tensor, expected: Tensor, rtol: float = 2e-5) -> None:
     scale = float(expected.abs().max()) if expected.numel() else 1.0
     assert torch.allclose(found.double(), expected, rtol=rtol, atol=rtol * max(scale, 1e-3))
@@ -86,6 +90,62 @@ def test_the_norm_and_its_gradients_are_those_of_float64(
     for found, each in zip((dx, dresidual, dbias, dweight, dshift), exact, strict=True):
         assert each.grad is not None
         close(found, each.grad)
+
+
+@given(rows=ROWS, width=WIDTHS)
+@settings(deadline=None)
+def test_gelu_of_bf16_is_that_of_float64_to_its_rounding(rows: int, width: int) -> None:
+    """What is kept between the passes, the derivative, is rounded once, and so are results."""
+    x, g = (numbers(rows, width, seed=n).bfloat16() for n in (0, 1))
+    bias = numbers(width, seed=2)
+    exact, shift = x.double().requires_grad_(), bias.double().requires_grad_()
+    expected = functional.gelu(exact + shift)
+    expected.backward(g.double())
+    derivative = x.clone()
+    close(loops.gelu(derivative, bias), expected.detach(), EPS)
+    dx, dbias = loops.gelu_backward(derivative, g)
+    assert (dx.dtype, dbias.dtype) == (torch.bfloat16, torch.float32)
+    assert exact.grad is not None
+    assert shift.grad is not None
+    close(dx, exact.grad, 2 * EPS)
+    close(dbias, shift.grad, 2 * EPS * max(1, rows))
+
+
+@given(rows=ROWS, width=st.integers(2, 70), chance=CHANCES)
+@settings(deadline=None)
+def test_the_norm_of_bf16_is_that_of_float64_to_its_rounding(
+    rows: int, width: int, chance: float
+) -> None:
+    """A row's normal values are kept rounded, so that its gradient errs by a few roundings."""
+    drop, eps = Dropout.draw(chance), 0.1
+    given_ = [numbers(rows, width, seed=n).bfloat16() for n in range(2)]
+    given_ += [numbers(width, seed=n) for n in range(2, 5)]
+    g = numbers(rows, width, seed=9).bfloat16()
+    exact = [each.double().requires_grad_() for each in given_]
+    x, residual, bias, weight, shift = exact
+    total = residual + (x + bias) * mask_of(drop, rows, width)
+    expected = functional.layer_norm(total, (width,), weight, shift, eps)
+    expected.backward(g.double())
+    x, residual, bias, weight, shift = (each.clone() for each in given_)
+    out, scales = loops.norm(x, bias, residual, weight, shift, eps=eps, dropout=drop)
+    close(out, expected.detach(), EPS)
+    dx, dbias, dresidual, dweight, dshift = loops.norm_backward(x, scales, weight, g, drop)
+    largest = [float(each.abs().max()) if each.numel() else 0.0 for each in (g, weight, x, scales)]
+    sizes = math.prod(max(1.0, each) for each in largest)  # of h, n and r, whose terms may cancel
+    for found, each in zip((dx, dresidual, dbias, dweight, dshift), exact, strict=True):
+        assert each.grad is not None
+        assert torch.allclose(found.double(), each.grad, 0, 2 * EPS * sizes * max(1, rows))
+
+
+@given(one=st.integers(-(2**15), 2**15 - 1), other=st.integers(-(2**15), 2**15 - 1))
+@settings(deadline=None)
+def test_rounding_to_bf16_is_torchs(one: int, other: int) -> None:
+    """Products of all kinds of numbers, those that are not finite among them."""
+    pair = torch.tensor([one, other], dtype=torch.int16).view(torch.bfloat16)
+    left, right = pair[:1].view(1, 1), pair[1:].view(1, 1)
+    found, expected = loops.gelu_backward(left, right)[0], left * right
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert found.isnan().all() or torch.equal(found, expected)
 
 
 @given(size=st.integers(0, 3000), masked=st.booleans(), decay=DECAYS)

@@ -130,10 +130,12 @@ class TrainSpec(Spec):
         if self.kernel not in KERNELS:
             raise SpecError(f"kernel is auto, packed-1 or packed-3, got {self.kernel!r}.")
         others = {"compile": self.compile, "gradient_checkpointing": self.gradient_checkpointing}
-        others |= {f"precision {self.precision}": self.precision != "fp32"}
+        others |= {"precision fp16": self.precision == "fp16"}
         if self.kernel == KERNELS[-1] and any(others.values()):
             other = next(name for name, set_ in others.items() if set_)
-            raise SpecError(f"kernel {self.kernel} computes in fp32, got {other}. Leave one out.")
+            raise SpecError(
+                f"kernel {self.kernel} takes fp32 or bf16 alone, got {other}. Leave one out."
+            )
 
     def _check_distillation(self) -> None:
         if not 0 <= self.distill <= 1:

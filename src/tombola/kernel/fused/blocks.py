@@ -1,10 +1,13 @@
 """Parts of an encoder's blocks, each in one pass over memory, with their gradients.
 
-They compute what `kernel.packed` does with torch's operators, in the C extension, in float32.
+They compute what `kernel.packed` does with torch's operators, in the C extension. Activations, and
+what they are multiplied with, are all float32 or all bfloat16; parameters and their gradients are
+float32, and so is all arithmetic but the products.
 Dropout keeps no mask: a key drawn from the global generator and a value's place say whether it is
 dropped, in the backward pass again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,6 +20,7 @@ from transformers.activations import GELUActivation
 from tombola.kernel.fused import attention, loops
 from tombola.kernel.fused.attention import Attention, Texts
 from tombola.kernel.fused.dropout import Dropout
+from tombola.kernel.fused.weights import Weights
 
 __all__ = ["Places", "activate", "attend", "normalise", "places"]
 
@@ -48,37 +52,40 @@ def places(tokens: Tensor, made: Tensor, read: Tensor | None, heads: int) -> tup
     return every, Places(some, Texts(queries, every.texts.keys, counts))
 
 
-def attend(own: Any, mine: Tensor, x: Tensor, where: Places) -> Tensor:
+def attend(weights: Weights, own: Any, mine: Tensor, x: Tensor, where: Places) -> Tensor:
     """Self-attention of some tokens over all of their text: products, softmax, dropout.
 
     Args:
+        weights: what rows are multiplied with.
         own: the layer, with its `query`, `key`, `value`.
         mine: (queries, width).
         x: (tokens, width).
         where: the queries are among the tokens.
     """
     layers = own.query, own.key, own.value
-    parameters = [each for layer in layers for each in (layer.weight, layer.bias)]
+    parameters = [layer.weight for layer in layers], [layer.bias for layer in layers]
     drop = Dropout.draw(own.dropout.p if own.training else 0.0)
-    options = own.num_attention_heads, where.texts, drop
-    seen: Tensor = _SelfAttention.apply(mine, x, options, *parameters)  # type: ignore[no-untyped-call]
+    matrices = weights.beside(parameters[0], alike=mine is x)
+    options = (own.num_attention_heads, where.texts, drop), matrices
+    seen: Tensor = _SelfAttention.apply(mine, x, options, *parameters[0], *parameters[1])  # type: ignore[no-untyped-call]
     return seen
 
 
-def activate(intermediate: Any, x: Tensor) -> Tensor:
+def activate(weights: Weights, intermediate: Any, x: Tensor) -> Tensor:
     """The intermediate layer of a block: its dense layer and its activation function."""
     dense, function = intermediate.dense, intermediate.intermediate_act_fn
     if not _is_gelu(function) or dense.bias is None:
         return cast(Tensor, intermediate(x))
-    active: Tensor = _LinearGelu.apply(x, dense.weight, dense.bias)  # type: ignore[no-untyped-call]
+    matrix = weights.of(dense.weight)
+    active: Tensor = _LinearGelu.apply(x, matrix, dense.weight, dense.bias)  # type: ignore[no-untyped-call]
     return active
 
 
-def normalise(output: Any, x: Tensor, residual: Tensor) -> Tensor:
+def normalise(weights: Weights, output: Any, x: Tensor, residual: Tensor) -> Tensor:
     """The output layer of a block: its dense layer, dropout, the residual and LayerNorm."""
     dense, drop, layer = output.dense, output.dropout, output.LayerNorm
     parameters = dense.weight, dense.bias, layer.weight, layer.bias
-    options = layer.eps, Dropout.draw(drop.p if drop.training else 0.0)
+    options = layer.eps, Dropout.draw(drop.p if drop.training else 0.0), weights.of(dense.weight)
     normal: Tensor = _LinearNorm.apply(x, residual, options, *parameters)  # type: ignore[no-untyped-call]
     return normal
 
@@ -93,18 +100,18 @@ class _LinearGelu(torch.autograd.Function):
     """GELU of x @ weight.T + bias: (rows, in) -> (rows, out)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        product = x @ weight.T
+    def forward(ctx: Any, x: Tensor, matrix: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        product = x @ matrix.T
         active = loops.gelu(product, bias)
-        ctx.save_for_backward(x, weight, product)
+        ctx.save_for_backward(x, matrix, product)
         return active
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x, weight, derivative = ctx.saved_tensors
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, matrix, derivative = ctx.saved_tensors
         d, bias = loops.gelu_backward(derivative, gradient.contiguous())
-        return d @ weight, d.T @ x, bias
+        return d @ matrix, None, (d.T @ x).float(), bias
 
 
 class _LinearNorm(torch.autograd.Function):
@@ -112,57 +119,83 @@ class _LinearNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, residual: Tensor, options: tuple[float, Dropout], *parameters: Tensor
+        ctx: Any,
+        x: Tensor,
+        residual: Tensor,
+        options: tuple[float, Dropout, Tensor],
+        *parameters: Tensor,
     ) -> Tensor:
-        (eps, ctx.dropout), (weight, bias, scale, shift) = options, parameters
-        product = x @ weight.T
+        (eps, ctx.dropout, matrix), (_, bias, scale, shift) = options, parameters
+        product = x @ matrix.T
         out, scales = loops.norm(
             product, bias, residual, scale, shift, eps=eps, dropout=ctx.dropout
         )
-        ctx.save_for_backward(x, weight, product, scales, scale)
+        ctx.save_for_backward(x, matrix, product, scales, scale)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, normal, scales, scale = ctx.saved_tensors
+        x, matrix, normal, scales, scale = ctx.saved_tensors
         d, bias, residual, dscale, shift = loops.norm_backward(
             normal, scales, scale, gradient.contiguous(), ctx.dropout
         )
-        return d @ weight, residual, None, d.T @ x, bias, dscale, shift
+        return d @ matrix, residual, None, (d.T @ x).float(), bias, dscale, shift
 
 
 class _SelfAttention(torch.autograd.Function):
-    """Attention of mine over x, (queries, width) and (tokens, width)."""
+    """Attention of mine over x, (queries, width) and (tokens, width).
+
+    A matrix may be those of several layers below each other, whose products then are one.
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
         mine: Tensor,
         x: Tensor,
-        options: tuple[int, Texts, Dropout],
+        options: tuple[tuple[int, Texts, Dropout], list[Tensor]],
         *parameters: Tensor,
     ) -> Tensor:
-        weights, biases = parameters[::2], parameters[1::2]
-        products = [rows @ weight.T for rows, weight in zip((mine, x, x), weights, strict=True)]
-        seen, chances = attention.attend(Attention(products, biases, *options))
-        ctx.options, ctx.alike = options, mine is x
-        ctx.save_for_backward(mine, x, chances, *products, *parameters)
+        ctx.options, matrices = options
+        ctx.alike, biases = mine is x, parameters[3:]
+        rows = [mine, *[x] * (len(matrices) - 1)]
+        products = _pieces(
+            [each @ matrix.T for each, matrix in zip(rows, matrices, strict=True)], 1
+        )
+        seen, chances = attention.attend(Attention(products, biases, *ctx.options))
+        ctx.save_for_backward(mine, x, chances, *products, *biases, *matrices)
         return seen
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         mine, x, chances, *rest = ctx.saved_tensors
-        products, weights, biases = rest[:3], rest[3::2], rest[4::2]
+        products, biases, matrices = rest[:3], rest[3:6], rest[6:]
         what = Attention(products, biases, *ctx.options)
-        d = [*map(torch.zeros_like, products)]
-        dbiases = attention.attend_backward(what, chances, gradient.contiguous(), d)
-        dx = torch.addmm(d[1] @ weights[1], d[2], weights[2])
-        if ctx.alike:
-            dmine, dx = None, dx.addmm_(d[0], weights[0])
-        else:
-            dmine = d[0] @ weights[0]
-        dweights = [each.T @ rows for each, rows in zip(d, (mine, x, x), strict=True)]
-        both = zip(dweights, dbiases, strict=True)
-        return dmine, dx, None, *[each for pair in both for each in pair]
+        rows = [mine, *[x] * (len(matrices) - 1)]
+        d = [
+            each.new_zeros(len(each), len(matrix))
+            for each, matrix in zip(rows, matrices, strict=True)
+        ]
+        dbiases = attention.attend_backward(what, chances, gradient.contiguous(), _pieces(d, 1))
+        pairs = [*zip(d, matrices, strict=True)]
+        dmine = None if ctx.alike else pairs[0][0] @ pairs[0][1]
+        dx = _summed_product(pairs if ctx.alike else pairs[1:])
+        dweights = _pieces([each.T @ row for each, row in zip(d, rows, strict=True)], 0)
+        return dmine, dx, None, *[each.float() for each in dweights], *dbiases
+
+
+def _pieces(joined: Sequence[Tensor], dim: int) -> list[Tensor]:
+    """Queries, keys and values of one to three tensors in which they lie side by side."""
+    size = sum(each.shape[dim] for each in joined) // 3
+    return [piece for each in joined for piece in each.split(size, dim)]
+
+
+def _summed_product(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
+    """The sum of the products of some pairs."""
+    first, *others = pairs
+    total = first[0] @ first[1]
+    for rows, matrix in others:
+        total.addmm_(rows, matrix)
+    return total
