@@ -1,6 +1,10 @@
 """A report of plans: several together, gaps marked, small however many runs there are."""
 
+import resource
+import subprocess
+import sys
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,6 +16,7 @@ from tombola.base.errors import SpecError
 from tombola.report.pages.page import Number, Page, render
 from tombola.report.pages.plans.plan_page import plan_page
 from tombola.study.report_facts.plan_facts import Source, plan_facts
+from tombola.study.table.export import export
 from tombola.study.table.row import Row
 
 PILOT = Path(__file__).parents[3] / "docs" / "results" / "pilot.csv"
@@ -112,3 +117,36 @@ def test_a_search_among_plans_is_refused_in_one_line(cli: Cli, tmp_path: Path) -
     status, _, error = cli("report", PILOT, tmp_path)
     assert (status, error.count("\n")) == (2, 1)
     assert "expected one search or any number of plans" in error
+
+
+@pytest.mark.slow
+def test_ten_thousand_runs_take_little_time_memory_and_space(
+    tmp_path: Path,
+) -> None:
+    rows = [
+        replace(row, finder="imp", source=row.target)
+        for task in range(120)
+        for share in range(1, 10)
+        for name in ("imp", "random", "reinit")
+        for row in plan_rows.network(
+            name,
+            f"task-{task}",
+            -0.1 * share,
+            arm="tickets" if name == "imp" else "controls",
+            of="" if name == "imp" else "tickets",
+            sparsity=Decimal(share) / 10,
+        )
+    ][:10_000]
+    rows = [replace(row, plan="large", plan_rows=len(rows), trivial=50.0) for row in rows]
+    table = tmp_path / "large.csv"
+    table.write_bytes(export(rows, "csv"))
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (40, 40))  # twice, for a machine that is busy
+
+    place = tmp_path / "large.html"
+    command = [sys.executable, "-m", "tombola", "report", str(table), "--output", str(place)]
+    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2e6  # KiB
+    assert place.stat().st_size < 5e6
