@@ -186,7 +186,8 @@ LOOP void PIECE(attend)(const struct attention *a, void *restrict seen, float *r
             for (size_t row = 0; row < rows; row++) {
                 float *s = scores + row * width;
                 NAME(softmax)(s, n, width, a->factor);
-                memcpy(p + place, s, n * sizeof *s);
+                if (n) /* p may be NULL where no text has a key */
+                    memcpy(p + place, s, n * sizeof *s);
                 NAME(drop)(s, n, a->drop, (uint32_t)place);
                 place += n;
             }
@@ -222,7 +223,8 @@ LOOP void PIECE(attend_backward)(const struct attention *a, const void *restrict
             PIECE(gather)((const stored *)gradient + first * inner + at, inner, a->none, g, rows,
                           size, wide);
             for (size_t row = 0; row < rows; row++, place += n) {
-                memcpy(chances + row * width, p + place, n * sizeof *p);
+                if (n)
+                    memcpy(chances + row * width, p + place, n * sizeof *p);
                 NAME(drop)(chances + row * width, n, a->drop, (uint32_t)place);
             }
             NAME(product)(chances, 1, width, g, made, n, wide, rows);
