@@ -81,6 +81,7 @@ def test_every_callback_is_passed_on() -> None:
     tracking.subject(SUBJECT)
     tracking.plan([job], [])
     tracking.workers(1, 1)
+    tracking.without("a part")
     tracking.start(job)
     tracking.step(job, 1, 30, 0.5)
     tracking.finish(job, result(job))

@@ -91,6 +91,10 @@ class Tracking(RunCallback):
         """Pass it on."""
         self._callback.workers(number, threads)
 
+    def without(self, what: str) -> None:
+        """Pass it on."""
+        self._callback.without(what)
+
     def start(self, job: Job) -> None:
         """Pass it on."""
         self._callback.start(job)
