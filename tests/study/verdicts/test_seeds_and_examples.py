@@ -1,5 +1,6 @@
 """Seeds and test examples are told apart from stored predictions, whatever the metric."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,16 @@ Predictions = dict[str, np.ndarray[Any, Any]]
 
 
 def stored(
-    metric: str, monkeypatch: pytest.MonkeyPatch, **more: Any
+    metric: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    same: Sequence[int] = (),
+    contexts: int = 0,
+    **more: Any,
 ) -> tuple[list[Row], Predictions]:
-    """Rows whose scores are those of drawn predictions: labels in column 1, hits 90 and 80 %."""
+    """Rows whose scores are those of drawn predictions: labels in column 1, hits 90 and 80 %.
+
+    With the seeds in `same` the ticket predicts what dense predicts; examples may have contexts."""
     generator = np.random.default_rng(1)
     labels = generator.integers(0, 2, EXAMPLES)
     kept: Predictions = {}
@@ -31,6 +39,10 @@ def stored(
         for name, hits in (("dense", 0.9), ("ticket", 0.8)):
             hit = generator.random(EXAMPLES) < hits
             kept[f"{name} {seed}"] = np.stack([np.where(hit, labels, 1 - labels), labels], axis=1)
+    kept |= {f"ticket {seed}": kept[f"dense {seed}"] for seed in same}
+    if contexts:
+        column = (np.arange(EXAMPLES) % contexts)[:, None]
+        kept = {name: np.concatenate([found, column], axis=1) for name, found in kept.items()}
     scores = {key: METRICS[metric](found) for key, found in kept.items()}
     dense = [scores[f"dense {seed}"] for seed in SEEDS]
     changes = [scores[f"ticket {seed}"] - dense[seed] for seed in SEEDS]
@@ -62,6 +74,28 @@ def test_the_mean_is_the_difference_and_the_interval_no_narrower_than_over_seeds
     assert judged.apart.interval[1] >= judged.verdict.interval[1]
     assert judged.to_json()["seeds_and_examples"]["seed_sd"] == parts.seed_sd
     assert parts.examples == (EXAMPLES if metric == "accuracy" else 50)
+
+
+@pytest.mark.parametrize("metric", ["matthews", "binary-f1"])
+def test_a_seed_whose_ticket_predicts_what_dense_predicts_is_taken_apart_as_the_others_are(
+    metric: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    table, _ = stored(metric, monkeypatch, same=[1])
+    [judged] = matching(table, apart=apart_from(Store(tmp_path))).judged
+    assert judged.apart
+    assert judged.verdict
+    assert judged.apart.parts.examples == 50
+    assert judged.apart.parts.mean == pytest.approx(judged.verdict.difference)
+
+
+def test_questions_about_a_single_text_have_a_verdict_and_no_components(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for contexts in (1, 7):
+        table, _ = stored("accuracy", monkeypatch, contexts=contexts)
+        [judged] = matching(table, apart=apart_from(Store(tmp_path))).judged
+        assert judged.verdict
+        assert (judged.apart is None) == (contexts == 1)
 
 
 def test_the_jackknife_agrees_with_the_gains_where_there_are_any(

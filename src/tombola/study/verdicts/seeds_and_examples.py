@@ -1,6 +1,6 @@
 """How much a difference varies over seeds and over test examples, from stored predictions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from math import isclose
 from typing import Any, TypeAlias
@@ -24,6 +24,8 @@ MOST_GROUPS = 50
 """Groups of test examples, for metrics that are no mean over examples."""
 
 Predictions: TypeAlias = NDArray[np.float64]
+Run: TypeAlias = tuple[Predictions, Predictions]
+"""The predictions of a ticket and of dense, of one seed."""
 Apart: TypeAlias = "Callable[[Comparison], SeedsAndExamples | None]"
 """Gives the components of a comparison, if its predictions are known."""
 
@@ -49,13 +51,14 @@ def apart_from(store: Store) -> Apart:
         if not pair.testable:
             return None
         try:
-            gains = [
-                _gains(read_predictions(store, mine), read_predictions(store, dense), pair)
+            found = [
+                (read_predictions(store, mine), read_predictions(store, dense))
                 for mine, dense in pair.runs
             ]
         except TombolaError:  # a store may have lost them; scores and verdicts are kept apart
             return None
-        return _over_both(components(np.stack(gains)), pair)
+        gains = _gains(found, pair.first[0].metric)
+        return None if gains.shape[1] < 2 else _over_both(components(gains), pair)
 
     return apart
 
@@ -66,16 +69,32 @@ def _over_both(parts: Components, pair: Comparison) -> SeedsAndExamples:
     return SeedsAndExamples(parts, (min(low, least), max(high, most)))
 
 
-def _gains(mine: Predictions, dense: Predictions, pair: Comparison) -> FloatArray:
-    """What the ticket of one seed earns more than dense, by test example or cluster, in points."""
-    metric = pair.first[0].metric
+def _gains(runs: Sequence[Run], metric: str) -> FloatArray:
+    """What the ticket earns more than dense, [seeds, test examples or clusters], in points."""
+    credited = [gains for run in runs if (gains := _credited(run, metric)) is not None]
+    if len(credited) < len(runs):  # one where nothing differs has them, whatever the metric
+        credited = [_jackknifed(run, metric) for run in runs]
+    return np.stack(credited)
+
+
+def _credited(run: Run, metric: str) -> FloatArray | None:
+    """That of one seed, if the metric is the mean of what test examples earn."""
+    mine, dense = run
     measure, credit = METRICS[metric], CREDITS.get(metric)
-    clusters = mine[:, CONTEXT].astype(np.int64) if mine.shape[1] > CONTEXT else None
-    difference = measure(mine) - measure(dense)
-    if credit is not None:
-        gains = 100 * (credit(mine) - credit(dense))
-        if isclose(gains.mean(), difference, abs_tol=1e-9):
-            return gains if clusters is None else by_cluster(gains[None], clusters)[0]
+    if credit is None:
+        return None
+    gains: FloatArray = 100 * (credit(mine) - credit(dense))
+    if not isclose(gains.mean(), measure(mine) - measure(dense), abs_tol=1e-9):
+        return None
+    if mine.shape[1] > CONTEXT:
+        [gains] = by_cluster(gains[None], mine[:, CONTEXT].astype(np.int64))
+    return gains
+
+
+def _jackknifed(run: Run, metric: str) -> FloatArray:
+    """That of one seed, by groups of test examples, for any metric."""
+    mine, dense = run
+    measure = METRICS[metric]
     return _pseudovalues(lambda kept: measure(mine[kept]) - measure(dense[kept]), len(mine))
 
 
