@@ -122,3 +122,33 @@ def test_without_one_nothing_comes_between() -> None:
     callback = RunCallback()
     with tracked(callback, LabSpec()) as told:
         assert told is callback
+
+
+def test_a_tracker_that_cannot_begin_is_refused_in_one_line(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    (tmp_path / "file").touch()
+    lab = LabSpec(track="tensorboard", track_dir=str(tmp_path / "file"))
+    with (
+        pytest.raises(SpecError, match=r"'tensorboard' to begin, its files in .*Error: ") as found,
+        tracked(RunCallback(), lab),
+    ):
+        raise AssertionError
+    assert "\n" not in str(found.value)
+
+
+def test_a_run_goes_on_without_a_tracker_that_fails() -> None:
+    asked, told = [], []
+
+    class Says(RunCallback):
+        def without(self, what: str) -> None:
+            told.append(what)
+
+    def fails(values: dict[str, float], step: int) -> None:
+        asked.append(step)
+        raise OSError("no space left\non device")
+
+    tracking, job = Tracking(Says(), fails), dense(SUBJECT, 0)
+    tracking.step(job, 1, 30, 0.5)
+    tracking.finish(job, result(job, score=80.0))
+    assert asked == [1]
+    assert told == ["the tracker from here on: OSError: 'no space left on device'"]

@@ -75,7 +75,7 @@ class Live(RunCallback):
             say(self.console, f"  {number} workers, {each}")
 
     def without(self, what: str) -> None:
-        """Show what this installation lacks."""
+        """Show what the run goes on without."""
         say(self.console, f"  without {what}")
 
     def start(self, job: Job) -> None:

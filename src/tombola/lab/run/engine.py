@@ -41,7 +41,7 @@ class RunCallback:
         """Called with the number of workers, if there is anything to do, and threads of each."""
 
     def without(self, what: str) -> None:
-        """Called once with what this installation lacks and trains without, more slowly."""
+        """Called with what the run goes on without: a part that isn't installed, or that failed."""
 
     def start(self, job: Job) -> None:
         """Called when a job starts."""

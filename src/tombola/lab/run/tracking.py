@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tombola.base.errors import SpecError
+from tombola.base.errors import SpecError, cut
 from tombola.base.registry import unknown
 from tombola.base.specs import LabSpec
 from tombola.lab.run.engine import RunCallback
@@ -28,7 +28,7 @@ EVERY = 1.0
 def tracked(callback: RunCallback, lab: LabSpec) -> Iterator[RunCallback]:
     """The callback, told of a run together with the tracker that `lab` names, if it names one.
 
-    Raises: SpecError, if there is no such tracker, or its package is not installed.
+    Raises: SpecError, if there is no such tracker, its package is not installed, or it can't begin.
     """
     if not lab.track:
         yield callback
@@ -53,13 +53,24 @@ def _tracker(name: str, folder: Path) -> "Accelerator":
             f"Run `pip install {name}`, or leave --track out."
         )
     made = accelerator(tracker=name, folder=str(folder))
-    made.init_trackers(PROJECT)
+    try:
+        made.init_trackers(PROJECT)
+    except Exception as error:  # whatever that package raises
+        raise SpecError(
+            f"expected the tracker {name!r} to begin, its files in {str(folder)!r}, got "
+            f"{_reason(error)}. Set it up or name another --track-dir, or leave --track out."
+        ) from error
     return made
+
+
+def _reason(error: Exception) -> str:
+    """An error of another package, in one short line."""
+    return f"{type(error).__name__}: {cut(' '.join(str(error).split()))}"
 
 
 class Tracking(RunCallback):
     """Sends losses and scores to a tracker, by the optimizer steps of the whole run so far, because
-    some trackers take steps in rising order only.
+    some trackers take steps in rising order only. One that fails is told nothing more.
 
     Args:
         callback: told of everything, too.
@@ -120,4 +131,12 @@ class Tracking(RunCallback):
 
     def _send(self, what: str, job: Job, value: float) -> None:
         name = re.sub(r"[^\w.-]+", "-", job.label.replace("%", "percent")).strip("-")
-        self._log({f"{what}/{name}": value}, sum(self._done.values()))
+        try:
+            self._log({f"{what}/{name}": value}, sum(self._done.values()))
+        except Exception as error:  # the run goes on, whatever becomes of its tracker
+            self._log = _log_nothing
+            self._callback.without(f"the tracker from here on: {_reason(error)}")
+
+
+def _log_nothing(values: dict[str, float], step: int) -> None:
+    """Send nothing."""
