@@ -131,3 +131,8 @@ def test_what_no_budget_can_be_spread_over_is_refused(
 def test_a_budget_is_a_number_of_trainings(budget: float) -> None:
     with pytest.raises(SpecError, match="budget is a number of trainings from 0, got"):
         FindSpec(budget=budget)
+
+
+def test_a_budget_that_no_training_can_be_long_enough_for_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"budget is at most 10,000, got 1000000000000"):
+        FindSpec(budget=1e12)

@@ -125,3 +125,10 @@ def test_a_ticket_of_another_network_is_refused(tiny: Path, reviews: Path, tmp_p
     other = replace(start(tiny), fingerprint="0" * 64)
     with pytest.raises(TicketError, match="the ticket was found in a network with fingerprint 0"):
         small_search(tmp_path, tiny, reviews, from_ticket=other, sparsity="0.75")
+
+
+def test_an_empty_path_is_no_ticket_and_does_not_begin_a_search_without_one(
+    tiny: Path, reviews: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(TicketError, match=r"expected a ticket with ticket.json in \."):
+        small_search(tmp_path, tiny, reviews, from_ticket="", sparsity="0.75")

@@ -59,7 +59,7 @@ def search(
     spec, lab = asked.search, asked.lab
     known, tuned = Subjects(Path(lab.store)), None
     subject = known.subject(spec.model, asked.task, asked.recipe, scope=spec.scope, folder=data)
-    start = start_of(from_ticket, subject) if from_ticket else None
+    start = None if from_ticket is None else start_of(from_ticket, subject)
     if options.get("learning_rate") == TUNE:
         whole = _jobs(subject, asked, start).plan
         tuned = _tuned(known.with_dev(subject), spec, lab, callback, whole)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import inf
 
 from tombola.base.errors import SpecError
+from tombola.base.fields import refuse_above
 from tombola.base.registry import unknown
 from tombola.base.specs.spec import Spec, check_distinct
 
@@ -20,6 +21,9 @@ OPTIONAL_CONTROLS = (
 
 SCOPES = ("encoder", "encoder+pooler")
 """Which weights may be pruned: the matrices of the repeated blocks, and the pooler's."""
+
+TRAININGS = 10_000
+"""The largest budget."""
 
 TUNE = "tune"
 """In place of a learning rate, takes the best of three on dev."""
@@ -65,9 +69,10 @@ class FindSpec(Spec):
 
 
 def check_budget(budget: float) -> None:
-    """Refuse a budget that is no number of trainings.
+    """Refuse a budget that is no number of trainings, or larger than one training can get.
 
     Raises: SpecError.
     """
     if not 0 <= budget < inf:
         raise SpecError(f"budget is a number of trainings from 0, got {budget:g}.")
+    refuse_above(budget, TRAININGS, "budget")
