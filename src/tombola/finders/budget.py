@@ -78,11 +78,10 @@ def _refuse_options(budget: float, options: set[str]) -> None:
 def _of_steps(mask: "Job", steps: int, teacher: "Job") -> "Job":
     """The same mask, with labels that tell its trainings from those by the recipe as it stands, and
     with the teacher of these."""
-    from tombola.plan.derived import derived
+    from tombola.plan.derived import derived, taught_by
 
     def of_steps(job: "Job") -> "Job":
-        if "teacher" in job.parents:
-            job = replace(job, parents={**job.parents, "teacher": teacher})
+        job = taught_by(teacher, job)
         return replace(job, label=f"{job.label}, {steps} steps") if job.kind == "train" else job
 
     return derived([mask], of_steps)[mask.key]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan
 
-__all__ = ["derived"]
+__all__ = ["derived", "taught_by"]
 
 
 def derived(wanted: Iterable[Job], change: Callable[[Job], Job]) -> dict[str, Job]:
@@ -21,3 +21,10 @@ def derived(wanted: Iterable[Job], change: Callable[[Job], Job]) -> dict[str, Jo
         parents = {role: made[parent.key] for role, parent in job.parents.items()}
         made[job.key] = change(replace(job, parents=parents))
     return made
+
+
+def taught_by(teacher: Job, job: Job) -> Job:
+    """The same job with another teacher, where it has one."""
+    if "teacher" not in job.parents:
+        return job
+    return replace(job, parents={**job.parents, "teacher": teacher})

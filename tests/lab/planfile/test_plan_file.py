@@ -169,6 +169,24 @@ def test_sparsities_are_the_decimals_that_were_written(read: Any) -> None:
     assert plan.arms["a"].sparsity == Sparsities((D("0.7"), D("0.1000000000000000055")))
 
 
+def test_the_teacher_at_every_learning_rate_is_the_dense_network_that_is_compared_with(
+    read: Any,
+) -> None:
+    arms = """
+  imp: {kind: imp, sparsity: 0.3, learning_rates: [1.0e-3]}
+  movement: {kind: movement, sparsity: 0.5, learning_rates: [1.0e-3]}
+  controls: {kind: control, of: imp, names: [random, reinit], learning_rates: [1.0e-4]}
+"""
+    text = f"version: 1\ntasks: [sentiment]\ntrain: {{distill: 0.5}}\narms:{arms}"
+    plan = expand(read(text), subject)
+    [baseline] = {cell.dense for cell in plan.cells}
+    teachers = [job.parents["teacher"].key for job in plan.jobs if "teacher" in job.parents]
+    assert {*teachers} == {baseline}
+    assert len(teachers) == 3 + 2 + 2
+    labels = [job.label for job in plan.jobs if job.kind == "train"]
+    assert len({*labels}) == len(labels)
+
+
 def test_each_ticket_has_its_controls(read: Any) -> None:
     text = f"{TICKETS}\ncontrols: {{kind: control, of: tickets}}"
     found = cells(read, text, "controls")

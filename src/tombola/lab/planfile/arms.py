@@ -34,6 +34,8 @@ from tombola.lab.planfile.connectivity import Connectivity
 from tombola.lab.planfile.transfer import Transfer
 from tombola.plan import plan as plans
 from tombola.plan.cell import PLAIN, Cell
+from tombola.plan.derived import derived, taught_by
+from tombola.plan.job import Job
 from tombola.plan.plan import Subject
 
 __all__ = [
@@ -145,9 +147,7 @@ class FinderArm(Placed):
         for rate in self.learning_rates:
             mine = replace(subject, recipe=replace(subject.recipe, learning_rate=rate))
             for cell in self._search(arm, mine, task, spec, seed):
-                label = f"{cell.training.label}, learning rate {rate:g}"
-                training = replace(cell.training, label=label)
-                yield replace(cell, training=training, baseline=baseline, learning_rate=rate)
+                yield _at_rate(replace(cell, baseline=baseline, learning_rate=rate), rate)
         if not self.learning_rates:
             yield from self._search(arm, subject, task, spec, seed)
 
@@ -173,6 +173,23 @@ class FinderArm(Placed):
                 ticket=found.masks[sparsity],
                 early=found.early,
             )
+
+
+def _at_rate(cell: Cell, rate: float) -> Cell:
+    """A cell of a search at that rate: its trainings say so, and learn from its baseline if they
+    have a teacher."""
+
+    def at_rate(job: Job) -> Job:
+        label = f"{job.label}, learning rate {rate:g}" if job.kind == "train" else job.label
+        return taught_by(cell.baseline, replace(job, label=label))
+
+    made = derived(filter(None, (cell.training, cell.ticket, cell.early)), at_rate)
+    return replace(
+        cell,
+        training=made[cell.training.key],
+        ticket=cell.ticket and made[cell.ticket.key],
+        early=cell.early and made[cell.early.key],
+    )
 
 
 @cache
@@ -254,6 +271,7 @@ class Control:
         if rate:
             subject = replace(subject, recipe=replace(subject.recipe, learning_rate=rate))
         training = plans.control(name, subject, ticket.ticket, ticket.sparsity, ticket.seed)
+        training = taught_by(ticket.baseline, training)
         swept = f", learning rate {rate:g}" if rate else ""
         mask = training.parents["mask"]
         variant = ticket.mask_variant if mask.key == ticket.mask else PLAIN
