@@ -7,10 +7,12 @@ from typing import Literal
 from tombola.plan.job import Job
 from tombola.plan.job_spec import train_job
 
-__all__ = ["FROM_TICKET", "OPTIONS", "PLAIN", "Cell", "Role", "Variant"]
+__all__ = ["AT_RATE", "FROM_TICKET", "OPTIONS", "PLAIN", "Cell", "Role", "Variant"]
 
 Role = Literal["dense", "search", "control", "transfer", "evaluate"]
 
+AT_RATE = ", learning rate "
+"""Before the learning rate in the name of a cell whose arm has several."""
 FROM_TICKET = "from-ticket"
 OPTIONS = ("rewind", "no-rewind", "keep-head", "long-horizon", "prune-first", FROM_TICKET)
 """What a search may do that the plain one, which begins with the whole network and rewinds to the
@@ -93,7 +95,7 @@ class Cell:
     def label(self) -> str:
         """What was done, for people, with the learning rate or the data order of several, the
         budget of a search, and a teacher's share."""
-        rate = "" if self.learning_rate is None else f", learning rate {self.learning_rate:g}"
+        rate = "" if self.learning_rate is None else f"{AT_RATE}{self.learning_rate:g}"
         order = "" if self.order_seed is None else f", order {self.order_seed}"
         budget = f", budget {self.budget:g}" if self.budget and self.role == "search" else ""
         teacher = f", distilled {self.distill:g}" if self.distill else ""

@@ -135,3 +135,33 @@ def test_the_frontier_is_what_nothing_beats_in_both() -> None:
     places = [(1.0, 5.0), (2.0, 9.0), (2.0, 8.0), (3.0, 9.0), (None, 10.0), (0.5, None)]
     assert frontier(places) == [True, True, False, False, False, False]
     assert frontier([(1.0, 5.0), (1.0, 5.0)]) == [True, True]
+
+
+def test_the_learning_rates_of_an_arm_are_told_apart() -> None:
+    table = [
+        row
+        for rate, change in (("0.0001", -9.0), ("0.001", -1.0))
+        for row in network("snip", "a", change, name=f"snip, learning rate {rate}", source="a")
+    ]
+    table = [replace(row, arm="swept") for row in table]
+    [board] = leaderboard(table).boards
+    said = board.to_json()
+    assert said["winner"] == "swept: snip, learning rate 0.001"
+    [pair] = said["shown"]
+    assert (pair["better"], pair["worse"]) == tuple(entry["title"] for entry in said["entries"])
+    assert pair["worse"] == "swept: snip, learning rate 0.0001"
+
+
+def test_a_ticket_is_compared_with_one_shot_pruning_at_its_own_learning_rate() -> None:
+    table = [
+        row
+        for rate, change in ((1e-4, -9.0), (1e-3, -1.0))
+        for kind, more in (("one-shot", 0.0), ("snip", 2.0))
+        for row in network(
+            *(kind, "a", change + more), name=f"{kind} {rate}", arm=kind, learning_rate=rate
+        )
+    ]
+    table = [replace(row, kind=row.arm) for row in table]
+    [board] = leaderboard(table).boards
+    differences = [each.minus_one_shot for each in board.entries if each.row.kind == "snip"]
+    assert [each.mean for each in differences if each] == pytest.approx([2.0, 2.0])

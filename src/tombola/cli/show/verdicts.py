@@ -111,7 +111,7 @@ def _show_highest(found: Matching, console: Console) -> None:
     for first, sparsity in found.highest:
         if first.row.is_own_ticket:
             text = highest_text(first, sparsity)
-            say(console, f"{_name(first.row)} on {first.row.target}: {text}")
+            say(console, f"{first.row.title} on {first.row.target}: {text}")
 
 
 def _network(each: NetworkVerdict) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ def _network(each: NetworkVerdict) -> tuple[str, ...]:
     row, verdict = each.row, each.verdict
     there, wanted = len(each.pair.first) - len(each.pair.gaps), len(each.pair.first)
     task = f"{row.source} → {row.target}" if row.moved else row.target
-    what = (_name(row), task, percent(each.pair.sparsity), f"{there}/{wanted}")
+    what = (row.title, task, percent(each.pair.sparsity), f"{there}/{wanted}")
     if verdict is None:
         none = "diverged" if each.pair.diverged else "none"
         return (*what, "", "", "missing" if _missing(each) else none, "")
@@ -137,11 +137,6 @@ def _network(each: NetworkVerdict) -> tuple[str, ...]:
 def _missing(each: NetworkVerdict) -> bool:
     """Whether none of its runs has been made."""
     return all(row.state == "missing" for row in each.pair.first)
-
-
-def _name(row: Row) -> str:
-    """The arm, and the name of a control, of which an arm has several."""
-    return f"{row.arm}: {row.name}" if row.of else row.arm
 
 
 def _interval(ends: tuple[float, float] | None) -> str:
@@ -189,7 +184,7 @@ def _entry(entry: Entry, entries: int) -> tuple[str, ...]:
     best, worst = entry.ranks
     *_, difference, _, verdict, _ = _network(judged)
     return (
-        _name(entry.row),
+        entry.row.title,
         "" if entry.mean is None else points(entry.mean),
         "" if entry.score is None else " to ".join(map(points, entry.score[1:])),
         difference,
@@ -206,7 +201,7 @@ def _winner(board: Board) -> str:
         return "one arm: nothing to rank."
     if board.winner is None:
         return "no winner: no arm is shown to be better than every other (paired t, Holm, 5 %)."
-    return f"{_name(board.winner.row)} is better than every other (paired t, Holm, 5 %)."
+    return f"{board.winner.row.title} is better than every other (paired t, Holm, 5 %)."
 
 
 def show_transfer(matrices: Iterable[TransferMatrix], console: Console) -> None:

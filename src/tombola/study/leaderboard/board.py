@@ -56,6 +56,7 @@ class Entry:
         """The numbers, with the verdict of `matching`."""
         score = self.score
         return self.judged.to_json() | {
+            "title": self.row.title,
             "finder": self.row.kind,
             "dense": [row.dense for row in self.judged.pair.first],
             "learning_rate": self.row.learning_rate,
@@ -101,7 +102,7 @@ class Board:
 
     def to_json(self) -> dict[str, Any]:
         """As `tombola leaderboard --json` writes it."""
-        arms = [entry.row.arm for entry in self.entries]
+        titles = [entry.row.title for entry in self.entries]
         return {
             "plan": self.plan,
             "title": self.title,
@@ -111,9 +112,9 @@ class Board:
             "distill": self.distill,
             "metric": self.metric,
             "level": 1 - LEVEL,
-            "winner": self.winner.row.arm if self.winner else None,
+            "winner": self.winner.row.title if self.winner else None,
             "shown": [
-                asdict(each) | {"better": arms[each.better], "worse": arms[each.worse]}
+                asdict(each) | {"better": titles[each.better], "worse": titles[each.worse]}
                 for each in self.ranking.shown
             ],
             "entries": [entry.to_json() for entry in self.entries],
@@ -214,13 +215,18 @@ def _is_plain_one_shot(row: Row) -> bool:
 
 
 def _minus(each: NetworkVerdict, one_shots: Sequence[NetworkVerdict]) -> MeanDifference | None:
-    """Minus one-shot pruning, that with the same budget if there is one."""
+    """Minus one-shot pruning, the one whose terms differ least."""
     if not one_shots or each in one_shots:
         return None
-    same = [other for other in one_shots if other.row.budget == each.row.budget]
-    other = (same or one_shots)[0]
+    mine = _terms(each)
+    other = min(one_shots, key=lambda one: [a != b for a, b in zip(_terms(one), mine, strict=True)])
     pair = Comparison.on_shared_seeds(each.pair.first, other.pair.first)
     return MeanDifference.of(pair) if pair.first else None
+
+
+def _terms(each: NetworkVerdict) -> tuple[float | None, ...]:
+    """On what terms a ticket was found and trained, what matters most first."""
+    return each.row.distill, each.row.budget, each.row.learning_rate
 
 
 def _score(pair: Comparison) -> tuple[float, float, float] | None:

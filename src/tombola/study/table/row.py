@@ -12,7 +12,7 @@ from tombola.base.specs.prune import UNSTRUCTURED
 from tombola.lab.run.compute import Compute, compute_of
 from tombola.lab.store.numerics import numerics_digest
 from tombola.lab.store.result_store import Result
-from tombola.plan.cell import Cell
+from tombola.plan.cell import AT_RATE, Cell
 from tombola.plan.job import finder_knobs
 from tombola.plan.job_spec import PruneJob, train_job
 
@@ -128,6 +128,12 @@ class Row:
     mask_key: str | None = None
     numerics: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
     dense_numerics: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def title(self) -> str:
+        """The arm, and the name where an arm has several: of a control, or a learning rate."""
+        several = self.of or AT_RATE in self.name
+        return f"{self.arm}: {self.name}" if several else self.arm
 
     @property
     def moved(self) -> bool:

@@ -37,8 +37,7 @@ def leaderboard_sections(boards: Sequence[Mapping[str, Any]], *, several: bool) 
         right=frozenset(place for place, name in enumerate(columns) if name not in TEXTS),
     )
     won = [
-        f"{board['task']} at {percent(board['sparsity'])}: {board['winner']} is better than every "
-        "other (paired t, Holm, 5 %)."
+        f"{board['title']}: {board['winner']} is better than every other (paired t, Holm, 5 %)."
         for board in contested
         if board["winner"]
     ]
@@ -55,7 +54,7 @@ def _entry(entry: Mapping[str, Any], board: Mapping[str, Any]) -> dict[str, Cell
         "task": board["task"],
         "sparsity": percent(board["sparsity"]),
         "budget": "" if budget is None else f"{budget:g}",
-        "arm": entry["arm"],
+        "arm": entry["title"],
         "rank": str(best) if best == worst else f"{best} to {worst}",
         "score": Number(points(entry["score"]["mean"]), entry["places"]),
         "minus dense": _against_dense(entry),
