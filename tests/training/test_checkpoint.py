@@ -14,6 +14,8 @@ import torch
 from small_network import half_mask
 from tombola.base.errors import OutputError
 from tombola.base.specs import CourseSpec, TrainSpec
+from tombola.kernel.fused.extension import available
+from tombola.kernel.packed import FUSED
 from tombola.models.network import Network
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.examples import Examples, Predictions
@@ -181,6 +183,28 @@ def test_a_course_goes_on_to_the_same_bits(
     assert again.resumed == 3
 
 
+@pytest.mark.skipif(not available(), reason="the C extension was not built")
+@pytest.mark.parametrize("more", [{"accumulation": 2}, {"precision": "bf16"}])
+def test_a_copy_of_the_version_before_with_moments_of_all_weights_is_resumed(
+    one: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    sparse = Mask({n: torch.rand(kept.shape) < 0.1 for n, kept in one.mask.items()})
+    with_it: dict[str, Any] = {"spec": replace(SPEC, kernel=FUSED, **more), "mask": sparse}
+    with monkeypatch.context() as before:
+        before.setattr(module, "VERSION", 2)
+        before.setattr("tombola.kernel.fused.adamw.FEW", -1.0)
+        whole = one.train(**with_it)
+        one.interrupt(At(tmp_path / "earlier", 3), 4, **with_it)
+    one.interrupt(At(tmp_path / "now", 3), 4, **with_it)
+    sizes = []
+    for name in ("earlier", "now"):
+        sizes.append((tmp_path / name / "step-3" / "state.safetensors").stat().st_size)
+        again = At(tmp_path / name)
+        assert same(one.train(again, **with_it), whole)
+        assert again.resumed == 3
+    assert sizes[0] - sizes[1] > 2 * 4 * 0.8 * sparse.size
+
+
 def test_pruned_weights_are_positive_zero_from_the_first_step_after_a_break(
     one: Case, tmp_path: Path
 ) -> None:
@@ -267,7 +291,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "no JSON": lambda place: (place / "state.json").write_text("{"),
     "a list": lambda place: (place / "state.json").write_text("[]"),
     "a counter": lambda place: change(place / "state.json", '"tokens": ', '"tokens": 1'),
-    "a newer version": lambda place: change(place / "state.json", '"version": 2', '"version": 3'),
+    "a newer version": lambda place: change(place / "state.json", '"version": 3', '"version": 4'),
 }
 
 

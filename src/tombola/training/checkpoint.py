@@ -25,7 +25,9 @@ from tombola.training.distributed import accelerator, agree
 
 __all__ = ["Checkpoint", "Companion", "Training"]
 
-FORMAT, VERSION = "tombola-checkpoint", 2
+FORMAT, VERSION = "tombola-checkpoint", 3
+READABLE = (2, VERSION)
+"""Versions that are resumed from; in the second, pruned weights have moments, all zero."""
 STATE, DOCUMENT = "state.safetensors", "state.json"
 DOCUMENT_LIMIT = 1 << 20
 """Bytes of the document."""
@@ -236,12 +238,12 @@ def _read(place: Path, facts: Mapping[str, Any]) -> tuple[Tensors, dict[str, Any
     """Tensors and document of a copy; None if it is damaged or of another training."""
     try:
         document = parse_json(read_plain(place / DOCUMENT, DOCUMENT_LIMIT))
-        if not isinstance(document, dict):
+        if not isinstance(document, dict) or document.get("version") not in READABLE:
             return None
         sha = document.pop("sha256", "")
         if document != {
             "format": FORMAT,
-            "version": VERSION,
+            "version": document["version"],
             "facts": json.loads(json.dumps(facts)),
             "counters": document.get("counters"),
         }:

@@ -269,6 +269,9 @@ def bits() -> list[Tensor]:
             step = AdamWStep(0.1, (0.9, 0.999), 1e-8, 0.1, 3, 0.5)
             loops.adamw(bias, g[0], moments, mask, step)
             made += [bias.clone(), *[each.clone() for each in moments]]
+        alone = moments[0][kept], moments[1][kept]
+        loops.adamw_kept(bias, g[0], alone, kept, step)
+        made += [bias.clone(), *alone]
     odd = torch.tensor([[torch.nan, torch.inf, -torch.inf, 0.0, -0.0, 1e-40, -300.0, 3e38]])
     return [*made, loops.gelu(odd, torch.zeros(8)), odd]
 
@@ -300,6 +303,7 @@ def test_an_instruction_set_that_does_not_exist_is_refused() -> None:
 
 NONE = Dropout(0, 0, 1.0)
 STEP = AdamWStep(0.1, (0.9, 0.999), 1e-8, 0.0, 1, 1.0)
+KEPT = torch.arange(10).view(5, 2) > 3
 PLACES = torch.tensor([1, loops.UNTOUCHED, loops.NO_GRADIENT])
 FORMS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "gelu": (loops.gelu, ((4, 3), (3,))),
@@ -313,6 +317,10 @@ FORMS: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
         ((4, 3), (4,), (3,), (4, 3)),
     ),
     "adamw": (lambda w, g, m, v: loops.adamw(w, g, (m, v), None, STEP), ((5, 2),) * 4),
+    "adamw_kept": (
+        lambda w, g, m, v: loops.adamw_kept(w, g, (m, v), KEPT, STEP),
+        ((5, 2), (5, 2), (6,), (6,)),
+    ),
     "squares": (lambda g: loops.sum_of_squares(g, torch.ones(5, 2) > 0), ((5, 2),)),
     "adamw_rows": (
         lambda w, g, m, v: loops.adamw_rows(w, Rows(PLACES, g), (m, v), None, STEP),

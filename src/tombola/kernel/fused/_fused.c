@@ -67,6 +67,8 @@ struct loops {
     struct blocks kinds[2]; /* activations in float32, and in bfloat16 */
     double (*squares)(const float *, const uint8_t *, size_t);
     void (*adamw)(float *, const float *, float *, float *, const uint8_t *, size_t, struct adamw);
+    int (*adamw_kept)(float *, const float *, float *, float *, const uint8_t *, size_t, size_t,
+                      struct adamw);
     void (*adamw_rows)(float *, float *, float *, const float *, const int64_t *, const float *,
                        const uint8_t *, size_t, size_t, struct adamw);
 };
@@ -85,6 +87,40 @@ PART uint16_t rounded(float x)
     union { float number; uint32_t bits; } whole = {x};
     uint32_t even = (whole.bits + 0x7fffu + ((whole.bits >> 16) & 1)) >> 16;
     return (uint16_t)(x == x ? even : 0x7fc0u);
+}
+
+/* --- which of eight numbers are kept --- */
+
+typedef int32_t ints __attribute__((vector_size(32)));
+typedef float floats __attribute__((vector_size(32)));
+
+/* For each byte: which of its bits are set, from the lowest on; how many are set below each of
+ * those; and how many are set in all. */
+static ints set_places[256], set_ranks[256];
+static uint8_t set_counts[256];
+static const ints EACH_BIT = {1, 2, 4, 8, 16, 32, 64, 128};
+
+static void count_bits(void)
+{
+    for (int byte = 0; byte < 256; byte++) {
+        set_counts[byte] = 0;
+        for (int bit = 0; bit < 8; bit++)
+            if (byte >> bit & 1) {
+                set_ranks[byte][bit] = set_counts[byte];
+                set_places[byte][set_counts[byte]++] = bit;
+            }
+    }
+}
+
+/* Eight bytes that are 0 or 1, as bits. */
+PART unsigned eight(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return (unsigned)(word * 0x0102040810204080u >> 56);
 }
 
 /* --- one copy of the loops for each instruction set --- */
@@ -277,6 +313,23 @@ static PyObject *adamw(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *adamw_kept(PyObject *self, PyObject *args)
+{
+    address w, g, m, v, kept;
+    Py_ssize_t n, count;
+    struct adamw a;
+    int fits;
+    if (!PyArg_ParseTuple(args, "KKKKKnnffffffff", &w, &g, &m, &v, &kept, &n, &count, &a.clip,
+                          &a.decay, &a.rate, &a.root, &a.part1, &a.beta2, &a.part2, &a.eps))
+        return NULL;
+    WITHOUT_GIL(fits = loops->adamw_kept(AT(float, w), AT(float, g), AT(float, m), AT(float, v),
+                                         AT(uint8_t, kept), n, count, a))
+    if (!fits)
+        return PyErr_Format(PyExc_ValueError,
+                            "expected moments of each weight that is kept, got moments of %zd", count);
+    Py_RETURN_NONE;
+}
+
 static PyObject *adamw_rows(PyObject *self, PyObject *args)
 {
     address w, m, v, g, places, zeros, kept;
@@ -323,6 +376,7 @@ static PyMethodDef methods[] = {
     {"attend_backward", attend_backward, METH_VARARGS, "Its gradients."},
     {"squares", squares, METH_VARARGS, "Sum of squares of what is kept."},
     {"adamw", adamw, METH_VARARGS, "A clipped step of AdamW."},
+    {"adamw_kept", adamw_kept, METH_VARARGS, "The same with moments of what is kept."},
     {"adamw_rows", adamw_rows, METH_VARARGS, "The same where few rows have a gradient."},
     {"use", use, METH_VARARGS, "Take the loops of an instruction set: plain, avx2 or avx512."},
     {"use_best", use_best, METH_NOARGS, "Take the loops of the largest that there is."},
@@ -339,6 +393,7 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__fused(void)
 {
+    count_bits();
     Py_XDECREF(use_best(NULL, NULL));
     return PyModule_Create(&module);
 }

@@ -196,6 +196,59 @@ PART void NAME(softmax)(float *restrict x, size_t n, size_t width, float factor)
     memset(x + n, 0, (width - n) * sizeof *x);
 }
 
+/* --- what is kept of some numbers --- */
+
+/* x[places[i]] for each of eight numbers. */
+PART floats NAME(permuted)(const float *x, ints places)
+{
+    floats numbers, made;
+    memcpy(&numbers, x, sizeof numbers);
+#ifdef __clang__
+    for (int i = 0; i < 8; i++)
+        made[i] = numbers[places[i]];
+#else
+    made = __builtin_shuffle(numbers, places);
+#endif
+    return made;
+}
+
+/* The numbers of x that are kept, one after another, of n; how many. y has room for n + 8. */
+PART size_t NAME(compress)(float *restrict y, const float *restrict x,
+                           const uint8_t *restrict kept, size_t n)
+{
+    size_t i = 0, count = 0;
+    for (; i + 8 <= n; i += 8) {
+        unsigned bits = eight(kept + i);
+        floats some = NAME(permuted)(x + i, set_places[bits]);
+        __builtin_prefetch(x + i + BLOCK);
+        memcpy(y + count, &some, sizeof some);
+        count += set_counts[bits];
+    }
+    for (; i < n; i++) {
+        y[count] = x[i];
+        count += kept[i] != 0;
+    }
+    return count;
+}
+
+/* Its inverse: y gets the numbers of x where it is kept, and +0.0 elsewhere. x has room for n + 8. */
+PART void NAME(expand)(float *restrict y, const float *restrict x, const uint8_t *restrict kept,
+                       size_t n)
+{
+    size_t i = 0, count = 0;
+    for (; i + 8 <= n; i += 8) {
+        unsigned bits = eight(kept + i);
+        floats some = NAME(permuted)(x + count, set_ranks[bits]);
+        some = (floats)((ints)some & (((int)bits & EACH_BIT) != 0));
+        memcpy(y + i, &some, sizeof some);
+        count += set_counts[bits];
+    }
+    for (; i < n; i++) {
+        y[i] = kept[i] ? x[count] : 0.0f;
+        count += kept[i] != 0;
+    }
+}
+
 /* --- AdamW --- */
 
 /* The sum of g**2 over what is kept; kept may be NULL. Sums of 1,024 are added up in a double. */
@@ -246,8 +299,28 @@ LOOP void NAME(adamw)(float *restrict w, const float *restrict g, float *restric
     }
 }
 
-/* The same for the rows of a matrix: places has for each its row in g, -1 where its gradient is
- * zero, or -2 where that has always been so, and m and v are zero, too. */
+/* The same where m and v have `count` numbers: those of the weights that are kept, in their order.
+ * Returns whether there are as many of those; if not, w, m and v are of no more use. */
+LOOP int NAME(adamw_kept)(float *restrict w, const float *restrict g, float *restrict m,
+                          float *restrict v, const uint8_t *restrict kept, size_t n, size_t count,
+                          struct adamw a)
+{
+    float weights[BLOCK + 8] = {0}, gradients[BLOCK + 8];
+    for (size_t begin = 0; begin < n; begin += BLOCK, w += BLOCK, g += BLOCK, kept += BLOCK) {
+        size_t some = n - begin < BLOCK ? n - begin : BLOCK;
+        size_t living = NAME(compress)(weights, w, kept, some);
+        if (living > count)
+            return 0;
+        NAME(compress)(gradients, g, kept, some);
+        NAME(adamw_all)(weights, gradients, m, v, living, a);
+        NAME(expand)(w, weights, kept, some);
+        m += living, v += living, count -= living;
+    }
+    return !count;
+}
+
+/* The same as `adamw` for the rows of a matrix: places has for each its row in g, -1 where its
+ * gradient is zero, or -2 where that has always been so, and m and v are zero, too. */
 LOOP void NAME(adamw_rows)(float *restrict w, float *restrict m, float *restrict v,
                            const float *restrict g, const int64_t *restrict places,
                            const float *restrict zeros, const uint8_t *restrict kept,
@@ -290,6 +363,7 @@ static const struct loops NAME(loops) = {
     {JOIN(NAME(blocks), f32), JOIN(NAME(blocks), bf16)},
     NAME(squares),
     NAME(adamw),
+    NAME(adamw_kept),
     NAME(adamw_rows),
 };
 

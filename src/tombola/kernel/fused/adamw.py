@@ -1,7 +1,8 @@
 """Clip, step and mask: by torch's AdamW, or in one pass of the C extension.
 
-Rows of an embedding that no batch has had cost nothing: their moments are zero, so that a step
-changes them by weight decay only. The bits are those of a step over the whole matrix.
+Where few weights of a tensor are kept, the others have no moments. Rows of an embedding that no
+batch has had cost nothing: their moments are zero, so that a step changes them by weight decay
+only. The bits are those of a step over the whole matrix.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +23,12 @@ from tombola.ticket.hold import hold
 from tombola.ticket.mask import Mask
 
 __all__ = ["KeptAdamW", "clip_gradient", "held", "optimizer_of"]
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""Names of the moments in the state of torch's AdamW."""
+FEW = 0.25
+"""Fraction of a tensor's weights: if no more are kept, only those have moments. With more, finding
+them in each step would cost more time than the memory is worth."""
 
 
 def optimizer_of(model: nn.Module, spec: TrainSpec, kernel: str) -> torch.optim.Optimizer:
@@ -75,7 +82,8 @@ def held(
 class KeptAdamW(torch.optim.AdamW):
     """AdamW that clips gradients and keeps pruned weights at +0.0 as it goes.
 
-    Its state is that of torch's AdamW. Gradients are float32 on the CPU, dense, or sparse by rows.
+    Its state is that of torch's AdamW, except within `hold`. Gradients are float32 on the CPU,
+    dense, or sparse by rows.
 
     Args:
         parameters: float32, on the CPU, contiguous.
@@ -88,12 +96,16 @@ class KeptAdamW(torch.optim.AdamW):
     ) -> None:
         super().__init__(parameters, lr=learning_rate, weight_decay=weight_decay)
         self._kept: dict[nn.Parameter, Tensor] = {}
+        self._counts: dict[nn.Parameter, int] = {}  # moments, where they are of kept weights only
         self._touched: dict[nn.Parameter, Tensor] = {}
         self._clip = 1.0
 
     @contextmanager
     def hold(self, parameters: Mapping[str, nn.Parameter], mask: Mask) -> Iterator[None]:
-        """Keep pruned weights and their moments at +0.0, and their gradients out of the norm.
+        """Keep pruned weights at +0.0, and their gradients out of the norm.
+
+        Where few weights of a tensor are kept, its moments are theirs only, in their order, and end
+        with the block. A state from before the block may have moments of all weights.
 
         Args:
             parameters: name -> parameter.
@@ -103,10 +115,14 @@ class KeptAdamW(torch.optim.AdamW):
         """
         mask.fill(parameters)
         self._kept = {parameters[name]: mask[name].contiguous() for name in mask.pruned_tensors}
+        self._counts = {each: int(kept.sum()) for each, kept in self._kept.items() if _few(kept)}
+        self._leave_out_moments()
         try:
             yield
         finally:
-            self._kept = {}
+            for parameter in self._counts:
+                self.state.pop(parameter, None)
+            self._kept, self._counts = {}, {}
 
     def clip(self, most: float) -> Tensor:
         """Make the next step as if the gradient had at most this norm.
@@ -124,6 +140,14 @@ class KeptAdamW(torch.optim.AdamW):
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     self._move(parameter, group)
+
+    def _leave_out_moments(self) -> None:
+        """Leave moments of pruned weights, which are zero, out of a state that has them."""
+        for parameter in self._counts:
+            state, kept = self.state.get(parameter, {}), self._kept[parameter]
+            for name in MOMENTS:
+                if name in state and state[name].shape == kept.shape:
+                    state[name] = state[name][kept]
 
     def _with_gradients(self) -> Iterator[nn.Parameter]:
         for group in self.param_groups:
@@ -152,6 +176,9 @@ class KeptAdamW(torch.optim.AdamW):
         )
         weight, kept = parameter.detach(), self._kept.get(parameter)
         moments = state["exp_avg"], state["exp_avg_sq"]
+        if kept is not None and parameter in self._counts:
+            loops.adamw_kept(weight, gradient.to_dense().contiguous(), moments, kept, step)
+            return
         if gradient.is_sparse:
             rows = self._rows(parameter, gradient.coalesce(), moments)
             loops.adamw_rows(weight, rows, moments, kept, step)
@@ -162,9 +189,10 @@ class KeptAdamW(torch.optim.AdamW):
     def _state_of(self, parameter: nn.Parameter) -> dict[str, Any]:
         state: dict[str, Any] = self.state[parameter]
         if not state:
+            count = self._counts.get(parameter)
+            shape = parameter.shape if count is None else (count,)
             state["step"] = torch.tensor(0.0)
-            state["exp_avg"] = torch.zeros_like(parameter)
-            state["exp_avg_sq"] = torch.zeros_like(parameter)
+            state.update({name: parameter.new_zeros(shape) for name in MOMENTS})
         return state
 
     def _rows(
@@ -178,6 +206,11 @@ class KeptAdamW(torch.optim.AdamW):
         places = torch.where(touched, loops.NO_GRADIENT, loops.UNTOUCHED)
         places[ids] = torch.arange(len(ids))
         return Rows(places, gradient.values())
+
+
+def _few(kept: Tensor) -> bool:
+    """Whether a mask keeps so few weights that the others have no moments."""
+    return int(kept.sum()) <= FEW * kept.numel()
 
 
 @contextmanager

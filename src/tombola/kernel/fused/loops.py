@@ -20,6 +20,7 @@ __all__ = [
     "AdamWStep",
     "Rows",
     "adamw",
+    "adamw_kept",
     "adamw_rows",
     "gelu",
     "gelu_backward",
@@ -171,6 +172,21 @@ def adamw(
     places = [at(each, *shape) for each in (weight, gradient, *moments)]
     mask = 0 if kept is None else at(kept, *shape, dtype=torch.bool)
     extension().adamw(*places, mask, weight.numel(), *step.numbers)
+
+
+def adamw_kept(
+    weight: Tensor,
+    gradient: Tensor,
+    moments: tuple[Tensor, Tensor],
+    kept: Tensor,
+    step: AdamWStep,
+) -> None:
+    """The same bits, where moments are (kept weights), in the order that those have."""
+    shape, count = weight.shape, moments[0].numel()
+    places = [at(each, *shape) for each in (weight, gradient)]
+    places += [at(each, count) for each in moments]
+    mask = at(kept, *shape, dtype=torch.bool)
+    extension().adamw_kept(*places, mask, weight.numel(), count, *step.numbers)
 
 
 def adamw_rows(
