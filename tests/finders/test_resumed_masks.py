@@ -10,6 +10,7 @@ from tombola.finders.finder import FINDERS
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan
@@ -72,6 +73,12 @@ def test_a_stopped_mask_goes_on_to_the_same_bits(
     resumed = found(job, tmp_path / "store", rest := Watched())
     assert rest.seen == [*range(8, 13)]
     assert resumed == whole
+    before, after = (Store(tmp_path / each).read(job.key) for each in ("whole", "store"))
+    assert before
+    assert after
+    assert "earlier_seconds" not in before.facts
+    assert 0 < after.facts["earlier_seconds"] < after.seconds
+    assert after.facts["compute"] == before.facts["compute"]
     assert not [*(tmp_path / "store" / "partial").rglob("step-*")]
 
 

@@ -48,4 +48,6 @@ def pruned(evidence: WorkspaceEvidence) -> tuple[Mask, Mapping[str, Any]]:
             "that is as sparse as its spec, and prunes what was pruned."
         )
     counted = {"compute": evidence.compute.to_json()} if spec.data else {}
-    return made.mask, {**made.facts, **counted}
+    earlier = evidence.earlier_seconds
+    before = {"earlier_seconds": earlier} if earlier else {}
+    return made.mask, {**made.facts, **counted, **before}

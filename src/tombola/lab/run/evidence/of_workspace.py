@@ -61,6 +61,8 @@ class WorkspaceEvidence:
     """Name of a training within the job -> the place where it is kept while it lasts."""
     compute: Compute = field(default_factory=Compute)
     """What was computed so far, time apart."""
+    earlier_seconds: float = 0.0
+    """Seconds of its trainings before this process resumed them."""
     _trainings: int = 0
     _done: int = 0
     """Steps of the trainings before this one."""
@@ -303,9 +305,8 @@ class WorkspaceEvidence:
         part: int = 0,
     ) -> Tensors:
         """Train the network by the recipe, pruned meanwhile by a pruner; name -> trained weight."""
-        workspace, recipe = self.workspace, self._recipe
-        if parts > 1:
-            recipe = self._part(parts, part)
+        workspace = self.workspace
+        recipe = self._part(parts, part) if parts > 1 else self._recipe
         if frozen:  # nor does weight decay move anything
             recipe = replace(recipe, weight_decay=0.0)
         _ = self.weights  # as they were before
@@ -338,6 +339,7 @@ class WorkspaceEvidence:
             )
         taught = done.tokens if self.teacher else 0
         self.compute += Compute.of_training(done.tokens, done.steps, teacher_tokens=taught)
+        self.earlier_seconds += done.earlier_seconds
         self._done += done.steps
         if fault := done.diverged:
             raise SpecError(f"the training of the mask {fault}. Take a lower learning rate.")
