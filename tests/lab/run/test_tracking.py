@@ -7,9 +7,11 @@ import pytest
 from tombola.base.errors import SpecError
 from tombola.base.specs import LabSpec
 from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.runner import run_plan
 from tombola.lab.run.tracking import Tracking, tracked
 from tombola.lab.store.result_store import Result
 from tombola.plan.job import Job, Subject, dense
+from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
 
 TASK = load_task("sentiment")
@@ -122,6 +124,13 @@ def test_without_one_nothing_comes_between() -> None:
     callback = RunCallback()
     with tracked(callback, LabSpec()) as told:
         assert told is callback
+
+
+def test_a_tracker_that_is_not_there_is_refused_even_if_nothing_is_left_to_do(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(SpecError, match="there is no tracker 'tensorbord'"):
+        run_plan(Plan.of([]), LabSpec(store=str(tmp_path), track="tensorbord"), RunCallback())
 
 
 def test_a_tracker_that_cannot_begin_is_refused_in_one_line(tmp_path: Path) -> None:

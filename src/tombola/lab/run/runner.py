@@ -10,7 +10,7 @@ from tombola.base.specs import AUTO, LabSpec
 from tombola.lab.run.allotment import allotted, kernel_before
 from tombola.lab.run.engine import RunCallback, RunSummary, Workers, execute, outstanding
 from tombola.lab.run.payload import kernel_of
-from tombola.lab.run.tracking import tracked
+from tombola.lab.run.tracking import check_tracker, tracked
 from tombola.lab.run.workers.gpus import visible_gpus
 from tombola.lab.run.workers.local import ProcessPool, ThisProcess
 from tombola.lab.store.numerics import refuse_mixed
@@ -36,9 +36,11 @@ def run_plan(
         whole: the plan that decides the number of workers and threads, as in `allotted`.
 
     Returns: the store, and the outcome.
-    Raises: SpecError, if results in the store were made with other numerics; OutputError, if the
-        store can't be used.
+    Raises: SpecError, if results in the store were made with other numerics, or there is no such
+        tracker; OutputError, if the store can't be used.
     """
+    if spec.track:
+        check_tracker(spec.track)
     store = Store(Path(spec.store))
     todo, halted = outstanding(plan, store)
     if not todo:

@@ -17,7 +17,7 @@ from tombola.plan.job import Job, Subject
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["Tracking", "tracked"]
+__all__ = ["Tracking", "check_tracker", "tracked"]
 
 PROJECT = "tombola"
 EVERY = 1.0
@@ -28,7 +28,7 @@ EVERY = 1.0
 def tracked(callback: RunCallback, lab: LabSpec) -> Iterator[RunCallback]:
     """The callback, told of a run together with the tracker that `lab` names, if it names one.
 
-    Raises: SpecError, if there is no such tracker, its package is not installed, or it can't begin.
+    Raises: SpecError, as check_tracker(), and if it can't begin.
     """
     if not lab.track:
         yield callback
@@ -40,10 +40,12 @@ def tracked(callback: RunCallback, lab: LabSpec) -> Iterator[RunCallback]:
         tracker.end_training()
 
 
-def _tracker(name: str, folder: Path) -> "Accelerator":
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+def check_tracker(name: str) -> None:
+    """Refuse a tracker that can't be used.
 
-    from tombola.training.distributed import accelerator
+    Raises: SpecError, if there is none of that name, or its package is not installed.
+    """
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
     if name not in LOGGER_TYPE_TO_CLASS:
         raise unknown("tracker", name, sorted(LOGGER_TYPE_TO_CLASS))
@@ -52,6 +54,12 @@ def _tracker(name: str, folder: Path) -> "Accelerator":
             f"expected the package of the tracker {name!r}, which isn't installed. "
             f"Run `pip install {name}`, or leave --track out."
         )
+
+
+def _tracker(name: str, folder: Path) -> "Accelerator":
+    from tombola.training.distributed import accelerator
+
+    check_tracker(name)
     made = accelerator(tracker=name, folder=str(folder))
     try:
         made.init_trackers(PROJECT)
