@@ -57,6 +57,12 @@ def test_a_search_depends_on_the_digest_of_its_start(finder: str) -> None:
     assert whole.variants[HALF][0].options == ()
 
 
+@pytest.mark.parametrize(("finder", "trains"), [("one-shot", False), ("imp", True)])
+def test_a_ticket_to_go_on_from_is_no_training(finder: str, trains: bool) -> None:
+    for subject in (begun(), replace(begun(), pruned=None)):
+        assert search(subject, finder).masks[HALF].follows_training == trains
+
+
 def test_iterative_pruning_begins_under_the_ticket() -> None:
     found = search(begun(), "imp", step="0.1")
     assert [*map(str, found.masks)] == ["0.3", "0.4", "0.5"]

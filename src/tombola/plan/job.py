@@ -122,7 +122,8 @@ class Job:
     @property
     def follows_training(self) -> bool:
         """Whether it is a mask that depends on a training, its finder's own included."""
-        return isinstance(self.spec, PruneJob) and bool(self.parents or self.spec.trains)
+        parents = self.parents.keys() - {"base"}  # a ticket that was given
+        return isinstance(self.spec, PruneJob) and bool(parents or self.spec.trains)
 
     @property
     def reads_weights(self) -> tuple["Job", ...]:

@@ -124,8 +124,8 @@ def _filled(
 
 
 def _search(row: Row) -> tuple[str | None, str]:
-    """The mask of a row, and the task whose trainings the cost of its search is counted in."""
-    return row.mask_key, row.target
+    """The mask of a row, and the training that the cost of its search is counted in."""
+    return row.mask_key, row.dense_key
 
 
 def _with_search(row: Row, known: Row | None) -> Row:
