@@ -11,7 +11,7 @@ from tombola.finders.imp import ImpSpec
 from tombola.lab.run.time_left import TimeLeft, makespan
 from tombola.lab.store.result_store import Result
 from tombola.plan.job import Job, Subject
-from tombola.plan.plan import Plan, control, dense
+from tombola.plan.plan import Plan, control, dense, one_shot, train
 from tombola.tasks.input_counts import SplitCounts
 from tombola.tasks.task import load_task
 
@@ -162,6 +162,22 @@ def test_makespan_is_at_least_the_longest_chain() -> None:
     assert makespan(jobs, seconds, (), 100) == 3
     running = {jobs[0].key}
     assert makespan(jobs, {**seconds, jobs[0].key: 0.5}, running, 1) == 4.5
+
+
+def test_a_step_with_a_teacher_is_taken_to_cost_a_forward_pass_more() -> None:
+    taught = replace(SHORT, recipe=replace(SHORT.recipe, distill=0.5))
+    first = dense(taught, 0)
+    ticket = train(taught, 0, "ticket", mask=one_shot(taught, HALF))
+    now = 0.0
+    left = TimeLeft(lambda: now)
+    left.plan([first, ticket], [])
+    left.start(first)
+    for done in range(1, first.steps + 1):
+        now += 0.3
+        left.step(first, done, first.steps, None)
+    left.finish(first, result(first))
+    scoring = 500 * 0.1 / taught.recipe.batch_size
+    assert left.seconds() == pytest.approx(ticket.steps * 0.4 + scoring)
 
 
 def test_a_task_without_counted_texts_is_taken_to_fill_its_batches() -> None:

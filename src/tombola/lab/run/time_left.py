@@ -45,7 +45,8 @@ class _Work:
         subject, spec = job.subject, job.spec
         length = _length(subject)
         scored = _rows(subject) * length * (job.kind in ("train", "score"))
-        step = subject.recipe.batch_size * length * (1 + BACKWARD)
+        passes = 1 + BACKWARD + ("teacher" in job.parents)  # which makes a forward pass more
+        step = subject.recipe.batch_size * length * passes
         return cls(
             kind=job.kind,
             scores=spec.scores if isinstance(spec, PruneJob) else "",
