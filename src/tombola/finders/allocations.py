@@ -87,21 +87,21 @@ def matrix_quotas(mask: "Mask", spec: PruneSpec, sparsity: Decimal | None = None
     wanted = spec.sparsity if sparsity is None else sparsity
     sizes, by_shape = mask.shapes, spec.allocation == ERK
     shares = [sum(shape) if by_shape else mask[name].numel() for name, shape in sizes.items()]
-    most = [int(living.sum()) for living in mask.values()]
+    most = [int(each.sum()) for each in mask.values()]
     kept = mask.size - pruned_count(wanted, mask.size)
     return dict(zip(mask, quotas(kept, shares, most), strict=True))
 
 
-def keep_number(score: "Tensor", living: "Tensor", number: int) -> "Tensor":
-    """The so many best-scored living weights of one matrix; ties are pruned by position."""
+def keep_number(score: "Tensor", kept: "Tensor", number: int) -> "Tensor":
+    """The `number` best-scored of the kept weights of one matrix; ties are pruned by position."""
     from tombola.ticket.mask import Mask
     from tombola.ticket.prune import keep_top
 
     if not number:
-        return living ^ living
-    size, one = living.numel(), Mask({"": living})
-    if number == int(living.sum()):
-        return living
+        return kept ^ kept
+    size, one = kept.numel(), Mask({"": kept})
+    if number == int(kept.sum()):
+        return kept
     return keep_top({"": score}, one, sparsity=shortest(size - number, size))[""]
 
 
@@ -111,22 +111,22 @@ def _by_row(scores: "Tensors", mask: "Mask", kept: int) -> "Mask":
 
     shares: list[int] = []
     most: list[int] = []
-    for living in mask.values():
-        lines = living.cpu().reshape(-1, living.shape[-1])
+    for each in mask.values():
+        lines = each.cpu().reshape(-1, each.shape[-1])
         shares += [lines.shape[1]] * len(lines)
         most += lines.sum(1).tolist()
     numbers = iter(quotas(kept, shares, most))
     return Mask({name: _lines(scores[name], mask[name], numbers) for name in mask})
 
 
-def _lines(scores: "Tensor", living: "Tensor", numbers: Iterator[int]) -> "Tensor":
+def _lines(scores: "Tensor", kept: "Tensor", numbers: Iterator[int]) -> "Tensor":
     """The best weights of each line, as many as the next number says."""
     import torch
 
     lines = scores.detach().cpu().float().reshape(-1, scores.shape[-1])
     order = lines.argsort(dim=1, stable=True)
-    alive = living.cpu().reshape(lines.shape).gather(1, order)
-    order = order.gather(1, alive.int().argsort(dim=1, stable=True))  # the pruned ones first
+    survives = kept.cpu().reshape(lines.shape).gather(1, order)
+    order = order.gather(1, survives.int().argsort(dim=1, stable=True))  # the pruned ones first
     keep = torch.tensor([next(numbers) for _ in range(len(lines))]).unsqueeze(1)
     best = torch.arange(lines.shape[1]) >= lines.shape[1] - keep
     return torch.zeros_like(best).scatter_(1, order, best).reshape(scores.shape)

@@ -92,7 +92,7 @@ def keep_by_matrix(scores: "Tensors", mask: "Mask", sparsity: "Decimal") -> "Mas
     from tombola.ticket.prune import check_scores
 
     check_scores(scores)
-    shares, most = _shares(scores), [int(living.sum()) for living in mask.values()]
+    shares, most = _shares(scores), [int(each.sum()) for each in mask.values()]
     kept = mask.size - pruned_count(sparsity, mask.size)
     numbers = quotas(kept, [shares[name] for name in mask], most)
     found = zip(mask, numbers, strict=True)

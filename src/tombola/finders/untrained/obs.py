@@ -46,9 +46,9 @@ def obs(evidence: Evidence, spec: ObsSpec, mask: "Mask") -> Pruned:
 
     look = count()
 
-    def score(living: "Mask") -> "Tensors":
+    def score(kept: "Mask") -> "Tensors":
         information = evidence.squared_gradients(
-            spec.examples, living, look=next(look), looks=spec.steps
+            spec.examples, kept, look=next(look), looks=spec.steps
         )
         return {
             name: weight.square() * (information[name] + spec.damping) / 2

@@ -57,9 +57,9 @@ def synflow(evidence: Evidence, spec: SynflowSpec, mask: "Mask") -> Pruned:
     units = units_of(evidence.weights, evidence.heads)
     done = count()
 
-    def score(living: "Mask") -> "Tensors":
+    def score(kept: "Mask") -> "Tensors":
         evidence.progress(next(done), spec.steps)
-        return path_shares({n: w.abs() * living[n] for n, w in evidence.weights.items()}, units)
+        return path_shares({n: w.abs() * kept[n] for n, w in evidence.weights.items()}, units)
 
     return Pruned(prune_in_steps(score, mask, spec, evidence.heads, steps=spec.steps))
 

@@ -205,7 +205,7 @@ PART void NAME(dots)(const struct piece *p, const float *x, const float *g, floa
         out[i] += rest[i];
 }
 
-/* Adds g.T x to the gradient of living weights of rows from `begin` to `end`, for at most TILE
+/* Adds g.T x to the gradient of the non-zero weights of rows from `begin` to `end`, for at most TILE
  * tokens; 0, or -1 where the matrix isn't sound. */
 LOOP int NAME(gradient)(const struct matrix *m, const float *x, const float *g, float *out,
                         size_t tokens, size_t begin, size_t end, float *room)

@@ -1,4 +1,4 @@
-"""From which sparsity a sparse product is faster than a dense one, as it was measured."""
+"""The sparsity from which a sparse product is faster than a dense one, by measurement."""
 
 import json
 from functools import cache, lru_cache
@@ -19,7 +19,7 @@ def pays(
     dtype: str = "float32",
     threads: int = 1,
 ) -> bool:
-    """Whether a sparse product is faster than torch's dense one in float32, by the table.
+    """Whether the table has a sparse product as faster than torch's dense one in float32.
 
     Args:
         in_features: columns of the weight.
@@ -35,7 +35,7 @@ def pays(
 
 @lru_cache(4096)
 def _crossover(column: str, sizes: tuple[int, ...]) -> float:
-    """The sparsity in the row of the nearest sizes; more than 1, where nothing was measured."""
+    """The sparsity in the row of the nearest sizes; more than 1 if nothing was measured."""
     rows = _table().get(column, [])
     return min(rows, key=lambda row: _distance(row, sizes), default=[2.0])[-1]
 

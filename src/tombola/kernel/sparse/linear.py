@@ -1,4 +1,4 @@
-"""A linear layer of a sparse network."""
+"""A linear layer that stores and multiplies non-zero weights only."""
 
 import warnings
 from dataclasses import replace
@@ -18,14 +18,14 @@ __all__ = ["SparseLinear"]
 
 PARTS = "values", "columns", "order", "counts", "starts", "scales"
 DENSE_FROM = 256
-"""Tokens from which it takes no time to speak of to make the dense weight for one product."""
+"""Tokens from which unpacking the dense weight for one product takes negligible time."""
 
 
 class SparseLinear(nn.Module):
     """y = x W.T + b with a W that is stored without its zeros, on the CPU.
 
     Made by `from_linear`. Sums are in float32, whatever the weights are stored as. Weights in
-    float32 can be trained: `values` are the living ones, and have gradients.
+    float32 can be trained: `values` are the non-zero ones, and have gradients.
     """
 
     values: Tensor
@@ -50,7 +50,8 @@ class SparseLinear(nn.Module):
         """A layer with the non-zero weights of another, which stays as it is.
 
         Args:
-            linear: a layer on the CPU; what of it needs gradients does so here, in float32.
+            linear: a layer on the CPU; weight and bias need gradients here if they do there, and
+                weights are stored as float32.
             dtype: how weights are stored: float32 as they are, bfloat16, or int8 with a
                 scale for each row.
 
@@ -69,7 +70,7 @@ class SparseLinear(nn.Module):
 
     @property
     def weight(self) -> Packed:
-        """The living weights and where they are."""
+        """The non-zero weights and their positions."""
         shape = self.out_features, self.in_features
         return Packed(shape, *(getattr(self, name) for name in PARTS))
 
@@ -130,19 +131,19 @@ class SparseLinear(nn.Module):
         return {**self.__dict__, "_turned": None}
 
     def extra_repr(self) -> str:
-        """What its repr says next to its name."""
+        """What `repr` shows in the brackets."""
         dtype = str(self.values.dtype).removeprefix("torch.")
         return f"{self.in_features}, {self.out_features}, {dtype}, sparsity={self.sparsity:.3f}"
 
 
 @cache
 def _warn() -> None:
-    """Says once that there is no extension."""
+    """Warn once that there is no extension."""
     warnings.warn("tombola has no C extension here, so sparse layers are dense", stacklevel=2)
 
 
 class _Product(torch.autograd.Function):
-    """x @ weight.T + bias with the gradients of x, the living weights and the bias."""
+    """x @ weight.T + bias with gradients of x, the non-zero weights and the bias."""
 
     @staticmethod
     def forward(

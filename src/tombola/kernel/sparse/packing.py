@@ -1,4 +1,4 @@
-"""A sparse matrix as its living weights, in blocks of columns."""
+"""A sparse matrix, stored as its non-zero weights in blocks of columns."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ from torch.nn import functional
 __all__ = ["BLOCK", "DTYPES", "GROUP", "Packed"]
 
 BLOCK, GROUP = 128, 128
-"""Columns of a block, whose input fits into the first cache, and rows of a group; see _sparse.c."""
+"""Columns of a block, whose input fits into the L1 cache, and rows of a group; see _sparse.c."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 """What a weight is stored as; int8 has a scale for each row."""
 
@@ -18,19 +18,19 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.in
 class Packed:
     """A matrix (out, in) without its zeros: block after block, in it group after group of rows.
 
-    Rows of a group are in the order of their living weights, the most first, so that a processor
-    can tell how long the next one will be.
+    Rows of a group are sorted by their number of non-zero weights, most first, so that the
+    processor predicts where the next one ends.
     """
 
     shape: tuple[int, int]
     values: Tensor
-    """The living weights."""
+    """The non-zero weights."""
     columns: Tensor
     """The column of each in its block, uint8."""
     order: Tensor
     """Which row of its group each row of a block is, (blocks, out), uint8."""
     counts: Tensor
-    """Its living weights, (blocks, out), uint8."""
+    """How many non-zero weights each row of a block has, (blocks, out), uint8."""
     starts: Tensor
     """Where each group begins, (blocks x groups + 1), int64."""
     scales: Tensor | None = None
@@ -55,13 +55,13 @@ class Packed:
         counts = (groups != 0).sum(3, dtype=torch.uint8)
         counts, order = counts.sort(dim=2, descending=True, stable=True)
         groups = groups.gather(2, order[..., None].expand_as(groups))
-        living = groups != 0
+        nonzero = groups != 0
         starts = functional.pad(counts.sum(2, dtype=torch.int64).flatten().cumsum(0), (1, 0))
         order, counts = (
             each.flatten(1)[:, :rows].to(torch.uint8).contiguous() for each in (order, counts)
         )
-        columns = living.nonzero()[:, 3].to(torch.uint8)
-        return cls((rows, width), groups[living].to(dtype), columns, order, counts, starts)
+        columns = nonzero.nonzero()[:, 3].to(torch.uint8)
+        return cls((rows, width), groups[nonzero].to(dtype), columns, order, counts, starts)
 
     def dense(self) -> Tensor:
         """The matrix (out, in), float32; gradients of it reach the values."""
@@ -69,13 +69,13 @@ class Packed:
         return whole if self.scales is None else whole * self.scales[:, None]
 
     def transposed(self) -> tuple["Packed", Tensor]:
-        """The pattern of the transpose, whose values are those of this one at the places."""
+        """The pattern of the transpose, and the index in `values` of each of its weights."""
         whole = self._spread(torch.arange(1, len(self.values) + 1))
         pattern = Packed._of(whole.T, torch.int64)
         return pattern, pattern.values - 1
 
     def _spread(self, values: Tensor) -> Tensor:
-        """The matrix (out, in) of other values, 0 elsewhere."""
+        """The matrix (out, in) with these values in place of its own, 0 elsewhere."""
         (rows, width), blocks = self.shape, len(self.counts)
         firsts = torch.arange(rows) // GROUP * GROUP
         owners = torch.arange(blocks)[:, None] * rows + firsts + self.order.long()

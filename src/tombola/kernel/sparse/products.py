@@ -23,12 +23,12 @@ __all__ = [
 ]
 
 TILE, PIECE, MOST_THREADS = 64, 32, 256
-"""Tokens and rows that are done at once, and threads, at most; those of _sparse.c."""
+"""The most tokens and rows that are computed at once, and threads; as in _sparse.c."""
 KINDS = {dtype: kind for kind, dtype in enumerate(DTYPES.values())}
 
 
 def available() -> bool:
-    """Whether this installation has the C extension; without it all is done densely."""
+    """Whether this installation has the C extension; without it every product is dense."""
     try:
         _extension()
     except ImportError:
@@ -44,7 +44,7 @@ def _extension() -> Any:
 
 
 def use(instruction_set: str) -> None:
-    """Take the loops for an instruction set: plain, avx2 or avx512.
+    """Use the loops for an instruction set: plain, avx2 or avx512.
 
     Raises: ValueError, for one that this processor or the compiler of the extension lacks.
     """
@@ -52,7 +52,7 @@ def use(instruction_set: str) -> None:
 
 
 def use_best() -> None:
-    """Take the loops for the largest instruction set that there is, as at the start."""
+    """Use the loops for the largest instruction set of this processor, which is the default."""
     _extension().use_best()
 
 
@@ -76,12 +76,12 @@ def product(x: Tensor, weight: Packed, bias: Tensor | None) -> Tensor:
 
 
 def gradient(x: Tensor, g: Tensor, weight: Packed) -> Tensor:
-    """The gradient of the living weights, in their order.
+    """The gradient of the non-zero weights, in the order of `values`.
 
     Args:
         x: (tokens, in), float32.
         g: the gradient of the product, (tokens, out), float32.
-        weight: its weights are not read.
+        weight: the pattern; its values are not read.
     """
     tokens, (rows, width) = len(x), weight.shape
     found = x.new_zeros(weight.values.shape)
@@ -100,7 +100,7 @@ def dense(weight: Packed) -> Tensor:
 
 
 def _run(weight: Packed, bias: Tensor | None, tokens: int, places: tuple[int, int, int]) -> None:
-    """Where x, the result and g are; without a g, 0, a product."""
+    """Call the extension with the addresses of x, the result and g; with 0 for g it multiplies."""
     threads = max(1, min(torch.get_num_threads(), MOST_THREADS))
     tile = TILE if places[2] else min(TILE, -(-tokens // 16) * 16)
     each = BLOCK * (TILE + PIECE) + -(-weight.shape[0] // 16) * 16 * tile
@@ -110,7 +110,7 @@ def _run(weight: Packed, bias: Tensor | None, tokens: int, places: tuple[int, in
 
 
 def _matrix(weight: Packed, bias: Tensor | None) -> tuple[int, ...]:
-    """What the extension takes for a matrix and a bias."""
+    """A matrix and a bias as the arguments of the extension."""
     (rows, width), size, values = weight.shape, len(weight.columns), weight.values
     blocks, groups = -(-width // BLOCK), -(-rows // GROUP)
     kind = KINDS.get(values.dtype)
@@ -132,7 +132,7 @@ def _matrix(weight: Packed, bias: Tensor | None) -> tuple[int, ...]:
 
 
 def _at(tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
-    """Where a tensor is, after it was checked."""
+    """The address of a tensor, after a check of its type, shape and layout."""
     fits = tensor.dtype == dtype and tensor.shape == shape and tensor.is_contiguous()
     if not (fits and tensor.is_cpu):
         found = f"{tensor.dtype} of {tuple(tensor.shape)} on {tensor.device}"
