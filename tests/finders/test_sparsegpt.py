@@ -71,7 +71,7 @@ class Chain:
     """Two blocks of a layer each; the second reads what the first gives."""
 
     heads = 0
-    turned: ClassVar[frozenset[str]] = frozenset({"layer.1.w"})
+    transposed: ClassVar[frozenset[str]] = frozenset({"layer.1.w"})
     weights: ClassVar[Tensors] = {
         "layer.1.w": torch.randn(6, 4, generator=DRAWN),
         "layer.0.w": torch.randn(6, 5, generator=DRAWN),

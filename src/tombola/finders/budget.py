@@ -1,6 +1,6 @@
 """A search within a budget, so that finders are compared at equal compute.
 
-What counts are the steps of optimizers on the way to the final mask; design/budget.md says why.
+What counts is optimizer steps on the way to the final mask; design/budget.md says why.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["within_budget"]
 
-EITHER_WAY = "prune-first"
-"""What a search may do under a budget, besides rewinding to the pre-trained weights."""
+COMPATIBLE_OPTION = "prune-first"
+"""The one option that a search may combine with a budget."""
 
 
 def within_budget(
@@ -35,7 +35,7 @@ def within_budget(
     stands. A search that trains nothing stays as it is.
 
     Args:
-        budget: in trainings by the recipe, above 0.
+        budget: in trainings of the recipe, above 0.
         sparsity: of the ticket.
         subject: network, task and recipe.
         planned: the search on a subject.
@@ -47,7 +47,7 @@ def within_budget(
 
     whole = planned(subject)
     until_mask, variant = whole.variants[sparsity]
-    _refuse_options(budget, {*until_mask.options, *variant.options} - {EITHER_WAY})
+    _refuse_options(budget, {*until_mask.options, *variant.options} - {COMPATIBLE_OPTION})
     steps = _steps(whole.masks[sparsity])
     mask = whole.masks[sparsity]
     if steps:
@@ -76,8 +76,8 @@ def _refuse_options(budget: float, options: set[str]) -> None:
 
 
 def _of_steps(mask: "Job", steps: int, teacher: "Job") -> "Job":
-    """The same mask, with labels that tell its trainings from those by the recipe as it stands, and
-    with the teacher of these."""
+    """The same mask, with the steps in the labels of its trainings, which differ from the recipe's,
+    and with the recipe's teacher."""
     from tombola.plan.derived import derived, taught_by
 
     def of_steps(job: "Job") -> "Job":
@@ -88,7 +88,7 @@ def _of_steps(mask: "Job", steps: int, teacher: "Job") -> "Job":
 
 
 def _steps(mask: "Job") -> int:
-    """Steps of all trainings that a mask depends on; a teacher is not one of them by itself."""
+    """Steps of all trainings that a mask depends on; a teacher's own training doesn't count."""
     from tombola.plan.derived import derived
     from tombola.plan.plan import Plan
 

@@ -1,4 +1,4 @@
-"""What a finder may look at: computed when it is asked for, and the same for the same job."""
+"""What a finder may look at: computed on demand, and the same for the same job."""
 
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -66,10 +66,10 @@ class Pruner(Protocol):
         """Called after each step of the optimizer with the steps done and those of the training."""
 
     def tensors(self) -> "Tensors":
-        """What it knows after a step, by any name, to go on from a copy of the training."""
+        """Its state after a step, under any names, to resume from a checkpoint of the training."""
 
     def restore(self, tensors: "Tensors", weights: "Tensors") -> None:
-        """Go on where those tensors, which are on the CPU, and the weights were taken."""
+        """Resume from the state that `tensors` gave, on the CPU, and the weights of that step."""
 
 
 class Evidence(Protocol):
@@ -120,11 +120,11 @@ class Evidence(Protocol):
         """
 
     def gate_gradients(self, examples: int, names: "Collection[str]") -> "Tensors":
-        """Name -> gradient of the loss of each of the first examples of a training by a gate on
-        each input of that matrix, as float32 of shape (examples, inputs). Dropout is off."""
+        """Name -> gradient of the loss of each of the first examples of a training with respect to
+        a gate on each input of that matrix, float32, (examples, inputs). Dropout is off."""
 
     def progress(self, done: int, of: int) -> None:
-        """Say how far the mask is, for who waits; what looks at data says so itself."""
+        """Report how far the mask is; methods that read data do so themselves."""
 
     def input_products(
         self, batches: int, weights: "Tensors", names: "Collection[str]"
@@ -140,7 +140,7 @@ class Evidence(Protocol):
         """
 
     @property
-    def turned(self) -> frozenset[str]:
+    def transposed(self) -> frozenset[str]:
         """Weights of linear layers that are stored as (inputs, outputs)."""
 
     def hessian_product(self, batches: int, vectors: "Tensors") -> "Tensors":

@@ -1,4 +1,4 @@
-"""Jobs made from others, with all that they depend on."""
+"""Copies of jobs that are changed together with all that they depend on."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -10,11 +10,11 @@ __all__ = ["derived", "taught_by"]
 
 
 def derived(wanted: Iterable[Job], change: Callable[[Job], Job]) -> dict[str, Job]:
-    """Key of a job before -> the job afterwards, for some jobs and all that they depend on.
+    """Key of a job -> the changed job, for some jobs and all that they depend on.
 
     Args:
         wanted: the jobs.
-        change: makes one of a job whose parents have been changed already.
+        change: job -> changed job; its parents have been changed already.
     """
     made: dict[str, Job] = {}
     for job in Plan.of(wanted).jobs:
@@ -24,7 +24,7 @@ def derived(wanted: Iterable[Job], change: Callable[[Job], Job]) -> dict[str, Jo
 
 
 def taught_by(teacher: Job, job: Job) -> Job:
-    """The same job with another teacher, where it has one."""
+    """The same job with another teacher, if it has one."""
     if "teacher" not in job.parents:
         return job
     return replace(job, parents={**job.parents, "teacher": teacher})

@@ -1,4 +1,4 @@
-"""Distillation: a network learns from what a trained one gives, besides the labels."""
+"""Distillation: a network learns from a trained one's outputs as well as from labels."""
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -19,12 +19,12 @@ __all__ = ["Teacher"]
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained network that another one of its kind learns from; it learns nothing itself."""
+    """A trained network whose outputs another one learns from; its own weights are frozen."""
 
     model: PreTrainedModel
     kind: TaskKind
     share: float
-    """Share of the loss that is the distance to what it gives."""
+    """Share of the loss that is the distance from its outputs."""
     temperature: float
 
     @classmethod
@@ -34,8 +34,8 @@ class Teacher:
         """The teacher of a training.
 
         Args:
-            network: that learns from it; stays as it is.
-            task: what both learn.
+            network: the student; stays as it is.
+            task: of both networks.
             weights: of the teacher, as `Network.weights` gives them.
             spec: the recipe, with `distill` and its temperature.
 
@@ -51,9 +51,9 @@ class Teacher:
         """The loss of a network that learns from labels and from the teacher.
 
         Args:
-            output: of the network, with the mean loss of the labels.
-            answer: of the teacher, from the same inputs.
-            batch: what both were called with.
+            output: of the student, with the mean loss over the labels.
+            answer: of the teacher, for the same inputs.
+            batch: the inputs of both.
 
         Source: Hinton et al. 2015.
         """

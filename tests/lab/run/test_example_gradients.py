@@ -45,7 +45,7 @@ def test_squares_and_gates_are_those_of_single_examples(
     found.add_squares(total)
     for n, p in weights.items():
         torch.testing.assert_close(total[n], squares[n], rtol=1e-4, atol=1e-9)
-        if not found.turned:
+        if not found.transposed:
             own = found.gates(n, p)
             torch.testing.assert_close(own, torch.stack(gates[n]), rtol=1e-3, atol=1e-6)
 

@@ -25,7 +25,7 @@ __all__ = ["Benched", "Shape", "bench"]
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What was measured of calls of one batch size and length."""
+    """The measurements for calls of one batch size and length."""
 
     batch_size: int
     length: int
@@ -35,7 +35,7 @@ class Shape:
 
     @property
     def lost(self) -> str | None:
-        """A line on the runtime that is faster than any with the ticket; None if there is none."""
+        """A line on a runtime faster than all that use the ticket; None if there is none."""
         sides: dict[bool, list[str]] = {True: [], False: []}
         for name in self.timings:
             sides[RUNTIMES[name].uses_ticket].append(name)
@@ -60,7 +60,7 @@ class Benched:
 
     shapes: list[Shape]
     megabytes: dict[str, float]
-    """Runtime -> what its weights take, in millions of bytes, for the first shape."""
+    """Runtime -> size of its weights in millions of bytes, for the first shape."""
     scores: dict[str, float]
     """Runtime -> points of the task's metric; empty if the network was not scored."""
     scored: dict[str, Any]
@@ -77,7 +77,7 @@ class Benched:
         return [line for shape in self.shapes if (line := shape.lost)]
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """As `tombola bench --json` writes it."""
         return {**asdict(self), "lost": self.lost}
 
 
@@ -96,19 +96,19 @@ def bench(
 ) -> Benched:
     """Measure the speed of a network under its ticket, next to other ways to run it on this CPU.
 
-    Networks are called by turns, so that the ratios are fair on a machine that does other things.
+    Networks are called in turn, so that other work on the machine slows all of them alike.
 
     Args:
         source: folder of a trained network, as `tombola.train` writes it; or a ticket, or its
-            folder, of which the pre-trained network is run.
+            folder, whose pre-trained network is then run.
         model: where a ticket's network is, if not under the name that the ticket gives.
         data: where the task's files are, if not in the package.
         batch_sizes: texts in a call.
         lengths: tokens of each text.
-        runtimes: names in RUNTIMES, of which the first is what the others are compared with; by
-            default all that are installed.
-        rounds: calls of each, for each batch size and length.
-        seconds: after which the rounds of one batch size and length end, but not before the third.
+        runtimes: names in RUNTIMES; speeds are relative to the first. By default all that are
+            installed.
+        rounds: calls of each runtime, for each batch size and length.
+        seconds: time limit for the rounds of one batch size and length; at least three are done.
         threads: of each call; by default torch's own number.
         examples: of the task's dev split on which a trained network is scored; 0 is none.
 

@@ -1,4 +1,4 @@
-"""Calls of several networks by turns, so that what else the machine does slows all of them."""
+"""Calls of several networks in turn, so that other work on the machine slows all alike."""
 
 from collections.abc import Callable, Mapping
 from time import perf_counter
@@ -12,7 +12,7 @@ from tombola.ship.compiled.runtimes import Runnable
 __all__ = ["LEAST", "Timing", "times", "timings"]
 
 LEAST = 3
-"""Rounds, however long they take."""
+"""The fewest rounds, however long they take."""
 
 Timing = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Knobs of a comparison of ways to run a network."""
+"""Knobs of `tombola bench`."""
 
 from dataclasses import dataclass
 
@@ -22,14 +22,13 @@ class BenchSpec(Spec):
     """Tokens of each text."""
 
     runtimes: tuple[str, ...] = ()
-    """Ways to run the network, by name; none is all. The first of them is what the others are
-    compared with."""
+    """Runtimes to compare, by name; by default all. Speeds are relative to the first."""
 
     rounds: int = 20
-    """Calls of each way to run it, for each batch size and length."""
+    """Calls of each runtime, for each batch size and length."""
 
     seconds: float = 60.0
-    """Rounds of one batch size and length end after this time, but not before the third."""
+    """Time limit for the rounds of one batch size and length; at least three are done."""
 
     threads: int | None = None
     """Threads of each call; by default torch's own number."""

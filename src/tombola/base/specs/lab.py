@@ -42,11 +42,11 @@ class LabSpec(Spec):
     """Address of a running Ray cluster; without it one is started here."""
 
     track: str = ""
-    """Where loss and scores are sent meanwhile: tensorboard, trackio, wandb, mlflow or another
+    """Where loss and scores are sent during the run: tensorboard, trackio, wandb, mlflow or another
     tracker of accelerate whose package is installed."""
 
     track_dir: str = "runs/tracking"
-    """Folder of the trackers that write files."""
+    """Folder for trackers that write files."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

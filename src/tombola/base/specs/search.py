@@ -49,8 +49,8 @@ class FindSpec(Spec):
     """Seeds, each of a complete search with its own head, data order and mask."""
 
     budget: float = 0.0
-    """Trainings' worth of steps that the search for a ticket is spread over, the ticket's own
-    training apart; 0 is what the finder takes by itself."""
+    """Length of the search for a ticket, in trainings' worth of steps, not counting the ticket's
+    own training; 0 is the finder's default."""
 
     controls: tuple[str, ...] = CONTROLS
     """Compared at the final sparsity: random, layer-random, one-shot, reinit, shuffle; if named,

@@ -95,16 +95,16 @@ class TrainSpec(Spec):
     """Compile the network with torch.compile, which takes a minute and a C++ compiler."""
 
     kernel: str = field(default=AUTO, metadata={NUMERIC: True})
-    """Arithmetic of the blocks of BERT and its relatives on a CPU: packed-1, packed-3, which has
-    parts in C, is faster and makes other bits, or auto: that of the plan's results in the store, or
-    packed-3 where the C extension was built. It is in a result's numerics, not in its name."""
+    """Arithmetic of the blocks of BERT and its relatives on a CPU: packed-1; packed-3, which has
+    parts in C, is faster and rounds differently; or auto: the kernel of the plan's results in the
+    store, otherwise packed-3 if the C extension was built."""
 
     distill: float = 0.0
-    """Share of the loss of a network under a mask that is its distance from what the dense network
-    of the same seed gives; 0 learns from labels alone, as the dense network always does."""
+    """Share of a masked network's loss that is the distance of its outputs from those of the dense
+    network of the same seed; 0 learns from labels alone, as the dense network always does."""
 
     distill_temperature: float = 2.0
-    """What logits of both are divided by before they are compared."""
+    """What the logits of both networks are divided by before they are compared."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

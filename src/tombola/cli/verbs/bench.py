@@ -21,7 +21,7 @@ def bench_flags(parser: Parser) -> None:
         "source",
         metavar="DIR|TICKET",
         help="Folder of a trained network with its ticket, as `tombola train` writes it; or of a "
-        "ticket, of which the pre-trained network is run",
+        "ticket, whose pre-trained network is then run",
     )
     add_flags(parser, BenchSpec)
     parser.add_argument("--data", metavar="DIR", help="Where the task's files are")

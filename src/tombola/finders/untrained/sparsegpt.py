@@ -1,4 +1,4 @@
-"""SparseGPT: layer by layer, by what a weight's loss costs the output of its layer."""
+"""SparseGPT: layer by layer, by the error that pruning a weight causes in its layer's output."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,7 +21,7 @@ __all__ = ["SparsegptSpec", "in_order", "prune_layer", "sparsegpt"]
 
 @dataclass(frozen=True, kw_only=True)
 class SparsegptSpec(BatchesSpec):
-    """SparseGPT: how much is pruned, from how many batches, and what makes up for it."""
+    """SparseGPT: how much is pruned, from how many batches, and how kept weights are updated."""
 
     allocation: str = UNIFORM
     """What single weights compete with: uniform (those of their matrix, each as sparse), or erk
@@ -31,13 +31,13 @@ class SparsegptSpec(BatchesSpec):
     """Training batches whose inputs are looked at; four of 32 are the paper's 128 examples."""
 
     block_size: int = 128
-    """Columns that are chosen from at once, before what is left makes up for them; with N:M, M."""
+    """Columns that are pruned together before the kept weights are updated; with N:M, M."""
 
     damping: float = 0.01
-    """What is added to the diagonal of the inputs' products, as a part of its mean."""
+    """What is added to the diagonal of the inputs' products, as a fraction of its mean."""
 
     no_update: bool = False
-    """Leave the other weights as they are: they make up for nothing, in a layer and between."""
+    """Do not update kept weights to compensate for pruned ones, within a layer or after it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -86,12 +86,12 @@ def sparsegpt(evidence: Evidence, spec: SparsegptSpec, mask: "Mask") -> Pruned:
                     f"{name} has no inputs in this task, so that sparsegpt can't score it. "
                     "Take a scope without it."
                 )
-            turned = name in evidence.turned
-            matrix, alive = (x.T if turned else x for x in (weights[name], mask[name]))
+            transposed = name in evidence.transposed
+            matrix, alive = (x.T if transposed else x for x in (weights[name], mask[name]))
             best, now = prune_layer(matrix, alive, products[name], kept[name], spec)
-            found[name] = (best.T if turned else best).contiguous()
+            found[name] = (best.T if transposed else best).contiguous()
             if not spec.no_update:
-                weights[name] = (now.T if turned else now).contiguous()
+                weights[name] = (now.T if transposed else now).contiguous()
     return Pruned(Mask({name: found[name] for name in mask}))
 
 

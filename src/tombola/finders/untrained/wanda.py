@@ -45,11 +45,13 @@ def wanda(evidence: Evidence, spec: WandaSpec, mask: "Mask") -> Pruned:
     scores = {name: w.abs() * inputs[name].sqrt() for name, w in evidence.weights.items()}
     if spec.structure != UNSTRUCTURED:
         return Pruned(keep_best(scores, mask, spec, evidence.heads))
-    turned = {name for name, x in inputs.items() if x.ndim == 2}  # a row is an output in all
-    made = keep_best(_turn(scores, turned), Mask(_turn(mask, turned)), spec, evidence.heads)
-    return Pruned(Mask(_turn(made, turned)))
+    transposed = {name for name, x in inputs.items() if x.ndim == 2}  # a row is an output in all
+    made = keep_best(
+        _transpose(scores, transposed), Mask(_transpose(mask, transposed)), spec, evidence.heads
+    )
+    return Pruned(Mask(_transpose(made, transposed)))
 
 
-def _turn(tensors: "Mapping[str, Tensor]", names: set[str]) -> "Tensors":
+def _transpose(tensors: "Mapping[str, Tensor]", names: set[str]) -> "Tensors":
     """Transpose the matrices of these names."""
     return {name: x.T.contiguous() if name in names else x for name, x in tensors.items()}

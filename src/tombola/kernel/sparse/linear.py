@@ -43,7 +43,7 @@ class SparseLinear(nn.Module):
         for name in PARTS[1:]:
             self.register_buffer(name, getattr(weight, name))
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-        self._turned: tuple[object, Packed, Tensor] | None = None
+        self._transposed: tuple[object, Packed, Tensor] | None = None
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, dtype: str = "float32") -> Self:
@@ -122,13 +122,13 @@ class SparseLinear(nn.Module):
         weight = self.weight
         parts = weight.columns, weight.order, weight.counts
         key = [(part.data_ptr(), part._version) for part in parts]
-        if self._turned is None or self._turned[0] != key:
-            self._turned = key, *weight.transposed()
-        _, pattern, places = self._turned
+        if self._transposed is None or self._transposed[0] != key:
+            self._transposed = key, *weight.transposed()
+        _, pattern, places = self._transposed
         return replace(pattern, values=self.values.detach()[places].float())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_turned": None}
+        return {**self.__dict__, "_transposed": None}
 
     def extra_repr(self) -> str:
         """What `repr` shows in the brackets."""

@@ -100,12 +100,12 @@ class FinderArm(Placed):
     them for finders that prune once. By default the last of the rounds, or 0.7."""
 
     budget: float = FindSpec.budget
-    """Trainings' worth of steps that each search is spread over, for one ticket at each sparsity;
-    by default that of the plan, and 0 is what the finder takes by itself."""
+    """Length of each search, in trainings' worth of steps, for one ticket at each sparsity; by
+    default the plan's, and 0 is the finder's default."""
 
     learning_rates: tuple[float, ...] = ()
     """Search, and train each ticket, once with each of these rates; the dense network that it is
-    compared with keeps that of the recipe."""
+    compared with keeps the recipe's rate."""
 
     search: PruneSpec = SEARCH
     """The finder's own knobs."""

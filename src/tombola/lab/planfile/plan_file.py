@@ -64,7 +64,7 @@ class PlanFile:
     """Seeds of the searches and trainings of every arm that names no others."""
 
     budget: float = FindSpec.budget
-    """Trainings' worth of steps that every search is spread over, unless its arm names another."""
+    """Length of every search, in trainings' worth of steps, unless its arm sets its own."""
 
     eval_split: str = TaskSpec.eval_split
     """Split that scores come from: test, dev, or validation, which is the whole development set."""

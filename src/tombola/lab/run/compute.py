@@ -1,4 +1,4 @@
-"""What jobs computed: tokens that went through a network, forward and backward, steps and time."""
+"""The compute of jobs: tokens through a network, forward and backward, steps and time."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,26 +12,26 @@ from tombola.plan.plan import Plan
 __all__ = ["Compute", "compute_of", "search_compute", "total_compute"]
 
 BACKWARD_COST = 2
-"""What a backward pass costs, in forward passes: gradients of weights and of activations."""
+"""Cost of a backward pass, in forward passes: gradients of weights and of activations."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """What was computed to train or to score weights; scoring networks is not counted.
+    """The compute of trainings and of scoring weights; evaluating networks is not counted.
 
-    Tokens are those of the texts, without padding, once for each pass through the network. What
-    gradient checkpointing computes again is not counted again.
+    Tokens exclude padding, and count once for each pass through the network. What gradient
+    checkpointing recomputes is not counted twice.
     """
 
     forward_tokens: int = 0
     backward_tokens: int = 0
     steps: int = 0
-    """Steps of an optimizer."""
+    """Optimizer steps."""
     seconds: float = 0.0
 
     @classmethod
     def of_training(cls, tokens: int, steps: int, *, teacher_tokens: int) -> "Compute":
-        """What a training computed, time apart.
+        """The compute of a training, without its time.
 
         Args:
             tokens: that the network saw.
@@ -51,15 +51,15 @@ class Compute:
 
     @property
     def cost(self) -> int:
-        """Passes of a token, a backward one as two."""
+        """Token passes, where a backward pass counts as two forward ones."""
         return self.forward_tokens + BACKWARD_COST * self.backward_tokens
 
     def in_units_of(self, training: "Compute | None") -> float | None:
-        """How many trainings it is worth; None where the cost of one is not known."""
+        """Its cost in trainings like this one; None if the cost of one is not known."""
         return self.cost / training.cost if training and training.cost else None
 
     def to_json(self) -> dict[str, int]:
-        """What is the same whenever it is done."""
+        """The counts that are the same on every run, so without the time."""
         return {
             "forward_tokens": self.forward_tokens,
             "backward_tokens": self.backward_tokens,
@@ -68,7 +68,7 @@ class Compute:
 
 
 def compute_of(result: Result | None) -> Compute | None:
-    """What a job computed; None if it is not done, or by an earlier version that didn't count."""
+    """The compute of a job; None if it is not done, or if a version without counts did it."""
     if result is None:
         return None
     facts = result.facts
@@ -90,19 +90,19 @@ def _of_training(facts: Mapping[str, Any]) -> Compute | None:
 
 
 def search_compute(mask: Job, read: Callable[[str], Result | None]) -> Compute | None:
-    """What was computed on the way to a mask: all that it depends on, each once.
+    """The compute behind a mask: of the job and all that it depends on, each once.
 
     Args:
         mask: the job that made it.
         read: key -> the result of a job, if there is one.
 
-    Returns: None, where a part of it is not known.
+    Returns: None, if a part of it is not known.
     """
     return total_compute(compute_of(read(job.key)) for job in Plan.of([mask]).jobs)
 
 
 def total_compute(parts: Iterable[Compute | None]) -> Compute | None:
-    """The sum; None, where a part of it is not known."""
+    """The sum; None, if a part of it is not known."""
     total = Compute()
     for part in parts:
         if part is None:

@@ -1,7 +1,7 @@
-"""How long the rest of a run will take, by what it has done so far.
+"""How long the rest of a run will take, estimated from what it has done so far.
 
-A training of a kind that has not begun is taken to be as fast, for each token, as the others were;
-the tokens of its batches are guessed from the lengths of its texts.
+A kind of training that has not begun is assumed to be as fast per token as the others were; the
+tokens of its batches are estimated from the lengths of its texts.
 """
 
 import heapq
@@ -20,24 +20,24 @@ __all__ = ["TimeLeft", "makespan"]
 BACKWARD = 2
 """The cost of a backward pass, in forward passes."""
 CHARACTERS = 4
-"""Characters of a token, about."""
+"""Approximate number of characters in a token."""
 SPECIAL = 2
-"""Special tokens of a text, about."""
+"""Approximate number of special tokens in a text."""
 
 
 @dataclass(frozen=True)
 class _Work:
-    """The sort of a job, and its work in forward passes of one token; equal ones take as long."""
+    """The kind of a job, and its work in forward passes of one token; equal ones take as long."""
 
     kind: str
     scores: str
-    """By what a mask is made."""
+    """The scores that a mask is made from; empty for other jobs."""
     task: str
     network: str
     step: float
-    """Of one step."""
+    """Work of one step."""
     around: float
-    """Of the scoring."""
+    """Work around the steps: the scoring."""
 
     @classmethod
     def of(cls, job: Job) -> "_Work":
@@ -45,7 +45,7 @@ class _Work:
         subject, spec = job.subject, job.spec
         length = _length(subject)
         scored = _rows(subject) * length * (job.kind in ("train", "score"))
-        passes = 1 + BACKWARD + ("teacher" in job.parents)  # which makes a forward pass more
+        passes = 1 + BACKWARD + ("teacher" in job.parents)  # one more forward pass
         step = subject.recipe.batch_size * length * passes
         return cls(
             kind=job.kind,
@@ -65,7 +65,7 @@ def _rows(subject: Subject) -> int:
 
 
 def _length(subject: Subject) -> float:
-    """Mean number of tokens of an example, about."""
+    """Approximate mean number of tokens of an example."""
     longest, counts = subject.recipe.max_length, subject.counts.get("train")
     if counts is None or not counts.characters or subject.recipe.blocks:
         return longest
@@ -74,13 +74,13 @@ def _length(subject: Subject) -> float:
 
 @dataclass
 class _Speed:
-    """What was measured of jobs of one sort, on their workers."""
+    """Measured times of jobs of one kind."""
 
     steps: int = 0
     seconds: float = 0.0
-    """Of those steps."""
+    """Time of those steps."""
     around: list[float] = field(default_factory=list)
-    """Seconds of each job that has ended, without its steps: loading, scoring, storing."""
+    """Seconds of each finished job besides its steps: loading, scoring, storing."""
 
 
 @dataclass
@@ -94,11 +94,11 @@ class _Running:
     counted: int = 0
     """Steps whose time was measured: all but the first, which has loading before it."""
     seconds: float = 0.0
-    """Of those."""
+    """Time of those."""
 
 
 class TimeLeft(RunCallback):
-    """Estimates the rest of a run; it is told of the run's progress as its callback.
+    """Estimates how long the rest of a run takes, from its progress; a callback of the run.
 
     Args:
         clock: gives the time in seconds.
@@ -112,11 +112,11 @@ class TimeLeft(RunCallback):
         self._workers = 1
 
     def plan(self, todo: list[Job], kept: list[Job]) -> None:
-        """Take the jobs that are to be done."""
+        """Set the jobs to be done."""
         self._todo = {job.key: job for job in todo}
 
     def workers(self, number: int, threads: int) -> None:
-        """Take the number of workers; of a cluster, as many as are seen at work."""
+        """Set the number of workers; a cluster has as many as are seen working."""
         self._workers = max(1, number)
 
     def start(self, job: Job) -> None:
@@ -125,7 +125,7 @@ class TimeLeft(RunCallback):
         self._workers = max(self._workers, len(self._running))
 
     def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
-        """Measure a step, of a job whose steps are known beforehand."""
+        """Time a step of a job whose number of steps is known beforehand."""
         if not job.steps:
             return
         now, running = self._clock(), self._running[job.key]
@@ -137,7 +137,7 @@ class TimeLeft(RunCallback):
         running.stepped, running.done = now, done
 
     def finish(self, job: Job, result: Result) -> None:
-        """Measure what a job did besides its steps."""
+        """Record the time that a job took besides its steps."""
         self._todo.pop(job.key, None)
         running = self._running.pop(job.key, None)
         if running:  # not done by another process

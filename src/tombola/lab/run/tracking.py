@@ -26,9 +26,9 @@ EVERY = 1.0
 
 @contextmanager
 def tracked(callback: RunCallback, lab: LabSpec) -> Iterator[RunCallback]:
-    """The callback, told of a run together with the tracker that `lab` names, if it names one.
+    """The callback, wrapped so that the tracker that `lab` names, if any, sees the run as well.
 
-    Raises: SpecError, as check_tracker(), and if it can't begin.
+    Raises: SpecError, as check_tracker(), and if the tracker can't start.
     """
     if not lab.track:
         yield callback
@@ -43,7 +43,7 @@ def tracked(callback: RunCallback, lab: LabSpec) -> Iterator[RunCallback]:
 def check_tracker(name: str) -> None:
     """Refuse a tracker that can't be used.
 
-    Raises: SpecError, if there is none of that name, or its package is not installed.
+    Raises: SpecError, if there is no such tracker, or its package is not installed.
     """
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
@@ -78,10 +78,10 @@ def _reason(error: Exception) -> str:
 
 class Tracking(RunCallback):
     """Sends losses and scores to a tracker, by the optimizer steps of the whole run so far, because
-    some trackers take steps in rising order only. One that fails is told nothing more.
+    some trackers only accept steps in rising order. A tracker that fails is not used again.
 
     Args:
-        callback: told of everything, too.
+        callback: every call is passed on to it.
         log: sends values at a step.
         clock: gives the time in seconds.
     """

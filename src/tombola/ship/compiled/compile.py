@@ -1,4 +1,4 @@
-"""compile(): a network for inference that keeps only the weights that are not zero."""
+"""compile(): a network for inference that stores non-zero weights only."""
 
 import warnings
 from collections.abc import Iterator
@@ -71,7 +71,7 @@ def _check(dtype: str, tokens: int) -> None:
 
 
 def _check_kind(model: nn.Module) -> None:
-    """Refuse a network on another device, or of other numbers."""
+    """Refuse a network that is not on the CPU in a supported dtype."""
     for name, weight in model.named_parameters() if isinstance(model, nn.Module) else ():
         if weight.device.type != "cpu" or weight.dtype is not torch.float32:
             raise TicketError(

@@ -1,4 +1,4 @@
-"""The ways to run a network that are compared, each under its name."""
+"""The ways to run a network that `bench` compares, by name."""
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,15 +24,15 @@ __all__ = ["RUNTIMES", "Runnable", "Runtime", "Subject"]
 
 @dataclass(frozen=True)
 class Subject:
-    """The network that is run."""
+    """The network that is run, and the ticket that it is under."""
 
     model: PreTrainedModel
-    """Under the ticket, in evaluation mode."""
+    """Its pruned weights are zero; in evaluation mode."""
     ticket: Ticket
     scope: str | None
     """As in `Ticket.hold`."""
     token_types: bool
-    """Whether the network is given the types of its tokens."""
+    """Whether the network takes `token_type_ids`."""
 
     def inputs(self, batch_size: int, length: int) -> dict[str, Tensor]:
         """Texts of random tokens without padding, always the same: name -> (batch, length)."""
@@ -48,9 +48,9 @@ class Runnable:
     """A network that is ready to be called."""
 
     call: Callable[..., Mapping[str, Any]]
-    """Takes the inputs by name."""
+    """Called with the inputs by name."""
     bytes: int
-    """That its weights take."""
+    """Size of its weights."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Runtime:
     """A way to run a network."""
 
     make: Callable[[Subject, int], Runnable]
-    """(network, tokens of a call) -> what can be called.
+    """(network, tokens of a call) -> the network, ready to be called.
 
     Raises: TombolaError, saying in one line what is missing.
     """
     uses_ticket: bool = False
-    """Whether it gains anything from zeros."""
+    """Whether it makes use of the pruned weights' zeros."""
 
 
 RUNTIMES: Registry[Runtime] = Registry("runtime")
@@ -99,7 +99,7 @@ def _onnx(subject: Subject, tokens: int) -> Runnable:
 
 
 def _shrunk(subject: Subject, tokens: int) -> Runnable:
-    """Dense, without dead heads and neurons."""
+    """Dense, without unused heads and neurons."""
     small = subject.ticket.shrink(subject.model, scope=subject.scope)
     if small.num_parameters() == subject.model.num_parameters():
         raise ModelError("no head and no neuron is pruned whole.")
@@ -120,7 +120,7 @@ def _module(network: nn.Module) -> Runnable:
 
 
 def _stored_bytes(network: nn.Module) -> int:
-    """Bytes of all weights, shared ones once, those that torch has quantised too."""
+    """Bytes of all weights, shared ones once, including those that torch has quantised."""
     state = network.state_dict()
     return sum({each.data_ptr(): each.nbytes for each in _tensors(state.values())}.values())
 

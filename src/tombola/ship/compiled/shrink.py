@@ -29,8 +29,9 @@ M = TypeVar("M", bound=nn.Module)
 def shrink(model: M, mask: Mask) -> M:
     """A copy of a network without the heads and neurons whose weights are all zero.
 
-    A head or a neuron that nothing reads is dropped. One that reads nothing gives the same whatever
-    it is shown: what the next layer makes of that goes into its bias. One of each is always left.
+    A head or a neuron whose outgoing weights are zero is dropped. One whose incoming weights are
+    zero has a constant output, whose contribution is added to the bias of the next layer. At least
+    one of each stays in every block.
 
     Args:
         model: a network, or a wrapper of one, see `unwrapped`; it is left alone.
@@ -59,50 +60,50 @@ def shrink(model: M, mask: Mask) -> M:
 
 @torch.no_grad()
 def _cut_heads(block: nn.Module, layout: Attention) -> bool:
-    """Cut dead heads out of a block; whether there were any."""
+    """Remove unused heads from a block; whether there were any."""
     place: Any = block.get_submodule(layout.place)
     into = [_layer(block, name) for name in layout.into]
     out = _layer(block, layout.out)
     width, size = matrix(out).shape[1], _head_size(place)
     if not size or {len(matrix(layer)) for layer in into} != {layout.parts * width}:
         return False
-    silent = ~matrix(into[-1])[-width:].any(1)  # softmax sums to one: each token gets the bias
-    given = torch.where(silent, _bias(into[-1])[-width:], 0.0)
-    dead = _dead(silent, given, out).view(-1, size).all(1)
-    dead[0] &= not dead.all()
-    if not dead.any():
+    constant = ~matrix(into[-1])[-width:].any(1)  # softmax sums to one: each token gets the bias
+    value = torch.where(constant, _bias(into[-1])[-width:], 0.0)
+    unused = _unused(constant, value, out).view(-1, size).all(1)
+    unused[0] &= not unused.all()
+    if not unused.any():
         return False
-    kept = ~dead.repeat_interleave(size)
-    _fold(out, given, kept)
+    kept = ~unused.repeat_interleave(size)
+    _fold(out, value, kept)
     relative = [_layer(block, name) for name in layout.relative if _has(block, name)]
     for layer in (*into, *relative):
         cut_outputs(layer, kept.repeat(layout.parts))
     cut_inputs(out, kept)
-    _count_heads(place, int((~dead).sum()), size)
+    _count_heads(place, int((~unused).sum()), size)
     return True
 
 
 @torch.no_grad()
 def _cut_neurons(block: nn.Module, layout: Neurons) -> bool:
-    """Cut dead neurons out of a block; whether there were any."""
+    """Remove unused neurons from a block; whether there were any."""
     into, out = _layer(block, layout.into), _layer(block, layout.out)
     width = matrix(out).shape[1]
     activation = attrgetter(layout.activation)(block)
-    silent, bias = ~matrix(into).any(1), _bias(into)
-    given = activation(bias[:width])
+    constant, bias = ~matrix(into).any(1), _bias(into)
+    value = activation(bias[:width])
     if layout.gated:  # either half, if it is zero, or both
-        first, second = silent[:width], silent[width:]
-        nothing = (first & (given == 0)) | (second & (bias[width:] == 0))
-        given = torch.where(nothing, 0.0, given * bias[width:])
-        silent = nothing | (first & second)
-    given = torch.where(silent, given, 0.0)
-    dead = _dead(silent, given, out)
-    dead[0] &= not dead.all()
-    if not dead.any():
+        first, second = constant[:width], constant[width:]
+        nothing = (first & (value == 0)) | (second & (bias[width:] == 0))
+        value = torch.where(nothing, 0.0, value * bias[width:])
+        constant = nothing | (first & second)
+    value = torch.where(constant, value, 0.0)
+    unused = _unused(constant, value, out)
+    unused[0] &= not unused.all()
+    if not unused.any():
         return False
-    _fold(out, given, ~dead)
-    cut_outputs(into, (~dead).repeat(2 if layout.gated else 1))
-    cut_inputs(out, ~dead)
+    _fold(out, value, ~unused)
+    cut_outputs(into, (~unused).repeat(2 if layout.gated else 1))
+    cut_inputs(out, ~unused)
     return True
 
 
@@ -123,21 +124,21 @@ def _bias(layer: Layer) -> Tensor:
     return layer.bias.detach().double()
 
 
-def _dead(silent: Tensor, given: Tensor, out: Layer) -> Tensor:
-    """Inputs of a layer that it doesn't read, or that are the same for every token.
+def _unused(constant: Tensor, value: Tensor, out: Layer) -> Tensor:
+    """Inputs of a layer that are not needed: unread, or the same for every token.
 
     Args:
-        silent: whether each is the same for every token.
-        given: its value then.
-        out: the layer; a value that is not zero needs its bias.
+        constant: whether each input is the same for every token.
+        value: what it is if so.
+        out: the layer; it needs a bias to absorb a value that is not zero.
     """
-    steady = silent if out.bias is not None else silent & (given == 0)
-    return steady | ~matrix(out).any(0)
+    removable = constant if out.bias is not None else constant & (value == 0)
+    return removable | ~matrix(out).any(0)
 
 
-def _fold(out: Layer, given: Tensor, kept: Tensor) -> None:
-    """Add to a bias what a layer makes of the inputs that are cut."""
-    add_to_bias(out, matrix(out).double() @ given.masked_fill(kept, 0.0))
+def _fold(out: Layer, value: Tensor, kept: Tensor) -> None:
+    """Add the contribution of the inputs that are removed to the bias of a layer."""
+    add_to_bias(out, matrix(out).double() @ value.masked_fill(kept, 0.0))
 
 
 def _head_size(attention: Any) -> int:
@@ -146,7 +147,7 @@ def _head_size(attention: Any) -> int:
 
 
 def _count_heads(attention: nn.Module, heads: int, size: int) -> None:
-    """Write the number of heads, and their width together, wherever the code of a block has it."""
+    """Set the number of heads, and their total width, wherever the code of a block stores it."""
     names = dict.fromkeys(("num_attention_heads", "num_heads", "n_heads"), heads)
     widths = dict.fromkeys(("all_head_size", "split_size"), heads * size)
     for name, value in {**names, **widths}.items():
@@ -155,7 +156,7 @@ def _count_heads(attention: nn.Module, heads: int, size: int) -> None:
 
 
 def _described(network: nn.Module) -> bool:
-    """Write the number of neurons into the configuration; whether all blocks have as many."""
+    """Set the number of neurons in the configuration; False if blocks differ in it."""
     found = [(block, each) for block, each in layouts_in(network) if isinstance(each, Neurons)]
     widths = {matrix(_layer(block, each.out)).shape[1] for block, each in found}
     if len(widths) > 1:

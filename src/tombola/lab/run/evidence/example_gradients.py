@@ -1,4 +1,4 @@
-"""Gradients of single examples, of a whole batch at once or one by one; and Hessian products."""
+"""Per-example gradients, for a whole batch at once or one by one; and Hessian products."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -24,17 +24,17 @@ __all__ = [
 
 
 class ExampleGradients(Protocol):
-    """The gradients of the losses of some examples, each by itself."""
+    """The per-example gradients of the loss, for some examples."""
 
     @property
     def examples(self) -> int:
-        """How many examples these are."""
+        """Number of examples."""
 
     def add_squares(self, total: Tensors) -> None:
-        """Add the squares of the gradients of each example to name -> tensor of their shape."""
+        """Add the squared gradient of each example to `total`: name -> tensor of its shape."""
 
     def gates(self, name: str, weight: Tensor) -> Tensor:
-        """The gradient of a gate on each input of a layer for all tokens, (examples, inputs).
+        """The gradient of a gate that scales an input for all tokens, (examples, inputs).
 
         Args:
             name: of the layer's weight.
@@ -44,7 +44,7 @@ class ExampleGradients(Protocol):
 
 @dataclass(frozen=True)
 class OneExample:
-    """Those of one example, as the backward pass gives them."""
+    """The gradients of one example, straight from the backward pass."""
 
     gradients: Tensors
     """Name -> gradient of the weight."""
@@ -62,26 +62,28 @@ class OneExample:
 
 @dataclass(frozen=True)
 class LinearCalls:
-    """Those of a batch, by what the linear layers of the weights got and what came back.
+    """The per-example gradients of a batch, from the inputs and output gradients of linear layers.
 
-    The gradient of an example is a sum over its tokens of products of the two.
+    The gradient of an example is the sum over its tokens of the outer products of the two.
     """
 
     examples: int
     inputs: Tensors
-    """Name -> inputs of its layer, (examples, tokens, inputs); without those that nothing met."""
+    """Name -> inputs of its layer, (examples, tokens, inputs); layers without a gradient are left
+    out."""
     gradients: Tensors
-    """Name -> gradient of the loss of the batch by the outputs, (examples, tokens, outputs)."""
+    """Name -> gradient of the batch's loss with respect to the outputs, (examples, tokens,
+    outputs)."""
     scale: Tensor
-    """What makes of it that of each example's own loss, (examples,)."""
-    turned: frozenset[str]
+    """Factor from it to the gradient of each example's own loss, (examples,)."""
+    transposed: frozenset[str]
     """Weights that are stored as (inputs, outputs)."""
 
     def add_squares(self, total: Tensors) -> None:
-        """Add the squares to a total; a matrix at a time, that stays in a cache."""
+        """Add the squares to a total, one matrix at a time so that it stays in a cache."""
         for name in self.inputs:
             left, right = self.gradients[name], self.inputs[name]
-            if name in self.turned:
+            if name in self.transposed:
                 left, right = right, left
             product = torch.empty_like(total[name])
             for ours, theirs, factor in zip(left, right, self.scale.tolist(), strict=True):
@@ -99,14 +101,14 @@ class LinearCalls:
 class _Call(NamedTuple):
     inputs: Tensor
     output: Tensor
-    turned: bool
+    transposed: bool
 
 
 def splits_by_example(model: nn.Module, parameters: Mapping[str, Tensor], batch: Batch) -> bool:
-    """Whether all of these weights belong to linear layers that meet the examples of a batch apart.
+    """Whether all of these weights belong to linear layers that process each example separately.
 
-    It is false for matrices of other modules, and where a layer meets something that all examples
-    share, such as a table of relative positions.
+    It is false for matrices of other modules, and for layers whose input all examples share, such
+    as a table of relative positions.
     """
     with torch.enable_grad(), _recorded(model, parameters) as met:
         loss = model(**batch).loss
@@ -119,7 +121,7 @@ def splits_by_example(model: nn.Module, parameters: Mapping[str, Tensor], batch:
 
 
 def calls_of(arithmetic: Arithmetic, parameters: Mapping[str, Tensor], batch: Batch) -> LinearCalls:
-    """The gradients of the examples of a batch, where they split.
+    """The per-example gradients of a batch for which `splits_by_example` holds.
 
     Args:
         arithmetic: of the network, without dropout.
@@ -147,12 +149,12 @@ def calls_of(arithmetic: Arithmetic, parameters: Mapping[str, Tensor], batch: Ba
         {name: _joined(each) for name, each in inputs.items()},
         {name: _joined(each) for name, each in gradients.items()},
         (own.sum() / own.clamp_min(1)).to(loss.device),
-        frozenset(name for name, call in calls if call.turned),
+        frozenset(name for name, call in calls if call.transposed),
     )
 
 
 def _tokens(tensor: Tensor) -> Tensor:
-    """(examples, tokens, width), of one vector for each example as well."""
+    """(examples, tokens, width), with one token if there is a single vector for each example."""
     return tensor.reshape(len(tensor), -1, tensor.shape[-1])
 
 
@@ -164,7 +166,7 @@ def _joined(calls: list[Tensor]) -> Tensor:
 def _recorded(
     model: nn.Module, parameters: Mapping[str, Tensor]
 ) -> Iterator[dict[str, list[_Call]]]:
-    """Keep what the linear layers of these weights get and give, call after call."""
+    """Record inputs and outputs of the linear layers of these weights, call by call."""
     names = {id(p): name for name, p in parameters.items()}
     met: dict[str, list[_Call]] = {}
 
@@ -194,7 +196,7 @@ def add_hessian_product(
 
 
 def added(parameters: Mapping[str, nn.Parameter], batches: int = 1) -> Tensors:
-    """Name -> what has been added to the gradient, by batch; zeros where nothing has."""
+    """Name -> accumulated gradient divided by the number of batches; zeros if there is none."""
     return {
         name: torch.zeros_like(p, device="cpu")
         if p.grad is None

@@ -1,4 +1,4 @@
-"""What linear layers get while a network reads batches."""
+"""Statistics of the inputs of linear layers, over batches."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
@@ -11,10 +11,10 @@ from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import is_linear
 from tombola.training.gradient import to_device
 
-__all__ = ["input_products", "squared_inputs", "turned"]
+__all__ = ["input_products", "squared_inputs", "transposed"]
 
 Statistic = Callable[[Tensor], Tensor]
-"""(tokens, inputs) -> what is added up over batches."""
+"""Inputs of a layer, (tokens, inputs) -> a tensor that is summed over batches."""
 
 
 def squared_inputs(
@@ -23,8 +23,8 @@ def squared_inputs(
     """Name -> sum over tokens of the squared inputs of its layer, as float32 of shape (inputs,), or
     (inputs, 1) where the weight is stored as (inputs, outputs)."""
     found = _summed(model, parameters, batches, lambda rows: rows.double().square().sum(0))
-    aside = turned(model, parameters)
-    return {n: x.float().unsqueeze(1) if n in aside else x.float() for n, x in found.items()}
+    columns = transposed(model, parameters)
+    return {n: x.float().unsqueeze(1) if n in columns else x.float() for n, x in found.items()}
 
 
 def input_products(
@@ -39,8 +39,8 @@ def input_products(
 def _summed(
     model: nn.Module, parameters: Mapping[str, Tensor], batches: Iterable[Batch], of: Statistic
 ) -> Tensors:
-    """Name -> sum over batches of a statistic of what its layer gets, without padding, in float64
-    on the CPU; without those that get nothing."""
+    """Name -> sum over batches of a statistic of its layer's inputs without padding, in float64 on
+    the CPU; layers that are never called are left out."""
     names = {id(p): name for name, p in parameters.items()}
     device = next(model.parameters()).device
     found: Tensors = {}
@@ -68,7 +68,7 @@ def _summed(
     return found
 
 
-def turned(model: nn.Module, parameters: Mapping[str, Tensor]) -> frozenset[str]:
+def transposed(model: nn.Module, parameters: Mapping[str, Tensor]) -> frozenset[str]:
     """Names of the weights of linear layers that are stored as (inputs, outputs)."""
     names = {id(p): name for name, p in parameters.items()}
     found = ((names.get(id(getattr(m, "weight", None))), m) for m in model.modules())

@@ -22,7 +22,7 @@ from tombola.lab.run.evidence.example_gradients import (
     calls_of,
     splits_by_example,
 )
-from tombola.lab.run.evidence.layer_inputs import input_products, squared_inputs, turned
+from tombola.lab.run.evidence.layer_inputs import input_products, squared_inputs, transposed
 from tombola.lab.run.evidence.watched_training import (
     Pruning,
     calling,
@@ -177,9 +177,9 @@ class WorkspaceEvidence:
             self._count(batch, backward=0)
 
     @property
-    def turned(self) -> frozenset[str]:
+    def transposed(self) -> frozenset[str]:
         """Weights that are stored as (inputs, outputs)."""
-        return turned(self.workspace.network.model, self._parameters())
+        return transposed(self.workspace.network.model, self._parameters())
 
     def example_gradients(self, examples: int, mask: Mask | None = None) -> Iterator[Tensors]:
         """Name -> gradient of the loss of one example, as float32 on the CPU, for each of them."""
