@@ -171,14 +171,14 @@ def test_weights_in_bf16_follow_the_weights_after_every_step() -> None:
     half = HalfWeights()
     for _ in range(2):
         assert torch.equal(half.of(weight), weight.bfloat16())
-        (joined,) = half.beside(others, alike=True)
+        (joined,) = half.stacked(others, shared=True)
         assert torch.equal(joined, torch.cat(others).bfloat16())
-        first, rest = half.beside(others, alike=False)
+        first, rest = half.stacked(others, shared=False)
         assert torch.equal(torch.cat([first, rest]), joined)
         for each in (weight, *others):
             each.mul_(3)
         assert not torch.equal(half.of(weight), weight.bfloat16())  # once a step
-        half.change()
+        half.invalidate()
 
 
 @built

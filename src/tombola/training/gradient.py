@@ -85,7 +85,7 @@ class Arithmetic:
     def zero_grad(self, optimizer: torch.optim.Optimizer) -> None:
         """Drop the gradients; those of recorded ones stay where they are."""
         optimizer.zero_grad(set_to_none=self.recorder is None)
-        self.weights.change()
+        self.weights.invalidate()
 
     def _part(self, rows: Batch, batch: Batch, scaler: torch.amp.GradScaler) -> Tensor:
         """Add the gradient of this rank's share of some rows to what the mean loss over a batch is.

@@ -46,7 +46,7 @@ def exact(what: Attention, leaves: list[Tensor]) -> Tensor:
     """The same in float64 by torch's operators, a text and a head at a time."""
     queries, keys, values = (leaves[n] + leaves[3 + n] for n in range(3))
     size, place, made = queries.shape[1] // what.heads, 0, []
-    mask = mask_of(what.dropout, what.texts.chances(what.heads))
+    mask = mask_of(what.dropout, what.texts.pairs(what.heads))
     for text, (begin, count) in enumerate(zip(what.texts.keys, what.texts.counts, strict=True)):
         rows = slice(int(what.texts.queries[text]), int(what.texts.queries[text + 1]))
         mine = []
@@ -80,12 +80,12 @@ def test_attention_and_its_gradients_are_those_of_float64(case: Case) -> None:
     what = case.attention()
     leaves = [each.double().requires_grad_() for each in (*what.products, *what.biases)]
     expected = exact(what, leaves)
-    seen, chances = attend(what)
-    close(seen, expected.detach())
-    g = numbers(*seen.shape, seed=9)
+    context, probabilities = attend(what)
+    close(context, expected.detach())
+    g = numbers(*context.shape, seed=9)
     expected.backward(g.double())
     d = [torch.zeros_like(each) for each in what.products]
-    biases = attend_backward(what, chances, g, d)
+    biases = attend_backward(what, probabilities, g, d)
     gradients = [leaf.grad for leaf in leaves if leaf.grad is not None]
     scale = max(1.0, *(float(each.abs().max()) for each in gradients if each.numel()))
     for found, gradient in zip((*d, *biases), gradients, strict=True):  # of keys' bias it is zero
@@ -94,11 +94,11 @@ def test_attention_and_its_gradients_are_those_of_float64(case: Case) -> None:
 
 def test_a_text_without_tokens_attends_to_nothing() -> None:
     what = Case([(2, 0), (1, 3)], 2, 4).attention()
-    seen, chances = attend(what)
-    assert not seen[:2].any()
-    assert chances.view(2, 3).sum(1) == pytest.approx(1.0)
+    context, probabilities = attend(what)
+    assert not context[:2].any()
+    assert probabilities.view(2, 3).sum(1) == pytest.approx(1.0)
     d = [torch.zeros_like(each) for each in what.products]
-    attend_backward(what, chances, torch.ones_like(seen), d)
+    attend_backward(what, probabilities, torch.ones_like(context), d)
     assert all(each.isfinite().all() for each in d)
 
 
@@ -161,10 +161,10 @@ def test_heads_that_do_not_divide_the_width_are_refused() -> None:
 
 def test_gradients_go_into_tensors_of_the_same_form_only() -> None:
     what = Case([(2, 3)], 2, 4).attention()
-    seen, chances = attend(what)
+    context, probabilities = attend(what)
     d = [torch.zeros_like(each) for each in what.products]
     for wrong in (d[0].double(), d[0][:1], torch.zeros(8, 2).T):
         with pytest.raises(ValueError, match="expected"):
-            attend_backward(what, chances, seen, [wrong, *d[1:]])
+            attend_backward(what, probabilities, context, [wrong, *d[1:]])
     with pytest.raises(ValueError, match="expected"):
-        attend_backward(what, chances[1:], seen, d)
+        attend_backward(what, probabilities[1:], context, d)

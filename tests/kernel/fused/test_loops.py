@@ -35,9 +35,9 @@ def mask_of(dropout: Dropout, *shape: int) -> Tensor:
     rows, biases = [torch.zeros(n, 1) for n in (1, size, size)], [torch.zeros(1)] * 3
     ends, key = torch.tensor([0, 1]), torch.tensor([0])
     what = Attention(rows, biases, 1, Texts(ends, key, torch.tensor([size])), dropout)
-    chances, found = attend(what)[1], [torch.zeros_like(each) for each in rows]
-    attend_backward(what, chances, torch.ones(1, 1), found)
-    return (found[2][:, 0] / chances).double().view(shape)
+    probabilities, found = attend(what)[1], [torch.zeros_like(each) for each in rows]
+    attend_backward(what, probabilities, torch.ones(1, 1), found)
+    return (found[2][:, 0] / probabilities).double().view(shape)
 
 
 EPS = torch.finfo(torch.bfloat16).eps
@@ -245,10 +245,10 @@ def attended(rows: Tensor, drop: Dropout) -> list[Tensor]:
     texts = Texts(torch.tensor([0, 3, len(rows)]), torch.tensor([0, half]), torch.tensor([1, half]))
     what = Attention([rows] * 3, [rows[0].contiguous()] * 3, 1, texts, drop)
     found = [torch.zeros_like(rows) for _ in range(3)]
-    seen, chances = attend(what)
-    biases = attend_backward(what, chances, rows.cos(), found)
+    context, probabilities = attend(what)
+    biases = attend_backward(what, probabilities, rows.cos(), found)
     assert width == biases.shape[1]
-    return [seen, chances, biases, *found]
+    return [context, probabilities, biases, *found]
 
 
 def bits() -> list[Tensor]:

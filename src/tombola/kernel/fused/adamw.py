@@ -41,7 +41,7 @@ def optimizer_of(model: nn.Module, spec: TrainSpec, kernel: str) -> torch.optim.
 
 
 def clip_gradient(optimizer: torch.optim.Optimizer, model: nn.Module, most: float) -> Tensor:
-    """Clip the gradient of a model to a norm; the norm before."""
+    """Clip the gradient of a model to a norm; returns the norm before."""
     if isinstance(optimizer, KeptAdamW):
         return optimizer.clip(most)
     return nn.utils.clip_grad_norm_(model.parameters(), most)
@@ -64,9 +64,9 @@ def held(
         model: the optimizer's.
         parameters: those of the scope.
         mask: same names and shapes.
-        reader: what reads gradients before they are clipped, if anything does; they are dense
-            then, and zero where a weight is pruned.
-        ranks: that add up their gradients, which are dense where there are several.
+        reader: what reads gradients before they are clipped, or None; with a reader they are
+            dense, and zero where a weight is pruned.
+        ranks: processes that sum their gradients, which are dense if there are several.
 
     Yields: what to call after each step.
     """
@@ -104,8 +104,8 @@ class KeptAdamW(torch.optim.AdamW):
     def hold(self, parameters: Mapping[str, nn.Parameter], mask: Mask) -> Iterator[None]:
         """Keep pruned weights at +0.0, and their gradients out of the norm.
 
-        Where few weights of a tensor are kept, its moments are theirs only, in their order, and end
-        with the block. A state from before the block may have moments of all weights.
+        A tensor of which few weights are kept has moments for these only, in their order, until the
+        block ends. A state from before the block may have moments for all weights.
 
         Args:
             parameters: name -> parameter.
@@ -135,7 +135,7 @@ class KeptAdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Move the weights that have a gradient; a closure is not called."""
+        """Update the weights that have a gradient; a closure is not called."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:

@@ -12,11 +12,11 @@ from tombola.kernel.fused.extension import at, extension, half, rows_at
 
 __all__ = ["Attention", "Texts", "attend", "attend_backward"]
 
-OfEach: TypeAlias = Sequence[Tensor]
-"""Of queries, keys and values."""
+QueriesKeysValues: TypeAlias = Sequence[Tensor]
+"""One tensor each for queries, keys and values."""
 
 LANES = 16
-"""Numbers that the loops work on at once; rows are filled up to a multiple."""
+"""Values that the loops process at once; rows are padded to a multiple."""
 
 
 @dataclass(frozen=True)
@@ -24,28 +24,28 @@ class Texts:
     """Where the queries and the keys of some texts are, in rows without padding between them."""
 
     queries: Tensor
-    """int64, (texts + 1): where the queries of each text begin, and all end."""
+    """int64, (texts + 1): where the queries of each text begin, and where the last ones end."""
     keys: Tensor
     """int64, (texts): where the keys of each text begin."""
     counts: Tensor
-    """int64, (texts): how many there are."""
+    """int64, (texts): number of keys of each text."""
 
     @property
     def most_queries(self) -> int:
-        """Of any text."""
+        """The largest number of queries of a text."""
         return int(self.queries.diff().max())
 
     @property
     def longest(self) -> int:
-        """Keys of any text."""
+        """The largest number of keys of a text."""
         return int(self.counts.max())
 
-    def chances(self, heads: int) -> int:
-        """Pairs of a query and a key, for each head."""
+    def pairs(self, heads: int) -> int:
+        """Number of pairs of a query and a key, over all heads."""
         return heads * int((self.queries.diff() * self.counts).sum())
 
     def check(self, queries: int, keys: int) -> None:
-        """Refuse texts that are not within some rows.
+        """Refuse texts that reach beyond their rows.
 
         Raises: IndexError.
         """
@@ -69,19 +69,19 @@ class Texts:
 
 @dataclass(frozen=True)
 class Attention:
-    """What attention is over: products without their biases, the biases, and the texts."""
+    """The inputs of attention: products without their biases, the biases, and the texts."""
 
-    products: OfEach
-    """Queries, keys and values: (rows, width), the pieces of all heads side by side. Rows may be
-    parts of longer ones, for keys and values alike."""
-    biases: OfEach
-    """(width) each."""
+    products: QueriesKeysValues
+    """Queries, keys and values: (rows, width), all heads side by side. Rows may be parts of longer
+    ones, with the same strides for keys and values."""
+    biases: QueriesKeysValues
+    """Of shape (width,) each."""
     heads: int
     texts: Texts
     dropout: Dropout
 
     def check(self) -> None:
-        """Refuse texts that are not within the rows, and heads that are not of one size.
+        """Refuse texts that reach beyond the rows, and a width that heads don't divide.
 
         Raises: IndexError; ValueError.
         """
@@ -97,25 +97,27 @@ class Attention:
 
 
 def attend(what: Attention) -> tuple[Tensor, Tensor]:
-    """Attention, (queries, width), and the softmax before dropout, without holes."""
+    """The context vectors, (queries, width), and the softmax before dropout, without padding."""
     what.check()
     queries, work = what.products[0], _work(what)
-    seen = queries.new_empty(queries.shape)
-    chances = torch.empty(what.texts.chances(what.heads))
-    places = at(seen, *seen.shape, dtype=queries.dtype), at(chances, len(chances))
+    context = queries.new_empty(queries.shape)
+    probabilities = torch.empty(what.texts.pairs(what.heads))
+    places = at(context, *context.shape, dtype=queries.dtype), at(probabilities, len(probabilities))
     extension().attend(*_attention(what, work), *places)
-    return seen, chances
+    return context, probabilities
 
 
-def attend_backward(what: Attention, chances: Tensor, gradient: Tensor, products: OfEach) -> Tensor:
-    """The gradients of attention, from what it left.
+def attend_backward(
+    what: Attention, probabilities: Tensor, gradient: Tensor, products: QueriesKeysValues
+) -> Tensor:
+    """The gradients of attention.
 
     Args:
-        what: attention was over.
-        chances: the softmax before dropout.
+        what: the inputs of `attend`.
+        probabilities: the softmax before dropout.
         gradient: (queries, width).
-        products: get the gradients of queries, keys and values, and have their strides. Rows that
-            are in no text are left alone.
+        products: are filled with the gradients of queries, keys and values, whose strides they
+            have. Rows that are in no text are left alone.
 
     Returns: the gradients of the biases, (3, width).
     """
@@ -129,7 +131,7 @@ def attend_backward(what: Attention, chances: Tensor, gradient: Tensor, products
     extension().attend_backward(
         *_attention(what, work),
         at(gradient, *queries.shape, dtype=dtype),
-        at(chances, what.texts.chances(what.heads)),
+        at(probabilities, what.texts.pairs(what.heads)),
         tuple(rows_at(each, width, dtype) for each in products),
         tuple(at(each, width) for each in biases),
     )
@@ -147,7 +149,7 @@ def _work(what: Attention) -> Tensor:
 
 
 def _attention(what: Attention, work: Tensor) -> tuple[Any, ...]:
-    """What the loops of attention take first."""
+    """The first arguments of both loops of attention."""
     (queries, keys, _), texts = what.products, what.texts
     width = queries.shape[1]
     size = width // what.heads
@@ -167,5 +169,5 @@ def _attention(what: Attention, work: Tensor) -> tuple[Any, ...]:
 
 
 def _rounded(number: int) -> int:
-    """Up to whole vectors."""
+    """Rounded up to whole vectors."""
     return -(-number // LANES) * LANES

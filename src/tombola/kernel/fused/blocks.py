@@ -27,21 +27,21 @@ __all__ = ["Places", "activate", "attend", "normalise", "places"]
 
 @dataclass(frozen=True)
 class Places:
-    """The tokens whose vectors a block makes, and those that it reads."""
+    """The tokens that a block computes vectors of, and those that it attends to."""
 
     rows: Tensor | None
-    """Places of the first among the packed tokens; None is all of them."""
+    """Indices of the former among the packed tokens; None is all of them."""
     texts: Texts
 
 
 def places(tokens: Tensor, made: Tensor, read: Tensor | None, heads: int) -> tuple[Places, Places]:
-    """What all blocks make, and what the last one makes.
+    """The tokens of all blocks, and those of the last one.
 
     Args:
         tokens: (texts, length), False for padding.
-        made: the same for the vectors that are packed.
-        read: those that the head reads; None is all that are packed.
-        heads: of a block, which say nothing here.
+        made: (texts, length), True for the tokens that are packed.
+        read: (texts, length), True for those that the head reads; None is all that are packed.
+        heads: of a block; not used here.
     """
     counts, ends = tokens.sum(1), functional.pad(made.sum(1).cumsum(0), (1, 0))
     every = Places(None, Texts(ends, ends[:-1].contiguous(), counts))
@@ -65,10 +65,10 @@ def attend(weights: Weights, own: Any, mine: Tensor, x: Tensor, where: Places) -
     layers = own.query, own.key, own.value
     parameters = [layer.weight for layer in layers], [layer.bias for layer in layers]
     drop = Dropout.draw(own.dropout.p if own.training else 0.0)
-    matrices = weights.beside(parameters[0], alike=mine is x)
+    matrices = weights.stacked(parameters[0], shared=mine is x)
     options = (own.num_attention_heads, where.texts, drop), matrices
-    seen: Tensor = _SelfAttention.apply(mine, x, options, *parameters[0], *parameters[1])  # type: ignore[no-untyped-call]
-    return seen
+    context: Tensor = _SelfAttention.apply(mine, x, options, *parameters[0], *parameters[1])  # type: ignore[no-untyped-call]
+    return context
 
 
 def activate(weights: Weights, intermediate: Any, x: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ def normalise(weights: Weights, output: Any, x: Tensor, residual: Tensor) -> Ten
 
 
 def _is_gelu(function: Any) -> bool:
-    """Whether an activation function is GELU as it is defined, by erf."""
+    """Whether an activation function is the exact GELU, by erf."""
     exact = isinstance(function, nn.GELU) and function.approximate == "none"
     return exact or (isinstance(function, GELUActivation) and function.act is functional.gelu)
 
@@ -158,19 +158,19 @@ class _SelfAttention(torch.autograd.Function):
         *parameters: Tensor,
     ) -> Tensor:
         ctx.options, matrices = options
-        ctx.alike, biases = mine is x, parameters[3:]
+        ctx.shared, biases = mine is x, parameters[3:]
         rows = [mine, *[x] * (len(matrices) - 1)]
         products = _pieces(
             [each @ matrix.T for each, matrix in zip(rows, matrices, strict=True)], 1
         )
-        seen, chances = attention.attend(Attention(products, biases, *ctx.options))
-        ctx.save_for_backward(mine, x, chances, *products, *biases, *matrices)
-        return seen
+        context, probabilities = attention.attend(Attention(products, biases, *ctx.options))
+        ctx.save_for_backward(mine, x, probabilities, *products, *biases, *matrices)
+        return context
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        mine, x, chances, *rest = ctx.saved_tensors
+        mine, x, probabilities, *rest = ctx.saved_tensors
         products, biases, matrices = rest[:3], rest[3:6], rest[6:]
         what = Attention(products, biases, *ctx.options)
         rows = [mine, *[x] * (len(matrices) - 1)]
@@ -178,10 +178,12 @@ class _SelfAttention(torch.autograd.Function):
             each.new_zeros(len(each), len(matrix))
             for each, matrix in zip(rows, matrices, strict=True)
         ]
-        dbiases = attention.attend_backward(what, chances, gradient.contiguous(), _pieces(d, 1))
+        dbiases = attention.attend_backward(
+            what, probabilities, gradient.contiguous(), _pieces(d, 1)
+        )
         pairs = [*zip(d, matrices, strict=True)]
-        dmine = None if ctx.alike else pairs[0][0] @ pairs[0][1]
-        dx = _summed_product(pairs if ctx.alike else pairs[1:])
+        dmine = None if ctx.shared else pairs[0][0] @ pairs[0][1]
+        dx = _summed_product(pairs if ctx.shared else pairs[1:])
         dweights = _pieces([each.T @ row for each, row in zip(d, rows, strict=True)], 0)
         return dmine, dx, None, *[each.float() for each in dweights], *dbiases
 

@@ -1,4 +1,4 @@
-"""What activations are multiplied with: weights themselves, or copies in bfloat16."""
+"""The weights that activations are multiplied with: as they are, or copies in bfloat16."""
 
 from collections.abc import Sequence
 
@@ -14,20 +14,20 @@ class Weights:
     dtype = torch.float32
 
     def of(self, weight: Tensor) -> Tensor:
-        """What to multiply with in place of a weight."""
+        """The tensor to multiply with in place of a weight."""
         return weight.detach()
 
-    def beside(self, weights: Sequence[Tensor], *, alike: bool) -> list[Tensor]:
-        """The same for those of queries, keys and values, of which some may be one matrix.
+    def stacked(self, weights: Sequence[Tensor], *, shared: bool) -> list[Tensor]:
+        """The same for queries, keys and values, some of which may be stacked into one matrix.
 
         Args:
             weights: (width, width) each.
-            alike: whether queries are made of the same rows as keys and values.
+            shared: whether queries are computed from the same rows as keys and values.
         """
         return [self.of(weight) for weight in weights]
 
-    def change(self) -> None:
-        """Know that an optimizer has moved the weights."""
+    def invalidate(self) -> None:
+        """Called after an optimizer has changed the weights."""
 
 
 class HalfWeights(Weights):
@@ -39,25 +39,25 @@ class HalfWeights(Weights):
         self._copies: dict[int, tuple[Tensor, Tensor]] = {}
         self._stale: set[int] = set()
 
-    def change(self) -> None:
-        """Copy the weights again when they are asked for, since an optimizer has moved them."""
+    def invalidate(self) -> None:
+        """Copy the weights again on next use, because an optimizer has changed them."""
         self._stale.update(self._copies)
 
     def of(self, weight: Tensor) -> Tensor:
         """The copy of a weight."""
         return self._copy([weight])
 
-    def beside(self, weights: Sequence[Tensor], *, alike: bool) -> list[Tensor]:
-        """One copy of all, or of queries' and of the others."""
+    def stacked(self, weights: Sequence[Tensor], *, shared: bool) -> list[Tensor]:
+        """One copy of all three, or one of the queries' and one of the other two."""
         joined = self._copy(weights)
-        return [joined] if alike else [*joined.tensor_split([len(weights[0])])]
+        return [joined] if shared else [*joined.tensor_split([len(weights[0])])]
 
     def _copy(self, weights: Sequence[Tensor]) -> Tensor:
         name = id(weights[0])
         if name not in self._copies:
             height = sum(map(len, weights))
             copy = torch.empty(height, weights[0].shape[1], dtype=self.dtype)
-            self._copies[name] = weights[0], copy  # which keeps the name from being used again
+            self._copies[name] = weights[0], copy  # the weight keeps its id from being used again
             self._stale.add(name)
         copy = self._copies[name][1]
         if name in self._stale:
@@ -68,5 +68,5 @@ class HalfWeights(Weights):
 
 
 def weights_for(precision: str) -> Weights:
-    """What activations are multiplied with in a precision: bf16, or fp32."""
+    """The weights that activations in a precision, bf16 or fp32, are multiplied with."""
     return HalfWeights() if precision == "bf16" else Weights()

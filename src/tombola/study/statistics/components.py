@@ -1,4 +1,4 @@
-"""Variance of differences, apart: that of seeds, and that of test examples."""
+"""Components of the variance of differences: seeds, and test examples."""
 
 from dataclasses import dataclass
 from math import hypot, sqrt
@@ -25,15 +25,15 @@ class Components:
     examples: int
     """Test examples, or clusters of them."""
     seed_sd: float
-    """Standard deviation over seeds of the difference on endless test examples."""
+    """Standard deviation over seeds of the difference on infinitely many test examples."""
     example_sd: float
-    """Standard deviation over test examples of the difference of endless seeds."""
+    """Standard deviation over test examples of the difference over infinitely many seeds."""
     rest_sd: float
-    """Standard deviation of what is left: how a seed and an example go together."""
+    """Standard deviation of the rest: the interaction of seed and example, and noise."""
     seed_error: float
     """Standard error of the mean over other seeds, on this test set."""
     example_error: float
-    """What other test examples add to it, in squares."""
+    """Standard error that other test examples add to it, in quadrature."""
 
     def interval(self, level: float) -> tuple[float, float]:
         """The interval for the mean over other seeds and other test examples, in points.
@@ -52,13 +52,13 @@ def components(gains: FloatArray) -> Components:
     """The components of variance of seeds and test examples, both random and crossed.
 
     Args:
-        gains: [seeds, examples] what one network earns more than another on each example with each
-            seed, in points; two or more of both.
+        gains: [seeds, examples] score of one network minus that of another on each example with
+            each seed, in points; two or more of both.
 
     Raises: SpecError, for fewer.
 
     Source: the analysis of variance of two crossed random effects, without interaction apart from
-        the rest; the interval adds the reach of either error in squares, as Zou and Donner 2008.
+        the rest; the interval adds the half-widths of both in quadrature, as Zou and Donner 2008.
     """
     if gains.ndim != 2 or min(gains.shape) < 2:
         raise SpecError(

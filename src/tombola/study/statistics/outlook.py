@@ -1,4 +1,4 @@
-"""What differences suggest where they decide nothing; in points everywhere."""
+"""What undecided differences suggest; in points everywhere."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +14,7 @@ from tombola.study.statistics.resolution import net_ends
 __all__ = ["Outlook", "outlook"]
 
 SHARES = (np.arange(400) + 0.5) / 400
-"""Quantiles at which the next difference is looked at."""
+"""Quantiles at which the next difference is evaluated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Outlook:
     above: float
     """Probability that it is above the margin."""
     next_seed: float
-    """Probability that the verdict over one seed more is matching or not matching."""
+    """Probability that the verdict over one more seed is matching or not matching."""
 
     @property
     def whole_percent(self) -> tuple[int, int, int]:
@@ -36,7 +36,7 @@ class Outlook:
         return round(100 * self.below), round(100 * self.within), round(100 * self.above)
 
     def sentence(self) -> str:
-        """The three probabilities, for people."""
+        """The three probabilities in words."""
         below, within, above = self.whole_percent
         return f"{below} % likely to be below it, {within} % within, {above} % above"
 
@@ -63,7 +63,7 @@ def outlook(differences: ArrayLike, margin: float, level: float, resolution: flo
 
 
 def _decided(differences: ArrayLike, margin: float, chance: float, resolution: float) -> float:
-    """The chance that the interval of `ends` with one difference more leaves no doubt."""
+    """The chance that the interval of `ends` with one more difference decides the verdict."""
     mean, error, _, freedom = t_parts(differences, resolution)
     seeds = freedom + 1
     away = error * sqrt(seeds + 1) * scipy.special.stdtrit(seeds - 1, SHARES)

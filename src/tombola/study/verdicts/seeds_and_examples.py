@@ -21,13 +21,13 @@ __all__ = ["OVER_BOTH", "Apart", "SeedsAndExamples", "apart_from"]
 OVER_BOTH = "mean over seeds and test examples like these of (ticket - dense)"
 LEVEL = 0.90
 MOST_GROUPS = 50
-"""Groups of test examples, for metrics that are no mean over examples."""
+"""Groups of test examples, for metrics that are not a mean over examples."""
 
 Predictions: TypeAlias = NDArray[np.float64]
 Run: TypeAlias = tuple[Predictions, Predictions]
 """The predictions of a ticket and of dense, of one seed."""
 Apart: TypeAlias = "Callable[[Comparison], SeedsAndExamples | None]"
-"""Gives the components of a comparison, if its predictions are known."""
+"""Returns the components of a comparison, if its predictions are known."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def _over_both(parts: Components, pair: Comparison) -> SeedsAndExamples:
 
 
 def _gains(runs: Sequence[Run], metric: str) -> FloatArray:
-    """What the ticket earns more than dense, [seeds, test examples or clusters], in points."""
+    """Score of the ticket minus dense, [seeds, test examples or clusters], in points."""
     credited = [gains for run in runs if (gains := _credited(run, metric)) is not None]
     if len(credited) < len(runs):  # one where nothing differs has them, whatever the metric
         credited = [_jackknifed(run, metric) for run in runs]
@@ -78,7 +78,7 @@ def _gains(runs: Sequence[Run], metric: str) -> FloatArray:
 
 
 def _credited(run: Run, metric: str) -> FloatArray | None:
-    """That of one seed, if the metric is the mean of what test examples earn."""
+    """The gains of one seed, if the metric is a mean over test examples."""
     mine, dense = run
     measure, credit = METRICS[metric], CREDITS.get(metric)
     if credit is None:
@@ -92,14 +92,14 @@ def _credited(run: Run, metric: str) -> FloatArray | None:
 
 
 def _jackknifed(run: Run, metric: str) -> FloatArray:
-    """That of one seed, by groups of test examples, for any metric."""
+    """The gains of one seed, by groups of test examples, for any metric."""
     mine, dense = run
     measure = METRICS[metric]
     return _pseudovalues(lambda kept: measure(mine[kept]) - measure(dense[kept]), len(mine))
 
 
 def _pseudovalues(statistic: Callable[[NDArray[np.bool_]], float], examples: int) -> FloatArray:
-    """The jackknife's stand-ins for gains, where a metric is no mean over examples.
+    """The jackknife's stand-ins for gains, for a metric that is not a mean over examples.
 
     Source: Tukey 1958, each time without one of the groups; as Dorfman, Berbaum and Metz 1992.
     """
