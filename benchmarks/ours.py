@@ -98,7 +98,7 @@ def _watched(spent: dict[str, float]) -> Iterator[None]:
     """Measure the parts of a search that train nothing, as far as this process does them."""
     parts: dict[str, tuple[Any, str]] = {
         "evaluation": (jobs, "predict"),
-        "pruning": (jobs, "_pruned"),
+        "pruning": (jobs, "pruned"),
         "tokenisation": (workspace, "encode_split"),
         "loading": (workspace, "load_network"),
         "reading weights": (jobs, "trained_weights"),

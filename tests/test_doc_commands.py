@@ -149,6 +149,8 @@ def cut_short(verb: str, arguments: list[str], model: Path) -> list[str]:
             return [*SHORT, "--seeds", "100"]
         case "train":
             return SHORT
+        case "bench":
+            return "--batch-sizes 1 --lengths 8 --rounds 2 --examples 8".split()
     return []
 
 

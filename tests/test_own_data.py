@@ -196,8 +196,8 @@ def test_tuning_asks_for_dev_and_never_for_test(find: Find, films: Path, tmp_pat
     other = tmp_path / "turned"
     shutil.copytree(films, other)
     lines = (films / "test.csv").read_text().splitlines()
-    turned = [line[:-1] + "ba"["ab".index(line[-1])] for line in lines[1:]]
-    (other / "test.csv").write_text("\n".join([lines[0], *turned]) + "\n")
+    turned = lines[1][:-1] + "ba"["ab".index(lines[1][-1])]
+    (other / "test.csv").write_text("\n".join([lines[0], turned, *lines[2:]]) + "\n")
     first, second = (find(learning_rate="tune", task=f"csv:{each}") for each in (films, other))
     assert first.tuned == second.tuned
     assert first.dense["values"] != second.dense["values"]

@@ -67,7 +67,7 @@ def test_a_result_says_everything_that_is_documented(found: api.Found, tiny: Pat
         *("ticket", "tickets", "seconds", "summed_learning_rate", "whole_model_sparsity"),
         *("left_out", "counts", "notes", "output", "key"),
     }
-    assert result["finder"] == {"name": "imp", "label": "IMP"}
+    assert result["finder"] == {"name": "imp", "label": "IMP", "knobs": []}
     assert (result["task"], result["model"]) == ("sentiment", str(tiny))
     assert (result["metric"], result["split"]) == ("accuracy", "test")
     assert [entry["sparsity"] for entry in result["rounds"]] == ["0.25", "0.5"]

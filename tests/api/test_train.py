@@ -101,8 +101,8 @@ def test_the_network_predicts_what_was_scored(
     trained = tombola.train(ticket, task=task, output=tmp_path / "n", store=store, **recipe(task))
     kind = load_task(task)
     network = load_network(str(tmp_path / "n"), kind.kind, len(kind.labels), head="checkpoint")
-    examples = Workspace(network, kind, None).test(TrainSpec(**trained.recipe))
-    again = predict(network, kind, examples)
+    spec = TrainSpec(**trained.recipe)
+    again = predict(network, kind, Workspace(network, kind, None).test(spec), spec)
     assert np.array_equal(again, read_predictions(Store(store), trained.key))
 
 

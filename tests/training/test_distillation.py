@@ -13,6 +13,8 @@ from torch.nn import functional
 from small_network import half_mask
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.specs import TrainSpec
+from tombola.kernel.fused.extension import available
+from tombola.kernel.packed import FUSED, KERNEL
 from tombola.models.network import Network
 from tombola.tasks.data.batches import training_batches
 from tombola.tasks.data.encode import encode_split
@@ -42,6 +44,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     ],
     "mlm": [{"text": text} for text in TEXTS],
 }
+built = pytest.mark.skipif(not available(), reason="the C extension was not built")
 SPEC = TrainSpec(epochs=2, batch_size=8, learning_rate=1e-2, seed=3, distill=0.25)
 
 
@@ -135,13 +138,15 @@ def test_a_batch_in_parts_has_the_gradient_of_the_batch(case: Case) -> None:
         torch.testing.assert_close(parts[name], gradient, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("chosen", [KERNEL, pytest.param(FUSED, marks=built)])
 def test_a_kernel_learns_the_same_as_the_model_s_own_forward_pass(
-    case: Case, monkeypatch: pytest.MonkeyPatch
+    case: Case, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, packed = case.gradient(SPEC)
-    assert kernel(SPEC) == "packed-1"
+    spec = replace(SPEC, kernel=chosen)
+    assert kernel(spec) == chosen
+    _, packed = case.gradient(spec)
     monkeypatch.setattr(module, "kernel", lambda spec: "")
-    _, own = case.gradient(SPEC)
+    _, own = case.gradient(spec)
     for name, gradient in own.items():
         torch.testing.assert_close(packed[name], gradient, rtol=1e-3, atol=1e-5)
 

@@ -35,11 +35,11 @@ def test_only_scoring_grows_with_the_test_split(
     clock, scored = 0.0, []
     real_predict, real_perform = predictions.predict, jobs.perform
 
-    def predict(network: Any, task: Any, examples: Any) -> Any:
+    def predict(network: Any, task: Any, examples: Any, *recipe: Any) -> Any:
         nonlocal clock
         clock += 2.0 * len(examples)
         scored.append(len(examples))
-        return real_predict(network, task, examples)
+        return real_predict(network, task, examples, *recipe)
 
     def perform(*of_a_job: Any) -> None:
         nonlocal clock

@@ -332,7 +332,7 @@ def test_what_ranks_print_matters_to_nobody(
     monkeypatch.setenv("PYTHONPATH", path)
     payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=2)
     store, steps = Store(tmp_path / "store"), list[tuple[int, int]]()
-    train_in_processes(payload, store, lambda *step: steps.append(step))
+    train_in_processes(payload, store, lambda done, of, *_: steps.append((done, of)))
     assert steps == [(number, 12) for number in range(1, 13)]
     assert store.has(payload.key)
 
