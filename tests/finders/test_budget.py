@@ -113,7 +113,11 @@ def test_labels_tell_short_trainings_from_those_of_the_recipe(subject: Subject) 
 @pytest.mark.parametrize(
     ("budget", "knobs", "message"),
     [
-        (0.01, {}, r"budget is enough for a step of each of the 5 trainings of this search, got"),
+        (
+            0.01,
+            {},
+            r"budget must allow at least one step for each of the 5 trainings of this search, got",
+        ),
         (1, {"rewind_step": 10}, "a search that rewinds to the pre-trained weights, got 1 and rew"),
         (1, {"no_rewind": True}, "got 1 and no-rewind. Leave one out."),
         (1, {"keep_head": True}, "keep-head"),
@@ -129,7 +133,7 @@ def test_what_no_budget_can_be_spread_over_is_refused(
 
 @pytest.mark.parametrize("budget", [-1, float("inf"), float("nan")])
 def test_a_budget_is_a_number_of_trainings(budget: float) -> None:
-    with pytest.raises(SpecError, match="budget is a number of trainings from 0, got"):
+    with pytest.raises(SpecError, match="budget is a number of trainings, 0 or more, got"):
         FindSpec(budget=budget)
 
 

@@ -54,8 +54,8 @@ def within_budget(
         each = int(Fraction(str(budget)) * subject.steps * subject.steps / steps)
         if not each:
             raise SpecError(
-                f"budget is enough for a step of each of the {steps / subject.steps:g} trainings "
-                f"of this search, got {budget:g}. Take a larger one, or fewer rounds."
+                f"budget must allow at least one step for each of the {steps / subject.steps:g} "
+                f"trainings of this search, got {budget:g}. Take a larger one, or fewer rounds."
             )
         recipe = subject.recipe.lasting(each, subject.examples)
         short = planned(replace(subject, recipe=recipe)).masks[sparsity]

@@ -100,7 +100,7 @@ class Finder:
             subject: network, task and recipe, and the ticket that the search goes on from.
             spec: the finder's knobs.
             seed: of the search.
-            budget: trainings' worth of steps that it is spread over, for the final ticket only; 0
+            budget: its length in trainings' worth of steps, for the final ticket only; 0
                 for no budget.
 
         Raises: SpecError, if they make no sense.

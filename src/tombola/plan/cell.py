@@ -51,7 +51,7 @@ class Cell:
     control: str = ""
     """Name of the control; empty for everything else."""
     budget: float = 0.0
-    """Trainings' worth of steps that the search for the ticket was spread over; 0 without."""
+    """Length of the search for the ticket, in trainings' worth of steps; 0 without a budget."""
     variant: Variant = PLAIN
     """What the search did until this training."""
     mask_variant: Variant = PLAIN
@@ -103,7 +103,7 @@ class Cell:
 
     @property
     def distill(self) -> float:
-        """The share of the training's loss that goes by a teacher."""
+        """Share of the training's loss that is the distance from a teacher."""
         return train_job(self.training.spec).recipe.distill
 
     @property

@@ -47,7 +47,7 @@ def subject_of(source: str | Path | Ticket, model: str | Path | None) -> Subject
     if not isinstance(source, Ticket) and not (Path(source) / JSON_NAME).exists():
         if model is not None:
             raise SpecError(
-                f"model is the network of a ticket, got it for {str(source)!r}, which is none. "
+                f"model is only for a ticket, got it for {str(source)!r}, which is a network. "
                 "Leave it out."
             )
         trained = load(source)
@@ -62,7 +62,7 @@ def subject_of(source: str | Path | Ticket, model: str | Path | None) -> Subject
 
 
 def _has_types(network: nn.Module) -> bool:
-    """Whether a network tells more than one type of token apart."""
+    """Whether a network distinguishes token types."""
     types: int = getattr(network.config, "type_vocab_size", 0)
     return types > 1
 
@@ -82,7 +82,7 @@ def scored_on(source: str | Path | Ticket, limit: int, data: str | Path | None) 
     if limit == 0:
         return "no scores were asked for"
     if isinstance(source, Ticket) or (Path(source) / JSON_NAME).exists():
-        return "a ticket has no trained head to score: take the folder that `tombola train` writes"
+        return "a ticket has no trained head to score; name the folder that `tombola train` writes"
     with suppress(OutputError):
         name = read_trained(Path(source) / "result.json").task
         return _scored(str(source), name, limit, data)

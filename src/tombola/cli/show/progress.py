@@ -24,9 +24,9 @@ LINE, LOOK = 60, 2
 
 
 class Live(RunCallback):
-    """The progress of a run: a line for each training that ends, and what is going on meanwhile.
+    """The progress of a run: a line for each training that ends, and the one in progress.
 
-    In a terminal that is a bar below the lines, and elsewhere a line a minute.
+    In a terminal that is a bar below the lines, elsewhere one line a minute.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -75,7 +75,7 @@ class Live(RunCallback):
             say(self.console, f"  {number} workers, {each}")
 
     def without(self, what: str) -> None:
-        """Show what the run goes on without."""
+        """Show what the run does without."""
         say(self.console, f"  without {what}")
 
     def start(self, job: Job) -> None:

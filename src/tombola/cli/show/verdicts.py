@@ -82,18 +82,18 @@ def _show_components(found: Matching, console: Console) -> None:
 
 
 def _show_outlook(found: Matching, console: Console) -> None:
-    """Show what the numbers of undecided verdicts are, and where one more seed would tell most."""
+    """Explain the numbers of undecided verdicts, and say where one more seed would help most."""
     if not any(each.verdict and each.verdict.outlook for each in found.judged):
         return
     say(console, f"{OUTLOOK} {next_seed_text(found.next_seed)}")
 
 
 def next_seed_text(most: NetworkVerdict | None) -> str:
-    """The undecided network that one seed more would most likely settle, if any."""
+    """The undecided network that one more seed would most likely settle, if any."""
     if most is None:
-        return "No single seed would settle one."
+        return "One more seed would settle none of them."
     likely = f"{100 * most.next_seed:.0f} %"
-    return f"The next seed tells most about {most.pair.about()}: {likely} likely to settle it."
+    return f"One more seed would most likely settle {most.pair.about()} ({likely})."
 
 
 def _show_reasons(found: Matching, console: Console) -> None:

@@ -1,4 +1,4 @@
-"""Some of the outputs or inputs of a layer cut out, in place."""
+"""Remove outputs or inputs of a layer, in place."""
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ def matrix(layer: Layer) -> Tensor:
 
 @torch.no_grad()
 def cut_outputs(layer: Layer, kept: Tensor) -> None:
-    """Keep some outputs: a bool for each."""
+    """Remove all outputs but those that are kept: a bool for each."""
     _cut(layer, kept, 0)
     if layer.bias is not None:
         layer.bias = _like(layer.bias, layer.bias[kept])
@@ -24,12 +24,12 @@ def cut_outputs(layer: Layer, kept: Tensor) -> None:
 
 @torch.no_grad()
 def cut_inputs(layer: Layer, kept: Tensor) -> None:
-    """Keep some inputs: a bool for each."""
+    """Remove all inputs but those that are kept: a bool for each."""
     _cut(layer, kept, 1)
 
 
 def add_to_bias(layer: Layer, constant: Tensor) -> None:
-    """Add a vector, one value for each output, in float64; a layer may get its first bias so."""
+    """Add a vector, one value for each output, in float64; a layer without a bias gets one."""
     if not constant.any():
         return
     old = torch.zeros_like(constant) if layer.bias is None else layer.bias.detach().double()
@@ -47,5 +47,5 @@ def _cut(layer: Layer, kept: Tensor, axis: int) -> None:
 
 
 def _like(old: Tensor, values: Tensor) -> nn.Parameter:
-    """A parameter that trains if another does."""
+    """A parameter with new values that is trainable if the old one is."""
     return nn.Parameter(values.detach().contiguous(), requires_grad=old.requires_grad)

@@ -21,13 +21,14 @@ class Attention:
     place: str
     """The module that holds the number of heads."""
     into: tuple[str, ...]
-    """Layers whose outputs are divided among the heads; the values' is the last."""
+    """Layers whose outputs are split into heads; the last one makes the values."""
     parts: int = 1
-    """Equal parts of the outputs of each, every one of them divided among the heads."""
+    """Equal parts of each layer's outputs, such as 3 for a joint query, key and value; each is
+    split into heads."""
     out: str
-    """The layer that reads what the heads give."""
+    """The layer that reads the outputs of the heads."""
     relative: tuple[str, ...] = ()
-    """Like `into`, of relative positions; a block may be without them."""
+    """Like `into`, for relative positions; not every block has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class Neurons:
     out: str
     """The layer that reads the neurons."""
     field: str
-    """Their number in the configuration."""
+    """Name of their number in the configuration."""
 
 
 Layout = tuple[Attention | None, Neurons]

@@ -29,18 +29,18 @@ class Entry:
     """The tickets of one arm on a board."""
 
     judged: NetworkVerdict
-    """Against dense."""
+    """The verdict against dense."""
     score: tuple[float, float, float] | None
-    """Mean, lower and upper end of its 90 % interval over seeds, in points; None for less than two
-    seeds, and as long as any is missing."""
+    """Mean, lower and upper end of its 90 % interval over seeds, in points; None for fewer than two
+    seeds, and while any is missing."""
     minus_one_shot: MeanDifference | None
-    """None for one-shot pruning itself, and without it."""
+    """None for one-shot pruning itself, and if the plan has none."""
     cost: Cost | None
     ranks: tuple[int, int]
     """Best and worst rank on the board."""
     on_frontier: bool
-    """Whether no other on this task at this sparsity, of any budget, costs as little and scores as
-    high, by means."""
+    """Whether no other ticket on this task at this sparsity, of any budget, costs as little and
+    scores as high, by means."""
 
     @property
     def row(self) -> Row:
@@ -49,7 +49,7 @@ class Entry:
 
     @property
     def mean(self) -> float | None:
-        """Mean score of the seeds that there are."""
+        """Mean score of the seeds that are done."""
         return _mean(self.judged)
 
     def to_json(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class Board:
     task: str
     sparsity: Decimal
     budget: float | None
-    """Trainings that each search had; None where the plan gives none."""
+    """The budget of each search in trainings; None if the plan sets none."""
     distill: float | None
     """Share of the loss that comes from the dense network as a teacher; None without one."""
     metric: str
@@ -129,7 +129,7 @@ class Leaderboard:
 
     @property
     def next_seed(self) -> NetworkVerdict | None:
-        """The undecided network that one seed more would most likely settle."""
+        """The undecided network that one more seed would most likely settle."""
         return likeliest(entry.judged for board in self.boards for entry in board.entries)
 
     def to_json(self) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def _is_plain_one_shot(row: Row) -> bool:
 
 
 def _minus(each: NetworkVerdict, one_shots: Sequence[NetworkVerdict]) -> MeanDifference | None:
-    """Minus one-shot pruning, the one whose terms differ least."""
+    """Difference from one-shot pruning on the most similar terms."""
     if not one_shots or each in one_shots:
         return None
     mine = _terms(each)
@@ -225,7 +225,7 @@ def _minus(each: NetworkVerdict, one_shots: Sequence[NetworkVerdict]) -> MeanDif
 
 
 def _terms(each: NetworkVerdict) -> tuple[float | None, ...]:
-    """On what terms a ticket was found and trained, what matters most first."""
+    """The terms on which a ticket was found and trained, the most important first."""
     return each.row.distill, each.row.budget, each.row.learning_rate
 
 

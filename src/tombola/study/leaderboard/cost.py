@@ -1,4 +1,4 @@
-"""What a ticket and the training under it cost, and which costs buy nothing."""
+"""What a ticket and its training cost, and which tickets are on the Pareto frontier."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Cost:
 
     @classmethod
     def of(cls, rows: NetworkRows) -> "Cost | None":
-        """The cost of a network; None where none of its seeds has been counted."""
+        """The cost of a network; None if none of its seeds has been counted."""
         known = [cost for row in rows if (cost := _of_row(row)) is not None]
         if not known:
             return None

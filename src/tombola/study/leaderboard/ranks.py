@@ -11,7 +11,7 @@ from tombola.study.verdicts.comparison import Comparison
 __all__ = ["LEVEL", "Better", "Ranking", "ranking"]
 
 LEVEL = 0.05
-"""Chance that one pair or more is wrongly shown to differ, in a ranking as a whole."""
+"""Probability that any pair is wrongly shown to differ, over a whole ranking."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,8 @@ def ranking(networks: Sequence[NetworkRows]) -> Ranking:
     Args:
         networks: on one task at one sparsity.
 
-    Source: Al Mohamad, Goeman and van Zwet 2022, Biometrics, with the tests of Holm for those of
-        Tukey: what makes the intervals is only that all tests hold together.
+    Source: Al Mohamad, Goeman and van Zwet 2022, Biometrics, with Holm's tests instead of Tukey's:
+        all that the intervals need is control of the family-wise error.
     """
     places = list(combinations(range(len(networks)), 2))
     pairs = [Comparison.on_shared_seeds(networks[a], networks[b]) for a, b in places]

@@ -78,7 +78,7 @@ class Row:
     rewind_step: int = 0
     """The optimizer step that the search rewound to."""
     budget: float | None = None
-    """Trainings' worth of steps that the search for the mask was spread over, if it was."""
+    """Length of the search for the mask, in trainings' worth of steps, if it had a budget."""
     init: str = "pretrained"
     learning_rate: float = TrainSpec.learning_rate
     """The peak learning rate."""
@@ -110,19 +110,20 @@ class Row:
     seconds: float | None = None
     """Time of the training and of its scoring."""
     steps: int | None = None
-    """Steps of the optimizer in the training."""
+    """Optimizer steps of the training."""
     forward_tokens: int | None = None
     """Tokens that went through networks in the training, without padding."""
     backward_tokens: int | None = None
-    """Tokens whose gradient was taken in it."""
+    """Tokens that went through its backward passes."""
     search_forward_tokens: int | None = None
-    """The same of all that the mask depends on, each training once; for this and the next three,
-    None without a mask, and where a part was not counted or is not done."""
+    """The same for all that the mask depends on, each training once; this and the next three are
+    None without a mask, and if a part was not counted or is not done."""
     search_backward_tokens: int | None = None
     search_seconds: float | None = None
-    """Time of it; scoring networks is left out."""
+    """Time of the search, without scoring networks."""
     search_trainings: float | None = None
-    """Its cost in trainings of the dense network on the target, a backward pass as two."""
+    """Cost of the search in trainings of the dense network on the target, where a backward pass
+    counts as two forward ones."""
     key: str
     dense_key: str
     mask_key: str | None = None

@@ -60,14 +60,14 @@ class WorkspaceEvidence:
     checkpoint: Callable[[str], Checkpoint] | None = None
     """Name of a training within the job -> the place where it is kept while it lasts."""
     compute: Compute = field(default_factory=Compute)
-    """What was computed so far, time apart."""
+    """Compute so far, without its time."""
     earlier_seconds: float = 0.0
     """Seconds of its trainings before this process resumed them."""
     _trainings: int = 0
     _done: int = 0
     """Steps of the trainings before this one."""
     _start: Tensors | None = None
-    """Every weight before the first of several trainings."""
+    """All weights as they were before the first of several trainings."""
     _gradients: dict[int, Tensors] = field(default_factory=dict)
     _activations: dict[int, Tensors] = field(default_factory=dict)
 
@@ -123,7 +123,7 @@ class WorkspaceEvidence:
         self.compute += Compute(forward_tokens=tokens, backward_tokens=backward * tokens)
 
     def _watched(self, batches: int) -> Iterator[Batch]:
-        """The first batches of a training; says how many of them have been looked at."""
+        """The first batches of a training; reports how many of them have been read."""
         for number, batch in enumerate(self._batches(batches)):
             self.step(number, batches)
             yield batch
@@ -166,12 +166,12 @@ class WorkspaceEvidence:
             return input_products(self._model(), some, self._forward(batches))
 
     def _model(self) -> nn.Module:
-        """The network, ready to read without dropout."""
+        """The network, on its device and without dropout."""
         model: nn.Module = self.workspace.network.model.to(accelerator().device).eval()
         return model
 
     def _forward(self, batches: int) -> Iterator[Batch]:
-        """The first batches of a training, counted as read forward."""
+        """The first batches of a training, counted as forward passes."""
         for batch in self._watched(batches):
             yield batch
             self._count(batch, backward=0)
@@ -201,7 +201,7 @@ class WorkspaceEvidence:
         network.model.zero_grad()
 
     def _example_batches(self, examples: int) -> Iterator[Batch]:
-        """The batches of a training until it has met so many examples; the last one may be cut."""
+        """The batches with the first `examples` examples of a training; the last one may be cut."""
         recipe, left = self._recipe, examples
         rows = self.workspace.training(recipe)
         check_examples(examples, recipe, len(rows))
@@ -238,7 +238,7 @@ class WorkspaceEvidence:
         return {name: torch.cat([each[name] for each in found]).cpu() for name in names}
 
     def _parts(self, examples: int, parameters: Mapping[str, Tensor]) -> Iterator[ExampleGradients]:
-        """The gradients of the first examples of a training, of as many at once as can be."""
+        """The gradients of the first examples of a training, by batch where possible."""
         network, here, every = (
             self.workspace.network,
             accelerator(),
@@ -259,7 +259,7 @@ class WorkspaceEvidence:
                     yield calls_of(arithmetic, parameters, to_device(part, here.device))
 
     def progress(self, done: int, of: int) -> None:
-        """Say how far the mask is."""
+        """Report how far the mask is."""
         self.step(done, of)
 
     def hessian_product(self, batches: int, vectors: Tensors) -> Tensors:

@@ -28,16 +28,16 @@ class Pruning:
         self.pruner.after_step(done, steps, self.live())
 
     def tensors(self) -> Tensors:
-        """What the pruner knows."""
+        """The state of the pruner."""
         return self.pruner.tensors()
 
     def restore(self, tensors: Tensors) -> None:
-        """Let the pruner go on."""
+        """Resume the pruner from its state."""
         self.pruner.restore(tensors, self.live())
 
 
 def zero_gradients(model: nn.Module) -> None:
-    """Set every gradient to zero, where it is: the optimizer then moves nothing."""
+    """Set every gradient to zero in place, so that the optimizer changes nothing."""
     for parameter in model.parameters():
         if parameter.grad is not None:
             parameter.grad.zero_()
