@@ -1,4 +1,4 @@
-"""A fixed ticket that is to be trained, or that a search goes on from, as the ticket has it."""
+"""A fixed ticket to be trained, or to start a search from."""
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -193,13 +193,13 @@ def _check_belongs(ticket: Ticket, subject: Subject) -> None:
 
 @dataclass(frozen=True)
 class Start:
-    """What a search goes on from: the part of a ticket that is in the search's scope."""
+    """What a search starts from: the part of a ticket that is in the search's scope."""
 
     subject: Subject
-    """What the search is done on, begun."""
+    """Network, task and recipe of the search, with the ticket as its start."""
     mask: Mask
     task: str
-    """That the ticket was found on; empty if on none."""
+    """The task that the ticket was found on; empty if there is none."""
 
     def keep(self, store: Store) -> None:
         """Save the mask, which the search's first jobs read."""
@@ -208,7 +208,7 @@ class Start:
         keep_mask(store, job, self.mask)
 
     def described(self) -> dict[str, Any]:
-        """What experiment and tickets say of it."""
+        """Its description in the experiment and in new tickets."""
         sparsity = f"{shortest(self.mask.pruned, self.mask.size):f}"
         of_task = {"task": self.task} if self.task else {}
         return {"from": {"mask": self.mask.digest(), "sparsity": sparsity, **of_task}}
@@ -219,7 +219,7 @@ def start_of(ticket: Ticket | str | Path, subject: Subject) -> Start:
 
     Args:
         ticket: the ticket, or its folder.
-        subject: what is searched on.
+        subject: network, task and recipe of the search.
 
     Raises: TicketError, if it is damaged, of another network, or doesn't cover the scope.
     """

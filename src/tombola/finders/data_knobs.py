@@ -24,10 +24,10 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class BatchesSpec(PruneSpec):
-    """How much is pruned, and how many batches are looked at."""
+    """How much is pruned, and how many batches are read."""
 
     batches: int = 1
-    """Training batches that are looked at."""
+    """Training batches that are read."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -37,10 +37,10 @@ class BatchesSpec(PruneSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class ExamplesSpec(PruneSpec):
-    """How much is pruned, and how many examples are looked at one by one."""
+    """How much is pruned, and how many per-example gradients are taken."""
 
     examples: int = 1024
-    """Training examples whose gradients are looked at one by one."""
+    """Training examples whose gradients are taken one by one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -53,7 +53,7 @@ class Pruner(Protocol):
     """Prunes a network while it trains.
 
     Tensors are the network's own, by their names in the scope, on the device that trains. They may
-    be changed in place, where nothing random but what goes by a seed decides on it.
+    be changed in place, provided that every random choice comes from a seed.
     """
 
     def before_step(self, weights: "Tensors", gradients: "Tensors") -> None:
@@ -75,7 +75,7 @@ class Pruner(Protocol):
 class Evidence(Protocol):
     """A network at the weights that a mask is made from, and its task.
 
-    Tensors are on the CPU, by their names in the scope. Everything random goes by the seed of the
+    Tensors are on the CPU, by their names in the scope. Random choices follow the seed of the
     job. What looks at the task's data raises SpecError for a finder that says it is task-free.
     """
 
@@ -136,7 +136,7 @@ class Evidence(Protocol):
         Args:
             batches: how many.
             weights: name -> weight that the network has meanwhile; others are as they are.
-            names: of the layers that are looked at.
+            names: of the layers.
         """
 
     @property

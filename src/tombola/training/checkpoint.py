@@ -37,7 +37,7 @@ COUNTERS = ("steps", "tokens", "summed_learning_rate", "seconds")
 
 
 class Companion(Protocol):
-    """What changes with a training from step to step, and is kept with it."""
+    """State that changes with each step of a training, and is saved in its checkpoints."""
 
     def after_step(self, done: int, steps: int) -> None:
         """Called after each step, before it is kept, with the steps done and those of the course;
@@ -47,7 +47,7 @@ class Companion(Protocol):
         """Its state by name, shared with it."""
 
     def restore(self, tensors: Tensors) -> None:
-        """Go on where that state, on the CPU, was taken."""
+        """Resume from that state, on the CPU."""
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Training:
         self.summed_learning_rate += learning_rate
 
     def tell(self, steps: int) -> None:
-        """Tell the companion that a step of so many is done."""
+        """Report a finished step to the companion."""
         if self.companion is not None:
             self.companion.after_step(self.steps, steps)
 

@@ -47,9 +47,9 @@ class Arithmetic:
     recorder: Recorder | None = None
     """Recorded gradients, where a GPU replays them."""
     teacher: Teacher | None = None
-    """What the network learns from, besides the labels."""
+    """The teacher whose outputs the network learns from besides the labels, if any."""
     weights: Weights = field(default_factory=Weights)
-    """What the blocks multiply with on a CPU, which is copied once a step."""
+    """The weights that the blocks multiply with on a CPU; bf16 copies are made once a step."""
 
     def backward(
         self, batch: Batch, scaler: torch.amp.GradScaler, *, save: bool
@@ -161,7 +161,7 @@ class Arithmetic:
     def _loss_of(
         self, output: Any, batch: Batch, answer: Callable[[PreTrainedModel, Batch], Any]
     ) -> Tensor:
-        """The mean loss of what the network gave; `answer` asks its teacher about the same rows."""
+        """The mean loss of the outputs; `answer` computes the teacher's for the same rows."""
         if self.teacher is None:
             loss: Tensor = output.loss
             return loss
@@ -176,7 +176,7 @@ class Arithmetic:
         return self._call(model, model, batch)
 
     def _call(self, model: PreTrainedModel, forward: Any, batch: Batch) -> Any:
-        """What a model gives, by the kernel of the recipe."""
+        """The outputs of a model, computed by the kernel of the recipe."""
         with in_network(self.network.name, batch):
             name = kernel(self.spec)
             if name not in (KERNEL, FUSED):

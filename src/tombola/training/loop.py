@@ -150,7 +150,7 @@ class _Copies:
         return self.checkpoint is not None and self.checkpoint.due()
 
     def save(self, *, of: int, wanted: bool) -> None:
-        """Tell the companion of a step, of so many; then keep one more, if it is wanted."""
+        """Report a step to the companion, then save a checkpoint if one is due."""
         self.training.tell(of)
         if self.checkpoint is not None and wanted:
             self.checkpoint.save(self.training, self.facts)

@@ -43,7 +43,7 @@ def kernel(spec: TrainSpec) -> str:
 
 
 def _on_a_cpu(spec: TrainSpec) -> str:
-    """The kernel asked for, or the fastest that there is."""
+    """The requested kernel, or the fastest one available."""
     if spec.kernel != AUTO:
         return spec.kernel
     return FUSED if available() and spec.precision != "fp16" else KERNEL

@@ -69,7 +69,7 @@ class FindSpec(Spec):
 
 
 def check_budget(budget: float) -> None:
-    """Refuse a budget that is no number of trainings, or larger than one training can get.
+    """Refuse a budget that is not a number of trainings, or is above the limit.
 
     Raises: SpecError.
     """

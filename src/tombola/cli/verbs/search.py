@@ -44,7 +44,7 @@ def find_flags(parser: Parser) -> None:
         dest="from_ticket",
         metavar="TICKET",
         default=SUPPRESS,
-        help="Folder of a ticket that the search goes on from: what it prunes stays pruned",
+        help="Folder of a ticket to start the search from: what it prunes stays pruned",
     )
     places.add_argument(
         "--keep-weights",

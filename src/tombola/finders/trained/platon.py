@@ -85,7 +85,7 @@ class _Sensitivities:
             zero(self.held, weights)
 
     def tensors(self) -> "Tensors":
-        """The mask so far, and what it goes by."""
+        """The mask so far, and the averages that its scores are made of."""
         return flat(held=self.held, sum=self._sum, mean=self._mean, unsure=self._unsure)
 
     def restore(self, tensors: "Tensors", weights: "Tensors") -> None:

@@ -1,4 +1,4 @@
-"""Instant soup: the masks of several short trainings, averaged."""
+"""Instant soup: the average of the masks of several short trainings."""
 
 from dataclasses import dataclass
 from itertools import combinations
@@ -22,10 +22,10 @@ __all__ = ["SoupSpec", "soup", "votes"]
 
 @dataclass(frozen=True, kw_only=True)
 class SoupSpec(PruneSpec):
-    """Instant soup: how much is pruned, and of how many masks the ticket's is the mean."""
+    """Instant soup: how much is pruned, and how many masks are averaged."""
 
     members: int = 5
-    """Masks that are averaged, of trainings that together take the steps of one."""
+    """Number of masks that are averaged; their trainings share the steps of one."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -34,7 +34,7 @@ class SoupSpec(PruneSpec):
 
 
 def prune_by_members(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
-    """`train_mask`, with a step or more for each member.
+    """`train_mask`, with at least one step for each member.
 
     Raises: SpecError.
     """
@@ -67,8 +67,8 @@ def soup(evidence: Evidence, spec: SoupSpec, mask: "Mask") -> Pruned:
 
 
 def votes(masks: "list[Mask]", sizes: "Tensors") -> "Tensors":
-    """Name -> how many of the masks keep each weight, plus a part of one that grows with its size
-    and decides between equal numbers."""
+    """Name -> how many of the masks keep each weight, plus a fraction that grows with its magnitude
+    and breaks ties."""
     largest = max(float(size.max()) for size in sizes.values())
     return {
         name: sum(mask[name].float() for mask in masks) + size / (2 * largest or 1.0)
@@ -77,6 +77,6 @@ def votes(masks: "list[Mask]", sizes: "Tensors") -> "Tensors":
 
 
 def _shared(first: "Mask", second: "Mask") -> float:
-    """The part of the weights that one mask keeps which the other keeps, too."""
+    """The fraction of the weights kept by one mask that the other keeps, too."""
     both = sum(int((first[name] & second[name]).sum()) for name in first)
     return both / max(1, first.size - first.pruned)

@@ -1,4 +1,4 @@
-"""The state of a pruner as one flat dictionary, as copies of a training have it."""
+"""The state of a pruner as one flat dictionary, as checkpoints have it."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING

@@ -28,7 +28,7 @@ class SparsegptSpec(BatchesSpec):
     (those of their matrix, wide ones sparser)."""
 
     batches: int = 4
-    """Training batches whose inputs are looked at; four of 32 are the paper's 128 examples."""
+    """Training batches whose inputs are read; four of 32 are the paper's 128 examples."""
 
     block_size: int = 128
     """Columns that are pruned together before the kept weights are updated; with N:M, M."""
@@ -57,7 +57,7 @@ class SparsegptSpec(BatchesSpec):
             raise SpecError(f"damping is positive, got {self.damping:g}.")
 
     def columns(self, inputs: int) -> int:
-        """How many columns of a layer are chosen from at once."""
+        """How many columns of a layer are pruned together."""
         if self.no_update:
             return inputs
         pattern = N_OF_M.fullmatch(self.structure)
@@ -66,7 +66,7 @@ class SparsegptSpec(BatchesSpec):
 
 @finder("sparsegpt", SparsegptSpec, plan=prune_by_inputs, label="SparseGPT")
 def sparsegpt(evidence: Evidence, spec: SparsegptSpec, mask: "Mask") -> Pruned:
-    """Prune block by block what its layers' outputs need least (Frantar & Alistarh 2023).
+    """Prune, block by block, what layer outputs depend on least (Frantar & Alistarh 2023).
 
     The other weights of a row make up for a pruned one before the next is chosen, and later blocks
     see what earlier ones then give. Only the mask is kept: the ticket's own training begins from
@@ -87,8 +87,8 @@ def sparsegpt(evidence: Evidence, spec: SparsegptSpec, mask: "Mask") -> Pruned:
                     "Take a scope without it."
                 )
             transposed = name in evidence.transposed
-            matrix, alive = (x.T if transposed else x for x in (weights[name], mask[name]))
-            best, now = prune_layer(matrix, alive, products[name], kept[name], spec)
+            matrix, base = (x.T if transposed else x for x in (weights[name], mask[name]))
+            best, now = prune_layer(matrix, base, products[name], kept[name], spec)
             found[name] = (best.T if transposed else best).contiguous()
             if not spec.no_update:
                 weights[name] = (now.T if transposed else now).contiguous()
@@ -96,7 +96,7 @@ def sparsegpt(evidence: Evidence, spec: SparsegptSpec, mask: "Mask") -> Pruned:
 
 
 def in_order(weights: "Tensors") -> list[list[str]]:
-    """The names of each block, first to last, and of what is in none."""
+    """The names of the weights of each block, first to last, then of those in no block."""
     from tombola.ticket.scope import blocks_of
 
     blocks = [[*names.values()] for own in blocks_of(weights).values() for names in own.values()]
@@ -106,13 +106,13 @@ def in_order(weights: "Tensors") -> list[list[str]]:
 
 
 def prune_layer(
-    weight: "Tensor", alive: "Tensor", products: "Tensor", kept: int, spec: SparsegptSpec
+    weight: "Tensor", base: "Tensor", products: "Tensor", kept: int, spec: SparsegptSpec
 ) -> "tuple[Tensor, Tensor]":
-    """Which weights of a layer are kept, and what they then are.
+    """The mask of a layer, and its updated weights.
 
     Args:
         weight: (outputs, inputs).
-        alive: what is not pruned already, likewise.
+        base: what is not pruned already, likewise.
         products: sum over tokens of the products of inputs, (inputs, inputs).
         kept: number of weights that are kept.
         spec: the finder's knobs.
@@ -121,18 +121,18 @@ def prune_layer(
     """
     import torch
 
-    now, factor = weight.double() * alive, _factor(products, spec.damping)
-    best = torch.zeros_like(alive)
+    now, factor = weight.double() * base, _factor(products, spec.damping)
+    best = torch.zeros_like(base)
     inputs, size = weight.shape[1], spec.columns(weight.shape[1])
     columns = [slice(at, min(at + size, inputs)) for at in range(0, inputs, size)]
     scale = factor.square().sum(0).sqrt() if spec.no_update else factor.diag()
-    sizes = [alive[:, block].numel() for block in columns]
-    numbers = quotas(kept, sizes, [int(alive[:, block].sum()) for block in columns])
+    sizes = [base[:, block].numel() for block in columns]
+    numbers = quotas(kept, sizes, [int(base[:, block].sum()) for block in columns])
     for block, number in zip(columns, numbers, strict=True):
         costs = (now[:, block] / scale[block]).square().float()
-        best[:, block] = _best(costs, alive[:, block], number, spec.structure)
+        best[:, block] = _best(costs, base[:, block], number, spec.structure)
         if not spec.no_update:
-            _make_up(now, best, factor, block)
+            _compensate(now, best, factor, block)
     return best, (now * best).to(weight)
 
 
@@ -148,20 +148,20 @@ def _factor(products: "Tensor", damping: float) -> "Tensor":
     return factor
 
 
-def _make_up(now: "Tensor", best: "Tensor", factor: "Tensor", block: slice) -> None:
-    """Prune a block of columns, and let all later weights of each row make up for them."""
+def _compensate(now: "Tensor", best: "Tensor", factor: "Tensor", block: slice) -> None:
+    """Prune a block of columns, and update all later weights of each row to compensate."""
     for column in range(block.start, block.stop):
         error = (now[:, column] * ~best[:, column]) / factor[column, column]
         now[:, column:] -= error.unsqueeze(1) * factor[column, column:]
 
 
-def _best(costs: "Tensor", alive: "Tensor", number: int, structure: str) -> "Tensor":
-    """Those that cost most: so many of them, or N of each M of a row."""
+def _best(costs: "Tensor", base: "Tensor", number: int, structure: str) -> "Tensor":
+    """The weights whose loss costs most: `number` of them, or N of each M of a row."""
     if not N_OF_M.fullmatch(structure):
-        return keep_number(costs, alive, number)
+        return keep_number(costs, base, number)
     from tombola.ticket.mask import Mask
     from tombola.ticket.structures import STRUCTURES
 
     n, m = map(int, structure.split(":"))
-    whole = Mask({"": alive})
+    whole = Mask({"": base})
     return STRUCTURES[structure]({"": costs}, whole, Decimal(m - n) / m, 0)[""]

@@ -28,7 +28,7 @@ class WandaSpec(BatchesSpec):
     (those of their matrix, each as sparse), or erk (those of their matrix, wide ones sparser)."""
 
     batches: int = 4
-    """Training batches whose inputs are looked at; four of 32 are the paper's 128 examples."""
+    """Training batches whose inputs are read; four of 32 are the paper's 128 examples."""
 
 
 @finder("wanda", WandaSpec, plan=prune_by_inputs, label="Wanda")

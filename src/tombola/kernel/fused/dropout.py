@@ -1,4 +1,4 @@
-"""Dropout without a mask: a key and a value's place decide whether it is dropped."""
+"""Dropout without a mask: a key and a value's index decide whether it is dropped."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import torch
 __all__ = ["Dropout"]
 
 CHANCES = 1 << 32
-"""Values of the number that decides whether dropout drops a value."""
+"""Number of values of the hash that decides whether a value is dropped."""
 
 
 @dataclass(frozen=True)
@@ -15,16 +15,16 @@ class Dropout:
     """Which values are dropped, and what the others are multiplied with."""
 
     key: int
-    """With the place of a value it decides whether that is dropped."""
+    """Hashed with the index of a value to decide whether it is dropped."""
     limit: int
-    """The chance that it is, times 2**32; at 0 nothing is done."""
+    """The dropout probability times 2**32; at 0 nothing is dropped."""
     scale: float
 
     @classmethod
     def draw(cls, chance: float) -> "Dropout":
-        """Dropout of this chance, whose key is drawn from the global generator.
+        """Dropout of this probability, whose key is drawn from the global generator.
 
-        The chance is within 2**-33 of what is asked for, and the mean exact to float32.
+        The probability is within 2**-33 of the requested one, and the mean exact to float32.
         """
         if not chance:
             return cls(0, 0, 1.0)
@@ -34,5 +34,5 @@ class Dropout:
 
     @property
     def numbers(self) -> tuple[int, int, float]:
-        """What the loops take."""
+        """The arguments of the loops."""
         return self.key, self.limit, self.scale

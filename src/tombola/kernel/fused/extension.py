@@ -1,4 +1,4 @@
-"""The C extension, and the checks of what it is given, since C can't make them."""
+"""The C extension, and checks of its arguments, which C can't make."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ def available() -> bool:
 
 
 def extension() -> Any:
-    """The module in C; raises ImportError where it was not built."""
+    """The module in C; raises ImportError if it was not built."""
     from tombola.kernel.fused import _fused
 
     return _fused
 
 
 def use(instruction_set: str) -> None:
-    """Take the loops for an instruction set: plain, avx2 or avx512; their bits are the same.
+    """Use the loops for an instruction set: plain, avx2 or avx512; all give the same bits.
 
     Raises: ValueError, for one that this processor or the compiler of the extension lacks.
     """
@@ -33,7 +33,7 @@ def use(instruction_set: str) -> None:
 
 
 def use_best() -> None:
-    """Take the loops for the largest instruction set that there is, as at the start."""
+    """Use the loops for the largest instruction set of this processor, which is the default."""
     extension().use_best()
 
 

@@ -96,7 +96,7 @@ def norm(
 def norm_backward(
     normal: Tensor, scales: Tensor, weight: Tensor, gradient: Tensor, dropout: Dropout
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of x, bias, residual, weight and shift, from what `norm` left."""
+    """The gradients of x, bias, residual, weight and shift, from what `norm` saved."""
     rows, width = matrix(normal)
     dx, dresidual = torch.empty_like(normal), torch.empty_like(normal)
     (dbias, dweight, dshift), work = torch.zeros(3, width).unbind(), torch.empty(2, width)
@@ -117,7 +117,7 @@ def norm_backward(
 
 @dataclass(frozen=True)
 class AdamWStep:
-    """The numbers of one step of AdamW."""
+    """The hyperparameters of one step of AdamW."""
 
     learning_rate: float
     betas: tuple[float, float]
@@ -126,11 +126,11 @@ class AdamWStep:
     steps: int
     """Number of this step, from 1."""
     clip: float
-    """What gradients are multiplied with."""
+    """Factor on gradients, from the clip norm."""
 
     @property
     def numbers(self) -> tuple[float, ...]:
-        """What the loop takes: powers of the betas correct for moments that began at zero."""
+        """The arguments of the loop, with AdamW's bias correction by powers of the betas."""
         first, second = self.betas
         return (
             self.clip,
@@ -143,7 +143,7 @@ class AdamWStep:
 
 @dataclass(frozen=True)
 class Rows:
-    """The gradient of a matrix of which few rows have one."""
+    """The gradient of a matrix, in which few rows have one."""
 
     places: Tensor
     """int64, for each row of the matrix: its row in `values`, NO_GRADIENT or UNTOUCHED."""
@@ -164,7 +164,7 @@ def adamw(
     kept: Tensor | None,
     step: AdamWStep,
 ) -> None:
-    """Move a weight and its moments, all of one shape; those that aren't kept become +0.0.
+    """Update a weight and its moments, all of one shape; those that aren't kept become +0.0.
 
     Source: Loshchilov & Hutter 2019, Algorithm 2.
     """
@@ -181,7 +181,7 @@ def adamw_kept(
     kept: Tensor,
     step: AdamWStep,
 ) -> None:
-    """The same bits, where moments are (kept weights), in the order that those have."""
+    """The same update, to the bit, with moments of shape (kept weights,), in their order."""
     shape, count = weight.shape, moments[0].numel()
     places = [at(each, *shape) for each in (weight, gradient)]
     places += [at(each, count) for each in moments]
@@ -196,7 +196,7 @@ def adamw_rows(
     kept: Tensor | None,
     step: AdamWStep,
 ) -> None:
-    """The same for a matrix of which few rows have a gradient.
+    """The same for a matrix in which few rows have a gradient.
 
     Rows that are UNTOUCHED have moments of zero: they decay, and are not read where nothing does.
     """

@@ -1,4 +1,4 @@
-"""How far the outputs of a network are from those of its teacher."""
+"""The distance of a network's outputs from those of its teacher."""
 
 from typing import TYPE_CHECKING
 
