@@ -231,7 +231,7 @@ def _check_lengths(subject: Subject, spec: BenchSpec) -> None:
     most = rows - reserved_positions(subject.model)
     if 0 < most < max(spec.lengths):
         raise SpecError(
-            f"expected lengths within the network's {most} positions, got "
+            f"expected lengths of at most {most} tokens, the network's positions, got "
             f"{max(spec.lengths)}. Name shorter ones."
         )
 

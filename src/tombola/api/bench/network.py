@@ -47,7 +47,7 @@ def subject_of(source: str | Path | Ticket, model: str | Path | None) -> Subject
     if not isinstance(source, Ticket) and not (Path(source) / JSON_NAME).exists():
         if model is not None:
             raise SpecError(
-                f"model is only for a ticket, got it for {str(source)!r}, which is a network. "
+                f"model is the network of a ticket, got one for the network {str(source)!r}. "
                 "Leave it out."
             )
         trained = load(source)
