@@ -103,7 +103,7 @@ def tickets(
     rates = {cell.learning_rate for cell in ground.cells[arm]}
     if len(rates) > 1:
         raise SpecError(
-            f"tickets come from an arm with one learning rate, got {len(rates)} rates in {arm!r}. "
+            f"tickets come from an arm with one learning rate, got {len(rates)} in {arm!r}. "
             "Give each rate its own arm."
         )
     searches: dict[tuple[str, str, int], dict[Decimal | None, Cell]] = {}
