@@ -150,7 +150,7 @@ def cut_short(verb: str, arguments: list[str], model: Path) -> list[str]:
         case "train":
             return SHORT
         case "bench":
-            return "--batch-sizes 1 --lengths 8 --rounds 2 --examples 8".split()
+            return "--batch-sizes 1 --lengths 8 --rounds 3 --examples 8".split()
     return []
 
 
