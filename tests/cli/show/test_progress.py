@@ -1,27 +1,21 @@
 """The progress of a run, in a terminal and in a file."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from stand_in_subject import subject
 from tombola.base.rounding import duration
 from tombola.cli.show import progress
 from tombola.cli.show.progress import Live
 from tombola.lab.store.result_store import Result
-from tombola.plan.job import Job, Subject, dense
+from tombola.plan.job import Job, dense
 from tombola.tasks.task import load_task
 
 TASK = load_task("sentiment")
-SUBJECT = Subject(
-    model="nowhere",
-    fingerprint="0" * 64,
-    task=TASK,
-    recipe=TASK.recipe,
-    data="1" * 64,
-    examples=320,
-    folder=None,
-)
+SUBJECT = replace(subject(TASK, TASK.recipe), examples=320)
 JOBS = [dense(SUBJECT, seed) for seed in (0, 1)]
 STEPS = JOBS[0].steps
 

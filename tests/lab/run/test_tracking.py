@@ -1,29 +1,23 @@
 """Loss and scores at an experiment tracker."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from stand_in_subject import subject
 from tombola.base.errors import SpecError
 from tombola.base.specs import LabSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.run.tracking import Tracking, tracked
 from tombola.lab.store.result_store import Result
-from tombola.plan.job import Job, Subject, dense
+from tombola.plan.job import Job, dense
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
 
 TASK = load_task("sentiment")
-SUBJECT = Subject(
-    model="nowhere",
-    fingerprint="0" * 64,
-    task=TASK,
-    recipe=TASK.recipe,
-    data="1" * 64,
-    examples=320,
-    folder=None,
-)
+SUBJECT = replace(subject(TASK, TASK.recipe), examples=320)
 
 
 class Log:
