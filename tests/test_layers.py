@@ -84,13 +84,12 @@ def imports(path: Path) -> Iterator[str]:
             assert node.module
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                ours = node.module.startswith("tombola")
-                yield inner if ours and is_module(inner) else node.module
+                yield inner if node.module == "tombola" and is_module(inner) else node.module
 
 
 def is_module(name: str) -> bool:
     place = ROOT.parent.joinpath(*name.split("."))
-    return place.is_dir() or any(place.with_suffix(end).is_file() for end in (".py", ".pyi"))
+    return place.is_dir() or place.with_suffix(".py").is_file()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

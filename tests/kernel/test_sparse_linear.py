@@ -216,7 +216,7 @@ def fault(run: Callable[[Tensor], Tensor], x: Tensor) -> str:
 def test_parts_of_another_layer_are_refused(name: str) -> None:
     layer, other = (SparseLinear.from_linear(masked(200, n, 0.6)) for n in (150, 30))
     setattr(layer, name, getattr(other, name))
-    with pytest.raises(ValueError, match=r"expected contiguous torch\.\w+ of \("):
+    with pytest.raises(ValueError, match=r"expected a contiguous torch\.\w+ tensor of shape \("):
         layer(torch.randn(3, 200))
 
 

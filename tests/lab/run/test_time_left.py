@@ -192,3 +192,14 @@ def test_a_task_without_counted_texts_is_taken_to_fill_its_batches() -> None:
     left.finish(short, result(short))
     tokens = 2 + 100 / 4
     assert left.seconds() == pytest.approx(long.steps * LONG.recipe.max_length / tokens)
+
+
+def test_a_worker_that_is_killed_goes_back_some_steps() -> None:
+    now, job = 0.0, dense(SHORT, 0)
+    left = TimeLeft(lambda: now)
+    left.plan([job], [])
+    left.start(job)
+    for done, seconds in ((1, 9), (2, 2), (3, 2), (4, 2), (2, 40), (3, 2), (4, 2)):
+        now += seconds
+        left.step(job, done, job.steps, 0.5)
+    assert left.seconds() == pytest.approx(2.0 * (job.steps - 4))

@@ -3,13 +3,11 @@
 Nothing here records gradients; `SparseLinear` does.
 """
 
-from functools import cache
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tombola.kernel.c_extension import CExtension, at
 from tombola.kernel.sparse.packing import BLOCK, DTYPES, GROUP, Packed
 
 __all__ = [
@@ -27,38 +25,13 @@ TILE, PIECE, MOST_THREADS = 64, 32, 256
 KINDS = {dtype: kind for kind, dtype in enumerate(DTYPES.values())}
 
 
-def available() -> bool:
-    """Whether this installation has the C extension; without it every product is dense."""
-    try:
-        _extension()
-    except ImportError:
-        return False
-    return True
-
-
-@cache
-def _extension() -> Any:
-    from tombola.kernel.sparse import _sparse
-
-    return _sparse
-
-
-def use(instruction_set: str) -> None:
-    """Use the loops for an instruction set: plain, avx2 or avx512.
-
-    Raises: ValueError, for one that this processor or the compiler of the extension lacks.
-    """
-    _extension().use(instruction_set)
-
-
-def use_best() -> None:
-    """Use the loops for the largest instruction set of this processor, which is the default."""
-    _extension().use_best()
+_sparse = CExtension("tombola.kernel.sparse._sparse")
+available, use, use_best = _sparse.available, _sparse.use, _sparse.use_best
 
 
 def instruction_set() -> str:
     """The instruction set that the C extension uses: avx512, avx2 or plain; none without it."""
-    return _extension().instruction_set() if available() else "none"
+    return _sparse.module().instruction_set() if available() else "none"
 
 
 def product(x: Tensor, weight: Packed, bias: Tensor | None) -> Tensor:
@@ -71,7 +44,7 @@ def product(x: Tensor, weight: Packed, bias: Tensor | None) -> Tensor:
     if not (tokens and width and rows):
         return functional.linear(x, x.new_zeros(rows, width), bias)
     x, y = x.contiguous(), x.new_empty(tokens, rows)
-    _run(weight, bias, tokens, (_at(x, (tokens, width)), y.data_ptr(), 0))
+    _run(weight, bias, tokens, (at(x, tokens, width), y.data_ptr(), 0))
     return y
 
 
@@ -87,7 +60,7 @@ def gradient(x: Tensor, g: Tensor, weight: Packed) -> Tensor:
     found = x.new_zeros(weight.values.shape)
     if tokens and width and rows:
         x, g = x.contiguous(), g.contiguous()
-        places = _at(x, (tokens, width)), found.data_ptr(), _at(g, (tokens, rows))
+        places = at(x, tokens, width), found.data_ptr(), at(g, tokens, rows)
         _run(weight, None, tokens, places)
     return found
 
@@ -95,7 +68,7 @@ def gradient(x: Tensor, g: Tensor, weight: Packed) -> Tensor:
 def dense(weight: Packed) -> Tensor:
     """The matrix with its zeros, (out, in), float32."""
     whole = torch.zeros(weight.shape)
-    _extension().unpack(_matrix(weight, None), whole.data_ptr())
+    _sparse.module().unpack(_matrix(weight, None), whole.data_ptr())
     return whole
 
 
@@ -106,7 +79,7 @@ def _run(weight: Packed, bias: Tensor | None, tokens: int, places: tuple[int, in
     each = BLOCK * (TILE + PIECE) + -(-weight.shape[0] // 16) * 16 * tile
     room = torch.empty(threads * each)
     sizes = tokens, threads, room.data_ptr(), each
-    _extension().product(_matrix(weight, bias), *places, *sizes)
+    _sparse.module().product(_matrix(weight, bias), *places, *sizes)
 
 
 def _matrix(weight: Packed, bias: Tensor | None) -> tuple[int, ...]:
@@ -118,23 +91,14 @@ def _matrix(weight: Packed, bias: Tensor | None) -> tuple[int, ...]:
         raise ValueError(f"expected weights of {', '.join(DTYPES)}, got {values.dtype}")
     return (
         kind,
-        _at(values, (size,), values.dtype),
-        _at(weight.columns, (size,), torch.uint8),
-        _at(weight.order, (blocks, rows), torch.uint8),
-        _at(weight.counts, (blocks, rows), torch.uint8),
-        _at(weight.starts, (blocks * groups + 1,), torch.int64),
-        0 if weight.scales is None else _at(weight.scales, (rows,)),
-        0 if bias is None else _at(bias, (rows,)),
+        at(values, size, dtype=values.dtype),
+        at(weight.columns, size, dtype=torch.uint8),
+        at(weight.order, blocks, rows, dtype=torch.uint8),
+        at(weight.counts, blocks, rows, dtype=torch.uint8),
+        at(weight.starts, blocks * groups + 1, dtype=torch.int64),
+        0 if weight.scales is None else at(weight.scales, rows),
+        0 if bias is None else at(bias, rows),
         size,
         rows,
         width,
     )
-
-
-def _at(tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> int:
-    """The address of a tensor, after a check of its type, shape and layout."""
-    fits = tensor.dtype == dtype and tensor.shape == shape and tensor.is_contiguous()
-    if not (fits and tensor.is_cpu):
-        found = f"{tensor.dtype} of {tuple(tensor.shape)} on {tensor.device}"
-        raise ValueError(f"expected contiguous {dtype} of {shape} on cpu, got {found}")
-    return tensor.data_ptr()

@@ -125,11 +125,12 @@ class TimeLeft(RunCallback):
         self._workers = max(self._workers, len(self._running))
 
     def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
-        """Time a step of a job whose number of steps is known beforehand."""
+        """Time a step of a job whose number of steps is known beforehand; one whose worker was
+        killed goes on from fewer steps."""
         if not job.steps:
             return
         now, running = self._clock(), self._running[job.key]
-        if running.stepped is not None:
+        if running.stepped is not None and done > running.done:
             seconds, count = now - running.stepped, done - running.done
             speed = self._speed(job)
             speed.steps, speed.seconds = speed.steps + count, speed.seconds + seconds
@@ -164,8 +165,9 @@ class TimeLeft(RunCallback):
         if not any(speed.steps or speed.around for speed in self._speeds.values()):
             return None
         rate = self._rate()
-        other = {kind: self._overhead(kind, rate) for kind in {j.kind for j in self._todo.values()}}
-        left = {key: self._left(job, rate, other[job.kind]) for key, job in self._todo.items()}
+        kinds = {job.kind for job in self._todo.values()}
+        overheads = {kind: self._overhead(kind, rate) for kind in kinds}
+        left = {key: self._left(job, rate, overheads[job.kind]) for key, job in self._todo.items()}
         return makespan([*self._todo.values()], left, self._running.keys(), self._workers)
 
     def _speed(self, job: Job) -> _Speed:

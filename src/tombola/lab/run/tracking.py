@@ -28,7 +28,11 @@ EVERY = 1.0
 def tracked(callback: RunCallback, lab: LabSpec) -> Iterator[RunCallback]:
     """The callback, wrapped so that the tracker that `lab` names, if any, sees the run as well.
 
-    Raises: SpecError, as check_tracker(), and if the tracker can't start.
+    Args:
+        callback: of the run.
+        lab: whose tracker has passed `check_tracker`.
+
+    Raises: SpecError, if the tracker can't start.
     """
     if not lab.track:
         yield callback
@@ -59,7 +63,6 @@ def check_tracker(name: str) -> None:
 def _tracker(name: str, folder: Path) -> "Accelerator":
     from tombola.training.distributed import accelerator
 
-    check_tracker(name)
     made = accelerator(tracker=name, folder=str(folder))
     try:
         made.init_trackers(PROJECT)
@@ -94,7 +97,7 @@ class Tracking(RunCallback):
     ) -> None:
         self._callback, self._log, self._clock = callback, log, clock
         self._done: dict[str, int] = {}
-        """Key of each job that has taken a step -> its steps."""
+        """Key of each job that has taken a step -> its steps, the most if its worker was killed."""
         self._sent: dict[str, float] = {}
         """Key of each of them -> when its loss was sent."""
 
@@ -120,7 +123,7 @@ class Tracking(RunCallback):
 
     def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         """Send the loss of a job, at most once a second and at its last step."""
-        self._done[job.key] = done
+        self._done[job.key] = max(done, self._done.get(job.key, 0))
         now = self._clock()
         if loss is not None and (done == steps or now - self._sent.get(job.key, -EVERY) >= EVERY):
             self._sent[job.key] = now
