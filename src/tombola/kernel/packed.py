@@ -146,8 +146,8 @@ class Parts:
 def _block(block: Any, x: Tensor, places: Any, *, parts: Parts) -> Tensor:
     """One block of the encoder: (tokens, width) -> (tokens made, width)."""
     mine = x if places.rows is None else x.index_select(0, places.rows)
-    seen = parts.attend(block.attention.self, mine, x, places)
-    mine = parts.normalise(block.attention.output, seen, mine)
+    context = parts.attend(block.attention.self, mine, x, places)
+    mine = parts.normalise(block.attention.output, context, mine)
     return parts.normalise(block.output, parts.activate(block.intermediate, mine), mine)
 
 
@@ -182,8 +182,8 @@ def _self_attend(own: Any, mine: Tensor, x: Tensor, places: _Places) -> Tensor:
     queries = _spread(own.query(mine), places.queries.route)
     key, value = _spread(own.key(x), places.keys), _spread(own.value(x), places.keys)
     drop = own.dropout.p if own.training else 0.0
-    seen = _attend(queries, key, value, places.padding, drop)
-    return unpad(seen.flatten(0, 1), places.queries.route).view(mine.shape)
+    context = _attend(queries, key, value, places.padding, drop)
+    return unpad(context.flatten(0, 1), places.queries.route).view(mine.shape)
 
 
 def _spread(rows: Tensor, route: Route) -> Tensor:
@@ -199,10 +199,10 @@ def _attend(
     start = queries.new_zeros(1) if padding is None else padding.to(queries.dtype)
     scale = queries.shape[-1] ** -0.5
     scores = torch.baddbmm(start, queries, keys.transpose(1, 2), alpha=scale)
-    chances = scores.softmax(-1)
+    probabilities = scores.softmax(-1)
     if drop:
-        chances = chances * _kept(chances, drop)
-    return torch.bmm(chances, values)
+        probabilities = probabilities * _kept(probabilities, drop)
+    return torch.bmm(probabilities, values)
 
 
 def _padding(tokens: Tensor, heads: int) -> Tensor | None:

@@ -9,7 +9,7 @@ from tombola.plan.job import Job
 from tombola.plan.job_spec import PruneJob
 from tombola.plan.plan import Plan
 
-__all__ = ["Compute", "compute_of", "search_compute", "total_compute"]
+__all__ = ["BACKWARD_COST", "Compute", "compute_of", "search_compute", "total_compute"]
 
 BACKWARD_COST = 2
 """Cost of a backward pass, in forward passes: gradients of weights and of activations."""

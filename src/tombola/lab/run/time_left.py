@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from tombola.lab.run.compute import BACKWARD_COST
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.store.result_store import Result
 from tombola.plan.job import Job, Subject
@@ -17,8 +18,6 @@ from tombola.plan.job_spec import PruneJob
 
 __all__ = ["TimeLeft", "makespan"]
 
-BACKWARD = 2
-"""The cost of a backward pass, in forward passes."""
 CHARACTERS = 4
 """Approximate number of characters in a token."""
 SPECIAL = 2
@@ -45,7 +44,7 @@ class _Work:
         subject, spec = job.subject, job.spec
         length = _length(subject)
         scored = _rows(subject) * length * (job.kind in ("train", "score"))
-        passes = 1 + BACKWARD + ("teacher" in job.parents)  # one more forward pass
+        passes = 1 + BACKWARD_COST + ("teacher" in job.parents)  # one more forward pass
         step = subject.recipe.batch_size * length * passes
         return cls(
             kind=job.kind,
