@@ -1,6 +1,7 @@
 """The study of evidence/ on one machine, as far as the time allows.
 
 python benchmarks/gpu_evidence.py --seconds 300 --workers 8 --output DIR
+python benchmarks/gpu_evidence.py --study small --seconds 20000 --workers 2 --store runs/small
 
 Does the jobs of all plans in the order of evidence/README.md until the time is up, and then writes
 for each plan the rows of its whole seeds. `--count` only shows what there is to do; `--dry-run`
@@ -24,7 +25,7 @@ from pathlib import Path
 from cuda_mps import mps
 from evidence_order import (
     EVIDENCE,
-    STAGES,
+    STUDIES,
     MakeSubject,
     Stages,
     counted_subject,
@@ -184,7 +185,8 @@ def flags() -> Namespace:
     parser.add_argument("--no-mps", action="store_true", help="leave NVIDIA's MPS alone")
     parser.add_argument("--dry-run", action="store_true", help="one seed, almost no data")
     parser.add_argument("--count", action="store_true", help="show what there is to do, and exit")
-    parser.add_argument("--stages", type=int, default=len(STAGES), help="only the first N of five")
+    parser.add_argument("--study", choices=STUDIES, default="full", help="full (default), or small")
+    parser.add_argument("--stages", type=int, metavar="N", help="only the first N stages")
     parser.add_argument("--rate", type=float, default=1000, help="steps a second to expect")
     return parser.parse_args()
 
@@ -192,7 +194,7 @@ def flags() -> Namespace:
 def main() -> None:
     """Count, run and write."""
     options = flags()
-    stages = STAGES[: options.stages]
+    stages = STUDIES[options.study][: options.stages]
     files = {name: read(name) for name in names(stages)}
     if options.count:
         print(table(study(files, counted_subject, stages)[1], options.rate))

@@ -50,6 +50,12 @@ NETWORKS = {
         )
     },
 }
+FAMILIES = {
+    "dose": ("mlm", "full recipes"),
+    "small": ("mlm", "short recipes"),
+    "span": ("gloss-span", "full recipes"),
+}
+"""Beginning of the names of plans that differ in their dose -> the source, how targets train."""
 SOURCES = {
     "dose-0.13": ("full recipe", "moved"),
     "dose-0.40": ("three times as long", "moved"),
@@ -75,12 +81,12 @@ def report(plans: Mapping[str, Table]) -> str:
 
 
 def _trends(plans: Mapping[str, Table]) -> Iterator[str]:
-    for family, source in (("dose", "mlm"), ("span", "gloss-span")):
+    for family, (source, targets_train) in FAMILIES.items():
         tables = doses(plans, family)
         if len(tables) < 2:
             continue
         main = trend(tables, MOST)
-        yield f"trend of {source}, points a doubling, at 70 %: {_said(main)}"
+        yield f"trend of {source}, {targets_train}, points a doubling, at 70 %: {_said(main)}"
         targets = [each for each in TARGETS if each != source]
         others: dict[str, Trend] = {}
         for name, found in (
@@ -99,7 +105,7 @@ def _said(found: Trend | None) -> str:
 
 
 def _transfers(plans: Mapping[str, Table]) -> Iterator[str]:
-    for family in ("dose", "span"):
+    for family in FAMILIES:
         for table in doses(plans, family):
             for sparsity in (HALF, MOST):
                 for second in ("one-shot", "random", "own"):
@@ -147,8 +153,8 @@ def dose_picture(plans: Mapping[str, Table]) -> Any:
     """Transfer minus one-shot against the dose, a panel for each source and sparsity; intervals are
     those of the mean."""
     panels = [
-        _dose_panel(marks, f"ticket of {source}, {sparsity:.0%}")
-        for family, source in (("dose", "mlm"), ("span", "gloss-span"))
+        _dose_panel(marks, f"ticket of {source} at {sparsity:.0%}, {targets_train}")
+        for family, (source, targets_train) in FAMILIES.items()
         for sparsity in (MOST, HALF)
         if (marks := dose_marks(doses(plans, family), sparsity))
     ]
@@ -275,7 +281,7 @@ def main() -> None:
     plans = read_plans(options.folder)
     print(report(plans))
     options.output.mkdir(parents=True, exist_ok=True)
-    if doses(plans, "dose"):
+    if any(doses(plans, family) for family in FAMILIES):
         save_chart(dose_picture(plans), options.output, "dose")
     if "table2" in plans:
         save_chart(table2_picture(plans["table2"]), options.output, "table2")

@@ -31,7 +31,8 @@ def order() -> Iterator[ModuleType]:
 
 @pytest.fixture(scope="module")
 def files(order: ModuleType) -> dict[str, PlanFile]:
-    return {name: order.read(name) for name in order.names()}
+    every = [name for stages in order.STUDIES.values() for name in order.names(stages)]
+    return {name: order.read(name) for name in every}
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +53,20 @@ def test_every_plan_of_the_folder_is_done_with_all_its_seeds(
 ) -> None:
     assert {path.stem for path in EVIDENCE.glob("*.yaml")} == set(files)
     done = {
-        name: tuple(seed for plans, seeds in order.STAGES if name in plans for seed in seeds)
-        for name in files
+        name: tuple(seed for plans, seeds in stages if name in plans for seed in seeds)
+        for stages in order.STUDIES.values()
+        for name in order.names(stages)
     }
     assert done == {name: file.seeds for name, file in files.items()}
 
 
-def test_the_page_has_the_trainings_and_steps_of_the_plans(order: ModuleType, study: Any) -> None:
-    assert order.markdown(study[1]) in (EVIDENCE / "README.md").read_text(encoding="utf-8")
+def test_the_page_has_the_trainings_and_steps_of_the_plans(
+    order: ModuleType, files: dict[str, PlanFile], study: Any
+) -> None:
+    page = (EVIDENCE / "README.md").read_text(encoding="utf-8")
+    small = order.study(files, order.counted_subject, order.STUDIES["small"])
+    for _, shares in (study, small):
+        assert order.markdown(shares) in page
 
 
 def test_the_page_has_the_recipe_of_each_source(
@@ -76,19 +83,30 @@ def test_the_page_has_the_recipe_of_each_source(
 def test_a_dose_is_the_summed_learning_rate_of_its_source(
     order: ModuleType, files: dict[str, PlanFile]
 ) -> None:
-    for name in (*order.DOSES, *order.SPANS):
+    for name in (*order.DOSES, *order.SPANS, *order.SMALL_DOSES):
         source = source_of(files[name], order)
         assert source.recipe.learning_rate == 3e-4
         assert source.steps * 3e-4 / 2 == pytest.approx(float(name.partition("-")[2]), rel=0.08)
 
 
 def test_targets_have_their_full_recipes(order: ModuleType, files: dict[str, PlanFile]) -> None:
-    for name, file in files.items():
-        plan = order.planned(file, [0], order.counted_subject)
+    for name in files.keys() - set(order.SMALL_DOSES):
+        plan = order.planned(files[name], [0], order.counted_subject)
         moved = [cell for cell in plan.cells if cell.role == "transfer"]
         assert moved or name == "table2"
         for cell in moved:
             assert cell.training.subject.recipe == cell.training.subject.task.recipe
+
+
+def test_targets_of_the_small_study_have_the_pilot_s_recipes(
+    order: ModuleType, files: dict[str, PlanFile]
+) -> None:
+    for name in order.SMALL_DOSES:
+        plan = order.planned(files[name], [0], order.counted_subject)
+        moved = [cell.training.subject for cell in plan.cells if cell.role == "transfer"]
+        epochs = {each.task.name: each.recipe.epochs for each in moved}
+        assert epochs == {"sentiment": 2, "gloss-span": 2, "supersense": 2}
+        assert {each.recipe.precision for each in moved} == {"bf16"}
 
 
 def test_each_job_comes_once_and_after_what_it_needs(study: Any) -> None:

@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from architectures import ARCHITECTURES, save
 from tombola.base.errors import ModelError
 from tombola.base.specs import TrainSpec
 from tombola.kernel import packed as packed_forward
-from tombola.kernel.packed import packed
+from tombola.kernel.fused.extension import available
+from tombola.kernel.packed import FUSED, packed
 from tombola.kernel.reads import Reads
 from tombola.tasks.data.batches import evaluation_batches
 from tombola.tasks.data.encode import encode_split
+from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
@@ -113,3 +116,50 @@ def test_windows_of_contexts_take_little_more_than_their_tokens(tiny: Path) -> N
     examples = encode_split([row], task, network.tokenizer, TrainSpec(max_length=100))
     assert examples.offsets[0].dtype == np.int32
     assert sys.getsizeof(examples.offsets[0].base or examples.offsets[0]) < 10 * 100
+
+
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "sentiment": [{"sentence": "good film " * n, "label": n % 2} for n in range(1, 9)],
+    "gloss-span": [
+        {
+            "question": "film",
+            "context": "the plot was long " * n,
+            "answers": {"text": ["plot"], "answer_start": [4]},
+        }
+        for n in range(1, 9)
+    ],
+    "supersense": [
+        {"sentence1": "film", "sentence2": "the plot was long " * n, "label": n % 3}
+        for n in range(1, 9)
+    ],
+    "mlm": TEXTS * 2,
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_predictions_in_bf16_come_from_logits_in_float32(
+    name: str, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not available():
+        pytest.skip("the C extension was not built")
+    task = load_task(name)
+    network = load_network(str(tiny), task.kind)
+    network.rewind(0)
+    recipe = TrainSpec(max_length=60, precision="bf16", kernel=FUSED)
+    examples = encode_split(ROWS[name], task, network.tokenizer, recipe)
+    read: dict[str, list[tuple[Tensor, ...]]] = {"fp32": [], "bf16": []}
+    kind, logits = TASK_KINDS[task.kind], type(TASK_KINDS[task.kind]).logits
+    for precision, seen in read.items():
+
+        def keep(kind: Any, output: Any, batch: Any, seen: list[Any] = seen) -> Any:
+            seen.append(logits(kind, output, batch))
+            return seen[-1]
+
+        monkeypatch.setattr(type(kind), "logits", keep)
+        made = predict(network, task, examples, replace(recipe, precision=precision))
+        assert np.isfinite(made).all()
+    exact, rounded = ([each for tensors in seen for each in tensors] for seen in read.values())
+    assert {each.dtype for each in rounded} == {torch.float32}
+    assert not all(map(torch.equal, exact, rounded))
+    for mine, theirs in zip(rounded, exact, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=0.05, atol=0.05)

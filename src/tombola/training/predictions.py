@@ -39,10 +39,11 @@ def predict(
 ) -> Predictions:
     """The network's predictions for the examples, in their order.
 
-    Without dropout, by the kernel of the recipe that the network was trained with, in float32, and
-    by packed-3 in the recipe's precision; the global generator is left as it was. The tokens masked
-    for masked language modelling are the same for every network, and logits are computed for them
-    only. Ranks take turns with the batches, and each has all predictions in the end.
+    Without dropout, by the kernel of the recipe that the network was trained with, in float32;
+    packed-3 computes the blocks in the recipe's precision, but the head is float32, since equal
+    logits in bfloat16 would go to the first class. The global generator is left as it was. The
+    tokens masked for masked language modelling are the same for every network, and logits are
+    computed for them only. Ranks take turns with the batches, and each has all predictions in the end.
 
     Returns: (examples, 2): prediction and label; for spans a row for each question, F1 and exact
     match in [0, 1]; for masked language modelling tokens restored and tokens masked. Rows of a
@@ -52,15 +53,12 @@ def predict(
     here, device = accelerator(), next(network.model.parameters()).device
     kind, fused = TASK_KINDS[task.kind], kernel(recipe) == FUSED
     name, precision = (FUSED, recipe.precision) if fused else (KERNEL, "fp32")
-    weights, half = (
-        weights_for(precision),
-        torch.autocast("cpu", torch.bfloat16, precision == "bf16"),
-    )
+    weights = weights_for(precision)
     inside = partial(packed, network.model, reads=kind.reads, kernel=name, weights=weights)
     predictions = np.zeros((len(examples), kind.prediction_columns))
     network.model.eval()
     forked = [device] if device.type == "cuda" else []  # by default every GPU that is visible
-    with torch.inference_mode(), torch.random.fork_rng(forked), half:
+    with torch.inference_mode(), torch.random.fork_rng(forked):
         every = evaluation_batches(network, task, examples)
         for numbers, batch, labels in islice(every, here.process_index, None, here.num_processes):
             output = _output(network, kind, to_device(batch, device), labels, inside)
