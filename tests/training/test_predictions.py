@@ -128,10 +128,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         }
         for n in range(1, 9)
     ],
-    "supersense": [
-        {"sentence1": "film", "sentence2": "the plot was long " * n, "label": n % 3}
-        for n in range(1, 9)
-    ],
+    "supersense": [{"sentence": "the plot was long " * n, "label": n % 3} for n in range(1, 9)],
     "mlm": TEXTS * 2,
 }
 
