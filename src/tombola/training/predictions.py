@@ -43,7 +43,8 @@ def predict(
     packed-3 computes the blocks in the recipe's precision, but the head is float32, since equal
     logits in bfloat16 would go to the first class. The global generator is left as it was. The
     tokens masked for masked language modelling are the same for every network, and logits are
-    computed for them only. Ranks take turns with the batches, and each has all predictions in the end.
+    computed for them only. Ranks take turns with the batches, and each has all predictions in the
+    end.
 
     Returns: (examples, 2): prediction and label; for spans a row for each question, F1 and exact
     match in [0, 1]; for masked language modelling tokens restored and tokens masked. Rows of a
