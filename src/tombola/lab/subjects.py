@@ -128,7 +128,7 @@ class Subjects:
         self, model: str, task: Task, recipe: TrainSpec, files: Iterable[Path]
     ) -> dict[str, Any]:
         head = task.kind, len(task.labels), recipe.head
-        found = self._cached(("traits", model, *head), files, lambda: _network(model, *head))
+        found = self._cached(("traits-2", model, *head), files, lambda: _network(model, *head))
         if model in EMBEDDED:  # it comes with the package
             return found | {"fittings": "", "heads": 0}
         return found

@@ -2,18 +2,19 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from tombola.base.errors import ModelError, SpecError
-from tombola.base.specs.prune import HEADS_AND_NEURONS
+from tombola.base.specs.prune import GROUPS, HEADS_AND_NEURONS, ROWS_TOGETHER
 from tombola.models.network import Network
 from tombola.ticket.init import INITS
 from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import SCOPES, beyond_linear, left_out, starred
-from tombola.ticket.structures import units_of
+from tombola.ticket.structures import check_groups, check_matrices, units_of
 
 __all__ = ["traits"]
 
@@ -41,9 +42,11 @@ def _of_scope(network: Network, name: str) -> dict[str, Any]:
     except ModelError as error:
         return {"error": str(error)}
     weights = {key: parameter.detach() for key, parameter in parameters.items()}
-    tried = {
-        HEADS_AND_NEURONS: lambda: units_of(weights, network.attention_heads),
-        "shuffle-layers": lambda: _shuffle_without_data(weights),
+    tried: dict[str, Callable[[], object]] = {
+        HEADS_AND_NEURONS: partial(units_of, weights, network.attention_heads),
+        ROWS_TOGETHER: partial(check_matrices, weights),
+        **{f"N:{m}": partial(check_groups, weights, m) for m in GROUPS},
+        "shuffle-layers": partial(_shuffle_without_data, weights),
     }
     return {
         "refused": {what: why for what, attempt in tried.items() if (why := _refusal(attempt))},

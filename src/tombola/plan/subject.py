@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
-from tombola.base.specs.prune import HEADS_AND_NEURONS
+from tombola.base.specs.prune import HEADS_AND_NEURONS, N_OF_M
 from tombola.plan.identity import NetworkIdentity
 from tombola.plan.job_spec import GivenMask
 from tombola.tasks.input_counts import SplitCounts
@@ -41,7 +41,8 @@ class Subject:
     heads: int = 0
     """Attention heads of a block; 0 for an embedded model, or where the configuration has none."""
     refused: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Structure or initialisation -> why this network's scope can't have it; never in a key."""
+    """Structure, N:4 for all with groups of four, or initialisation -> why this network's scope
+    can't have it; never in a key."""
     left_out: Mapping[str, int] = field(default_factory=dict, hash=False)
     """Name with stars -> weights of the blocks outside of the scope; never in a key."""
     notes: tuple[str, ...] = ()
@@ -66,6 +67,8 @@ class Subject:
 
         Raises: SpecError, with the reason.
         """
+        if pattern := N_OF_M.fullmatch(what):
+            what = f"N:{pattern[2]}"
         if what in self.refused:
             remedy = " Leave the control small-dense out." if what == HEADS_AND_NEURONS else ""
             raise SpecError(f"{self.refused[what]}{remedy}")

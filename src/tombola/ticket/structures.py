@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
     from tombola.ticket.mask import Mask, Tensors
 
-__all__ = ["ROWS", "STRUCTURES", "Structure", "Units", "unit_ranks", "units_of"]
+__all__ = [
+    "ROWS",
+    "STRUCTURES",
+    "Structure",
+    "Units",
+    "check_groups",
+    "check_matrices",
+    "unit_ranks",
+    "units_of",
+]
 
 Structure: TypeAlias = "Callable[[Tensors, Mask, Decimal, int], Mask]"
 """(scores, mask, sparsity, attention heads of a block; 0 if unknown) -> sparser mask.
@@ -70,12 +79,7 @@ def rows(scores: "Tensors", mask: "Mask", sparsity: Decimal, heads: int = 0) -> 
 
     Raises: SpecError, for a tensor that is not a matrix.
     """
-    for name, tensor in scores.items():
-        if tensor.ndim != 2:
-            raise SpecError(
-                f"the structure 'rows' needs matrices, got {name} of shape {tuple(tensor.shape)}. "
-                "Take another structure."
-            )
+    check_matrices(scores)
     found = [Units(len(scores[name]), ((name, ROWS),)) for name in sorted(scores)]
     return _whole(found, scores, mask, sparsity)
 
@@ -100,13 +104,9 @@ def _n_of_m(
         raise SpecError(
             f"{n}:{m} is a sparsity of {(m - n) / m:g}, got {sparsity:f}. Name that sparsity."
         )
+    check_groups(scores, m)
     found = {}
     for name, tensor in scores.items():
-        if tensor.shape[-1] % m:
-            raise SpecError(
-                f"{n}:{m} needs a number of inputs that {m} divides, got {name} of shape "
-                f"{tuple(tensor.shape)}. Take another structure."
-            )
         kept = mask[name].cpu()
         left = tensor.detach().cpu().float().masked_fill(~kept, -torch.inf)
         order = left.reshape(-1, m).argsort(dim=1, stable=True)
@@ -118,6 +118,32 @@ def _n_of_m(
                 "Prune to it from the dense network."
             )
     return Mask(found)
+
+
+def check_matrices(weights: "Mapping[str, Tensor]") -> None:
+    """Refuse weights that have no rows.
+
+    Raises: SpecError, naming one.
+    """
+    for name, tensor in weights.items():
+        if tensor.ndim != 2:
+            raise SpecError(
+                f"the structure 'rows' needs matrices, got {name} of shape {tuple(tensor.shape)}. "
+                "Take another structure."
+            )
+
+
+def check_groups(weights: "Mapping[str, Tensor]", m: int) -> None:
+    """Refuse weights whose inputs don't divide into groups of m.
+
+    Raises: SpecError, naming one.
+    """
+    for name, tensor in weights.items():
+        if tensor.shape[-1] % m:
+            raise SpecError(
+                f"N:{m} needs a number of inputs that {m} divides, got {name} of shape "
+                f"{tuple(tensor.shape)}. Take another structure."
+            )
 
 
 def _whole(found: "Sequence[Units]", scores: "Tensors", mask: "Mask", sparsity: Decimal) -> "Mask":

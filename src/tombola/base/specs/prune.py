@@ -16,6 +16,7 @@ __all__ = [
     "ALLOCATIONS",
     "ERK",
     "GLOBAL",
+    "GROUPS",
     "HEADS_AND_NEURONS",
     "N_OF_M",
     "ROW",
@@ -33,7 +34,10 @@ GLOBAL, UNIFORM, ERK, ROW = "global", "uniform", "erk", "row"
 ALLOCATIONS = (GLOBAL, UNIFORM, ERK, ROW)
 """What single weights compete with."""
 
-N_OF_M = re.compile(r"([1-9]|[12][0-9]|3[01]):(2|4|8|16|32)")
+GROUPS = (2, 4, 8, 16, 32)
+"""Sizes M of the groups of N:M."""
+
+N_OF_M = re.compile(rf"([1-9]|[12][0-9]|3[01]):({'|'.join(map(str, GROUPS))})")
 """Pattern of how many weights of a group are kept, as in 2:4."""
 
 
