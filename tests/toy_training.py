@@ -1,5 +1,7 @@
 """A network of two matrices and its training, small enough to be computed a second time."""
 
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 import torch
@@ -12,6 +14,8 @@ from tombola.ticket.mask import Mask, Tensors
 STEPS, RATE = 20, 0.05
 SIZE = 60
 """Weights."""
+SIZES = {"a": 40, "b": 16, "unused": 4}
+"""Matrix -> its weights."""
 
 
 class Toy:
@@ -32,8 +36,11 @@ class Toy:
         hidden = torch.relu(self.inputs[step] @ weights["a"].T)
         return cross_entropy(hidden @ weights["b"].T, self.labels[step])
 
-    def train(self, *, pruner: Pruner, frozen: bool = False) -> Tensors:
+    def train(
+        self, *, pruner: Pruner, frozen: bool = False, feature_distill: float = 0.0
+    ) -> Tensors:
         """AdamW with linear decay; keeps the weights that each step computes with."""
+        self.feature_distill = feature_distill
         weights = {name: w.clone().requires_grad_() for name, w in self.weights.items()}
         live = {name: weight.detach() for name, weight in weights.items()}
         optimizer = torch.optim.AdamW([*weights.values()], lr=RATE, weight_decay=0.0)
@@ -70,3 +77,13 @@ def lowest(scores: Tensors, count: int) -> Tensors:
     return {
         n: each.reshape(scores[n].shape) for n, each in zip(sorted(scores), pieces, strict=True)
     }
+
+
+def by_matrix(scores: Tensors, kept: int) -> Tensors:
+    """Name -> True for the best scores of each matrix, which keeps the same part as any other."""
+    shares = {name: Fraction(kept * size, SIZE) for name, size in SIZES.items()}
+    counts = {name: floor(share) for name, share in shares.items()}
+    for name in sorted(shares, key=lambda n: counts[n] - shares[n])[: kept - sum(counts.values())]:
+        counts[name] += 1
+    masks = {n: lowest({n: s}, SIZES[n] - counts[n]) for n, s in scores.items()}
+    return {name: mask[name] for name, mask in masks.items()}

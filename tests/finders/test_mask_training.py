@@ -1,8 +1,6 @@
 """The mask learns alone, and matrices keep as many weights as their scores are worth."""
 
 from decimal import Decimal
-from fractions import Fraction
-from math import floor
 from typing import Any, cast
 
 import pytest
@@ -14,25 +12,14 @@ from tombola.finders.trained.mask_training import (
     keep_by_matrix,
     mask_training,
 )
-from tombola.ticket.mask import Mask, Tensors
-from toy_training import SIZE, STEPS, Toy, lowest
+from tombola.ticket.mask import Mask
+from toy_training import SIZE, STEPS, Toy, by_matrix
 
 SPARSITY = Decimal("0.6")
-KINDS = {"a": 40, "b": 16, "unused": 4}
 
 
 def risen(done: int) -> float:
     return float(1 - (1 - min(done, 10) / 10) ** 3)
-
-
-def by_matrix(scores: Tensors, kept: int) -> Tensors:
-    """Each keeps the same part, since each is the only one of its kind."""
-    shares = {name: Fraction(kept * size, SIZE) for name, size in KINDS.items()}
-    counts = {name: floor(share) for name, share in shares.items()}
-    for name in sorted(shares, key=lambda n: counts[n] - shares[n])[: kept - sum(counts.values())]:
-        counts[name] += 1
-    masks = {n: lowest({n: s}, KINDS[n] - counts[n]) for n, s in scores.items()}
-    return {name: mask[name] for name, mask in masks.items()}
 
 
 def test_only_the_mask_learns_as_autograd_has_it() -> None:

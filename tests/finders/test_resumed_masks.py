@@ -18,12 +18,13 @@ from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.training.checkpoint import Checkpoint
 
-TRAINED = {
+TRAINED: dict[str, dict[str, Any]] = {
     "gradual": {"every": 2},
     "movement": {},
     "soft-movement": {},
     "platon": {"every": 3},
     "mask-training": {},
+    "task-agnostic": {"feature_distill": 1.0},
 }
 
 

@@ -119,6 +119,21 @@ class Evidence(Protocol):
             looks: estimates that the finder makes.
         """
 
+    def fisher_blocks(
+        self, examples: int, size: int, weights: "Tensors", *, look: int = 0, looks: int = 1
+    ) -> "Tensors":
+        """Name -> blocks on the diagonal of the empirical Fisher matrix: means over the first
+        examples of a training of the products of `size` consecutive gradients, as float32 of shape
+        (blocks, size, size), the last one filled up with zeros. Dropout is off.
+
+        Args:
+            examples: how many.
+            size: of a block.
+            weights: name -> weight that the network has meanwhile.
+            look: number of this estimate, from 0, see `squared_gradients`.
+            looks: estimates that the finder makes.
+        """
+
     def gate_gradients(self, examples: int, names: "Collection[str]") -> "Tensors":
         """Name -> gradient of the loss of each of the first examples of a training with respect to
         a gate on each input of that matrix, float32, (examples, inputs). Dropout is off."""
@@ -154,6 +169,7 @@ class Evidence(Protocol):
         after_step: "AfterStep | None" = None,
         pruner: Pruner | None = None,
         frozen: bool = False,
+        feature_distill: float = 0.0,
         parts: int = 1,
         part: int = 0,
     ) -> "Tensors":
@@ -167,6 +183,8 @@ class Evidence(Protocol):
             after_step: called after each step.
             pruner: prunes the network meanwhile.
             frozen: whether it is frozen.
+            feature_distill: share of the loss that is the distance of hidden states from those of
+                the pre-trained network: the mean of one minus their cosine, over blocks and tokens.
             parts: short trainings that the steps of one are divided among; each has a decay of its
                 learning rate, and data in an order, of its own, and begins where the first does.
             part: which of them this is, from 0.

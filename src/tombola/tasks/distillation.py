@@ -1,10 +1,16 @@
-"""Distillation: a network learns from a trained one's outputs as well as from labels."""
+"""Distillation: a network learns from another one as well as from labels.
 
+It learns from the outputs of a trained network, or from the hidden states of the pre-trained one.
+"""
+
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
+from torch.nn.functional import cosine_similarity
 from transformers import PreTrainedModel
 
 from tombola.base.specs import TrainSpec
@@ -14,12 +20,15 @@ from tombola.tasks.examples import Batch
 from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
 from tombola.ticket.mask import Tensors
 
-__all__ = ["Teacher"]
+__all__ = ["FeatureTeacher", "Teacher", "cosine_distance"]
 
 
 @dataclass(frozen=True)
 class Teacher:
     """A trained network whose outputs another one learns from; its own weights are frozen."""
+
+    asks: ClassVar[Mapping[str, Any]] = {}
+    """Inputs of both models besides the batch."""
 
     model: PreTrainedModel
     kind: TaskKind
@@ -60,3 +69,51 @@ class Teacher:
         labels: Tensor = output.loss
         distance = self.kind.distance(output, answer, batch, self.temperature)
         return (1 - self.share) * labels + self.share * distance
+
+
+@dataclass(frozen=True)
+class FeatureTeacher:
+    """The pre-trained network, whose hidden states the same network under a mask learns from."""
+
+    asks: ClassVar[Mapping[str, Any]] = {"output_hidden_states": True}
+    """Inputs of both models besides the batch; kernels that skip hidden states are not used."""
+
+    model: PreTrainedModel
+    share: float
+    """Share of the loss that is the distance from its hidden states."""
+
+    @classmethod
+    def of(cls, network: Network, share: float) -> "FeatureTeacher":
+        """The teacher of a network, which stays as it is: a copy at its pre-trained weights."""
+        copy = replace(network, model=deepcopy(network.model))
+        copy.load(network.pretrained)
+        copy.model.eval().requires_grad_(False)
+        return cls(copy.model, share)
+
+    def loss(self, output: Any, answer: Any, batch: Batch) -> Tensor:
+        """The loss of a network that learns from labels and from hidden states.
+
+        Args:
+            output: of the student, with the mean loss over the labels.
+            answer: of the teacher, for the same inputs.
+            batch: the inputs of both.
+
+        Source: Liu et al. 2022, with the loss of their code.
+        """
+        labels: Tensor = output.loss
+        states = output.hidden_states[1:], answer.hidden_states[1:]  # without the embeddings
+        distance = cosine_distance(*states, batch["attention_mask"].bool())
+        return (1 - self.share) * labels + self.share * distance
+
+
+def cosine_distance(student: Sequence[Tensor], teacher: Sequence[Tensor], tokens: Tensor) -> Tensor:
+    """The mean over blocks and tokens of one minus the cosine between two hidden states.
+
+    Args:
+        student: for each block, (texts, length, width).
+        teacher: likewise.
+        tokens: (texts, length), False for padding.
+    """
+    pairs = zip(student, teacher, strict=True)
+    cosines = [cosine_similarity(a[tokens].float(), b[tokens].float(), -1) for a, b in pairs]
+    return 1 - torch.stack(cosines).mean()

@@ -1,6 +1,6 @@
 """The gradient of a batch: its precision, its parts, and the ranks that share it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,7 +18,7 @@ from tombola.kernel.packed import FUSED, KERNEL, packed
 from tombola.kernel.varlen import VARLEN, end_to_end, in_one_row, takes_one_row
 from tombola.models.network import Network
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.distillation import Teacher
+from tombola.tasks.distillation import FeatureTeacher, Teacher
 from tombola.tasks.examples import Batch
 from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
 from tombola.ticket.mask import Mask
@@ -46,8 +46,8 @@ class Arithmetic:
     """The model, or the compiled one."""
     recorder: Recorder | None = None
     """Recorded gradients, where a GPU replays them."""
-    teacher: Teacher | None = None
-    """The teacher whose outputs the network learns from besides the labels, if any."""
+    teacher: Teacher | FeatureTeacher | None = None
+    """The teacher that the network learns from besides the labels, if any."""
     weights: Weights = field(default_factory=Weights)
     """The weights that the blocks multiply with on a CPU; bf16 copies are made once a step."""
 
@@ -115,7 +115,13 @@ class Arithmetic:
         return self.kind.count_targets(batch)
 
     def _in_one_row(self) -> bool:
-        return kernel(self.spec) == VARLEN and takes_one_row(self.network.model, self.kind.reads)
+        known = takes_one_row(self.network.model, self.kind.reads)
+        return kernel(self.spec) == VARLEN and known and not self._asked
+
+    @property
+    def _asked(self) -> Mapping[str, Any]:
+        """Inputs of the model besides the batch, which it takes only if it computes by itself."""
+        return self.teacher.asks if self.teacher else {}
 
     def _differentiate_row(self, row: Batch, scaler: torch.amp.GradScaler) -> Tensor:
         """Add the gradient of a batch without padding, times its `weight`; its loss, likewise."""
@@ -179,8 +185,8 @@ class Arithmetic:
         """The outputs of a model, computed by the kernel of the recipe."""
         with in_network(self.network.name, batch):
             name = kernel(self.spec)
-            if name not in (KERNEL, FUSED):
-                return forward(**batch)
+            if self._asked or name not in (KERNEL, FUSED):
+                return forward(**batch, **self._asked)
             with packed(model, batch, self.kind.reads, name, self.weights) as inputs:
                 return forward(**inputs)
 
@@ -193,7 +199,7 @@ def differentiating(
     here: Accelerator,
     *,
     held: Mask | None = None,
-    teacher: Teacher | None = None,
+    teacher: Teacher | FeatureTeacher | None = None,
 ) -> Iterator[Arithmetic]:
     """Prepare the network for the gradients of a training, and restore it afterwards.
 

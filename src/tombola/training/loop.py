@@ -26,7 +26,7 @@ from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.kernel.fused.adamw import clip_gradient, held, optimizer_of
 from tombola.models.network import Network
 from tombola.tasks.data.batches import training_batches
-from tombola.tasks.distillation import Teacher
+from tombola.tasks.distillation import FeatureTeacher, Teacher
 from tombola.tasks.examples import Batch, Examples
 from tombola.tasks.task import Task
 from tombola.ticket.mask import Mask
@@ -76,7 +76,7 @@ def fit(
     on_gradient: Callable[[], None] | None = None,
     companion: Companion | None = None,
     replay: bool = True,
-    teacher: Teacher | None = None,
+    teacher: Teacher | FeatureTeacher | None = None,
 ) -> Fit:
     """Train the masked network from where it is, in place, as long as its numbers are finite.
 

@@ -56,7 +56,7 @@ def trainings(finder: "Finder") -> float:
     from tombola.plan.subject import Subject
     from tombola.tasks.task import load_task
 
-    task = load_task("sentiment")
+    task = load_task("mlm")  # no finder refuses it
     many = Subject(
         model="",
         fingerprint="0" * 64,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tombola.ticket.mask import Mask, Tensors
 
-__all__ = ["MovementSpec", "ScoreLearner", "movement"]
+__all__ = ["MovementSpec", "ScoreLearner", "check_rate", "movement"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,16 @@ class MovementSpec(RampSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "score_learning_rate", float(self.score_learning_rate))
-        if not 0 < self.score_learning_rate < float("inf"):
-            raise SpecError(f"score_learning_rate is positive, got {self.score_learning_rate:g}.")
+        check_rate(self.score_learning_rate)
+
+
+def check_rate(rate: float) -> None:
+    """Refuse a learning rate with which no score learns.
+
+    Raises: SpecError.
+    """
+    if not 0 < rate < float("inf"):
+        raise SpecError(f"score_learning_rate is positive, got {rate:g}.")
 
 
 @finder("movement", MovementSpec, plan=prune_on_a_ramp)
@@ -75,6 +83,16 @@ class ScoreLearner:
         self.scores: Tensors = {}
         self._aside: Tensors = {}
 
+    def first_scores(self, weights: "Tensors") -> "Tensors":
+        """Name -> the scores that learning begins with, as float32, where the weights are."""
+        import torch
+
+        return {name: torch.zeros_like(weight).float() for name, weight in weights.items()}
+
+    def peak_rate(self, steps: int) -> float:
+        """Peak learning rate of the scores in a training of that many steps."""
+        return self.rate
+
     def before_step(self, weights: "Tensors", gradients: "Tensors") -> None:
         """Give scores their gradients, and the optimizer the weights without the mask."""
         if not self.scores:
@@ -88,7 +106,7 @@ class ScoreLearner:
         import torch
 
         self._aside = {name: weights[name].clone() for name in sorted(weights)}
-        self.scores = {n: torch.zeros_like(w).float() for n, w in self._aside.items()}
+        self.scores = self.first_scores(self._aside)
         self._adam = torch.optim.Adam([*self.scores.values()], lr=self.rate)
 
     def after_step(self, done: int, steps: int, weights: "Tensors") -> None:
@@ -98,7 +116,7 @@ class ScoreLearner:
         if self._penalty:
             self._penalty(self.scores, done - 1, steps)
         for group in self._adam.param_groups:
-            group["lr"] = self.rate * (1 - (done - 1) / steps)
+            group["lr"] = self.peak_rate(steps) * (1 - (done - 1) / steps)
         self._adam.step()
         self.mask = self._cut(self.scores, done, steps, self.mask)
         zero(self.mask, weights)

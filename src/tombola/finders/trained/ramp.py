@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tombola.plan.subject import Subject
     from tombola.ticket.mask import Mask, Tensors
 
-__all__ = ["Ramp", "RampSpec", "prune_on_a_ramp", "zero"]
+__all__ = ["Ramp", "RampSpec", "cut_to", "prune_on_a_ramp", "zero"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +109,26 @@ class Ramp:
         return shortest(self.base.pruned, self.base.size)
 
     def _cut(self, scores: "Tensors", base: "Mask", sparsity: Decimal) -> "Mask":
-        if self.spec.structure in (HEADS_AND_NEURONS, ROWS_TOGETHER):
-            scores = above_zero(scores)
-        mask = keep_best(scores, base, self.spec, self.evidence.heads, sparsity=sparsity)
-        return mask.to(next(iter(scores.values())).device)
+        return cut_to(scores, base, self.spec, self.evidence.heads, sparsity=sparsity)
 
     def final(self, scores: "Tensors") -> "Mask":
         """The mask at the final sparsity, on the CPU."""
         return self._cut({n: s.cpu() for n, s in scores.items()}, self.base, self.spec.sparsity)
+
+
+def cut_to(
+    scores: "Tensors",
+    base: "Mask",
+    spec: PruneSpec,
+    heads: int,
+    *,
+    sparsity: Decimal | None = None,
+) -> "Mask":
+    """`keep_best` by scores of any sign on any device; the mask is where they are."""
+    if spec.structure in (HEADS_AND_NEURONS, ROWS_TOGETHER):
+        scores = above_zero(scores)
+    mask = keep_best(scores, base, spec, heads, sparsity=sparsity)
+    return mask.to(next(iter(scores.values())).device)
 
 
 def zero(mask: "Mask", tensors: "Tensors") -> None:

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from itertools import chain, islice
+from itertools import chain
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.amp import GradScaler
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
-from tombola.finders.evidence import AfterBackward, AfterStep, Pruner, check_batches, check_examples
+from tombola.finders.evidence import AfterBackward, AfterStep, Pruner
 from tombola.lab.run.compute import Compute
 from tombola.lab.run.evidence.example_gradients import (
     ExampleGradients,
@@ -22,45 +21,34 @@ from tombola.lab.run.evidence.example_gradients import (
     calls_of,
     splits_by_example,
 )
-from tombola.lab.run.evidence.layer_inputs import input_products, squared_inputs, transposed
+from tombola.lab.run.evidence.layer_inputs import input_products, squared_inputs
+from tombola.lab.run.evidence.network_and_data import NetworkAndData
 from tombola.lab.run.evidence.watched_training import (
     Pruning,
+    at_weights,
     calling,
     part_of,
     under,
     zero_gradients,
 )
-from tombola.lab.run.workspace import Workspace
-from tombola.plan.job_spec import PruneJob
-from tombola.tasks.data.batches import training_batches
-from tombola.tasks.distillation import Teacher
-from tombola.tasks.examples import Batch
+from tombola.tasks.distillation import FeatureTeacher, Teacher
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
 from tombola.training.gradient import differentiating, to_device
 from tombola.training.loop import fit
-from tombola.training.steps import OnStep
 
 __all__ = ["WorkspaceEvidence"]
 
 
 @dataclass
-class WorkspaceEvidence:
+class WorkspaceEvidence(NetworkAndData):
     """The network of a workspace as it stands, and its task; see `finders.evidence.Evidence`."""
 
-    workspace: Workspace
-    job: PruneJob
-    step: OnStep
-    """Called with the optimizer steps done and the steps in all."""
-    base: Mask
-    """What is pruned already, and stays so."""
     teacher: Teacher | None = None
     """What a network learns from while a mask is trained, besides the labels."""
     checkpoint: Callable[[str], Checkpoint] | None = None
     """Name of a training within the job -> the place where it is kept while it lasts."""
-    compute: Compute = field(default_factory=Compute)
-    """Compute so far, without its time."""
     earlier_seconds: float = 0.0
     """Seconds of its trainings before this process resumed them."""
     _trainings: int = 0
@@ -71,14 +59,6 @@ class WorkspaceEvidence:
     _gradients: dict[int, Tensors] = field(default_factory=dict)
     _activations: dict[int, Tensors] = field(default_factory=dict)
 
-    @cached_property
-    def weights(self) -> Tensors:
-        """Name -> weight of the scope, on the CPU."""
-        return self._now()
-
-    def _now(self) -> Tensors:
-        return {name: p.detach().cpu().clone() for name, p in self._parameters().items()}
-
     def _live(self) -> Tensors:
         """Name -> weight of the scope, where the network has it."""
         return {name: p.detach() for name, p in self._parameters().items()}
@@ -86,47 +66,6 @@ class WorkspaceEvidence:
     def _gradients_now(self) -> Tensors:
         """Name -> gradient of those that have one, where the network has it."""
         return {n: p.grad for n, p in self._parameters().items() if p.grad is not None}
-
-    def _parameters(self) -> dict[str, nn.Parameter]:
-        return self.workspace.network.scope(self.job.scope)
-
-    @property
-    def heads(self) -> int:
-        """Attention heads of a block; 0 if the configuration has none."""
-        return self.workspace.network.attention_heads
-
-    @property
-    def _recipe(self) -> TrainSpec:
-        """The recipe, by which data are read.
-
-        Raises: SpecError, for a finder that doesn't look at data.
-        """
-        if self.job.data is None:
-            raise SpecError(
-                f"expected a finder that looks at weights alone, got {self.job.scores!r} asking "
-                "for data. Leave task_free=True out of its decorator."
-            )
-        return self.job.data.recipe
-
-    def _batches(self, number: int) -> Iterator[Batch]:
-        """The first batches of a training."""
-        network, recipe = self.workspace.network, self._recipe
-        examples = self.workspace.training(recipe)
-        last = recipe.steps(len(examples))
-        check_batches(number, last)
-        every = training_batches(network, self.workspace.task, examples, recipe, first=0, last=last)
-        return islice(every, number)
-
-    def _count(self, batch: Batch, *, backward: int = 1) -> None:
-        """Count a forward pass, and some backward ones."""
-        tokens = int(batch["attention_mask"].sum())
-        self.compute += Compute(forward_tokens=tokens, backward_tokens=backward * tokens)
-
-    def _watched(self, batches: int) -> Iterator[Batch]:
-        """The first batches of a training; reports how many of them have been read."""
-        for number, batch in enumerate(self._batches(batches)):
-            self.step(number, batches)
-            yield batch
 
     def gradients(self, batches: int) -> Tensors:
         """Name -> gradient of the mean loss over these batches, as float32 on the CPU."""
@@ -160,26 +99,8 @@ class WorkspaceEvidence:
         _ = self.weights  # as they are
         parameters = self._parameters()
         some = {name: p for name, p in parameters.items() if name in names}
-        with under(Mask.full(parameters), parameters), torch.no_grad():
-            for name, weight in weights.items():
-                parameters[name].copy_(weight)
+        with at_weights(weights, parameters), torch.no_grad():
             return input_products(self._model(), some, self._forward(batches))
-
-    def _model(self) -> nn.Module:
-        """The network, on its device and without dropout."""
-        model: nn.Module = self.workspace.network.model.to(accelerator().device).eval()
-        return model
-
-    def _forward(self, batches: int) -> Iterator[Batch]:
-        """The first batches of a training, counted as forward passes."""
-        for batch in self._watched(batches):
-            yield batch
-            self._count(batch, backward=0)
-
-    @property
-    def transposed(self) -> frozenset[str]:
-        """Weights that are stored as (inputs, outputs)."""
-        return transposed(self.workspace.network.model, self._parameters())
 
     def example_gradients(self, examples: int, mask: Mask | None = None) -> Iterator[Tensors]:
         """Name -> gradient of the loss of one example, as float32 on the CPU, for each of them."""
@@ -200,31 +121,41 @@ class WorkspaceEvidence:
                     yield added(self._parameters())
         network.model.zero_grad()
 
-    def _example_batches(self, examples: int) -> Iterator[Batch]:
-        """The batches with the first `examples` examples of a training; the last one may be cut."""
-        recipe, left = self._recipe, examples
-        rows = self.workspace.training(recipe)
-        check_examples(examples, recipe, len(rows))
-        for batch in self._batches(recipe.steps(len(rows))):
-            some = {name: tensor[:left] for name, tensor in batch.items()}
-            yield some
-            left -= len(some["input_ids"])
-            if not left:
-                return
-
     def squared_gradients(
         self, examples: int, mask: Mask | None = None, *, look: int = 0, looks: int = 1
     ) -> Tensors:
         """Name -> mean over examples of the squared gradient of one, as float32 on the CPU."""
         _ = self.weights  # as they are without the mask
-        parameters, done = self._parameters(), look * examples
+        parameters = self._parameters()
         total = {name: torch.zeros_like(p.detach()).float() for name, p in parameters.items()}
-        with under(mask, self._parameters()):
-            for part in self._parts(examples, parameters):
+        with under(mask, parameters):
+            for part in self._looked(examples, look, looks):
                 part.add_squares(total)
-                done += part.examples
-                self.step(done, looks * examples)
         return {name: squares.cpu() / examples for name, squares in total.items()}
+
+    def fisher_blocks(
+        self, examples: int, size: int, weights: Tensors, *, look: int = 0, looks: int = 1
+    ) -> Tensors:
+        """Name -> mean over examples of the products of `size` consecutive gradients, as float32 on
+        the CPU, (blocks, size, size)."""
+        _ = self.weights  # as they are
+        parameters = self._parameters()
+        total = {
+            name: torch.zeros(-(-p.numel() // size), size, size, device=accelerator().device)
+            for name, p in parameters.items()
+        }
+        with at_weights(weights, parameters):
+            for part in self._looked(examples, look, looks):
+                part.add_blocks(total)
+        return {name: blocks.div_(examples).cpu() for name, blocks in total.items()}
+
+    def _looked(self, examples: int, look: int, looks: int) -> Iterator[ExampleGradients]:
+        """The gradients of the first examples of a training; reports how far all looks are."""
+        done = look * examples
+        for part in self._parts(examples, self._parameters()):
+            yield part
+            done += part.examples
+            self.step(done, looks * examples)
 
     def gate_gradients(self, examples: int, names: Collection[str]) -> Tensors:
         """Name -> gradient of a gate on each input, (examples, inputs), as float32 on the CPU."""
@@ -257,10 +188,6 @@ class WorkspaceEvidence:
                     part = {name: tensor[rows] for name, tensor in batch.items()}
                     self._count(part)
                     yield calls_of(arithmetic, parameters, to_device(part, here.device))
-
-    def progress(self, done: int, of: int) -> None:
-        """Report how far the mask is."""
-        self.step(done, of)
 
     def hessian_product(self, batches: int, vectors: Tensors) -> Tensors:
         """Name -> Hessian of the mean loss over these batches times vectors, on the CPU."""
@@ -301,6 +228,7 @@ class WorkspaceEvidence:
         after_step: "AfterStep | None" = None,
         pruner: Pruner | None = None,
         frozen: bool = False,
+        feature_distill: float = 0.0,
         parts: int = 1,
         part: int = 0,
     ) -> Tensors:
@@ -310,6 +238,10 @@ class WorkspaceEvidence:
         if frozen:  # nor does weight decay move anything
             recipe = replace(recipe, weight_decay=0.0)
         _ = self.weights  # as they were before
+        features = (
+            FeatureTeacher.of(workspace.network, feature_distill) if feature_distill else None
+        )
+        teacher = features or self.teacher
 
         def watch(done: int, steps: int, loss: float | None = None) -> None:
             self.step(self._done + done, steps * parts, loss)
@@ -335,9 +267,9 @@ class WorkspaceEvidence:
                 companion=Pruning(pruner, self._live) if pruner else None,
                 checkpoint=self._checkpoint() if not (after_backward or after_step) else None,
                 replay=after_backward is None,
-                teacher=self.teacher,
+                teacher=teacher,
             )
-        taught = done.tokens if self.teacher else 0
+        taught = done.tokens if teacher else 0
         self.compute += Compute.of_training(done.tokens, done.steps, teacher_tokens=taught)
         self.earlier_seconds += done.earlier_seconds
         self._done += done.steps

@@ -12,7 +12,7 @@ from tombola.base.specs import TrainSpec
 from tombola.finders.evidence import AfterBackward, Pruner
 from tombola.ticket.mask import Mask, Tensors
 
-__all__ = ["Pruning", "calling", "part_of", "under", "zero_gradients"]
+__all__ = ["Pruning", "at_weights", "calling", "part_of", "under", "zero_gradients"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,16 @@ def part_of(recipe: TrainSpec, examples: int, parts: int, part: int) -> TrainSpe
     each = steps * (part + 1) // parts - steps * part // parts
     order = stream(recipe.noise_seed, f"part {part}")
     return replace(recipe.lasting(each, examples), order_seed=order)
+
+
+@contextmanager
+def at_weights(weights: Tensors, parameters: Mapping[str, Tensor]) -> Iterator[None]:
+    """Give parameters other weights, and put all back at the end."""
+    with under(Mask.full(parameters), parameters):
+        with torch.no_grad():
+            for name, weight in weights.items():
+                parameters[name].copy_(weight)
+        yield
 
 
 @contextmanager
