@@ -54,6 +54,24 @@ class ToyEvidence:
         found = [*self.example_gradients(examples, mask)]
         return {n: torch.stack([each[n].square() for each in found]).mean(0) for n in self.weights}
 
+    def fisher_blocks(
+        self, examples: int, size: int, weights: Tensors, *, look: int = 0, looks: int = 1
+    ) -> Tensors:
+        """Blocks of the mean of the whole matrix of products."""
+        with torch.no_grad():
+            for name, weight in weights.items():
+                self.parameters[name].copy_(weight)
+        found = [*self.example_gradients(examples)]
+        return {name: self._blocks([each[name] for each in found], size) for name in self.weights}
+
+    def _blocks(self, gradients: list[Tensor], size: int) -> Tensor:
+        flat = torch.stack([gradient.flatten() for gradient in gradients])
+        pieces = [flat[:, at : at + size] for at in range(0, flat.shape[1], size)]
+        blocks = torch.zeros(len(pieces), size, size)
+        for block, piece in zip(blocks, pieces, strict=True):
+            block[: piece.shape[1], : piece.shape[1]] = piece.T @ piece / len(gradients)
+        return blocks
+
     def gate_gradients(self, examples: int, names: Collection[str]) -> Tensors:
         """By weights and their gradients."""
         found = [*self.example_gradients(examples)]

@@ -74,6 +74,7 @@ def _squared(evidence: Any, mask: Mask) -> None:
     for name, square in squares.items():
         mean = torch.stack([each[name].square() for each in found]).mean(0)
         torch.testing.assert_close(square, mean, rtol=1e-4, atol=1e-10)
+    _in_blocks(evidence, found, half)
     gates = evidence.gate_gradients(12, {name})
     dense = [
         (evidence.weights[name] * each[name]).sum(0) for each in evidence.example_gradients(12)
@@ -84,6 +85,18 @@ def _squared(evidence: Any, mask: Mask) -> None:
         for n, w in evidence.weights.items()
     )
     SEEN["squared"] = True
+
+
+def _in_blocks(evidence: Any, found: list[dict[str, torch.Tensor]], half: Mask) -> None:
+    """Blocks hold the products of consecutive gradients at the weights that are asked for."""
+    weights = {name: w * half[name] for name, w in evidence.weights.items()}
+    blocks = evidence.fisher_blocks(len(found), 7, weights)
+    for name, block in blocks.items():
+        flat = torch.stack([each[name].flatten() for each in found])
+        last = flat[:, (len(block) - 1) * 7 :]
+        for got, rows in ((block[1], flat[:, 7:14]), (block[-1][: last.shape[1]], last)):
+            wanted = rows.T @ rows / len(found)
+            torch.testing.assert_close(got[:, : wanted.shape[1]], wanted, rtol=1e-4, atol=1e-10)
 
 
 def _curved(evidence: Any, gradients: dict[str, torch.Tensor]) -> None:

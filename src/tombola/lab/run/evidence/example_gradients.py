@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tombola.tasks.examples import Batch
 from tombola.ticket.mask import Tensors
@@ -33,6 +34,10 @@ class ExampleGradients(Protocol):
     def add_squares(self, total: Tensors) -> None:
         """Add the squared gradient of each example to `total`: name -> tensor of its shape."""
 
+    def add_blocks(self, total: Tensors) -> None:
+        """Add the products of consecutive gradients of each example to `total`: name -> (blocks,
+        size, size), the last one filled up with zeros."""
+
     def gates(self, name: str, weight: Tensor) -> Tensor:
         """The gradient of a gate that scales an input for all tokens, (examples, inputs).
 
@@ -54,6 +59,11 @@ class OneExample:
         """Add the squares to a total."""
         for name, gradient in self.gradients.items():
             total[name] += gradient.square().to(total[name].device)
+
+    def add_blocks(self, total: Tensors) -> None:
+        """Add the products to a total."""
+        for name, gradient in self.gradients.items():
+            _add_products(total[name], gradient[None])
 
     def gates(self, name: str, weight: Tensor) -> Tensor:
         """The gradient of a gate on each input of a layer, (1, inputs)."""
@@ -90,12 +100,28 @@ class LinearCalls:
                 torch.mm(ours.T, theirs, out=product)
                 total[name].addcmul_(product, product, value=factor * factor)
 
+    def add_blocks(self, total: Tensors) -> None:
+        """Add the products to a total, one matrix at a time."""
+        for name in self.inputs:
+            left, right = self.gradients[name] * self.scale[:, None, None], self.inputs[name]
+            if name in self.transposed:
+                left, right = right, left
+            _add_products(total[name], left.transpose(1, 2) @ right)
+
     def gates(self, name: str, weight: Tensor) -> Tensor:
         """The gradient of a gate on each input of a layer, (examples, inputs)."""
         if name not in self.inputs:
             return torch.zeros(self.examples, weight.shape[1], device=weight.device)
         by_token = self.gradients[name] @ weight.detach() * self.inputs[name]
         return by_token.sum(1) * self.scale.unsqueeze(1)
+
+
+def _add_products(total: Tensor, gradients: Tensor) -> None:
+    """Add products of consecutive values, summed over examples, to (blocks, size, size)."""
+    flat = gradients.flatten(1)
+    filled = functional.pad(flat, (0, total.shape[0] * total.shape[1] - flat.shape[1]))
+    by_block = filled.view(len(flat), *total.shape[:2]).movedim(0, 2).to(total.device)
+    total.baddbmm_(by_block, by_block.transpose(1, 2))
 
 
 class _Call(NamedTuple):
