@@ -216,6 +216,10 @@ class WorkspaceEvidence(NetworkAndData):
         network.load(self._start)
         return part_of(recipe, len(self.workspace.training(recipe)), parts, part)
 
+    def _teacher(self, share: float) -> Teacher | FeatureTeacher | None:
+        """The pre-trained network, if a share of the loss is learned from it, or the recipe's."""
+        return FeatureTeacher.of(self.workspace.network, share) if share else self.teacher
+
     def _checkpoint(self) -> Checkpoint | None:
         """Where the next training is kept."""
         self._trainings += 1
@@ -233,15 +237,10 @@ class WorkspaceEvidence(NetworkAndData):
         part: int = 0,
     ) -> Tensors:
         """Train the network by the recipe, pruned meanwhile by a pruner; name -> trained weight."""
-        workspace = self.workspace
+        workspace, teacher = self.workspace, self._teacher(feature_distill)
         recipe = self._part(parts, part) if parts > 1 else self._recipe
-        if frozen:  # nor does weight decay move anything
-            recipe = replace(recipe, weight_decay=0.0)
+        recipe = replace(recipe, weight_decay=0.0) if frozen else recipe  # it moves weights
         _ = self.weights  # as they were before
-        features = (
-            FeatureTeacher.of(workspace.network, feature_distill) if feature_distill else None
-        )
-        teacher = features or self.teacher
 
         def watch(done: int, steps: int, loss: float | None = None) -> None:
             self.step(self._done + done, steps * parts, loss)
