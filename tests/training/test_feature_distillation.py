@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from architectures import ARCHITECTURES, save
 from small_network import half_mask
 from tombola.base.specs import TrainSpec
 from tombola.models.network import Network
@@ -104,3 +105,21 @@ def test_the_teacher_is_the_whole_network_whatever_is_pruned(network: Network) -
         assert torch.equal(weight, network.pretrained[name])
         assert not weight.requires_grad
     assert all(torch.equal(w, before[n]) for n, w in network.weights().items())
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_any_encoder_gives_the_states_of_all_its_blocks(name: str, tmp_path: Path) -> None:
+    network = load_network(str(save(name, tmp_path / "network")), "classification", 2)
+    network.rewind(0)
+    teacher = FeatureTeacher.of(network, 1.0)
+    half_mask(network).fill(network.scope("encoder"))
+    batch = {
+        "input_ids": torch.arange(5, 17).view(2, 6),
+        "attention_mask": torch.tensor([[1] * 6, [1] * 4 + [0] * 2]),
+        "labels": torch.tensor([0, 1]),
+    }
+    mine, wanted = (model(**batch, **teacher.asks) for model in (network.model, teacher.model))
+    distance = teacher.loss(mine, wanted, batch)
+    distance.backward()
+    assert distance > 1e-3
+    assert all(p.grad is not None and p.grad.any() for p in network.scope("encoder").values())

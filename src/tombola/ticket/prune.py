@@ -138,10 +138,11 @@ def _bracket(scores: Tensors, mask: Mask, rank: int) -> tuple[float, float]:
     drawn = np.concatenate(
         [_flat(scores[n])[::stride][_flat_kept(mask[n])[::stride]] for n in mask]
     )
-    drawn.sort()
     share = rank / (mask.size - mask.pruned)
     slack = _SIGMAS * sqrt(share * (1 - share) * drawn.size) + 1
     low, high = floor(share * drawn.size - slack), ceil(share * drawn.size + slack)
+    if places := [place for place in (low, high) if 0 <= place < drawn.size]:
+        drawn.partition(places)
     return (
         float(drawn[low]) if low >= 0 else -np.inf,
         float(drawn[high]) if high < drawn.size else np.inf,
