@@ -1,29 +1,22 @@
-"""A fixed ticket to be trained, or to start a search from."""
+"""A fixed ticket to be trained."""
 
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from tombola.base.errors import DataError, ModelError, SpecError, TicketError
-from tombola.base.specs import FixedTicketSpec, LabSpec, PruneSpec, TrainSpec
+from tombola.base.errors import DataError, SpecError
+from tombola.base.specs import FixedTicketSpec, LabSpec, TrainSpec
 from tombola.lab.options import ticket_options
-from tombola.lab.store.artifacts import keep_mask
-from tombola.lab.store.result_store import Store
+from tombola.lab.starting_ticket import check_belongs, ticket_for
 from tombola.lab.subjects import Subjects
 from tombola.lab.ticket_origin import Origin, origin_of
-from tombola.models.stored_types import most_weights
-from tombola.plan.job import pruned_already
-from tombola.plan.job_spec import GivenMask
 from tombola.plan.plan import Subject
 from tombola.tasks.task import Task, on_hub
-from tombola.ticket.format import JSON_NAME, read_document
-from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import shortest
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["FixedTicket", "Start", "fixed_ticket", "start_of", "ticket_for"]
+__all__ = ["FixedTicket", "fixed_ticket"]
 
 POOLED = "encoder+pooler"
 """The scope of which some heads leave the pooler out."""
@@ -62,7 +55,7 @@ class FixedTicket(Generic[S]):
             self.model, self.task, self.recipe, scope=ticket.scope, folder=self.data
         )
         subject = replace(subject, notes=(*subject.notes, *notes))
-        _check_belongs(ticket, subject)
+        check_belongs(ticket, subject)
         return subject, ticket
 
 
@@ -112,22 +105,6 @@ def fixed_ticket(
     return asked if data or options.get("task") else replace(asked, data=_same_data(asked, origin))
 
 
-def ticket_for(folder: Path, model: str | None) -> Ticket:
-    """A ticket of no more weights than the files of its network have.
-
-    Args:
-        folder: of the ticket.
-        model: where the network is, if not under the name that the ticket gives.
-
-    Raises: TicketError, if it is missing, damaged, or larger.
-    """
-    limit = None
-    if (folder / JSON_NAME).is_file():
-        with suppress(ModelError, SpecError):  # reported with the task, or the network's own name
-            limit = most_weights(model or read_document(folder).model)
-    return Ticket.load(folder) if limit is None else Ticket.load(folder, limit=limit)
-
-
 def _same_data(asked: FixedTicket[S], origin: Origin) -> str | None:
     """Where the data of the ticket's search are, if not in the package.
 
@@ -171,65 +148,3 @@ def _part(ticket: Ticket, scope: str) -> Ticket:
     if scope == ticket.scope:
         return ticket
     return replace(ticket, mask=mask, scope=scope, sparsity=shortest(mask.pruned, mask.size))
-
-
-def _check_belongs(ticket: Ticket, subject: Subject) -> None:
-    """Refuse a network that the ticket was not found in.
-
-    Raises: TicketError, naming the first tensor that differs in shape, or both fingerprints.
-    """
-    if ticket.fingerprint == subject.fingerprint:
-        return
-    from tombola.models.network import load_backbone
-    from tombola.ticket.scope import scope_parameters
-
-    ticket.mask.check(scope_parameters(load_backbone(subject.model), ticket.scope))
-    raise TicketError(
-        f"the ticket was found in a network with fingerprint {ticket.fingerprint[:12]} "
-        f"({ticket.model}), got {subject.fingerprint[:12]} ({subject.model}). "
-        "Name the network it was found in as --model."
-    )
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a search starts from: the part of a ticket that is in the search's scope."""
-
-    subject: Subject
-    """Network, task and recipe of the search, with the ticket as its start."""
-    mask: Mask
-    task: str
-    """The task that the ticket was found on; empty if there is none."""
-
-    def keep(self, store: Store) -> None:
-        """Save the mask, which the search's first jobs read."""
-        job = pruned_already(self.subject)
-        assert job is not None
-        keep_mask(store, job, self.mask)
-
-    def described(self) -> dict[str, Any]:
-        """Its description in the experiment and in new tickets."""
-        sparsity = f"{shortest(self.mask.pruned, self.mask.size):f}"
-        of_task = {"task": self.task} if self.task else {}
-        return {"from": {"mask": self.mask.digest(), "sparsity": sparsity, **of_task}}
-
-
-def start_of(ticket: Ticket | str | Path, subject: Subject) -> Start:
-    """A ticket as the start of a search.
-
-    Args:
-        ticket: the ticket, or its folder.
-        subject: network, task and recipe of the search.
-
-    Raises: TicketError, if it is damaged, of another network, or doesn't cover the scope.
-    """
-    found = ticket if isinstance(ticket, Ticket) else ticket_for(Path(ticket), subject.model)
-    _check_belongs(found, subject)
-    mask = found.mask_for(subject.scope)
-    start = GivenMask(
-        prune=PruneSpec(sparsity=shortest(mask.pruned, mask.size)),
-        digest=mask.digest(),
-        network=subject.network,
-        scope=subject.scope,
-    )
-    return Start(replace(subject, pruned=start), mask, found.task or "")

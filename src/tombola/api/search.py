@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from tombola.api.experiment import Experiment, describe, finished, margin_after, stored_in
-from tombola.api.fixed_ticket import Start, start_of
 from tombola.api.network_folder import saved_network
 from tombola.api.search_output import SearchOutput, network_of
 from tombola.base.keys import knobs
@@ -15,6 +14,7 @@ from tombola.finders.finder import FINDERS
 from tombola.lab.options import FindOptions, find_options
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan, weights_in_use
+from tombola.lab.starting_ticket import Start, start_of
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.lab.tuning import Tuned, tuning

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from tombola.api.experiment import Experiment
-from tombola.api.fixed_ticket import Start
 from tombola.api.network_folder import NetworkWriter, saved_network
 from tombola.base.files import write_file
 from tombola.base.json_text import json_text
@@ -15,6 +14,7 @@ from tombola.base.specs import FindSpec, PruneSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.rewind import RewindSpec
 from tombola.lab.options import FindOptions
+from tombola.lab.starting_ticket import Start
 from tombola.lab.store.artifacts import read_mask, results
 from tombola.lab.store.result_store import Store
 from tombola.lab.ticket_origin import origin_fields

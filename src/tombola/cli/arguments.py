@@ -13,6 +13,7 @@ from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser
 
 if TYPE_CHECKING:
+    from tombola.lab.starting_ticket import StartingTickets
     from tombola.lab.store.result_store import Store
     from tombola.lab.subjects import Subjects
     from tombola.plan.plan import Plan, Subject
@@ -122,8 +123,15 @@ def lab_of(options: Namespace) -> LabSpec:
     return LabSpec(**{name: value for name, value in vars(options).items() if name in names})
 
 
-def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
-    """The plan that the options name, and the fingerprints of its networks and data."""
+def plan_of(
+    options: Namespace, starts: "StartingTickets | None" = None
+) -> tuple["Plan", "Subjects"]:
+    """The plan that the options name, and the fingerprints of its networks and data.
+
+    Args:
+        options: with the plan, its data and the store.
+        starts: reads the tickets in folders that searches go on from.
+    """
     from tombola.lab.planfile.plan_file import data_in, expand, read_plan
     from tombola.lab.subjects import Subjects
 
@@ -135,7 +143,7 @@ def plan_of(options: Namespace) -> tuple["Plan", "Subjects"]:
     def subject(task: "Task", recipe: TrainSpec) -> "Subject":
         return known.subject(file.model, task, recipe, scope=file.scope, folder=None)
 
-    return expand(file, subject), known
+    return expand(file, subject, starts), known
 
 
 def store_of(options: Namespace) -> "Store":

@@ -19,6 +19,7 @@ from tombola.finders.imp import ImpSpec
 from tombola.kernel import native_bf16
 from tombola.lab.planfile.arm import Sparsities
 from tombola.lab.planfile.arms import ARMS, FinderArm, kind_of_arm
+from tombola.lab.planfile.fields import IN_A_FILE
 from tombola.lab.planfile.plan_file import PlanFile, data_in, expand, read_plan
 from tombola.plan import plan as plans
 from tombola.plan.job_spec import train_job
@@ -69,7 +70,8 @@ def test_the_page_names_every_kind_and_knob() -> None:
         }
         of_finder = {*field_help(FINDERS[kind].spec)} if kind in FINDERS else set()
         knobs = set(about) - {"search"} | of_finder
-        assert set(re.findall(r"`([a-z_]+)`", row.rsplit("|", 2)[1])) == knobs
+        named = {IN_A_FILE.get(knob, knob) for knob in knobs}
+        assert set(re.findall(r"`([a-z_]+)`", row.rsplit("|", 2)[1])) == named
     shown = {name for line in lines for name in re.findall(r"^\| `(\w+)` \|", line)}
     inner = {"where", "lines", "data"}
     fields = {field.name for field in dataclasses.fields(PlanFile)} - inner

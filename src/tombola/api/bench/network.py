@@ -6,10 +6,10 @@ from pathlib import Path
 
 from torch import nn
 
-from tombola.api.fixed_ticket import ticket_for
 from tombola.api.onnx.comparison import examples_of
 from tombola.base.errors import OutputError, SpecError, TombolaError
 from tombola.base.specs import TaskSpec
+from tombola.lab.starting_ticket import ticket_for
 from tombola.models.network import Network, load_backbone
 from tombola.ship.compiled.runtimes import Subject
 from tombola.ship.trained_network import load

@@ -6,12 +6,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tombola.api.fixed_ticket import ticket_for
 from tombola.api.onnx.comparison import difference_of, examples_of, sample_of, zeros_of
 from tombola.api.onnx.files import place_files, same_folder
 from tombola.base.errors import ModelError, OutputError, SpecError, TicketError
 from tombola.base.files import check_file
 from tombola.base.specs import ExportSpec, TaskSpec
+from tombola.lab.starting_ticket import ticket_for
 from tombola.models.network import Network, NoHeadError
 from tombola.ship.onnx_file import OnnxNetwork, check_onnx, write_onnx
 from tombola.study.results.training_result import read_trained

@@ -42,12 +42,14 @@ def run(options: Namespace) -> int:
     from tombola.cli.show.plans import show_cells, show_estimate, show_remarks, show_report
     from tombola.cli.show.progress import recipe_line
     from tombola.cli.show.screen import say, screen
+    from tombola.lab.starting_ticket import StartingTickets
     from tombola.lab.store.result_store import Store
 
-    console, lab = screen(options.json), lab_of(options)
-    plan, known = plan_of(options)
+    console, lab, starts = screen(options.json), lab_of(options), StartingTickets()
+    plan, known = plan_of(options, starts)
     kept = Store(lab.store)
     known.save()
+    starts.keep(kept)
     for note in sorted({note for job in plan.jobs for note in job.subject.notes}):
         say(console, f"note: {note}")
     for line in dict.fromkeys(recipe_line(cell.baseline.subject) for cell in plan.cells):

@@ -1,8 +1,9 @@
 """What an arm of a plan is: from what there is, and the arms before, to cells."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import product
 from typing import Any, ClassVar, NewType, Protocol
 
 from tombola.base.errors import SpecError
@@ -15,13 +16,16 @@ __all__ = [
     "ARMS",
     "FINDER",
     "LAST",
+    "NO_TICKET",
     "TASK_FINDER",
     "Arm",
     "ArmName",
     "ControlName",
     "Ground",
+    "Placed",
     "Sparsities",
     "TaskName",
+    "TicketFrom",
     "check_seeds",
     "tickets",
 ]
@@ -47,6 +51,31 @@ LAST = Sparsities()
 """The last sparsity of each search."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TicketFrom:
+    """The ticket that a search goes on from: that of another arm, or the one in a folder."""
+
+    arm: ArmName = ArmName("")
+    """The finder's arm whose ticket of the same task and seed it is; empty if it is in a folder."""
+
+    sparsity: Sparsities = LAST
+    """Of the arm's ticket; by default the last of its search."""
+
+    folder: str = ""
+    """Of the ticket, where no arm has it."""
+
+    def __post_init__(self) -> None:
+        for each in (self.sparsity.every, *self.sparsity.by_task.values()):
+            if len(each) > 1:
+                raise SpecError(
+                    f"a search goes on from a ticket of one sparsity, got {len(each)}. Keep one."
+                )
+
+
+NO_TICKET = TicketFrom()
+"""The search begins with the whole network."""
+
+
 @dataclass(frozen=True)
 class Ground:
     """What an arm stands on."""
@@ -57,6 +86,8 @@ class Ground:
     """Seeds of the plan."""
     cells: Mapping[str, list[Cell]]
     """Arm -> its cells, for the arms that come before."""
+    under_ticket: Callable[[Subject, str], Subject]
+    """Subject and folder of a ticket -> the subject of a search that goes on from it."""
 
 
 FINDER, TASK_FINDER = "finder", "task finder"
@@ -80,6 +111,26 @@ def check_seeds(seeds: tuple[int, ...]) -> None:
     """Refuse seeds that are no list of different whole numbers; none at all are the plan's."""
     if seeds:
         EvaluateSpec(seeds=seeds)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """An arm that needs no other: it stands on tasks and seeds of the plan."""
+
+    after: ClassVar[tuple[str, ...]] = ()
+
+    tasks: tuple[TaskName, ...] = ()
+    """Only these tasks of the plan."""
+
+    seeds: tuple[int, ...] = ()
+    """Other seeds than the plan's."""
+
+    def __post_init__(self) -> None:
+        check_seeds(self.seeds)
+
+    def places(self, ground: Ground) -> Iterator[tuple[str, int]]:
+        """Every task with every seed."""
+        return product(self.tasks or ground.subjects, self.seeds or ground.seeds)
 
 
 def tickets(

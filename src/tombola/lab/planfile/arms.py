@@ -3,19 +3,16 @@
 The string under a knob is its documentation.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, make_dataclass, replace
-from decimal import Decimal
 from functools import cache
 from itertools import product
 from typing import ClassVar, cast
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
-from tombola.base.specs import CONTROLS, EvaluateSpec, FindSpec, PruneSpec, TrainSpec
-from tombola.base.specs.search import check_budget
-from tombola.finders.finder import FINDERS, Finder
-from tombola.finders.rewind import RewindSpec
+from tombola.base.specs import CONTROLS, EvaluateSpec, TrainSpec
+from tombola.finders.finder import FINDERS
 from tombola.lab.planfile.arm import (
     ARMS,
     FINDER,
@@ -25,17 +22,18 @@ from tombola.lab.planfile.arm import (
     ArmName,
     ControlName,
     Ground,
+    Placed,
     Sparsities,
     TaskName,
     check_seeds,
     tickets,
 )
 from tombola.lab.planfile.connectivity import Connectivity
+from tombola.lab.planfile.finder_arm import FinderArm
 from tombola.lab.planfile.transfer import Transfer
 from tombola.plan import plan as plans
 from tombola.plan.cell import PLAIN, Cell
-from tombola.plan.derived import derived, taught_by
-from tombola.plan.job import Job
+from tombola.plan.derived import taught_by
 from tombola.plan.plan import Subject
 
 __all__ = [
@@ -49,28 +47,6 @@ __all__ = [
     "kind_of_arm",
     "kinds_of_arms",
 ]
-
-SEARCH = PruneSpec()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placed:
-    """An arm that needs no other: it stands on tasks and seeds of the plan."""
-
-    after: ClassVar[tuple[str, ...]] = ()
-
-    tasks: tuple[TaskName, ...] = ()
-    """Only these tasks of the plan."""
-
-    seeds: tuple[int, ...] = ()
-    """Other seeds than the plan's."""
-
-    def __post_init__(self) -> None:
-        check_seeds(self.seeds)
-
-    def places(self, ground: Ground) -> Iterator[tuple[str, int]]:
-        """Every task with every seed."""
-        return product(self.tasks or ground.subjects, self.seeds or ground.seeds)
 
 
 @ARMS.register("dense")
@@ -87,109 +63,6 @@ class Dense(Placed):
                 Cell(arm=name, role="dense", target=task, seed=seed, training=job, baseline=job)
             )
         return made
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinderArm(Placed):
-    """The tickets of a finder: a search for each task and seed, a cell for each sparsity."""
-
-    finder: ClassVar[Finder]
-
-    sparsity: Sparsities = LAST
-    """Fraction of the scope that is zero in the end; one number, or one for each task, or lists of
-    them for finders that prune once. By default the last of the rounds, or 0.7."""
-
-    budget: float = FindSpec.budget
-    """Length of each search, in trainings' worth of steps, for one ticket at each sparsity; by
-    default the plan's, and 0 is the finder's default."""
-
-    learning_rates: tuple[float, ...] = ()
-    """Search, and train each ticket, once with each of these rates; the dense network that it is
-    compared with keeps the recipe's rate."""
-
-    search: PruneSpec = SEARCH
-    """The finder's own knobs."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_budget(self.budget)
-        for rate in self.learning_rates:
-            TrainSpec(learning_rate=rate)
-        for sparsities in (self.sparsity.every, *self.sparsity.by_task.values()):
-            every_round = isinstance(self.search, RewindSpec) and not self.budget
-            if len(sparsities) > 1 and every_round:
-                raise SpecError(
-                    f"sparsity is one number in an {self.finder.name} arm, got {len(sparsities)}. "
-                    "Name the last: every round has a cell."
-                )
-            for spec in self._to(sparsities):
-                spec.check_search()
-
-    def _to(self, sparsities: tuple[Decimal, ...]) -> list[PruneSpec]:
-        """The spec for each of the sparsities, or for its own."""
-        specs = [replace(self.search, sparsity=each) for each in sparsities]
-        return specs or [self.search]
-
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
-        """The trainings of each search."""
-        return [
-            cell
-            for task, seed in self.places(ground)
-            for spec in self._to(self.sparsity.of(task))
-            for cell in self._at_rates(name, ground.subjects[task], task, spec, seed)
-        ]
-
-    def _at_rates(
-        self, arm: str, subject: Subject, task: str, spec: PruneSpec, seed: int
-    ) -> Iterator[Cell]:
-        """The trainings of a search at each rate, next to dense at the recipe's."""
-        baseline = plans.dense(subject, seed)
-        for rate in self.learning_rates:
-            mine = replace(subject, recipe=replace(subject.recipe, learning_rate=rate))
-            for cell in self._search(arm, mine, task, spec, seed):
-                yield _at_rate(replace(cell, baseline=baseline, learning_rate=rate), rate)
-        if not self.learning_rates:
-            yield from self._search(arm, subject, task, spec, seed)
-
-    def _search(
-        self, arm: str, subject: Subject, task: str, spec: PruneSpec, seed: int
-    ) -> Iterator[Cell]:
-        found = self.finder.search(subject, spec, seed, budget=self.budget)
-        for sparsity, training in found.trainings.items():
-            until_mask, variant = found.variants[sparsity]
-            yield Cell(
-                arm=arm,
-                role="search",
-                finder=self.finder.name,
-                budget=self.budget,
-                variant=variant,
-                mask_variant=until_mask,
-                source="" if self.finder.task_free else task,
-                target=task,
-                sparsity=sparsity,
-                seed=seed,
-                training=training,
-                baseline=found.dense,
-                ticket=found.masks[sparsity],
-                early=found.early,
-            )
-
-
-def _at_rate(cell: Cell, rate: float) -> Cell:
-    """A cell of a search at that rate: its trainings say so, and learn from its baseline if they
-    have a teacher."""
-
-    def at_rate(job: Job) -> Job:
-        label = f"{job.label}, learning rate {rate:g}" if job.kind == "train" else job.label
-        return taught_by(cell.baseline, replace(job, label=label))
-
-    made = derived(filter(None, (cell.training, cell.ticket, cell.early)), at_rate)
-    return replace(
-        cell,
-        training=made[cell.training.key],
-        ticket=cell.ticket and made[cell.ticket.key],
-        early=cell.early and made[cell.early.key],
-    )
 
 
 @cache

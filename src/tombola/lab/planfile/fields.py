@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_origin
 
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
@@ -15,9 +16,9 @@ from tombola.base.registry import unknown
 from tombola.base.specs import PruneSpec
 from tombola.base.yaml_text import NotYamlError
 from tombola.base.yaml_text import compose as compose_yaml
-from tombola.lab.planfile.arm import Sparsities, TaskName
+from tombola.lab.planfile.arm import ArmName, Sparsities, TaskName, TicketFrom
 
-__all__ = ["Fields", "compose"]
+__all__ = ["IN_A_FILE", "Fields", "compose"]
 
 T = TypeVar("T")
 
@@ -26,8 +27,12 @@ SCALARS: Mapping[Any, tuple[str, Callable[[str], Any]]] = {
     float: (CALLED[float], lambda text: number(text, float)),
     bool: (CALLED[bool], {"true": True, "false": False}.__getitem__),
     Decimal: ("a fraction in [0, 1)", exact),
+    Path: ("a folder", Path),
 }
 """Type -> what it is called, and how it is read."""
+
+IN_A_FILE = {"from_ticket": "from"}
+"""Field -> its name in a file, where that is a keyword of Python."""
 
 
 def compose(text: str, where: str) -> MappingNode:
@@ -50,11 +55,14 @@ class Fields:
 
     Args:
         where: name of the file.
+        folder: what paths in it are relative to.
         names: type of a name -> what it names, and the names that exist.
     """
 
-    def __init__(self, where: str, names: Mapping[Any, tuple[str, list[str]]]) -> None:
-        self.where, self.names = where, dict(names)
+    def __init__(
+        self, where: str, folder: Path, names: Mapping[Any, tuple[str, list[str]]]
+    ) -> None:
+        self.where, self.folder, self.names = where, folder, dict(names)
 
     @contextmanager
     def at(self, line: int) -> Iterator[None]:
@@ -102,7 +110,7 @@ class Fields:
         for name in leave_out:
             entries.pop(name, None)
         inner: dict[str, Any] = {}
-        outer = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+        outer = _by_name(kind)
         spread = next((name for name, field in outer.items() if _is_spec(field.type)), None)
         if spread:
             spec = cast(type[PruneSpec], outer.pop(spread).type)
@@ -115,7 +123,8 @@ class Fields:
                     raise SpecError(f"{what} needs `{name}`, got none. Add it.")
             if spread:
                 given[spread] = spec(**{name: given.pop(name) for name in inner.keys() & given})
-            return kind(**given)
+            names = {name: field.name for name, field in outer.items()}
+            return kind(**{names.get(name, name): value for name, value in given.items()})
 
     def read(
         self, entries: Mapping[str, tuple[Node, Node]], known: Mapping[str, Any], what: str
@@ -133,6 +142,8 @@ class Fields:
         """What a field is given."""
         if field.type is Sparsities:
             return self._sparsities(node, field.default, name)
+        if field.type is TicketFrom:
+            return self._ticket_from(node, name)
         if get_origin(field.type) is tuple:
             return self.several(node, get_args(field.type)[0], name)
         return self.one(node, field.type, name)
@@ -181,6 +192,24 @@ class Fields:
             by_task[self.one(key, TaskName, name)] = self._fractions(value, name)
         return Sparsities(default.every, by_task)
 
+    def _ticket_from(self, node: Node, name: str) -> TicketFrom:
+        """The ticket of another arm, or the one in a folder."""
+        if isinstance(node, MappingNode):
+            known = {n: field for n, field in _by_name(TicketFrom).items() if n != "folder"}
+            given = self.read(self.entries(node, name), known, name)
+            with self.at(self.line(node)):
+                if "arm" not in given:
+                    raise SpecError(f"{name} needs `arm`, or is a folder, got neither. Add it.")
+                return TicketFrom(**given)
+        place = self.folder / self.one(node, Path, name)
+        with self.at(self.line(node)):
+            if node.value in self.names[ArmName][1] and not place.exists():
+                raise SpecError(
+                    f"{name} is a folder, or fields that name an arm, got {node.value!r}, which is "
+                    f"an arm. Write {{arm: {node.value}}}."
+                )
+        return TicketFrom(folder=str(place))
+
     def _fractions(self, node: Node, name: str) -> tuple[Decimal, ...]:
         if isinstance(node, SequenceNode):
             return self.several(node, Decimal, name)
@@ -189,6 +218,11 @@ class Fields:
     def _wrong(self, node: Node, name: str, expected: str, hint: str = "") -> SpecError:
         got = _written(node)
         return SpecError(f"{self.where}:{self.line(node)}: {name} is {expected}, got {got}.{hint}")
+
+
+def _by_name(kind: Any) -> dict[str, "dataclasses.Field[Any]"]:
+    """The fields of a dataclass by their names in a file."""
+    return {IN_A_FILE.get(field.name, field.name): field for field in dataclasses.fields(kind)}
 
 
 def _is_spec(kind: Any) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from yaml.nodes import MappingNode, Node
 
-from tombola.base.errors import SpecError
+from tombola.base.errors import SpecError, TicketError
 from tombola.base.registry import unknown
 from tombola.base.specs import (
     CONTROLS,
@@ -24,6 +24,7 @@ from tombola.base.yaml_text import read_yaml_text
 from tombola.lab.planfile.arm import Arm, ArmName, ControlName, Ground, TaskName
 from tombola.lab.planfile.arms import kind_of_arm, kinds_of_arms
 from tombola.lab.planfile.fields import Fields, compose
+from tombola.lab.starting_ticket import StartingTickets
 from tombola.plan.cell import Cell
 from tombola.plan.plan import Job, Plan, Subject, scoring
 from tombola.tasks.own_task import named_task
@@ -86,8 +87,8 @@ class PlanFile:
         """Put file and line of a task or an arm before the message of a SpecError."""
         try:
             yield
-        except SpecError as error:
-            raise SpecError(f"{self.where}:{self.lines[part, name]}: {error}") from None
+        except (SpecError, TicketError) as error:
+            raise type(error)(f"{self.where}:{self.lines[part, name]}: {error}") from None
 
 
 def plan_names() -> list[str]:
@@ -116,14 +117,21 @@ def read_plan(plan: str | Path) -> PlanFile:
     return _parse(text, path.name if path.parent == CATALOG else str(plan), path.parent)
 
 
-def expand(plan: PlanFile, subject: Callable[[Task, TrainSpec], Subject]) -> Plan:
+def expand(
+    plan: PlanFile,
+    subject: Callable[[Task, TrainSpec], Subject],
+    under_ticket: Callable[[Subject, str], Subject] | None = None,
+) -> Plan:
     """The jobs and cells of a plan file.
 
     Args:
         plan: what stands in the file.
         subject: finds out the fingerprints of the plan's network, and of a task with its recipe.
+        under_ticket: subject and folder of a ticket -> the subject of a search that goes on from
+            it; by default they are read.
 
-    Raises: SpecError, if a task does not exist or an arm asks for what another hasn't got.
+    Raises: SpecError, if a task does not exist or an arm asks for what another hasn't got;
+        TicketError, if a search can't go on from a ticket.
     """
     subjects = {}
     for name, changes in plan.tasks.items():
@@ -134,7 +142,7 @@ def expand(plan: PlanFile, subject: Callable[[Task, TrainSpec], Subject]) -> Pla
                 task = replace(task, data=str(plan.data[name]))
             subjects[name] = subject(task, recipe_for(task, plan.model, changes))
     cells: dict[str, list[Cell]] = {}
-    ground = Ground(subjects, plan.seeds, cells)
+    ground = Ground(subjects, plan.seeds, cells, under_ticket or StartingTickets())
     for name in sorted(plan.arms, key=lambda name: len(_chain(name, plan.arms))):
         with plan.at("arms", name):
             cells[name] = plan.arms[name].cells(name, ground)
@@ -163,7 +171,8 @@ RECIPE = {field.name: field for field in dataclasses.fields(TrainSpec) if field.
 def _parse(text: str, where: str, folder: Path) -> PlanFile:
     """What stands in a plan; folders that it names are relative to its own."""
     root = compose(text, where)
-    fields = Fields(where, {ControlName: ("control", [*CONTROLS, *OPTIONAL_CONTROLS])})
+    controls = {ControlName: ("control", [*CONTROLS, *OPTIONAL_CONTROLS])}
+    fields = Fields(where, folder, controls)
     entries = fields.entries(root, "the plan")
     _check_version(fields, root, entries)
     known = ("version", *SIMPLE, "tasks", "train", "arms")

@@ -1,0 +1,132 @@
+"""Tickets that searches go on from, read from their folders; torch is loaded for that only."""
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tombola.base.errors import ModelError, SpecError, TicketError
+from tombola.base.specs import PruneSpec
+from tombola.lab.store.result_store import Store
+from tombola.plan.identity import NetworkIdentity
+from tombola.plan.job import pruned_already
+from tombola.plan.job_spec import GivenMask
+from tombola.plan.plan import Subject
+from tombola.ticket.schedule import shortest
+
+if TYPE_CHECKING:
+    from tombola.ticket.mask import Mask
+    from tombola.ticket.ticket import Ticket
+
+__all__ = ["Start", "StartingTickets", "check_belongs", "start_of", "ticket_for"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a search starts from: the part of a ticket that is in the search's scope."""
+
+    subject: Subject
+    """Network, task and recipe of the search, with the ticket as its start."""
+    mask: "Mask"
+    task: str
+    """The task that the ticket was found on; empty if there is none."""
+
+    def keep(self, store: Store) -> None:
+        """Save the mask, which the search's first jobs read."""
+        from tombola.lab.store.artifacts import keep_mask
+
+        job = pruned_already(self.subject)
+        assert job is not None
+        keep_mask(store, job, self.mask)
+
+    def described(self) -> dict[str, Any]:
+        """Its description in the experiment and in new tickets."""
+        sparsity = f"{shortest(self.mask.pruned, self.mask.size):f}"
+        of_task = {"task": self.task} if self.task else {}
+        return {"from": {"mask": self.mask.digest(), "sparsity": sparsity, **of_task}}
+
+
+class StartingTickets:
+    """The tickets that the searches of a plan go on from, each read once."""
+
+    def __init__(self) -> None:
+        self._starts: dict[tuple[str, NetworkIdentity, str], Start] = {}
+
+    def __call__(self, subject: Subject, folder: str) -> Subject:
+        """A subject whose search goes on from the ticket in a folder.
+
+        Raises: TicketError, as `start_of`.
+        """
+        name = folder, subject.network, subject.scope
+        if name not in self._starts:
+            self._starts[name] = start_of(folder, subject, model_option="model")
+        return replace(subject, pruned=self._starts[name].subject.pruned)
+
+    def keep(self, store: Store) -> None:
+        """Save the masks, which the first jobs of their searches read."""
+        for start in self._starts.values():
+            start.keep(store)
+
+
+def start_of(
+    ticket: "Ticket | str | Path", subject: Subject, *, model_option: str = "--model"
+) -> Start:
+    """A ticket as the start of a search.
+
+    Args:
+        ticket: the ticket, or its folder.
+        subject: network, task and recipe of the search.
+        model_option: what names the network, for the error.
+
+    Raises: TicketError, if it is damaged, of another network, or doesn't cover the scope.
+    """
+    from tombola.ticket.ticket import Ticket
+
+    found = ticket if isinstance(ticket, Ticket) else ticket_for(Path(ticket), subject.model)
+    check_belongs(found, subject, model_option)
+    mask = found.mask_for(subject.scope)
+    start = GivenMask(
+        prune=PruneSpec(sparsity=shortest(mask.pruned, mask.size)),
+        digest=mask.digest(),
+        network=subject.network,
+        scope=subject.scope,
+    )
+    return Start(replace(subject, pruned=start), mask, found.task or "")
+
+
+def ticket_for(folder: Path, model: str | None) -> "Ticket":
+    """A ticket of no more weights than the files of its network have.
+
+    Args:
+        folder: of the ticket.
+        model: where the network is, if not under the name that the ticket gives.
+
+    Raises: TicketError, if it is missing, damaged, or larger.
+    """
+    from tombola.models.stored_types import most_weights
+    from tombola.ticket.format import JSON_NAME, read_document
+    from tombola.ticket.ticket import Ticket
+
+    limit = None
+    if (folder / JSON_NAME).is_file():
+        with suppress(ModelError, SpecError):  # reported with the task, or the network's own name
+            limit = most_weights(model or read_document(folder).model)
+    return Ticket.load(folder) if limit is None else Ticket.load(folder, limit=limit)
+
+
+def check_belongs(ticket: "Ticket", subject: Subject, model_option: str = "--model") -> None:
+    """Refuse a network that the ticket was not found in.
+
+    Raises: TicketError, naming the first tensor that differs in shape, or both fingerprints.
+    """
+    if ticket.fingerprint == subject.fingerprint:
+        return
+    from tombola.models.network import load_backbone
+    from tombola.ticket.scope import scope_parameters
+
+    ticket.mask.check(scope_parameters(load_backbone(subject.model), ticket.scope))
+    raise TicketError(
+        f"the ticket was found in a network with fingerprint {ticket.fingerprint[:12]} "
+        f"({ticket.model}), got {subject.fingerprint[:12]} ({subject.model}). "
+        f"Name the network it was found in as {model_option}."
+    )
