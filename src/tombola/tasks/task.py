@@ -291,6 +291,13 @@ def check_recipe(task: Task, recipe: TrainSpec) -> None:
     Raises: SpecError, naming the knob.
     """
     mine = TASK_KINDS[task.kind].knobs
+    if not TASK_KINDS[task.kind].softened and (
+        recipe.distill_temperature != TrainSpec.distill_temperature
+    ):
+        raise SpecError(
+            f"distill_temperature softens probabilities, got {recipe.distill_temperature:g} for "
+            f"{task.name!r} of kind {task.kind}, which has none. Leave it out."
+        )
     for kind in TASK_KINDS:
         for name in TASK_KINDS[kind].knobs:
             if getattr(recipe, name) and name not in mine:

@@ -333,3 +333,10 @@ def test_texts_without_words_are_reported(tokenizer: Any) -> None:
 def test_a_knob_of_another_kind_of_task_is_refused(task: str, knob: dict[str, Any]) -> None:
     with pytest.raises(SpecError, match=f"{next(iter(knob))} is for tasks of kind"):
         check_recipe(load_task(task), TrainSpec(**knob))
+
+
+def test_a_temperature_is_refused_where_it_softens_nothing() -> None:
+    recipe = TrainSpec(distill=0.5, distill_temperature=4)
+    check_recipe(load_task("sentiment"), recipe)
+    with pytest.raises(SpecError, match="distill_temperature softens probabilities, got 4 for 'va"):
+        check_recipe(load_task("valence"), recipe)

@@ -89,16 +89,20 @@ def _of_training(facts: Mapping[str, Any]) -> Compute | None:
     return replace(passes, seconds=seconds)
 
 
-def search_compute(mask: Job, read: Callable[[str], Result | None]) -> Compute | None:
-    """The compute behind a mask: of the job and all that it depends on, each once.
+def search_compute(training: Job, read: Callable[[str], Result | None]) -> Compute | None:
+    """The compute before a ticket's training: of all that it depends on, each job once.
+
+    That is the mask with the search for it, the teacher, and the training that weights are rewound
+    to.
 
     Args:
-        mask: the job that made it.
+        training: of the ticket.
         read: key -> the result of a job, if there is one.
 
     Returns: None, if a part of it is not known.
     """
-    return total_compute(compute_of(read(job.key)) for job in Plan.of([mask]).jobs)
+    before = Plan.of(training.parents.values()).jobs
+    return total_compute(compute_of(read(job.key)) for job in before)
 
 
 def total_compute(parts: Iterable[Compute | None]) -> Compute | None:

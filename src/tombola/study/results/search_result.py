@@ -143,7 +143,7 @@ def _knobs(jobs: Finding, sparsity: Decimal) -> tuple[str, ...]:
 def _searched(store: Store, jobs: Finding, sparsity: Decimal) -> dict[str, Any]:
     """The fields of what the searches for the final masks computed, each on average."""
     read, searches = cache(store.read), jobs.searches.values()
-    found = total_compute(search_compute(one.masks[sparsity], read) for one in searches)
+    found = total_compute(search_compute(one.trainings[sparsity], read) for one in searches)
     dense = total_compute(compute_of(read(one.dense.key)) for one in searches)
     if found is None:
         unknown = dict.fromkeys(("forward_tokens", "backward_tokens", "trainings"))

@@ -116,8 +116,9 @@ class Row:
     backward_tokens: int | None = None
     """Tokens that went through its backward passes."""
     search_forward_tokens: int | None = None
-    """The same for all that the mask depends on, each training once; this and the next three are
-    None without a mask, and if a part was not counted or is not done."""
+    """The same for all that the training depends on, each job once: the mask and the search for it,
+    and a teacher. This and the next three are None without a mask, and if a part was not counted or
+    is not done."""
     search_backward_tokens: int | None = None
     search_seconds: float | None = None
     """Time of the search, without scoring networks."""
@@ -189,7 +190,7 @@ def row(
         cell: what was trained.
         mine: its result, if it is done.
         dense: the result of the dense network, if that is done.
-        search: what was computed on the way to the mask, if that is known.
+        search: what was computed before a ticket's training, if that is known.
         stopped: whether it can't be done, because a training that it continues has diverged.
         plan_rows: how many rows the plan has.
     """

@@ -40,7 +40,7 @@ def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
         name: of the plan.
     """
     read = cache(store.read)
-    spent = cache(lambda mask: search_compute(mask, read))
+    spent = cache(lambda training: search_compute(training, read))
     todo = {job.key for job in plan.jobs if not store.has(job.key)}
     halted = stopped(plan.jobs, store, todo)
     table = [
@@ -49,7 +49,7 @@ def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
             cell,
             read(cell.key),
             read(cell.dense),
-            search=spent(cell.ticket) if cell.ticket else None,
+            search=spent(cell.training) if cell.ticket else None,
             stopped=cell.key in halted,
             plan_rows=len(plan.cells),
         )

@@ -50,6 +50,8 @@ class TaskKind(ABC):
     """Whether flags can describe such a task over a user's files."""
     pretrained_head: bool = False
     """Whether the head is trained with the encoder, and so is not drawn from each seed."""
+    softened: bool = True
+    """Whether a temperature softens the outputs whose distance from a teacher's is taken."""
     same_text_is_fine: bool = False
     """Whether examples may differ in their labels only, though all of their texts are the same."""
 

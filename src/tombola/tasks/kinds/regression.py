@@ -27,6 +27,7 @@ class Regression(TaskKind):
 
     metrics = ("pearson", "spearman")
     reads = Reads.FIRST
+    softened = False
 
     def labels_of(
         self, row: Mapping[str, Any], texts: Mapping[str, str], task: TaskDefinition
