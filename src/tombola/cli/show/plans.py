@@ -1,5 +1,7 @@
 """A plan in a terminal: its cost, its scores, how far it has got."""
 
+from dataclasses import dataclass
+
 from rich import box
 from rich.console import Console
 
@@ -16,12 +18,23 @@ from tombola.study.table.table import groups, rows, texts_read
 from tombola.tasks.input_counts import InputCounts
 
 __all__ = [
+    "PlanProgress",
     "show_cells",
     "show_estimate",
     "show_remarks",
     "show_report",
     "show_status",
 ]
+
+
+@dataclass(frozen=True)
+class PlanProgress:
+    """How far a plan has got."""
+
+    left: int
+    """Jobs that are not done and can be."""
+    in_progress: bool
+    """Whether a process does one of its jobs, or is in a run that has some."""
 
 
 def show_estimate(found: CostEstimate, console: Console) -> None:
@@ -111,11 +124,8 @@ def show_report(
         )
 
 
-def show_status(plan: Plan, store: Store, console: Console) -> bool:
-    """Show the scores so far, the jobs that are running, and how many are left.
-
-    Returns: whether any are left.
-    """
+def show_status(plan: Plan, store: Store, console: Console) -> PlanProgress:
+    """Show the scores so far, the jobs that are running, and how many are left."""
     todo, halted = outstanding(plan, store)
     running = {job: holder for job in plan.jobs if (holder := store.holder(job.key))}
     show_cells(plan, store, console)
@@ -131,4 +141,5 @@ def show_status(plan: Plan, store: Store, console: Console) -> bool:
     work = "" if left is None else f", about {duration(left)} of work left"
     lost = f", {len(halted)} can't be done after a training that diverged" * bool(halted)
     say(console, f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running{lost}{work}")
-    return bool(todo)
+    reading = store.wanted() & {job.key for job in plan.jobs}
+    return PlanProgress(left=len(todo), in_progress=bool(running or reading))

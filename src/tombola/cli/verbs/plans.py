@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from tombola.base.specs import LabSpec
+from tombola.base.text import counted
 from tombola.cli.arguments import (
     command,
     json_flag,
@@ -23,6 +24,10 @@ __all__ = ["VERBS"]
 
 WATCH = 10
 """Seconds between two looks at a plan."""
+
+IDLE_LOOKS = 3
+"""Looks in a row at which no process works on a plan, before it is taken to have stopped: a run
+takes some time to begin."""
 
 
 def run_flags(parser: Parser) -> None:
@@ -55,10 +60,10 @@ def run(options: Namespace) -> int:
     for line in dict.fromkeys(recipe_line(cell.baseline.subject) for cell in plan.cells):
         say(console, line)
     if options.dry_run:
-        from tombola.lab.run.allotment import allotted
         from tombola.lab.run.cost_estimate import estimate_cost
+        from tombola.lab.run.runner import check_run
 
-        lab = allotted(lab, plan, kept)
+        lab = check_run(plan, lab, kept)
         found = estimate_cost(plan, kept, workers=max(lab.workers, 1), threads=lab.threads)
         facts = {k: v for k, v in dataclasses.asdict(found).items() if v is not None}
         if not write_json(options.json, facts):
@@ -94,24 +99,31 @@ def status_flags(parser: Parser) -> None:
     parser.add_argument(
         "--watch",
         action="store_true",
-        help=f"Show it again every {WATCH} seconds, until the plan is done",
+        help=f"Show it again every {WATCH} seconds until it is done, or no process works on it",
     )
 
 
 def status(options: Namespace) -> int:
-    """Show how far a plan has got, whichever processes work on it."""
+    """Show how far a plan has got, whichever processes work on it; with --watch, exit status 1 if
+    they have all ended before it is done."""
     from tombola.cli.show.plans import show_status
-    from tombola.cli.show.screen import screen
+    from tombola.cli.show.screen import say, screen
 
-    console = screen()
+    console, idle = screen(), 0
     while True:
         plan, kept = plan_in_store(options)
         if options.watch and console.is_terminal:
             console.clear()
-        unfinished = show_status(plan, kept, console)
-        if not (options.watch and unfinished):
+        found = show_status(plan, kept, console)
+        if not (options.watch and found.left):
             return 0
+        idle = 0 if found.in_progress else idle + 1
+        if idle == IDLE_LOOKS:
+            break
         time.sleep(WATCH)
+    left = f"{counted(found.left, 'job')} left, failed or not tried"
+    say(console, f"no process works on it: {left}. `{command('run', options)}` goes on.")
+    return 1
 
 
 VERBS = {

@@ -11,14 +11,14 @@ from tombola.lab.run.allotment import allotted, kernel_before
 from tombola.lab.run.engine import RunCallback, RunSummary, Workers, execute, outstanding
 from tombola.lab.run.payload import kernel_of
 from tombola.lab.run.tracking import check_tracker, tracked
-from tombola.lab.run.workers.gpus import visible_gpus
+from tombola.lab.run.workers.gpus import places, visible_gpus
 from tombola.lab.run.workers.local import ProcessPool, ThisProcess
 from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Store
 from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan
 
-__all__ = ["run_plan", "weights_in_use"]
+__all__ = ["check_run", "run_plan", "weights_in_use"]
 
 OF_A_NODE = ("device", "instruction_set", "kernel")
 """Numerics that a cluster's nodes decide, which compare them with those of other results."""
@@ -46,14 +46,43 @@ def run_plan(
     if not todo:
         callback.plan([], [job for job in plan.jobs if job.key not in halted])
         return store, RunSummary(stopped=halted)
-    lab = allotted(spec, plan, store, whole)
-    kernel = kernel_before(plan, store)
-    _refuse_mixed(plan, store, lab, kernel)
+    lab, kernel = _prepared(plan, spec, store, whole)
     with tracked(callback, lab) as told:
         _say_what_is_missing(kernel, told)
         told.workers(lab.workers, lab.threads)
         each = {"threads": lab.threads, "processes": lab.processes}
         return store, execute(plan, store, _workers(lab, store), told, kernel=kernel, **each)
+
+
+def check_run(plan: Plan, spec: LabSpec, store: Store) -> LabSpec:
+    """Refuse what `run_plan` would refuse, without doing any job or starting a cluster or tracker.
+
+    Returns: the laboratory with the number of workers and threads that it leaves open.
+    Raises: TombolaError.
+    """
+    if spec.track:
+        check_tracker(spec.track)
+    if not outstanding(plan, store)[0]:
+        return allotted(spec, plan, store)
+    lab, _ = _prepared(plan, spec, store)
+    if lab.engine == "ray":
+        from tombola.lab.run.workers.ray_cluster import check_cluster
+
+        check_cluster(lab.ray_address)
+    else:
+        places(max(1, lab.workers), visible_gpus(), processes=lab.processes)
+    return lab
+
+
+def _prepared(
+    plan: Plan, spec: LabSpec, store: Store, whole: Plan | None = None
+) -> tuple[LabSpec, str]:
+    """The laboratory with all its numbers, and the kernel, if results in the store have the same
+    numerics."""
+    lab = allotted(spec, plan, store, whole)
+    kernel = kernel_before(plan, store)
+    _refuse_mixed(plan, store, lab, kernel)
+    return lab, kernel
 
 
 def _say_what_is_missing(kernel: str, callback: RunCallback) -> None:

@@ -22,7 +22,7 @@ from tombola.lab.store.result_store import Store
 from tombola.plan.job import READS_WEIGHTS
 from tombola.training.steps import ignore_step
 
-__all__ = ["RayCluster", "run_remotely"]
+__all__ = ["RayCluster", "check_cluster", "run_remotely"]
 
 Files = dict[str, bytes]
 JobInputs = dict[str, Any]
@@ -44,14 +44,7 @@ class RayCluster:
     def __init__(
         self, store: Store, *, address: str, workers: int, threads: int, processes: int
     ) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise SpecError(
-                "the engine 'ray' needs Ray, which is not installed. "
-                "Install it with `pip install 'tombola[ray]'`."
-            ) from None
-        self.ray: Any = ray
+        self.ray = _ray()
         self.store = store
         self._token = store.folder / "tmp" / f"token-{secrets.token_hex(8)}"
         self._shared = True
@@ -88,12 +81,7 @@ class RayCluster:
             _check_address(address)
             self.ray.init(**options)
         except Exception as error:  # Ray raises Exception itself if a node is slow to start
-            reason = " ".join(str(error).split())
-            raise SpecError(
-                f"expected a Ray cluster at {address or 'this machine'}, got: {reason} "
-                "Start one with `ray start --head`, set RAY_AUTH_TOKEN if it has one, or leave out "
-                "--ray-address."
-            ) from None
+            raise _not_there(address, error) from None
 
     @property
     def free_slots(self) -> int:
@@ -171,6 +159,38 @@ def _handle_sigterm(handler: Any) -> None:
     """Replace Ray's handler of SIGTERM, which ends the process with a traceback."""
     if handler is not None and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
+
+
+def check_cluster(address: str) -> None:
+    """Refuse a cluster that can't be used, as far as can be seen without joining or starting it.
+
+    Raises: SpecError, if Ray is not installed, or nothing answers at that address.
+    """
+    _ray()
+    try:
+        _check_address(address)
+    except OSError as error:
+        raise _not_there(address, error) from None
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise SpecError(
+            "the engine 'ray' needs Ray, which is not installed. "
+            "Install it with `pip install 'tombola[ray]'`."
+        ) from None
+    return ray
+
+
+def _not_there(address: str, error: Exception) -> SpecError:
+    reason = " ".join(str(error).split())
+    return SpecError(
+        f"expected a Ray cluster at {address or 'this machine'}, got: {reason} "
+        "Start one with `ray start --head`, set RAY_AUTH_TOKEN if it has one, or leave out "
+        "--ray-address."
+    )
 
 
 def _check_address(address: str) -> None:
