@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from tombola.base.rounding import decimals, interval, mean_sd, percent, points
+from tombola.base.rounding import decimals, interval, mean_sd, percent, points, unrounded
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,18 @@ def test_decimals_grow_until_an_end_no_longer_looks_like_the_limit() -> None:
     assert decimals((-0.5, 0.3), 1.0) == 1
     assert decimals((-0.96, 0.3), 1.0) == 2
     assert decimals((-1.0, 0.3), 1.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1e-4, "0.0001"),
+        (3e-5, "3e-05"),
+        (3.0, "3"),
+        (0.5, "0.5"),
+        (1.2345678e-4, "0.00012345678"),
+        (0.1 + 0.2, "0.30000000000000004"),
+    ],
+)
+def test_what_is_not_rounded_is_as_short_as_it_can_be(value: float, text: str) -> None:
+    assert unrounded(value) == text

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from itertools import product
 
-__all__ = ["decimals", "duration", "interval", "mean_sd", "percent", "points"]
+__all__ = ["decimals", "duration", "interval", "mean_sd", "percent", "points", "unrounded"]
 
 MOST_DECIMALS = 4
 
@@ -21,6 +21,12 @@ def percent(share: Decimal | float | str, *, digits: int | None = None) -> str:
         return f"{value:.{digits}f} %"
     text = f"{value:.5g}"
     return f"{value:.12g} %" if text == "100" else f"{text} %"
+
+
+def unrounded(value: float) -> str:
+    """A number in as few digits as tell it from every other, such as "0.0001" or "3"."""
+    text = f"{value:g}"
+    return text if float(text) == value else repr(value)
 
 
 def points(value: float, *, signed: bool = False, digits: int = 2) -> str:

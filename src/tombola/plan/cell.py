@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from tombola.base.rounding import unrounded
 from tombola.plan.job import Job
 from tombola.plan.job_spec import train_job
 
@@ -95,10 +96,11 @@ class Cell:
     def label(self) -> str:
         """What was done, for people, with the learning rate or the data order of several, the
         budget of a search, and a teacher's share."""
-        rate = "" if self.learning_rate is None else f"{AT_RATE}{self.learning_rate:g}"
+        rate = "" if self.learning_rate is None else f"{AT_RATE}{unrounded(self.learning_rate)}"
         order = "" if self.order_seed is None else f", order {self.order_seed}"
-        budget = f", budget {self.budget:g}" if self.budget and self.role == "search" else ""
-        teacher = f", distilled {self.distill:g}" if self.distill else ""
+        budgeted = self.budget and self.role == "search"
+        budget = f", budget {unrounded(self.budget)}" if budgeted else ""
+        teacher = f", distilled {unrounded(self.distill)}" if self.distill else ""
         return f"{self.what}{budget}{rate}{order}{teacher}"
 
     @property

@@ -78,6 +78,16 @@ def test_the_page_names_every_kind_and_knob() -> None:
     assert shown - {*ARMS, *FINDERS} == fields | {"version", "train"}
 
 
+def test_learning_rates_that_differ_in_any_digit_have_names_of_their_own(read: Any) -> None:
+    rates = "learning_rates: [1.0e-4, 1.00000001e-4]"
+    arm = f"tickets: {{kind: one-shot, sparsity: 0.5, {rates}}}"
+    control = f"\ncontrols: {{kind: control, of: once, names: [random], {rates}}}"
+    text = f"{arm}\nonce: {{kind: one-shot, sparsity: 0.5}}{control}"
+    for name, what in (("tickets", "one-shot"), ("controls", "random")):
+        labels = {cell.label for cell in cells(read, text, name)}
+        assert labels == {f"{what}, learning rate {rate}" for rate in ("0.0001", "0.000100000001")}
+
+
 # --- what a plan comes to ----------------------------------------------------
 
 TEN_LINES = """\

@@ -116,6 +116,29 @@ def test_structured_tickets_are_no_evidence_for_those_of_single_weights() -> Non
     assert found[1].reason == reason
 
 
+@pytest.mark.parametrize(
+    ("terms", "lacking"),
+    [
+        ({"knobs": ("allocation=erk",)}, "with the finder's default knobs"),
+        ({"budget": 3.0}, "without a budget"),
+        ({"distill": 0.5}, "without a teacher"),
+        ({"budget": 3.0, "distill": 0.5}, "without a budget, without a teacher"),
+        ({"name": "imp, learning rate 0.001"}, "at the recipe's learning rate"),
+    ],
+)
+def test_tickets_on_other_terms_are_no_evidence(terms: dict[str, Any], lacking: str) -> None:
+    found = by_id([replace(row, **terms) if row.kind == "imp" else row for row in plan()])
+    assert {found[number].status for number in (1, 3, 4, 5)} == {"undecided"}
+    assert found[1].reason == f"the plan has no imp ({lacking}) from 40 % to 90 %"
+
+
+def test_tasks_whose_tickets_are_on_other_terms_are_named_and_not_counted() -> None:
+    table = [replace(row, distill=0.5) if row.target == "a" else row for row in plan()]
+    found = by_id(table)[1]
+    assert (found.status, found.parts[0].of) == ("reproduced", 4)
+    assert found.to_json()["missing"] == ["imp on a (without a teacher)"]
+
+
 def test_most_tasks_are_counted_and_not_comparisons() -> None:
     most = ClaimPart(
         says="",
@@ -255,6 +278,13 @@ def test_the_same_runs_under_two_arms_count_once() -> None:
     twice = plan() + [replace(row, arm="again") for row in plan() if row.arm == "tickets"]
     once, both = by_id(plan())[1], by_id(twice)[1]
     assert once.parts[0].of == both.parts[0].of == 5
+
+
+def test_a_table_with_two_numerics_is_not_to_be_mended_in_a_store() -> None:
+    table = [replace(row, numerics={"digest": "a"}, dense_numerics=None) for row in plan()]
+    table[1] = replace(table[1], numerics={"digest": "b"})
+    with pytest.raises(SpecError, match=r"digest is a in .* and b in .* Write the table again f"):
+        decide_claims(table)
 
 
 def test_numerics_that_differ_are_refused_with_both_runs() -> None:

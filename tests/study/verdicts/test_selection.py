@@ -1,5 +1,7 @@
 """Networks are chosen by what they are, so that no finder's are taken for another's."""
 
+from typing import Any
+
 import pytest
 
 from plan_rows import network, search
@@ -32,3 +34,33 @@ def test_tickets_and_dense_are_chosen_by_their_kind() -> None:
     (ticket, *_) = search("a", 0.0, finder="imp")
     assert NetworkFilter(kinds=("imp",)).admits(ticket)
     assert not NetworkFilter(kinds=("snip",), finder="snip").admits(ticket)
+
+
+@pytest.mark.parametrize(
+    ("terms", "named"),
+    [
+        ({"knobs": ("allocation=erk",)}, "imp with allocation=erk"),
+        ({"budget": 3.0}, "imp with budget 3"),
+        ({"distill": 0.5}, "imp with distill 0.5"),
+    ],
+)
+def test_tickets_on_other_terms_are_chosen_only_if_the_terms_are_named(
+    terms: dict[str, Any], named: str
+) -> None:
+    plain, like = NetworkFilter(kinds=("imp",)), NetworkFilter(kinds=("imp",), **terms)
+    rows = search("a", 0.0)[0], search("a", 0.0, **terms)[0]
+    assert [[each.admits(row) for row in rows] for each in (plain, like)] == [
+        [True, False],
+        [False, True],
+    ]
+    assert plain.like(rows[1]) == like
+    assert str(like) == named
+
+
+def test_tickets_are_of_the_recipe_s_rate_and_controls_of_any() -> None:
+    swept = search("a", 0.0, name="imp, learning rate 0.001")[0]
+    name = "random, learning rate 0.001"
+    control = network("random", "a", 0.0, name=name, arm="c", of="tickets", source="a")[0]
+    assert not NetworkFilter(kinds=("imp",)).admits(swept)
+    assert NetworkFilter(kinds=("imp",), swept=True).admits(swept)
+    assert NetworkFilter(kinds=("random",)).admits(control)

@@ -182,6 +182,34 @@ def test_own_tickets_have_the_structure_of_those_that_are_moved() -> None:
     assert against.mean == pytest.approx(-1.0)
 
 
+def test_own_tickets_are_found_with_the_same_knobs_and_at_the_recipe_s_rate() -> None:
+    """Whichever arm comes first."""
+    arms: list[dict[str, Any]] = [
+        {"arm": "erk", "knobs": ("allocation=erk",)},
+        {"arm": "short", "budget": 1.0},
+        {"arm": "swept", "name": "imp, learning rate 0.001"},
+        {"arm": "tickets"},
+    ]
+    rows = [row for terms in arms for task in "ab" for row in search(task, 0.0, **terms)]
+    plain = [row for row in rows if row.arm == "tickets" and row.target == "a"]
+    there = network("transfer", "b", -0.2, arm="moved", source="a")
+    moved = [replace(r, mask_key=t.mask_key) for r, t in zip(there, plain, strict=True)]
+    [found] = transfer_matrices([*rows, *moved])
+    cell = place(by_source(found)["a"], "b")
+    assert cell.minus_same_task is not None
+    assert {key for key in cell.minus_same_task.runs if not key.startswith(("moved", "dense"))} == {
+        row.key for row in rows if row.arm == "tickets" and row.target == "b"
+    }
+
+
+def test_one_shot_tickets_with_other_knobs_have_rows_of_their_own() -> None:
+    rows = network("transfer", "b", -0.2, arm="moved", source="a")
+    rows += network("one-shot", "b", -1.0)
+    rows += network("one-shot", "b", -2.0, arm="erk", knobs=("allocation=erk",))
+    [found] = transfer_matrices(rows)
+    assert [row.source for row in found.sources][1:] == ["one-shot", "one-shot allocation=erk"]
+
+
 def test_a_place_whose_run_diverged_says_which_and_is_no_mean_of_the_others() -> None:
     table = [
         replace(row, score=None, difference=None, state="diverged")

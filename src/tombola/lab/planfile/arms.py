@@ -11,6 +11,7 @@ from typing import ClassVar, cast
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
+from tombola.base.rounding import unrounded
 from tombola.base.specs import CONTROLS, EvaluateSpec, TrainSpec
 from tombola.finders.finder import FINDERS
 from tombola.lab.planfile.arm import (
@@ -32,7 +33,7 @@ from tombola.lab.planfile.connectivity import Connectivity
 from tombola.lab.planfile.finder_arm import FinderArm
 from tombola.lab.planfile.transfer import Transfer
 from tombola.plan import plan as plans
-from tombola.plan.cell import PLAIN, Cell
+from tombola.plan.cell import AT_RATE, PLAIN, Cell
 from tombola.plan.derived import taught_by
 from tombola.plan.plan import Subject
 
@@ -145,7 +146,7 @@ class Control:
             subject = replace(subject, recipe=replace(subject.recipe, learning_rate=rate))
         training = plans.control(name, subject, ticket.ticket, ticket.sparsity, ticket.seed)
         training = taught_by(ticket.baseline, training)
-        swept = f", learning rate {rate:g}" if rate else ""
+        swept = f"{AT_RATE}{unrounded(rate)}" if rate else ""
         mask = training.parents["mask"]
         variant = ticket.mask_variant if mask.key == ticket.mask else PLAIN
         return replace(

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import ClassVar
 
 from tombola.base.errors import SpecError
+from tombola.base.rounding import unrounded
 from tombola.base.specs import FindSpec, PruneSpec, TrainSpec
 from tombola.base.specs.search import check_budget
 from tombola.finders.finder import Finder
@@ -23,7 +24,7 @@ from tombola.lab.planfile.arm import (
     tickets,
 )
 from tombola.plan import plan as plans
-from tombola.plan.cell import Cell
+from tombola.plan.cell import AT_RATE, Cell
 from tombola.plan.derived import derived, taught_by
 from tombola.plan.job import Job, pruned_already
 from tombola.plan.job_spec import GivenMask
@@ -178,7 +179,7 @@ def _at_rate(cell: Cell, rate: float) -> Cell:
     have a teacher."""
 
     def at_rate(job: Job) -> Job:
-        label = f"{job.label}, learning rate {rate:g}" if job.kind == "train" else job.label
+        label = f"{job.label}{AT_RATE}{unrounded(rate)}" if job.kind == "train" else job.label
         return taught_by(cell.baseline, replace(job, label=label))
 
     return _changed(cell, at_rate)

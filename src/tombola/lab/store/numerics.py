@@ -11,10 +11,13 @@ if TYPE_CHECKING:
     from tombola.lab.run.payload import Payload
     from tombola.lab.store.result_store import Store
 
-__all__ = ["environment", "numerics_digest", "refuse_mixed", "refuse_others"]
+__all__ = ["RERUN", "environment", "numerics_digest", "refuse_mixed", "refuse_others"]
 
 OF_THE_RECIPE = ("precision", "kernel")
 """Fields that follow from the recipe, and so may differ between the tasks of one plan."""
+
+RERUN = "Rerun one of them like the other: `tombola store forget` deletes a result."
+"""What to do about results with different numerics."""
 
 
 def environment(numerics: Mapping[str, object]) -> dict[str, object]:
@@ -55,12 +58,15 @@ def refuse_others(store: "Store", payload: "Payload", numerics: Mapping[str, obj
         )
 
 
-def refuse_mixed(numerics: Sequence[Mapping[str, object]], names: Sequence[str] = ()) -> None:
+def refuse_mixed(
+    numerics: Sequence[Mapping[str, object]], names: Sequence[str] = (), *, remedy: str = RERUN
+) -> None:
     """Refuse to pool runs whose numerics differ: their scores would differ for that alone.
 
     Args:
         numerics: those of each run: threads, precision, kernel, versions of libraries, and others.
         names: of the runs, for the error; by default they are numbered.
+        remedy: what to do, for the error.
 
     Raises: SpecError, naming the first run that differs from the first, the field and both values.
     """
@@ -71,6 +77,5 @@ def refuse_mixed(numerics: Sequence[Mapping[str, object]], names: Sequence[str] 
             if values[0] != values[1]:
                 raise SpecError(
                     f"runs to compare share their numerics, but {field} is {values[0]} in "
-                    f"{named[0]} and {values[1]} in {name}. Rerun one of them like the other: "
-                    "`tombola store forget` deletes a result."
+                    f"{named[0]} and {values[1]} in {name}. {remedy}"
                 )

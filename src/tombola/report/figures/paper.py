@@ -12,7 +12,7 @@ import vl_convert
 from tombola.base.errors import SpecError
 from tombola.base.files import write_bytes
 from tombola.base.json_text import finite
-from tombola.base.rounding import percent
+from tombola.base.rounding import percent, unrounded
 from tombola.base.text import html_text
 from tombola.report.figures.network_rows import baselines, networks
 from tombola.report.figures.networks import COLOURS, against_dense, curve
@@ -79,7 +79,7 @@ def _figures(facts: Facts) -> Iterator[tuple[str, Any]]:
         if compared := [one for one in _highest(mine) if one["minus"] is not None]:
             yield f"tasks-{plan}", _against_dense(compared)
     for matrix in facts["transfer"]:
-        name = f"transfer-{matrix['plan']}-{matrix['arm']}-{float(matrix['sparsity']):g}"
+        name = f"transfer-{matrix['plan']}-{matrix['arm']}-{unrounded(float(matrix['sparsity']))}"
         yield name, _for_paper(transfer_map(matrix), height=None)
 
 

@@ -10,7 +10,16 @@ from tombola.study.verdicts.comparison import Comparison, first_reason
 from tombola.study.verdicts.selection import NetworkFilter
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED
 
-__all__ = ["gaps", "no_comparison", "reason_of", "run_keys"]
+__all__ = ["gaps", "left_out", "no_comparison", "reason_of", "run_keys"]
+
+PLAIN = {
+    "structure": "unstructured",
+    "knobs": "with the finder's default knobs",
+    "budget": "without a budget",
+    "distill": "without a teacher",
+    "swept": "at the recipe's learning rate",
+}
+"""Term -> what it is called where it is the default."""
 
 
 def gaps(pairs: Iterable[Comparison]) -> list[str]:
@@ -38,12 +47,40 @@ def reason_of(status: Decision, pairs: Iterable[Comparison], missing: Sequence[s
 
 
 def _which(networks: NetworkFilter, table: Sequence[Row]) -> str:
-    """Which networks are lacking, if the plan has the same of another finder or structure."""
+    """Which networks are lacking, if the plan has the same of another finder or on other terms."""
     if any(replace(networks, finder=row.finder).admits(row) for row in table):
         return f" (of {networks.finder}'s tickets)"
-    if any(replace(networks, structure=row.structure).admits(row) for row in table):
-        return f" (of structure {networks.structure})" if networks.structure else " (unstructured)"
-    return ""
+    terms = _lacking(networks, table)
+    return f" ({', '.join(terms)})" if terms else ""
+
+
+def _lacking(networks: NetworkFilter, table: Iterable[Row]) -> list[str]:
+    """The terms that keep the first of some networks from being admitted, if they alone do."""
+    others = (like for row in table if (like := networks.like(row)).admits(row))
+    found = next((other for other in others if other != networks), networks)
+    return [
+        _named(networks, name) for name in PLAIN if getattr(found, name) != getattr(networks, name)
+    ]
+
+
+def _named(networks: NetworkFilter, name: str) -> str:
+    """A term of some networks, in words."""
+    value = getattr(networks, name)
+    if value == getattr(NetworkFilter, name):
+        return PLAIN[name]
+    return f"of {name} {' '.join(value) if isinstance(value, tuple) else value}"
+
+
+def left_out(rule: ClaimPart | Trend, table: Sequence[Row]) -> list[str]:
+    """Tasks of a plan whose networks were found or trained on other terms than the rule's."""
+    found = []
+    for networks in (rule.first, rule.minus):
+        there = {row.target for row in table if networks.admits(row)}
+        for task in dict.fromkeys(row.target for row in table if row.target not in there):
+            terms = _lacking(networks, [row for row in table if row.target == task])
+            if terms:
+                found.append(f"{networks} on {task} ({', '.join(terms)})")
+    return found
 
 
 def no_comparison(rule: ClaimPart | Trend, table: Sequence[Row], unit: str) -> PartResult:

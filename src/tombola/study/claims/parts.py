@@ -8,7 +8,7 @@ import numpy as np
 
 from tombola.base.rounding import percent
 from tombola.study.claims.claim import Decision, PartResult
-from tombola.study.claims.gaps import gaps, no_comparison, reason_of, run_keys
+from tombola.study.claims.gaps import gaps, left_out, no_comparison, reason_of, run_keys
 from tombola.study.claims.rules import QUANTIFIERS, ClaimPart
 from tombola.study.statistics.multiple_testing import at_least
 from tombola.study.table.row import Row
@@ -138,7 +138,7 @@ def decide_part(part: ClaimPart, table: Sequence[Row], error: float, opposite: f
         p_value=weighed.p_value,
         opposite_p_value=weighed.opposite_p_value,
         published=published_difference(pair),
-        missing=tuple(missing),
+        missing=(*missing, *left_out(part, table)),
         runs=run_keys(pairs),
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tombola.study.claims.claim import Decision, PartResult
-from tombola.study.claims.gaps import gaps, no_comparison, reason_of, run_keys
+from tombola.study.claims.gaps import gaps, left_out, no_comparison, reason_of, run_keys
 from tombola.study.claims.rules import Trend
 from tombola.study.statistics.interval import FloatArray
 from tombola.study.statistics.rank_correlation import TAU, Correlation, kendall
@@ -42,7 +42,7 @@ def decide_trend(trend: Trend, table: Sequence[Row], error: float) -> PartResult
         of=len(pairs),
         p_value=found.rising_p_value if found else 1.0,
         opposite_p_value=found.falling_p_value if found else 1.0,
-        missing=tuple(missing),
+        missing=(*missing, *left_out(trend, table)),
         runs=run_keys(pairs),
     )
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tombola.base.rounding import percent
+from tombola.base.rounding import percent, unrounded
 from tombola.study.leaderboard.cost import Cost, frontier
 from tombola.study.leaderboard.ranks import LEVEL, Ranking, ranking
 from tombola.study.statistics.interval import score_ends
@@ -90,8 +90,8 @@ class Board:
     @property
     def title(self) -> str:
         """Task, sparsity, and the terms on which the tickets were found and trained."""
-        budget = "" if self.budget is None else f", budget {self.budget:g}"
-        distill = "" if self.distill is None else f", distill {self.distill:g}"
+        budget = "" if self.budget is None else f", budget {unrounded(self.budget)}"
+        distill = "" if self.distill is None else f", distill {unrounded(self.distill)}"
         return f"{self.task} at {percent(self.sparsity)}{budget}{distill}"
 
     @property

@@ -134,8 +134,13 @@ class Row:
     @property
     def title(self) -> str:
         """The arm, and the name where an arm has several: of a control, or a learning rate."""
-        several = self.of or AT_RATE in self.name
-        return f"{self.arm}: {self.name}" if several else self.arm
+        return f"{self.arm}: {self.name}" if self.of or self.swept else self.arm
+
+    @property
+    def swept(self) -> bool:
+        """Whether it is a ticket at one of the learning rates of its arm, and not at the
+        recipe's."""
+        return self.is_ticket and AT_RATE in self.name
 
     @property
     def moved(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from tombola.base.errors import SpecError, TombolaError
 from tombola.lab.run.compute import search_compute
 from tombola.lab.run.stopped_jobs import stopped
-from tombola.lab.store.numerics import refuse_mixed
+from tombola.lab.store.numerics import RERUN, refuse_mixed
 from tombola.lab.store.result_store import Store
 from tombola.plan.job import one_shot
 from tombola.plan.plan import Plan
@@ -26,6 +26,9 @@ __all__ = [
     "together",
     "with_overlaps",
 ]
+
+EXPORT_AGAIN = "Write the table again from runs with the same threads, precision and versions."
+"""What to do about a table of runs with different numerics."""
 
 WHAT = ("arm", "name", "source", "target", "sparsity")
 """Columns that identify a network; the others are its recipe and its results."""
@@ -146,9 +149,10 @@ def refuse_mixed_rows(table: Iterable[Row]) -> None:
                 records.setdefault(key, (run, numerics))
     for records in by_target.values():
         names, numerics_of_all = zip(*records.values(), strict=True) if records else ((), ())
-        if any("digest" in each for each in numerics_of_all):  # a table has no more of them
+        exported = any("digest" in each for each in numerics_of_all)
+        if exported:  # a table has no more of them
             numerics_of_all = tuple({"digest": digest(each)} for each in numerics_of_all)
-        refuse_mixed(numerics_of_all, names)
+        refuse_mixed(numerics_of_all, names, remedy=EXPORT_AGAIN if exported else RERUN)
 
 
 def texts_read(plan: Plan, store: Store) -> dict[str, dict[str, dict[str, Any]]]:

@@ -1,16 +1,20 @@
 """Which networks of a plan are compared: by what they are, and at which sparsities."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from tombola.base.rounding import percent
+from tombola.base.rounding import percent, unrounded
 from tombola.study.table.grouping import by_network
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import Comparison
 
-__all__ = ["NetworkFilter", "SparsityRange", "comparisons"]
+__all__ = ["TERMS", "NetworkFilter", "SparsityRange", "comparisons"]
+
+TERMS = ("structure", "knobs", "budget", "distill")
+"""Columns of a table that say on what terms a mask was found and trained under: rows that differ in
+one of them are not evidence for the same claim."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +27,16 @@ class NetworkFilter:
     """What found the tickets that are transferred, evaluated or compared with a control."""
     structure: str = ""
     """What the masks prune as a whole, such as 2:4; empty for single weights."""
+    knobs: tuple[str, ...] = ()
+    """Knobs of the finder: exactly these, such as allocation=erk."""
     variant: tuple[str, ...] = ()
     """The search variant: exactly these options."""
+    budget: float | None = None
+    """Length of the search, in trainings' worth of steps; None for a search without a budget."""
+    distill: float | None = None
+    """Share of the loss that a teacher has; None for no teacher."""
+    swept: bool = False
+    """Whether tickets are those of a sweep of learning rates, instead of the recipe's."""
     sources: tuple[str, ...] = ()
     """Tickets of these tasks only; empty for all."""
     without_sources: tuple[str, ...] = ()
@@ -37,11 +49,17 @@ class NetworkFilter:
         return (
             row.kind in self.kinds
             and (row.kind == "dense" or row.is_ticket or row.is_of(self.finder))
-            and (row.structure, row.variant) == (self.structure, self.variant)
+            and row.variant == self.variant
+            and (row.kind == "dense" or self.like(row) == self)
             and (not self.sources or row.source in self.sources)
             and row.source not in self.without_sources
             and (row.moved or not self.moved)
         )
+
+    def like(self, row: Row) -> "NetworkFilter":
+        """The filter for networks that were found and trained on the terms of a row."""
+        terms = {name: getattr(row, name) for name in TERMS}
+        return replace(self, **terms, swept=row.swept)
 
     def __str__(self) -> str:
         """A description such as "imp or transfer of mlm with rewind"."""
@@ -54,7 +72,10 @@ class NetworkFilter:
             text += f" by {self.finder}"
         if self.structure:
             text += f" of structure {self.structure}"
-        return text + f" with {' and '.join(self.variant)}" * bool(self.variant)
+        terms = {"budget": self.budget, "distill": self.distill}
+        named = (f"{name} {unrounded(value)}" for name, value in terms.items() if value)
+        options = (*self.knobs, *self.variant, *named)
+        return text + f" with {' and '.join(options)}" * bool(options)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,9 @@ from tombola.study.verdicts.universality import ERROR, Universality, universalit
 
 __all__ = ["MeanDifference", "TransferCell", "TransferMatrix", "TransferRow", "transfer_matrices"]
 
+FoundBy: TypeAlias = tuple[str, str, tuple[str, ...], float | None]
+"""Finder, structure, the finder's knobs and budget."""
+
 OwnTickets: TypeAlias = Mapping[tuple[str, Decimal | None], NetworkRows]
 """Task and sparsity -> the tickets that were found on that task."""
 
@@ -139,7 +142,7 @@ def transfer_matrices(table: Sequence[Row]) -> list[TransferMatrix]:
 def _matrices(networks: Sequence[NetworkRows]) -> list[TransferMatrix]:
     """The matrices of one plan."""
     own = [rows for rows in networks if rows[0].is_own_ticket]
-    finders = {row.mask_key: (row.kind, row.structure) for rows in own for row in rows}
+    finders = {row.mask_key: _found_by(row) for rows in own for row in rows}
     arms = dict.fromkeys(
         (rows[0].arm, rows[0].sparsity) for rows in networks if rows[0].kind == "transfer"
     )
@@ -159,17 +162,25 @@ def _own_tickets(
     arm: str,
     networks: Sequence[NetworkRows],
     own: Sequence[NetworkRows],
-    finders: Mapping[str | None, tuple[str, str]],
+    finders: Mapping[str | None, FoundBy],
 ) -> OwnTickets:
-    """The plain tickets of the finder and structure whose tickets an arm transfers, or of any if
-    these aren't known; of several, those of the first arm."""
+    """The plain tickets of the finder, and its knobs, whose tickets an arm transfers, or of any if
+    these aren't known; of several, those of the first arm. Tickets of a sweep of learning rates are
+    nobody's."""
     moved = (row for rows in networks if rows[0].arm == arm for row in rows)
     wanted = {finders[row.mask_key] for row in moved if row.mask_key in finders}
     return {
         (rows[0].target, rows[0].sparsity): rows
         for rows in reversed(own)
-        if not rows[0].variant and (not wanted or (rows[0].kind, rows[0].structure) in wanted)
+        if not rows[0].variant
+        and not rows[0].swept
+        and (not wanted or _found_by(rows[0]) in wanted)
     }
+
+
+def _found_by(row: Row) -> FoundBy:
+    """What found the ticket of a row: a finder, what it prunes as a whole, its knobs and budget."""
+    return row.kind, row.structure, row.knobs, row.budget
 
 
 def _matrix(
@@ -181,9 +192,9 @@ def _matrix(
     rows_of: dict[str, dict[str, NetworkRows]] = {}
     for rows in networks:
         row = rows[0]
-        task_free = row.is_ticket and not row.source
+        task_free = row.is_ticket and not row.source and not row.swept
         if row.sparsity == sparsity and (row.arm == arm or task_free) and not row.of:
-            rows_of.setdefault(row.source or row.kind, {})[row.target] = rows
+            rows_of.setdefault(row.source or _finder(row), {})[row.target] = rows
     targets = {target for found in rows_of.values() for target in found}
     for source, found in rows_of.items():
         if source in targets and (source, sparsity) in own_tickets:
@@ -197,6 +208,11 @@ def _matrix(
             for source, found in sorted(rows_of.items(), key=_task_free)
         ),
     )
+
+
+def _finder(row: Row) -> str:
+    """The finder of a ticket that was found on no task, with what is special about it."""
+    return " ".join(filter(None, (row.kind, row.structure, *row.knobs)))
 
 
 def _source(source: str, networks: Sequence[NetworkRows], own_tickets: OwnTickets) -> TransferRow:
