@@ -26,9 +26,14 @@ def network(**changes: Any) -> BertForSequenceClassification:
 
 def half_mask(network: Network, seed: int = 0) -> Mask:
     """A mask that keeps half of a network's encoder, chosen at random."""
+    return drawn_mask(network, 0.5, seed)
+
+
+def drawn_mask(network: Network, kept: float, seed: int = 0) -> Mask:
+    """A mask that keeps about a share of a network's encoder, chosen at random."""
     drawn = torch.Generator().manual_seed(seed)
     scope = network.scope("encoder")
-    return Mask({n: torch.rand(w.shape, generator=drawn) < 0.5 for n, w in scope.items()})
+    return Mask({n: torch.rand(w.shape, generator=drawn) < kept for n, w in scope.items()})
 
 
 def drawn_ticket() -> Ticket:

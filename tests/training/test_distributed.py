@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from small_network import half_mask
 from tombola.base.errors import TombolaError
 from tombola.base.specs import TrainSpec
+from tombola.kernel.fused.extension import available
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
@@ -72,11 +73,13 @@ from safetensors.torch import save_file
 
 sys.path[:0] = [sys.argv[1], str(Path(sys.argv[1]).parent)]
 from test_checkpoint import At
+import pytest
 from test_distributed import ROWS, SPEC, train
-from small_network import half_mask
+from small_network import drawn_mask, half_mask
 from tombola.base.errors import TombolaError
 from tombola.base.specs import TrainSpec
 from tombola.tasks.data.encode import encode_split
+from tombola.kernel.fused import adamw
 from tombola.tasks.networks import load_network
 from tombola.ticket.fingerprint import weights_digest
 from tombola.training.distributed import accelerator
@@ -102,14 +105,13 @@ def network():
     network.rewind(SPEC.seed)
     return network
 
-def again(network, checkpoint=None, stop=0, seed=0):
+def again(network, checkpoint=None, stop=0, mask=None):
     def watch(done, steps, loss):
         if done == stop:
             raise KeyboardInterrupt
     examples = encode_split(ROWS["sentiment"], task, network.tokenizer, TrainSpec(max_length=30))
-    mask = half_mask(network, seed)
     try:
-        args = network, task, examples, mask, SPEC
+        args = network, task, examples, mask or half_mask(network), SPEC
         fit(*args, scope="encoder", checkpoint=checkpoint, on_step=watch)
     except KeyboardInterrupt:
         return ""
@@ -121,7 +123,23 @@ told["undisturbed"] = again(network())
 again(network(), At(place / "checkpoint", 3), stop=5)
 checkpoint = At(place / "checkpoint")
 told["resumed"], told["at"] = again(network(), checkpoint), checkpoint.resumed
-told["mask"] = again(network(), seed=rank)
+few = drawn_mask(network(), 0.1)
+def moments(most, *args, **more):
+    # digest, and number of first moments, where matrices that keep at most that share have few
+    sizes, move = {}, adamw.KeptAdamW._move
+    def watch(optimizer, parameter, group):
+        move(optimizer, parameter, group)
+        sizes[id(parameter)] = optimizer.state[parameter]["exp_avg"].numel()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adamw, "FEW", most)
+        patch.setattr(adamw.KeptAdamW, "_move", watch)
+        return again(network(), *args, mask=few, **more), sum(sizes.values())
+told["dense moments"] = moments(-1.0)
+told["few moments"] = moments(adamw.FEW)
+moments(adamw.FEW, At(place / "few", 3), stop=5)
+told["few resumed"] = moments(adamw.FEW, At(place / "few"))
+told["pruned"] = few.pruned
+told["mask"] = again(network(), mask=half_mask(network(), rank))
 other = network()
 with torch.no_grad():
     other.model.classifier.bias[0] += rank
@@ -205,6 +223,18 @@ def test_interrupted_ranks_go_on_to_the_same_bits_each_with_its_own_dropout(
         assert one["at"] == 3
         assert len(one["undisturbed"]) == 64
         assert one["resumed"] == one["undisturbed"] == told[0]["undisturbed"]
+
+
+@pytest.mark.skipif(not available(), reason="moments of all weights without the C extension")
+def test_ranks_have_moments_of_kept_weights_only_and_the_same_bits(
+    told: list[dict[str, Any]],
+) -> None:
+    for one in told:
+        (dense, all_of_them), (digest, kept) = one["dense moments"], one["few moments"]
+        assert len(dense) == 64
+        assert digest == dense == told[0]["few moments"][0]
+        assert kept == all_of_them - one["pruned"]
+        assert one["few resumed"] == [digest, kept]
 
 
 def test_distributed_that_differ_stop_with_one_line(told: list[dict[str, Any]]) -> None:
