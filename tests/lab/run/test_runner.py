@@ -49,7 +49,7 @@ def test_a_run_and_its_check_refuse_the_same(
     store.save(Result(**first.named(), facts={}, numerics=made, seconds=1.0, peak_memory=1), {})
     lab = LabSpec(store=str(tmp_path), **knobs)
     by_check = said(plan, lab, lambda plan, lab: runner.check_run(plan, lab, store))
-    assert by_check == said(plan, lab, lambda *each: runner.run_plan(*each, RunCallback()))
+    assert by_check == said(plan, lab, lambda plan, lab: runner.run_plan(plan, lab, RunCallback()))
     assert re.search(message, by_check)
     assert store.keys() == {first.key}
 
@@ -61,7 +61,7 @@ def test_too_few_gpus_are_refused(
     lab, store = LabSpec(store=str(tmp_path), threads=1, processes=2), Store(tmp_path)
     by_check = said(plan, lab, lambda plan, lab: runner.check_run(plan, lab, store))
     assert "a GPU for each of 2 processes, got 1" in by_check
-    assert by_check == said(plan, lab, lambda *each: runner.run_plan(*each, RunCallback()))
+    assert by_check == said(plan, lab, lambda plan, lab: runner.run_plan(plan, lab, RunCallback()))
 
 
 def test_what_can_run_is_given_its_numbers(plan: Plan, tmp_path: Path) -> None:

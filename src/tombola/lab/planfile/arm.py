@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NewType, Protocol
 from tombola.base.errors import SpecError
 from tombola.base.registry import Registry
 from tombola.base.specs import EvaluateSpec
+from tombola.lab.starting_ticket import StartingTickets
 from tombola.plan.cell import Cell
 from tombola.plan.job import Subject
 
@@ -86,7 +87,7 @@ class Ground:
     """Seeds of the plan."""
     cells: Mapping[str, list[Cell]]
     """Arm -> its cells, for the arms that come before."""
-    under_ticket: Callable[[Subject, str], Subject]
+    under_ticket: Callable[[Subject, str], Subject] = field(default_factory=StartingTickets)
     """Subject and folder of a ticket -> the subject of a search that goes on from it."""
 
 

@@ -13,6 +13,7 @@ from tombola import api
 from tombola.base.errors import SpecError, TicketError, TombolaError
 from tombola.base.specs import PruneSpec
 from tombola.finders.finder import FINDERS
+from tombola.finders.rewind import RewindSpec
 from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.starting_ticket import StartingTickets
 from tombola.lab.store.artifacts import read_mask
@@ -90,7 +91,7 @@ def test_a_ticket_in_a_folder_makes_the_jobs_that_find_makes(tmp_path: Path) -> 
     plan = planned(tmp_path, "a: {kind: imp, sparsity: 0.75, step: 0.25, from: place/ticket}")
     task, finder = load_task("sentiment"), FINDERS["imp"]
     mine = under_ticket(subject(task, task.recipe), "")
-    found = finder.search(mine, finder.spec(sparsity=MOST, step=Decimal("0.25")), 0)
+    found = finder.search(mine, RewindSpec(sparsity=MOST, step=Decimal("0.25")), 0)
     assert [cell.key for cell in of(plan, "a")] == [job.key for job in found.trainings.values()]
 
 
@@ -170,5 +171,5 @@ def test_a_ticket_of_other_weights_is_refused_with_its_line(
 
 
 def test_a_missing_ticket_is_refused_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(TombolaError, match=r"mine\.yaml:4: expected a ticket with ticket.json in"):
+    with pytest.raises(TombolaError, match=r"mine\.yaml:4: a ticket is a folder, got nothing at"):
         expand(read_plan(of_mini(tmp_path)), subject)
