@@ -1,32 +1,41 @@
 """Writes from which sparsity a sparse product pays, for the instruction sets of this machine.
 
-    make calibrate          # on an idle machine: five minutes
+    make calibrate                        # on an idle machine: ten minutes
+    python benchmarks/calibrate.py --help # parts of it
 
 A product takes a time that falls with the sparsity along a line, which two measurements give. It
 pays where the line is 3 % below the time of torch's dense product in float32. Seconds are the
-processor's, of all threads, so that other programs slow both alike.
+processor's, of all threads, so that other programs slow both alike. In a training, a product
+copies the kept weights from their dense matrix first, or their gradient into one afterwards.
 """
 
 import argparse
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
-from pathlib import Path
 from time import process_time
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from tombola.kernel.sparse import crossovers, products
+from tombola.kernel.fused.weights import Matrix
+from tombola.kernel.sparse import products
+from tombola.kernel.sparse.crossovers import FILE, FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT
 from tombola.kernel.sparse.linear import SparseLinear
+from tombola.kernel.sparse.masked import MaskedMatrix
 from tombola.kernel.sparse.packing import DTYPES
 
 SHAPES = (256, 256), (768, 768), (768, 3072), (3072, 768)
 TOKENS = 1, 4, 16, 32, 64, 256, 1024
+TRAINING = 16, 64, 256, 1024, 4096
+"""Tokens of a product in a training."""
 SPARSITIES = 0.5, 0.9
 SETS = "avx512", "avx2"
-FILE = Path(crossovers.__file__).with_name("crossovers.json")
+
+Runs = list[Callable[[], object]]
+"""A dense product, and the same where less and where more of the weights are zero."""
 
 
 def layer(inputs: int, outputs: int, sparsity: float) -> nn.Linear:
@@ -36,7 +45,36 @@ def layer(inputs: int, outputs: int, sparsity: float) -> nn.Linear:
     return made
 
 
-def seconds(runs: list[Callable[[], object]], repeats: int) -> list[float]:
+def inference(layers: list[nn.Linear], x: Tensor, dtype: str) -> Runs:
+    """Products of weights that are stored without their zeros."""
+    few, fewer = (SparseLinear.from_linear(each, dtype=dtype).weight for each in layers)
+    bias = layers[0].bias
+    return [
+        lambda: layers[0](x),
+        lambda: products.product(x, few, bias),
+        lambda: products.product(x, fewer, bias),
+    ]
+
+
+def training(layers: list[nn.Linear], x: Tensor, work: str) -> Runs:
+    """One of the products of a training."""
+    masked = [MaskedMatrix(each.weight, each.weight != 0, always=True) for each in layers]
+    matrices, g = [Matrix(layers[0].weight), *masked], torch.randn(len(x), layers[0].out_features)
+    if work == FORWARD:
+        return [partial(each.product, x) for each in matrices]
+    if work == INPUT_GRADIENT:
+        return [partial(each.input_gradient, g) for each in matrices]
+    return [partial(each.weight_gradient, g, x) for each in matrices]
+
+
+WORKS: dict[str, tuple[tuple[int, ...], Callable[[list[nn.Linear], Tensor, str], Runs]]] = {
+    **dict.fromkeys(DTYPES, (TOKENS, inference)),
+    **dict.fromkeys((FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT), (TRAINING, training)),
+}
+"""What is measured, with how many tokens."""
+
+
+def seconds(runs: Runs, repeats: int) -> list[float]:
     """The least time of each, measured in turns."""
     best = [float("inf")] * len(runs)
     for _ in range(7):
@@ -48,45 +86,41 @@ def seconds(runs: list[Callable[[], object]], repeats: int) -> list[float]:
     return best
 
 
-def crossover(inputs: int, outputs: int, tokens: int, dtype: str) -> float:
+def crossover(inputs: int, outputs: int, tokens: int, work: str) -> float:
     """The sparsity from which the sparse product pays, of those measured; above 1 for never."""
-    x = torch.randn(tokens, inputs)
-    layers = [layer(inputs, outputs, sparsity) for sparsity in SPARSITIES]
-    few, fewer = (SparseLinear.from_linear(each, dtype=dtype).weight for each in layers)
-    bias, repeats = layers[0].bias, max(1, 10**8 // (tokens * inputs * outputs))
-    runs: list[Callable[[], object]] = [
-        lambda: layers[0](x),
-        lambda: products.product(x, few, bias),
-        lambda: products.product(x, fewer, bias),
-    ]
-    dense, more, less = seconds(runs, repeats)
+    sizes = (outputs, inputs) if work == INPUT_GRADIENT else (inputs, outputs)
+    layers = [layer(*sizes, sparsity) for sparsity in SPARSITIES]
+    runs = WORKS[work][1](layers, torch.randn(tokens, sizes[0]), work)
+    dense, more, less = seconds(runs, max(1, 10**8 // (tokens * inputs * outputs)))
     slope = (more - less) / (SPARSITIES[1] - SPARSITIES[0])
     return max(SPARSITIES[0], SPARSITIES[1] - (0.97 * dense - less) / slope) if slope > 0 else 2.0
 
 
-def rows(dtype: str, threads: list[int]) -> Iterator[list[float]]:
+def rows(work: str, threads: list[int]) -> Iterator[list[float]]:
     """Inputs, outputs, tokens, threads and the sparsity."""
-    for count, (inputs, outputs), tokens in product(threads, SHAPES, TOKENS):
+    for count, (inputs, outputs), tokens in product(threads, SHAPES, WORKS[work][0]):
         torch.set_num_threads(count)
-        yield [inputs, outputs, tokens, count, round(crossover(inputs, outputs, tokens, dtype), 2)]
+        yield [inputs, outputs, tokens, count, round(crossover(inputs, outputs, tokens, work), 2)]
 
 
 def main() -> None:
-    """Measure, and write the table; rows of other instruction sets stay."""
+    """Measure, and write the table; what isn't measured stays as it is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, os.cpu_count() or 1])
-    threads = sorted({*parser.parse_args().threads})
+    parser.add_argument("--works", nargs="+", choices=WORKS, default=[*WORKS])
+    asked = parser.parse_args()
+    threads = sorted({*asked.threads})
     table = json.loads(FILE.read_text(encoding="utf-8"))
     torch.manual_seed(0)
-    for name, dtype in product(SETS, DTYPES):
+    for name, work in product(SETS, asked.works):
         try:
             products.use(name)
         except ValueError:
             continue
         with torch.inference_mode():
-            found = [*rows(dtype, threads)]
-        table["rows"][f"{name} {dtype}"] = found
-        print(f"{name} {dtype}: {sorted(row[-1] for row in found)}")
+            found = [*rows(work, threads)]
+        table["rows"][f"{name} {work}"] = found
+        print(f"{name} {work}: {sorted(row[-1] for row in found)}")
     lines = (
         f"    {json.dumps(key)}: [\n      " + ",\n      ".join(map(json.dumps, found)) + "\n    ]"
         for key, found in table["rows"].items()

@@ -13,6 +13,7 @@ from tombola.base.keys import knobs
 from tombola.base.specs import KERNELS, TrainSpec
 from tombola.kernel.fused.extension import available
 from tombola.kernel.fused.weights import HalfWeights
+from tombola.kernel.packed import SPARSE, SPARSE_ALWAYS
 from tombola.models.network import Network
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import read_split
@@ -67,7 +68,10 @@ def same(one: Tensors, two: Tensors) -> bool:
 @built
 @pytest.mark.parametrize(
     "more",
-    [{}, {"accumulation": 3}, {"precision": "bf16"}, {"precision": "bf16", "accumulation": 2}],
+    [
+        *({}, {"accumulation": 3}, {"precision": "bf16"}, {"precision": "bf16", "accumulation": 2}),
+        *({"kernel": SPARSE_ALWAYS}, {"kernel": SPARSE_ALWAYS, "accumulation": 3}),
+    ],
     ids=str,
 )
 def test_pruned_weights_stay_pruned_and_bits_repeat(
@@ -108,10 +112,16 @@ def test_without_dropout_it_differs_from_torch_by_rounding(
 
 
 @built
+@pytest.mark.parametrize("kernel", ["packed-3", SPARSE_ALWAYS])
 def test_a_training_goes_on_to_the_same_bits(
-    network: Network, examples: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kernel: str,
+    network: Network,
+    examples: Examples,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = trained(network, examples, SPEC)[1]
+    spec = replace(SPEC, kernel=kernel)
+    whole = trained(network, examples, spec)[1]
 
     class StopError(Exception):
         pass
@@ -125,14 +135,14 @@ def test_a_training_goes_on_to_the_same_bits(
 
     monkeypatch.setattr("tombola.training.checkpoint.PATIENCE", 0)
     with pytest.raises(StopError):
-        trained(network, examples, SPEC, on_step=stop, checkpoint=checkpoint())
+        trained(network, examples, spec, on_step=stop, checkpoint=checkpoint())
     assert list(tmp_path.iterdir())
     taken: list[int] = []
 
     def count(done: int, steps: int, *_: object) -> None:
         taken.append(done)
 
-    resumed = trained(network, examples, SPEC, on_step=count, checkpoint=checkpoint())[1]
+    resumed = trained(network, examples, spec, on_step=count, checkpoint=checkpoint())[1]
     assert taken[0] > 1
     assert same(resumed, whole)
 
@@ -148,8 +158,9 @@ def test_a_training_of_the_other_kernel_is_not_gone_on_with(
 
 
 @built
+@pytest.mark.parametrize("kernel", ["packed-3", SPARSE_ALWAYS])
 def test_who_reads_gradients_sees_those_of_the_kept_weights(
-    network: Network, examples: Examples
+    kernel: str, network: Network, examples: Examples
 ) -> None:
     mask, seen = half_mask(network), []
 
@@ -160,7 +171,7 @@ def test_who_reads_gradients_sees_those_of_the_kept_weights(
         words: Any = network.model.get_input_embeddings()
         seen.append(words.weight.grad)
 
-    trained(network, examples, SPEC, mask, on_gradient=look)
+    trained(network, examples, replace(SPEC, kernel=kernel), mask, on_gradient=look)
     assert len(seen) == SPEC.steps(len(examples))
     assert all(gradient.layout == torch.strided for gradient in seen)
 
@@ -211,7 +222,52 @@ def test_the_kernel_is_in_the_numerics_of_a_result_and_not_in_its_name() -> None
     assert all(knobs(spec) == knobs(PLAIN) for spec in specs)
     assert "kernel" not in knobs(PLAIN)
     if not torch.cuda.is_available():
-        assert [numerics(spec)["kernel"] for spec in specs[1:]] == ["packed-1", "packed-3"]
+        assert [numerics(spec)["kernel"] for spec in specs[1:]] == [
+            *("packed-1", "packed-3", "sparse-1", "sparse-always-1")
+        ]
+
+
+def test_numerics_say_what_decides_which_products_are_sparse(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tombola.kernel.sparse.products.instruction_set", lambda: "avx9")
+    monkeypatch.setattr("tombola.kernel.sparse.crossovers.table_digest", lambda: "1234abcd")
+    found = {kernel: numerics(TrainSpec(kernel=kernel)) for kernel in KERNELS}
+    if torch.cuda.is_available():
+        assert not any("sparse_products" in each for each in found.values())
+        return
+    assert {name for name in found if "sparse_products" in found[name]} == {SPARSE, SPARSE_ALWAYS}
+    assert found[SPARSE]["sparse_products"] == "avx9, crossovers 1234abcd"
+    assert found[SPARSE_ALWAYS]["sparse_products"] == "avx9"
+
+
+@built
+def test_sparse_products_change_a_training_by_rounding_only(
+    network: Network, examples: Examples
+) -> None:
+    """Masks change between trainings, as they do from round to round."""
+    for seed in range(2):
+        mask = half_mask(network, seed)
+        dense, always = (
+            trained(network, examples, replace(SPEC, kernel=kernel), mask)
+            for kernel in ("packed-3", SPARSE_ALWAYS)
+        )
+        assert always[0].loss == pytest.approx(dense[0].loss, rel=1e-3)
+        assert not same(always[1], dense[1])
+        apart = torch.cat([(always[1][name] - one).flatten() for name, one in dense[1].items()])
+        assert float(apart.abs().mean()) < 1e-4
+
+
+@built
+def test_the_table_that_never_pays_leaves_every_bit(
+    network: Network, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tombola.kernel.sparse.masked.pays", lambda *_, **__: False)
+    dense, table = (
+        trained(network, examples, replace(SPEC, kernel=kernel))[1]
+        for kernel in ("packed-3", SPARSE)
+    )
+    assert same(dense, table)
 
 
 @pytest.mark.parametrize("is_built", [True, False])
@@ -237,6 +293,23 @@ def test_without_the_extension_only_the_other_kernel_is_refused(
     trained(network, examples, PLAIN)
 
 
+def test_without_the_extension_for_products_the_kernels_that_need_it_are_refused(
+    network: Network, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tombola.kernel.sparse.products.available", lambda: False)
+    with pytest.raises(SpecError, match=r"kernel sparse-1 needs .* C extension.*Install"):
+        trained(network, examples, replace(SPEC, kernel=SPARSE))
+
+
+@pytest.mark.parametrize("kernel", [SPARSE, SPARSE_ALWAYS])
+def test_sparse_products_take_fp32_alone(kernel: str) -> None:
+    for more, named in (({"precision": "bf16"}, "precision bf16"), ({"compile": True}, "compile")):
+        with pytest.raises(SpecError, match=f"kernel {kernel} takes fp32 alone, got {named}"):
+            replace(SPEC, kernel=kernel, **more)  # type: ignore[arg-type]
+    assert not TrainSpec(precision="bf16").takes(kernel)
+    assert TrainSpec().takes(kernel)
+
+
 @pytest.mark.parametrize(
     ("more", "named"),
     [
@@ -251,5 +324,7 @@ def test_what_it_cannot_do_is_refused(more: dict[str, Any], named: str) -> None:
 
 
 def test_a_kernel_that_does_not_exist_is_refused() -> None:
-    with pytest.raises(SpecError, match="kernel is auto, packed-1 or packed-3, got 'packed-2'"):
+    with pytest.raises(
+        SpecError, match=r"auto, packed-1, packed-3, sparse-1 or sparse-always-1, got 'pac"
+    ):
         replace(PLAIN, kernel="packed-2")

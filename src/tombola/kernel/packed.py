@@ -24,12 +24,17 @@ from tombola.kernel.routes import Queries, Route, pad, unpad
 from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import backbone
 
-__all__ = ["FUSED", "KERNEL", "packable", "packed"]
+__all__ = ["FUSED", "IN_C", "KERNEL", "SPARSE", "SPARSE_ALWAYS", "packable", "packed"]
 
 KERNEL = "packed-1"
 """Name of this arithmetic in the numerics of a result; raised when it makes other bits."""
 FUSED = "packed-3"
 """Name of the same with the parts of `kernel.fused.blocks`; raised likewise."""
+SPARSE, SPARSE_ALWAYS = "sparse-1", "sparse-always-1"
+"""Names of FUSED with linear layers that skip pruned weights in training, see
+`kernel.sparse.masked`: where the table of crossovers says that it pays, or always."""
+IN_C = (FUSED, SPARSE, SPARSE_ALWAYS)
+"""Those that need C extensions."""
 WHOLE = Weights()
 PACKABLE = ("bert", "electra", "roberta", "xlm-roberta")
 """Types of model whose blocks have the parts that `_block` uses."""
@@ -61,8 +66,8 @@ def packed(
         model: an encoder with a head; one that is not packable computes its own blocks.
         batch: what the model would be called with; padding is on the right.
         reads: which tokens the head reads.
-        kernel: KERNEL, or FUSED, which needs the C extension.
-        weights: what FUSED multiplies with, which decides what activations are kept in.
+        kernel: KERNEL, or one of IN_C.
+        weights: what IN_C multiply with, which decides what activations are kept in.
 
     Yields: what to call the model with instead. Where the head reads labelled tokens only, labels
     and logits are (1, labelled tokens, ...).

@@ -8,13 +8,14 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.specs import TrainSpec
 from tombola.kernel.fused.weights import Weights, weights_for
-from tombola.kernel.packed import FUSED, KERNEL, packed
+from tombola.kernel.packed import IN_C, KERNEL, SPARSE, SPARSE_ALWAYS, packed
+from tombola.kernel.sparse.masked import MaskedWeights, skipping
 from tombola.kernel.varlen import VARLEN, end_to_end, in_one_row, takes_one_row
 from tombola.models.network import Network
 from tombola.tasks.definition import TaskDefinition
@@ -33,6 +34,8 @@ __all__ = ["Arithmetic", "differentiating", "to_device"]
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions whose matrix products are in sixteen bits."""
 
+NOTHING: Mapping[nn.Parameter, Tensor] = {}
+
 
 @dataclass(frozen=True)
 class Arithmetic:
@@ -49,7 +52,7 @@ class Arithmetic:
     teacher: Teacher | FeatureTeacher | None = None
     """The teacher that the network learns from besides the labels, if any."""
     weights: Weights = field(default_factory=Weights)
-    """The weights that the blocks multiply with on a CPU; bf16 copies are made once a step."""
+    """The weights that the network multiplies with on a CPU; bf16 copies are made once a step."""
 
     def backward(
         self, batch: Batch, scaler: torch.amp.GradScaler, *, save: bool
@@ -185,7 +188,7 @@ class Arithmetic:
         """The outputs of a model, computed by the kernel of the recipe."""
         with in_network(self.network.name, batch):
             name = kernel(self.spec)
-            if self._asked or name not in (KERNEL, FUSED):
+            if self._asked or name not in (KERNEL, *IN_C):
                 return forward(**batch, **self._asked)
             with packed(model, batch, self.kind.reads, name, self.weights) as inputs:
                 return forward(**inputs)
@@ -199,6 +202,7 @@ def differentiating(
     here: Accelerator,
     *,
     held: Mask | None = None,
+    pruned: Mapping[nn.Parameter, Tensor] = NOTHING,
     teacher: Teacher | FeatureTeacher | None = None,
 ) -> Iterator[Arithmetic]:
     """Prepare the network for the gradients of a training, and restore it afterwards.
@@ -210,6 +214,8 @@ def differentiating(
         here: the device, and the ranks.
         held: the mask held meanwhile, where a GPU may record gradients and replay them: hooks of
             parameters are then called while one is recorded only. It is `resident`.
+        pruned: weight -> its mask, for weights that a mask holds at zero meanwhile; some kernels
+            skip them.
         teacher: what it learns from, besides the labels; with one, no gradient is recorded.
 
     Raises: SpecError, if precision or kernel need what is not there; ModelError, if the
@@ -232,14 +238,22 @@ def differentiating(
     if teacher is not None:
         teacher.model.to(here.device)
     kind = TASK_KINDS[task.kind]
-    weights = weights_for(spec.precision)
+    weights = _weights(spec, pruned)
     arithmetic = Arithmetic(network, kind, spec, here, forward, teacher=teacher, weights=weights)
     try:
-        with deterministic(here.device):
+        with deterministic(here.device), skipping(model, weights):
             yield arithmetic if held is None else arithmetic.recorded(held)
     finally:
         if spec.gradient_checkpointing:
             _compute_blocks_again(model, False)
+
+
+def _weights(spec: TrainSpec, pruned: Mapping[nn.Parameter, Tensor]) -> Weights:
+    """The weights that a network multiplies with on a CPU."""
+    name = kernel(spec)
+    if name not in (SPARSE, SPARSE_ALWAYS):
+        return weights_for(spec.precision)
+    return MaskedWeights(pruned, always=name == SPARSE_ALWAYS)
 
 
 def _compute_blocks_again(model: Any, wanted: bool) -> None:

@@ -104,7 +104,10 @@ def fit(
     every = training_batches(network, task, examples, spec, first=done, last=last)
     placed = resident(network.model, mask, here.device)
     recorded = placed if replay else None
-    gradients = differentiating(network, task, spec, here, held=recorded, teacher=teacher)
+    pruned = {p: mask[name] for name, p in parameters.items() if name in mask.pruned_tensors}
+    gradients = differentiating(
+        network, task, spec, here, held=recorded, pruned=pruned, teacher=teacher
+    )
     with _held(training, parameters, placed, on_gradient) as fill, gradients as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
         for save in stepper.steps(every, arithmetic, copies, on_gradient):

@@ -8,7 +8,8 @@ import torch
 from tombola.base.errors import SpecError
 from tombola.base.specs import AUTO, TrainSpec
 from tombola.kernel.fused.extension import available
-from tombola.kernel.packed import FUSED, KERNEL
+from tombola.kernel.packed import FUSED, IN_C, KERNEL, SPARSE, SPARSE_ALWAYS
+from tombola.kernel.sparse import crossovers, products
 from tombola.kernel.varlen import VARLEN
 from tombola.training.distributed import device_type, world_size
 
@@ -17,15 +18,25 @@ __all__ = ["kernel", "lacks_extension", "numerics", "refuse_missing_kernel"]
 
 def numerics(spec: TrainSpec) -> dict[str, Any]:
     """Device, threads, precision, kernel and versions, as they are kept with a result."""
+    name = kernel(spec)
     return {
         "device": device_type(),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "processes": world_size(),
         "precision": spec.precision,
-        "kernel": kernel(spec),
-        **{name: version(name) for name in ("torch", "transformers", "accelerate")},
+        "kernel": name,
+        **_sparse_products(name),
+        **{library: version(library) for library in ("torch", "transformers", "accelerate")},
     }
+
+
+def _sparse_products(name: str) -> dict[str, str]:
+    """What else the bits of a kernel with sparse products depend on."""
+    found = products.instruction_set()
+    if name == SPARSE:
+        found = f"{found}, crossovers {crossovers.table_digest()}"
+    return {"sparse_products": found} if name in (SPARSE, SPARSE_ALWAYS) else {}
 
 
 def kernel(spec: TrainSpec) -> str:
@@ -59,12 +70,13 @@ def refuse_missing_kernel(spec: TrainSpec) -> None:
 
     Raises: SpecError.
     """
-    if spec.kernel != FUSED:
+    name = spec.kernel
+    if name not in IN_C:
         return
     if device_type() != "cpu":
-        raise SpecError(f"kernel {FUSED} needs a CPU, got {device_type()}. Leave the knob out.")
-    if not available():
+        raise SpecError(f"kernel {name} needs a CPU, got {device_type()}. Leave the knob out.")
+    if not available() or (name != FUSED and not products.available()):
         raise SpecError(
-            f"kernel {FUSED} needs tombola's C extension, which was not built. Install a C "
+            f"kernel {name} needs tombola's C extension, which was not built. Install a C "
             f"compiler, then tombola again, or take kernel {KERNEL}."
         )

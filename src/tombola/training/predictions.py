@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tombola.base.specs import TrainSpec
 from tombola.kernel.fused.weights import weights_for
-from tombola.kernel.packed import FUSED, KERNEL, packed
+from tombola.kernel.packed import FUSED, IN_C, KERNEL, packed
 from tombola.kernel.reads import Reads
 from tombola.models.network import Network
 from tombola.tasks.data.batches import evaluation_batches
@@ -41,10 +41,10 @@ def predict(
 
     Without dropout, by the kernel of the recipe that the network was trained with, in float32;
     packed-3 computes the blocks in the recipe's precision, but the head is float32, since equal
-    logits in bfloat16 would go to the first class. The global generator is left as it was. The
-    tokens masked for masked language modelling are the same for every network, and logits are
-    computed for them only. Ranks take turns with the batches, and each has all predictions in the
-    end.
+    logits in bfloat16 would go to the first class. Products are dense with every kernel. The global
+    generator is left as it was. The tokens masked for masked language modelling are the same for
+    every network, and logits are computed for them only. Ranks take turns with the batches, and
+    each has all predictions in the end.
 
     Returns: (examples, 2): prediction and label; for spans a row for each question, F1 and exact
     match in [0, 1]; for masked language modelling tokens restored and tokens masked. Rows of a
@@ -52,7 +52,7 @@ def predict(
     Raises: ModelError, for an error in the network's own code.
     """
     here, device = accelerator(), next(network.model.parameters()).device
-    kind, fused = TASK_KINDS[task.kind], kernel(recipe) == FUSED
+    kind, fused = TASK_KINDS[task.kind], kernel(recipe) in IN_C
     name, precision = (FUSED, recipe.precision) if fused else (KERNEL, "fp32")
     weights = weights_for(precision)
     inside = partial(packed, network.model, reads=kind.reads, kernel=name, weights=weights)

@@ -146,7 +146,10 @@ def test_a_plan_goes_on_with_the_threads_of_its_results(
 
 @pytest.mark.parametrize(
     ("made_with", "expected"),
-    [("packed-1", "packed-1"), ("packed-3", "packed-3"), ("model", "auto"), ("packed-0", "auto")],
+    [
+        *(("packed-1", "packed-1"), ("packed-3", "packed-3"), ("sparse-1", "sparse-1")),
+        *(("model", "auto"), ("packed-0", "auto")),
+    ],
 )
 def test_a_plan_goes_on_with_the_kernel_of_its_results(
     made_with: str, expected: str, plan_of: Make, store: Store
@@ -164,6 +167,8 @@ def test_a_worker_gets_the_kernel_without_its_being_part_of_a_name(plan_of: Make
     assert "kernel" not in sent.to_json().replace('"kernel": "packed-1"', "", 1)
     asked = replace(job, subject=replace(job.subject, recipe=TrainSpec(kernel="packed-3")))
     assert kernel_of(asked, "packed-1") == "packed-3"
+    half = replace(job, subject=replace(job.subject, recipe=TrainSpec(precision="bf16")))
+    assert [kernel_of(half, name) for name in ("packed-3", "sparse-1")] == ["packed-3", "auto"]
 
 
 @pytest.mark.parametrize("seeds", [(0,), (0, 1, 2)])

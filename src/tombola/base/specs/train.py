@@ -20,7 +20,10 @@ HEADS = ("fresh", "checkpoint")
 AUTO = "auto"
 PRECISIONS = ("fp32", "bf16", "fp16", AUTO)
 
-KERNELS = (AUTO, "packed-1", "packed-3")
+IN_C = {"packed-3": ("fp32", "bf16"), "sparse-1": ("fp32",), "sparse-always-1": ("fp32",)}
+"""Kernels in C, and the precisions that they have."""
+
+KERNELS = (AUTO, "packed-1", *IN_C)
 """Arithmetics of an encoder's blocks on a CPU."""
 
 EPOCHS = 10**6
@@ -96,8 +99,10 @@ class TrainSpec(Spec):
 
     kernel: str = field(default=AUTO, metadata={NUMERIC: True})
     """Arithmetic of the blocks of BERT and its relatives on a CPU: packed-1; packed-3, which has
-    parts in C, is faster and rounds differently; or auto: the kernel of the plan's results in the
-    store, otherwise packed-3 if the C extension was built."""
+    parts in C, is faster and rounds differently; sparse-1, which is packed-3 with linear layers, of
+    any model, that skip pruned weights where that was measured to be faster; sparse-always-1, where
+    they always do; or auto: the kernel of the plan's results in the store, otherwise packed-3 if
+    the C extension was built."""
 
     distill: float = 0.0
     """Share of a masked network's loss that is the distance of its outputs from those of the dense
@@ -128,14 +133,24 @@ class TrainSpec(Spec):
     def _check_kernel(self) -> None:
         """Refuse what only one of the kernels can do."""
         if self.kernel not in KERNELS:
-            raise SpecError(f"kernel is auto, packed-1 or packed-3, got {self.kernel!r}.")
-        others = {"compile": self.compile, "gradient_checkpointing": self.gradient_checkpointing}
-        others |= {"precision fp16": self.precision == "fp16"}
-        if self.kernel == KERNELS[-1] and any(others.values()):
-            other = next(name for name, set_ in others.items() if set_)
+            *names, last = KERNELS
+            raise SpecError(f"kernel is {', '.join(names)} or {last}, got {self.kernel!r}.")
+        if other := self._keeps_from(self.kernel):
+            takes = " or ".join(IN_C[self.kernel])
             raise SpecError(
-                f"kernel {self.kernel} takes fp32 or bf16 alone, got {other}. Leave one out."
+                f"kernel {self.kernel} takes {takes} alone, got {other}. Leave one out."
             )
+
+    def _keeps_from(self, kernel: str) -> str:
+        """The first knob that a kernel can't be taken with; empty if there is none."""
+        precisions = IN_C.get(kernel, PRECISIONS)
+        others = {"compile": self.compile, "gradient_checkpointing": self.gradient_checkpointing}
+        others |= {f"precision {self.precision}": self.precision not in (*precisions, AUTO)}
+        return next((name for name, set_ in others.items() if set_ and kernel in IN_C), "")
+
+    def takes(self, kernel: str) -> bool:
+        """Whether the recipe may have this kernel."""
+        return not self._keeps_from(kernel)
 
     def _check_distillation(self) -> None:
         if not 0 <= self.distill <= 1:

@@ -18,7 +18,7 @@ from tombola.base.specs import TrainSpec
 from tombola.kernel.fused import loops
 from tombola.kernel.fused.extension import available
 from tombola.kernel.fused.loops import AdamWStep, Rows
-from tombola.kernel.packed import FUSED
+from tombola.kernel.packed import IN_C
 from tombola.ticket.hold import hold
 from tombola.ticket.mask import Mask
 
@@ -32,8 +32,8 @@ them in each step would cost more time than the memory is worth."""
 
 
 def optimizer_of(model: nn.Module, spec: TrainSpec, kernel: str) -> torch.optim.Optimizer:
-    """The optimizer of a recipe: torch's AdamW, or with kernel packed-3 the one here."""
-    if kernel == FUSED and available():
+    """The optimizer of a recipe: torch's AdamW, or with the kernels in C the one here."""
+    if kernel in IN_C and available():
         return KeptAdamW(model.parameters(), spec.learning_rate, spec.weight_decay)
     return torch.optim.AdamW(
         model.parameters(), lr=spec.learning_rate, weight_decay=spec.weight_decay, fused=True

@@ -20,7 +20,7 @@ from transformers.activations import GELUActivation
 from tombola.kernel.fused import attention, loops
 from tombola.kernel.fused.attention import Attention, Texts
 from tombola.kernel.fused.dropout import Dropout
-from tombola.kernel.fused.weights import Weights
+from tombola.kernel.fused.weights import Matrix, Weights
 
 __all__ = ["Places", "activate", "attend", "normalise", "places"]
 
@@ -65,7 +65,7 @@ def attend(weights: Weights, own: Any, mine: Tensor, x: Tensor, where: Places) -
     layers = own.query, own.key, own.value
     parameters = [layer.weight for layer in layers], [layer.bias for layer in layers]
     drop = Dropout.draw(own.dropout.p if own.training else 0.0)
-    matrices = weights.stacked(parameters[0], shared=mine is x)
+    matrices = weights.matrices(parameters[0], shared=mine is x)
     options = (own.num_attention_heads, where.texts, drop), matrices
     context: Tensor = _SelfAttention.apply(mine, x, options, *parameters[0], *parameters[1])  # type: ignore[no-untyped-call]
     return context
@@ -76,7 +76,7 @@ def activate(weights: Weights, intermediate: Any, x: Tensor) -> Tensor:
     dense, function = intermediate.dense, intermediate.intermediate_act_fn
     if not _is_gelu(function) or dense.bias is None:
         return cast(Tensor, intermediate(x))
-    matrix = weights.of(dense.weight)
+    matrix = weights.matrix(dense.weight)
     active: Tensor = _LinearGelu.apply(x, matrix, dense.weight, dense.bias)  # type: ignore[no-untyped-call]
     return active
 
@@ -85,7 +85,11 @@ def normalise(weights: Weights, output: Any, x: Tensor, residual: Tensor) -> Ten
     """The output layer of a block: its dense layer, dropout, the residual and LayerNorm."""
     dense, drop, layer = output.dense, output.dropout, output.LayerNorm
     parameters = dense.weight, dense.bias, layer.weight, layer.bias
-    options = layer.eps, Dropout.draw(drop.p if drop.training else 0.0), weights.of(dense.weight)
+    options = (
+        layer.eps,
+        Dropout.draw(drop.p if drop.training else 0.0),
+        weights.matrix(dense.weight),
+    )
     normal: Tensor = _LinearNorm.apply(x, residual, options, *parameters)  # type: ignore[no-untyped-call]
     return normal
 
@@ -100,18 +104,19 @@ class _LinearGelu(torch.autograd.Function):
     """GELU of x @ weight.T + bias: (rows, in) -> (rows, out)."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, matrix: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        product = x @ matrix.T
+    def forward(ctx: Any, x: Tensor, matrix: Matrix, weight: Tensor, bias: Tensor) -> Tensor:
+        product = matrix.product(x)
         active = loops.gelu(product, bias)
-        ctx.save_for_backward(x, matrix, product)
+        ctx.matrix = matrix
+        ctx.save_for_backward(x, product)
         return active
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, matrix, derivative = ctx.saved_tensors
+        x, derivative = ctx.saved_tensors
         d, bias = loops.gelu_backward(derivative, gradient.contiguous())
-        return d @ matrix, None, (d.T @ x).float(), bias
+        return ctx.matrix.input_gradient(d), None, ctx.matrix.weight_gradient(d, x).float(), bias
 
 
 class _LinearNorm(torch.autograd.Function):
@@ -122,25 +127,26 @@ class _LinearNorm(torch.autograd.Function):
         ctx: Any,
         x: Tensor,
         residual: Tensor,
-        options: tuple[float, Dropout, Tensor],
+        options: tuple[float, Dropout, Matrix],
         *parameters: Tensor,
     ) -> Tensor:
-        (eps, ctx.dropout, matrix), (_, bias, scale, shift) = options, parameters
-        product = x @ matrix.T
+        (eps, ctx.dropout, ctx.matrix), (_, bias, scale, shift) = options, parameters
+        product = ctx.matrix.product(x)
         out, scales = loops.norm(
             product, bias, residual, scale, shift, eps=eps, dropout=ctx.dropout
         )
-        ctx.save_for_backward(x, matrix, product, scales, scale)
+        ctx.save_for_backward(x, product, scales, scale)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, matrix, normal, scales, scale = ctx.saved_tensors
+        x, normal, scales, scale = ctx.saved_tensors
         d, bias, residual, dscale, shift = loops.norm_backward(
             normal, scales, scale, gradient.contiguous(), ctx.dropout
         )
-        return d @ matrix, residual, None, (d.T @ x).float(), bias, dscale, shift
+        dx, weight = ctx.matrix.input_gradient(d), ctx.matrix.weight_gradient(d, x).float()
+        return dx, residual, None, weight, bias, dscale, shift
 
 
 class _SelfAttention(torch.autograd.Function):
@@ -154,37 +160,43 @@ class _SelfAttention(torch.autograd.Function):
         ctx: Any,
         mine: Tensor,
         x: Tensor,
-        options: tuple[tuple[int, Texts, Dropout], list[Tensor]],
+        options: tuple[tuple[int, Texts, Dropout], list[Matrix]],
         *parameters: Tensor,
     ) -> Tensor:
-        ctx.options, matrices = options
+        ctx.options, ctx.matrices = options
         ctx.shared, biases = mine is x, parameters[3:]
-        rows = [mine, *[x] * (len(matrices) - 1)]
+        rows = [mine, *[x] * (len(ctx.matrices) - 1)]
         products = _pieces(
-            [each @ matrix.T for each, matrix in zip(rows, matrices, strict=True)], 1
+            [matrix.product(each) for matrix, each in zip(ctx.matrices, rows, strict=True)], 1
         )
         context, probabilities = attention.attend(Attention(products, biases, *ctx.options))
-        ctx.save_for_backward(mine, x, probabilities, *products, *biases, *matrices)
+        ctx.save_for_backward(mine, x, probabilities, *products, *biases)
         return context
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         mine, x, probabilities, *rest = ctx.saved_tensors
-        products, biases, matrices = rest[:3], rest[3:6], rest[6:]
+        products, biases, matrices = rest[:3], rest[3:6], ctx.matrices
         what = Attention(products, biases, *ctx.options)
         rows = [mine, *[x] * (len(matrices) - 1)]
         d = [
-            each.new_zeros(len(each), len(matrix))
+            each.new_zeros(len(each), len(matrix.tensor))
             for each, matrix in zip(rows, matrices, strict=True)
         ]
         dbiases = attention.attend_backward(
             what, probabilities, gradient.contiguous(), _pieces(d, 1)
         )
-        pairs = [*zip(d, matrices, strict=True)]
-        dmine = None if ctx.shared else pairs[0][0] @ pairs[0][1]
-        dx = _summed_product(pairs if ctx.shared else pairs[1:])
-        dweights = _pieces([each.T @ row for each, row in zip(d, rows, strict=True)], 0)
+        pairs = [*zip(matrices, d, strict=True)]
+        dmine = None if ctx.shared else matrices[0].input_gradient(d[0])
+        dx = _summed_gradient(pairs if ctx.shared else pairs[1:])
+        dweights = _pieces(
+            [
+                matrix.weight_gradient(each, row)
+                for (matrix, each), row in zip(pairs, rows, strict=True)
+            ],
+            0,
+        )
         return dmine, dx, None, *[each.float() for each in dweights], *dbiases
 
 
@@ -194,10 +206,10 @@ def _pieces(joined: Sequence[Tensor], dim: int) -> list[Tensor]:
     return [piece for each in joined for piece in each.split(size, dim)]
 
 
-def _summed_product(pairs: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
-    """The sum of the products of some pairs."""
-    first, *others = pairs
-    total = first[0] @ first[1]
-    for rows, matrix in others:
-        total.addmm_(rows, matrix)
+def _summed_gradient(pairs: Sequence[tuple[Matrix, Tensor]]) -> Tensor:
+    """The gradient of the rows of several products."""
+    (first, gradient), *others = pairs
+    total = first.input_gradient(gradient)
+    for matrix, gradient in others:
+        matrix.add_input_gradient(total, gradient)
     return total

@@ -5,7 +5,34 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["HalfWeights", "Weights", "weights_for"]
+__all__ = ["HalfWeights", "Matrix", "Weights", "weights_for"]
+
+
+class Matrix:
+    """A weight, or its copy, in the products of a linear layer.
+
+    Args:
+        tensor: (out, in); rows are multiplied with its transpose.
+    """
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def product(self, rows: Tensor) -> Tensor:
+        """(rows, in) -> (rows, out)."""
+        return rows @ self.tensor.T
+
+    def input_gradient(self, gradient: Tensor) -> Tensor:
+        """The gradient of the rows, from that of the product: (rows, out) -> (rows, in)."""
+        return gradient @ self.tensor
+
+    def add_input_gradient(self, total: Tensor, gradient: Tensor) -> None:
+        """Add that gradient to a total of its shape, in place."""
+        total.addmm_(gradient, self.tensor)
+
+    def weight_gradient(self, gradient: Tensor, rows: Tensor) -> Tensor:
+        """The gradient of the weight, of its shape; it may be 0 where the weight is pruned."""
+        return gradient.T @ rows
 
 
 class Weights:
@@ -25,6 +52,14 @@ class Weights:
             shared: whether queries are computed from the same rows as keys and values.
         """
         return [self.of(weight) for weight in weights]
+
+    def matrix(self, weight: Tensor) -> Matrix:
+        """The matrix to multiply with."""
+        return Matrix(self.of(weight))
+
+    def matrices(self, weights: Sequence[Tensor], *, shared: bool) -> list[Matrix]:
+        """Those of queries, keys and values; see `stacked`."""
+        return [*map(Matrix, self.stacked(weights, shared=shared))]
 
     def invalidate(self) -> None:
         """Called after an optimizer has changed the weights."""

@@ -1,5 +1,6 @@
 """The sparsity from which a sparse product is faster than a dense one, by measurement."""
 
+import hashlib
 import json
 from functools import cache, lru_cache
 from math import log2
@@ -7,7 +8,12 @@ from pathlib import Path
 
 from tombola.kernel.sparse.products import instruction_set
 
-__all__ = ["pays"]
+__all__ = ["FILE", "FORWARD", "INPUT_GRADIENT", "WEIGHT_GRADIENT", "pays", "table_digest"]
+
+FILE = Path(__file__).with_name("crossovers.json")
+
+FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT = "forward", "input gradient", "weight gradient"
+"""The products of a linear layer in training, whose weights are in a dense matrix."""
 
 
 def pays(
@@ -16,7 +22,7 @@ def pays(
     sparsity: float,
     tokens: int,
     *,
-    dtype: str = "float32",
+    work: str = "float32",
     threads: int = 1,
 ) -> bool:
     """Whether the table has a sparse product as faster than torch's dense one in float32.
@@ -26,10 +32,10 @@ def pays(
         out_features: its rows.
         sparsity: the fraction of its weights that are zero.
         tokens: rows of the input.
-        dtype: how the weights are stored; see `SparseLinear`.
+        work: how the weights are stored, see `SparseLinear`; or a product of a training.
         threads: torch's.
     """
-    column = f"{instruction_set()} {dtype}"
+    column = f"{instruction_set()} {work}"
     return sparsity >= _crossover(column, (in_features, out_features, tokens, threads))
 
 
@@ -42,10 +48,17 @@ def _crossover(column: str, sizes: tuple[int, ...]) -> float:
 
 @cache
 def _table() -> dict[str, list[list[float]]]:
-    """Instruction set and dtype -> rows: in, out, tokens, threads, the sparsity."""
-    text = Path(__file__).with_name("crossovers.json").read_text(encoding="utf-8")
-    table: dict[str, list[list[float]]] = json.loads(text)["rows"]
+    """Instruction set and work -> rows: in, out, tokens, threads, the sparsity."""
+    table: dict[str, list[list[float]]] = json.loads(FILE.read_text(encoding="utf-8"))["rows"]
     return table
+
+
+@cache
+def table_digest() -> str:
+    """A name for what the table has of trainings: 8 hexadecimal digits."""
+    works = FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT
+    rows = {name: rows for name, rows in _table().items() if name.endswith(works)}
+    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _distance(row: list[float], sizes: tuple[int, ...]) -> float:

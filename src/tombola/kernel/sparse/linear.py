@@ -114,7 +114,7 @@ class SparseLinear(nn.Module):
         dtype = str(self.values.dtype).removeprefix("torch.")
         sizes = self.in_features, self.out_features, self.sparsity, tokens
         return tokens >= DENSE_FROM and not pays(
-            *sizes, dtype=dtype, threads=torch.get_num_threads()
+            *sizes, work=dtype, threads=torch.get_num_threads()
         )
 
     def transposed(self) -> Packed:

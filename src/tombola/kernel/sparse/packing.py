@@ -63,6 +63,21 @@ class Packed:
         columns = nonzero.nonzero()[:, 3].to(torch.uint8)
         return cls((rows, width), groups[nonzero].to(dtype), columns, order, counts, starts)
 
+    @classmethod
+    def pattern(cls, kept: Tensor, *, transposed: bool = False) -> tuple["Packed", Tensor]:
+        """The pattern of a mask, and where its weights are in the matrix.
+
+        Args:
+            kept: bool, a matrix.
+            transposed: whether the pattern is that of the matrix's transpose.
+
+        Returns: a matrix with room for float32 values, and the index of each value in the
+            flattened matrix.
+        """
+        places = torch.arange(1, kept.numel() + 1).view(kept.shape) * kept
+        found = cls._of(places.T if transposed else places, torch.int64)
+        return replace(found, values=torch.zeros(len(found.values))), found.values - 1
+
     def dense(self) -> Tensor:
         """The matrix (out, in), float32; gradients of it reach the values."""
         whole = self._spread(self.values.float())

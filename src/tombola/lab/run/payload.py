@@ -82,9 +82,11 @@ def _full(place: str) -> str:
 
 
 def kernel_of(job: Job, otherwise: str) -> str:
-    """The kernel that the recipe of a job asks for, if it does."""
-    asked = job.subject.recipe.kernel
-    return otherwise if asked == AUTO else asked
+    """The kernel that the recipe of a job asks for, or another that it may have, or auto."""
+    recipe = job.subject.recipe
+    if recipe.kernel != AUTO:
+        return recipe.kernel
+    return otherwise if recipe.takes(otherwise) else AUTO
 
 
 def recipe_that_made(trained: Result) -> TrainSpec:

@@ -20,7 +20,7 @@ from tombola.plan.plan import Plan
 
 __all__ = ["check_run", "run_plan", "weights_in_use"]
 
-OF_A_NODE = ("device", "instruction_set", "kernel")
+OF_A_NODE = ("device", "instruction_set", "kernel", "sparse_products")
 """Numerics that a cluster's nodes decide, which compare them with those of other results."""
 
 

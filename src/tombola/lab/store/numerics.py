@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RERUN", "environment", "numerics_digest", "refuse_mixed", "refuse_others"]
 
-OF_THE_RECIPE = ("precision", "kernel")
+OF_THE_RECIPE = ("precision", "kernel", "sparse_products")
 """Fields that follow from the recipe, and so may differ between the tasks of one plan."""
 
 RERUN = "Rerun one of them like the other: `tombola store forget` deletes a result."

@@ -97,7 +97,7 @@ def _pays(layer: Layer, dtype: str, tokens: int) -> bool:
     weights = matrix(layer)
     outputs, inputs = weights.shape
     sparsity = 1 - int(weights.count_nonzero()) / max(1, weights.numel())
-    return pays(inputs, outputs, sparsity, tokens, dtype=dtype, threads=torch.get_num_threads())
+    return pays(inputs, outputs, sparsity, tokens, work=dtype, threads=torch.get_num_threads())
 
 
 def _as_linear(layer: Layer) -> nn.Linear:
