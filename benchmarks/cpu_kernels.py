@@ -3,10 +3,10 @@
 python benchmarks/cpu_kernels.py [PAIRS]           packed-1 and packed-3
 python benchmarks/cpu_kernels.py --sparse [PAIRS]  packed-3 and sparse-1
 
-The first trains `mini` on some of `sentiment` under a mask of half the weights; the second a network
-of BERT-base's size, drawn at random, on texts of 128 tokens under masks of several sparsities,
-without the first step of each training, which looks where the kept weights are. Two kernels take
-turns, so that other programs slow both alike. Seconds are the processor's.
+The first trains `mini` on some of `sentiment` under a mask of half the weights. The second trains a
+network of BERT-base's size, drawn at random, on texts of 128 tokens under masks of several
+sparsities, and leaves out the first step of each training, which looks where the kept weights are.
+Two kernels take turns, so that other programs slow both alike. Seconds are the processor's.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -95,7 +96,7 @@ def step_seconds(network: Network, mask: Mask, kernel: str, batch_size: int) -> 
         ends.append(time.process_time())
 
     fit(network, task, examples, mask, spec, scope="encoder", on_step=look)
-    return median(end - start for start, end in zip(ends, ends[1:], strict=False))
+    return median(end - start for start, end in pairwise(ends))
 
 
 def sparse_steps(network: Network, pairs: int) -> Iterator[dict[str, Any]]:
