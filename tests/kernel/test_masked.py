@@ -28,7 +28,7 @@ def _seed() -> Iterator[None]:
         products.use_best()
 
 
-def pruned(weight: nn.Parameter, sparsity: float) -> Tensor:
+def pruned(weight: Tensor, sparsity: float) -> Tensor:
     """A mask of a weight, which is filled with zeros there."""
     kept = torch.rand(weight.shape) >= sparsity
     with torch.no_grad():
@@ -36,14 +36,15 @@ def pruned(weight: nn.Parameter, sparsity: float) -> Tensor:
     return kept
 
 
-def masks_of(model: nn.Module, sparsity: float = 0.7) -> dict[nn.Parameter, Tensor]:
-    """A mask of each linear layer's weight; the first is pruned whole."""
-    layers = [each for each in model.modules() if isinstance(each, nn.Linear | Conv1D)]
+def masks_of(model: Any, sparsity: float = 0.7) -> dict[Tensor, Tensor]:
+    """A mask of each weight of the blocks; the first is pruned whole."""
+    blocks: Any = model.base_model.encoder
+    layers = [each for each in blocks.modules() if isinstance(each, nn.Linear)]
     return {each.weight: pruned(each.weight, sparsity if n else 1) for n, each in enumerate(layers)}
 
 
 def near(found: Tensor, expected: Tensor) -> bool:
-    scale = float(expected.abs().max().clamp(min=1)) if expected.numel() else 1.0
+    scale = float(expected.detach().abs().max().clamp(min=1)) if expected.numel() else 1.0
     return torch.allclose(found, expected, rtol=0, atol=1e-5 * scale)
 
 

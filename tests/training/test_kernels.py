@@ -305,7 +305,7 @@ def test_without_the_extension_for_products_the_kernels_that_need_it_are_refused
 def test_sparse_products_take_fp32_alone(kernel: str) -> None:
     for more, named in (({"precision": "bf16"}, "precision bf16"), ({"compile": True}, "compile")):
         with pytest.raises(SpecError, match=f"kernel {kernel} takes fp32 alone, got {named}"):
-            replace(SPEC, kernel=kernel, **more)  # type: ignore[arg-type]
+            replace(SPEC, kernel=kernel, **more)
     assert not TrainSpec(precision="bf16").takes(kernel)
     assert TrainSpec().takes(kernel)
 

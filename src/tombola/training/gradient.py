@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from tombola.base.errors import ModelError, SpecError
@@ -34,7 +34,7 @@ __all__ = ["Arithmetic", "differentiating", "to_device"]
 HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """Precisions whose matrix products are in sixteen bits."""
 
-NOTHING: Mapping[nn.Parameter, Tensor] = {}
+NOTHING: Mapping[Tensor, Tensor] = {}
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ def differentiating(
     here: Accelerator,
     *,
     held: Mask | None = None,
-    pruned: Mapping[nn.Parameter, Tensor] = NOTHING,
+    pruned: Mapping[Tensor, Tensor] = NOTHING,
     teacher: Teacher | FeatureTeacher | None = None,
 ) -> Iterator[Arithmetic]:
     """Prepare the network for the gradients of a training, and restore it afterwards.
@@ -248,7 +248,7 @@ def differentiating(
             _compute_blocks_again(model, False)
 
 
-def _weights(spec: TrainSpec, pruned: Mapping[nn.Parameter, Tensor]) -> Weights:
+def _weights(spec: TrainSpec, pruned: Mapping[Tensor, Tensor]) -> Weights:
     """The weights that a network multiplies with on a CPU."""
     name = kernel(spec)
     if name not in (SPARSE, SPARSE_ALWAYS):

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_linear_schedule_with_warmup
@@ -104,7 +104,9 @@ def fit(
     every = training_batches(network, task, examples, spec, first=done, last=last)
     placed = resident(network.model, mask, here.device)
     recorded = placed if replay else None
-    pruned = {p: mask[name] for name, p in parameters.items() if name in mask.pruned_tensors}
+    pruned: dict[Tensor, Tensor] = {
+        p: mask[name] for name, p in parameters.items() if name in mask.pruned_tensors
+    }
     gradients = differentiating(
         network, task, spec, here, held=recorded, pruned=pruned, teacher=teacher
     )

@@ -164,45 +164,62 @@ LOOP int NAME(product)(const struct matrix *m, const float *x, float *y, size_t 
 
 /* --- the gradient of the weights --- */
 
-/* The sum of each of WIDE vectors: halves are added, and two vectors become one. */
-PART NAME(wide) NAME(totals)(NAME(wide) *v)
+/* The sums of four vectors. */
+PART NAME(four) NAME(sums)(NAME(wide) a, NAME(wide) b, NAME(wide) c, NAME(wide) d)
 {
-    NAME(places) low, high;
-    for (int i = 0; i < WIDE; i++) {
-        low[i] = i / 2 + i % 2 * WIDE;
-        high[i] = low[i] + WIDE / 2;
+    NAME(places) low, high, first, last;
+    for (int i = 0; i < WIDE; i++) { /* within 128 bits, where shuffles are cheap */
+        low[i] = i / 4 * 4 + i % 4 / 2 + i % 2 * WIDE;
+        high[i] = low[i] + 2;
+        first[i] = i / 4 * 4 + i % 2 + i % 4 / 2 * WIDE;
+        last[i] = first[i] + 2;
     }
-    for (int half = WIDE / 2; half; half /= 2)
-        for (int i = 0; i < half; i++)
-            v[i] = __builtin_shuffle(v[i], v[i + half], low)
-                   + __builtin_shuffle(v[i], v[i + half], high);
-    return v[0];
+    a = __builtin_shuffle(a, b, low) + __builtin_shuffle(a, b, high);
+    c = __builtin_shuffle(c, d, low) + __builtin_shuffle(c, d, high);
+    a = __builtin_shuffle(a, c, first) + __builtin_shuffle(a, c, last);
+    NAME(four) parts[WIDE / 4];
+    memcpy(parts, &a, sizeof a);
+    for (int i = 1; i < WIDE / 4; i++)
+        parts[0] += parts[i];
+    return parts[0];
+}
+
+/* The products of a row of the gradient with the input of a weight's column, not yet summed. */
+PART NAME(wide) NAME(dot)(const NAME(wide) *own, const float *x, uint8_t column)
+{
+    const NAME(wide) *other = (const NAME(wide) *)(x + (size_t)column * TILE);
+    NAME(wide) sum = own[0] * other[0];
+    for (int i = 1; i < TILE / WIDE; i++)
+        sum += own[i] * other[i];
+    return sum;
 }
 
 /* Adds a piece's products of the gradient of its rows, (group, TILE), with its block's input. */
 PART void NAME(dots)(const struct piece *p, const float *x, const float *g, float *out)
 {
-    enum { VECTORS = TILE / WIDE };
     const uint8_t *columns = p->columns;
-    NAME(wide) parts[WIDE] = {0};
-    int filled = 0;
+    const float *end = out + p->n;
     for (size_t row = 0; row < p->rows; row++) {
-        const NAME(wide) *own = (const NAME(wide) *)g + (size_t)p->order[row] * VECTORS;
-        for (size_t k = p->counts[row]; k; k--) {
-            const NAME(wide) *other = (const NAME(wide) *)x + (size_t)*columns++ * VECTORS;
-            NAME(wide) part = own[0] * other[0];
-            for (int i = 1; i < VECTORS; i++)
-                part += own[i] * other[i];
-            parts[filled++] = part;
-            if (filled == WIDE) {
-                *(NAME(wide) *)out += NAME(totals)(parts);
-                out += WIDE, filled = 0;
-            }
-        }
+        NAME(wide) own[TILE / WIDE];
+        memcpy(own, g + (size_t)p->order[row] * TILE, sizeof own);
+        size_t n = p->counts[row];
+        for (; n >= 4; n -= 4, columns += 4, out += 4)
+            *(NAME(four) *)out += NAME(sums)(
+                NAME(dot)(own, x, columns[0]), NAME(dot)(own, x, columns[1]),
+                NAME(dot)(own, x, columns[2]), NAME(dot)(own, x, columns[3]));
+        if (!n)
+            continue;
+        NAME(wide) none = {0};
+        NAME(four) rest = NAME(sums)(
+            NAME(dot)(own, x, columns[0]), n > 1 ? NAME(dot)(own, x, columns[1]) : none,
+            n > 2 ? NAME(dot)(own, x, columns[2]) : none, none);
+        if (out + 4 <= end)
+            *(NAME(four) *)out += rest; /* zeros are added to the next row's */
+        else
+            for (size_t i = 0; i < n; i++)
+                out[i] += rest[i];
+        columns += n, out += n;
     }
-    NAME(wide) rest = NAME(totals)(parts);
-    for (int i = 0; i < filled; i++)
-        out[i] += rest[i];
 }
 
 /* Adds g.T x to the gradient of the non-zero weights of rows from `begin` to `end`, for at most TILE

@@ -92,8 +92,8 @@ class MaskedMatrix(Matrix):
             whole = super().weight_gradient(gradient, rows)
             return whole.T if self.transposed else whole
         whole = torch.zeros(self.weight.numel())
-        whole[self._across.places] = products.gradient(rows, gradient, self._across.pattern)
-        return whole.view(self.weight.shape)
+        found = products.gradient(rows, gradient, self._across.pattern)
+        return whole.index_copy_(0, self._across.places, found).view(self.weight.shape)
 
     def skips_any(self, rows: int) -> bool:
         """Whether any product of so many rows skips pruned weights."""
@@ -115,9 +115,9 @@ class MaskedWeights(Weights):
         always: skip pruned weights whatever the table of crossovers says.
     """
 
-    def __init__(self, masks: Mapping[nn.Parameter, Tensor], *, always: bool = False) -> None:
+    def __init__(self, masks: Mapping[Tensor, Tensor], *, always: bool = False) -> None:
         self._masks, self._always = masks, always
-        self._matrices: dict[nn.Parameter, MaskedMatrix] = {}
+        self._matrices: dict[Tensor, MaskedMatrix] = {}
 
     def matrix(self, weight: Tensor) -> Matrix:
         """The matrix to multiply with."""
