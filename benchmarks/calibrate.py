@@ -108,11 +108,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, os.cpu_count() or 1])
     parser.add_argument("--works", nargs="+", choices=WORKS, default=[*WORKS])
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     asked = parser.parse_args()
     threads = sorted({*asked.threads})
     table = json.loads(FILE.read_text(encoding="utf-8"))
     torch.manual_seed(0)
-    for name, work in product(SETS, asked.works):
+    for name, work in product(asked.sets, asked.works):
         try:
             products.use(name)
         except ValueError:
