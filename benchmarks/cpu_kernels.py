@@ -88,7 +88,9 @@ def step_seconds(network: Network, mask: Mask, kernel: str, batch_size: int) -> 
     """Median time of a step, of a training's but its first."""
     task = load_task("sentiment")
     spec = replace(task.recipe, epochs=1, batch_size=batch_size, max_length=LENGTH, kernel=kernel)
-    rows = [{"sentence": "a long film " * LENGTH, "label": n % 2} for n in range(STEPS * batch_size)]
+    rows = [
+        {"sentence": "a long film " * LENGTH, "label": n % 2} for n in range(STEPS * batch_size)
+    ]
     examples = encode_split(rows, task, network.tokenizer, spec)
     ends: list[float] = []
 
