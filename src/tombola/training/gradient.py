@@ -214,8 +214,7 @@ def differentiating(
         here: the device, and the ranks.
         held: the mask held meanwhile, where a GPU may record gradients and replay them: hooks of
             parameters are then called while one is recorded only. It is `resident`.
-        pruned: weight -> its mask, for weights that a mask holds at zero meanwhile; some kernels
-            skip them.
+        pruned: weight -> its mask, which is held meanwhile; some kernels skip the zeros.
         teacher: what it learns from, besides the labels; with one, no gradient is recorded.
 
     Raises: SpecError, if precision or kernel need what is not there; ModelError, if the

@@ -103,13 +103,7 @@ def fit(
     stepper = _Stepper(training, _schedule(training, spec, course, steps, done), spec.clip_norm)
     every = training_batches(network, task, examples, spec, first=done, last=last)
     placed = resident(network.model, mask, here.device)
-    recorded = placed if replay else None
-    pruned: dict[Tensor, Tensor] = {
-        p: mask[name] for name, p in parameters.items() if name in mask.pruned_tensors
-    }
-    gradients = differentiating(
-        network, task, spec, here, held=recorded, pruned=pruned, teacher=teacher
-    )
+    gradients = _gradients(network, task, spec, parameters, placed, replay=replay, teacher=teacher)
     with _held(training, parameters, placed, on_gradient) as fill, gradients as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
         for save in stepper.steps(every, arithmetic, copies, on_gradient):
@@ -117,6 +111,24 @@ def fit(
             copies.save(of=last - first, wanted=save)
             on_step(training.steps, last - first, stepper.check.loss)
     return _summary(stepper, network, parameters, mask)
+
+
+def _gradients(
+    network: Network,
+    task: Task,
+    spec: TrainSpec,
+    parameters: Mapping[str, nn.Parameter],
+    mask: Mask,
+    *,
+    replay: bool,
+    teacher: Teacher | FeatureTeacher | None,
+) -> AbstractContextManager[Arithmetic]:
+    """Take the gradients of a network under a mask, in a block."""
+    here, held = accelerator(), mask if replay else None
+    pruned: dict[Tensor, Tensor] = {
+        p: mask[name] for name, p in parameters.items() if name in mask.pruned_tensors
+    }
+    return differentiating(network, task, spec, here, held=held, pruned=pruned, teacher=teacher)
 
 
 def _held(
