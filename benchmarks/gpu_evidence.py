@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -126,9 +126,9 @@ def first_seed(stages: Stages) -> Stages:
     return [(plans, seeds[:1]) for plans, seeds in stages if seeds[0] == 0]
 
 
-def build_texts() -> None:
+def build_texts(plans: Iterable[str]) -> None:
     """Write the texts that a plan needs, where they are missing."""
-    if not (EVIDENCE / "brown").is_dir():
+    if "lineage" in plans and not (EVIDENCE / "brown").is_dir():
         sys.path.insert(0, str(EVIDENCE))
         from build_brown import main as build
 
@@ -202,7 +202,7 @@ def main() -> None:
     began = time.monotonic()
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    build_texts()
+    build_texts(files)
     options.output.mkdir(parents=True, exist_ok=True)
     if options.dry_run:
         stages = first_seed(stages)
