@@ -85,8 +85,8 @@ def step(finder: str, budget: int) -> str:
 
 def board_plan(chosen: Chosen) -> str:
     """The plan of the leaderboard, with the rates that were chosen."""
-    about = "Which finder's tickets are best at equal compute? About two hours on two cores."
-    return head(about, "[0, 1, 2]") + "".join(
+    about = "Which finder's tickets are best at equal compute? About three hours on two cores."
+    return head(about, "[0, 1, 2, 3, 4]") + "".join(
         arm(
             f"{finder}-{budget}{SUFFIX[rate]}",
             finder,
@@ -179,7 +179,7 @@ def estimate(mean: float | None, ends: tuple[float, float] | None) -> str:
 INTRODUCTION = """# The leaderboard
 
 Finders at equal compute: the plan `leaderboard`, sized before its scores were seen
-([sizes](../../evidence/leaderboard.md)). Scores are points on test, with 90 % intervals over three
+([sizes](../../evidence/leaderboard.md)). Scores are points on test, with 90 % intervals over five
 seeds; `trainings` is the cost of search and ticket, in trainings of dense. How the ranks are made:
 [statistics](../explanation/statistics.md#the-leaderboard).
 
@@ -188,7 +188,7 @@ seeds; `trainings` is the cost of search and ticket, in trainings of dense. How 
 LIMITS = """
 ## What this does not show
 
-The network has 10 million weights, a training about 60 steps, and there are three seeds and two
+The network has 10 million weights, a training about 60 steps, and there are five seeds and two
 tasks. The order of finders on large networks with long trainings may be another. Each table is a
 ranking of its own: among many, some of what is shown is wrong by chance, in each with a probability
 of at most 5 %. The learning rates were chosen for 70 % and a budget of one training, with one seed.
