@@ -27,7 +27,7 @@ def check_batches(batches: int, steps: int) -> None:
     """
     if batches > steps:
         raise SpecError(
-            f"batches are those of a training, at most {steps}, got {batches}. Take fewer."
+            f"batches is at most the {steps} of one training, got {batches}. Read fewer."
         )
 
 
@@ -44,8 +44,8 @@ def check_examples(examples: int, recipe: "TrainSpec", rows: int) -> None:
     used = min(rows, recipe.train_limit or rows)
     if examples > (most := min(used, recipe.steps(rows) * recipe.batch_size)):
         raise SpecError(
-            f"examples are different ones of a training, at most {most}, got {examples}. "
-            "Take fewer, or more training data."
+            f"examples is at most the {most} training examples in use, got {examples}. "
+            "Take fewer, or use more training data."
         )
 
 

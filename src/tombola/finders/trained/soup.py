@@ -41,7 +41,7 @@ def prune_by_members(finder: Finder, subject: "Subject", spec: PruneSpec, seed: 
     assert isinstance(spec, SoupSpec)
     if spec.members > subject.steps:
         raise SpecError(
-            f"members share the {subject.steps} steps of a training, got {spec.members} of them. "
+            f"members is at most the {subject.steps} steps that they share, got {spec.members}. "
             "Take fewer, or train for more epochs."
         )
     return train_mask(finder, subject, spec, seed)
