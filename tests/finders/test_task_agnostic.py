@@ -1,6 +1,7 @@
 """The mask learns from what pre-training gave the network, and from no task."""
 
 from decimal import Decimal
+from math import sqrt
 from typing import Any, cast
 
 import pytest
@@ -17,7 +18,7 @@ from toy_training import SIZE, STEPS, Toy, by_matrix
 
 SPARSITY = Decimal("0.6")
 KEPT = round(0.4 * SIZE)
-RATE = 1e-5
+RATE = 3e-4
 
 
 def test_the_mask_learns_as_autograd_has_it_from_the_largest_weights() -> None:
@@ -32,7 +33,7 @@ def test_the_mask_learns_as_autograd_has_it_from_the_largest_weights() -> None:
         optimizer.zero_grad()
         masked = {n: w * (kept[n] + scores[n] - scores[n].detach()) for n, w in toy.weights.items()}
         toy.loss(masked, step).backward()
-        optimizer.param_groups[0]["lr"] = RATE * 27_920 / STEPS * (1 - step / STEPS)
+        optimizer.param_groups[0]["lr"] = RATE * sqrt(27_920 / STEPS) * (1 - step / STEPS)
         optimizer.step()
         mask = by_matrix({name: score.detach() for name, score in scores.items()}, KEPT)
         kept = {name: each.float() for name, each in mask.items()}

@@ -7,6 +7,7 @@ of the weights have it, and is as sparse as the spec from the first step on.
 
 from dataclasses import dataclass
 from functools import partial
+from math import sqrt
 from typing import TYPE_CHECKING
 
 from tombola.base.errors import SpecError
@@ -46,8 +47,8 @@ class TaskAgnosticSpec(PruneSpec):
     network; 0 learns from masked tokens alone, and 1 from that network alone."""
 
     score_learning_rate: float = 5e-5
-    """Peak learning rate of the scores in a training of 27,920 steps; higher in proportion in a
-    shorter one. Decays linearly to zero."""
+    """Peak learning rate of the scores in a training of 27,920 steps; in a shorter one it is higher
+    by the square root of how much shorter that is. Decays linearly to zero."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,5 +105,8 @@ class _Learner(ScoreLearner):
         return {n: kept[n].to(w.device).float() * KEPT for n, w in weights.items()}
 
     def peak_rate(self, steps: int) -> float:
-        """The rate by which scores can move as far as in the paper's training."""
-        return self.rate * PAPER_STEPS / steps
+        """The rate by which noisy gradients spread scores as far as in the paper's training.
+
+        One in proportion would lose the largest weights in the first steps of a short training.
+        """
+        return self.rate * sqrt(PAPER_STEPS / steps)
