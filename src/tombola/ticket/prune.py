@@ -134,6 +134,8 @@ def _threshold(scores: Tensors, mask: Mask, rank: int) -> tuple[np.float32, int,
 
 def _bracket(scores: Tensors, mask: Mask, rank: int) -> tuple[float, float]:
     """Two scores that the rank-th lowest of a kept weight lies between, if a sample is fair."""
+    if mask.size <= 2 * _SAMPLE:  # no sample would be much smaller
+        return -np.inf, np.inf
     stride = mask.size // _SAMPLE | 1  # odd, so as to meet every column of most matrices
     drawn = np.concatenate(
         [_flat(scores[n])[::stride][_flat_kept(mask[n])[::stride]] for n in mask]
@@ -172,8 +174,12 @@ def _between(scores: Tensors, mask: Mask, low: float, high: float) -> tuple[int,
 
 def _each(do: Callable[[str], T], names: Iterable[str]) -> list[T]:
     """The results of a function for each tensor, in their order, computed on torch's threads."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(pool.map(do, names))
+    every = list(names)
+    threads = min(torch.get_num_threads(), len(every))
+    if threads <= 1:  # of a matrix at a time, a pool would take longer to start than its work
+        return [do(name) for name in every]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(do, every))
 
 
 def _flat(scores: Tensor) -> Floats:
