@@ -1,5 +1,6 @@
 """A masked network learns from the hidden states of the whole pre-trained one."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from architectures import ARCHITECTURES, save
 from small_network import half_mask
 from tombola.base.specs import TrainSpec
+from tombola.kernel.fused.extension import available
+from tombola.kernel.packed import FUSED, KERNEL
 from tombola.models.network import Network
 from tombola.tasks.data.batches import training_batches
 from tombola.tasks.data.encode import encode_split
@@ -18,18 +21,19 @@ from tombola.tasks.examples import Batch
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Tensors
+from tombola.training import gradient as module
 from tombola.training.distributed import accelerator
 from tombola.training.gradient import differentiating
 
 TEXTS = [{"text": "the good film was long and the plot was bad"[: 12 + 4 * n]} for n in range(8)]
+built = pytest.mark.skipif(not available(), reason="the C extension was not built")
 SPEC = TrainSpec(batch_size=8, max_length=30)
 MLM = load_task("mlm")
 
 
-@pytest.fixture
-def network(tiny: Path) -> Network:
-    """Half of its weights pruned, and without dropout."""
-    found = load_network(str(tiny), "mlm", 0)
+def half_of(folder: Path, kind: str, classes: int) -> Network:
+    """A network with half of its weights pruned, and without dropout."""
+    found = load_network(str(folder), kind, classes)
     found.rewind(0)
     half_mask(found).fill(found.scope("encoder"))
     for part in found.model.modules():
@@ -38,17 +42,27 @@ def network(tiny: Path) -> Network:
     return found
 
 
+@pytest.fixture
+def network(tiny: Path) -> Network:
+    return half_of(tiny, "mlm", 0)
+
+
 def batch_of(network: Network) -> Batch:
     examples = encode_split(TEXTS, MLM, network.tokenizer, SPEC)
     return next(training_batches(network, MLM, examples, SPEC, first=0, last=1))
 
 
-def gradient(network: Network, batch: Batch, share: float) -> tuple[Tensor, Tensors]:
-    """Loss and gradient of a batch, by the kernel that trainings take."""
+def gradient(
+    network: Network, batch: Batch, share: float, chosen: str, kind: str = "mlm"
+) -> tuple[Tensor, Tensors]:
+    """Loss and gradient of a batch, by a kernel."""
+    spec = replace(SPEC, kernel=chosen)
     teacher = FeatureTeacher.of(network, share)
     network.model.train().zero_grad()
     scaler = torch.amp.GradScaler("cpu", enabled=False)
-    with differentiating(network, MLM, SPEC, accelerator(), teacher=teacher) as arithmetic:
+    with differentiating(
+        network, load_task(kind), spec, accelerator(), teacher=teacher
+    ) as arithmetic:
         loss, _ = arithmetic.backward(batch, scaler, save=False)
     named = network.model.named_parameters()
     return loss, {n: p.grad.clone() for n, p in named if p.grad is not None}
@@ -68,12 +82,13 @@ def outputs_of_blocks(network: Network, batch: Batch) -> list[Tensor]:
     return found
 
 
+@pytest.mark.parametrize("chosen", [KERNEL, pytest.param(FUSED, marks=built)])
 @pytest.mark.parametrize("share", [1.0, 0.25])
 def test_the_loss_is_one_minus_the_cosine_of_states_and_the_loss_of_labels(
-    network: Network, tiny: Path, share: float
+    network: Network, tiny: Path, share: float, chosen: str
 ) -> None:
     batch = batch_of(network)
-    loss, found = gradient(network, batch, share)
+    loss, found = gradient(network, batch, share, chosen)
     dense = load_network(str(tiny), "mlm", 0)
     dense.rewind(0)
     dense.model.eval()
@@ -96,6 +111,31 @@ def test_the_loss_is_one_minus_the_cosine_of_states_and_the_loss_of_labels(
     for name, parameter in network.model.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(found[name], parameter.grad, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("task", "labels"),
+    [
+        ("sentiment", {"labels": [0, 1]}),
+        ("gloss-span", {"start_positions": [2, 1], "end_positions": [3, 3]}),
+    ],
+)
+def test_states_are_those_of_all_tokens_whatever_the_head_reads(
+    tiny: Path, task: str, labels: dict[str, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = half_of(tiny, load_task(task).kind, 2)
+    tokens = {
+        "input_ids": torch.arange(5, 17).view(2, 6),
+        "attention_mask": torch.ones(2, 6).long(),
+    }
+    tokens["attention_mask"][1, 4:] = 0
+    batch = tokens | {name: torch.tensor(values) for name, values in labels.items()}
+    loss, packed = gradient(network, batch, 0.5, KERNEL, task)
+    monkeypatch.setattr(module, "kernel", lambda spec: "")
+    plain, own = gradient(network, batch, 0.5, KERNEL, task)
+    torch.testing.assert_close(loss, plain, rtol=1e-4, atol=1e-6)
+    for name, expected in own.items():
+        torch.testing.assert_close(packed[name], expected, rtol=1e-3, atol=1e-6)
 
 
 def test_the_teacher_is_the_whole_network_whatever_is_pruned(network: Network) -> None:

@@ -59,6 +59,8 @@ def packed(
     reads: Reads,
     kernel: str = KERNEL,
     weights: Weights = WHOLE,
+    *,
+    states: list[Tensor] | None = None,
 ) -> Iterator[Tensors]:
     """Compute the model's blocks here for as long as the context lasts.
 
@@ -68,6 +70,8 @@ def packed(
         reads: which tokens the head reads.
         kernel: KERNEL, or one of IN_C.
         weights: what IN_C multiply with, which decides what activations are kept in.
+        states: where to put the embeddings and what each block makes of them, (tokens, width)
+            without padding; then the last block skips no token.
 
     Yields: what to call the model with instead. Where the head reads labelled tokens only, labels
     and logits are (1, labelled tokens, ...).
@@ -87,7 +91,7 @@ def packed(
         shape = tuple(inputs["labels"].shape)
     encoder = cast(Any, backbone(model)).encoder
     parts = PARTS if kernel == KERNEL else _fused_parts(weights)
-    encoder.forward = partial(_encode, encoder, tokens, read, shape, parts=parts)
+    encoder.forward = partial(_encode, encoder, tokens, read, shape, parts=parts, states=states)
     try:
         yield inputs
     finally:
@@ -102,6 +106,7 @@ def _encode(
     embeddings: Tensor,
     *_: Any,
     parts: "Parts",
+    states: list[Tensor] | None = None,
     **__: Any,
 ) -> BaseModelOutputWithPastAndCrossAttentions:
     """What the encoder makes of embeddings.
@@ -114,6 +119,7 @@ def _encode(
         shape: that the head wants them in, the width apart.
         embeddings: (texts, length, width).
         parts: what computes the parts of a block.
+        states: where to put hidden states, if they are wanted.
 
     Returns: as `last_hidden_state` the vectors of the tokens read, (*shape, width).
     """
@@ -124,11 +130,21 @@ def _encode(
     x = x if parts.dtype is None else x.to(parts.dtype)
     *blocks, last = encoder.layer
     for block in blocks:
+        _keep(states, x, tokens[made])
         x = _block(block, x, every, parts=parts)
-    x = _block(last, x, some, parts=parts)
+    _keep(states, x, tokens[made])
+    x = _block(last, x, some if states is None else every, parts=parts)
+    _keep(states, x, tokens[made])
+    x = x if states is None or read is None else x[read[made]]
     return BaseModelOutputWithPastAndCrossAttentions(
         last_hidden_state=x.to(embeddings.dtype).view(*shape, width)
     )
+
+
+def _keep(states: list[Tensor] | None, x: Tensor, real: Tensor) -> None:
+    """Keep the vectors of what is no padding, if they are wanted."""
+    if states is not None:
+        states.append(x[real])
 
 
 @dataclass(frozen=True)

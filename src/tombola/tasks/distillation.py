@@ -76,7 +76,7 @@ class FeatureTeacher:
     """The pre-trained network, whose hidden states the same network under a mask learns from."""
 
     asks: ClassVar[Mapping[str, Any]] = {"output_hidden_states": True}
-    """Inputs of both models besides the batch; kernels that skip hidden states are not used."""
+    """Inputs of both models besides the batch."""
 
     model: PreTrainedModel
     share: float
@@ -110,10 +110,13 @@ def cosine_distance(student: Sequence[Tensor], teacher: Sequence[Tensor], tokens
     """The mean over blocks and tokens of one minus the cosine between two hidden states.
 
     Args:
-        student: for each block, (texts, length, width).
+        student: for each block, (texts, length, width), or (tokens, width) without padding.
         teacher: likewise.
         tokens: (texts, length), False for padding.
     """
+
+    def real(states: Tensor) -> Tensor:
+        return states.float() if states.ndim == 2 else states[tokens].float()
+
     pairs = zip(student, teacher, strict=True)
-    cosines = [cosine_similarity(a[tokens].float(), b[tokens].float(), -1) for a, b in pairs]
-    return 1 - torch.stack(cosines).mean()
+    return 1 - torch.stack([cosine_similarity(real(a), real(b), -1) for a, b in pairs]).mean()

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from tombola.base.errors import ModelError, SpecError
 from tombola.base.specs import TrainSpec
 from tombola.kernel.fused.weights import Weights, weights_for
-from tombola.kernel.packed import IN_C, KERNEL, SPARSE, SPARSE_ALWAYS, packed
+from tombola.kernel.packed import IN_C, KERNEL, SPARSE, SPARSE_ALWAYS, packable, packed
 from tombola.kernel.sparse.masked import MaskedWeights, skipping
 from tombola.kernel.varlen import VARLEN, end_to_end, in_one_row, takes_one_row
 from tombola.models.network import Network
@@ -123,7 +123,7 @@ class Arithmetic:
 
     @property
     def _asked(self) -> Mapping[str, Any]:
-        """Inputs of the model besides the batch, which it takes only if it computes by itself."""
+        """Inputs of the model besides the batch, where it computes its own blocks."""
         return self.teacher.asks if self.teacher else {}
 
     def _differentiate_row(self, row: Batch, scaler: torch.amp.GradScaler) -> Tensor:
@@ -188,10 +188,15 @@ class Arithmetic:
         """The outputs of a model, computed by the kernel of the recipe."""
         with in_network(self.network.name, batch):
             name = kernel(self.spec)
-            if self._asked or name not in (KERNEL, *IN_C):
+            if name not in (KERNEL, *IN_C) or not packable(model):
                 return forward(**batch, **self._asked)
-            with packed(model, batch, self.kind.reads, name, self.weights) as inputs:
-                return forward(**inputs)
+            states: list[Tensor] | None = [] if self._asked else None
+            what = model, batch, self.kind.reads, name, self.weights
+            with packed(*what, states=states) as inputs:
+                output = forward(**inputs)
+            if states:
+                output.hidden_states = tuple(states)
+            return output
 
 
 @contextmanager
