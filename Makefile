@@ -39,7 +39,7 @@ bench: setup
 bench-kernels: setup
 	$(BIN)/python benchmarks/sparse_kernels.py
 
-# Writes from which sparsity sparse products pay; on an idle machine: five minutes.
+# Writes from which sparsity sparse products pay; on an idle machine: ten minutes.
 calibrate: setup
 	$(BIN)/python benchmarks/calibrate.py
 

@@ -10,4 +10,5 @@ CFLAGS='-fsanitize=address,undefined -fno-sanitize-recover=undefined -g' "$pytho
   build_ext --force --build-lib "$work/src" --build-temp "$work/build"
 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
   ASAN_OPTIONS=detect_leaks=0 PYTHONPATH="$work/src" \
-  "$python" -m pytest -q tests/kernel/fused tests/kernel/test_fused.py tests/kernel/test_sparse_linear.py
+  "$python" -m pytest -q tests/kernel/fused tests/kernel/test_fused.py tests/kernel/test_sparse_linear.py \
+  tests/kernel/test_masked.py

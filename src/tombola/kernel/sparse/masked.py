@@ -6,7 +6,7 @@ product copies those that are kept out of them, which takes little time next to 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -21,24 +21,6 @@ from tombola.kernel.sparse.crossovers import FORWARD, INPUT_GRADIENT, WEIGHT_GRA
 from tombola.kernel.sparse.packing import Packed
 
 __all__ = ["MaskedMatrix", "MaskedWeights", "skipping"]
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """The kept weights of a matrix or of its transpose."""
-
-    pattern: Packed
-    places: Tensor
-    """The index of each in the flattened weight."""
-
-    @classmethod
-    def of(cls, mask: Tensor, *, transposed: bool) -> "_Kept":
-        return cls(*Packed.pattern(mask, transposed=transposed))
-
-    def filled(self, weight: Tensor) -> Packed:
-        """The pattern with what its weights are now."""
-        torch.index_select(weight.reshape(-1), 0, self.places, out=self.pattern.values)
-        return self.pattern
 
 
 class MaskedMatrix(Matrix):
@@ -60,24 +42,24 @@ class MaskedMatrix(Matrix):
         self.sparsity = 1 - int(kept.sum()) / max(1, kept.numel())
 
     @cached_property
-    def _across(self) -> _Kept:
-        return _Kept.of(self.kept, transposed=self.transposed)
+    def _pattern(self) -> Packed:
+        return Packed.pattern(self.kept, transposed=self.transposed)
 
     @cached_property
-    def _back(self) -> _Kept:
-        return _Kept.of(self.kept, transposed=not self.transposed)
+    def _pattern_back(self) -> Packed:
+        return Packed.pattern(self.kept, transposed=not self.transposed)
 
     def product(self, rows: Tensor) -> Tensor:
         """(rows, in) -> (rows, out)."""
         if not self._skips(FORWARD, len(rows)):
             return super().product(rows)
-        return products.product(rows, self._across.filled(self.weight), None)
+        return products.product(rows, self._pattern.taken_from(self.weight), None)
 
     def input_gradient(self, gradient: Tensor) -> Tensor:
         """The gradient of the rows, from that of the product: (rows, out) -> (rows, in)."""
         if not self._skips(INPUT_GRADIENT, len(gradient)):
             return super().input_gradient(gradient)
-        return products.product(gradient, self._back.filled(self.weight), None)
+        return products.product(gradient, self._pattern_back.taken_from(self.weight), None)
 
     def add_input_gradient(self, total: Tensor, gradient: Tensor) -> None:
         """Add that gradient to a total of its shape, in place."""
@@ -92,8 +74,10 @@ class MaskedMatrix(Matrix):
             whole = super().weight_gradient(gradient, rows)
             return whole.T if self.transposed else whole
         whole = torch.zeros(self.weight.numel())
-        found = products.gradient(rows, gradient, self._across.pattern)
-        return whole.index_copy_(0, self._across.places, found).view(self.weight.shape)
+        places = self._pattern.values
+        unread = replace(self._pattern, values=torch.empty(len(places)))
+        found = products.gradient(rows, gradient, unread)
+        return whole.index_copy_(0, places.long(), found).view(self.weight.shape)
 
     def skips_any(self, rows: int) -> bool:
         """Whether any product of so many rows skips pruned weights."""

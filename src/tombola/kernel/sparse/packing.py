@@ -64,19 +64,22 @@ class Packed:
         return cls((rows, width), groups[nonzero].to(dtype), columns, order, counts, starts)
 
     @classmethod
-    def pattern(cls, kept: Tensor, *, transposed: bool = False) -> tuple["Packed", Tensor]:
-        """The pattern of a mask, and where its weights are in the matrix.
+    def pattern(cls, kept: Tensor, *, transposed: bool = False) -> "Packed":
+        """The pattern of a mask, with the indices of its weights as values.
 
         Args:
             kept: bool, a matrix.
             transposed: whether the pattern is that of the matrix's transpose.
 
-        Returns: a matrix with room for float32 values, and the index of each value in the
-            flattened matrix.
+        Returns: a matrix whose values, int32, are places in the flattened `kept`.
         """
-        places = torch.arange(1, kept.numel() + 1).view(kept.shape) * kept
-        found = cls._of(places.T if transposed else places, torch.int64)
-        return replace(found, values=torch.zeros(len(found.values))), found.values - 1
+        places = torch.arange(1, kept.numel() + 1, dtype=torch.int32).view(kept.shape) * kept
+        found = cls._of(places.T if transposed else places, torch.int32)
+        return replace(found, values=found.values - 1)
+
+    def taken_from(self, weight: Tensor) -> "Packed":
+        """The pattern with the weights that are at its places."""
+        return replace(self, values=weight.reshape(-1).index_select(0, self.values))
 
     def dense(self) -> Tensor:
         """The matrix (out, in), float32; gradients of it reach the values."""
