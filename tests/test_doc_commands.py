@@ -9,6 +9,8 @@ import gzip
 import json
 import re
 import shlex
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +24,7 @@ from command_line import Cli
 from hub_stand_in import Hub
 from tombola.cli.main import VERBS
 from tombola.cli.parser import Parser
+from tombola.lab.store.result_store import Store
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -45,10 +48,14 @@ SLOW = ("completion", "run")
 SMALL_PLAN = {
     "seeds: [0, 1, 2]": "seeds: [0, 1]",
     "step: 0.1": "step: 0.7",
-    "epochs: 1": "epochs: 1, train_limit: 32, test_limit: 16, max_length: 32",
+    "epochs: 1": "epochs: 1, train_limit: 16, test_limit: 8, max_length: 32",
 }
-SHORT = "--train-limit 32 --test-limit 16 --epochs 1 --min-steps 0 --max-length 32".split()
-SEARCH = "--sparsity 0.5 --step 0.5 --seeds 0,1 --controls none --threads 1".split()
+NETWORK = "my-network"
+"""What several pages train, by the same command."""
+ONE_THREAD = ["--threads", "1"]
+SHORT = "--train-limit 16 --test-limit 8 --epochs 1 --min-steps 0 --max-length 32".split()
+SHORT += ONE_THREAD
+SEARCH = "--sparsity 0.5 --step 0.5 --seeds 0,1 --controls none".split()
 
 
 def commands(page: Path) -> list[str]:
@@ -102,6 +109,27 @@ def write_rows() -> None:
         Path(f"texts/{split}.txt").write_text(texts)
 
 
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store and the trained network that pages have in common, made by the first of them."""
+    return Store(tmp_path_factory.mktemp("pages") / "store").folder.parent
+
+
+@pytest.fixture
+def shared(pages: Path, cli: Cli) -> Iterator[None]:
+    """What pages have in common, in the folder of a page."""
+    del cli  # whose folder it is in
+    Path("runs").mkdir()
+    Path("runs/store").symlink_to(pages / "store")
+    kept = pages / NETWORK
+    if kept.exists():
+        shutil.copytree(kept, NETWORK)
+    yield
+    if Path(NETWORK).exists() and not kept.exists():
+        shutil.copytree(NETWORK, kept)
+
+
+@pytest.mark.usefixtures("shared")
 @pytest.mark.filterwarnings("ignore:.pin_memory:UserWarning")  # of torch, without a GPU
 @pytest.mark.parametrize("page", SHOWN)
 def test_commands_that_a_page_shows_run_one_after_another(
@@ -149,6 +177,8 @@ def cut_short(verb: str, arguments: list[str], model: Path) -> list[str]:
             return [*SHORT, "--seeds", "100"]
         case "train":
             return SHORT
+        case "run":
+            return ONE_THREAD
         case "bench":
             return "--batch-sizes 1 --lengths 8 --rounds 3 --examples 8".split()
     return []
