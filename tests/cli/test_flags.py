@@ -65,6 +65,22 @@ def test_the_help_says_the_default_or_where_it_comes_from() -> None:
     assert "linearly to zero (default: the task's recipe)" in text
 
 
+def test_no_name_is_broken_at_its_hyphen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert all(not line.endswith("-") for line in parser().format_help().splitlines())
+
+
+def test_a_usage_line_names_few_flags_and_those_that_are_required() -> None:
+    few = Parser("tombola push", "")
+    few.add_argument("--public", action="store_true")
+    few.add_argument("ticket", metavar="TICKET")
+    assert few.format_usage() == "usage: tombola push [-h] [--public] TICKET\n"
+    many = parser()
+    many.add_argument("--output", metavar="FILE", required=True)
+    many.add_argument("ticket", metavar="TICKET")
+    assert many.format_usage() == "usage: tombola find --output FILE [flags] TICKET\n"
+
+
 def test_inherited_fields_have_flags_after_a_spec_s_own() -> None:
     about = list(field_help(RewindSpec))
     assert sorted(about) == sorted(field.name for field in dataclasses.fields(RewindSpec))

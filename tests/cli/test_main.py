@@ -18,7 +18,8 @@ from command_line import RECIPE, Cli, find_command, refusal
 from tombola import __version__, api
 from tombola.base.specs import SEEDS, FindSpec, TrainSpec
 from tombola.cli import verbs, versions
-from tombola.cli.main import VERBS, main
+from tombola.cli.main import HEADINGS, TRAIN, VERBS, main
+from tombola.cli.parser import Parser
 from tombola.cli.show.progress import Live
 from tombola.lab.store.result_store import Store
 from tombola.models import embedded
@@ -149,6 +150,9 @@ def test_without_a_verb_the_verbs_are_listed(argv: tuple[str, ...], cli: Cli) ->
     assert (status, errors) == (0, "")
     for verb, (_, about) in VERBS.items():
         assert f"{verb:14}{about}" in shown
+    assert [line for line in shown.splitlines() if line.endswith(":")] == [
+        f"{heading}:" for heading in HEADINGS.values()
+    ]
 
 
 def test_every_verb_is_in_the_file_that_the_overview_names() -> None:
@@ -158,6 +162,15 @@ def test_every_verb_is_in_the_file_that_the_overview_names() -> None:
         for verb in import_module(f"{verbs.__name__}.{path.stem}").VERBS
     ]
     assert sorted(found) == sorted((verb, about.file) for verb, about in VERBS.items())
+
+
+def test_every_verb_that_runs_jobs_says_that_they_are_kept() -> None:
+    trains = []
+    for verb, about in VERBS.items():
+        parser = Parser(f"tombola {verb}", "")
+        import_module(f"{verbs.__name__}.{about.file}").VERBS[verb].flags(parser)
+        trains += [verb] * ("--workers" in parser.flags())
+    assert sorted(TRAIN) == sorted(trains)
 
 
 def test_the_version_is_the_first_line_and_others_follow_by_name(cli: Cli) -> None:

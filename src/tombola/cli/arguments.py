@@ -44,7 +44,7 @@ STDOUT = "-"
 
 def plan_flags(parser: Parser, more: str = "") -> None:
     """Add the plan and its data; `more` says what else may be given as a plan."""
-    about = f"A built-in plan or a YAML file{more}"
+    about = f"A plan by name (`tombola plans` lists them) or a YAML file{more}"
     parser.add_argument("plan", metavar="PLAN", help=about)
     data_flag(parser)
 

@@ -67,10 +67,12 @@ def _or_word(word: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
 def _shown(default: Any) -> str:
     if isinstance(default, tuple):
         return ",".join(map(str, default))
+    if isinstance(default, float):
+        return f"{default:g}"
     return "" if default is None else str(default)
 
 
-PLACES = {"store": "DIR", "ray_address": "ADDRESS"}
+PLACES = {"store": "DIR", "track_dir": "DIR", "ray_address": "ADDRESS"}
 """Field -> what stands for its value in the help, if not what its type says."""
 
 

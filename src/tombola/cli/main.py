@@ -33,7 +33,7 @@ class _About(NamedTuple):
 VERBS = {
     "find": _About("search", "find a ticket and compare it with the dense network and controls"),
     "evaluate": _About("search", "train a ticket on a task with fresh seeds"),
-    "train": _About("search", "train a ticket on a task and keep the network, a checkpoint"),
+    "train": _About("search", "train a ticket on a task and keep the trained network"),
     "inspect": _About(
         "tickets", "show what is in a ticket, or what a scope would prune of a model"
     ),
@@ -49,26 +49,38 @@ VERBS = {
     "leaderboard": _About("verdicts", "rank the finders of a plan: score, verdict, cost"),
     "transfer": _About("verdicts", "show how the tickets of each task do on the other tasks"),
     "claims": _About("verdicts", "check a plan against each claim of the paper"),
+    "connectivity": _About("masks", "show the barriers between runs with different data orders"),
     "table": _About("table", "export every run of a plan as CSV, Parquet, LaTeX or Markdown"),
-    "store": _About("store", "list, show, verify or tidy stored results"),
+    "report": _About("report", "write a search or a plan as one HTML file"),
     "overlap": _About("masks", "show how much masks overlap, compared with chance"),
     "distance": _About("masks", "show how far training moved each matrix"),
-    "connectivity": _About("masks", "show the barriers between runs with different data orders"),
-    "report": _About("report", "write a search or a plan as one HTML file"),
+    "store": _About("store", "list, show, verify or tidy stored results"),
     "finders": _About("catalog", "list the ways to find a ticket"),
     "tasks": _About("catalog", "list the built-in tasks"),
     "models": _About("catalog", "list the embedded models"),
+    "plans": _About("catalog", "list the built-in plans"),
     "completion": _About("completion", "print a script with which a shell completes commands"),
 }
 """Verb -> the file that defines it and a line about it; only the file that is needed is loaded."""
 
+HEADINGS = {
+    "find": "A ticket",
+    "run": "A plan: several tasks, seeds and finders",
+    "report": "Results",
+    "finders": "What there is",
+}
+"""First verb of a group in the overview -> the heading above it."""
+
 
 def _overview() -> str:
-    verbs = "\n".join(f"  {name:14}{about}" for name, (_, about) in VERBS.items())
+    verbs = "\n".join(
+        f"\n{HEADINGS[name]}:\n{line}" if name in HEADINGS else line
+        for name, line in ((name, f"  {name:14}{about}") for name, (_, about) in VERBS.items())
+    )
     return (
         "usage: tombola VERB [flags]\n\n"
         "Lottery tickets for pre-trained transformers: find, test and transfer them.\n\n"
-        f"{verbs}\n\n"
+        f"{verbs.lstrip()}\n\n"
         "`tombola VERB --help` shows the flags of a verb, `tombola --version` the versions."
     )
 
@@ -117,7 +129,7 @@ QUIET = {
 """Keeps the libraries' own logs and progress bars out of ours, here and in every worker."""
 
 
-TRAIN = ("find", "evaluate", "run")
+TRAIN = ("find", "evaluate", "train", "run")
 """The verbs that keep finished jobs when they are stopped."""
 
 

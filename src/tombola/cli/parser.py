@@ -3,6 +3,7 @@
 import argparse
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,12 @@ from tombola.base.errors import SpecError, brief, cut
 from tombola.base.registry import unknown
 from tombola.base.yaml_text import NotYamlError, compose, construct, read_yaml_text
 
-__all__ = ["Parser", "Verb"]
+__all__ = ["FLAGS", "Parser", "Verb"]
+
+FLAGS = "flags"
+"""Title of the flags that are in no group of their own."""
+FEW = 8
+"""Flags that a usage line names one by one; the lists below it have all of them."""
 
 MESSAGE = 300
 """Most characters of an argparse message, which quotes arguments in full."""
@@ -35,6 +41,7 @@ class Parser(argparse.ArgumentParser):
             add_help=False,
             allow_abbrev=False,
         )
+        self._positionals.title, self._optionals.title = "arguments", FLAGS
         self.refuse: Callable[[str], None] = lambda flag: None
         """Called with an unknown flag, so that a verb may say more than the nearest name."""
         self.given = list(given)
@@ -180,6 +187,24 @@ class _Formatter(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
         columns = shutil.get_terminal_size((100, 24)).columns
         super().__init__(prog, max_help_position=28, width=min(columns, 100))
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """Lines that break no name at its hyphen."""
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _format_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[Any],
+        prefix: str | None,
+    ) -> str:
+        """The usage; many flags stand in it as `[flags]`, after those that are required."""
+        arguments = [each for each in actions if each.required or not each.option_strings]
+        if len([*actions]) - len(arguments) > FEW:
+            flags = argparse.Action([], FLAGS, nargs="?", metavar=FLAGS)
+            actions = [flags, *arguments]
+        return super()._format_usage(usage, actions, groups, prefix)
 
 
 class Verb(NamedTuple):

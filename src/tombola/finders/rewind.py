@@ -29,19 +29,20 @@ class RewindSpec(PruneSpec):
     """Iterative pruning: how fast weights are pruned, and what the others go back to."""
 
     schedule: str = "linear"
-    """How sparsity grows: linear removes a share of the whole a round, geometric of the rest."""
+    """How sparsity grows: linear prunes the same share of all weights in each round, geometric the
+    same share of those that are left."""
 
     step: Decimal = Decimal("0.1")
-    """The share that each round removes, in (0, 1)."""
+    """The share that each round prunes, in (0, 1)."""
 
     rounds: tuple[Decimal, ...] = ()
-    """Sparsity after each round, the last one final, outright instead of schedule and step."""
+    """Sparsities after each round, the last being the final one; replaces schedule and step."""
 
     rewind_step: int = 0
     """Rewind weights, head and learning rate to this optimizer step; 0 is before training."""
 
     rewind_fraction: Decimal = Decimal(0)
-    """Rewind to the step after this fraction of a training, in [0, 1), instead of a number."""
+    """Rewind to the step after this fraction of a training, in [0, 1), instead of naming it."""
 
     no_rewind: bool = False
     """Never rewind: each round trains the weights of the last one further (standard pruning)."""

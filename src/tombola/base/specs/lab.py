@@ -27,16 +27,17 @@ class LabSpec(Spec):
     """What runs the jobs: local, or ray for a Ray cluster."""
 
     workers: int = 0
-    """Jobs run at once, sharing the GPUs; 0 is one for each core on this command line, if the plan
-    has as many trainings that wait for no other and the machine has the memory; otherwise and on
-    GPUs one, and on a Ray cluster as many as fit."""
+    """Jobs run at once, sharing the GPUs; 0 decides: as many as fit on a Ray cluster; on the
+    command line without a GPU one for each core, if the plan has as many independent trainings and
+    the machine has the memory for them; otherwise one."""
 
     threads: int = 0
-    """Threads of each process; 0 takes those of the plan's results in the store, or divides this
-    machine's cores among the workers."""
+    """Threads of each process; 0 takes the number that the plan's results in the store have, or
+    else divides this machine's cores among the workers."""
 
     processes: int = 1
-    """Processes that share the batches of one training (data parallel); on GPUs, one for each."""
+    """Processes that share the batches of one training (data parallel); each takes a GPU of its own
+    if there are any."""
 
     ray_address: str = ""
     """Address of a running Ray cluster; without it one is started here."""

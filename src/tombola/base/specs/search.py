@@ -53,8 +53,8 @@ class FindSpec(Spec):
     own training; 0 is the finder's default."""
 
     controls: tuple[str, ...] = CONTROLS
-    """Compared at the final sparsity: random, layer-random, one-shot, reinit, shuffle; if named,
-    random-init, shuffle-layers, small-dense, permuted-mask, signs."""
+    """What the ticket is compared with at its final sparsity, or none; random-init, shuffle-layers,
+    small-dense, permuted-mask and signs are trained only if they are named."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

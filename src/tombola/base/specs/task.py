@@ -12,7 +12,8 @@ class TaskSpec(Spec):
     """What is scored on a task, and what the columns of a user's own data mean."""
 
     eval_split: str = ""
-    """Split that scores come from: test, dev, or validation, which is the whole development set."""
+    """Split that scores come from: test, dev, or validation, which is the whole development set (by
+    default that of the task or the ticket)."""
 
     kind: str = ""
     """Kind of a task csv:DIR: classification (the default), regression or mlm."""

@@ -59,37 +59,37 @@ class TrainSpec(Spec):
     """AdamW's decoupled weight decay."""
 
     clip_norm: float = 1.0
-    """Largest norm of the gradient of the kept weights."""
+    """Norm to which the gradient of the kept weights is clipped."""
 
     max_length: int = 128
     """Tokens kept of each example, special tokens included."""
 
     stride: int = 0
-    """Tokens from one window of a long context to the next, in a span task; 0 truncates it."""
+    """In a span task, tokens from one window of a long context to the next; 0 truncates it."""
 
     query_length: int = 0
-    """Tokens kept of the question, in a span task; 0 is all."""
+    """In a span task, tokens kept of the question; 0 for all."""
 
     blocks: bool = False
-    """Join the texts and cut them into blocks of max_length, in masked language modelling."""
+    """In masked language modelling, join the texts and cut them into blocks of full length."""
 
     train_limit: int = 0
     """Training examples used, the first of a shuffle that all seeds share; 0 for all."""
 
     test_limit: int = 0
-    """Test examples scored, two or more, chosen like those of train_limit; 0 for all."""
+    """Test examples scored, two or more, the first of a shuffle that all seeds share; 0 for all."""
 
     head: str = "fresh"
-    """What the task's head starts from: fresh draws it from the seed, checkpoint loads it from the
-    model's files, as masked language modelling always does if they have one."""
+    """What the task's head starts from: fresh (drawn from the seed) or checkpoint (the head in the
+    model's files, which masked language modelling always takes if there is one)."""
 
     precision: str = "fp32"
-    """Arithmetic of the forward and backward pass: fp32, bf16, fp16 (CUDA, loss scaling), or auto:
-    bf16 where this machine's instruction set multiplies it twice as fast as fp32, otherwise fp32;
-    results are named by the one taken."""
+    """Arithmetic of the forward and backward pass: fp32, bf16, fp16 (CUDA only, with loss scaling),
+    or auto, which takes bf16 where this machine multiplies it at least twice as fast as fp32, and
+    otherwise fp32; a result is named by the precision taken."""
 
     accumulation: int = 1
-    """Parts of a batch whose gradients are computed one after another, to save memory."""
+    """Parts in which the gradient of a batch is computed, one after another, to save memory."""
 
     gradient_checkpointing: bool = False
     """Recompute each block in the backward pass instead of keeping its activations."""
@@ -98,18 +98,18 @@ class TrainSpec(Spec):
     """Compile the network with torch.compile, which takes a minute and a C++ compiler."""
 
     kernel: str = field(default=AUTO, metadata={NUMERIC: True})
-    """Arithmetic of the blocks of BERT and its relatives on a CPU: packed-1; packed-3, which has
-    parts in C, is faster and rounds differently; sparse-1, which is packed-3 with linear layers, of
-    any model, that skip pruned weights where that was measured to be faster; sparse-always-1, where
-    they always do; or auto: the kernel of the plan's results in the store, otherwise packed-3 if
-    the C extension was built."""
+    """Implementation of the blocks of BERT and its relatives on a CPU: packed-1 (PyTorch alone);
+    packed-3 (parts in C: faster, and rounds differently); sparse-1, which is packed-3 with linear
+    layers, of any model, that skip pruned weights where that was measured to be faster;
+    sparse-always-1, where they always do; or auto, which takes the kernel of the plan's results in
+    the store, otherwise packed-3 if the C extension was built."""
 
     distill: float = 0.0
     """Share of a masked network's loss that is the distance of its outputs from those of the dense
     network of the same seed; 0 learns from labels alone, as the dense network always does."""
 
     distill_temperature: float = 2.0
-    """What the logits of both networks are divided by before they are compared."""
+    """Temperature by which the logits of both networks are divided before they are compared."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""The verbs `finders`, `tasks` and `models`, which list what is built in."""
+"""The verbs `finders`, `tasks`, `models` and `plans`, which list what is built in."""
 
 from argparse import Namespace
 from typing import TYPE_CHECKING
@@ -34,6 +34,20 @@ def models(options: Namespace) -> None:
     entries = [(fields, source) for *fields, source in map(about, EMBEDDED)]
     show_entries(("model", "kind", "size"), entries, screen())
     say(screen(), "or any folder saved by save_pretrained(), or a hub id")
+
+
+def plans(options: Namespace) -> None:
+    from tombola.cli.show.catalog import show_entries
+    from tombola.cli.show.screen import say, screen
+    from tombola.lab.planfile.plan_file import plan_names, read_plan
+
+    found = {name: read_plan(name) for name in plan_names()}
+    entries = [
+        ((name, plan.model, str(len(plan.tasks)), str(len(plan.seeds))), plan.about)
+        for name, plan in found.items()
+    ]
+    show_entries(("plan", "model", "tasks", "seeds"), entries, screen())
+    say(screen(), "or your own: FILE.yaml (see docs/reference/plans.md)")
 
 
 def finders(options: Namespace) -> None:
@@ -79,4 +93,5 @@ VERBS = {
     "finders": Verb(no_flags, finders),
     "tasks": Verb(no_flags, tasks),
     "models": Verb(no_flags, models),
+    "plans": Verb(no_flags, plans),
 }

@@ -149,7 +149,7 @@ def _experiment_flags(
     add_flags(parser.add_argument_group("task"), TaskSpec, leave_out=leave_out, default="")
     recipe = parser.add_argument_group("training (by default the task's recipe)")
     add_flags(recipe, TrainSpec, leave_out=SEEDS, default="", words=words)
-    add_flags(parser.add_argument_group("laboratory"), LabSpec)
+    add_flags(parser.add_argument_group("store and workers"), LabSpec)
     places = parser.add_argument_group("files")
     places.add_argument(
         "--data",
