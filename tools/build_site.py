@@ -1,8 +1,9 @@
 """Builds the documentation as a site: `make docs` writes build/site.
 
-Pages are copied with the folders that they have here, so that their links hold. A marker such as
-`<!-- made: verbs -->` becomes what the code says. Nothing is fetched, neither now nor when the site
-is read, and its search works on pages that are opened as files.
+Pages are copied with the folders that they have here, so that their links hold. What stands
+between `<!-- made: verbs -->` and `<!-- end -->` gives way to what the code says. Nothing is
+fetched, neither now nor when the site is read, and its search works on pages that are opened as
+files.
 """
 
 import os
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[1]
 PAGES, SITE = ROOT / "build" / "pages", ROOT / "build" / "site"
 STATIC = Path(__file__).parent / "site"
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
-MARKER = re.compile(r"<!-- made: ([a-z-]+) -->")
+MARKER = re.compile(r"<!-- made: ([a-z-]+) -->.*?<!-- end -->", re.DOTALL)
 SHIM = "https://unpkg.com/iframe-worker/shim"
 """What zensical's search loads on pages that are opened as files."""
 FETCHED = re.compile(

@@ -1,4 +1,4 @@
-"""What the code says, as Markdown: verbs with their flags, and finders with their knobs."""
+"""What the code says, as Markdown: verbs and their flags, finders and their knobs, YAML fields."""
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -6,8 +6,9 @@ from importlib import import_module
 
 from tombola.cli.flags import add_flags
 from tombola.cli.main import VERBS
-from tombola.cli.parser import Parser, Verb
+from tombola.cli.parser import FLAGS, Parser, Verb
 from tombola.finders.finder import FINDERS
+from yaml_reference import arms, cell, plan_file, recipe, task_file
 
 __all__ = ["MADE"]
 
@@ -28,7 +29,7 @@ def verb(name: str) -> Iterator[str]:
     for group in parser._action_groups:
         shown = [action for action in group._group_actions if action.dest != "help"]
         if shown:
-            yield table(shown, "" if group.title in ("options", None) else str(group.title))
+            yield table(shown, "" if group.title == FLAGS else str(group.title))
 
 
 def finders() -> str:
@@ -60,10 +61,12 @@ def written(action: argparse.Action) -> str:
     return cell(" ".join([action.option_strings[-1], *[value] * (action.nargs != 0)]))
 
 
-def cell(text: str | None) -> str:
-    """Text that can stand in a cell of a table."""
-    return (text or "").replace("%%", "%").replace("|", r"\|").replace("<", "&lt;")
-
-
-MADE: Mapping[str, Callable[[], str]] = {"finders": finders, "verbs": verbs}
+MADE: Mapping[str, Callable[[], str]] = {
+    "arms": arms,
+    "finders": finders,
+    "plan-file": plan_file,
+    "recipe": recipe,
+    "task-file": task_file,
+    "verbs": verbs,
+}
 """Name of a marker in a page -> what stands there in the site."""

@@ -1,14 +1,21 @@
-"""The site: its reference has every verb, flag and finder, and its pages fetch nothing."""
+"""The site: its reference has every verb, flag, finder and field, and its pages fetch nothing."""
 
+import dataclasses
+import re
 import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tombola.base.specs import TrainSpec
+from tombola.base.specs import SEEDS, PruneSpec, TrainSpec
 from tombola.cli.main import VERBS
 from tombola.finders.finder import FINDERS
+from tombola.lab.planfile.arm import ARMS
+from tombola.lab.planfile.arms import FinderArm
+from tombola.lab.planfile.fields import IN_A_FILE
+from tombola.lab.planfile.plan_file import SIMPLE
+from tombola.tasks.task import COMPUTED, Task
 
 TOOLS = Path(__file__).parents[2] / "tools"
 
@@ -27,6 +34,40 @@ def test_the_reference_has_every_verb_knob_and_finder(build: dict[str, Any]) -> 
     flags = [f"--{name.replace('_', '-')}" for name in knobs]
     assert [flag for flag in flags if f"| `{flag}" not in verbs] == []
     assert [name for name in FINDERS if f"### `{name}`\n" not in finders] == []
+
+
+def documented(text: str) -> set[str]:
+    """The fields that a table has, each with what it takes, its default and its meaning."""
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?) ?\| (.+?) \|$", text, re.M)
+    assert all(takes and len(about) > 10 for _, takes, _, about in rows)
+    return {name for name, *_ in rows}
+
+
+def fields(spec: Any) -> set[str]:
+    names = [field.name for field in dataclasses.fields(spec)]
+    return {IN_A_FILE.get(name, name) for name in names}
+
+
+def test_the_reference_has_every_field_of_a_task_a_recipe_and_a_plan(build: dict[str, Any]) -> None:
+    made = build["MADE"]
+    assert documented(made["task-file"]()) == fields(Task) - {*COMPUTED}
+    assert documented(made["recipe"]()) == fields(TrainSpec) - {*SEEDS}
+    plan = {"version", *SIMPLE, "tasks", "train", "arms", "data"}
+    assert documented(made["plan-file"]()) == plan
+
+
+def test_the_reference_has_every_kind_of_arm_with_its_fields(build: dict[str, Any]) -> None:
+    head, *sections = re.split(r"^### ", build["MADE"]["arms"](), flags=re.M)
+    assert head == ""
+    found = {text.partition("\n")[0]: documented(text) for text in sections}
+    every = found.pop("The name of a finder")
+    assert every == (fields(FinderArm) - {"search"}) | fields(PruneSpec)
+    assert found.keys() == {f"`kind: {name}`" for name in (*ARMS, *FINDERS)}
+    for name in ARMS:
+        assert found[f"`kind: {name}`"] == fields(ARMS[name])
+    for name in FINDERS:
+        mine = found[f"`kind: {name}`"]
+        assert fields(FINDERS[name].spec) - fields(PruneSpec) <= mine <= fields(FINDERS[name].spec)
 
 
 def test_bars_and_brackets_in_a_help_text_stay_in_their_cell(build: dict[str, Any]) -> None:

@@ -11,17 +11,19 @@ class TaskDefinition:
     """What a kind of task knows about one task; `Task` adds data, recipe and margin."""
 
     name: str
+    """What it is called; by default as its file."""
     kind: str
     """classification, regression, span or mlm."""
     texts: tuple[str, ...]
     """Columns with text: one, or the two of a pair."""
     metric: str
+    """What the score is: a metric of its kind."""
     more: tuple[str, ...] = ()
     """Further metrics that are reported."""
     label: str = "label"
     """Column with the class or the value."""
     labels: tuple[str, ...] = ()
-    """Names of the classes, in the order of their numbers."""
+    """Names of the classes, in the order of their numbers; a classification needs them."""
     n_best: int = 0
     """First and last tokens that are considered for an answer, the likeliest; 0 is all."""
     tsv: Mapping[str, str | int] = field(default_factory=dict, hash=False)

@@ -23,6 +23,7 @@ from tombola.tasks.labels import class_name
 
 __all__ = [
     "BERT_BASE",
+    "COMPUTED",
     "DIVIDED",
     "NOT_YET",
     "Task",
@@ -45,6 +46,9 @@ DIVIDED = ("dev", "test")
 
 DEFINITION = ("kind", "texts", "label", "labels", "metric", "more", "beside", "n_best", "tsv")
 """Fields that decide what a training makes of the same rows."""
+
+COMPUTED = ("named", "by_rule")
+"""Fields that a file can't set: they say what it sets."""
 
 BERT_BASE = "bert-base"
 """The network that the paper's recipes are tuned for."""
@@ -72,6 +76,7 @@ class Task(TaskDefinition):
     """A task: what its rows are, how it is scored, and how a network is trained on it."""
 
     version: int = 1
+    """Part of the results' names: raised when rows or definition change."""
     about: str = ""
     """The question that an example asks, in one line."""
     source: str = ""
@@ -81,6 +86,7 @@ class Task(TaskDefinition):
     by_rule: bool = False
     """Whether no margin was given: it stands at its least until the rule has a dense score."""
     recipe: TrainSpec = field(default_factory=TrainSpec)
+    """How a network is trained, as far as that doesn't go by the network."""
     named: tuple[str, ...] = ()
     """Knobs that the recipe names; the others go by network and task, see `recipe_for`."""
     tuned_for: str = ""
@@ -278,10 +284,8 @@ def parse_task(fields: Mapping[str, Any], where: str) -> Task:
     reader = RecordReader(where=where, remedy="Fix the file.", handwritten=True)
     given = {name: value for name, value in fields.items() if value is not None}
     recipe = given.get("recipe", {})
-    computed = {
-        "named": [*recipe] if isinstance(recipe, Mapping) else [],
-        "by_rule": "margin" not in given,
-    }
+    named = [*recipe] if isinstance(recipe, Mapping) else []
+    computed = dict(zip(COMPUTED, (named, "margin" not in given), strict=True))
     return reader.read(Task, given, what="a task", computed=computed)
 
 
