@@ -18,7 +18,7 @@ from tombola.study.verdicts.universality import ERROR
 if TYPE_CHECKING:
     from tombola.study.verdicts.seeds_and_examples import Apart
 
-__all__ = ["Board", "Entry", "Leaderboard", "leaderboard"]
+__all__ = ["Board", "Entry", "Leaderboard", "boards_of", "leaderboard"]
 
 Entrant: TypeAlias = tuple[NetworkVerdict, Cost | None, bool]
 """A network, its cost, and whether it is on the frontier."""
@@ -158,8 +158,13 @@ def leaderboard(
 
     Raises: SpecError, if runs on one task have different numerics.
     """
+    return boards_of(matching(table, one_run, apart).judged)
+
+
+def boards_of(judged: Iterable[NetworkVerdict]) -> Leaderboard:
+    """The boards of networks that have been judged; see `leaderboard`."""
     places: dict[tuple[str, str, Decimal], list[NetworkVerdict]] = {}
-    for each in matching(table, one_run, apart).judged:
+    for each in judged:
         if each.row.is_ticket and not each.row.moved:
             place = (each.row.plan, each.row.target, each.pair.sparsity)
             places.setdefault(place, []).append(each)

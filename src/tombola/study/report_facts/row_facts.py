@@ -7,7 +7,7 @@ from tombola.base.errors import SpecError
 from tombola.finders.finder import FINDERS
 from tombola.study.claims.claim import Claim
 from tombola.study.claims.claims import decide_claims
-from tombola.study.leaderboard.board import leaderboard
+from tombola.study.leaderboard.board import boards_of
 from tombola.study.report_facts.answers import answers
 from tombola.study.report_facts.run_list import RunList
 from tombola.study.table.grouping import NetworkRows, by_network
@@ -31,10 +31,11 @@ def row_facts(table: Sequence[Row], one_run: Mapping[str, OneRun]) -> dict[str, 
         matrices, claims, and notes on what can't be told.
     """
     runs = RunList(table)
-    judged, notes, groups = [], list[str](), list[dict[str, Any]]()
+    judged, notes = dict[str, Matching](), list[str]()
+    groups = list[dict[str, Any]]()
     for plan, rows in _by_plan(table).items():
         found, mixed = _matching(rows, one_run.get(plan))
-        judged += [found] if found else []
+        judged |= {plan: found} if found else {}
         notes += [f"Plan {plan} is not judged: {mixed}"] if mixed else []
         groups += _groups(rows, found, mixed, runs)
     claims, why = _claims(table, runs)
@@ -43,15 +44,11 @@ def row_facts(table: Sequence[Row], one_run: Mapping[str, OneRun]) -> dict[str, 
         "rows": len(table),
         "missing": sum(row.state == "missing" for row in table),
         "runs": runs.to_json(),
-        "answers": answers(judged, claims, runs),
+        "answers": answers([*judged.values()], claims, runs),
         "notes": [*notes, *([f"The claims are not decided: {why}"] if why and not notes else [])],
         "groups": groups,
         "searches": _searches(groups),
-        "leaderboard": [
-            board
-            for plan, rows in _by_plan(table).items()
-            for board in _boards(rows, one_run.get(plan), runs)
-        ],
+        "leaderboard": [board for found in judged.values() for board in _boards(found, runs)],
         "transfer": [each for rows in _by_plan(table).values() for each in _transfer(rows, runs)],
         "claims": [claim.to_json() | {"places": places} for claim, places in claims],
     }
@@ -86,12 +83,9 @@ def _claims(table: Sequence[Row], runs: RunList) -> tuple[list[tuple[Claim, list
     return [(claim, places) for claim, places in with_runs if places], ""
 
 
-def _boards(rows: Sequence[Row], one_run: OneRun | None, runs: RunList) -> list[dict[str, Any]]:
-    """The finders of a plan side by side; none where numerics are mixed."""
-    try:
-        boards = leaderboard(rows, one_run).to_json()["boards"]
-    except SpecError:
-        return []
+def _boards(judged: Matching, runs: RunList) -> list[dict[str, Any]]:
+    """The finders of a plan side by side."""
+    boards = boards_of(judged.judged).to_json()["boards"]
     for board in boards:
         for entry in board["entries"]:
             entry["places"] = runs.places(board["plan"], entry["runs"])

@@ -8,6 +8,8 @@ import numpy as np
 from tombola.base.seeds import stream
 from tombola.lab.store.artifacts import read_predictions
 from tombola.lab.store.result_store import Store
+from tombola.study.statistics.interval import FloatArray
+from tombola.study.statistics.resampled_scores import IntArray, resampled_scores
 from tombola.study.table.row import Row
 from tombola.study.verdicts.example_bootstrap import ScoredExamples, bootstrap
 from tombola.study.verdicts.verdict import Verdict
@@ -37,6 +39,11 @@ def single_run_verdict(
     """The bootstrap over test examples of two trainings, named by their keys, dense first."""
     measure, credit = METRICS[metric], CREDITS.get(metric)
     dense, ticket = (read_predictions(store, key) for key in keys)
+
+    def together(drawn: IntArray) -> FloatArray:
+        mine, theirs = (resampled_scores(metric, each, drawn) for each in (ticket, dense))
+        return mine - theirs
+
     return bootstrap(
         lambda numbers: measure(dense[numbers]),
         lambda numbers: measure(ticket[numbers]),
@@ -49,4 +56,5 @@ def single_run_verdict(
         margin=margin,
         sparsity=sparsity,
         generator=np.random.default_rng(stream(0, "bootstrap")),
+        together=together,
     )
