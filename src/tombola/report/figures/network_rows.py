@@ -1,6 +1,6 @@
 """The networks of some plans as rows of data, for charts on a page and on paper."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -28,7 +28,9 @@ def _name(group: Mapping[str, Any]) -> str:
     return arm if arm == name else f"{arm}: {name}"
 
 
-def _network(group: Mapping[str, Any], colour: int, shape: str) -> dict[str, Any]:
+def _network(
+    group: Mapping[str, Any], colour: int, shape: str, dash: Sequence[int]
+) -> dict[str, Any]:
     verdict = group["verdict"] or {}
     return {
         "plan": group["plan"],
@@ -48,6 +50,7 @@ def _network(group: Mapping[str, Any], colour: int, shape: str) -> dict[str, Any
         "runs": [*group["runs"], *group["dense_runs"]],
         "colour": colour,
         "shape": shape,
+        "dash": dash,
     }
 
 

@@ -8,11 +8,11 @@ from typing import Any, TypeAlias
 
 import altair as alt
 
-__all__ = ["COLOURS", "SHAPES", "against_dense", "curve", "look_at"]
+__all__ = ["COLOURS", "DASHES", "SHAPES", "Looks", "against_dense", "curve", "look_at"]
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
-Looks: TypeAlias = Mapping[str, tuple[str, str]]
-"""Name of a network -> colour and shape."""
+Looks: TypeAlias = Mapping[str, tuple[str, str, Sequence[int]]]
+"""Name of a network -> colour and shape of its marks, and the dashes of its line."""
 
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
@@ -24,14 +24,23 @@ SHAPES = (
     *("circle", "square", "triangle-up", "diamond"),
     *("cross", "triangle-down", "triangle-right", "triangle-left"),
 )
+DASHES = ((1, 0), (6, 3), (2, 2), (8, 2, 2, 2), (12, 3), (4, 1), (10, 2, 4, 2), (1, 3))
+"""Strokes and gaps of a line, in pixels; a colour comes back with the next of them."""
+SPREAD = 0.3
+"""Share of the distance between two sparsities over which the networks at one are spread."""
+MOST_APART = 1 / 60
+"""Share of the axis that is the largest distance between two networks at one sparsity."""
 FACTS = ("network", "task", "sparsity", "seeds", "score", "minus dense", "verdict")
 """What a tooltip says of a network; fields of its row, as text."""
 
 
-def look_at(place: int) -> tuple[int, str]:
-    """Number of the colour and shape of the network at that place; no two of 64 look the same."""
+def look_at(place: int) -> tuple[int, str, Sequence[int]]:
+    """Number of the colour, shape and dashes of the network at that place.
+
+    No two of 64 look the same: where a colour comes back, shape and dashes are others.
+    """
     row, column = divmod(place, len(COLOURS))
-    return column, SHAPES[(column + row) % len(SHAPES)]
+    return column, SHAPES[(column + row) % len(SHAPES)], DASHES[row % len(DASHES)]
 
 
 def curve(
@@ -44,6 +53,8 @@ def curve(
 ) -> Any:
     """Scores of networks against their sparsity, with dense and its margin as lines.
 
+    Networks at one sparsity stand a little apart, each where it does at the others.
+
     Args:
         points: a row for each network and sparsity: network, x in percent, y, low and high in
             points, and the facts of a tooltip; None for a chart that a page fills.
@@ -53,9 +64,9 @@ def curve(
         size: area of a mark, in square pixels.
     """
     rules = _chart(lines, "lines").mark_rule(strokeDash=[4, 3])
-    base = _chart(points, "points").encode(
+    base = _apart(_chart(points, "points")).encode(
         x=alt.X(
-            "x:Q",
+            "apart:Q",
             title="sparsity (%)",
             scale=alt.Scale(zero=False, nice=False, padding=12),
             axis=alt.Axis(tickCount=8),
@@ -67,7 +78,7 @@ def curve(
     marks = base.mark_point(filled=True, size=size, opacity=1, cursor="pointer")
     chart: Any = alt.layer(
         rules.encode(y=y, tooltip=alt.Tooltip("name:N")),
-        base.mark_line(strokeWidth=1.5).encode(y=y),
+        base.mark_line(strokeWidth=1.5).encode(y=y, strokeDash=_dash(looks)),
         whiskers,
         marks.encode(y=y, shape=_shape(looks), tooltip=_tooltip()),
     )
@@ -109,6 +120,21 @@ def against_dense(points: Rows | None = None, looks: Looks | None = None, *, siz
     return chart
 
 
+def _apart(chart: alt.Chart) -> alt.Chart:
+    """The chart with a field `apart`: x, moved so that networks at one x don't hide each other."""
+    span = "(datum.most > datum.least ? datum.most - datum.least : 20)"
+    step = (
+        f"min({MOST_APART} * {span}, {SPREAD} * {span} / max(1, datum.places - 1) / datum.networks)"
+    )
+    return (
+        chart.transform_joinaggregate(
+            least="min(x)", most="max(x)", places="distinct(x)", networks="distinct(network)"
+        )
+        .transform_window(place="dense_rank()", sort=[alt.SortField("network")], frame=[None, None])
+        .transform_calculate(apart=f"datum.x + (datum.place - (datum.networks + 1) / 2) * {step}")
+    )
+
+
 def _chart(rows: Rows | None, name: str) -> alt.Chart:
     """A chart of some rows, or of data that a page supplies under that name."""
     data = alt.NamedData(name=name) if rows is None else alt.InlineData(values=list(rows))
@@ -124,13 +150,24 @@ def _shape(looks: Looks | None) -> alt.Shape:
     return alt.Shape("network:N", sort=None, scale=_scale(looks, 1), legend=_legend())
 
 
+def _dash(looks: Looks | None) -> alt.StrokeDash:
+    return alt.StrokeDash("network:N", sort=None, scale=_scale(looks, 2), legend=_legend())
+
+
 def _scale(looks: Looks | None, part: int) -> alt.Scale:
     known = looks or {}
     return alt.Scale(domain=list(known), range=[look[part] for look in known.values()])
 
 
 def _legend() -> alt.Legend:
-    return alt.Legend(title=None, orient="bottom", columns=2, labelLimit=220, symbolOpacity=1)
+    return alt.Legend(
+        title=None,
+        orient="bottom",
+        columns=2,
+        labelLimit=220,
+        symbolOpacity=1,
+        symbolStrokeWidth=0,  # which would be dashed
+    )
 
 
 def _tooltip() -> list[alt.Tooltip]:

@@ -15,7 +15,7 @@ from tombola.base.json_text import finite
 from tombola.base.rounding import percent, unrounded
 from tombola.base.text import html_text
 from tombola.report.figures.network_rows import baselines, networks
-from tombola.report.figures.networks import COLOURS, against_dense, curve
+from tombola.report.figures.networks import COLOURS, Looks, against_dense, curve
 from tombola.report.figures.style import INK, svg
 from tombola.report.figures.transfer_map import transfer_map
 
@@ -91,8 +91,8 @@ def _highest(rows: Sequence[Facts]) -> list[Facts]:
     return [one for one in rows if one["sparsity"] == highest[one["task"]]]
 
 
-def _looks(rows: Sequence[Facts]) -> dict[str, tuple[str, str]]:
-    return {one["network"]: (COLOURS[one["colour"]], one["shape"]) for one in rows}
+def _looks(rows: Sequence[Facts]) -> Looks:
+    return {one["network"]: (COLOURS[one["colour"]], one["shape"], one["dash"]) for one in rows}
 
 
 def _curve(rows: Sequence[Facts], dense: Facts) -> Any:

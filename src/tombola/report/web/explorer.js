@@ -128,6 +128,9 @@
         const range = looks.map((one) => `var(--c${one.colour})`);
         encoding.color.scale = { domain: names, range };
       }
+      if (encoding.strokeDash) {
+        encoding.strokeDash.scale = { domain: names, range: looks.map((one) => one.dash) };
+      }
       if (encoding.shape) {
         encoding.shape.scale = { domain: names, range: looks.map((one) => one.shape) };
       }
@@ -207,8 +210,9 @@
 
   place.append(
     form(),
-    ...panel("curve", "Whiskers: one standard deviation of the scores, or the interval of the " +
-      "difference. Dashed: dense, and dense minus the margin."),
+    ...panel("curve", "Networks at one sparsity stand a little apart. Whiskers: one standard " +
+      "deviation of the scores, or the interval of the difference. Dashed lines across: dense, " +
+      "and dense minus the margin."),
     ...panel("tasks", "Mean difference from dense, with its interval. Short strokes: the margin; " +
       "what lies to the right of it with its whole interval matches."),
   );
