@@ -48,7 +48,8 @@ def reason_of(status: Decision, pairs: Iterable[Comparison], missing: Sequence[s
 
 def _which(networks: NetworkFilter, table: Sequence[Row]) -> str:
     """Which networks are lacking, if the plan has the same of another finder or on other terms."""
-    if any(replace(networks, finder=row.finder).admits(row) for row in table):
+    of_finder = {name: replace(networks, finder=name) for name in {row.finder for row in table}}
+    if any(of_finder[row.finder].admits(row) for row in table):
         return f" (of {networks.finder}'s tickets)"
     terms = _lacking(networks, table)
     return f" ({', '.join(terms)})" if terms else ""
@@ -56,7 +57,8 @@ def _which(networks: NetworkFilter, table: Sequence[Row]) -> str:
 
 def _lacking(networks: NetworkFilter, table: Iterable[Row]) -> list[str]:
     """The terms that keep the first of some networks from being admitted, if they alone do."""
-    others = (like for row in table if (like := networks.like(row)).admits(row))
+    mine = (row for row in table if row.kind in networks.kinds)
+    others = (like for row in mine if (like := networks.like(row)).admits(row))
     found = next((other for other in others if other != networks), networks)
     return [
         _named(networks, name) for name in PLAIN if getattr(found, name) != getattr(networks, name)
@@ -73,14 +75,15 @@ def _named(networks: NetworkFilter, name: str) -> str:
 
 def left_out(rule: ClaimPart | Trend, table: Sequence[Row]) -> list[str]:
     """Tasks of a plan whose networks were found or trained on other terms than the rule's."""
-    found = []
-    for networks in (rule.first, rule.minus):
-        there = {row.target for row in table if networks.admits(row)}
-        for task in dict.fromkeys(row.target for row in table if row.target not in there):
-            terms = _lacking(networks, [row for row in table if row.target == task])
-            if terms:
-                found.append(f"{networks} on {task} ({', '.join(terms)})")
-    return found
+    by_task: dict[str, list[Row]] = {}
+    for row in table:
+        by_task.setdefault(row.target, []).append(row)
+    return [
+        f"{networks} on {task} ({', '.join(terms)})"
+        for networks in (rule.first, rule.minus)
+        for task, rows in by_task.items()
+        if not any(map(networks.admits, rows)) and (terms := _lacking(networks, rows))
+    ]
 
 
 def no_comparison(rule: ClaimPart | Trend, table: Sequence[Row], unit: str) -> PartResult:

@@ -14,8 +14,6 @@ from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED
 
 __all__ = ["answers", "highest_text"]
 
-SEARCH = ("arm", "name", "source", "target")
-"""Fields that all rows of a search share."""
 STATUSES = ("reproduced", "contradicted", "undecided")
 
 
@@ -106,16 +104,17 @@ def _is_in(each: NetworkVerdict, family: Family) -> bool:
 
 def _of_searches(found: Matching, runs: RunList) -> Iterator[dict[str, Any]]:
     """The highest winning sparsity of each search on its own task."""
+    keys: dict[tuple[str, ...], list[str]] = {}
+    for each in found.judged:
+        keys.setdefault(_search(each.row), []).extend(each.pair.keys)
     for first, sparsity in found.highest:
         row = first.row
         if row.is_own_ticket:
             text = f"{row.arm} on {row.target}: {highest_text(first, sparsity)}."
-            keys = (
-                key for each in found.judged if _is_same(each.row, row) for key in each.pair.keys
-            )
-            yield {"plan": row.plan, "text": text, "runs": runs.places(row.plan, keys)}
+            places = runs.places(row.plan, keys[_search(row)])
+            yield {"plan": row.plan, "text": text, "runs": places}
 
 
-def _is_same(one: Row, other: Row) -> bool:
-    """Whether two rows are of one search, at whatever sparsity."""
-    return all(getattr(one, name) == getattr(other, name) for name in SEARCH)
+def _search(row: Row) -> tuple[str, ...]:
+    """What all rows of a search share, at whatever sparsity."""
+    return row.arm, row.name, row.source, row.target

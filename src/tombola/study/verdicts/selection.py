@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from tombola.base.rounding import percent, unrounded
-from tombola.study.table.grouping import by_network
+from tombola.study.table.grouping import NetworkRows, by_network
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import Comparison
 
@@ -50,11 +50,16 @@ class NetworkFilter:
             row.kind in self.kinds
             and (row.kind == "dense" or row.is_ticket or row.is_of(self.finder))
             and row.variant == self.variant
-            and (row.kind == "dense" or self.like(row) == self)
+            and (row.kind == "dense" or self._is_on_terms_of(row))
             and (not self.sources or row.source in self.sources)
             and row.source not in self.without_sources
             and (row.moved or not self.moved)
         )
+
+    def _is_on_terms_of(self, row: Row) -> bool:
+        """Whether it is its own like for a row."""
+        terms = (*TERMS, "swept")
+        return all(getattr(row, name) == getattr(self, name) for name in terms)
 
     def like(self, row: Row) -> "NetworkFilter":
         """The filter for networks that were found and trained on the terms of a row."""
@@ -114,11 +119,13 @@ def comparisons(
     if minus.kinds == ("dense",):
         pairs = [Comparison(mine) for mine in firsts]
     else:
-        seconds = by_network(filter(minus.admits, table))
+        seconds: dict[Any, list[NetworkRows]] = {}
+        for rows in by_network(filter(minus.admits, table)):
+            seconds.setdefault(_place(rows[0]), []).append(rows)
         pairs = [
             Comparison.on_shared_seeds(a, b)
             for a in firsts
-            for b in seconds
+            for b in seconds.get(_place(a[0]), ())
             if _comparable(a[0], b[0])
         ]
     wanted: dict[Any, list[Comparison]] = {}
@@ -129,10 +136,16 @@ def comparisons(
     return list(chosen.values())
 
 
+def _place(row: Row) -> Any:
+    """What networks that are compared have in common."""
+    return row.plan, row.target, row.sparsity
+
+
 def _comparable(a: Row, b: Row) -> bool:
-    if a.key == b.key or (a.plan, a.target, a.sparsity) != (b.plan, b.target, b.sparsity):
-        return False
-    return all(not y.of or (y.of, y.source) == (x.arm, x.source) for x, y in ((a, b), (b, a)))
+    """Whether two networks at one place are different ones, and a control is of the other's arm."""
+    return a.key != b.key and all(
+        not y.of or (y.of, y.source) == (x.arm, x.source) for x, y in ((a, b), (b, a))
+    )
 
 
 def _networks(pair: Comparison) -> tuple[str, ...]:
