@@ -83,7 +83,7 @@ def test_where_it_does_not_pay_a_layer_stays_dense(
     (inputs, outputs, sparsity, tokens), named = asked[-1]
     assert (inputs, outputs, tokens) == (16, 16, 7)
     assert 0.4 < sparsity < 0.8
-    assert named == {"dtype": "bfloat16", "threads": torch.get_num_threads()}
+    assert named == {"work": "bfloat16", "threads": torch.get_num_threads()}
 
 
 def test_a_compiled_network_is_copied_and_pickled(ticket: Ticket) -> None:
