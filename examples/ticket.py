@@ -75,7 +75,7 @@ ticket = tombola.Ticket.load(found.ticket)
 ticket
 
 # %% [markdown]
-# What it prunes, by block and by kind of matrix:
+# What it prunes, by kind of matrix and by block:
 
 # %%
 from collections import defaultdict
@@ -86,9 +86,9 @@ from tabulate import tabulate
 share = defaultdict(dict)
 for name, kept in ticket.mask.items():
     _, _, block, kind = name.removesuffix(".weight").split(".", maxsplit=3)
-    share[f"block {block}"][kind] = f"{1 - kept.float().mean().item():.0%}"
-kinds = list(share["block 0"])
-HTML(tabulate([[block, *share[block].values()] for block in share], kinds, tablefmt="html"))
+    share[kind][f"block {block}"] = f"{1 - kept.float().mean().item():.0%}"
+rows = [[kind, *share[kind].values()] for kind in share]
+HTML(tabulate(rows, ["", *share[kind]], tablefmt="html"))
 
 # %% [markdown]
 # ## Train with it
