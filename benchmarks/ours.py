@@ -62,6 +62,7 @@ def search(protocol: Protocol, place: Path, workers: int = 1) -> dict[str, Any]:
             "train_limit": protocol.examples,
             "test_limit": protocol.test_examples,
             "precision": protocol.precision,
+            "kernel": protocol.kernel,
             "store": str(place),
             "workers": workers,
             "threads": protocol.threads // workers,

@@ -49,6 +49,8 @@ class Protocol:
     max_length: int = 96
     """Longer texts are cut; *Padded* pads to 128."""
     precision: str = "fp32"
+    kernel: str = "auto"
+    """Of ours."""
     threads: int = 2
     task: str = "sentiment"
     model: str = "mini"

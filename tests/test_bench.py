@@ -25,6 +25,18 @@ def test_tables_are_made_from_the_results_that_are_kept(monkeypatch: pytest.Monk
         assert "The tables have not been made yet" in page
 
 
+def test_the_table_of_accuracies_is_made_from_the_results_that_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import accuracy
+
+    page = accuracy.PAGE.read_text(encoding="utf-8")
+    results = json.loads(accuracy.RESULTS.read_text(encoding="utf-8"))
+    assert [*results] == [*accuracy.SIDES]
+    assert accuracy.written(page, results) == page
+
+
 def test_tables_and_claims_on_sparse_kernels_are_those_of_their_results(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
