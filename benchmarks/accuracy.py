@@ -73,7 +73,7 @@ def main() -> None:
         print(table({side: scores(side, quick) for side in SIDES}))
         return
     results: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    for side in SIDES.keys() - results.keys():
+    for side in (name for name in SIDES if name not in results):
         results[side] = scores(side, replace(DENSE, threads=1, **WHOLE))
         ordered = {name: results[name] for name in SIDES if name in results}
         RESULTS.write_text(json.dumps(ordered, indent=1) + "\n", encoding="utf-8")
