@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from command_line import Cli
 from tombola import api
 from tombola.base.json_text import finite, json_text
 from tombola.lab.store.result_store import Store
@@ -83,13 +84,14 @@ def test_json_is_valid_whatever_a_number_is() -> None:
     assert json.loads(json_text({"mean": 1.0})) == finite({"mean": 1.0}) == {"mean": 1.0}
 
 
-def test_json_on_standard_output_is_nothing_but_json(tiny: Path, tmp_path: Path) -> None:
+def test_json_on_standard_output_is_nothing_but_json(tiny: Path, tmp_path: Path, cli: Cli) -> None:
     api.one_shot(str(tiny), sparsity="0.5").save(tmp_path / "mine")
-    for flags in (["--json", "-"], ["--json"], ["--json=-"]):
-        status, shown, errors = said(["inspect", str(tmp_path / "mine"), *flags], "")
+    asked = "inspect", str(tmp_path / "mine")
+    everything = said([*asked, "--json", "-"], "")
+    for status, shown, errors in (everything, cli(*asked, "--json"), cli(*asked, "--json=-")):
         assert (status, errors) == (0, "")
         assert json.loads(shown) == api.inspect(tmp_path / "mine")
-    status, shown, _ = said(["inspect", str(tmp_path / "mine"), "--json", "/dev/null"], "")
+    status, shown, _ = cli(*asked, "--json", "/dev/null")
     assert status == 0
     assert "encoder.layer.0" in shown
     assert not Path("/dev/null").is_file()

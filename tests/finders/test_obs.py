@@ -123,11 +123,11 @@ def test_each_step_keeps_the_same_share_of_what_is_left() -> None:
 
 def test_too_little_data_is_refused_with_how_much_there_is() -> None:
     on = subject(task := load_task("sentiment"), task.recipe)
-    with pytest.raises(SpecError, match=r"of a training, at most 1000, got 1024\. Take fewer, or"):
+    with pytest.raises(SpecError, match=r"at most the 1000 training examples in use, got 1024\."):
         FINDERS["obs"].search(on, ObsSpec(sparsity=HALF), 0)
     assert FINDERS["obs"].search(on, ObsSpec(sparsity=HALF, examples=1000), 0).masks
     few = replace(on, recipe=replace(on.recipe, train_limit=64))
-    with pytest.raises(SpecError, match="at most 64, got 65"):
+    with pytest.raises(SpecError, match="at most the 64 training examples in use, got 65"):
         FINDERS["obs"].search(few, ObsSpec(sparsity=HALF, examples=65), 0)
 
 
