@@ -26,7 +26,7 @@ PAGE = HERE.parent / "docs" / "explanation" / "performance.md"
 START, END = "<!-- accuracy: start -->", "<!-- accuracy: end -->"
 SHORT: Mapping[str, Any] = {"seeds": (0, 1), "examples": 64, "test_examples": 32}
 WHOLE: Mapping[str, Any] = {"seeds": tuple(range(20)), "examples": 1024, "test_examples": 512}
-SIDES: Mapping[str, tuple[Callable[..., Any], Mapping[str, str]]] = {
+SIDES: Mapping[str, tuple[Callable[..., Any], Mapping[str, Any]]] = {
     "`packed-3`": (ours, {"kernel": "packed-3"}),
     "`packed-3` in bf16": (ours, {"kernel": "packed-3", "precision": "bf16"}),
     "`packed-1`": (ours, {"kernel": "packed-1"}),
