@@ -90,6 +90,8 @@ def _squared(evidence: Any, mask: Mask) -> None:
 def _in_blocks(evidence: Any, found: list[dict[str, torch.Tensor]], half: Mask) -> None:
     """Blocks hold the products of consecutive gradients at the weights that are asked for."""
     weights = {name: w * half[name] for name, w in evidence.weights.items()}
+    with pytest.raises(SpecError, match=r"^the Fisher matrix in blocks of 1000000000 takes .* GiB"):
+        evidence.fisher_blocks(1, 10**9, weights)
     blocks = evidence.fisher_blocks(len(found), 7, weights)
     for name, block in blocks.items():
         flat = torch.stack([each[name].flatten() for each in found])

@@ -160,3 +160,21 @@ def test_predictions_in_bf16_come_from_logits_in_float32(
     assert not all(map(torch.equal, exact, rounded))
     for mine, theirs in zip(rounded, exact, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0.05, atol=0.05)
+
+
+def test_blocks_with_another_activation_than_gelu_predict_in_bf16(tiny: Path) -> None:
+    if not available():
+        pytest.skip("the C extension was not built")
+    task = load_task("valence")
+    network = load_network(str(tiny), task.kind)
+    network.rewind(0)
+    model: Any = network.model
+    for block in model.bert.encoder.layer:
+        block.intermediate.intermediate_act_fn = torch.nn.ReLU()
+    recipe = TrainSpec(max_length=60, precision="bf16", kernel=FUSED)
+    rows = [{"sentence": "good film " * n, "label": n / 2} for n in range(1, 9)]
+    examples = encode_split(rows, task, network.tokenizer, recipe)
+    rounded = predict(network, task, examples, recipe)
+    exact = predict(network, task, examples, replace(recipe, precision="fp32"))
+    assert not np.array_equal(rounded, exact)
+    np.testing.assert_allclose(rounded, exact, rtol=0.05, atol=0.05)

@@ -187,7 +187,13 @@ def _no_room_for_a_graph() -> None:
         raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
 
 
-@pytest.mark.parametrize("job", [_too_much, _no_room_for_cublas, _no_room_for_a_graph])
+def _no_room_on_a_cpu() -> None:
+    torch.empty(1 << 60, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    "job", [_too_much, _no_room_for_cublas, _no_room_for_a_graph, _no_room_on_a_cpu]
+)
 def test_a_lack_of_memory_is_one_line_and_holds_no_tensor(
     job: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

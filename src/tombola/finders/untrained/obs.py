@@ -98,7 +98,8 @@ class _Surgery:
     def __call__(self, kept: "Mask") -> "Tensors":
         """Name -> what the loss would rise by without each weight."""
         spec = self.spec
-        for name, fisher in self.fisher.items():
+        for name in [*self.fisher]:  # blocks are freed before the next are made
+            fisher = self.fisher.pop(name)
             self.weights[name] = compensated(self.weights[name], kept[name], fisher, spec.damping)
         self.fisher = self.evidence.fisher_blocks(
             spec.examples, spec.block_size, self.weights, look=next(self._look), looks=spec.steps

@@ -75,7 +75,9 @@ def activate(weights: Weights, intermediate: Any, x: Tensor) -> Tensor:
     """The intermediate layer of a block: its dense layer and its activation function."""
     dense, function = intermediate.dense, intermediate.intermediate_act_fn
     if not _is_gelu(function) or dense.bias is None:
-        return cast(Tensor, intermediate(x))
+        half = x.dtype is torch.bfloat16
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):  # on even if only blocks have it
+            return cast(Tensor, intermediate(x))
     matrix = weights.matrix(dense.weight)
     active: Tensor = _LinearGelu.apply(x, matrix, dense.weight, dense.bias)  # type: ignore[no-untyped-call]
     return active

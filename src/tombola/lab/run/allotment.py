@@ -17,7 +17,7 @@ from tombola.lab.store.result_store import Store
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan
 
-__all__ = ["allotted", "chains", "kernel_before", "memory_of_a_worker", "threads_of"]
+__all__ = ["allotted", "chains", "kernel_before", "memory", "memory_of_a_worker", "threads_of"]
 
 COPIES = 7
 """Of the weights that a training holds: pre-trained, trained, gradient, AdamW's two moments, what

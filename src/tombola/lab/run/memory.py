@@ -24,7 +24,11 @@ __all__ = [
 CONTEXT = 1 << 30
 """Bytes of a GPU that each process takes for CUDA itself, about, and not for tensors."""
 GIB = 1 << 30
-SIGNS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+SIGNS = (
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "DefaultCPUAllocator: ",  # can't allocate memory, or not enough memory, by platform
+)
 """Errors that mean a lack of memory, but are not an OutOfMemoryError."""
 
 

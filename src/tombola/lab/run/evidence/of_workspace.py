@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
 from tombola.finders.evidence import AfterBackward, AfterStep, Pruner
+from tombola.lab.run.allotment import memory
 from tombola.lab.run.compute import Compute
 from tombola.lab.run.evidence.example_gradients import (
     ExampleGradients,
@@ -39,6 +40,8 @@ from tombola.training.gradient import differentiating, to_device
 from tombola.training.loop import fit
 
 __all__ = ["WorkspaceEvidence"]
+
+GIB = 1 << 30
 
 
 @dataclass
@@ -140,6 +143,7 @@ class WorkspaceEvidence(NetworkAndData):
         the CPU, (blocks, size, size)."""
         _ = self.weights  # as they are
         parameters = self._parameters()
+        _check_room(size, sum(p.numel() for p in parameters.values()))
         total = {
             name: torch.zeros(-(-p.numel() // size), size, size, device=accelerator().device)
             for name, p in parameters.items()
@@ -275,3 +279,13 @@ class WorkspaceEvidence(NetworkAndData):
         if fault := done.diverged:
             raise SpecError(f"the training of the mask {fault}. Take a lower learning rate.")
         return self._now()
+
+
+def _check_room(size: int, weights: int) -> None:
+    """Refuse blocks of a Fisher matrix that are larger than the memory of this machine."""
+    needed, there = 4 * size * weights / GIB, memory() / GIB
+    if needed > there:
+        raise SpecError(
+            f"the Fisher matrix in blocks of {size} takes {needed:,.1f} GiB, and this machine has "
+            f"{there:,.1f}. Take a smaller block_size."
+        )
