@@ -160,6 +160,19 @@ def test_a_plan_goes_on_with_the_kernel_of_its_results(
     assert kernel_before(plan, store) == expected
 
 
+def test_a_kernel_that_one_task_asks_for_is_not_that_of_the_others(
+    plan_of: Make, store: Store
+) -> None:
+    first, left_open = plan_of(0).jobs[0], plan_of(1).jobs[0]
+    recipe = replace(first.subject.recipe, kernel="sparse-1")
+    asked = replace(first, subject=replace(first.subject, recipe=recipe))
+    plan = Plan.of([asked, left_open])
+    keep(store, Plan.of([asked]), 1, kernel="sparse-1")
+    assert kernel_before(plan, store) == "auto"
+    keep(store, Plan.of([left_open]), 1, kernel="packed-3")
+    assert kernel_before(plan, store) == "packed-3"
+
+
 def test_a_worker_gets_the_kernel_without_its_being_part_of_a_name(plan_of: Make) -> None:
     job = plan_of(0).jobs[0]
     sent = payload_for(job, keep_weights=False, threads=1, processes=1, kernel="packed-1")

@@ -202,12 +202,17 @@ def test_own_tickets_are_found_with_the_same_knobs_and_at_the_recipe_s_rate() ->
     }
 
 
-def test_one_shot_tickets_with_other_knobs_have_rows_of_their_own() -> None:
+def test_one_shot_tickets_on_other_terms_have_rows_of_their_own() -> None:
     rows = network("transfer", "b", -0.2, arm="moved", source="a")
     rows += network("one-shot", "b", -1.0)
     rows += network("one-shot", "b", -2.0, arm="erk", knobs=("allocation=erk",))
+    for arm in ("further", "other"):
+        rows += network("one-shot", "b", -3.0, arm=arm, variant=("from-ticket",))
     [found] = transfer_matrices(rows)
-    assert [row.source for row in found.sources][1:] == ["one-shot", "one-shot allocation=erk"]
+    assert [row.source for row in found.sources][1:] == [
+        *("one-shot", "one-shot allocation=erk"),
+        *("one-shot from-ticket in further", "one-shot from-ticket in other"),
+    ]
 
 
 def test_a_place_whose_run_diverged_says_which_and_is_no_mean_of_the_others() -> None:

@@ -1,8 +1,8 @@
 """Task-agnostic mask training: the mask learns to keep what pre-training gave the network.
 
 All weights are frozen. The mask learns from masked tokens, from the hidden states of the whole
-pre-trained network, or from both, so that its ticket serves any task. It begins as the magnitudes
-of the weights have it, and is as sparse as the spec from the first step on.
+pre-trained network, or from both, so that its ticket serves any task. Scores begin as magnitudes
+have them, and after each step the mask is as sparse as the spec.
 """
 
 from dataclasses import dataclass

@@ -73,22 +73,24 @@ def cores() -> int:
 
 
 def kernel_before(plan: Plan, store: Store) -> str:
-    """The kernel of the trainings of a plan that are in the store; auto if there are none."""
-    kernels = (numerics.get("kernel") for numerics in _numerics_before(plan, store))
+    """The kernel of the trainings of a plan that are in the store, of those that leave it open;
+    auto if there are none."""
+    left_open = [job for job in plan.jobs if job.subject.recipe.kernel == AUTO]
+    kernels = (numerics.get("kernel") for numerics in _numerics_before(left_open, store))
     return next((name for name in kernels if name in KERNELS), AUTO)
 
 
 def _threads_before(plan: Plan, store: Store) -> int:
     """Threads of the trainings of a plan that are in the store; 0 if there are none."""
-    threads = (numerics.get("threads", 0) for numerics in _numerics_before(plan, store))
+    threads = (numerics.get("threads", 0) for numerics in _numerics_before(plan.jobs, store))
     return next((number for number in threads if isinstance(number, int)), 0)
 
 
-def _numerics_before(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
-    """The numerics of the trainings of a plan that are in the store."""
+def _numerics_before(jobs: Iterable[Job], store: Store) -> Iterator[dict[str, Any]]:
+    """The numerics of those of the jobs that are trainings in the store."""
     from tombola.lab.store.artifacts import results
 
-    trainings = [job for job in plan.jobs if job.kind == "train" and store.intact(job.key)]
+    trainings = [job for job in jobs if job.kind == "train" and store.intact(job.key)]
     return (result.numerics for result in results(store, trainings))
 
 

@@ -211,8 +211,10 @@ def _matrix(
 
 
 def _finder(row: Row) -> str:
-    """The finder of a ticket that was found on no task, with what is special about it."""
-    return " ".join(filter(None, (row.kind, row.structure, *row.knobs)))
+    """The finder of a ticket that was found on no task, with what is special about it; and the arm,
+    where the search went on from another ticket, say, which no column names."""
+    arm = f"in {row.arm}" if row.variant else ""
+    return " ".join(filter(None, (row.kind, row.structure, *row.knobs, *row.variant, arm)))
 
 
 def _source(source: str, networks: Sequence[NetworkRows], own_tickets: OwnTickets) -> TransferRow:
