@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+TEST_PROCESSES ?= 2
 STAMP := $(VENV)/.installed
 
 .PHONY: setup browser demo test test-gpu bench bench-kernels calibrate check fmt docs
@@ -22,8 +23,9 @@ demo: setup
 browser:
 	tools/install_browser.sh
 
+# In two processes, each with files of its own; TEST_PROCESSES=0 runs all in one.
 test: setup browser
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
 
 # On a machine with a CUDA card, with the packages that are there; in several processes if it has
 # pytest-xdist. TOMBOLA_TEST_DEVICE=cpu tries the same tests on a CPU.
