@@ -34,7 +34,8 @@ PARTS = {
     "normalisation": ("native_layer_norm", "native_layer_norm_backward"),
     "AdamW and clip norm": ("_fused_adamw_", "linalg_vector_norm"),
 }
-"""What operators of torch are for; what is in no list is the rest."""
+"""What operators of torch are for; what is in no list is the rest,
+with the parts in C, which no operator is."""
 
 
 def parts(protocol: Protocol) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def parts(protocol: Protocol) -> dict[str, Any]:
     shares = {part: took(operators) / whole for part, operators in PARTS.items()}
     operations = sum(events[name].flops for name in PARTS[LINEAR])
     return {
-        "shares": {**shares, "the rest": 1 - sum(shares.values())},
+        "shares": {**shares, "the rest, with the parts in C": 1 - sum(shares.values())},
         "seconds": whole / 1e6,
         "tokens": int(examples.lengths.sum()),
         "gflops_of_linear_layers": operations / took(PARTS[LINEAR]) / 1e3,
