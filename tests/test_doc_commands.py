@@ -9,7 +9,6 @@ import gzip
 import json
 import re
 import shlex
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -22,6 +21,7 @@ import torch
 import tombola
 from command_line import Cli
 from hub_stand_in import Hub
+from page_network import NETWORK, shared_by
 from tombola.cli.main import VERBS
 from tombola.cli.parser import Parser
 from tombola.lab.store.result_store import Store
@@ -50,8 +50,6 @@ SMALL_PLAN = {
     "step: 0.1": "step: 0.7",
     "epochs: 1": "epochs: 1, train_limit: 16, test_limit: 8, max_length: 32",
 }
-NETWORK = "my-network"
-"""What several pages train, by the same command."""
 ONE_THREAD = ["--threads", "1"]
 SHORT = "--train-limit 16 --test-limit 8 --epochs 1 --min-steps 0 --max-length 32".split()
 SHORT += ONE_THREAD
@@ -119,14 +117,8 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shared(pages: Path, cli: Cli) -> Iterator[None]:
     """What pages have in common, in the folder of a page."""
     del cli  # whose folder it is in
-    Path("runs").mkdir()
-    Path("runs/store").symlink_to(pages / "store")
-    kept = pages / NETWORK
-    if kept.exists():
-        shutil.copytree(kept, NETWORK)
-    yield
-    if Path(NETWORK).exists() and not kept.exists():
-        shutil.copytree(NETWORK, kept)
+    with shared_by(pages, pages / NETWORK):
+        yield
 
 
 @pytest.mark.usefixtures("shared")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import tombola
+from page_network import NETWORK, shared_by
 from tombola.api import signatures
 from tombola.api.onnx import exporting
 from tombola.finders.finder import FINDERS
@@ -32,8 +33,6 @@ def blocks(page: Path) -> list[str]:
 
 FOUND = "runs/demo/ticket-seed-0"
 """The ticket that the tutorial has found before it loads it."""
-NETWORK = "my-network"
-"""What parts of a page train, all by the same line."""
 SHORT = {
     "train_limit": 16,
     "test_limit": 8,
@@ -93,14 +92,8 @@ def page_folder(
 ) -> Iterator[None]:
     """An empty folder for a part of a page, with the store of all, and its page's network."""
     monkeypatch.chdir(tmp_path)
-    Path("runs").mkdir()
-    Path("runs/store").symlink_to(pages / "store")
-    kept = pages / NETWORK / Path(request.node.callspec.params["page"]).stem
-    if kept.exists():
-        shutil.copytree(kept, NETWORK)
-    yield
-    if Path(NETWORK).exists() and not kept.exists():
-        shutil.copytree(NETWORK, kept)
+    with shared_by(pages, pages / NETWORK / Path(request.node.callspec.params["page"]).stem):
+        yield
 
 
 @pytest.mark.usefixtures("page_folder")

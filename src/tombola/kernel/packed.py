@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
+from tombola.base.specs import IN_C
 from tombola.kernel.fused import blocks
 from tombola.kernel.fused.weights import Weights
 from tombola.kernel.reads import Reads
@@ -24,17 +25,14 @@ from tombola.kernel.routes import Queries, Route, pad, unpad
 from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import backbone
 
-__all__ = ["FUSED", "IN_C", "KERNEL", "SPARSE", "SPARSE_ALWAYS", "packable", "packed"]
+__all__ = ["FUSED", "KERNEL", "SPARSE", "SPARSE_ALWAYS", "packable", "packed"]
 
 KERNEL = "packed-1"
 """Name of this arithmetic in the numerics of a result; raised when it makes other bits."""
-FUSED = "packed-3"
-"""Name of the same with the parts of `kernel.fused.blocks`; raised likewise."""
-SPARSE, SPARSE_ALWAYS = "sparse-1", "sparse-always-1"
-"""Names of FUSED with linear layers that skip pruned weights in training, see
-`kernel.sparse.masked`: where the table of crossovers says that it pays, or always."""
-IN_C = (FUSED, SPARSE, SPARSE_ALWAYS)
-"""Those that need C extensions."""
+FUSED, SPARSE, SPARSE_ALWAYS = IN_C
+"""Names of the same with the parts of `kernel.fused.blocks`, raised likewise; and of FUSED with
+linear layers that skip pruned weights in training, see `kernel.sparse.masked`: where the table of
+crossovers says that it pays, or always."""
 WHOLE = Weights()
 PACKABLE = ("bert", "electra", "roberta", "xlm-roberta")
 """Types of model whose blocks have the parts that `_block` uses."""
@@ -68,8 +66,8 @@ def packed(
         model: an encoder with a head; one that is not packable computes its own blocks.
         batch: what the model would be called with; padding is on the right.
         reads: which tokens the head reads.
-        kernel: KERNEL, or one of IN_C.
-        weights: what IN_C multiply with, which decides what activations are kept in.
+        kernel: KERNEL, or one of those in C.
+        weights: what those in C multiply with, which decides what activations are kept in.
         states: where to put the embeddings and what each block makes of them, (tokens, width)
             without padding; then the last block skips no token.
 

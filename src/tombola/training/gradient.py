@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from tombola.base.errors import ModelError, SpecError
-from tombola.base.specs import TrainSpec
+from tombola.base.specs import IN_C, TrainSpec
 from tombola.kernel.fused.weights import Weights, weights_for
-from tombola.kernel.packed import IN_C, KERNEL, SPARSE, SPARSE_ALWAYS, packable, packed
+from tombola.kernel.packed import KERNEL, SPARSE, SPARSE_ALWAYS, packable, packed
 from tombola.kernel.sparse.masked import MaskedWeights, skipping
 from tombola.kernel.varlen import VARLEN, end_to_end, in_one_row, takes_one_row
 from tombola.models.network import Network

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from tombola.base.errors import SpecError
-from tombola.base.specs import AUTO, TrainSpec
+from tombola.base.specs import AUTO, IN_C, TrainSpec
 from tombola.kernel.fused.extension import available
-from tombola.kernel.packed import FUSED, IN_C, KERNEL, SPARSE, SPARSE_ALWAYS
+from tombola.kernel.packed import FUSED, KERNEL, SPARSE, SPARSE_ALWAYS
 from tombola.kernel.sparse import crossovers, products
 from tombola.kernel.varlen import VARLEN
 from tombola.training.distributed import device_type, world_size

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tombola.base.specs import TrainSpec
+from tombola.base.specs import IN_C, TrainSpec
 from tombola.kernel.fused.weights import weights_for
-from tombola.kernel.packed import FUSED, IN_C, KERNEL, packed
+from tombola.kernel.packed import FUSED, KERNEL, packed
 from tombola.kernel.reads import Reads
 from tombola.models.network import Network
 from tombola.tasks.data.batches import evaluation_batches

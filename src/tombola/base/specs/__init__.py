@@ -19,12 +19,13 @@ from tombola.base.specs.search import (
 )
 from tombola.base.specs.spec import Spec
 from tombola.base.specs.task import TaskSpec
-from tombola.base.specs.train import AUTO, KERNELS, SEEDS, CourseSpec, TrainSpec
+from tombola.base.specs.train import AUTO, IN_C, KERNELS, SEEDS, CourseSpec, TrainSpec
 
 __all__ = [
     "AUTO",
     "CONTROLS",
     "INITS",
+    "IN_C",
     "KERNELS",
     "MERGE_RULES",
     "OPTIONAL_CONTROLS",

@@ -9,7 +9,7 @@ from tombola.base.fields import refuse_above
 from tombola.base.keys import NUMERIC
 from tombola.base.specs.spec import STEPS, Spec
 
-__all__ = ["AUTO", "KERNELS", "SEEDS", "CourseSpec", "TrainSpec"]
+__all__ = ["AUTO", "IN_C", "KERNELS", "SEEDS", "CourseSpec", "TrainSpec"]
 
 SEEDS = ("seed", "order_seed")
 """Knobs that a plan sets for each training; recipes don't have them."""

@@ -14,11 +14,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from tombola.base.specs import TrainSpec
+from tombola.base.specs import IN_C, TrainSpec
 from tombola.kernel.fused import loops
 from tombola.kernel.fused.extension import available
 from tombola.kernel.fused.loops import AdamWStep, Rows
-from tombola.kernel.packed import IN_C
 from tombola.ticket.hold import hold
 from tombola.ticket.mask import Mask
 
