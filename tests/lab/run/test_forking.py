@@ -178,10 +178,12 @@ def run(tiny: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def when(run: subprocess.Popen[str], number: int) -> list[psutil.Process]:
-    """The processes that a run has started, once there are that many."""
+    """The processes that a run has started, once there are that many, each in its own program."""
     while run.poll() is None:
-        found = psutil.Process(run.pid).children(recursive=True)
-        if len(found) >= number:
+        main = psutil.Process(run.pid)
+        found = main.children(recursive=True)
+        before_exec = ([], main.cmdline())  # until then, /proc shows what the run was started with
+        if len(found) >= number and all(each.cmdline() not in before_exec for each in found):
             return found
         time.sleep(0.05)
     raise AssertionError(run.communicate())
