@@ -1,10 +1,11 @@
 """The plans of the study are what its page says, and come in an order that can be cut."""
 
 import importlib
+import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from math import log2
@@ -16,6 +17,7 @@ import pytest
 
 from tombola.lab.planfile.plan_file import PlanFile
 from tombola.plan.plan import Subject
+from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row, row
 
 ROOT = Path(__file__).parents[1]
@@ -161,7 +163,6 @@ def test_the_end_of_the_time_stops_like_ctrl_c(
 def test_texts_without_wordnet_have_no_entry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(EVIDENCE))
     import build_brown
 
     monkeypatch.setattr(build_brown, "HERE", tmp_path)
@@ -172,10 +173,12 @@ def test_texts_without_wordnet_have_no_entry(
     sys.modules.pop("build_brown")
 
 
-def study_rows(order: ModuleType, files: dict[str, PlanFile], gain: float) -> list[Row]:
+def study_rows(
+    order: ModuleType, files: dict[str, PlanFile], gain: float, names: Sequence[str] = ()
+) -> list[Row]:
     """Rows of the doses in which transfer gains that much over one-shot a doubling."""
     made = []
-    for name in order.DOSES:
+    for name in names or order.DOSES:
         plan = order.planned(files[name], files[name].seeds, order.counted_subject)
         dose = float(name.partition("-")[2])
         for cell in plan.cells:
@@ -200,9 +203,8 @@ def study_rows(order: ModuleType, files: dict[str, PlanFile], gain: float) -> li
 
 @pytest.mark.parametrize("gain", [0.0, 2.0])
 def test_a_trend_is_found_where_there_is_one(
-    order: ModuleType, files: dict[str, PlanFile], gain: float, monkeypatch: pytest.MonkeyPatch
+    order: ModuleType, files: dict[str, PlanFile], gain: float
 ) -> None:
-    monkeypatch.syspath_prepend(str(EVIDENCE))
     from estimates import trend
 
     rows = study_rows(order, files, gain)
@@ -215,9 +217,8 @@ def test_a_trend_is_found_where_there_is_one(
 
 
 def test_the_picture_of_the_doses_shows_transfer_minus_one_shot(
-    order: ModuleType, files: dict[str, PlanFile], monkeypatch: pytest.MonkeyPatch
+    order: ModuleType, files: dict[str, PlanFile]
 ) -> None:
-    monkeypatch.syspath_prepend(str(EVIDENCE))
     from build_pictures import MEAN, dose_marks
 
     rows = [row for row in study_rows(order, files, 2.0) if row.plan == "dose-0.13"]
@@ -225,3 +226,40 @@ def test_the_picture_of_the_doses_shows_transfer_minus_one_shot(
     assert mean["dose"] == pytest.approx(846 * 1.5e-4)
     assert mean["low"] < mean["mean"] < mean["high"]
     assert mean["mean"] == pytest.approx(2 * log2(0.13), abs=1)
+
+
+def test_the_tables_of_the_doses_show_what_their_rows_say(
+    order: ModuleType, files: dict[str, PlanFile]
+) -> None:
+    import build_dose
+
+    rows = study_rows(order, files, 2.0, order.SMALL_DOSES)
+    tables = build_dose.tables_of(rows)
+    made = {name: table(tables) for name, table in build_dose.TABLES.items()}
+    first = made["trends"].splitlines()[2]
+    assert first.startswith("| **mean of the three, 70 %** | +2.")
+    assert [line.split(" | ")[0] for line in made["minus one-shot"].splitlines()[2:5]] == [
+        "| 0.010",
+        "| 0.042",
+        "| 0.127",
+    ]
+    moved = [
+        row.score - 85
+        for row in rows
+        if (row.plan, row.arm, row.target, row.sparsity)
+        == ("small-0.13", "moved", "gloss-span", Decimal("0.7"))
+        and row.score
+    ]
+    last = made["minus dense"].splitlines()[-1]
+    assert last.split(" | ")[2] == f"{sum(moved) / 3:+.1f}, not matching"
+
+
+def test_the_page_of_the_doses_is_what_its_rows_make() -> None:
+    import build_dose
+
+    assert build_dose.PAGE.is_file() == build_dose.ROWS.is_file()
+    if build_dose.PAGE.is_file():
+        kept = build_dose.PAGE.read_text(encoding="utf-8")
+        made = build_dose.page(kept, read_rows(build_dose.ROWS))
+        assert made == kept, "run `python tools/build_dose.py`"
+        assert set(re.findall("<!-- table: (.+?) -->", kept)) == set(build_dose.TABLES)

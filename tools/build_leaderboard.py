@@ -10,6 +10,7 @@ are those of the recipes, and there is no page.
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from page_tables import markdown
 from tombola.base.rounding import interval, points
 from tombola.study.leaderboard.board import Board, Entry, leaderboard
 from tombola.study.table.reading import read_rows
@@ -126,13 +127,6 @@ def chosen_rates(rows: Iterable[Row]) -> Chosen:
             if known is None or row.score > (known.score or 0.0):
                 best[row.kind, row.target] = row
     return {place: row.learning_rate for place, row in best.items()}
-
-
-def markdown(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A pipe table."""
-    return "".join(
-        f"| {' | '.join(line)} |\n" for line in (columns, ["---"] * len(columns), *lines)
-    )
 
 
 def page(rows: Sequence[Row]) -> str:

@@ -3,11 +3,12 @@
 python tools/build_pilot.py
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
+from page_tables import filled, markdown
 from tombola.base.rounding import interval, percent, points
 from tombola.study.table.grouping import by_network
 from tombola.study.table.reading import read_rows
@@ -19,7 +20,6 @@ from tombola.study.verdicts.transfer import MeanDifference
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 PAGE = RESULTS / "pilot.md"
-PLACE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.S)
 NAMES = {
     "imp": "ticket",
     "one-shot": "one-shot",
@@ -31,18 +31,8 @@ NAMES = {
 def page(text: str) -> str:
     """The page with its tables rebuilt from the rows."""
     rows, rates = (read_rows(RESULTS / name) for name in ("pilot.csv", "pilot-rates.csv"))
-
-    def made(place: re.Match[str]) -> str:
-        before, name, after = place.groups()
-        table = rates_of(rates) if name == "rates" else TABLES[name](rows)
-        return f"{before}\n{table}\n{after}"
-
-    return PLACE.sub(made, text)
-
-
-def markdown(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A pipe table."""
-    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *lines))
+    made = {name: partial(table, rows) for name, table in TABLES.items()}
+    return filled(text, {**made, "rates": partial(rates_of, rates)})
 
 
 def found(rows: Sequence[Row], **wanted: object) -> dict[str, dict[str, tuple[Row, ...]]]:

@@ -5,7 +5,6 @@ It takes half an hour.
 python tools/build_statistics.py
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -14,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from page_tables import filled
 from tombola.study.statistics.resolution import net_ends
 
 PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "statistics.md"
-PLACE = re.compile(r"(<!-- table: false verdicts -->\n).*?(<!-- end -->)", re.S)
 EXAMPLES = (16, 35, 64, 100, 204, 400, 1000, 2000)
 SEEDS = (2, 3, 5, 10)
 MARGIN = 1.0
@@ -204,8 +203,4 @@ def in_percent(rates: Sequence[float]) -> str:
 
 
 if __name__ == "__main__":
-    found = table()
-    PAGE.write_text(
-        PLACE.sub(lambda place: f"{place[1]}\n{found}\n{place[2]}", PAGE.read_text("utf-8")),
-        "utf-8",
-    )
+    PAGE.write_text(filled(PAGE.read_text("utf-8"), {"false verdicts": table}), "utf-8")

@@ -15,7 +15,6 @@ from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import shortest
 from tombola.ticket.ticket import Ticket
 
-TOOLS = Path(__file__).parents[2] / "tools"
 KEY = "ab" * 32
 RESULT = f"store/results/ab/{KEY}/result.json"
 MASK = f"store/results/ab/{KEY}/mask.safetensors"
@@ -54,9 +53,8 @@ def after(before: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def compare(before: Path, after: Path, monkeypatch: pytest.MonkeyPatch) -> Compare:
+def compare(before: Path, after: Path) -> Compare:
     """The differences as lines."""
-    monkeypatch.syspath_prepend(str(TOOLS))
     from differences import Side, differences
 
     sides = Side(before, {str(before): "WORK"}), Side(after, {str(after): "WORK"})
@@ -193,9 +191,8 @@ def test_the_last_bits_of_an_interval_may_differ_but_no_more(
 
 
 def test_a_command_that_fails_on_both_commits_is_no_proof(
-    before: Path, after: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    before: Path, after: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.syspath_prepend(str(TOOLS))
     from compare_commits import Run, compared
 
     runs = [Run(folder, {"absolute": {}}) for folder in (before, after)]

@@ -21,9 +21,8 @@ TOOLS = Path(__file__).parents[2] / "tools"
 
 
 @pytest.fixture
-def build(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def build() -> dict[str, Any]:
     """What the script that builds the site defines."""
-    monkeypatch.syspath_prepend(str(TOOLS))
     return runpy.run_path(str(TOOLS / "build_site.py"))
 
 

@@ -182,8 +182,8 @@ def when(run: subprocess.Popen[str], number: int) -> list[psutil.Process]:
     while run.poll() is None:
         main = psutil.Process(run.pid)
         found = main.children(recursive=True)
-        before_exec = ([], main.cmdline())  # until then, /proc shows what the run was started with
-        if len(found) >= number and all(each.cmdline() not in before_exec for each in found):
+        fresh = main.cmdline(), list[str]()  # /proc shows the parent's until a process calls exec
+        if len(found) >= number and all(each.cmdline() not in fresh for each in found):
             return found
         time.sleep(0.05)
     raise AssertionError(run.communicate())

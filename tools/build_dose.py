@@ -1,0 +1,155 @@
+"""Makes the tables and the picture of docs/results/dose.md from the rows next to it.
+
+python tools/build_dose.py
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+
+from page_tables import filled, markdown
+from tombola.base.rounding import percent
+from tombola.report.figures.style import save_chart
+from tombola.study.table.grouping import by_network
+from tombola.study.table.reading import read_rows
+from tombola.study.table.row import Row
+from tombola.study.verdicts.matching import matching
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "evidence"))
+
+from build_pictures import HALF, MOST, TARGETS, dose_picture, doses  # noqa: E402
+from estimates import (  # noqa: E402
+    Estimate,
+    Table,
+    Trend,
+    against,
+    corrected,
+    dose,
+    trend,
+)
+
+RESULTS = ROOT / "docs" / "results"
+PAGE, ROWS = RESULTS / "dose.md", RESULTS / "dose.csv"
+FAMILY = "small"
+NETWORKS = {"own": "its own ticket", "one-shot": "one-shot", "random": "random mask"}
+"""Arms that every dose has, and shares."""
+
+
+def tables_of(rows: Sequence[Row]) -> list[Table]:
+    """The rows of each dose, from the smallest."""
+    plans: dict[str, list[Row]] = {}
+    for row in rows:
+        plans.setdefault(row.plan, []).append(row)
+    return doses(plans, FAMILY)
+
+
+def page(text: str, rows: Sequence[Row]) -> str:
+    """The page with its tables rebuilt from the rows."""
+    found = tables_of(rows)
+    return filled(text, {name: partial(table, found) for name, table in TABLES.items()})
+
+
+def trends(tables: Sequence[Table]) -> str:
+    """The primary test, then the secondary ones with their correction."""
+    main = trend(tables, MOST)
+    others = {f"`{name}`, 70 %": trend(tables, MOST, [name]) for name in TARGETS}
+    others["mean of the three, 50 %"] = trend(tables, HALF)
+    known = {name: each for name, each in others.items() if each}
+    adjusted = corrected(known)
+    lines = [["**mean of the three, 70 %**", *said(main), ""]]
+    lines += [[name, *said(each), chance(adjusted[name])] for name, each in known.items()]
+    return markdown(["targets", "points a doubling, 90 % interval", "P", "P by Holm"], lines)
+
+
+def said(found: Trend | None) -> list[str]:
+    """A trend's slope and its P."""
+    return [written(found.slope), chance(found.p)] if found else ["fewer than two seeds", ""]
+
+
+def chance(p: float) -> str:
+    """A P value in three decimals."""
+    return "under 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def written(found: Estimate | None) -> str:
+    """A mean and its interval, in points."""
+    if found is None:
+        return "not run"
+    return f"{found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
+
+
+def transfers(second: str, tables: Sequence[Table]) -> str:
+    """The tickets of mlm minus another arm, by dose."""
+    lines = [
+        [
+            f"{dose(table):.3f}",
+            percent(sparsity),
+            *[
+                written(against(table, "moved", second, sparsity, only))
+                for only in ([], *([name] for name in TARGETS))
+            ],
+        ]
+        for sparsity in (MOST, HALF)
+        for table in tables
+    ]
+    names = [f"`{name}`" for name in TARGETS]
+    return markdown(["summed rate", "pruned", "mean of the three", *names], lines)
+
+
+def verdicts(tables: Sequence[Table]) -> str:
+    """Every network minus dense at 70 %, with the verdict on it."""
+    lines = [[name, *cells(tables[-1], arm)] for arm, name in NETWORKS.items()]
+    lines += [[f"`mlm`'s, {dose(table):.3f}", *cells(table, "moved")] for table in tables]
+    return markdown(["mask", *(f"`{name}`" for name in TARGETS)], lines)
+
+
+def cells(table: Table, arm: str) -> Iterator[str]:
+    """Difference from dense and verdict of an arm on each target."""
+    judged = {
+        (each.row.arm, each.row.target): each
+        for each in matching(table).judged
+        if each.pair.sparsity == MOST
+    }
+    for target in TARGETS:
+        found = judged[arm, target]
+        values = found.pair.differences
+        status = f", {found.verdict.status}" if found.verdict else ""
+        yield f"{sum(values) / len(values):+.1f}{status}"
+
+
+def overlaps(tables: Sequence[Table]) -> str:
+    """Jaccard index of the weights that the source's ticket and one-shot pruning prune."""
+    lines = [
+        [f"{dose(table):.3f}", *(overlap(table, sparsity) for sparsity in (HALF, MOST))]
+        for table in tables
+    ]
+    return markdown(["summed rate", percent(HALF), percent(MOST)], lines)
+
+
+def overlap(table: Table, sparsity: Decimal) -> str:
+    """Its range over seeds, for the tickets of mlm."""
+    [mine] = [
+        network
+        for network in by_network(table)
+        if (network[0].arm, network[0].sparsity) == ("source", sparsity)
+    ]
+    values = [row.jaccard_one_shot for row in mine if row.jaccard_one_shot is not None]
+    return f"{min(values):.3f} to {max(values):.3f}" if values else ""
+
+
+TABLES: Mapping[str, Callable[[Sequence[Table]], str]] = {
+    "trends": trends,
+    "minus one-shot": partial(transfers, "one-shot"),
+    "minus its own": partial(transfers, "own"),
+    "minus dense": verdicts,
+    "overlap": overlaps,
+}
+
+
+if __name__ == "__main__":
+    every = read_rows(ROWS)
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), every), encoding="utf-8")
+    save_chart(dose_picture({table[0].plan: table for table in tables_of(every)}), RESULTS, "dose")
