@@ -75,3 +75,15 @@ def test_texts_alone_may_be_those_of_any_task() -> None:
 def test_a_share_of_the_loss_is_a_share(share: float) -> None:
     with pytest.raises(SpecError, match=r"feature_distill is a share of the loss in \[0, 1\], got"):
         TaskAgnosticSpec(feature_distill=share)
+
+
+@pytest.mark.parametrize(("parts", "version"), [(1, 1), (2, 2)])
+def test_masks_of_batches_in_parts_are_told_apart_from_earlier_ones(
+    parts: int, version: int
+) -> None:
+    finder, about = (
+        FINDERS["task-agnostic"],
+        subject(load_task("mlm"), TrainSpec(accumulation=parts)),
+    )
+    search = finder.search(about, TaskAgnosticSpec(sparsity=SPARSITY), 0)
+    assert search.masks[SPARSITY].version == version

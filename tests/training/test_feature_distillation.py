@@ -53,10 +53,10 @@ def batch_of(network: Network) -> Batch:
 
 
 def gradient(
-    network: Network, batch: Batch, share: float, chosen: str, kind: str = "mlm"
+    network: Network, batch: Batch, share: float, chosen: str, kind: str = "mlm", *, parts: int = 1
 ) -> tuple[Tensor, Tensors]:
-    """Loss and gradient of a batch, by a kernel."""
-    spec = replace(SPEC, kernel=chosen)
+    """Loss and gradient of a batch, by a kernel, in parts."""
+    spec = replace(SPEC, kernel=chosen, accumulation=parts)
     teacher = FeatureTeacher.of(network, share)
     network.model.train().zero_grad()
     scaler = torch.amp.GradScaler("cpu", enabled=False)
@@ -136,6 +136,35 @@ def test_states_are_those_of_all_tokens_whatever_the_head_reads(
     torch.testing.assert_close(loss, plain, rtol=1e-4, atol=1e-6)
     for name, expected in own.items():
         torch.testing.assert_close(packed[name], expected, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_parts_of_a_batch_add_up_to_its_gradient_however_unequal_they_are(
+    network: Network, share: float
+) -> None:
+    batch = batch_of(network)
+    batch["labels"][:3] = -100  # the first part has no masked tokens, and the fewest others
+    tokens, masked = batch["attention_mask"].sum(1), (batch["labels"] >= 0).sum(1)
+    assert tokens[:3].sum() > 0
+    assert masked[3:6].sum() > 0
+    assert masked[6:].sum() > 0
+    assert masked[3:6].sum() * tokens[6:].sum() != masked[6:].sum() * tokens[3:6].sum()
+    loss, whole = gradient(network, batch, share, KERNEL)
+    added, parts = gradient(network, batch, share, KERNEL, parts=3)
+    torch.testing.assert_close(added, loss, rtol=1e-5, atol=1e-7)
+    assert parts.keys() == whole.keys()
+    for name, expected in whole.items():
+        torch.testing.assert_close(parts[name], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_rank_without_masked_tokens_has_gradients_of_the_same_weights(network: Network) -> None:
+    batch = batch_of(network)
+    _, usual = gradient(network, batch, 0.5, KERNEL)
+    batch["labels"][:] = -100
+    loss, found = gradient(network, batch, 0.5, KERNEL)
+    assert loss.isfinite()
+    assert loss > 0
+    assert found.keys() == usual.keys()
 
 
 def test_the_teacher_is_the_whole_network_whatever_is_pruned(network: Network) -> None:

@@ -214,8 +214,13 @@ class PruneJob(_Job):
 
     def version(self, roles: Container[str]) -> int:
         """The version of the job, by the roles of its parents."""
-        # the mask is in the random stream; once two tickets had one permutation
-        return VERSIONS[self.kind] + ("like" in roles)
+        parts = self.data.recipe.accumulation if self.data else 1
+        revised = (
+            "like"
+            in roles,  # the mask is in the random stream; once two tickets had one permutation
+            self.scores == "task-agnostic" and parts > 1,  # states by tokens; once by masked ones
+        )
+        return VERSIONS[self.kind] + sum(revised)
 
     def steps(self, examples: int) -> int:
         """Optimizer steps, where the finder trains the network."""

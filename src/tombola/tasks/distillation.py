@@ -20,7 +20,20 @@ from tombola.tasks.examples import Batch
 from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
 from tombola.ticket.mask import Tensors
 
-__all__ = ["FeatureTeacher", "Teacher", "cosine_distance"]
+__all__ = ["WHOLE_BATCH", "FeatureTeacher", "Portion", "Teacher", "cosine_distance"]
+
+
+@dataclass(frozen=True)
+class Portion:
+    """The part that some rows have in the two means that make up the loss of a batch."""
+
+    labels: float | Tensor
+    """Share of the terms that the loss of labels is the mean of, in [0, 1]."""
+    distance: float | Tensor
+    """Share of those that the distance from a teacher is the mean of, in [0, 1]."""
+
+
+WHOLE_BATCH = Portion(1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -56,19 +69,26 @@ class Teacher:
         kind = TASK_KINDS[task.kind]
         return cls(copy.model, kind, spec.distill, spec.distill_temperature)
 
-    def loss(self, output: Any, answer: Any, batch: Batch) -> Tensor:
+    def count_terms(self, batch: Batch) -> int:
+        """How many terms the distance of a batch is the mean of: as many as the loss of labels."""
+        return self.kind.count_targets(batch)
+
+    def loss(
+        self, output: Any, answer: Any, batch: Batch, portion: Portion = WHOLE_BATCH
+    ) -> Tensor:
         """The loss of a network that learns from labels and from the teacher.
 
         Args:
             output: of the student, with the mean loss over the labels.
             answer: of the teacher, for the same inputs.
             batch: the inputs of both.
+            portion: the part that these rows have in their batch.
 
         Source: Hinton et al. 2015.
         """
         labels: Tensor = output.loss
         distance = self.kind.distance(output, answer, batch, self.temperature)
-        return (1 - self.share) * labels + self.share * distance
+        return ((1 - self.share) * labels + self.share * distance) * portion.labels
 
 
 @dataclass(frozen=True)
@@ -90,20 +110,29 @@ class FeatureTeacher:
         copy.model.eval().requires_grad_(False)
         return cls(copy.model, share)
 
-    def loss(self, output: Any, answer: Any, batch: Batch) -> Tensor:
+    def count_terms(self, batch: Batch) -> int:
+        """How many terms the distance of a batch is the mean of: tokens that are no padding."""
+        return int(batch["attention_mask"].sum())
+
+    def loss(
+        self, output: Any, answer: Any, batch: Batch, portion: Portion = WHOLE_BATCH
+    ) -> Tensor:
         """The loss of a network that learns from labels and from hidden states.
 
         Args:
             output: of the student, with the mean loss over the labels.
             answer: of the teacher, for the same inputs.
             batch: the inputs of both.
+            portion: the part that these rows have in their batch; masked tokens and tokens
+                are shared unequally.
 
         Source: Liu et al. 2022, with the loss of their code.
         """
         labels: Tensor = output.loss
         states = output.hidden_states[1:], answer.hidden_states[1:]  # without the embeddings
         distance = cosine_distance(*states, batch["attention_mask"].bool())
-        return (1 - self.share) * labels + self.share * distance
+        of_labels = (1 - self.share) * labels * portion.labels
+        return of_labels + self.share * distance * portion.distance
 
 
 def cosine_distance(student: Sequence[Tensor], teacher: Sequence[Tensor], tokens: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from tombola.kernel.sparse.masked import MaskedWeights, skipping
 from tombola.kernel.varlen import VARLEN, end_to_end, in_one_row, takes_one_row
 from tombola.models.network import Network
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.distillation import FeatureTeacher, Teacher
+from tombola.tasks.distillation import FeatureTeacher, Portion, Teacher
 from tombola.tasks.examples import Batch
 from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
 from tombola.ticket.mask import Mask
@@ -96,26 +96,29 @@ class Arithmetic:
         Returns: what it adds to that loss.
         """
         mine = part(rows, self.here)
-        weight = self._targets(mine) / max(1, self._targets(batch))
-        if weight and self._in_one_row():
+        portion = self._portion(mine, batch)
+        if portion.labels and self._in_one_row():
             row = end_to_end(self.network.model, mine, self.kind.reads)
-            row["weight"] = torch.tensor(weight)
+            row["weight"] = torch.tensor(portion.labels)
             if self.recorder is not None:
                 return self.recorder(row)
             return self._differentiate_row(to_device(row, self.here.device), scaler)
         if not len(mine["input_ids"]):
             mine = {name: tensor[:1] for name, tensor in batch.items()}
         try:
-            return self._differentiate(mine, weight, scaler)
+            return self._differentiate(mine, portion, scaler)
         except RuntimeError as error:
             if not lacks_deterministic(error):
                 raise
         self.network.model.zero_grad()  # of the first part of a training, half done
-        return self._differentiate(mine, weight, scaler)
+        return self._differentiate(mine, portion, scaler)
 
-    def _targets(self, batch: Batch) -> int:
-        """Number of terms that the loss is the mean of: masked tokens or examples."""
-        return self.kind.count_targets(batch)
+    def _portion(self, rows: Batch, batch: Batch) -> Portion:
+        """The part that rows have in a batch: of its masked tokens, or examples, and of what the
+        distance from the teacher is the mean of."""
+        labels = _share(self.kind.count_targets, rows, batch)
+        teacher = self.teacher
+        return Portion(labels, _share(teacher.count_terms, rows, batch) if teacher else labels)
 
     def _in_one_row(self) -> bool:
         known = takes_one_row(self.network.model, self.kind.reads)
@@ -136,7 +139,9 @@ class Arithmetic:
             in_network(self.network.name, texts),
             in_one_row(model, texts, reads, self.spec.max_length) as inputs,
         ):
-            loss = self._loss_of(self.forward(**inputs), texts, self._answer_in_one_row) * weight
+            portion = Portion(weight, weight)
+            output = self.forward(**inputs)
+            loss = self._loss_of(output, texts, self._answer_in_one_row, portion)
             scaler.scale(loss).backward()
         return loss.detach()
 
@@ -144,9 +149,11 @@ class Arithmetic:
         with in_one_row(model, row, self.kind.reads, self.spec.max_length) as inputs:
             return model(**inputs)
 
-    def _differentiate(self, batch: Batch, weight: float, scaler: torch.amp.GradScaler) -> Tensor:
-        """Add the gradient of the mean loss over rows, times a weight; the loss, likewise."""
-        loss = self._loss(to_device(batch, self.here.device), weight)
+    def _differentiate(
+        self, batch: Batch, portion: Portion, scaler: torch.amp.GradScaler
+    ) -> Tensor:
+        """Add the gradient of what rows add to the loss of their batch; the loss, likewise."""
+        loss = self._loss(to_device(batch, self.here.device), portion)
         scaler.scale(loss).backward()
         return loss.detach()
 
@@ -155,28 +162,35 @@ class Arithmetic:
         half = HALVES.get(self.spec.precision)
         return torch.autocast(self.here.device.type, dtype=half, enabled=half is not None)
 
-    def _loss(self, batch: Batch, weight: float) -> Tensor:
-        """The mean loss over rows times a weight; where that is 0, zero of the same parameters."""
-        if not weight:
+    def _loss(self, batch: Batch, portion: Portion) -> Tensor:
+        """What rows add to the loss of their batch; zero of the same parameters for nothing."""
+        if not portion.labels:
             labels = self.kind.label_names
             batch = {name: tensor for name, tensor in batch.items() if name not in labels}
         with self.autocast():
             output = self._output(batch)
-            if weight:
-                return self._loss_of(output, batch, self._answer) * weight
-            outputs = [out for out in output.to_tuple() if isinstance(out, Tensor)]
-            return torch.stack([0.0 * out.float().sum() for out in outputs]).sum()
+            if not portion.labels:
+                outputs = [out for out in output.to_tuple() if isinstance(out, Tensor)]
+                output.loss = torch.stack([0.0 * out.float().sum() for out in outputs]).sum()
+            if not (portion.labels or portion.distance):
+                nothing: Tensor = output.loss
+                return nothing
+            return self._loss_of(output, batch, self._answer, portion)
 
     def _loss_of(
-        self, output: Any, batch: Batch, answer: Callable[[PreTrainedModel, Batch], Any]
+        self,
+        output: Any,
+        batch: Batch,
+        answer: Callable[[PreTrainedModel, Batch], Any],
+        portion: Portion,
     ) -> Tensor:
-        """The mean loss of the outputs; `answer` computes the teacher's for the same rows."""
+        """What rows add to the loss; `answer` computes the teacher's outputs for the same rows."""
         if self.teacher is None:
-            loss: Tensor = output.loss
+            loss: Tensor = output.loss * portion.labels
             return loss
         with torch.no_grad():
             wanted = answer(self.teacher.model, batch)
-        return self.teacher.loss(output, wanted, batch)
+        return self.teacher.loss(output, wanted, batch, portion)
 
     def _output(self, batch: Batch) -> Any:
         return self._call(self.network.model, self.forward, batch)
@@ -250,6 +264,11 @@ def differentiating(
     finally:
         if spec.gradient_checkpointing:
             _compute_blocks_again(model, False)
+
+
+def _share(count: Callable[[Batch], int], rows: Batch, batch: Batch) -> float:
+    """The share of a batch's terms that some of its rows have."""
+    return count(rows) / max(1, count(batch))
 
 
 def _weights(spec: TrainSpec, pruned: Mapping[Tensor, Tensor]) -> Weights:
