@@ -7,7 +7,7 @@ from setuptools import Extension, setup
 SOURCES = {"fused/_fused.c": "off", "sparse/_sparse.c": "fast"}
 """Of each extension, in `src/tombola/kernel/`, and whether products are contracted with sums.
 
-A header next to it belongs to it.
+A header next to it belongs to it, and those above it to both.
 """
 
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
@@ -19,7 +19,7 @@ def extension(source: str) -> Extension:
     return Extension(
         f"tombola.kernel.{source.removesuffix('.c').replace('/', '.')}",
         [str(path)],
-        depends=sorted(map(str, path.parent.glob("*.h"))),
+        depends=sorted(map(str, (*path.parent.glob("*.h"), *path.parent.parent.glob("*.h")))),
         extra_compile_args=[*FLAGS, f"-ffp-contract={SOURCES[source]}"],
         py_limited_api=True,
         optional=True,

@@ -97,6 +97,28 @@ def test_shapes_sets_and_threads_change_nothing(instruction_set: str) -> None:
         check(layer, torch.randn(tokens, width), draw.choice(list(TOLERANCE)))
 
 
+@built
+@pytest.mark.parametrize("instruction_set", SETS)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_gelu_in_the_same_pass_is_that_of_torch(dtype: str, instruction_set: str) -> None:
+    try:
+        products.use(instruction_set)
+    except ValueError:
+        pytest.skip(f"this processor has no {instruction_set}")
+    layer = SparseLinear.from_linear(masked(129, 70, 0.8), dtype=dtype).requires_grad_(False)
+    with torch.no_grad():
+        layer.values *= 8  # some outputs are far beyond where erf ends
+    for tokens in (0, 1, 5, 64, 70):
+        x = torch.randn(tokens, 129)
+        layer.gelu = False
+        expected = nn.functional.gelu(layer(x))
+        layer.gelu = True
+        assert torch.allclose(layer(x), expected, rtol=1e-6, atol=2e-6)
+        assert torch.allclose(layer(x.requires_grad_()), expected, rtol=1e-6, atol=2e-6)
+    strange = torch.full((3, 129), torch.nan)
+    assert layer(strange)[:, layer.weight.dense().any(1)].isnan().all()
+
+
 def test_an_input_that_is_not_contiguous_is_read_as_it_stands() -> None:
     layer = masked(40, 30, 0.8)
     for x in (torch.randn(40, 9).T, torch.randn(3, 5, 80)[:, :, ::2], torch.randn(40)):

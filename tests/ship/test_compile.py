@@ -58,6 +58,20 @@ def test_a_compiled_network_says_the_same(ticket: Ticket, dtype: str, apart: flo
     assert (dtype == "float32") or not torch.equal(logits(compiled), said)
 
 
+@pytest.mark.parametrize(
+    ("activation", "joined"), [("gelu", True), ("gelu_new", False), ("relu", False)]
+)
+def test_gelu_is_left_to_the_layer_before_it(activation: str, joined: bool) -> None:
+    model = network(hidden_act=activation)
+    ticket = structured(model, "0.7", structure="unstructured")
+    compiled = ticket.compile(ticket.apply(model))
+    blocks: Any = compiled.bert.encoder.layer
+    assert [block.intermediate.dense.gelu for block in blocks] == [joined] * 2
+    functions = [block.intermediate.intermediate_act_fn for block in blocks]
+    assert [isinstance(each, nn.Identity) for each in functions] == [joined] * 2
+    assert torch.allclose(logits(compiled), logits(model.eval()), atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_architecture_is_compiled(name: str) -> None:
     torch.manual_seed(0)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
-from transformers.activations import GELUActivation
 
+from tombola.kernel.activations import is_gelu
 from tombola.kernel.fused import attention, loops
 from tombola.kernel.fused.attention import Attention, Texts
 from tombola.kernel.fused.dropout import Dropout
@@ -74,7 +74,7 @@ def attend(weights: Weights, own: Any, mine: Tensor, x: Tensor, where: Places) -
 def activate(weights: Weights, intermediate: Any, x: Tensor) -> Tensor:
     """The intermediate layer of a block: its dense layer and its activation function."""
     dense, function = intermediate.dense, intermediate.intermediate_act_fn
-    if not _is_gelu(function) or dense.bias is None:
+    if not is_gelu(function) or dense.bias is None:
         half = x.dtype is torch.bfloat16
         with torch.autocast("cpu", torch.bfloat16, enabled=half):  # on even if only blocks have it
             return cast(Tensor, intermediate(x))
@@ -94,12 +94,6 @@ def normalise(weights: Weights, output: Any, x: Tensor, residual: Tensor) -> Ten
     )
     normal: Tensor = _LinearNorm.apply(x, residual, options, *parameters)  # type: ignore[no-untyped-call]
     return normal
-
-
-def _is_gelu(function: Any) -> bool:
-    """Whether an activation function is the exact GELU, by erf."""
-    exact = isinstance(function, nn.GELU) and function.approximate == "none"
-    return exact or (isinstance(function, GELUActivation) and function.act is functional.gelu)
 
 
 class _LinearGelu(torch.autograd.Function):

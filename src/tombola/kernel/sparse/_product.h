@@ -10,6 +10,7 @@
 typedef float NAME(four) __attribute__((vector_size(16), aligned(4), may_alias));
 typedef float NAME(wide) __attribute__((vector_size(4 * WIDE), aligned(4), may_alias));
 typedef int32_t NAME(places) __attribute__((vector_size(4 * WIDE)));
+#include "../_erf.h"
 
 /* --- between (tokens, features) and (features, tokens) --- */
 
@@ -136,8 +137,8 @@ PART void NAME(add)(const struct matrix *m, const struct piece *p, const float *
     NAME(rows)(tile)(x, sums, values, p->columns, p->order, p->counts, p->rows, !p->block);
 }
 
-/* y = x W.T + bias for rows from `begin` to `end`, which begin at a group, and at most TILE
- * tokens; 0, or -1 where the matrix isn't sound. */
+/* y = x W.T + bias, or GELU of it, for rows from `begin` to `end`, which begin at a group, and at
+ * most TILE tokens; 0, or -1 where the matrix isn't sound. */
 LOOP int NAME(product)(const struct matrix *m, const float *x, float *y, size_t tokens,
                        size_t begin, size_t end, float *room)
 {
@@ -157,6 +158,8 @@ LOOP int NAME(product)(const struct matrix *m, const float *x, float *y, size_t 
         float *sum = sums + (row - begin) * tile;
         for (size_t token = 0; token < tile; token++)
             sum[token] = sum[token] * scale + bias;
+        for (size_t token = 0; m->gelu && token < tile; token++)
+            sum[token] *= NAME(erf)(sum[token] * 0.707106781186547524f) * 0.5f + 0.5f;
     }
     NAME(turn)(sums, tile, y + begin, m->rows, end - begin, end - begin, tokens);
     return 0;

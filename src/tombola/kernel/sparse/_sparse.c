@@ -32,6 +32,7 @@ struct matrix {
     const float *scales, *bias;
     size_t size, rows, width, groups;
     enum kind kind;
+    int gelu; /* whether it is followed by GELU */
 };
 
 /* Up to PIECE rows of a group in a block. */
@@ -233,7 +234,7 @@ typedef unsigned long long address;
 #define MATRIX                                                                                   \
     {AT(void, values), AT(uint8_t, columns), AT(uint8_t, order), AT(uint8_t, counts),            \
      AT(int64_t, starts), AT(float, scales), AT(float, bias), size, rows, width,                 \
-     (rows + GROUP - 1) / GROUP, kind}
+     (rows + GROUP - 1) / GROUP, kind, gelu}
 
 static PyObject *done(int failed)
 {
@@ -247,9 +248,9 @@ static PyObject *product(PyObject *self, PyObject *args)
 {
     address values, columns, order, counts, starts, scales, bias, x, y, room, gradient;
     Py_ssize_t size, rows, width, tokens, threads, room_each;
-    int kind, failed;
-    if (!PyArg_ParseTuple(args, "(iKKKKKKKnnn)KKKnnKn", PARTS, &x, &y, &gradient, &tokens, &threads,
-                          &room, &room_each))
+    int kind, gelu, failed;
+    if (!PyArg_ParseTuple(args, "(iKKKKKKKnnn)pKKKnnKn", PARTS, &gelu, &x, &y, &gradient, &tokens,
+                          &threads, &room, &room_each))
         return NULL;
     struct matrix m = MATRIX;
     struct work w = {&m, AT(float, x), AT(float, y), AT(float, room), AT(float, gradient), tokens,
@@ -264,7 +265,7 @@ static PyObject *unpack(PyObject *self, PyObject *args)
 {
     address values, columns, order, counts, starts, scales, bias, out;
     Py_ssize_t size, rows, width;
-    int kind, more = 0;
+    int kind, gelu = 0, more = 0;
     if (!PyArg_ParseTuple(args, "(iKKKKKKKnnn)K", PARTS, &out))
         return NULL;
     struct matrix m = MATRIX;

@@ -22,7 +22,7 @@ DENSE_FROM = 256
 
 
 class SparseLinear(nn.Module):
-    """y = x W.T + b with a W that is stored without its zeros, on the CPU.
+    """y = x W.T + b, or GELU of it, with a W that is stored without its zeros, on the CPU.
 
     Made by `from_linear`. Sums are in float32, whatever the weights are stored as. Weights in
     float32 can be trained: `values` are the non-zero ones, and have gradients.
@@ -35,6 +35,8 @@ class SparseLinear(nn.Module):
     starts: Tensor
     scales: Tensor | None
     bias: nn.Parameter | None
+    gelu = False
+    """Whether GELU is applied to the result, in the same pass over it."""
 
     def __init__(self, weight: Packed, bias: Tensor | None) -> None:
         super().__init__()
@@ -99,13 +101,14 @@ class SparseLinear(nn.Module):
         records = torch.is_grad_enabled() and (x.requires_grad or self._trains())
         if not available():
             _warn()
-            return functional.linear(x, weight.dense(), bias)
-        if self._is_better_dense(len(x)):
-            return functional.linear(x, weight.dense() if records else dense(weight), bias)
-        if not records:
-            return product(x, weight, bias)
-        y: Tensor = _Product.apply(x, self.values, bias, self)  # type: ignore[no-untyped-call]
-        return y
+            y = functional.linear(x, weight.dense(), bias)
+        elif self._is_better_dense(len(x)):
+            y = functional.linear(x, weight.dense() if records else dense(weight), bias)
+        elif records:
+            y = _Product.apply(x, self.values, bias, self)  # type: ignore[no-untyped-call]
+        else:
+            return product(x, weight, bias, gelu=self.gelu)
+        return functional.gelu(y) if self.gelu else y
 
     def _trains(self) -> bool:
         return any(each.requires_grad for each in self.parameters())
@@ -133,7 +136,8 @@ class SparseLinear(nn.Module):
     def extra_repr(self) -> str:
         """What `repr` shows in the brackets."""
         dtype = str(self.values.dtype).removeprefix("torch.")
-        return f"{self.in_features}, {self.out_features}, {dtype}, sparsity={self.sparsity:.3f}"
+        sizes = f"{self.in_features}, {self.out_features}, {dtype}, sparsity={self.sparsity:.3f}"
+        return f"{sizes}, gelu" if self.gelu else sizes
 
 
 @cache

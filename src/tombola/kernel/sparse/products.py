@@ -34,17 +34,18 @@ def instruction_set() -> str:
     return _sparse.module().instruction_set() if available() else "none"
 
 
-def product(x: Tensor, weight: Packed, bias: Tensor | None) -> Tensor:
-    """x @ weight.T + bias, (tokens, in) -> (tokens, out), float32.
+def product(x: Tensor, weight: Packed, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
+    """x @ weight.T + bias, (tokens, in) -> (tokens, out), float32, and GELU of it if wanted.
 
     Raises: ValueError, for parts of a matrix that don't fit each other; RuntimeError, where
         there is no memory.
     """
     tokens, (rows, width) = len(x), weight.shape
     if not (tokens and width and rows):
-        return functional.linear(x, x.new_zeros(rows, width), bias)
+        y = functional.linear(x, x.new_zeros(rows, width), bias)
+        return functional.gelu(y) if gelu else y
     x, y = x.contiguous(), x.new_empty(tokens, rows)
-    _run(weight, bias, tokens, (at(x, tokens, width), y.data_ptr(), 0))
+    _run(weight, bias, tokens, (at(x, tokens, width), y.data_ptr(), 0), gelu=gelu)
     return y
 
 
@@ -72,14 +73,21 @@ def dense(weight: Packed) -> Tensor:
     return whole
 
 
-def _run(weight: Packed, bias: Tensor | None, tokens: int, places: tuple[int, int, int]) -> None:
+def _run(
+    weight: Packed,
+    bias: Tensor | None,
+    tokens: int,
+    places: tuple[int, int, int],
+    *,
+    gelu: bool = False,
+) -> None:
     """Call the extension with the addresses of x, the result and g; with 0 for g it multiplies."""
     threads = max(1, min(torch.get_num_threads(), MOST_THREADS))
     tile = TILE if places[2] else min(TILE, -(-tokens // 16) * 16)
     each = BLOCK * (TILE + PIECE) + -(-weight.shape[0] // 16) * 16 * tile
     room = torch.empty(threads * each)
     sizes = tokens, threads, room.data_ptr(), each
-    _sparse.module().product(_matrix(weight, bias), *places, *sizes)
+    _sparse.module().product(_matrix(weight, bias), gelu, *places, *sizes)
 
 
 def _matrix(weight: Packed, bias: Tensor | None) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import TypeVar
 
 import torch
@@ -9,12 +10,13 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from tombola.base.errors import SpecError, TicketError, brief
+from tombola.kernel.activations import is_gelu
 from tombola.kernel.sparse.crossovers import pays
 from tombola.kernel.sparse.linear import SparseLinear
 from tombola.kernel.sparse.packing import DTYPES
 from tombola.kernel.sparse.products import available
 from tombola.ship.compiled.cutting import matrix
-from tombola.ship.compiled.layouts import Layer
+from tombola.ship.compiled.layouts import Layer, Neurons, layouts_in
 from tombola.ship.compiled.saving import refuse_to_save
 from tombola.ship.compiled.shrink import shrink
 from tombola.ticket.extensions import FASTER
@@ -49,9 +51,12 @@ def compile_network(model: M, mask: Mask, *, dtype: str, tokens: int) -> M:
             stacklevel=3,
         )
         return network
+    neurons = [(block, at) for block, at in layouts_in(network) if isinstance(at, Neurons)]
     for parent, name, layer in [*_linear_layers(network)]:
         if _pays(layer, dtype, tokens):
             setattr(parent, name, SparseLinear.from_linear(_as_linear(layer), dtype=dtype))
+    for block, layout in neurons:
+        _join_activation(block, layout)
     refuse_to_save(network, came="a compiled one", method="compile")
     return network
 
@@ -98,6 +103,15 @@ def _pays(layer: Layer, dtype: str, tokens: int) -> bool:
     outputs, inputs = weights.shape
     sparsity = 1 - int(weights.count_nonzero()) / max(1, weights.numel())
     return pays(inputs, outputs, sparsity, tokens, work=dtype, threads=torch.get_num_threads())
+
+
+def _join_activation(block: nn.Module, layout: Neurons) -> None:
+    """Let the layer before GELU apply it, while its results are at hand."""
+    layer, function = block.get_submodule(layout.into), attrgetter(layout.activation)(block)
+    if isinstance(layer, SparseLinear) and not layout.gated and is_gelu(function):
+        layer.gelu = True
+        place, _, name = layout.activation.rpartition(".")
+        setattr(block.get_submodule(place), name, nn.Identity())
 
 
 def _as_linear(layer: Layer) -> nn.Linear:
