@@ -160,6 +160,16 @@ def test_a_value_that_is_not_of_its_tag_is_reported(tmp_path: Path) -> None:
         load_task(str(path))
 
 
+def test_a_file_that_was_changed_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    for metric in ("accuracy", "matthews"):
+        path.write_text(
+            f"kind: classification\ntexts: [text]\nlabels: [a, b]\nmetric: {metric}\n",
+            encoding="utf-8",
+        )
+        assert load_task(str(path)).metric == metric
+
+
 def test_a_kind_of_task_that_makes_no_sense_is_refused() -> None:
     with pytest.raises(SpecError, match=r"'clasification'. Did you mean 'classification'\?"):
         parse(kind="clasification")

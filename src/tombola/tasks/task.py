@@ -235,9 +235,8 @@ def task_names() -> tuple[str, ...]:
     return tuple(sorted(path.relative_to(CATALOG).with_suffix("").as_posix() for path in files))
 
 
-@cache
 def load_task(name: str) -> Task:
-    """The task of that name, or the one that a YAML file defines.
+    """The task of that name, or the one that a YAML file defines, as the file is now.
 
     Args:
         name: of a task of the catalog, or a path that ends in .yaml.
@@ -246,6 +245,11 @@ def load_task(name: str) -> Task:
     """
     if Path(name).suffix in (".yaml", ".yml"):
         return _read(Path(name))
+    return _of_catalog(name)
+
+
+@cache
+def _of_catalog(name: str) -> Task:
     if name in NOT_YET:
         raise not_yet(name)
     if name not in task_names():

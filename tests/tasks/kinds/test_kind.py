@@ -106,7 +106,6 @@ def task(multi_label: TaskKind, tmp_path: Path) -> Task:
     }
     fields |= {"data": ".", "recipe": {"epochs": 12, "batch_size": 8, "learning_rate": 5e-3}}
     (tmp_path / "topics.yaml").write_text(yaml.safe_dump(fields), encoding="utf-8")
-    load_task.cache_clear()
     return load_task(str(tmp_path / "topics.yaml"))
 
 
