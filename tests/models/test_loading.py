@@ -3,9 +3,14 @@
 import builtins
 import json
 import shutil
+import time
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
+from socket import gaierror
+from ssl import SSLCertVerificationError
 from typing import Any
+from urllib.error import HTTPError, URLError
 
 import pytest
 import torch
@@ -317,8 +322,36 @@ def test_the_hub_is_not_asked_where_the_user_forbids_it(monkeypatch: pytest.Monk
         raise AssertionError("the hub was asked")
 
     monkeypatch.setattr(loading, "urlopen", asked)
-    loading.hub_answers.cache_clear()
     assert loading.hub_answers() is False
+
+
+@pytest.mark.parametrize(
+    ("came", "answers"),
+    [
+        (HTTPError("https://hub", 401, "who are you", Message(), None), True),
+        (URLError(SSLCertVerificationError("no local certificates")), True),
+        (URLError(gaierror("no such name")), False),
+        (TimeoutError(), False),
+    ],
+)
+def test_the_hub_is_asked_again_after_a_minute(
+    came: Exception, answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    clock = [0.0]
+
+    def ask(*_: object, **__: object) -> None:
+        asked.append(clock[0])
+        raise came
+
+    monkeypatch.setattr(loading, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(loading, "urlopen", ask)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    loading._answered_in.cache_clear()
+    for clock[0] in (0.0, 1.0, 59.0, 61.0):
+        assert loading.hub_answers() is answers
+    assert asked == [0.0, 61.0]
+    loading._answered_in.cache_clear()
 
 
 def test_an_embedded_name_stands_for_its_folder(

@@ -1,9 +1,11 @@
 """Networks from their files: loaded completely and unchanged, or refused in one line."""
 
 import re
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
+from ssl import SSLError
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -33,6 +35,9 @@ BUFFERS = re.compile(
 
 ADAPTED = re.compile(r"(^|\.)(lora_[AB]|lora_embedding_[AB]|base_layer|adapter\w*|ia3_l)(\.|$)")
 """Parts of names that adapters add to a network."""
+
+REMEMBERED = 60.0
+"""Seconds for which the answer to whether the hub can be reached holds."""
 
 LONGEST_REASON = 300
 """Characters of a library's error message that are shown."""
@@ -260,18 +265,25 @@ def _check_finite(network: nn.Module, report: Report, model: str) -> None:
             )
 
 
-@cache
 def hub_answers() -> bool:
-    """Whether the hub can be reached; tried once, instead of a minute of retries for each file."""
-    if HF_HUB_OFFLINE:
-        return False
+    """Whether the hub can be reached; tried once a minute, not for each file, whose retries take
+    as long."""
+    return not HF_HUB_OFFLINE and _answered_in(int(time.monotonic() // REMEMBERED))
+
+
+@lru_cache(maxsize=1)
+def _answered_in(minute: int) -> bool:
+    """Whether the hub's address answers; an error of HTTP or of TLS is an answer, too.
+
+    Python may lack certificates that the hub's own client has, as it often does on macOS.
+    """
     try:
         with urlopen(Request(ENDPOINT, method="HEAD"), timeout=10):
             return True
     except HTTPError:
         return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(getattr(error, "reason", None), SSLError)
 
 
 def _unloadable(model: str, place: str, error: Exception) -> ModelError:
