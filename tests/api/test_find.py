@@ -18,6 +18,7 @@ from tombola import api
 from tombola.base.errors import DataError, OutputError, SpecError
 from tombola.base.specs import CONTROLS
 from tombola.lab.store.result_store import Store
+from tombola.plan.job import Subject
 from tombola.report.figures import score_curve as picture
 from tombola.ship.card import card
 from tombola.study.results.notes import SAME_MASK
@@ -198,6 +199,16 @@ def test_the_same_call_does_nothing(found: api.Found, find: Find, tmp_path: Path
     elsewhere = find(output=tmp_path / "out", callback=callback)
     assert (len(callback.kept), callback.done) == (8, [])
     assert files(elsewhere.ticket) == files(found.ticket)
+
+
+def test_a_search_leaves_the_generator_of_the_program_alone(found: api.Found, find: Find) -> None:
+    class Careless(Recorder):
+        def subject(self, subject: Subject) -> None:
+            torch.manual_seed(7)
+
+    before = torch.get_rng_state()
+    find(output=found.output, callback=Careless())
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_place_of_its_own_is_named_by_the_experiment(

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
@@ -26,7 +27,13 @@ from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Tensors
 from tombola.training import distributed as ranks
-from tombola.training.distributed import accelerator, agree, part, world_size
+from tombola.training.distributed import (
+    accelerator,
+    agree,
+    leaving_process_as_it_was,
+    part,
+    world_size,
+)
 from tombola.training.loop import fit
 from tombola.training.predictions import predict
 
@@ -298,6 +305,44 @@ def test_anything_but_data_parallelism_is_refused(
         accelerator()
     assert came in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.fixture
+def no_accelerator() -> Iterator[None]:
+    """accelerate as it is before its first use; what other tests left comes back."""
+    kinds = (PartialState, AcceleratorState)
+    before = [kind._shared_state.copy() for kind in kinds]
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    for kind, state in zip(kinds, before, strict=True):
+        kind._shared_state.clear()
+        kind._shared_state.update(state)
+
+
+def test_a_program_finds_its_process_as_it_left_it(
+    no_accelerator: None,
+) -> None:
+    threads, random = torch.get_num_threads(), torch.get_rng_state()
+
+    @leaving_process_as_it_was()
+    def stopped() -> None:
+        accelerator()
+        torch.set_num_threads(threads + 1)
+        torch.manual_seed(5)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), random)
+    assert Accelerator(cpu=True, mixed_precision="bf16").mixed_precision == "bf16"
+
+
+def test_an_accelerator_from_before_stays_in_use(no_accelerator: None) -> None:
+    theirs = Accelerator(cpu=True, mixed_precision="bf16")
+    with leaving_process_as_it_was():
+        accelerator()
+    assert (theirs.mixed_precision, theirs.num_processes) == ("bf16", 1)
 
 
 def test_a_trainer_of_sixteen_bits_before_changes_nothing() -> None:

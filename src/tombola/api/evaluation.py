@@ -24,6 +24,7 @@ from tombola.study.results.evaluation_result import Evaluated, evaluated_in
 from tombola.study.table.margins import TICKET
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
+from tombola.training.distributed import leaving_process_as_it_was
 
 __all__ = ["evaluate_ticket"]
 
@@ -31,6 +32,7 @@ VERSION = 1
 """Raised when the same knobs come to mean something else."""
 
 
+@leaving_process_as_it_was()
 def evaluate_ticket(
     ticket: Ticket | str | Path,
     options: Mapping[str, Any],

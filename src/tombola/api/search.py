@@ -23,6 +23,7 @@ from tombola.plan.plan import Plan, Subject
 from tombola.plan.search import Finding, finding
 from tombola.study.results.search_result import Found
 from tombola.ticket.ticket import Ticket
+from tombola.training.distributed import leaving_process_as_it_was
 
 __all__ = ["search"]
 
@@ -33,6 +34,7 @@ REVISED_CONTROLS = ("layer-random", "shuffle-layers")
 """Controls that were computed otherwise in the first version."""
 
 
+@leaving_process_as_it_was()
 def search(
     options: Mapping[str, Any],
     *,

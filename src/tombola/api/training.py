@@ -18,10 +18,12 @@ from tombola.lab.subjects import Subjects
 from tombola.plan.plan import Job, Plan, evaluate, given
 from tombola.study.results.training_result import Trained, trained_in
 from tombola.ticket.ticket import Ticket
+from tombola.training.distributed import leaving_process_as_it_was
 
 __all__ = ["train_ticket"]
 
 
+@leaving_process_as_it_was()
 def train_ticket(
     ticket: Ticket | str | Path,
     options: Mapping[str, Any],

@@ -5,12 +5,13 @@ process group. Nothing here wraps the network, so that it can be trained again a
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.state import PartialState, is_initialized
+from accelerate.state import AcceleratorState, PartialState, is_initialized
 from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
@@ -27,6 +28,7 @@ __all__ = [
     "agree",
     "agree_on_weights",
     "device_type",
+    "leaving_process_as_it_was",
     "part",
     "refuse_too_few_gpus",
     "world_size",
@@ -63,6 +65,25 @@ def accelerator(*, tracker: str | None = None, folder: str | None = None) -> Acc
     if here.num_processes != world_size():
         raise _refused(f"{here.num_processes} of {world_size()} processes")
     return here
+
+
+@contextmanager
+def leaving_process_as_it_was() -> Iterator[None]:
+    """Restore the threads, random generators and accelerate state of this process afterwards.
+
+    What a program does after a search must not depend on how many threads that used, or on whether
+    it trained anything or found all of it in the store; and it may want another precision.
+    """
+    threads = torch.get_num_threads()
+    ours, all_ours = not is_initialized(), PartialState._shared_state == {}
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    try:
+        with torch.random.fork_rng(gpus):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        if ours:
+            AcceleratorState._reset_state(reset_partial_state=all_ours)
 
 
 def device_type() -> str:
