@@ -22,12 +22,12 @@ from protocol import DENSE, QUICK, ROUND, STEP, WHOLE, Protocol, alone, machine,
 COLD = """
 import os, sys, time
 from tombola.cli.main import main
-from tombola.cli.show.progress import Live
+from tombola.lab.progress.bar import ProgressBar
 def stop(live, job, done, *more):
     if job.steps and done:
         print(time.time(), flush=True)
         os._exit(0)
-Live.step = stop
+ProgressBar.step = stop
 main(sys.argv[1:])
 """
 """A search that ends with its first step, and says when."""

@@ -41,7 +41,10 @@ PACKAGES: Mapping[str, set[str]] = {
     "training": {"torch", "numpy", "transformers", "accelerate", "safetensors"},
     "plan": set(),
     "finders": {"torch"},
-    "lab": {"torch", "accelerate", "psutil", "msgspec", "numpy", "safetensors", "ray", "yaml"},
+    "lab": {
+        *("torch", "accelerate", "psutil", "msgspec", "numpy", "safetensors", "ray", "yaml"),
+        "rich",
+    },
     "study": {"numpy", "scipy", "pyarrow", "tabulate", "msgspec"},
     "report": {"numpy", "scipy", "altair", "jinja2", "vl_convert"},
     "ship": {

@@ -84,7 +84,7 @@ FIND = '''\
         finder_knobs: knobs of another finder than imp, by name: `{"batches": 4}` of snip.
         output: folder for the result and the tickets; by default a new one under `runs/`.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
-        callback: called as the jobs run; by default nothing is shown.
+        callback: called as the jobs run, such as `ProgressBar()`; by default nothing is shown.
         keep_weights: save the trained network of each ticket next to it, as `train` does.
         from_ticket: a ticket, or its folder, that the search goes on from.
 
@@ -110,7 +110,7 @@ EVALUATE = '''\
         model: where the ticket's network is, if not under the name that the ticket gives.
         output: folder for the result; by default one under `runs/`, named by the experiment.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.
-        callback: called as the jobs run; by default nothing is shown.
+        callback: called as the jobs run, such as `ProgressBar()`; by default nothing is shown.
 
     Raises: TombolaError, if a knob, the ticket, the model or the data are not usable;
         JobFailedError, if a training fails for another reason.
@@ -134,7 +134,7 @@ TRAIN = '''\
         model: where the ticket's network is, if not under the name that the ticket gives.
         output: new folder for the network; by default one under `runs/`, named by the training.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.
-        callback: called as the job runs; by default nothing is shown.
+        callback: called as the job runs, such as `ProgressBar()`; by default nothing is shown.
 
     Raises: TombolaError, if a knob, the ticket, the model or the data are not usable, or the
         training diverges; JobFailedError, if it fails for another reason.

@@ -20,7 +20,7 @@ from tombola.base.specs import SEEDS, FindSpec, TrainSpec
 from tombola.cli import verbs, versions
 from tombola.cli.main import HEADINGS, TRAIN, VERBS, main
 from tombola.cli.parser import Parser
-from tombola.cli.show.progress import Live
+from tombola.lab.progress.bar import ProgressBar
 from tombola.lab.store.result_store import Store
 from tombola.models import embedded
 from tombola.plan.job import Job
@@ -86,15 +86,15 @@ def test_a_configuration_file_is_a_command(cli: Cli, find: list[object], tmp_pat
 def test_the_same_command_continues_after_control_c(
     cli: Cli, find: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, done = Live.step, []
+    step, done = ProgressBar.step, []
 
-    def stop(self: Live, job: Job, count: int, steps: int, loss: float | None) -> None:
+    def stop(self: ProgressBar, job: Job, count: int, steps: int, loss: float | None) -> None:
         step(self, job, count, steps, loss)
         done.append(1)
         if len(done) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Live, "step", stop)
+    monkeypatch.setattr(ProgressBar, "step", stop)
     status, shown, errors = cli(*find, "--output", "out")
     assert status == 130
     assert errors == (

@@ -6,6 +6,8 @@ from tombola.api.merging import merge
 from tombola.api.onnx.exporting import Exported, export
 from tombola.api.signatures import evaluate, find, train
 from tombola.api.tickets import import_ticket, one_shot
+from tombola.lab.progress.bar import ProgressBar
+from tombola.lab.run.engine import RunCallback
 from tombola.models.embedded import model_path
 from tombola.ship.sharing import pull, push
 from tombola.ship.trained_network import TrainedNetwork, load
@@ -19,6 +21,8 @@ __all__ = [
     "Evaluated",
     "Exported",
     "Found",
+    "ProgressBar",
+    "RunCallback",
     "Ticket",
     "Trained",
     "TrainedNetwork",

@@ -12,8 +12,8 @@ from tombola.base.text import printable
 from tombola.cli.main import main
 from tombola.cli.show.catalog import show_entries
 from tombola.cli.show.grid import show_rows
-from tombola.cli.show.progress import Live
 from tombola.cli.show.screen import Screen, stacked, styled
+from tombola.lab.progress.bar import ProgressBar
 
 HOSTILE = (
     "\x1b[2Jgone",  # clears the screen
@@ -71,11 +71,12 @@ def test_the_progress_of_a_hostile_name_is_shown(monkeypatch: pytest.MonkeyPatch
     job = SimpleNamespace(key="k", label=label, steps=1, kind="train")
 
     def draw(console: Screen) -> None:
-        with Live(console) as live:
-            live.plan([job], [])  # type: ignore[list-item]
-            live.start(job)  # type: ignore[arg-type]
-            live.bar.refresh()
-            live.fail(job, label)  # type: ignore[arg-type]
+        shown = ProgressBar(console)
+        shown.plan([job], [])  # type: ignore[list-item]
+        shown.start(job)  # type: ignore[arg-type]
+        shown.bar.refresh()
+        shown.fail(job, label)  # type: ignore[arg-type]
+        shown.end()
 
     drawn = _drawn(draw, force_terminal=True)
     assert "\x1b[2J" not in drawn
@@ -88,11 +89,12 @@ def test_how_far_a_mask_is_stands_next_to_its_label(monkeypatch: pytest.MonkeyPa
     job = SimpleNamespace(key="k", label="sentiment, seed 0, OBS mask", steps=0, kind="prune")
 
     def draw(console: Screen) -> None:
-        with Live(console) as live:
-            live.plan([job], [])  # type: ignore[list-item]
-            live.start(job)  # type: ignore[arg-type]
-            live.step(job, 3, 4, None)  # type: ignore[arg-type]
-            live.bar.refresh()
+        shown = ProgressBar(console)
+        shown.plan([job], [])  # type: ignore[list-item]
+        shown.start(job)  # type: ignore[arg-type]
+        shown.step(job, 3, 4, None)  # type: ignore[arg-type]
+        shown.bar.refresh()
+        shown.end()
 
     assert "OBS mask 75%" in _drawn(draw, force_terminal=True)
 

@@ -82,6 +82,7 @@ def test_every_callback_is_passed_on() -> None:
     tracking.step(job, 1, 30, 0.5)
     tracking.finish(job, result(job))
     tracking.fail(job, "it broke")
+    tracking.end()
     public = [name for name in vars(RunCallback) if not name.startswith("_")]
     assert names.called == public
 

@@ -1,39 +1,18 @@
-"""The console of the command line, which prints every text as it is and obeys no markup in it."""
+"""The console of the command line, as wide as its window."""
 
 import os
 import shutil
 from collections.abc import Iterable
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from tombola.base.text import printable
+from tombola.lab.progress.screen import Screen, say, styled
 
 __all__ = ["Screen", "has_window", "say", "screen", "stacked", "styled"]
 
 WIDE = 160
 """Width of what goes into a file or a pipe, in columns."""
-
-
-class Screen(Console):
-    """A console without markup and emoji codes, which escapes what a terminal would obey.
-
-    Styles come from `styled`.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(markup=False, emoji=False, highlight=False, **options)
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        """A string as rich prints it anywhere: alone, in a table, as a title."""
-        return super().render_str(printable(text), **{**options, "markup": False, "emoji": False})
-
-
-def styled(*parts: str | tuple[str, str]) -> Text:
-    """A line with styled parts: `styled(("note:", "yellow"), " all is well")`."""
-    pairs = (part if isinstance(part, tuple) else (part, "") for part in parts)
-    return Text.assemble(*((printable(text), style) for text, style in pairs))
 
 
 def stacked(lines: Iterable[str]) -> Text:
@@ -59,8 +38,3 @@ def screen(json: str | None = None) -> Screen:
 def has_window(console: Console) -> bool:
     """Whether the output goes to a window of known width."""
     return console.is_terminal or "COLUMNS" in os.environ
-
-
-def say(console: Console, *parts: str | tuple[str, str]) -> None:
-    """Print a line of `styled` parts; the terminal wraps it where needed."""
-    console.print(styled(*parts), soft_wrap=True)

@@ -45,8 +45,8 @@ def run_flags(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Do the jobs that the store lacks; exit status 1 if one failed."""
     from tombola.cli.show.plans import show_cells, show_estimate, show_remarks, show_report
-    from tombola.cli.show.progress import recipe_line
     from tombola.cli.show.screen import say, screen
+    from tombola.lab.progress.bar import ProgressBar, recipe_line
     from tombola.lab.starting_ticket import StartingTickets
     from tombola.lab.store.result_store import Store
 
@@ -70,12 +70,10 @@ def run(options: Namespace) -> int:
             show_estimate(found, console)
         return 0
 
-    from tombola.cli.show.progress import Live
     from tombola.lab.run.runner import run_plan
 
     began = time.monotonic()
-    with Live(console) as live:
-        _, summary = run_plan(plan, lab, live)
+    _, summary = run_plan(plan, lab, ProgressBar(console))
     from tombola.study.table.table import rows
 
     table = [row.to_json() for row in rows(plan, kept, Path(options.plan).stem)]

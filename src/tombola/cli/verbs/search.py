@@ -64,20 +64,19 @@ def find(options: Namespace) -> int:
     find_options(knobs)  # reports a mistake before torch is loaded
 
     from tombola.api.search import search
-    from tombola.cli.show.progress import Live
     from tombola.cli.show.screen import screen
     from tombola.cli.show.search import show_found
+    from tombola.lab.progress.bar import ProgressBar
 
     console = screen(options.json)
-    with Live(console) as live:
-        found = search(
-            knobs,
-            output=Path(output) if output else None,
-            data=data,
-            callback=live,
-            keep_weights=keep_weights,
-            from_ticket=from_ticket,
-        )
+    found = search(
+        knobs,
+        output=Path(output) if output else None,
+        data=data,
+        callback=ProgressBar(console),
+        keep_weights=keep_weights,
+        from_ticket=from_ticket,
+    )
     if not write_json(options.json, found.to_json()):
         example = EXAMPLE.format(ticket=found.ticket, model=found.model)
         show_found(found.to_json(), console, example=example)
@@ -93,13 +92,12 @@ def evaluate_flags(parser: Parser) -> None:
 def evaluate(options: Namespace) -> None:
     """Train the ticket, and show the verdict."""
     from tombola import api
-    from tombola.cli.show.progress import Live
     from tombola.cli.show.screen import screen
     from tombola.cli.show.search import show_evaluated
+    from tombola.lab.progress.bar import ProgressBar
 
     console, knobs = screen(options.json), _knobs(options)
-    with Live(console) as live:
-        evaluated = api.evaluate(callback=live, **knobs)
+    evaluated = api.evaluate(callback=ProgressBar(console), **knobs)
     if not write_json(options.json, evaluated.to_json()):
         show_evaluated(evaluated.to_json(), console)
 
@@ -113,13 +111,12 @@ def train_flags(parser: Parser) -> None:
 def train(options: Namespace) -> None:
     """Train the ticket, keep the network, and show its score."""
     from tombola import api
-    from tombola.cli.show.progress import Live
     from tombola.cli.show.screen import screen
     from tombola.cli.show.search import show_trained
+    from tombola.lab.progress.bar import ProgressBar
 
     console, knobs = screen(options.json), _knobs(options)
-    with Live(console) as live:
-        trained = api.train(callback=live, **knobs)
+    trained = api.train(callback=ProgressBar(console), **knobs)
     if not write_json(options.json, trained.to_json()):
         show_trained(trained.to_json(), console)
 

@@ -29,7 +29,11 @@ PAUSE = 0.2
 
 
 class RunCallback:
-    """Callbacks for the progress of a plan; these do nothing."""
+    """What `find`, `evaluate` and `train` call as their jobs run: trainings, masks, scores.
+
+    These methods do nothing; override those that you need. An exception in one ends the run, which
+    the same call resumes.
+    """
 
     def subject(self, subject: Subject) -> None:
         """Called first, with the network, the task and the recipe of an experiment."""
@@ -55,6 +59,9 @@ class RunCallback:
 
     def fail(self, job: Job, reason: str) -> None:
         """Called when a job has failed; the jobs that depend on it won't be done."""
+
+    def end(self) -> None:
+        """Called last, even if an exception ends the run."""
 
 
 class TakenOverError(Exception):

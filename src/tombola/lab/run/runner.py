@@ -42,16 +42,19 @@ def run_plan(
     if spec.track:
         check_tracker(spec.track)
     store = Store(Path(spec.store))
-    todo, halted = outstanding(plan, store)
-    if not todo:
-        callback.plan([], [job for job in plan.jobs if job.key not in halted])
-        return store, RunSummary(stopped=halted)
-    lab, kernel = _prepared(plan, spec, store, whole)
-    with tracked(callback, lab) as told:
-        _say_what_is_missing(kernel, told)
-        told.workers(lab.workers, lab.threads)
-        each = {"threads": lab.threads, "processes": lab.processes}
-        return store, execute(plan, store, _workers(lab, store), told, kernel=kernel, **each)
+    try:
+        todo, halted = outstanding(plan, store)
+        if not todo:
+            callback.plan([], [job for job in plan.jobs if job.key not in halted])
+            return store, RunSummary(stopped=halted)
+        lab, kernel = _prepared(plan, spec, store, whole)
+        with tracked(callback, lab) as told:
+            _say_what_is_missing(kernel, told)
+            told.workers(lab.workers, lab.threads)
+            each = {"threads": lab.threads, "processes": lab.processes}
+            return store, execute(plan, store, _workers(lab, store), told, kernel=kernel, **each)
+    finally:
+        callback.end()
 
 
 def check_run(plan: Plan, spec: LabSpec, store: Store) -> LabSpec:

@@ -140,6 +140,10 @@ class Tracking(RunCallback):
         """Pass it on."""
         self._callback.fail(job, reason)
 
+    def end(self) -> None:
+        """Pass it on."""
+        self._callback.end()
+
     def _send(self, what: str, job: Job, value: float) -> None:
         name = re.sub(r"[^\w.-]+", "-", job.label.replace("%", "percent")).strip("-")
         try:

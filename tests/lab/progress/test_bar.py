@@ -2,16 +2,22 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+import tombola
 from stand_in_subject import subject
 from tombola.base.rounding import duration
-from tombola.cli.show import progress
-from tombola.cli.show.progress import Live
+from tombola.base.specs import LabSpec
+from tombola.lab.progress import bar
+from tombola.lab.progress.bar import ProgressBar
+from tombola.lab.run.engine import RunCallback
+from tombola.lab.run.runner import run_plan
 from tombola.lab.store.result_store import Result
 from tombola.plan.job import Job, dense
+from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
 
 TASK = load_task("sentiment")
@@ -22,7 +28,7 @@ STEPS = JOBS[0].steps
 
 @pytest.fixture(autouse=True)
 def memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "_memory", lambda: 1_840_000_000)
+    monkeypatch.setattr(bar, "_memory", lambda: 1_840_000_000)
 
 
 def result(job: Job) -> Result:
@@ -33,16 +39,17 @@ def shown(*, terminal: bool, step: float, width: int = 160) -> str:
     """What is shown of two trainings whose steps take so many seconds."""
     now, out = 0.0, io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=width, color_system=None)
-    with Live(console, lambda: now) as live:
-        live.plan(JOBS, [])
-        live.workers(1, 2)
-        for job in JOBS:
-            live.start(job)
-            for done in range(1, STEPS + 1):
-                now += step
-                live.step(job, done, STEPS, 0.6931)
-            live.bar.refresh()
-            live.finish(job, result(job))
+    progress = ProgressBar(console, lambda: now)
+    progress.plan(JOBS, [])
+    progress.workers(1, 2)
+    for job in JOBS:
+        progress.start(job)
+        for done in range(1, STEPS + 1):
+            now += step
+            progress.step(job, done, STEPS, 0.6931)
+        progress.bar.refresh()
+        progress.finish(job, result(job))
+    progress.end()
     return out.getvalue()
 
 
@@ -74,11 +81,11 @@ def test_a_terminal_shows_loss_memory_and_the_time_left_of_all_jobs(width: int) 
 
 def test_a_loss_that_was_not_read_yet_is_left_out() -> None:
     out, now = io.StringIO(), 0.0
-    with Live(Console(file=out, width=160), lambda: now) as live:
-        live.plan(JOBS[:1], [])
-        live.start(JOBS[0])
-        now = 61.0
-        live.step(JOBS[0], 1, STEPS, None)
+    progress = ProgressBar(Console(file=out, width=160), lambda: now)
+    progress.plan(JOBS[:1], [])
+    progress.start(JOBS[0])
+    now = 61.0
+    progress.step(JOBS[0], 1, STEPS, None)
     assert out.getvalue().strip().startswith("3 %, job 1 of 1, 1.8 GB; sentiment")
 
 
@@ -87,3 +94,30 @@ def test_a_loss_that_was_not_read_yet_is_left_out() -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_run_ends_its_callback_even_if_it_fails(tmp_path: Path) -> None:
+    class Ended(RunCallback):
+        ends = 0
+
+        def plan(self, todo: list[Job], kept: list[Job]) -> None:
+            raise KeyboardInterrupt
+
+        def end(self) -> None:
+            self.ends += 1
+
+    callback = Ended()
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(Plan.of([]), LabSpec(store=str(tmp_path / "store")), callback)
+    assert callback.ends == 1
+
+
+def test_a_program_in_python_gets_a_bar_on_standard_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = tombola.ProgressBar()
+    progress.plan(JOBS[:1], [])
+    progress.fail(JOBS[0], "no more [red]room")
+    progress.end()
+    shown = capsys.readouterr()
+    assert (shown.out, "no more [red]room" in shown.err) == ("", True)

@@ -8,13 +8,13 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColum
 
 from tombola.base.rounding import duration, percent
 from tombola.base.text import printable
-from tombola.cli.show.screen import say
+from tombola.lab.progress.screen import Screen, say
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.time_left import TimeLeft
 from tombola.lab.store.result_store import Result
 from tombola.plan.job import Job, Subject
 
-__all__ = ["Live", "recipe_line"]
+__all__ = ["ProgressBar", "recipe_line"]
 
 
 LABEL = 36
@@ -23,17 +23,27 @@ LINE, LOOK = 60, 2
 """Seconds between two lines of progress, and between two looks at time and memory."""
 
 
-class Live(RunCallback):
-    """The progress of a run: a line for each training that ends, and the one in progress.
+class ProgressBar(RunCallback):
+    """Shows the progress of `find`, `evaluate` or `train`: a line for each training that ends, and
+    the one in progress.
+
+        found = tombola.find(task="sentiment", callback=tombola.ProgressBar())
 
     In a terminal that is a bar below the lines, elsewhere one line a minute.
+
+    Args:
+        console: of rich; by default one on standard error.
+        clock: gives the time in seconds.
     """
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console = console
+    def __init__(
+        self, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.console = console or Screen(stderr=True)
         self.clock = clock
         self.left = TimeLeft(clock)
-        self.bar = Progress(*_parts(console.width), console=console, transient=True)
+        width = self.console.width
+        self.bar = Progress(*_parts(width), console=self.console, transient=True)
         self.task = self.bar.add_task("", start=False, visible=False, jobs=0, number=0, now="")
         self.done: dict[str, int] = {}
         """Key of each job that has started -> steps done."""
@@ -41,13 +51,6 @@ class Live(RunCallback):
         """Steps and jobs to be done."""
         self.said = self.looked = float("-inf")
         """When the last line was printed, and when time and memory were last looked at."""
-
-    def __enter__(self) -> "Live":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar.live.is_started:
-            self.bar.stop()
 
     def subject(self, subject: Subject) -> None:
         """Show the recipe of a task."""
@@ -129,6 +132,11 @@ class Live(RunCallback):
         """Show which job failed, and why."""
         self.left.fail(job, reason)
         say(self.console, (f"  {job.label}: {reason}", "red"))
+
+    def end(self) -> None:
+        """Take the bar away."""
+        if self.bar.live.is_started:
+            self.bar.stop()
 
 
 def _parts(width: int) -> list[ProgressColumn]:

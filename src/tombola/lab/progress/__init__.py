@@ -1,0 +1,1 @@
+"""The progress of a run, shown to people."""
