@@ -16,6 +16,7 @@ def test_finders_are_listed_with_their_sources_and_what_a_search_costs(
     assert list(costs) == [*FINDERS]
     assert {costs[name] for name in ("one-shot", "snip", "wanda", "obs", "structured")} == {"1"}
     assert (costs["imp"], costs["gradual"]) == ("8", "2")  # seven rounds of IMP, and dense
+    assert costs["task-agnostic"] == "2.33"  # a third of a step for the pass of its teacher
     assert [line.strip() for line in lines[2:-1:2]] == [FINDERS[name].source for name in FINDERS]
 
 

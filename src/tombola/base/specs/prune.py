@@ -85,6 +85,11 @@ class PruneSpec(Spec):
         Raises: SpecError.
         """
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether a step of the finder's own training takes a forward pass of a second network."""
+        return False
+
     def _check_pattern(self, n: int, m: int) -> None:
         """Refuse n:m of another sparsity."""
         share = Fraction(m - n, m)

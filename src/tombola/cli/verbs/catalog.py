@@ -57,15 +57,20 @@ def finders(options: Namespace) -> None:
 
     found = [FINDERS[name] for name in FINDERS]
     entries = [
-        ((finder.name, f"{trainings(finder):g}", finder.about), finder.source) for finder in found
+        ((finder.name, f"{trainings(finder):.3g}", finder.about), finder.source) for finder in found
     ]
     show_entries(("finder", "trainings", "what it does"), entries, screen())
-    say(screen(), "or your own, in one file (see docs/how-to/finders.md)")
+    say(
+        screen(),
+        "or your own, in one file; the cost of scores that take no training is not in the list "
+        "(see docs/how-to/finders.md)",
+    )
 
 
 def trainings(finder: "Finder") -> float:
     """What a search with the knobs at their defaults costs, in trainings; the one under the ticket
-    is one of them, and the dense one where the mask needs it."""
+    is one of them, and the dense one where the mask needs it. A teacher's forward passes count."""
+    from tombola.lab.run.compute import STEP_COST, step_cost
     from tombola.plan.plan import Plan
     from tombola.plan.subject import Subject
     from tombola.tasks.task import load_task
@@ -82,7 +87,7 @@ def trainings(finder: "Finder") -> float:
     )
     found = finder.search(many, finder.spec(), 0)
     jobs = Plan.of(found.trainings.values()).jobs
-    return sum(job.steps for job in jobs) / many.steps
+    return sum(job.steps * step_cost(job) for job in jobs) / (many.steps * STEP_COST)
 
 
 def no_flags(parser: Parser) -> None:

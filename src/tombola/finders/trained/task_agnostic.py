@@ -60,6 +60,11 @@ class TaskAgnosticSpec(PruneSpec):
                 f"feature_distill is a share of the loss in [0, 1], got {self.feature_distill:g}."
             )
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether the whole pre-trained network computes hidden states in each step as well."""
+        return self.feature_distill > 0
+
 
 def train_on_text(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
     """`train_mask`, without the labels of any task.

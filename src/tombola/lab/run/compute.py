@@ -4,15 +4,26 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tombola.finders.finder import making
 from tombola.lab.store.result_store import Result
 from tombola.plan.job import Job
 from tombola.plan.job_spec import PruneJob
 from tombola.plan.plan import Plan
 
-__all__ = ["BACKWARD_COST", "Compute", "compute_of", "search_compute", "total_compute"]
+__all__ = [
+    "BACKWARD_COST",
+    "STEP_COST",
+    "Compute",
+    "compute_of",
+    "search_compute",
+    "step_cost",
+    "total_compute",
+]
 
 BACKWARD_COST = 2
 """Cost of a backward pass, in forward passes: gradients of weights and of activations."""
+STEP_COST = 1 + BACKWARD_COST
+"""Cost of a step of training, in forward passes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +76,14 @@ class Compute:
             "backward_tokens": self.backward_tokens,
             "steps": self.steps,
         }
+
+
+def step_cost(job: Job) -> int:
+    """Cost of a step of a training or of a mask's training, in forward passes: with a teacher's."""
+    spec, asks = job.spec, "teacher" in job.parents
+    if isinstance(spec, PruneJob) and spec.trains:
+        asks = asks or making(spec.scores).read(spec).asks_teacher
+    return STEP_COST + asks
 
 
 def compute_of(result: Result | None) -> Compute | None:

@@ -9,11 +9,12 @@ from statistics import median
 from typing import Any
 
 from tombola.base.specs import CourseSpec, TrainSpec
+from tombola.lab.run.compute import STEP_COST, step_cost
 from tombola.lab.run.engine import missing
 from tombola.lab.run.payload import payload_for
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
-from tombola.plan.job_spec import ENCODER, PRETRAINED, WHOLE, train_job
+from tombola.plan.job_spec import ENCODER, PRETRAINED, WHOLE, PruneJob, TrainJob, train_job
 from tombola.plan.plan import Plan
 
 __all__ = ["CostEstimate", "GpuEstimate", "Throughput", "estimate_cost", "remaining_seconds"]
@@ -22,8 +23,6 @@ TRIAL_STEPS = 6
 """Steps of the short training that measures a throughput which the store doesn't know."""
 TRIAL_EXAMPLES = 64
 """Examples that are scored after it."""
-TEACHER = 4 / 3
-"""Time of a step that asks a teacher, which makes one pass more of what counts as three."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ def estimate_cost(plan: Plan, store: Store, *, workers: int, threads: int) -> Co
     known = {r.key: r for job in plan.jobs if job.key not in todo and (r := store.read(job.key))}
     throughputs: dict[tuple[Any, ...], Throughput] = {}
     for job in plan.jobs:
-        if job.kind == "train" and _sort(job) not in throughputs:
+        if _trains(job) and _sort(job) not in throughputs:
             throughputs[_sort(job)] = _throughput(job, plan.jobs, known, store, threads)
     seconds = dict.fromkeys(known, 0.0)
     longest: dict[str, float] = {}
@@ -129,7 +128,7 @@ def remaining_seconds(plan: Plan, store: Store, todo: Collection[str]) -> float 
         if result.kind == "train":
             alike.setdefault(_sort(result), []).append(result)
     throughputs = {sort: _median(results) for sort, results in alike.items()}
-    left = [job for job in plan.jobs if job.key in todo and job.kind == "train"]
+    left = [job for job in plan.jobs if job.key in todo and _trains(job)]
     if any(_sort(job) not in throughputs for job in left):
         return None
     return sum(_seconds(job, throughputs) for job in left)
@@ -155,9 +154,25 @@ def _counted(things: Iterable[str]) -> dict[str, int]:
     return counts
 
 
-def _sort(training: Job | Result) -> tuple[Any, ...]:
+def _trains(job: Job) -> bool:
+    """Whether it trains a network, for its score or for a mask."""
+    return job.kind == "train" or (isinstance(job.spec, PruneJob) and job.spec.trains)
+
+
+def _training(job: Job | Result) -> TrainJob:
+    """The training that a job does; of a mask, that of the finder, without its pruning."""
+    made = job.spec if isinstance(job, Job) else job.job_spec
+    if not isinstance(made, PruneJob):
+        return train_job(made)
+    assert made.data is not None
+    assert made.network is not None
+    of = made.data
+    return TrainJob(network=made.network, data=of.data, task=of.task, recipe=of.recipe)
+
+
+def _sort(job: Job | Result) -> tuple[Any, ...]:
     """What the throughput of a training depends on."""
-    made = train_job(training.spec if isinstance(training, Job) else training.job_spec)
+    made = _training(job)
     recipe = made.recipe
     return (
         *(made.network.model, made.data, recipe.batch_size),
@@ -167,13 +182,22 @@ def _sort(training: Job | Result) -> tuple[Any, ...]:
 
 def _seconds(job: Job, throughputs: Mapping[tuple[Any, ...], Throughput]) -> float:
     if job.kind == "prune":
-        return max((throughput.scope_size for throughput in throughputs.values()), default=0) * 1e-8
+        cut = max((throughput.scope_size for throughput in throughputs.values()), default=0) * 1e-8
+        return cut + _mask_training(job, throughputs)
     if job.kind == "score":
         return throughputs[_sort(job.parents["trained"])].around
     if job.kind == "interpolate":  # each point is scored, and then its loss taken
         return 2 * job.steps * throughputs[_sort(job.parents["left"])].around
     throughput = throughputs[_sort(job)]
     return job.steps * throughput.step + throughput.around
+
+
+def _mask_training(job: Job, throughputs: Mapping[tuple[Any, ...], Throughput]) -> float:
+    """Seconds of the training by which a finder makes a mask; 0 if it trains nothing."""
+    if not _trains(job):
+        return 0.0
+    like = STEP_COST + (_training(job).recipe.distill > 0)
+    return job.steps * throughputs[_sort(job)].step * step_cost(job) / like
 
 
 def _throughput(
@@ -206,7 +230,7 @@ def _measured(job: Job, threads: int) -> Throughput:
     from tombola.training.predictions import predict
     from tombola.training.steps import ignore_step
 
-    spec = train_job(job.spec).recipe
+    spec = _training(job).recipe
     few = replace(spec.without_teacher(), test_limit=TRIAL_EXAMPLES)
     trial = payload_for(_trial(job, few), keep_weights=False, threads=threads, processes=1)
     with tempfile.TemporaryDirectory() as scratch:
@@ -226,9 +250,9 @@ def _measured(job: Job, threads: int) -> Throughput:
     assert result is not None
     facts = result.facts
     tested = len(workspace.test(spec)) / len(workspace.test(few))
-    passes = TEACHER if spec.distill else 1
+    passes = STEP_COST + (spec.distill > 0)  # the trial has no teacher
     return Throughput(
-        step=passes * facts["training_seconds"] / facts["steps"],
+        step=passes / STEP_COST * facts["training_seconds"] / facts["steps"],
         around=taken - facts["training_seconds"] + scoring * (tested - 1),
         backbone_size=facts["backbone_size"],
         scope_size=facts["scope_size"],
@@ -240,7 +264,7 @@ def _trial(job: Job, recipe: TrainSpec) -> Job:
     """A dense training of a few steps."""
     last = min(TRIAL_STEPS, recipe.steps(job.subject.examples))
     spec = replace(
-        train_job(job.spec),
+        _training(job),
         recipe=recipe,
         init=PRETRAINED,
         course=CourseSpec(last=last),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from tombola.lab.run.compute import BACKWARD_COST
+from tombola.lab.run.compute import step_cost
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.store.result_store import Result
 from tombola.plan.job import Job, Subject
@@ -44,8 +44,7 @@ class _Work:
         subject, spec = job.subject, job.spec
         length = _length(subject)
         scored = _rows(subject) * length * (job.kind in ("train", "score"))
-        passes = 1 + BACKWARD_COST + ("teacher" in job.parents)  # one more forward pass
-        step = subject.recipe.batch_size * length * passes
+        step = subject.recipe.batch_size * length * step_cost(job)
         return cls(
             kind=job.kind,
             scores=spec.scores if isinstance(spec, PruneJob) else "",
