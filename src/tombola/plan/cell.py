@@ -6,7 +6,7 @@ from typing import Literal
 
 from tombola.base.rounding import unrounded
 from tombola.plan.job import Job
-from tombola.plan.job_spec import train_job
+from tombola.plan.job_spec import GivenMask, PruneJob, train_job
 
 __all__ = ["AT_RATE", "FROM_TICKET", "OPTIONS", "PLAIN", "Cell", "Role", "Variant"]
 
@@ -107,6 +107,19 @@ class Cell:
     def distill(self) -> float:
         """Share of the training's loss that is the distance from a teacher."""
         return train_job(self.training.spec).recipe.distill
+
+    @property
+    def rounds(self) -> tuple[Decimal, ...]:
+        """Sparsity after each round of the search until its mask; empty where no training came
+        before that."""
+        found: list[Decimal] = []
+        mask = self.ticket if self.ticket and "trained" in self.ticket.parents else None
+        while mask is not None:
+            assert isinstance(mask.spec, PruneJob | GivenMask)
+            found.append(mask.spec.prune.sparsity)
+            trained = mask.parents.get("trained")
+            mask = trained.parents.get("mask") if trained else None
+        return tuple(reversed(found))
 
     @property
     def key(self) -> str:

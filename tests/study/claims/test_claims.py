@@ -139,6 +139,52 @@ def test_tasks_whose_tickets_are_on_other_terms_are_named_and_not_counted() -> N
     assert found.to_json()["missing"] == ["imp on a (without a teacher)"]
 
 
+TEN_PERCENT = tuple(Decimal(number) / 10 for number in range(1, 8))
+COARSE = Decimal("0.35"), Decimal("0.7")
+IN_ROUNDS = ("imp", "transfer", "reinit", "shuffle")
+
+
+def in_rounds(table: list[Row], rounds: tuple[Decimal, ...]) -> list[Row]:
+    return [replace(row, rounds=rounds) if row.kind in IN_ROUNDS else row for row in table]
+
+
+def test_of_searches_in_several_rounds_those_of_the_paper_are_evidence() -> None:
+    coarse = [row for task in TASKS for row in search(task, -9.0, arm="coarse", rounds=COARSE)]
+    table = in_rounds(plan(), TEN_PERCENT) + coarse
+    found = decide_claims(table)
+    assert {claim.status for claim in found} == {"reproduced"}
+    used = {key for claim in found for key in claim.to_json()["runs"]}
+    assert not used & {row.key for row in coarse}
+    assert not [claim for claim in found if claim.to_json()["missing"]]
+
+
+def test_a_claim_about_searches_in_other_rounds_says_so() -> None:
+    found = by_id(in_rounds(plan(), COARSE))[1]
+    assert (found.status, found.reason) == ("reproduced", None)
+    note = "imp on mlm, a, b, c, d in rounds of 10 % each (here 35 %, 70 %)"
+    assert found.to_json()["missing"] == [note]
+
+
+def test_searches_in_several_rounds_of_which_none_are_the_paper_s_decide_nothing() -> None:
+    once = [row for task in TASKS for row in search(task, 0.0, arm="once", rounds=COARSE[1:])]
+    found = by_id(in_rounds(plan(), COARSE) + once)[1]
+    assert (found.status, found.parts[0].runs) == ("undecided", ())
+    assert (
+        found.reason == "imp on mlm, a, b, c, d in rounds of 10 % each (here 35 %, 70 %, and 70 %)"
+    )
+
+
+def test_tickets_of_different_rounds_are_not_compared() -> None:
+    apart = [
+        replace(row, rounds=COARSE if row.kind == "imp" else TEN_PERCENT)
+        if row.kind in IN_ROUNDS
+        else row
+        for row in plan()
+    ]
+    assert by_id(in_rounds(plan(), COARSE))[5].parts[0].runs
+    assert by_id(apart)[5].parts[0].runs == ()
+
+
 def test_most_tasks_are_counted_and_not_comparisons() -> None:
     most = ClaimPart(
         says="",

@@ -195,6 +195,19 @@ def test_a_row_has_the_knobs_of_the_finder_behind_its_mask(tmp_path: Path) -> No
     }
 
 
+def test_a_row_has_the_rounds_of_the_search_behind_its_mask(plan: Plan, store: Store) -> None:
+    table = [row for row in rows(plan, store) if row.target == "mlm" and row.source != "sentiment"]
+    two, three = (tuple(map(Decimal, text.split())) for text in ("0.2 0.4", "0.2 0.4 0.6"))
+    for arm in ("tickets", "late", "never", "code", "moved", "moved-late", "basin", "fresh"):
+        assert by_arm(table, arm)[-1].rounds == three
+    assert [row.rounds for row in by_arm(table, "tickets")][:3] == [(Decimal("0.2"),), two, three]
+    assert {row.rounds for row in by_arm(table, "one-shot")} == {()}
+    assert {row.name[:6]: row.rounds for row in by_arm(table, "swept")} == {
+        "random": (),
+        "reinit": three,
+    }
+
+
 def test_a_sweep_and_an_initialisation_have_columns_of_their_own(plan: Plan, store: Store) -> None:
     table = rows(plan, store)
     swept = by_arm(table, "swept")

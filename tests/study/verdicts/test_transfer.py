@@ -187,6 +187,7 @@ def test_own_tickets_are_found_with_the_same_knobs_and_at_the_recipe_s_rate() ->
     arms: list[dict[str, Any]] = [
         {"arm": "erk", "knobs": ("allocation=erk",)},
         {"arm": "short", "budget": 1.0},
+        {"arm": "coarse", "rounds": (Decimal("0.35"), Decimal("0.7"))},
         {"arm": "swept", "name": "imp, learning rate 0.001"},
         {"arm": "tickets"},
     ]

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from decimal import Decimal
 
+from tombola.base.rounding import percent
+from tombola.finders.rewind import RewindSpec
 from tombola.study.claims.claim import Decision, PartResult
 from tombola.study.claims.rules import ClaimPart, Trend
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import Comparison, first_reason
-from tombola.study.verdicts.selection import NetworkFilter
+from tombola.study.verdicts.selection import NetworkFilter, other_rounds
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED
 
 __all__ = ["gaps", "left_out", "no_comparison", "reason_of", "run_keys"]
@@ -83,7 +86,24 @@ def left_out(rule: ClaimPart | Trend, table: Sequence[Row]) -> list[str]:
         for networks in (rule.first, rule.minus)
         for task, rows in by_task.items()
         if not any(map(networks.admits, rows)) and (terms := _lacking(networks, rows))
+    ] + _in_other_rounds(rule, table)
+
+
+def _in_other_rounds(rule: ClaimPart | Trend, table: Sequence[Row]) -> list[str]:
+    """Tasks of a plan whose searches took other rounds than the paper's."""
+    tasks: dict[tuple[NetworkFilter, str], list[str]] = {}
+    for networks in dict.fromkeys((rule.first, rule.minus)):
+        for task, several in other_rounds(networks, table).items():
+            tasks.setdefault((networks, _listed(several)), []).append(task)
+    paper = percent(RewindSpec.step)
+    return [
+        f"{networks} on {', '.join(on)} in rounds of {paper} each (here {rounds})"
+        for (networks, rounds), on in tasks.items()
     ]
+
+
+def _listed(several: Iterable[Iterable[Decimal]]) -> str:
+    return ", and ".join(", ".join(map(percent, rounds)) for rounds in several)
 
 
 def no_comparison(rule: ClaimPart | Trend, table: Sequence[Row], unit: str) -> PartResult:
@@ -93,7 +113,8 @@ def no_comparison(rule: ClaimPart | Trend, table: Sequence[Row], unit: str) -> P
         for networks in (rule.first, rule.minus)
         if networks.kinds != ("dense",) and not any(map(networks.admits, table))
     ]
-    missing = absent or [f"the plan has no {rule.first} to compare with {rule.minus}{rule.span}"]
+    missing = absent or _in_other_rounds(rule, table)
+    missing = missing or [f"the plan has no {rule.first} to compare with {rule.minus}{rule.span}"]
     return PartResult(
         says=rule.says,
         status="undecided",

@@ -15,6 +15,7 @@ BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "plan_rows": (lambda value: value > 0, "a whole number above 0"),
     "sparsity": (lambda value: 0 <= value < 1, "a fraction in [0, 1)"),
     "seed": (lambda value: value >= 0, "a whole number from 0"),
+    "rounds": (lambda value: all(0 < each < 1 for each in value), "fractions in (0, 1)"),
     "budget": (lambda value: value > 0, "a number of trainings above 0"),
     "distill": (lambda value: 0 < value <= 1, "a share in (0, 1]"),
     "distill_temperature": (lambda value: value > 0, "a number above 0"),
@@ -37,7 +38,7 @@ BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 """Column -> what its value must be, if there is one."""
 OF_A_NETWORK = (
-    *("kind", "of", "structure", "knobs", "variant", "rewind_step", "budget", "init"),
+    *("kind", "of", "structure", "knobs", "variant", "rounds", "rewind_step", "budget", "init"),
     *("learning_rate", "distill", "distill_temperature", "examples"),
 )
 OF_A_TASK = ("metric", "split", "margin", "trivial", "resolution")

@@ -36,11 +36,12 @@ READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
     float: (_number, CALLED[float]),
     Decimal: (_share, CALLED[float]),
     tuple[str, ...]: (lambda text: tuple(text.split()), "words"),
+    tuple[Decimal, ...]: (lambda text: tuple(map(_share, text.split())), "numbers"),
     Mapping[str, Any]: (lambda text: {"digest": text}, "a digest"),
 }
 """Type of a field -> how its text is read, and what it is called."""
 LATER = (
-    *("finder", "structure", "knobs", "budget", "distill", "distill_temperature"),
+    *("finder", "structure", "knobs", "rounds", "budget", "distill", "distill_temperature"),
     *("steps", "forward_tokens", "backward_tokens"),
     *OF_SEARCH,
 )

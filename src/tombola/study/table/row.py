@@ -75,6 +75,9 @@ class Row:
     """Knobs of the finder behind the mask that differ from the default, such as allocation=erk."""
     variant: tuple[str, ...] = ()
     """Options of the search that the mask comes from, as far as they differ from the default."""
+    rounds: tuple[Decimal, ...] = ()
+    """Sparsity after each round of that search until the mask; empty where it prunes once, and in
+    tables of earlier versions."""
     rewind_step: int = 0
     """The optimizer step that the search rewound to."""
     budget: float | None = None
@@ -169,6 +172,7 @@ class Row:
             "sparsity": None if self.sparsity is None else f"{self.sparsity:f}",
             "knobs": " ".join(self.knobs),
             "variant": " ".join(self.variant),
+            "rounds": " ".join(f"{each:f}" for each in self.rounds),
             "numerics": _digest_or_none(self.numerics),
             "dense_numerics": _digest_or_none(self.dense_numerics),
         }
@@ -254,6 +258,7 @@ def _planned(cell: Cell) -> Row:
         structure=_structure(cell),
         knobs=finder_knobs(cell.ticket),
         variant=cell.variant.options,
+        rounds=cell.rounds,
         rewind_step=cell.variant.rewind_step,
         budget=cell.budget or None,
         init=made.init,

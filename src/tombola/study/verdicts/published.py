@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import Comparison
-from tombola.study.verdicts.selection import TERMS
+from tombola.study.verdicts.selection import TERMS, in_default_rounds
 from tombola.tasks.task import SUITE
 
 __all__ = ["figure2", "published_difference", "table2"]
@@ -58,6 +58,8 @@ def published_difference(pair: Comparison) -> float | None:
 def _in_paper(row: Row) -> bool:
     """Whether its mask is of single weights and the plain IMP's, or depends on no search."""
     if row.variant or row.swept or any(getattr(row, name) for name in TERMS):
+        return False
+    if not in_default_rounds(row):
         return False
     return row.kind in ("random", "one-shot") or row.is_of("imp")
 

@@ -3,18 +3,31 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from typing import Any, TypeAlias
 
 from tombola.base.rounding import percent, unrounded
+from tombola.finders.rewind import RewindSpec
 from tombola.study.table.grouping import NetworkRows, by_network
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import Comparison
+from tombola.ticket.schedule import path
 
-__all__ = ["TERMS", "NetworkFilter", "SparsityRange", "comparisons"]
+__all__ = [
+    "TERMS",
+    "NetworkFilter",
+    "SparsityRange",
+    "comparisons",
+    "in_default_rounds",
+    "other_rounds",
+]
 
 TERMS = ("structure", "knobs", "budget", "distill")
 """Columns of a table that say on what terms a mask was found and trained under: rows that differ in
 one of them are not evidence for the same claim."""
+
+Rounds: TypeAlias = tuple[Decimal, ...]
+"""The sparsity after each round of a search."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,14 +126,16 @@ def comparisons(
     """Every network of one kind with every one of another, on the same task and sparsity.
 
     Networks of one plan are compared, and a control with the tickets of its own arm only. Two
-    comparisons of the same runs count once, whatever arms they come from.
+    comparisons of the same runs count once, whatever arms they come from. Of searches in several
+    schedules of rounds, those in the default rounds count; tickets of different rounds are not
+    compared.
     """
-    firsts = by_network(filter(first.admits, table))
+    firsts = _chosen(first, table)
     if minus.kinds == ("dense",):
         pairs = [Comparison(mine) for mine in firsts]
     else:
         seconds: dict[Any, list[NetworkRows]] = {}
-        for rows in by_network(filter(minus.admits, table)):
+        for rows in _chosen(minus, table):
             seconds.setdefault(_place(rows[0]), []).append(rows)
         pairs = [
             Comparison.on_shared_seeds(a, b)
@@ -136,13 +151,69 @@ def comparisons(
     return list(chosen.values())
 
 
+def in_default_rounds(row: Row) -> bool:
+    """Whether the search for a mask had the default rounds, or none."""
+    if not row.rounds or row.sparsity is None:
+        return True
+    return row.rounds == _default_rounds(row.sparsity)
+
+
+@cache
+def _default_rounds(sparsity: Decimal) -> Rounds:
+    return path(RewindSpec.schedule, sparsity=sparsity, step=RewindSpec.step)
+
+
+def other_rounds(networks: NetworkFilter, table: Iterable[Row]) -> dict[str, list[Rounds]]:
+    """Task -> the rounds of the searches that there are, where none had the default rounds."""
+    found: dict[str, list[Rounds]] = {}
+    for several in _alike(networks, table):
+        if not any(in_default_rounds(rows[0]) for rows in several):
+            rounds = found.setdefault(several[0][0].target, [])
+            rounds += [rows[0].rounds for rows in several]
+    return {task: _longest(rounds) for task, rounds in found.items()}
+
+
+def _longest(several: Sequence[Rounds]) -> list[Rounds]:
+    """Those that no other goes on from, each once."""
+    every = dict.fromkeys(several)
+    return [
+        rounds
+        for rounds in every
+        if not any(rounds != more and rounds == more[: len(rounds)] for more in every)
+    ]
+
+
+def _chosen(networks: NetworkFilter, table: Iterable[Row]) -> list[NetworkRows]:
+    """The networks that are evidence: in the default rounds, or in the only rounds that there are
+    for this task and sparsity."""
+    found = []
+    for several in _alike(networks, table):
+        default = [rows for rows in several if in_default_rounds(rows[0])]
+        alone = len({rows[0].rounds for rows in several}) == 1
+        found += default or several * alone
+    return found
+
+
+def _alike(networks: NetworkFilter, table: Iterable[Row]) -> list[list[NetworkRows]]:
+    """The networks that a filter admits; those together that are the same but for their rounds."""
+    found: dict[Any, list[NetworkRows]] = {}
+    for rows in by_network(filter(networks.admits, table)):
+        row = rows[0]
+        same = row.kind, row.variant, row.plan, row.source, row.target, row.sparsity
+        found.setdefault(same, []).append(rows)
+    return [*found.values()]
+
+
 def _place(row: Row) -> Any:
     """What networks that are compared have in common."""
     return row.plan, row.target, row.sparsity
 
 
 def _comparable(a: Row, b: Row) -> bool:
-    """Whether two networks at one place are different ones, and a control is of the other's arm."""
+    """Whether two networks at one place are different ones, of tickets found in the same rounds if
+    in rounds, and a control is of the other's arm."""
+    if a.rounds != b.rounds and a.rounds and b.rounds:
+        return False
     return a.key != b.key and all(
         not y.of or (y.of, y.source) == (x.arm, x.source) for x, y in ((a, b), (b, a))
     )

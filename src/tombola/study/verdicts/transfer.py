@@ -17,7 +17,7 @@ from tombola.study.verdicts.universality import ERROR, Universality, universalit
 
 __all__ = ["MeanDifference", "TransferCell", "TransferMatrix", "TransferRow", "transfer_matrices"]
 
-FoundBy: TypeAlias = tuple[str, str, tuple[str, ...], float | None]
+FoundBy: TypeAlias = tuple[str, str, tuple[str, ...], tuple[Decimal, ...], float | None]
 """Finder, structure, the finder's knobs and budget."""
 
 OwnTickets: TypeAlias = Mapping[tuple[str, Decimal | None], NetworkRows]
@@ -179,8 +179,9 @@ def _own_tickets(
 
 
 def _found_by(row: Row) -> FoundBy:
-    """What found the ticket of a row: a finder, what it prunes as a whole, its knobs and budget."""
-    return row.kind, row.structure, row.knobs, row.budget
+    """What found the ticket of a row: a finder, what it prunes as a whole, its knobs, rounds and
+    budget."""
+    return row.kind, row.structure, row.knobs, row.rounds, row.budget
 
 
 def _matrix(
