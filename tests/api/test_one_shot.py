@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoModel, AutoModelForSequenceClassification, BertConfig, BertModel
 
 import tombola
@@ -50,6 +52,17 @@ def test_a_network_is_called_by_the_name_that_it_was_loaded_under(tiny: Path) ->
     assert tombola.one_shot(mini, sparsity=0.5) == tombola.one_shot("mini", sparsity=0.5)
     with pytest.raises(ModelError, match=r"from_pretrained.* got BertModel .*save_pretrained"):
         tombola.one_shot(BertModel(BertConfig.from_pretrained(tiny)), sparsity=0.5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft, about transformers
+def test_one_shot_looks_into_wrappers_and_refuses_adapters(tiny: Path) -> None:
+    model = AutoModelForSequenceClassification.from_pretrained(tiny)
+    by_name = tombola.one_shot(tiny, sparsity=0.5)
+    assert tombola.one_shot(torch.nn.DataParallel(model), sparsity=0.5) == by_name
+    adapted = get_peft_model(model, LoraConfig(target_modules=["query"]))
+    for network in (adapted, adapted.get_base_model()):
+        with pytest.raises(ModelError, match=r"an adapter of PEFT at .*query\. Make the ticket be"):
+            tombola.one_shot(network, sparsity=0.5)
 
 
 def test_one_shot_refuses_a_bad_sparsity(tiny: Path) -> None:

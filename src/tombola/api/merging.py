@@ -187,7 +187,7 @@ def _weights(ticket: Ticket, model: str | Path | nn.Module | None) -> Tensors:
             "Name the network they were found in as --model."
         )
     parameters = scope_parameters(network, ticket.scope)
-    return {name: parameter.detach() for name, parameter in parameters.items()}
+    return {name: parameter.detach().cpu() for name, parameter in parameters.items()}
 
 
 def _most_kept(votes: Tensors, count: int, weights: Tensors, sparsity: Decimal) -> Mask:

@@ -9,6 +9,7 @@ from tombola.base.errors import ModelError
 from tombola.base.keys import exact
 from tombola.models.embedded import EMBEDDED, lasting_name
 from tombola.ticket.fingerprint import fingerprint
+from tombola.ticket.hold import unwrapped
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.schedule import shortest
@@ -85,13 +86,27 @@ def import_ticket(
 def named_network(model: str | Path | nn.Module) -> tuple[nn.Module, str]:
     """A network, and what a ticket calls it.
 
-    Raises: ModelError, if there is no such model.
+    Raises: ModelError, if there is no such model, or it has adapters; TicketError, if FSDP has
+        sharded it.
     """
     if isinstance(model, nn.Module):
-        return model, _name_of(model)
+        network = unwrapped(model)
+        _refuse_adapters(network)
+        return network, _name_of(network)
     from tombola.models.network import load_backbone
 
     return load_backbone(str(model)), lasting_name(str(model))
+
+
+def _refuse_adapters(network: nn.Module) -> None:
+    """Refuse a network whose weights are under other names, next to those of adapters."""
+    for name, module in network.named_modules():
+        if isinstance(getattr(module, "base_layer", None), nn.Module):
+            raise ModelError(
+                f"expected a pre-trained network, got {type(network).__name__} with an adapter of "
+                f"PEFT at {name}. Make the ticket before get_peft_model(); it holds the network "
+                "with adapters, too."
+            )
 
 
 def _name_of(network: nn.Module) -> str:
