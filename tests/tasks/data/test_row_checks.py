@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from tombola.base.errors import DataError
+from tombola.tasks.data.rows import is_text
 from tombola.tasks.data.sources import read, read_facts
+from tombola.tasks.kinds.answers import answers_of
 from tombola.tasks.task import Task, load_task
 
 CLASSES = Task(
@@ -95,6 +97,21 @@ def test_texts_and_answers_that_can_not_be_used_are_counted_apart(
         read(task, "train", tmp_path)
     found = read(replace(task, drop_bad_rows=True), "train", tmp_path)
     assert (len(found.rows), found.dropped) == (1, {"question": 1, "answers": 3})
+
+
+def test_half_a_character_is_refused_with_its_row_or_dropped(tmp_path: Path) -> None:
+    texts = ["a film", "a half \ud83d", "a good film"]
+    rows = [{"text": text, "label": n % 2} for n, text in enumerate(texts)]
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = replace(CLASSES, labels=("0", "1"))
+    with pytest.raises(DataError, match=r"line 2, .* needs a text of whole characters, got"):
+        read_facts(task, str(tmp_path))
+    facts = read_facts(replace(task, drop_bad_rows=True), str(tmp_path))
+    assert facts.counts["train"].dropped == {"text": 1}
+    assert not is_text(None)
+    with pytest.raises(ValueError, match="answers as"):
+        answers_of({"text": ["a", "\udc00"], "answer_start": [0, 0]}, "a film")
 
 
 def test_dropped_rows_name_a_result_only_where_there_are_some(tmp_path: Path) -> None:

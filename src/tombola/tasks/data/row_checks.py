@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tombola.base.errors import DataError, cut
-from tombola.tasks.data.rows import BadRowError, FileRows, Rows
+from tombola.tasks.data.rows import BadRowError, FileRows, Rows, is_text
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.labels import class_name
 from tombola.tasks.task import Task
@@ -82,8 +82,9 @@ def _checked(row: Mapping[str, Any], task: Task, found: Checked) -> dict[str, An
     """One row as the task wants it."""
     made: dict[str, Any] = {}
     for name in task.texts:
-        if not isinstance(text := row.get(name), str):
-            raise BadRowError(name, "a text", text)
+        if not is_text(text := row.get(name)):
+            whole = " of whole characters" if isinstance(text, str) else ""
+            raise BadRowError(name, f"a text{whole}", text)
         made[name] = text
     kind = TASK_KINDS[task.kind]
     if task.drop_bad_rows and kind.labelled and not any(map(str.strip, made.values())):

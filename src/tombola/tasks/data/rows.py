@@ -1,5 +1,6 @@
 """Rows as they are in one file, with the place of each for messages."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,10 +8,14 @@ from typing import Any
 
 from tombola.base.errors import DataError
 
-__all__ = ["BadRowError", "FileReader", "FileRows", "Rows", "listed", "numbered"]
+__all__ = ["BadRowError", "FileReader", "FileRows", "Rows", "is_text", "listed", "numbered"]
 
 Rows = list[dict[str, Any]]
 """Rows of a split with the columns of its task."""
+
+
+HALF = re.compile("[\ud800-\udfff]")
+"""One half of a character, which JSON can hold by itself and no file of text can."""
 
 
 class BadRowError(Exception):
@@ -66,6 +71,11 @@ class FileRows:
 
 FileReader = Callable[[Path, Sequence[str]], FileRows]
 """A file and the columns that are asked for -> its rows."""
+
+
+def is_text(value: Any) -> bool:
+    """Whether a value is a text of whole characters."""
+    return isinstance(value, str) and (value.isascii() or HALF.search(value) is None)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tombola.tasks.data.rows import is_text
+
 __all__ = ["Answers", "answers_of"]
 
 Answers = dict[str, list[Any]]
@@ -26,7 +28,7 @@ def answers_of(value: Any, context: str) -> Answers:
     texts, starts = _lists(_parsed(value))
     if not texts:
         raise ValueError("an answer")
-    if not all(isinstance(text, str) for text in texts) or len(starts) != len(texts):
+    if not all(map(is_text, texts)) or len(starts) != len(texts):
         raise ValueError(KNOWN)
     if not texts[0].strip():
         raise ValueError("an answer that is not blank")
