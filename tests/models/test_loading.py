@@ -295,6 +295,16 @@ def test_a_question_answering_head_stands_on_the_backbone_or_is_refused(
         load_network(str(tmp_path), "span")
 
 
+@pytest.mark.parametrize("name", ["tokenizer.json", "notes.md"])
+def test_a_link_to_nothing_is_refused_in_one_line(name: str, tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny, tmp_path / "model")
+    place = tmp_path / "model" / name
+    place.unlink(missing_ok=True)
+    place.symlink_to(tmp_path / "gone")
+    with pytest.raises(ModelError, match=f"got '{name}': No such file or directory. Fetch it"):
+        model_path(str(tmp_path / "model"))
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

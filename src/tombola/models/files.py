@@ -49,8 +49,21 @@ def check_model_folder(folder: Path, model: str) -> None:
         folder: exists.
         model: what the user called it.
 
-    Raises: ModelError, for pointers of git-LFS, adapters, and quantised weights.
+    Raises: ModelError, for pointers of git-LFS, adapters, quantised weights, and files that can't
+        be read.
     """
+    try:
+        _check_files(folder, model)
+    except OSError as error:
+        name = Path(error.filename or folder).name
+        raise ModelError(
+            f"expected files that can be read in {model!r}, got {name!r}: {error.strerror}. Fetch "
+            "it again, or change its permissions."
+        ) from None
+
+
+def _check_files(folder: Path, model: str) -> None:
+    """The checks; OSError, for a file that can't be read."""
     for path in sorted(folder.iterdir()):
         _check_plain(path, model)
         if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(LFS):
@@ -72,13 +85,17 @@ def check_model_folder(folder: Path, model: str) -> None:
 
 
 def _check_plain(path: Path, model: str) -> None:
-    """Refuse what a program would wait for, and descriptions that are far too long."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
+    """Refuse what a program would wait for, and descriptions that are far too long.
+
+    Raises: ModelError; OSError, for a link to nothing.
+    """
+    size = path.stat().st_size
+    if not (path.is_file() or path.is_dir()):
         raise ModelError(
             f"expected files in {model!r}, got {path.name!r}, which is a named pipe or a device. "
             f"Remove it."
         )
-    if path.suffix in TEXTS and (size := path.stat().st_size) > LARGEST_TEXT:
+    if path.suffix in TEXTS and size > LARGEST_TEXT:
         raise ModelError(
             f"expected at most {LARGEST_TEXT:,} bytes of {path.name!r} in {model!r}, got {size:,}. "
             f"Fetch the file again."
