@@ -7,6 +7,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
 from tombola.base.errors import SpecError
@@ -318,6 +319,33 @@ def test_every_field_of_every_spec_says_what_it_may_hold() -> None:
         *("TrainSpec", "TaskSpec", "CourseSpec", "ImpSpec", "FindSpec", "EvaluateSpec", "LabSpec"),
     }
     assert checked > 300
+
+
+def test_numbers_and_arrays_of_numpy_are_taken_as_what_they_show() -> None:
+    spec = FindSpec(seeds=np.arange(2), budget=np.int64(2))  # type: ignore[arg-type]
+    assert (spec.seeds, spec.budget) == ((0, 1), 2.0)
+    assert [type(seed) for seed in spec.seeds] == [int, int]
+    assert FindSpec(seeds=[np.int64(3)]).seeds == (3,)  # type: ignore[arg-type]
+    rate = TrainSpec(learning_rate=np.float32(1e-4)).learning_rate  # type: ignore[arg-type]
+    assert (rate, type(rate)) == (1e-4, float)
+    assert ImpSpec(sparsity=np.float32(0.7)).sparsity == D("0.7")  # type: ignore[arg-type]
+    assert TaskSpec(labels=np.array(["a", "b"])).labels == ("a", "b")  # type: ignore[arg-type]
+    for wrong in (np.bool_(True), np.array([[1]]), np.float64(1)):
+        with pytest.raises(SpecError, match="seeds are"):
+            FindSpec(seeds=[wrong])  # type: ignore[arg-type]
+
+
+def test_a_place_may_be_in_the_home_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert LabSpec(store="~/store", track_dir="~/logs").store == "/home/me/store"
+    assert FindSpec(model="~/bert").model == "/home/me/bert"
+    assert FindSpec(model="a~/b").model == "a~/b"
+
+
+def test_none_stands_for_no_controls_and_stands_alone() -> None:
+    assert FindSpec(controls=("none",)).controls == ()
+    with pytest.raises(SpecError, match=r"names, or none alone, got \('random', 'none'\)"):
+        FindSpec(controls=("random", "none"))
 
 
 def test_what_comes_may_be_a_list_or_a_path_and_is_quoted_as_far_as_it_fits() -> None:

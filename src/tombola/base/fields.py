@@ -8,6 +8,7 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -75,7 +76,7 @@ def refuse_above(value: float, most: int, name: str) -> None:
 def check_types(spec: Any) -> None:
     """Refuse fields of a dataclass whose values are not of the declared types.
 
-    Lists become tuples, and paths text.
+    Lists and arrays become tuples, paths text, and numbers of NumPy Python's own.
 
     Args:
         spec: with fields declared int, float, bool, str or Decimal, or as a tuple of one of these,
@@ -85,7 +86,9 @@ def check_types(spec: Any) -> None:
     Raises: SpecError, naming the field.
     """
     for field in dataclasses.fields(spec):
-        value, kind = getattr(spec, field.name), _needed(field.type)
+        value, kind = _own(getattr(spec, field.name)), _needed(field.type)
+        if value is not getattr(spec, field.name):
+            object.__setattr__(spec, field.name, value)
         if value is None and kind is not field.type:
             continue
         if kind is str and isinstance(value, os.PathLike):
@@ -117,6 +120,13 @@ def field_help(spec: type) -> dict[str, str]:
     return about
 
 
+def _own(value: Any) -> Any:
+    """A number of NumPy as one of Python, 0.1 of 32 bits as 0.1; an array as a list."""
+    if isinstance(value, Real) and hasattr(value, "dtype"):
+        return int(value) if isinstance(value, Integral) else float(str(value))
+    return value.tolist() if getattr(value, "ndim", 0) == 1 else value
+
+
 def _needed(kind: Any) -> Any:
     """The type of a field, without the None that it may also be."""
     if not isinstance(kind, UnionType):
@@ -129,6 +139,7 @@ def _listed(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple, range)):
         hint = f" Write {brief(_parted(value))}." if _fits(value, kind) else ""
         raise SpecError(f"{name} are a list of {SEVERAL[kind]}, got {brief(value)}.{hint}")
+    value = [*map(_own, value)]
     for one in value:
         if not _fits(one, kind):
             raise SpecError(f"{name} are {SEVERAL[kind]}, got {brief(one)} among them.")

@@ -1,9 +1,10 @@
 """Knobs of a search for a ticket."""
 
+import os
 from dataclasses import dataclass
 from math import inf
 
-from tombola.base.errors import SpecError
+from tombola.base.errors import SpecError, brief
 from tombola.base.fields import refuse_above
 from tombola.base.registry import unknown
 from tombola.base.specs.spec import Spec, check_distinct
@@ -18,6 +19,9 @@ OPTIONAL_CONTROLS = (
     *("permuted-mask", "signs"),
 )
 """Controls that are trained only if they are named."""
+
+NONE = "none"
+"""In place of controls, trains none."""
 
 SCOPES = ("encoder", "encoder+pooler")
 """Which weights may be pruned: the matrices of the repeated blocks, and the pooler's."""
@@ -61,11 +65,19 @@ class FindSpec(Spec):
         if self.scope not in SCOPES:
             raise unknown("scope", self.scope, SCOPES)
         check_distinct(self.seeds)
+        object.__setattr__(self, "model", os.path.expanduser(self.model))
         object.__setattr__(self, "budget", float(self.budget))
         check_budget(self.budget)
+        if self.controls == (NONE,):
+            object.__setattr__(self, "controls", ())
         for control in self.controls:
+            if control == NONE:
+                raise SpecError(
+                    f"controls are names, or {NONE} alone, got {brief(self.controls)}. Leave "
+                    f"{NONE} out, or the others."
+                )
             if control not in CONTROLS + OPTIONAL_CONTROLS:
-                raise unknown("control", control, (*CONTROLS, *OPTIONAL_CONTROLS, "none"))
+                raise unknown("control", control, (*CONTROLS, *OPTIONAL_CONTROLS, NONE))
 
 
 def check_budget(budget: float) -> None:
