@@ -160,6 +160,20 @@ def test_a_configuration_file_gives_flags_in_either_spelling(tmp_path: Path) -> 
     }
 
 
+def test_a_home_that_a_shell_leaves_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert (
+        read("--task=csv:~/a.csv")
+        == read("--task", "csv:~/a.csv")
+        == {"task": "csv:/home/me/a.csv"}
+    )
+    assert read("--model=~/bert") == {"model": "/home/me/bert"}
+    assert read(config(tmp_path, "model: ~/bert")) == {"model": "/home/me/bert"}
+    assert read("--model=a/~/b", "--task=x~/y") == {"model": "a/~/b", "task": "x~/y"}
+
+
 @pytest.mark.parametrize("text", ["controls: []", "controls: none"])
 def test_a_configuration_file_can_leave_a_list_empty(tmp_path: Path, text: str) -> None:
     assert read(config(tmp_path, text)) == {"controls": ()}

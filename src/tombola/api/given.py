@@ -64,10 +64,10 @@ def with_finder_knobs(
 
 
 def place_of(path: str | Path | None) -> Path | None:
-    """A path, if there is one."""
-    return Path(path) if path else None
+    """A path, if there is one; `~` is the user's home."""
+    return Path(path).expanduser() if path else None
 
 
 def text_of(path: str | Path | None) -> str | None:
-    """A path or a name as text, if there is one."""
-    return None if path is None else os.fspath(path)
+    """A path or a name as text, if there is one; `~` is the user's home."""
+    return None if path is None else os.path.expanduser(path)

@@ -18,6 +18,7 @@ __all__ = [
     "open_plain",
     "read_plain",
     "read_plain_text",
+    "real_path",
     "sync",
     "write_bytes",
     "write_file",
@@ -117,7 +118,7 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
     if _is_device(path):
         _write_through(path, content)
         return Path(path)
-    target = Path(os.path.realpath(path))
+    target = real_path(path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -132,12 +133,17 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
     return Path(path)
 
 
+def real_path(path: str | Path) -> Path:
+    """The absolute path without links; `~` is the user's home."""
+    return Path(os.path.realpath(os.path.expanduser(path)))
+
+
 def check_file(path: str | Path) -> None:
     """Refuse a place that `write_bytes` could not write to, before there is anything to write.
 
     Raises: OutputError, if a folder is there, or nothing may be created there.
     """
-    target = Path(path)
+    target = Path(path).expanduser()
     if not target.name:
         raise OutputError(f"expected the name of a file, got {str(path)!r}. Name one.")
     if target.is_dir():

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from tombola.base.errors import OutputError
-from tombola.base.files import check_parents, not_written, sync, write_synced
+from tombola.base.files import check_parents, not_written, real_path, sync, write_synced
 
 __all__ = [
     "RESULT_FILES",
@@ -55,13 +55,13 @@ def write_folder(path: str | Path, files: Mapping[str, bytes], *, replaces: Iter
     name there is the old folder, nothing, or the new one, and never a part of one.
 
     Args:
-        path: the final place; a link is followed.
+        path: the final place; a link is followed, and `~` is the user's home.
         files: name -> content.
         replaces: the only names that a folder already there may hold.
 
     Raises: OutputError, if something else is there or the disk refuses.
     """
-    target, ours, names = Path(os.path.realpath(path)), set(replaces), set(files)
+    target, ours, names = real_path(path), set(replaces), set(files)
     _refuse_others(target, ours, names)
     try:
         with new_folder(target, partial(_swap, ours=ours, needed=names)) as temporary:
@@ -106,7 +106,7 @@ def check_folder(
 
     Raises: OutputError, if something else is there, or nothing may be created there.
     """
-    target = Path(os.path.realpath(path))
+    target = real_path(path)
     if replaces is not None:
         _refuse_others(target, set(replaces), set(needed))
     check_parents(target, path)

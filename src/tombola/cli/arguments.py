@@ -132,7 +132,8 @@ def plan_of(
         options: with the plan, its data and the store.
         starts: reads the tickets in folders that searches go on from.
     """
-    from tombola.lab.planfile.plan_file import data_in, expand, read_plan
+    from tombola.lab.planfile.plan_data import data_in
+    from tombola.lab.planfile.plan_file import expand, read_plan
     from tombola.lab.subjects import Subjects
 
     file = read_plan(options.plan)

@@ -1,6 +1,8 @@
 """An argument parser with one-line errors that also reads flags from a YAML file."""
 
 import argparse
+import os
+import re
 import shutil
 import sys
 import textwrap
@@ -21,6 +23,9 @@ FLAGS = "flags"
 """Title of the flags that are in no group of their own."""
 FEW = 8
 """Flags that a usage line names one by one; the lists below it have all of them."""
+
+AT_HOME = re.compile(r"((?:--[a-z-]+=)?(?:csv:)?)(~/.*)", re.DOTALL)
+"""A word of the command line with a path in the user's home."""
 
 MESSAGE = 300
 """Most characters of an argparse message, which quotes arguments in full."""
@@ -67,7 +72,7 @@ class Parser(argparse.ArgumentParser):
         except argparse.ArgumentError as error:
             self.error(str(error))
         in_file = self._from_file(config) if config and "--config" in self.flags() else ()
-        given = [*in_file, *argv]
+        given = [*map(_at_home, (*in_file, *argv))]
         options, rest = self._parse(given)
         if rest:
             name = rest[0].split("=")[0]
@@ -214,3 +219,9 @@ class Verb(NamedTuple):
     """Adds its arguments to a parser."""
     run: Callable[[argparse.Namespace], int | None]
     """Runs it and returns the exit status; None is 0."""
+
+
+def _at_home(word: str) -> str:
+    """A word with the user's home in place of `~`, where a shell leaves it: `--output=~/x`."""
+    found = AT_HOME.fullmatch(word)
+    return word if found is None else f"{found[1]}{os.path.expanduser(found[2])}"

@@ -13,7 +13,7 @@ from tombola.tasks.data.rows import FileRows, listed
 from tombola.tasks.data.utf8 import format_of
 from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
 from tombola.tasks.labels import class_name, classes_in, is_number, one_class
-from tombola.tasks.task import NOT_YET, Task, load_task, not_yet
+from tombola.tasks.task import NOT_YET, YAML, Task, load_task, not_yet
 
 __all__ = ["CSV", "changed_task", "named_task"]
 
@@ -27,18 +27,29 @@ MANY = 20
 """With more different numbers than this, fractions are values and not classes, unless named."""
 
 
-def named_task(name: str, spec: TaskSpec) -> Task:
+def named_task(name: str, spec: TaskSpec, *, beside: Path | None = None) -> Task:
     """The task of a name, with the split that is scored and the columns that flags give.
 
     Args:
         name: of the catalog, a path that ends in .yaml, or `csv:PLACE`, a folder or a file.
         spec: the flags.
+        beside: a folder in which such a path is looked for before the current one.
 
     Raises: SpecError, DataError, if there is no such task, or the flags don't fit it.
     """
     if name.startswith(CSV):
-        return _as_asked(_csv_task(name, spec), spec)
+        place = _place(name.removeprefix(CSV), beside)
+        return _as_asked(_csv_task(place, spec), spec)
+    if Path(name).suffix in YAML:
+        name = str(_place(name, beside))
     return changed_task(load_task(name), spec)
+
+
+def _place(path: str, beside: Path | None) -> Path:
+    """A path as it was written, or in another folder, if it is there."""
+    place = Path(path).expanduser()
+    near = place if beside is None else beside / place
+    return near if near.exists() else place
 
 
 def changed_task(task: Task, spec: TaskSpec) -> Task:
@@ -76,9 +87,9 @@ def _with_columns(task: Task, spec: TaskSpec) -> Task:
     return replace(task, texts=spec.text_columns or task.texts)
 
 
-def _csv_task(name: str, spec: TaskSpec) -> Task:
+def _csv_task(place: Path, spec: TaskSpec) -> Task:
     """A task over the files of a folder, or one file, in any format."""
-    place, kind = Path(name.removeprefix(CSV)), _csv_kind(spec)
+    kind = _csv_kind(spec)
     texts, label = spec.text_columns or (TEXT,), spec.label_column or LABEL
     labelled = kind.labelled
     parts = list(_training(place, (*texts, label) if labelled else texts, text_files=not labelled))

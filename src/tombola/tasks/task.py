@@ -26,6 +26,7 @@ __all__ = [
     "COMPUTED",
     "DIVIDED",
     "NOT_YET",
+    "YAML",
     "Task",
     "check_recipe",
     "load_task",
@@ -37,6 +38,9 @@ __all__ = [
 
 CATALOG = Path(__file__).parents[1] / "catalog" / "tasks"
 SUITE = Path(__file__).parents[1] / "suite" / "data"
+
+YAML = (".yaml", ".yml")
+"""Ends of the names of files that define a task."""
 
 HUB = "hub:"
 """Prefix of a data set of the hub, where a folder could be named."""
@@ -243,7 +247,7 @@ def load_task(name: str) -> Task:
 
     Raises: SpecError, with the nearest name, if there is none, or for a mistake in the file.
     """
-    if Path(name).suffix in (".yaml", ".yml"):
+    if Path(name).suffix in YAML:
         return _read(Path(name))
     return _of_catalog(name)
 
@@ -272,7 +276,7 @@ def _read(path: Path) -> Task:
         raise SpecError(f"{path}: expected `field: value` lines, got {cut(fields)}.")
     task = parse_task({"name": path.stem, **fields}, str(path))
     if task.data and not on_hub(task.data):
-        return replace(task, data=str(path.parent / task.data))
+        return replace(task, data=str(path.parent / Path(task.data).expanduser()))
     return task
 
 

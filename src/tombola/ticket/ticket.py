@@ -222,7 +222,7 @@ class Ticket:
 
         Raises: TicketError, if it is missing, damaged, or of a newer format.
         """
-        folder = Path(path)
+        folder = Path(path).expanduser()
         check_is_ticket(folder)
         document, mask = read_ticket(folder, limit)
         try:

@@ -20,7 +20,8 @@ from tombola.kernel import native_bf16
 from tombola.lab.planfile.arm import Sparsities
 from tombola.lab.planfile.arms import ARMS, FinderArm, kind_of_arm
 from tombola.lab.planfile.fields import IN_A_FILE
-from tombola.lab.planfile.plan_file import PlanFile, data_in, expand, read_plan
+from tombola.lab.planfile.plan_data import data_in
+from tombola.lab.planfile.plan_file import PlanFile, expand, read_plan
 from tombola.plan import plan as plans
 from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Cell, Plan, Subject
@@ -73,7 +74,7 @@ def test_the_page_names_every_kind_and_knob() -> None:
         named = {IN_A_FILE.get(knob, knob) for knob in knobs}
         assert set(re.findall(r"`([a-z_]+)`", row.rsplit("|", 2)[1])) == named
     shown = {name for line in lines for name in re.findall(r"^\| `(\w+)` \|", line)}
-    inner = {"where", "lines", "data"}
+    inner = {"where", "folder", "lines", "data"}
     fields = {field.name for field in dataclasses.fields(PlanFile)} - inner
     assert shown - {*ARMS, *FINDERS} == fields | {"version", "train"}
 
@@ -374,6 +375,25 @@ def test_data_that_are_given_for_a_task_in_a_file_are_used(read: Any, tmp_path: 
     (tmp_path / "all" / "mine").mkdir(parents=True)
     expand(data_in(tmp_path / "all", read(text % "other")), made)
     assert seen == [str(tmp_path / "other"), "", "hub:a/b", "", str(tmp_path / "all/mine"), ""]
+
+
+def test_task_files_data_and_network_may_stand_next_to_the_plan(read: Any, tmp_path: Path) -> None:
+    (tmp_path / "rows.txt").write_text("a text\n")
+    (tmp_path / "network").mkdir()
+    definition = "kind: mlm\ntexts: [text]\nmetric: masked-accuracy\ndata: rows.txt\n"
+    (tmp_path / "texts.yaml").write_text(definition)
+    plan = read(f"version: 1\nmodel: network\ntasks: [texts.yaml, mlm]\n{DENSE_ARM}")
+    assert plan.model == str(tmp_path / "network")
+    seen: list[str] = []
+
+    def made(task: Task, recipe: TrainSpec) -> Subject:
+        seen.append(task.data)
+        return subject(task, recipe)
+
+    (tmp_path / "network" / "config.json").write_text("{}")
+    expand(plan, made)
+    assert seen == [str(tmp_path / "rows.txt"), ""]
+    assert read(f"version: 1\nmodel: elsewhere\ntasks: [mlm]\n{DENSE_ARM}").model == "elsewhere"
 
 
 def test_a_budget_is_for_every_search_that_names_no_other(read: Any) -> None:

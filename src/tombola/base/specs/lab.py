@@ -1,5 +1,6 @@
 """Knobs of the laboratory: where results are kept, and what runs the jobs."""
 
+import os
 from dataclasses import dataclass
 
 from tombola.base.errors import SpecError
@@ -53,6 +54,8 @@ class LabSpec(Spec):
         super().__post_init__()
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
+        for name in ("store", "track_dir"):
+            object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
         for name in ("workers", "threads"):
             if getattr(self, name) < 0:
                 raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")

@@ -72,6 +72,10 @@ class Fields:
         except SpecError as error:
             raise SpecError(f"{self.where}:{line}: {error}") from None
 
+    def place(self, path: str | Path) -> Path:
+        """Where a path leads that stands in the file."""
+        return self.folder / Path(path).expanduser()
+
     def line(self, node: Node) -> int:
         """Where a node begins."""
         return int(node.start_mark.line) + 1
@@ -201,7 +205,7 @@ class Fields:
                 if "arm" not in given:
                     raise SpecError(f"{name} needs `arm`, or is a folder, got neither. Add it.")
                 return TicketFrom(**given)
-        place = self.folder / self.one(node, Path, name)
+        place = self.place(self.one(node, Path, name))
         with self.at(self.line(node)):
             if node.value in self.names[ArmName][1] and not place.exists():
                 raise SpecError(

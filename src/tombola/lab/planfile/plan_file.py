@@ -25,13 +25,14 @@ from tombola.lab.planfile.arm import Arm, ArmName, ControlName, Ground, TaskName
 from tombola.lab.planfile.arms import kind_of_arm, kinds_of_arms
 from tombola.lab.planfile.fields import Fields, compose
 from tombola.lab.starting_ticket import StartingTickets
+from tombola.models.embedded import EMBEDDED
 from tombola.plan.cell import Cell
 from tombola.plan.plan import Job, Plan, Subject, scoring
 from tombola.tasks.own_task import named_task
 from tombola.tasks.recipes import recipe_for
 from tombola.tasks.task import Task, on_hub
 
-__all__ = ["PlanFile", "data_in", "expand", "plan_names", "read_plan"]
+__all__ = ["PlanFile", "expand", "plan_names", "read_plan"]
 
 VERSION = 1
 """Version of the format of plan files."""
@@ -78,6 +79,9 @@ class PlanFile:
 
     where: str
     """Name of the file."""
+
+    folder: Path
+    """The folder that it is in."""
 
     lines: Mapping[tuple[str, str], int]
     """(tasks or arms, name) -> its line."""
@@ -137,7 +141,7 @@ def expand(
     for name, changes in plan.tasks.items():
         with plan.at("tasks", name):
             asked = TaskSpec(eval_split=plan.eval_split, drop_bad_rows=plan.drop_bad_rows)
-            task = named_task(name, asked)
+            task = named_task(name, asked, beside=plan.folder)
             if name in plan.data:
                 task = replace(task, data=str(plan.data[name]))
             subjects[name] = subject(task, recipe_for(task, plan.model, changes))
@@ -184,7 +188,7 @@ def _parse(text: str, where: str, folder: Path) -> PlanFile:
         if name not in entries or not entries[name][1].value:
             raise SpecError(f"{where}: a plan needs `{name}`, got none. Add some.")
     lines: dict[tuple[str, str], int] = {}
-    data: dict[str, str | Path] = {}
+    data: dict[str, str] = {}
     train = _recipe(fields, entries["train"][1], "train") if "train" in entries else {}
     tasks = _tasks(fields, entries["tasks"][1], train, lines, data)
     fields.names[TaskName] = ("task of the plan", list(tasks))
@@ -195,8 +199,20 @@ def _parse(text: str, where: str, folder: Path) -> PlanFile:
             FindSpec(**{name: given[name]})
     everywhere = {"budget": given["budget"]} if "budget" in given else {}
     arms = _arms(fields, entries["arms"][1], lines, everywhere)
-    data = {task: p if on_hub(p) else folder / p for task, p in data.items()}
-    return PlanFile(tasks=tasks, arms=arms, data=data, where=where, lines=lines, **given)
+    model = given.get("model", FindSpec.model)
+    if model not in EMBEDDED and fields.place(model).is_dir():
+        given["model"] = str(fields.place(model))
+    return PlanFile(
+        tasks=tasks,
+        arms=arms,
+        data={
+            task: place if on_hub(place) else fields.place(place) for task, place in data.items()
+        },
+        where=where,
+        folder=folder,
+        lines=lines,
+        **given,
+    )
 
 
 def _check_version(
@@ -238,7 +254,7 @@ def _tasks(
     node: Node,
     train: Changes,
     lines: dict[tuple[str, str], int],
-    data: dict[str, str | Path],
+    data: dict[str, str],
 ) -> dict[str, Changes]:
     """Task -> what is changed of its recipe: by the plan, and by the task's own field.
 
@@ -264,34 +280,6 @@ def _tasks(
                 else:
                     data[name] = fields.one(given, str, "data")
     return tasks
-
-
-def data_in(folder: str | Path, plan: PlanFile) -> PlanFile:
-    """The plan with the data of a folder, which has a folder for each task that it has data of.
-
-    The folder of a task in a file is called as the file is, without .yaml. A plan of one task may
-    be given its files, or `hub:OWNER/NAME`, too.
-
-    Raises: SpecError, if no task of the plan has data there.
-    """
-    place = Path(folder)
-    inside = {task: place / _folder_of(task) for task in plan.tasks}
-    found: dict[str, str | Path] = {task: at for task, at in inside.items() if at.is_dir()}
-    if not found and len(plan.tasks) == 1 and (on_hub(folder) or place.exists()):
-        found = dict.fromkeys(plan.tasks, str(folder) if on_hub(folder) else place)
-    if not found:
-        raise SpecError(
-            f"expected a folder for each task in {str(folder)!r} "
-            f"({', '.join(map(_folder_of, plan.tasks))}), got "
-            f"none of them. Name another --data."
-        )
-    return replace(plan, data={**plan.data, **found})
-
-
-def _folder_of(task: str) -> str:
-    """What the folder with a task's files is called."""
-    path = Path(task)
-    return path.stem if path.suffix in (".yaml", ".yml") else task
 
 
 def _arms(
