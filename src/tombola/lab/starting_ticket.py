@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import ModelError, SpecError, TicketError
 from tombola.base.specs import PruneSpec
+from tombola.finders.finder import FINDERS
 from tombola.lab.store.result_store import Store
 from tombola.plan.identity import NetworkIdentity
 from tombola.plan.job import pruned_already
@@ -60,7 +61,8 @@ class StartingTickets:
         name = folder, subject.network, subject.scope
         if name not in self._starts:
             self._starts[name] = start_of(folder, subject, model_option="model")
-        return replace(subject, pruned=self._starts[name].subject.pruned)
+        found = self._starts[name].subject
+        return replace(subject, pruned=found.pruned, pruned_on=found.pruned_on)
 
     def keep(self, store: Store) -> None:
         """Save the masks, which the first jobs of their searches read."""
@@ -91,7 +93,18 @@ def start_of(
         network=subject.network,
         scope=subject.scope,
     )
-    return Start(replace(subject, pruned=start), mask, found.task or "")
+    under = replace(subject, pruned=start, pruned_on=_task_of_mask(found))
+    return Start(under, mask, found.task or "")
+
+
+def _task_of_mask(ticket: "Ticket") -> str:
+    """The task that a ticket's mask depends on; empty if no finder of it read any."""
+    kept = ticket.provenance
+    if kept.get("finder") not in [name for name in FINDERS if FINDERS[name].task_free]:
+        return ticket.task or ""
+    before = kept.get("from")
+    task = before.get("task") if isinstance(before, dict) else None
+    return task if isinstance(task, str) else ""
 
 
 def ticket_for(folder: Path, model: str | None) -> "Ticket":

@@ -51,6 +51,8 @@ class Subject:
     """Split -> what was counted of it; never in a key."""
     pruned: GivenMask | None = None
     """What a search on it goes on from, if not from the whole network."""
+    pruned_on: str = ""
+    """The task that this was found on; empty for none, or where that is unknown; never in a key."""
     dev: str = ""
     """Fingerprint of the dev split's rows, where something goes by a score on them; empty if
     nothing does, or there are none with labels."""

@@ -15,13 +15,14 @@ from tombola.base.specs import PruneSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.rewind import RewindSpec
 from tombola.lab.planfile.plan_file import expand, read_plan
-from tombola.lab.starting_ticket import StartingTickets
+from tombola.lab.starting_ticket import StartingTickets, start_of
 from tombola.lab.store.artifacts import read_mask
 from tombola.lab.store.result_store import Store
 from tombola.plan.job_spec import GivenMask, train_job
 from tombola.plan.plan import Cell, Job, Plan, Subject
 from tombola.tasks.task import load_task
 
+MLM = load_task("mlm")
 HALF, MOST = Decimal("0.5"), Decimal("0.75")
 FURTHER = f"{TICKETS}\nfurther: {{kind: imp, sparsity: 0.75, step: 0.25, from: {{arm: tickets}}"
 
@@ -124,6 +125,11 @@ def test_what_no_search_can_go_on_from_is_refused(tmp_path: Path, arms: str, mes
 
 
 @pytest.fixture(scope="module")
+def tiny_ticket(tiny: Path) -> api.Ticket:
+    return api.one_shot(str(tiny), sparsity="0.5")
+
+
+@pytest.fixture(scope="module")
 def ticket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ticket of mini in a folder next to a plan."""
     place = tmp_path_factory.mktemp("ticket")
@@ -153,6 +159,40 @@ def test_the_mask_is_kept_for_the_jobs_that_read_it(ticket: Path, tmp_path: Path
     assert given.spec.prune.sparsity == HALF  # type: ignore[union-attr]
     starts.keep(store)
     assert read_mask(store, given.key) == api.Ticket.load(ticket / "ticket").mask
+
+
+BEFORE = {"mask": "d" * 64, "sparsity": "0.25", "task": "supersense"}
+
+
+@pytest.mark.parametrize(
+    ("task", "provenance", "source"),
+    [
+        ("mlm", {}, "mlm"),
+        ("mlm", {"finder": "snip", "from": BEFORE}, "mlm"),
+        ("mlm", {"finder": "one-shot"}, ""),
+        ("mlm", {"finder": "one-shot", "from": BEFORE}, "supersense"),
+        (None, {}, ""),
+    ],
+)
+def test_a_ticket_is_of_the_task_that_its_mask_depends_on(
+    tiny_ticket: api.Ticket, task: str | None, provenance: dict[str, Any], source: str
+) -> None:
+    found = replace(tiny_ticket, task=task, provenance=provenance)
+    about = replace(subject(MLM, MLM.recipe), fingerprint=found.fingerprint)
+    assert start_of(found, about).subject.pruned_on == source
+
+
+@pytest.mark.parametrize(("finder", "source"), [("one-shot", "mlm"), ("snip", "sentiment")])
+def test_a_mask_that_needs_no_data_has_the_source_of_its_ticket(
+    tmp_path: Path, finder: str, source: str
+) -> None:
+    file = of_mini(tmp_path)
+    file.write_text(file.read_text(encoding="utf-8").replace("one-shot", finder), encoding="utf-8")
+
+    def from_mlm(plain: Subject, folder: str) -> Subject:
+        return replace(under_ticket(plain, folder), pruned_on="mlm")
+
+    assert {c.source for c in expand(read_plan(file), subject, from_mlm).cells} == {source}
 
 
 @pytest.mark.parametrize(

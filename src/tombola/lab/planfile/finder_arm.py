@@ -135,7 +135,7 @@ class FinderArm(Placed):
                 budget=self.budget,
                 variant=variant,
                 mask_variant=until_mask,
-                source="" if self.finder.task_free else task,
+                source=subject.pruned_on if self.finder.task_free else task,
                 target=task,
                 sparsity=sparsity,
                 seed=seed,
@@ -160,7 +160,7 @@ def _in_place_of(ticket: Cell, subject: Subject) -> tuple[Subject, Job]:
         network=subject.network,
         scope=subject.scope,
     )
-    under = replace(subject, pruned=mask)
+    under = replace(subject, pruned=mask, pruned_on=ticket.source)
     job = pruned_already(under)
     assert job is not None
     return under, job
@@ -170,8 +170,7 @@ def _onto(ticket: Cell, place: Job, cell: Cell) -> Cell:
     """A cell that goes on from the ticket itself, where it was planned under what stood for it."""
     mask = ticket.ticket
     assert mask is not None
-    moved = _changed(cell, lambda job: mask if job.key == place.key else job)
-    return replace(moved, source=cell.source or ticket.source)
+    return _changed(cell, lambda job: mask if job.key == place.key else job)
 
 
 def _at_rate(cell: Cell, rate: float) -> Cell:
