@@ -1,5 +1,6 @@
 """The mask learns from what pre-training gave the network, and from no task."""
 
+from dataclasses import replace
 from decimal import Decimal
 from math import sqrt
 from typing import Any, cast
@@ -63,6 +64,17 @@ def test_labels_and_other_teachers_are_refused_before_any_training(
     finder, about = FINDERS["task-agnostic"], subject(load_task(task), TrainSpec(distill=distill))
     with pytest.raises(SpecError, match=reason):
         finder.search(about, finder.spec(), 0)
+
+
+def test_a_head_of_random_weights_is_refused_unless_it_is_not_used() -> None:
+    finder, about = FINDERS["task-agnostic"], subject(load_task("mlm"), TrainSpec())
+    headless = replace(about, drawn_head=("cls.dense.weight", "cls.dense.bias"))
+    with pytest.raises(SpecError, match=r"files of 'mini' lack its cls\.dense\.weight\. Name") as e:
+        finder.search(headless, finder.spec(), 0)
+    assert "\n" not in str(e.value)
+    alone = TaskAgnosticSpec(sparsity=SPARSITY, feature_distill=1)
+    whole, none = (finder.search(each, alone, 0) for each in (about, headless))
+    assert whole.masks[SPARSITY].key == none.masks[SPARSITY].key
 
 
 def test_texts_alone_may_be_those_of_any_task() -> None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
 from tombola.base.errors import DataError, ModelError, SpecError
 from tombola.base.specs import TaskSpec, TrainSpec
@@ -106,6 +107,26 @@ def test_texts_of_one_s_own_are_read_in_blocks(known: Subjects, tiny: Path, tmp_
     training = bench_of(made).training(made.recipe)
     assert made.examples == len(training) == 9 * 8 // 10
     assert set(training.lengths) == {12}
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_checkpoint_without_its_pre_trained_head_is_noted(
+    known: Subjects, tiny: Path, tmp_path: Path, *, tied: bool
+) -> None:
+    lines = "\n".join(f"a very long story of the actor {n}" for n in range(9))
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.txt").write_text(lines)
+    (tmp_path / "whole").mkdir()
+    config = AutoConfig.from_pretrained(tiny, tie_word_embeddings=tied)
+    AutoModelForMaskedLM.from_pretrained(tiny, config=config).save_pretrained(tmp_path / "whole")
+    AutoTokenizer.from_pretrained(tiny).save_pretrained(tmp_path / "whole")
+    bare, whole = (
+        subject(known, model, load_task("mlm"), tmp_path, max_length=12)
+        for model in (tiny, tmp_path / "whole")
+    )
+    assert bare.drawn_head
+    assert bare.drawn_head[0] in bare.notes[-1]
+    assert (whole.drawn_head, whole.notes) == ((), ())
 
 
 def test_what_is_also_scored_is_a_fact_of_the_result(

@@ -89,6 +89,7 @@ class Subjects:
             heads=network["heads"],
             refused={EARLIER.get(what, what): why for what, why in about["refused"].items()},
             left_out=about["left_out"],
+            drawn_head=tuple(network["drawn_head"]),
             notes=(*data["notes"], *_notes(network, task, recipe, about["left_out"])),
         )
         return self.with_dev(made) if task.by_rule else made
@@ -128,7 +129,7 @@ class Subjects:
         self, model: str, task: Task, recipe: TrainSpec, files: Iterable[Path]
     ) -> dict[str, Any]:
         head = task.kind, len(task.labels), recipe.head
-        found = self._cached(("traits-2", model, *head), files, lambda: _network(model, *head))
+        found = self._cached(("traits-3", model, *head), files, lambda: _network(model, *head))
         if model in EMBEDDED:  # it comes with the package
             return found | {"fittings": "", "heads": 0}
         return found
@@ -278,6 +279,7 @@ def _network(model: str, kind: str, classes: int, head: str) -> dict[str, Any]:
         "fingerprint": network.fingerprint,
         "fittings": network.config_digest,
         "replaced": sorted(network.replaced),
+        "drawn_head": sorted(network.fresh if TASK_KINDS[kind].pretrained_head else ()),
         **traits(network),
     }
 
@@ -287,7 +289,13 @@ def _notes(
 ) -> list[str]:
     """Notes on a network that a reader of the results needs."""
     notes = []
-    if network["replaced"]:
+    if lacking := network["drawn_head"]:
+        notes.append(
+            f"The checkpoint has no pre-trained head for the kind {task.kind!r}, it lacks "
+            f"{lacking[0]}: each seed draws a head, which learns from nothing. Take a checkpoint "
+            "that was saved with its head, if there is one."
+        )
+    elif network["replaced"]:
         notes.append(
             f"The checkpoint's own head ({', '.join(network['replaced'])}) is not used: each seed "
             "draws a fresh one. --head checkpoint keeps it."

@@ -45,6 +45,9 @@ class Subject:
     can't have it; never in a key."""
     left_out: Mapping[str, int] = field(default_factory=dict, hash=False)
     """Name with stars -> weights of the blocks outside of the scope; never in a key."""
+    drawn_head: tuple[str, ...] = ()
+    """Parameters of a head that is pre-trained with the encoder, which the files lack, so that each
+    seed draws them; never in a key."""
     notes: tuple[str, ...] = ()
     """What a reader of the results must know of network and data; never in a key."""
     counts: Mapping[str, SplitCounts] = field(default_factory=dict)

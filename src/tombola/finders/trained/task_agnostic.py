@@ -69,7 +69,8 @@ class TaskAgnosticSpec(PruneSpec):
 def train_on_text(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
     """`train_mask`, without the labels of any task.
 
-    Raises: SpecError, for a task with labels that are not left out, or a recipe with a teacher.
+    Raises: SpecError, for a task with labels that are not left out, a recipe with a teacher, or a
+        network whose head would be drawn and stay so.
     """
     assert isinstance(spec, TaskAgnosticSpec)
     if subject.task.kind != "mlm" and spec.feature_distill < 1:
@@ -82,6 +83,12 @@ def train_on_text(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int
         raise SpecError(
             f"{finder.name} learns from the pre-trained network, got distill "
             f"{subject.recipe.distill:g}, which is another teacher. Leave it out."
+        )
+    if subject.drawn_head and spec.feature_distill < 1:
+        raise SpecError(
+            f"{finder.name} learns from masked tokens by the head of pre-training, which it "
+            f"freezes, and the files of {subject.model!r} lack its {subject.drawn_head[0]}. Name a "
+            "checkpoint with its head, or take feature_distill 1, which needs none."
         )
     return train_mask(finder, subject, spec, seed)
 
