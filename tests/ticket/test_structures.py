@@ -12,10 +12,17 @@ from transformers import BertConfig, BertModel
 from tombola.base.errors import SpecError
 from tombola.base.specs import STRUCTURES as NAMES
 from tombola.base.specs import PruneSpec
+from tombola.base.specs.prune import GROUPS
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import keep_top
 from tombola.ticket.scope import scope_parameters
-from tombola.ticket.structures import STRUCTURES, unit_ranks, units_of
+from tombola.ticket.structures import (
+    STRUCTURES,
+    patterns_at_risk,
+    patterns_lost,
+    unit_ranks,
+    units_of,
+)
 
 HEADS, WIDTH, INNER = 4, 16, 24
 
@@ -269,3 +276,26 @@ def test_two_of_four_are_kept_in_every_group_and_ties_are_pruned_by_position() -
     few = Mask({"w": torch.tensor([[True, False, False, False, True, True, True, True]])})
     with pytest.raises(SpecError, match="got w with fewer left in a group"):
         STRUCTURES["2:4"](scores, few, half, 0)
+
+
+def test_patterns_are_lost_where_a_group_has_too_few_weights_left() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    kept = {n: torch.rand((6, w), generator=drawn) < 0.8 for n, w in (("v", 16), ("w", 4))}
+    mask, scores = Mask(kept), {name: torch.rand(each.shape) for name, each in kept.items()}
+    lost = patterns_lost(mask)
+    assert {m for m in GROUPS if any(key.endswith(f":{m}") for key in lost)} > {2, 4}
+    for pattern in ("1:2", "1:4", "2:4", "3:4"):
+        n, m = map(int, pattern.split(":"))
+        share = Decimal(m - n) / m
+        if pattern in lost:
+            with pytest.raises(SpecError, match=f"{pattern} keeps {n} of each {m} weights, got"):
+                STRUCTURES[pattern](scores, mask, share, 0)
+        else:
+            STRUCTURES[pattern](scores, mask, share, 0)
+    assert not patterns_lost(Mask.full(scores))
+
+
+def test_only_finer_patterns_are_sure_to_leave_enough_for_another() -> None:
+    assert {"1:4", "2:4", "4:8"}.isdisjoint(patterns_at_risk("2:4"))
+    assert {"1:2", "3:4", "5:8"} <= patterns_at_risk("2:4").keys()
+    assert patterns_at_risk("rows").keys() == patterns_at_risk("unstructured").keys() > {"1:32"}

@@ -89,7 +89,7 @@ def search(
 def _jobs(subject: Subject, asked: FindOptions, start: Start | None) -> Finding:
     """The jobs of the search."""
     finder = FINDERS[asked.search.finder]
-    begun = replace(subject, pruned=start.subject.pruned) if start else subject
+    begun = start.under(subject) if start else subject
     return finding(
         subject,
         asked.search,

@@ -1,5 +1,6 @@
 """Tickets that searches go on from, read from their folders; torch is loaded for that only."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from tombola.plan.job import pruned_already
 from tombola.plan.job_spec import GivenMask
 from tombola.plan.plan import Subject
 from tombola.ticket.schedule import shortest
+from tombola.ticket.structures import patterns_lost
 
 if TYPE_CHECKING:
     from tombola.ticket.mask import Mask
@@ -31,6 +33,18 @@ class Start:
     mask: "Mask"
     task: str
     """The task that the ticket was found on; empty if there is none."""
+    refused: Mapping[str, str]
+    """N:M that the mask leaves too few weights for -> why."""
+
+    def under(self, subject: Subject) -> Subject:
+        """A subject of the same network and scope whose search goes on from the ticket."""
+        mine = self.subject
+        return replace(
+            subject,
+            pruned=mine.pruned,
+            pruned_on=mine.pruned_on,
+            refused={**subject.refused, **self.refused},
+        )
 
     def keep(self, store: Store) -> None:
         """Save the mask, which the search's first jobs read."""
@@ -61,8 +75,7 @@ class StartingTickets:
         name = folder, subject.network, subject.scope
         if name not in self._starts:
             self._starts[name] = start_of(folder, subject, model_option="model")
-        found = self._starts[name].subject
-        return replace(subject, pruned=found.pruned, pruned_on=found.pruned_on)
+        return self._starts[name].under(subject)
 
     def keep(self, store: Store) -> None:
         """Save the masks, which the first jobs of their searches read."""
@@ -94,7 +107,7 @@ def start_of(
         scope=subject.scope,
     )
     under = replace(subject, pruned=start, pruned_on=_task_of_mask(found))
-    return Start(under, mask, found.task or "")
+    return Start(under, mask, found.task or "", patterns_lost(mask))
 
 
 def _task_of_mask(ticket: "Ticket") -> str:

@@ -41,8 +41,8 @@ class Subject:
     heads: int = 0
     """Attention heads of a block; 0 for an embedded model, or where the configuration has none."""
     refused: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Structure, N:4 for all with groups of four, or initialisation -> why this network's scope
-    can't have it; never in a key."""
+    """Structure, N:4 for all with groups of four, or initialisation -> why this network's scope, or
+    a mask that goes on from `pruned`, can't have it; never in a key."""
     left_out: Mapping[str, int] = field(default_factory=dict, hash=False)
     """Name with stars -> weights of the blocks outside of the scope; never in a key."""
     drawn_head: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class Subject:
 
         Raises: SpecError, with the reason.
         """
-        if pattern := N_OF_M.fullmatch(what):
+        if what not in self.refused and (pattern := N_OF_M.fullmatch(what)):
             what = f"N:{pattern[2]}"
         if what in self.refused:
             remedy = " Leave the control small-dense out." if what == HEADS_AND_NEURONS else ""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import Registry
-from tombola.base.specs.prune import HEADS_AND_NEURONS, N_OF_M, ROWS_TOGETHER, UNSTRUCTURED
+from tombola.base.specs.prune import GROUPS, HEADS_AND_NEURONS, N_OF_M, ROWS_TOGETHER, UNSTRUCTURED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +27,8 @@ __all__ = [
     "Units",
     "check_groups",
     "check_matrices",
+    "patterns_at_risk",
+    "patterns_lost",
     "unit_ranks",
     "units_of",
 ]
@@ -113,11 +115,42 @@ def _n_of_m(
         best = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, m - n :], True)
         found[name] = best.reshape(tensor.shape)
         if bool((found[name] & ~kept).any()):
-            raise SpecError(
-                f"{n}:{m} keeps {n} of each {m} weights, got {name} with fewer left in a group. "
-                "Prune to it from the dense network."
-            )
+            raise SpecError(_too_few(n, m, f"got {name} with fewer left in a group"))
     return Mask(found)
+
+
+def patterns_lost(mask: "Mask") -> dict[str, str]:
+    """N:M that no sparser mask can have -> why: fewer of a group than N are left."""
+    import torch
+
+    fewest: dict[int, tuple[int, str]] = {}
+    for name, kept in mask.items():
+        left = kept.cpu().to(torch.uint8)
+        for m in GROUPS:  # each twice the one before
+            if kept.shape[-1] % m:
+                break
+            left = left.reshape(-1, 2).sum(1, dtype=torch.uint8)
+            fewest[m] = min(fewest.get(m, (m, name)), (int(left.min()), name))
+    return {
+        f"{n}:{m}": _too_few(n, m, f"got {name} with fewer left in a group")
+        for m, (least, name) in fewest.items()
+        for n in range(least + 1, m)
+    }
+
+
+def patterns_at_risk(structure: str) -> dict[str, str]:
+    """N:M that masks which go on from one of a structure may not have -> why."""
+    given = N_OF_M.fullmatch(structure)
+    kept, group = map(int, given.groups()) if given else (0, 1)
+    return {
+        f"{n}:{m}": _too_few(n, m, f"and masks of the structure {structure} may leave fewer")
+        for m in GROUPS
+        for n in range(1 + (0 if m % group else kept * m // group), m)
+    }
+
+
+def _too_few(n: int, m: int, found: str) -> str:
+    return f"{n}:{m} keeps {n} of each {m} weights, {found}. Prune to it from the dense network."
 
 
 def check_matrices(weights: "Mapping[str, Tensor]") -> None:

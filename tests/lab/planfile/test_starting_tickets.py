@@ -113,6 +113,10 @@ def test_a_ticket_in_a_folder_makes_the_jobs_that_find_makes(tmp_path: Path) -> 
             f"{TICKETS}\na: {{kind: imp, from: {{arm: tickets, sparsity: [0.25, 0.5]}}}}",
             "6: a search goes on from a ticket of one sparsity, got 2. Keep one.",
         ),
+        (
+            f"{TICKETS}\na: {{kind: snip, structure: '1:4', from: {{arm: tickets}}}}",
+            "6: 1:4 keeps 1 of each 4 weights, and masks of the structure unstructured may leave",
+        ),
         ("a: {kind: imp, sparsity: 0.25, from: x}", "5: a search goes on to more than the spars"),
     ],
 )
@@ -180,6 +184,17 @@ def test_a_ticket_is_of_the_task_that_its_mask_depends_on(
     found = replace(tiny_ticket, task=task, provenance=provenance)
     about = replace(subject(MLM, MLM.recipe), fingerprint=found.fingerprint)
     assert start_of(found, about).subject.pruned_on == source
+
+
+def test_a_pattern_that_a_ticket_has_lost_is_refused_before_any_training(
+    tiny_ticket: api.Ticket,
+) -> None:
+    about = replace(subject(MLM, MLM.recipe), fingerprint=tiny_ticket.fingerprint)
+    begun = start_of(tiny_ticket, about).under(about)
+    for finder in ("one-shot", "sparsegpt", "gradual"):
+        with pytest.raises(SpecError, match=r"1:4 keeps 1 of each 4 weights, got .* Prune to it"):
+            FINDERS[finder].search(begun, FINDERS[finder].spec(structure="1:4"), 0)
+    FINDERS["one-shot"].search(about, PruneSpec(structure="1:4"), 0)
 
 
 @pytest.mark.parametrize(("finder", "source"), [("one-shot", "mlm"), ("snip", "sentiment")])

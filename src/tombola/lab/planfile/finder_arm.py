@@ -27,8 +27,9 @@ from tombola.plan import plan as plans
 from tombola.plan.cell import AT_RATE, Cell
 from tombola.plan.derived import derived, taught_by
 from tombola.plan.job import Job, pruned_already
-from tombola.plan.job_spec import GivenMask
+from tombola.plan.job_spec import GivenMask, PruneJob
 from tombola.plan.plan import Subject
+from tombola.ticket.structures import patterns_at_risk
 
 __all__ = ["FinderArm"]
 
@@ -160,7 +161,10 @@ def _in_place_of(ticket: Cell, subject: Subject) -> tuple[Subject, Job]:
         network=subject.network,
         scope=subject.scope,
     )
-    under = replace(subject, pruned=mask, pruned_on=ticket.source)
+    assert isinstance(ticket.ticket.spec, PruneJob)
+    at_risk = patterns_at_risk(ticket.ticket.spec.prune.structure)
+    refused = {**subject.refused, **at_risk}
+    under = replace(subject, pruned=mask, pruned_on=ticket.source, refused=refused)
     job = pruned_already(under)
     assert job is not None
     return under, job
