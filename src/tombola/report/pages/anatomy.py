@@ -110,7 +110,7 @@ def one_shot_section(facts: Mapping[str, Any]) -> Section:
     ]
     text = [
         "One-shot pruning removes the smallest pre-trained weights, without any training. Where it "
-        "prunes nearly the same weights as the search, the search has gained little."
+        "prunes nearly the same weights as the search, their scores can still be far apart."
     ]
     return Section(heading, text=text, pictures=drawn, tables=[table])
 

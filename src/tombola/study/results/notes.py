@@ -55,7 +55,7 @@ def input_notes(counts: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def same_mask_notes(
     finder: str, jaccard: float | None, *, summed_learning_rate: float | None
 ) -> list[str]:
-    """A note where a finder's mask is nearly that of one-shot pruning.
+    """A note where a finder's mask is nearly that of one-shot pruning, though scores may not be.
 
     Args:
         finder: its label.
@@ -67,9 +67,9 @@ def same_mask_notes(
     rates = advice = ""
     if summed_learning_rate is not None:
         rates = f"the learning rates sum to {summed_learning_rate:.3g}, and "
-        advice = "; a longer or faster recipe would move the weights further"
+        advice = " A longer or faster recipe would move the weights further."
     return [
         f"{finder}'s mask is nearly that of one-shot pruning: {rates}the two masks' pruned weights "
-        f"have a Jaccard index of {jaccard:.3f}. Only the score of the control one-shot tells what "
-        f"the search was worth{advice}."
+        f"have a Jaccard index of {jaccard:.3f}. Scores can be far apart all the same: compare "
+        f"with that of the control one-shot.{advice}"
     ]
