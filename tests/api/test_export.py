@@ -17,8 +17,10 @@ from transformers import AutoTokenizer
 import tombola
 from architectures import ROWS, TASKS, load, save
 from command_line import Cli, refusal
+from tombola.api.bench.network import Scored, scored_on
 from tombola.api.onnx import exporting
 from tombola.base.errors import ModelError, OutputError, SpecError, TicketError
+from tombola.base.specs import ExportSpec, TaskSpec
 from tombola.models.network import Network
 from tombola.ship import onnx_file
 from tombola.tasks.kinds.kind import TASK_KINDS
@@ -112,6 +114,30 @@ def test_what_train_wrote_needs_no_name_of_its_task(
     made = tombola.export(net, data=reviews, output=net / "model.onnx")
     assert made.zeros == ticket.mask.pruned
     assert made.examples == 24
+
+
+def test_a_network_of_own_data_knows_its_task_and_its_rows(tiny: Path, tmp_path: Path) -> None:
+    rows = [f"a {'good' if n % 2 else 'bad'} film {'the ' * n},{n % 2}" for n in range(8)]
+    (tmp_path / "films").mkdir()
+    for split in ("train", "dev", "test"):
+        (tmp_path / "films" / f"{split}.csv").write_text("\n".join(["body,stars", *rows]))
+    ticket, net = tombola.one_shot(str(tiny), sparsity="0.7"), tmp_path / "net"
+    tombola.train(
+        ticket,
+        task=f"csv:{tmp_path / 'films'}",
+        text_columns=["body"],
+        label_column="stars",
+        epochs=1,
+        min_steps=1,
+        store=str(tmp_path / "store"),
+        output=net,
+    )
+    task, place = exporting._task(ExportSpec(), net, None, TaskSpec())
+    assert (task.texts, task.label, task.labels) == (("body",), "stars", ("0", "1"))
+    assert place == str(tmp_path / "films")
+    scored = scored_on(net, 4, None)
+    assert isinstance(scored, Scored)
+    assert (scored.split, len(scored.examples)) == ("dev", 4)
 
 
 def test_a_ticket_is_exported_with_the_head_of_its_network(

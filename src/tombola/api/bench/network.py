@@ -8,15 +8,13 @@ from torch import nn
 
 from tombola.api.onnx.comparison import examples_of
 from tombola.base.errors import OutputError, SpecError, TombolaError
-from tombola.base.specs import TaskSpec
 from tombola.lab.starting_ticket import ticket_for
 from tombola.models.network import Network, load_backbone
 from tombola.ship.compiled.runtimes import Subject
 from tombola.ship.trained_network import load
-from tombola.study.results.training_result import read_trained
+from tombola.study.results.training_result import trained_on
 from tombola.tasks.examples import Examples
 from tombola.tasks.networks import load_network
-from tombola.tasks.own_task import named_task
 from tombola.tasks.task import Task
 from tombola.ticket.format import JSON_NAME
 from tombola.ticket.scope import backbone
@@ -84,14 +82,14 @@ def scored_on(source: str | Path | Ticket, limit: int, data: str | Path | None) 
     if isinstance(source, Ticket) or (Path(source) / JSON_NAME).exists():
         return "a ticket has no trained head to score; name the folder that `tombola train` writes"
     with suppress(OutputError):
-        name = read_trained(Path(source) / "result.json").task
-        return _scored(str(source), name, limit, data)
+        origin = trained_on(Path(source))
+        if origin.task is not None:
+            return _scored(str(source), origin.task, limit, data or origin.place)
     return "no scores, as no result.json next to the network says what it was trained on"
 
 
-def _scored(source: str, name: str, limit: int, data: str | Path | None) -> Scored | str:
+def _scored(source: str, task: Task, limit: int, data: str | Path | None) -> Scored | str:
     try:
-        task = named_task(name, TaskSpec())
         network = load_network(source, task.kind, len(task.labels), head="checkpoint")
         return Scored(network, task, *examples_of(network, task, limit, data))
     except TombolaError as error:

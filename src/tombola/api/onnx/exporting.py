@@ -12,12 +12,13 @@ from tombola.base.errors import ModelError, OutputError, SpecError, TicketError
 from tombola.base.files import check_file
 from tombola.base.specs import ExportSpec, TaskSpec
 from tombola.lab.starting_ticket import ticket_for
+from tombola.lab.ticket_origin import Origin, origin_of
 from tombola.models.network import Network, NoHeadError
 from tombola.ship.onnx_file import OnnxNetwork, check_onnx, write_onnx
-from tombola.study.results.training_result import read_trained
+from tombola.study.results.training_result import trained_on
 from tombola.tasks.examples import Examples
 from tombola.tasks.networks import load_network
-from tombola.tasks.own_task import named_task
+from tombola.tasks.own_task import changed_task, named_task
 from tombola.tasks.task import Task
 from tombola.ticket.format import JSON_NAME
 from tombola.ticket.scope import backbone
@@ -83,9 +84,9 @@ def export(
     check_onnx()
     _check_name(place)
     ticket = _ticket(source, model)
-    about = _task(spec, source, ticket, columns or TaskSpec())
+    about, place_of_data = _task(spec, source, ticket, columns or TaskSpec())
     network = _network(str(source) if ticket is None else str(model or ticket.model), about, ticket)
-    split, compared = examples_of(network, about, spec.examples, data)
+    split, compared = examples_of(network, about, spec.examples, data or place_of_data)
     return _written(network, about, compared, split, place)
 
 
@@ -141,19 +142,22 @@ def _ticket(source: str | Path | Ticket, model: str | Path | None) -> Ticket | N
 
 def _task(
     spec: ExportSpec, source: str | Path | Ticket, ticket: Ticket | None, columns: TaskSpec
-) -> Task:
-    """The task that was named, or else that of the ticket or of `tombola train`."""
-    name = spec.task or (ticket.task if ticket else _trained_on(source))
-    if not name:
+) -> tuple[Task, str | None]:
+    """The task that was named, or else that of the ticket or of `tombola train`; and the place of
+    its data, if it is known and not the package."""
+    if spec.task:
+        return named_task(spec.task, columns), None
+    origin = origin_of(ticket.task, ticket.provenance) if ticket else _origin(source)
+    if origin.task is None:
         raise SpecError("expected the task that the network was trained on, got none. Name it.")
-    return named_task(name, columns)
+    return changed_task(origin.task, columns), origin.place
 
 
-def _trained_on(source: object) -> str | None:
-    """The task in the result that `tombola train` writes next to a network."""
+def _origin(source: object) -> Origin:
+    """What the result says that `tombola train` writes next to a network."""
     with suppress(OutputError):
-        return read_trained(Path(str(source)) / "result.json").task
-    return None
+        return trained_on(Path(str(source)))
+    return Origin()
 
 
 def _network(name: str, task: Task, ticket: Ticket | None) -> Network:

@@ -12,15 +12,19 @@ from tombola.base.rounding import percent, points
 from tombola.base.specs import SEEDS
 from tombola.base.text import html_table, printable
 from tombola.lab.store.result_store import Result
+from tombola.lab.ticket_origin import Origin, origin_fields, origin_of
 from tombola.plan.job import Subject
 from tombola.study.results.notes import counts_by_split, input_notes
 from tombola.study.results.result_file import read_object
 from tombola.study.results.search_result import whole_model_sparsity
 
-__all__ = ["Trained", "read_trained", "trained_in"]
+__all__ = ["Trained", "read_trained", "trained_in", "trained_on"]
 
 PLACES = ("ticket", "output")
 """Fields that are not written, because the folder may move."""
+
+OF_OWN_DATA = ("definition", "data")
+"""Fields about a task of a user, or data that don't come with the package."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -56,6 +60,10 @@ class Trained:
     """Split -> rows used, rows dropped by reason, and what else was counted of it."""
     key: str
     """Name of the training, from all that made it."""
+    definition: dict[str, Any] | None = None
+    """The task's definition, if it doesn't come with the package."""
+    data: str | None = None
+    """Where its data were, a folder or `hub:OWNER/NAME`, if they are not the package's own."""
     files: dict[str, str] = field(default_factory=dict)
     """File of the folder -> its SHA-256; the cards are left out, so that they can be edited."""
     ticket: str = ""
@@ -83,8 +91,9 @@ class Trained:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, as `--json` writes them."""
-        return dataclasses.asdict(self)
+        """The fields, as `--json` writes them; of `OF_OWN_DATA` only those that say something."""
+        every = dataclasses.asdict(self).items()
+        return {n: value for n, value in every if value is not None or n not in OF_OWN_DATA}
 
     def to_file(self) -> dict[str, Any]:
         """What stands in the folder's result.json: the fields without places."""
@@ -101,6 +110,7 @@ def trained_in(subject: Subject, run: Result, *, init: str, sparsity: Decimal) -
         sparsity: of the ticket.
     """
     facts, counts = run.facts, counts_by_split(subject, run.facts)
+    origin = origin_fields(subject, margin=subject.task.margin)
     return Trained(
         task=subject.task.name,
         model=subject.model,
@@ -120,12 +130,24 @@ def trained_in(subject: Subject, run: Result, *, init: str, sparsity: Decimal) -
         notes=[*subject.notes, *input_notes(counts)],
         counts=counts,
         key=run.key,
+        definition=origin.get("task"),
+        data=origin.get("data"),
     )
 
 
 def _recipe(subject: Subject) -> dict[str, Any]:
     knobs = dataclasses.asdict(subject.recipe)
     return {name: value for name, value in knobs.items() if name not in SEEDS}
+
+
+def trained_on(folder: Path) -> Origin:
+    """The task of a network that `tombola train` wrote to a folder, and where its data were.
+
+    Raises: OutputError, if there is no such network; TicketError, for a task that is not valid.
+    """
+    found = read_trained(folder / "result.json")
+    kept = {"task": found.definition, "split": found.split, "data": found.data}
+    return origin_of(found.task, kept)
 
 
 def read_trained(place: Path) -> Trained:
