@@ -292,7 +292,7 @@ def _notes(
     if lacking := network["drawn_head"]:
         notes.append(
             f"The checkpoint has no pre-trained head for the kind {task.kind!r}, it lacks "
-            f"{lacking[0]}: each seed draws a head, which learns from nothing. Take a checkpoint "
+            f"{lacking[0]}: each seed draws one and trains it from scratch. Take a checkpoint "
             "that was saved with its head, if there is one."
         )
     elif network["replaced"]:
