@@ -96,6 +96,20 @@ def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("epochs", "least", "shown"),
+    [
+        (1, 0, "1 epoch, 10 steps of 32"),
+        (0.1, 0, "0.1 epochs, 1 step of 32"),
+        (1, 15, "1.5 epochs, for 15"),
+    ],
+)
+def test_a_recipe_counts_its_epochs_and_steps(epochs: float, least: int, shown: str) -> None:
+    recipe = replace(TASK.recipe, epochs=epochs, min_steps=least, batch_size=32)
+    line = bar.recipe_line(replace(SUBJECT, recipe=recipe))
+    assert f"learning rate 0.0003, {shown}" in line
+
+
 def test_a_run_ends_its_callback_even_if_it_fails(tmp_path: Path) -> None:
     class Ended(RunCallback):
         ends = 0

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn
 
 from tombola.base.rounding import duration, percent
-from tombola.base.text import printable
+from tombola.base.text import counted, printable
 from tombola.lab.progress.screen import Screen, say
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.time_left import TimeLeft
@@ -166,15 +166,13 @@ def _ended(result: Result) -> str:
 def recipe_line(subject: Subject) -> str:
     """One line about how a task is trained: learning rate, steps, batch size, length."""
     spec, steps = subject.recipe, subject.steps
-    epochs = f"{spec.epochs:g} epochs"
+    epochs = f"{spec.epochs:g} epoch{'s' * (spec.epochs != 1)}, "
     if steps == spec.min_steps:
         used = min(subject.examples, spec.train_limit or subject.examples)
-        epochs = f"{steps * spec.batch_size / used:.3g} epochs, for {steps}"
-    else:
-        epochs += f", {steps}"
+        epochs = f"{steps * spec.batch_size / used:.3g} epochs, for "
     return (
-        f"recipe of {subject.task.name}: learning rate {spec.learning_rate:g}, {epochs} steps of "
-        f"{spec.batch_size}, up to {spec.max_length} tokens"
+        f"recipe of {subject.task.name}: learning rate {spec.learning_rate:g}, {epochs}"
+        f"{counted(steps, 'step')} of {spec.batch_size}, up to {spec.max_length} tokens"
     )
 
 
