@@ -214,11 +214,10 @@ class PruneJob(_Job):
 
     def version(self, roles: Container[str]) -> int:
         """The version of the job, by the roles of its parents."""
-        parts = self.data.recipe.accumulation if self.data else 1
+        accumulates = self.data is not None and self.data.recipe.accumulation > 1
         revised = (
-            "like"
-            in roles,  # the mask is in the random stream; once two tickets had one permutation
-            self.scores == "task-agnostic" and parts > 1,  # states by tokens; once by masked ones
+            "like" in roles,  # two tickets once had one permutation
+            accumulates and self.scores == "task-agnostic",  # once weighed by masked tokens alone
         )
         return VERSIONS[self.kind] + sum(revised)
 
