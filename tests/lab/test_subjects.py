@@ -90,6 +90,18 @@ def test_both_layouts_are_one_subject(known: Subjects, tiny: Path) -> None:
     assert [len(original.notes), len(theirs.notes)] == [2, 0]
 
 
+def test_a_link_to_nothing_that_is_no_file_of_a_network_changes_nothing(
+    known: Subjects, tiny: Path, tmp_path: Path
+) -> None:
+    place = Path(shutil.copytree(tiny, tmp_path / "model"))
+    (place / "notes.md").symlink_to("gone")
+    found = [
+        subject(known, model, load_task("glue/qqp"), FIXTURES / "glue_tsv")
+        for model in (tiny, place)
+    ]
+    assert found[0].fingerprint == found[1].fingerprint
+
+
 def test_the_rows_that_are_scored_name_a_result(known: Subjects, tiny: Path) -> None:
     keys = {
         dense(subject(known, tiny, named_task("glue/mnli", spec), FIXTURES / "glue_tsv"), 0).key

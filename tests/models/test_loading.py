@@ -295,7 +295,7 @@ def test_a_question_answering_head_stands_on_the_backbone_or_is_refused(
         load_network(str(tmp_path), "span")
 
 
-@pytest.mark.parametrize("name", ["tokenizer.json", "notes.md"])
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors"])
 def test_a_link_to_nothing_is_refused_in_one_line(name: str, tiny: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny, tmp_path / "model")
     place = tmp_path / "model" / name

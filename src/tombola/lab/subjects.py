@@ -67,7 +67,7 @@ class Subjects:
         if "blocks" in TASK_KINDS[task.kind].knobs and place is not None:
             recipe = replace(recipe, blocks=True)
         check_recipe(task, recipe)
-        files, weights = list(_files(task, place)), list(Path(model_path(model)).glob("*"))
+        files, weights = list(_files(task, place)), _files_of(model)
         data = self._cached(("data", *_rows_of(task), place), files, lambda: _data(task, place))
         network = self._network(model, task, recipe, weights)
         about = _of_scope(network, scope)
@@ -122,7 +122,7 @@ class Subjects:
 
         Raises: ModelError, if it can't be loaded.
         """
-        found = self._network(model, task, recipe, Path(model_path(model)).glob("*"))
+        found = self._network(model, task, recipe, _files_of(model))
         return tuple(name for name, about in found["scopes"].items() if "error" not in about)
 
     def _network(
@@ -230,6 +230,11 @@ def _place(task: Task, folder: str | None) -> str | None:
     from tombola.tasks.data.hub import pinned
 
     return pinned(place)
+
+
+def _files_of(model: str) -> list[Path]:
+    """What is in the folder of a network, without links to nothing."""
+    return [path for path in Path(model_path(model)).iterdir() if path.exists()]
 
 
 def _files(task: Task, place: str | None) -> Iterable[Path]:

@@ -29,6 +29,9 @@ TEXTS = (".json", ".txt", ".model", ".jinja")
 LARGEST_TEXT = 100_000_000
 """Bytes of the largest of them."""
 
+READ = (*TEXTS, ".safetensors", ".bin")
+"""Ends of names of files that a network or its tokenizer is read from."""
+
 LARGEST_CONFIG = 64_000_000
 """Bytes of config.json, and of the index of the weights' files."""
 
@@ -87,8 +90,10 @@ def _check_files(folder: Path, model: str) -> None:
 def _check_plain(path: Path, model: str) -> None:
     """Refuse what a program would wait for, and descriptions that are far too long.
 
-    Raises: ModelError; OSError, for a link to nothing.
+    Raises: ModelError; OSError, for a link to nothing where a file is read from.
     """
+    if path.suffix not in READ and not path.exists():
+        return
     size = path.stat().st_size
     if not (path.is_file() or path.is_dir()):
         raise ModelError(
