@@ -257,9 +257,23 @@ def test_the_tables_of_the_doses_show_what_their_rows_say(
 def test_the_page_of_the_doses_is_what_its_rows_make() -> None:
     import build_dose
 
-    assert build_dose.PAGE.is_file() == build_dose.ROWS.is_file()
-    if build_dose.PAGE.is_file():
-        kept = build_dose.PAGE.read_text(encoding="utf-8")
-        made = build_dose.page(kept, read_rows(build_dose.ROWS))
-        assert made == kept, "run `python tools/build_dose.py`"
-        assert set(re.findall("<!-- table: (.+?) -->", kept)) == set(build_dose.TABLES)
+    kept = build_dose.PAGE.read_text(encoding="utf-8")
+    made = build_dose.page(kept, read_rows(build_dose.ROWS))
+    assert made == kept, "run `python tools/build_dose.py`"
+    assert set(re.findall("<!-- table: (.+?) -->", kept)) == set(build_dose.TABLES)
+
+
+def test_the_headline_of_the_doses_is_in_the_tables() -> None:
+    import build_dose
+    from estimates import against
+
+    tables = build_dose.tables_of(read_rows(build_dose.ROWS))
+    said = " ".join(build_dose.PAGE.read_text(encoding="utf-8").split())
+    slope, p = build_dose.trends(tables).splitlines()[2].split(" | ")[1:3]
+    gain, ends = slope.removeprefix("+").split(" (")
+    assert f"gains {gain} points over one-shot pruning" in said
+    assert f"(90 % interval {ends.removesuffix(')')}, P {p})" in said
+    for second, sentence in (("one-shot", "is {} points above"), ("own", "still {} below")):
+        found = against(tables[-1], "moved", second, Decimal("0.7"))
+        assert found
+        assert sentence.format(f"{abs(found.mean):.1f}") in said

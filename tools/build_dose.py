@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from shutil import copy
+from tempfile import TemporaryDirectory
 
 from page_tables import filled, markdown
 from tombola.base.rounding import percent
@@ -152,4 +154,7 @@ TABLES: Mapping[str, Callable[[Sequence[Table]], str]] = {
 if __name__ == "__main__":
     every = read_rows(ROWS)
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), every), encoding="utf-8")
-    save_chart(dose_picture({table[0].plan: table for table in tables_of(every)}), RESULTS, "dose")
+    with TemporaryDirectory() as folder:  # of both files, the page shows one
+        drawn = dose_picture({table[0].plan: table for table in tables_of(every)})
+        save_chart(drawn, Path(folder), "dose")
+        copy(Path(folder) / "dose.png", RESULTS)
