@@ -233,8 +233,8 @@ def _place(task: Task, folder: str | None) -> str | None:
 
 
 def _files_of(model: str) -> list[Path]:
-    """What is in the folder of a network, without links to nothing."""
-    return [path for path in Path(model_path(model)).iterdir() if path.exists()]
+    """What is in the folder of a network, if it has one, without links to nothing."""
+    return [path for path in Path(model_path(model)).glob("*") if path.exists()]
 
 
 def _files(task: Task, place: str | None) -> Iterable[Path]:
