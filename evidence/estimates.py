@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy import stats
 
+from tombola.base.rounding import interval, points
 from tombola.study.statistics.interval import ends
 from tombola.study.statistics.multiple_testing import holm
 from tombola.study.table.reading import read_rows
@@ -31,8 +32,14 @@ class Estimate:
     high: float
     seeds: int
 
+    @property
+    def written(self) -> str:
+        """The mean and the interval, in points."""
+        mean = points(self.mean, signed=True, digits=1)
+        return f"{mean} ({interval((self.low, self.high), digits=1)})"
+
     def __str__(self) -> str:
-        return f"{self.mean:+.1f} ({self.low:+.1f} to {self.high:+.1f}), {self.seeds} seeds"
+        return f"{self.written}, {self.seeds} seeds"
 
 
 @dataclass(frozen=True)

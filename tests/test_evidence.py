@@ -268,12 +268,19 @@ def test_the_headline_of_the_doses_is_in_the_tables() -> None:
     from estimates import against
 
     tables = build_dose.tables_of(read_rows(build_dose.ROWS))
-    said = " ".join(build_dose.PAGE.read_text(encoding="utf-8").split())
+    page, readme = (
+        " ".join(path.read_text(encoding="utf-8").split())
+        for path in (build_dose.PAGE, ROOT / "README.md")
+    )
     slope, p = build_dose.trends(tables).splitlines()[2].split(" | ")[1:3]
     gain, ends = slope.removeprefix("+").split(" (")
-    assert f"gains {gain} points over one-shot pruning" in said
-    assert f"(90 % interval {ends.removesuffix(')')}, P {p})" in said
-    for second, sentence in (("one-shot", "is {} points above"), ("own", "still {} below")):
+    assert f"gains {gain} points over one-shot pruning" in page
+    assert f"(90 % interval {ends.removesuffix(')')}, P {p})" in page
+    for second, *sentences in (
+        ("one-shot", "is {} points above", "and {} above one-shot pruning"),
+        ("own", "still {} below", "{} points below a task's own"),
+    ):
         found = against(tables[-1], "moved", second, Decimal("0.7"))
         assert found
-        assert sentence.format(f"{abs(found.mean):.1f}") in said
+        for text, sentence in zip((page, readme), sentences, strict=True):
+            assert sentence.format(f"{abs(found.mean):.1f}") in text

@@ -11,8 +11,8 @@ from pathlib import Path
 from shutil import copy
 from tempfile import TemporaryDirectory
 
-from page_tables import filled, markdown
-from tombola.base.rounding import percent
+from page_tables import filled, markdown, value_range
+from tombola.base.rounding import percent, points
 from tombola.report.figures.style import save_chart
 from tombola.study.table.grouping import by_network
 from tombola.study.table.reading import read_rows
@@ -68,7 +68,7 @@ def trends(tables: Sequence[Table]) -> str:
 
 def said(found: Trend | None) -> list[str]:
     """A trend's slope and its P."""
-    return [written(found.slope), chance(found.p)] if found else ["fewer than two seeds", ""]
+    return [found.slope.written, chance(found.p)] if found else ["fewer than two seeds", ""]
 
 
 def chance(p: float) -> str:
@@ -78,9 +78,7 @@ def chance(p: float) -> str:
 
 def written(found: Estimate | None) -> str:
     """A mean and its interval, in points."""
-    if found is None:
-        return "not run"
-    return f"{found.mean:+.1f} ({found.low:+.1f} to {found.high:+.1f})"
+    return found.written if found else "not run"
 
 
 def transfers(second: str, tables: Sequence[Table]) -> str:
@@ -117,9 +115,9 @@ def cells(table: Table, arm: str) -> Iterator[str]:
     }
     for target in TARGETS:
         found = judged[arm, target]
-        values = found.pair.differences
+        mean = sum(found.pair.differences) / len(found.pair.differences)
         status = f", {found.verdict.status}" if found.verdict else ""
-        yield f"{sum(values) / len(values):+.1f}{status}"
+        yield f"{points(mean, signed=True, digits=1)}{status}"
 
 
 def overlaps(tables: Sequence[Table]) -> str:
@@ -138,8 +136,7 @@ def overlap(table: Table, sparsity: Decimal) -> str:
         for network in by_network(table)
         if (network[0].arm, network[0].sparsity) == ("source", sparsity)
     ]
-    values = [row.jaccard_one_shot for row in mine if row.jaccard_one_shot is not None]
-    return f"{min(values):.3f} to {max(values):.3f}" if values else ""
+    return value_range([row.jaccard_one_shot for row in mine])
 
 
 TABLES: Mapping[str, Callable[[Sequence[Table]], str]] = {

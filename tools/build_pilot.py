@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-from page_tables import filled, markdown
+from page_tables import filled, markdown, value_range
 from tombola.base.rounding import interval, percent, points
 from tombola.study.table.grouping import by_network
 from tombola.study.table.reading import read_rows
@@ -43,13 +43,6 @@ def found(rows: Sequence[Row], **wanted: object) -> dict[str, dict[str, tuple[Ro
         if first.sparsity and all(getattr(first, name) == value for name, value in wanted.items()):
             chosen.setdefault(first.target, {})[percent(first.sparsity)] = mine
     return chosen
-
-
-def value_range(values: Sequence[float | None]) -> str:
-    """The range of the values that are known, such as "0.861 to 0.874"."""
-    known = [value for value in values if value is not None]
-    ends = dict.fromkeys(f"{end:.3f}" for end in (min(known), max(known))) if known else ()
-    return " to ".join(ends)
 
 
 def estimate(pair: Comparison) -> str:

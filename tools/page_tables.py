@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["filled", "markdown"]
+__all__ = ["filled", "markdown", "value_range"]
 
 PLACE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -18,3 +18,10 @@ def markdown(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "".join(
         f"| {' | '.join(line)} |\n" for line in (columns, ["---"] * len(columns), *lines)
     )
+
+
+def value_range(values: Sequence[float | None]) -> str:
+    """The range of the values that are known, such as "0.861 to 0.874"."""
+    known = [value for value in values if value is not None]
+    ends = dict.fromkeys(f"{end:.3f}" for end in (min(known), max(known))) if known else ()
+    return " to ".join(ends)
