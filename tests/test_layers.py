@@ -187,8 +187,13 @@ for verb in ([], *([verb] for verb in tombola.cli.main.VERBS)):
     except SystemExit as done:
         assert done.code == 0
 assert tombola.cli.main.main(["fnid"]) == tombola.cli.main.main(["find", "--sparsty", "1"]) == 2
+assert tombola.cli.main.main(["completion", "bash"]) == 0
+from importlib.metadata import packages_distributions
+packages = packages_distributions()
+loaded = {package for name in sys.modules for package in packages.get(name, ())}
+light = {"tombola", "msgspec", "PyYAML", "shtab", "setuptools"}
+assert loaded <= light, loaded - light
 heavy = {"torch", "numpy", "scipy", "transformers", "accelerate", "rich", "pyarrow"}
-assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()
 import tombola.study.verdicts.matching, tombola.study.table.table, tombola.cli.show.plans
 # a run with nothing to do
 import tombola.lab.run.runner, tombola.lab.planfile.plan_file, tombola.lab.subjects

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from tombola.base.errors import ModelError, SpecError, TicketError
 from tombola.base.specs import PruneSpec
 from tombola.finders.finder import FINDERS
-from tombola.lab.store.result_store import Store
 from tombola.plan.identity import NetworkIdentity
 from tombola.plan.job import pruned_already
 from tombola.plan.job_spec import GivenMask
@@ -18,6 +17,7 @@ from tombola.ticket.schedule import shortest
 from tombola.ticket.structures import patterns_lost
 
 if TYPE_CHECKING:
+    from tombola.lab.store.result_store import Store
     from tombola.ticket.mask import Mask
     from tombola.ticket.ticket import Ticket
 
@@ -46,7 +46,7 @@ class Start:
             refused={**subject.refused, **self.refused},
         )
 
-    def keep(self, store: Store) -> None:
+    def keep(self, store: "Store") -> None:
         """Save the mask, which the search's first jobs read."""
         from tombola.lab.store.artifacts import keep_mask
 
@@ -77,7 +77,7 @@ class StartingTickets:
             self._starts[name] = start_of(folder, subject, model_option="model")
         return self._starts[name].under(subject)
 
-    def keep(self, store: Store) -> None:
+    def keep(self, store: "Store") -> None:
         """Save the masks, which the first jobs of their searches read."""
         for start in self._starts.values():
             start.keep(store)
