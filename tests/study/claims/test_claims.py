@@ -123,6 +123,8 @@ def test_structured_tickets_are_no_evidence_for_those_of_single_weights() -> Non
         ({"budget": 3.0}, "without a budget"),
         ({"distill": 0.5}, "without a teacher"),
         ({"budget": 3.0, "distill": 0.5}, "without a budget, without a teacher"),
+        ({"distill": 0.5, "distill_temperature": 4.0}, "without a teacher"),
+        ({"init": "signs"}, "from the pre-trained weights"),
         ({"name": "imp, learning rate 0.001"}, "at the recipe's learning rate"),
     ],
 )

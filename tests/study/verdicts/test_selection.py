@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from plan_rows import network, search
+from tombola.study.verdicts.comparison import Comparison
 from tombola.study.verdicts.selection import NetworkFilter
 
 
@@ -42,6 +43,11 @@ def test_tickets_and_dense_are_chosen_by_their_kind() -> None:
         ({"knobs": ("allocation=erk",)}, "imp with allocation=erk"),
         ({"budget": 3.0}, "imp with budget 3"),
         ({"distill": 0.5}, "imp with distill 0.5"),
+        (
+            {"distill": 0.5, "distill_temperature": 4.0},
+            "imp with distill 0.5 and distill_temperature 4",
+        ),
+        ({"init": "signs"}, "imp with init signs"),
     ],
 )
 def test_tickets_on_other_terms_are_chosen_only_if_the_terms_are_named(
@@ -55,6 +61,17 @@ def test_tickets_on_other_terms_are_chosen_only_if_the_terms_are_named(
     ]
     assert plain.like(rows[1]) == like
     assert str(like) == named
+
+
+def test_evaluated_tickets_start_from_the_pre_trained_weights_and_controls_from_their_own() -> None:
+    plain = NetworkFilter(kinds=("evaluate", "reinit"))
+    evaluated = network("evaluate", "a", 0.0, init="reinit")[0]
+    control = network("reinit", "a", 0.0, init="reinit", of="tickets", source="a")[0]
+    assert plain.admits(network("evaluate", "a", 0.0)[0])
+    assert not plain.admits(evaluated)
+    assert plain.admits(control)
+    assert plain.like(control) == plain
+    assert Comparison((evaluated,)).about() == "evaluate, init reinit - dense on a at 70 %"
 
 
 def test_tickets_are_of_the_recipe_s_rate_and_controls_of_any() -> None:

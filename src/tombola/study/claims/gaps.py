@@ -20,6 +20,8 @@ PLAIN = {
     "knobs": "with the finder's default knobs",
     "budget": "without a budget",
     "distill": "without a teacher",
+    "distill_temperature": "without a teacher",
+    "init": "from the pre-trained weights",
     "swept": "at the recipe's learning rate",
 }
 """Term -> what it is called where it is the default."""
@@ -63,9 +65,8 @@ def _lacking(networks: NetworkFilter, table: Iterable[Row]) -> list[str]:
     mine = (row for row in table if row.kind in networks.kinds)
     others = (like for row in mine if (like := networks.like(row)).admits(row))
     found = next((other for other in others if other != networks), networks)
-    return [
-        _named(networks, name) for name in PLAIN if getattr(found, name) != getattr(networks, name)
-    ]
+    other = [name for name in PLAIN if getattr(found, name) != getattr(networks, name)]
+    return list(dict.fromkeys(_named(networks, name) for name in other))
 
 
 def _named(networks: NetworkFilter, name: str) -> str:

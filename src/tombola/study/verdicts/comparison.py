@@ -173,7 +173,8 @@ class Comparison:
 
 
 def _title(row: Row) -> str:
-    search = " ".join(filter(None, (row.structure, *row.knobs, *row.variant)))
+    init = f"init {row.init}" * (row.kind == "evaluate" and row.init != Row.init)
+    search = " ".join(filter(None, (row.structure, *row.knobs, *row.variant, init)))
     return f"{row.name}{f' from {row.source}' if row.moved else ''}{f', {search}' * bool(search)}"
 
 

@@ -22,7 +22,7 @@ __all__ = [
     "other_rounds",
 ]
 
-TERMS = ("structure", "knobs", "budget", "distill")
+TERMS = ("structure", "knobs", "budget", "distill", "distill_temperature")
 """Columns of a table that say on what terms a mask was found and trained under: rows that differ in
 one of them are not evidence for the same claim."""
 
@@ -48,6 +48,10 @@ class NetworkFilter:
     """Length of the search, in trainings' worth of steps; None for a search without a budget."""
     distill: float | None = None
     """Share of the loss that a teacher has; None for no teacher."""
+    distill_temperature: float | None = None
+    """Temperature of that teacher."""
+    init: str = Row.init
+    """What the weights that a ticket keeps start from; for a control, its name says so."""
     swept: bool = False
     """Whether tickets are those of a sweep of learning rates, instead of the recipe's."""
     sources: tuple[str, ...] = ()
@@ -71,13 +75,13 @@ class NetworkFilter:
 
     def _is_on_terms_of(self, row: Row) -> bool:
         """Whether it is its own like for a row."""
-        terms = (*TERMS, "swept")
+        terms = (*TERMS, "swept", *(() if row.of else ("init",)))
         return all(getattr(row, name) == getattr(self, name) for name in terms)
 
     def like(self, row: Row) -> "NetworkFilter":
         """The filter for networks that were found and trained on the terms of a row."""
         terms = {name: getattr(row, name) for name in TERMS}
-        return replace(self, **terms, swept=row.swept)
+        return replace(self, **terms, swept=row.swept, init=self.init if row.of else row.init)
 
     def __str__(self) -> str:
         """A description such as "imp or transfer of mlm with rewind"."""
@@ -90,8 +94,9 @@ class NetworkFilter:
             text += f" by {self.finder}"
         if self.structure:
             text += f" of structure {self.structure}"
-        terms = {"budget": self.budget, "distill": self.distill}
-        named = (f"{name} {unrounded(value)}" for name, value in terms.items() if value)
+        terms = {name: getattr(self, name) for name in ("budget", "distill", "distill_temperature")}
+        named = [f"{name} {unrounded(value)}" for name, value in terms.items() if value]
+        named += [f"init {self.init}"] * (self.init != type(self).init)
         options = (*self.knobs, *self.variant, *named)
         return text + f" with {' and '.join(options)}" * bool(options)
 
