@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import PruneSpec
+from tombola.base.text import counted
 from tombola.finders.evidence import check_batches, check_examples
 from tombola.finders.finder import Finder
 from tombola.finders.shapes import prune_once
@@ -34,6 +35,11 @@ class BatchesSpec(PruneSpec):
         if self.batches < 1:
             raise SpecError(f"batches is one or more, got {self.batches}.")
 
+    @property
+    def reads(self) -> str:
+        """The batches."""
+        return f"{self.batches:,} batch{'es' * (self.batches > 1)}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExamplesSpec(PruneSpec):
@@ -46,6 +52,11 @@ class ExamplesSpec(PruneSpec):
         super().__post_init__()
         if self.examples < 1:
             raise SpecError(f"examples is one or more, got {self.examples}.")
+
+    @property
+    def reads(self) -> str:
+        """The examples."""
+        return counted(self.examples, "example")
 
 
 def prune_from_batches(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":

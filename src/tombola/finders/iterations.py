@@ -13,7 +13,7 @@ from tombola.ticket.schedule import MAX_ROUNDS, pruned_count
 if TYPE_CHECKING:
     from tombola.ticket.mask import Mask, Tensors
 
-__all__ = ["check_steps", "exponential", "prune_in_steps"]
+__all__ = ["check_steps", "exponential", "prune_in_steps", "steps_taken"]
 
 Score: TypeAlias = "Callable[[Mask], Tensors]"
 """What is pruned already -> name -> score of each weight."""
@@ -28,14 +28,16 @@ def check_steps(steps: int) -> None:
         raise SpecError(f"steps are from 1 to {MAX_ROUNDS}, got {steps}.")
 
 
+def steps_taken(spec: PruneSpec, steps: int) -> int:
+    """Steps to the sparsity: one for N:M, which knows no other sparsity."""
+    return 1 if N_OF_M.fullmatch(spec.structure) else steps
+
+
 def prune_in_steps(
     score: Score, mask: "Mask", spec: PruneSpec, heads: int, *, steps: int
 ) -> "Mask":
-    """Score, prune to the next sparsity on the way, and score again.
-
-    N:M, which knows one sparsity, is reached in one step.
-    """
-    way = exponential(spec.sparsity, 1 if N_OF_M.fullmatch(spec.structure) else steps)
+    """Score, prune to the next sparsity on the way, and score again."""
+    way = exponential(spec.sparsity, steps_taken(spec, steps))
     for sparsity in way:
         if pruned_count(sparsity, mask.size) > mask.pruned or sparsity == spec.sparsity:
             mask = keep_best(score(mask), mask, spec, heads, sparsity=sparsity)

@@ -1,5 +1,7 @@
 """The lists of what is built in."""
 
+import re
+
 import pytest
 
 from tombola.cli.main import main
@@ -12,12 +14,23 @@ def test_finders_are_listed_with_their_sources_and_what_a_search_costs(
 ) -> None:
     assert main(["finders"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    costs = {name: cost for name, cost, *_ in map(str.split, lines[1:-1:2])}
+    cells = [re.split(" {2,}", line) for line in (lines[0], *lines[1:-1:2])]
+    costs = {name: cost for name, cost, *_ in cells[1:]}
     assert list(costs) == [*FINDERS]
     assert {costs[name] for name in ("one-shot", "snip", "wanda", "obs", "structured")} == {"1"}
     assert (costs["imp"], costs["gradual"]) == ("8", "2")  # seven rounds of IMP, and dense
     assert costs["task-agnostic"] == "2.33"  # a third of a step for the pass of its teacher
     assert [line.strip() for line in lines[2:-1:2]] == [FINDERS[name].source for name in FINDERS]
+    assert cells[0] == ["finder", "trainings", "reads for scores", "what it does"]
+    reads = {name: more[0] for name, _, *more, about in cells[1:] if more}
+    assert reads == {
+        "grasp": "1 batch, 2 times",
+        "obs": "1,024 examples, 4 times",
+        "snip": "1 batch",
+        "sparsegpt": "4 batches for each block",
+        "structured": "1,024 examples",
+        "wanda": "4 batches",
+    }
 
 
 def test_plans_are_listed_with_their_questions(capsys: pytest.CaptureFixture[str]) -> None:

@@ -90,6 +90,12 @@ class PruneSpec(Spec):
         """Whether a step of the finder's own training takes a forward pass of a second network."""
         return False
 
+    @property
+    def reads(self) -> str:
+        """What the finder reads of the training data for its scores, such as "4 batches", in
+        addition to what it trains on; empty for nothing."""
+        return ""
+
     def _check_pattern(self, n: int, m: int) -> None:
         """Refuse n:m of another sparsity."""
         share = Fraction(m - n, m)

@@ -57,14 +57,11 @@ def finders(options: Namespace) -> None:
 
     found = [FINDERS[name] for name in FINDERS]
     entries = [
-        ((finder.name, f"{trainings(finder):.3g}", finder.about), finder.source) for finder in found
+        ((each.name, f"{trainings(each):.3g}", each.spec().reads, each.about), each.source)
+        for each in found
     ]
-    show_entries(("finder", "trainings", "what it does"), entries, screen())
-    say(
-        screen(),
-        "or your own, in one file; the cost of scores that take no training is not in the list "
-        "(see docs/how-to/finders.md)",
-    )
+    show_entries(("finder", "trainings", "reads for scores", "what it does"), entries, screen())
+    say(screen(), "or your own, in one file (see docs/how-to/finders.md)")
 
 
 def trainings(finder: "Finder") -> float:

@@ -23,6 +23,11 @@ class GraspSpec(BatchesSpec):
     batches: int = 1
     """Training batches whose gradients, and their change along them, are averaged."""
 
+    @property
+    def reads(self) -> str:
+        """The batches, for the gradients and then for their change."""
+        return f"{super().reads}, 2 times"
+
 
 @finder("grasp", GraspSpec, plan=prune_from_batches, label="GraSP")
 def grasp(evidence: Evidence, spec: GraspSpec, mask: "Mask") -> Pruned:

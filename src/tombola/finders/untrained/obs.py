@@ -9,7 +9,7 @@ from tombola.base.errors import SpecError
 from tombola.finders.data_knobs import ExamplesSpec, prune_from_examples
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
-from tombola.finders.iterations import check_steps, prune_in_steps
+from tombola.finders.iterations import check_steps, prune_in_steps, steps_taken
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +49,12 @@ class ObsSpec(ExamplesSpec):
                 "damping is above zero where blocks are inverted, got 0 and block_size "
                 f"{self.block_size}. Leave one out."
             )
+
+    @property
+    def reads(self) -> str:
+        """The examples, in each step."""
+        steps = steps_taken(self, self.steps)
+        return f"{super().reads}, {steps} times" if steps > 1 else super().reads
 
 
 @finder("obs", ObsSpec, plan=prune_from_examples, scores="obs-2", label="OBS")

@@ -56,6 +56,11 @@ class SparsegptSpec(BatchesSpec):
         if not 0 < self.damping < float("inf"):
             raise SpecError(f"damping is positive, got {self.damping:g}.")
 
+    @property
+    def reads(self) -> str:
+        """The batches, as the updated weights of earlier blocks change what a block sees."""
+        return f"{super().reads} for each block"
+
     def columns(self, inputs: int) -> int:
         """How many columns of a layer are pruned together."""
         if self.no_update:
