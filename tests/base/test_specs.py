@@ -16,6 +16,7 @@ from tombola.base.specs import (
     CONTROLS,
     INITS,
     OPTIONAL_CONTROLS,
+    BenchSpec,
     CourseSpec,
     EvaluateSpec,
     FindSpec,
@@ -107,6 +108,8 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (CourseSpec, {"first": 4, "last": 4}, "last is a step after first, got last 4 and first 4"),
     (FindSpec, {"seeds": ()}, "seeds are different whole numbers"),
     (FindSpec, {"seeds": (1, 1)}, "seeds are different whole numbers"),
+    (FindSpec, {"controls": ("signs", "signs")}, "controls are different names, got 'signs' twice"),
+    (BenchSpec, {"runtimes": ("a", "b", "a")}, "runtimes are different names, got 'a' twice"),
     (EvaluateSpec, {"seeds": (-1,)}, "seeds are different whole numbers"),
     (EvaluateSpec, {"init": "shufle"}, "no initialisation 'shufle'. Did you mean 'shuffle'?"),
 ]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tombola.base.errors import SpecError, brief
-from tombola.base.specs.spec import Spec
+from tombola.base.specs.spec import Spec, refuse_repeated
 
 __all__ = ["BenchSpec"]
 
@@ -42,6 +42,7 @@ class BenchSpec(Spec):
             sizes: tuple[int, ...] = getattr(self, name)
             if not sizes or min(sizes) < 1 or len({*sizes}) < len(sizes):
                 raise SpecError(f"{name} are different whole numbers from 1, got {brief(sizes)}.")
+        refuse_repeated("runtimes", self.runtimes)
         if max(self.batch_sizes) * max(self.lengths) > LIMIT:
             raise SpecError(
                 f"expected at most {LIMIT:,} tokens in a call, got {max(self.batch_sizes):,} texts "

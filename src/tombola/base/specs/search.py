@@ -7,7 +7,7 @@ from math import inf
 from tombola.base.errors import SpecError, brief
 from tombola.base.fields import refuse_above
 from tombola.base.registry import unknown
-from tombola.base.specs.spec import Spec, check_distinct
+from tombola.base.specs.spec import Spec, check_distinct, refuse_repeated
 
 __all__ = ["CONTROLS", "OPTIONAL_CONTROLS", "SCOPES", "TUNE", "FindSpec", "check_budget"]
 
@@ -78,6 +78,7 @@ class FindSpec(Spec):
                 )
             if control not in CONTROLS + OPTIONAL_CONTROLS:
                 raise unknown("control", control, (*CONTROLS, *OPTIONAL_CONTROLS, NONE))
+        refuse_repeated("controls", self.controls)
 
 
 def check_budget(budget: float) -> None:

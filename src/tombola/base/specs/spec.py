@@ -1,11 +1,11 @@
 """A group of knobs, checked when it is made."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from tombola.base.errors import SpecError, brief
 from tombola.base.fields import check_types
 
-__all__ = ["STEPS", "Spec", "check_distinct"]
+__all__ = ["STEPS", "Spec", "check_distinct", "refuse_repeated"]
 
 STEPS = 2**31 - 1
 """The largest number of examples, tokens or optimizer steps that a knob takes."""
@@ -25,3 +25,13 @@ def check_distinct(seeds: Collection[int]) -> None:
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise SpecError(f"seeds are different whole numbers from 0, got {brief(seeds)}.")
+
+
+def refuse_repeated(field: str, names: Sequence[str]) -> None:
+    """Refuse a name that stands twice among those of a field.
+
+    Raises: SpecError, with the first of them.
+    """
+    twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
+    if twice is not None:
+        raise SpecError(f"{field} are different names, got {twice!r} twice. Name it once.")
