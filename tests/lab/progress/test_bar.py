@@ -79,6 +79,34 @@ def test_a_terminal_shows_loss_memory_and_the_time_left_of_all_jobs(width: int) 
     assert half.startswith("sentiment, seed 0, dense") == (width > 80)
 
 
+def test_the_time_left_runs_down_while_a_network_is_scored() -> None:
+    out, now = io.StringIO(), 0.0
+    console = Console(file=out, force_terminal=True, width=160, color_system=None)
+    progress = ProgressBar(console, lambda: now)
+
+    def bar() -> str:
+        out.seek(out.truncate(0))
+        progress.bar.refresh()
+        return out.getvalue()
+
+    progress.plan(JOBS, [])
+    for job in JOBS:
+        progress.start(job)
+        for done in range(1, STEPS + 1):
+            now += 10
+            progress.step(job, done, STEPS, None)
+        if job == JOBS[0]:
+            now += 60  # for its score
+            progress.finish(job, result(job))
+    assert "sentiment, seed 1, dense, scoring" in (ended := bar())
+    assert "100% job 2 of 2 50 s left, 1.8 GB" in ended
+    now += 45
+    assert "100% job 2 of 2 5 s left, 1.8 GB" in bar()
+    now += 45
+    assert "100% job 2 of 2 1.8 GB" in bar()
+    progress.end()
+
+
 def test_a_loss_that_was_not_read_yet_is_left_out() -> None:
     out, now = io.StringIO(), 0.0
     progress = ProgressBar(Console(file=out, width=160), lambda: now)

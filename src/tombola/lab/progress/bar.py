@@ -4,7 +4,15 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+)
+from rich.text import Text
 
 from tombola.base.rounding import duration, percent
 from tombola.base.text import counted, printable
@@ -43,14 +51,19 @@ class ProgressBar(RunCallback):
         self.clock = clock
         self.left = TimeLeft(clock)
         width = self.console.width
-        self.bar = Progress(*_parts(width), console=self.console, transient=True)
-        self.task = self.bar.add_task("", start=False, visible=False, jobs=0, number=0, now="")
+        parts = _parts(width, self._now)
+        self.bar = Progress(*parts, console=self.console, transient=True)
+        self.task = self.bar.add_task("", start=False, visible=False, jobs=0, number=0)
         self.done: dict[str, int] = {}
         """Key of each job that has started -> steps done."""
         self.total = self.jobs = 0
         """Steps and jobs to be done."""
         self.said = self.looked = float("-inf")
         """When the last line was printed, and when time and memory were last looked at."""
+        self.until: float | None = None
+        """When all jobs will be done, by the last look."""
+        self.facts = ""
+        """The last loss, and the memory, at the last look."""
 
     def subject(self, subject: Subject) -> None:
         """Show the recipe of a task."""
@@ -98,24 +111,35 @@ class ProgressBar(RunCallback):
         self.left.step(job, done, steps, loss)
         if job.steps:
             self._move(job, done)
+            if job.kind == "train" and done == job.steps:
+                self._describe(job.label, ", scoring")
         else:
             self._describe(job.label, f" {done / steps:.0%}")
         if self.console.is_terminal:
             if self.clock() - self.looked >= LOOK:
-                self.looked = self.clock()
-                self.bar.update(self.task, now=self._now(loss))
+                self._look(loss)
         elif self.clock() - self.said >= LINE:
             self.said = self.clock()
+            self._look(loss)
             share = percent(sum(self.done.values()) / self.total, digits=0)
-            at = f"{share}, job {len(self.done)} of {self.jobs}, {self._now(loss)}"
+            at = f"{share}, job {len(self.done)} of {self.jobs}, {self._now()}"
             say(self.console, f"  {at}; {job.label}: step {done} of {steps}")
 
-    def _now(self, loss: float | None) -> str:
-        """The time left, the last loss, and the memory."""
+    def _look(self, loss: float | None) -> None:
+        """Look at time, loss and memory."""
+        self.looked = self.clock()
+        self._estimate()
+        parts = ("" if loss is None else f"loss {loss:.3f}", f"{_memory() / 1e9:.1f} GB")
+        self.facts = ", ".join(filter(None, parts))
+
+    def _estimate(self) -> None:
         seconds = self.left.seconds()
-        parts = ["" if seconds is None else f"{duration(seconds)} left"]
-        parts += ["" if loss is None else f"loss {loss:.3f}", f"{_memory() / 1e9:.1f} GB"]
-        return ", ".join(filter(None, parts))
+        self.until = None if seconds is None else self.clock() + seconds
+
+    def _now(self) -> str:
+        """The time left, which runs down between two looks, the last loss, and the memory."""
+        left = 0.0 if self.until is None else self.until - self.clock()
+        return ", ".join(filter(None, (f"{duration(left)} left" if left > 0 else "", self.facts)))
 
     def _move(self, job: Job, done: int) -> None:
         self.bar.advance(self.task, done - self.done.get(job.key, 0))
@@ -125,12 +149,14 @@ class ProgressBar(RunCallback):
         """Show the score of a training."""
         self.left.finish(job, result)
         self._move(job, _share(job))
+        self._estimate()
         if job.kind == "train":
             say(self.console, f"  {job.label:44} {_ended(result)}")
 
     def fail(self, job: Job, reason: str) -> None:
         """Show which job failed, and why."""
         self.left.fail(job, reason)
+        self._estimate()
         say(self.console, (f"  {job.label}: {reason}", "red"))
 
     def end(self) -> None:
@@ -139,12 +165,22 @@ class ProgressBar(RunCallback):
             self.bar.stop()
 
 
-def _parts(width: int) -> list[ProgressColumn]:
-    """The parts of a progress bar that fit into a window."""
+class _Changing(ProgressColumn):
+    """A text that is made anew each time that the bar is drawn."""
+
+    def __init__(self, text: Callable[[], str]) -> None:
+        super().__init__()
+        self.text = text
+
+    def render(self, task: Task) -> Text:
+        return Text(self.text())
+
+
+def _parts(width: int, now: Callable[[], str]) -> list[ProgressColumn]:
+    """The parts of a progress bar that fit into a window; the last says how things are now."""
     label = TextColumn(f"{{task.description:{LABEL}}}", markup=False)
     text = TextColumn("job {task.fields[number]} of {task.fields[jobs]}", markup=False)
-    now = TextColumn("{task.fields[now]}", markup=False)
-    counts = [TaskProgressColumn(), text, now]
+    counts = [TaskProgressColumn(), text, _Changing(now)]
     if width >= 120:
         return [label, BarColumn(bar_width=26), *counts]
     return [label, *counts] if width >= 95 else [*counts]
