@@ -319,20 +319,26 @@ def no_accelerator() -> Iterator[None]:
         kind._shared_state.update(state)
 
 
+@pytest.mark.parametrize("workspace", [None, ":16:8"])
 def test_a_program_finds_its_process_as_it_left_it(
-    no_accelerator: None,
+    workspace: str | None, no_accelerator: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads, random = torch.get_num_threads(), torch.get_rng_state()
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    if workspace:
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", workspace)
 
     @leaving_process_as_it_was()
     def stopped() -> None:
         accelerator()
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == (workspace or ":4096:8")
         torch.set_num_threads(threads + 1)
         torch.manual_seed(5)
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stopped()
+    assert os.environ.get("CUBLAS_WORKSPACE_CONFIG") == workspace
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.get_rng_state(), random)
     assert Accelerator(cpu=True, mixed_precision="bf16").mixed_precision == "bf16"

@@ -8,7 +8,12 @@ from typing import Any, cast
 
 import torch
 
-__all__ = ["deterministic", "lacks_deterministic", "set_cublas_workspace"]
+__all__ = [
+    "deterministic",
+    "lacks_deterministic",
+    "leaving_cublas_workspace",
+    "set_cublas_workspace",
+]
 
 WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 """What cuBLAS needs to take the same algorithm every time, before it is first used."""
@@ -17,6 +22,19 @@ WORKSPACE = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 def set_cublas_workspace() -> None:
     """Set what has to be set before a GPU is first used."""
     os.environ.setdefault(*WORKSPACE)
+
+
+@contextmanager
+def leaving_cublas_workspace() -> Iterator[None]:
+    """Take the setting back afterwards, unless it was there before: a program that asks PyTorch for
+    deterministic kernels itself is then told that it needs one, as without tombola."""
+    name, _ = WORKSPACE
+    there = name in os.environ
+    try:
+        yield
+    finally:
+        if not there:
+            os.environ.pop(name, None)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from tombola.base.errors import TombolaError
 from tombola.tasks.examples import Batch, Predictions
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask
-from tombola.training.determinism import set_cublas_workspace
+from tombola.training.determinism import leaving_cublas_workspace, set_cublas_workspace
 
 __all__ = [
     "accelerator",
@@ -69,7 +69,8 @@ def accelerator(*, tracker: str | None = None, folder: str | None = None) -> Acc
 
 @contextmanager
 def leaving_process_as_it_was() -> Iterator[None]:
-    """Restore the threads, random generators and accelerate state of this process afterwards.
+    """Restore threads, random generators, environment and accelerate state of this process
+    afterwards.
 
     What a program does after a search must not depend on how many threads that used, or on whether
     it trained anything or found all of it in the store; and it may want another precision.
@@ -78,7 +79,7 @@ def leaving_process_as_it_was() -> Iterator[None]:
     ours, all_ours = not is_initialized(), PartialState._shared_state == {}
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
-        with torch.random.fork_rng(gpus):
+        with torch.random.fork_rng(gpus), leaving_cublas_workspace():
             yield
     finally:
         torch.set_num_threads(threads)
