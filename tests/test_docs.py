@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import tombola
 from page_network import NETWORK, shared_by
 from tombola.api import signatures
 from tombola.api.onnx import exporting
+from tombola.cli.main import main
 from tombola.finders.finder import FINDERS
 from tombola.lab.store.result_store import Store
 from tombola.tasks.kinds.kind import TASK_KINDS
@@ -113,6 +115,30 @@ def test_python_that_a_page_shows_runs_without_an_error(
     monkeypatch.setattr("tombola.api.export", export)
     assert "import tombola" in code
     exec(compile(code, page, "exec"), {})
+
+
+def printed(page: Path) -> list[tuple[str, list[str]]]:
+    """The commands that a page shows with what they print, line by line."""
+    text = page.read_text(encoding="utf-8")
+    shown = "".join(re.findall(r"^```\n(\$ .*?)^```", text, re.S | re.M))
+    parts = re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", shown, re.M)
+    return [(command, lines.splitlines()) for command, lines in parts]
+
+
+PRINTED = [shown for page in PAGES for shown in printed(page)]
+
+
+@pytest.mark.parametrize(("command", "lines"), PRINTED, ids=[command for command, _ in PRINTED])
+def test_a_command_prints_what_a_page_shows(
+    command: str, lines: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(shlex.split(command)[1:]) == 0
+    text = re.sub(" +$", "", capsys.readouterr().out, flags=re.M)
+    assert [line for line in lines if line not in ("...", *text.splitlines())] == []
+    pattern = "\n".join(".*" if line == "..." else re.escape(line) for line in lines)
+    assert re.fullmatch(pattern, text.rstrip("\n"), re.S)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
