@@ -287,13 +287,13 @@ def test_a_yaml_task_need_not_be_there_any_more(
     assert (told.task, told.metric) == ("mine", "matthews")
 
 
-def test_data_that_have_gone_are_named_by_a_flag(
+def test_data_that_have_gone_are_named_by_a_keyword(
     find: Find, films: Path, store: str, tmp_path: Path
 ) -> None:
     shutil.copytree(films, tmp_path / "moved")
     found = find(task=f"csv:{tmp_path / 'moved'}", learning_rate=1e-2)
     (tmp_path / "moved").rename(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match=r"moved', got nothing there. Name it with --data"):
+    with pytest.raises(DataError, match=r"moved', got nothing there. Name it with `data`"):
         evaluate(found, store=store)
     told = evaluate(found, store=store, data=tmp_path / "elsewhere")
     assert told.task == "csv"

@@ -51,6 +51,7 @@ Written by tools/build_signatures.py; run it after changing a spec.
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from os import PathLike
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -58,6 +59,7 @@ from tombola.api.evaluation import evaluate_ticket
 from tombola.api.given import given, place_of, text_of, with_finder_knobs
 from tombola.api.search import search
 from tombola.api.training import train_ticket
+from tombola.base.errors import naming_keywords
 from tombola.lab.run.engine import RunCallback
 from tombola.study.results.evaluation_result import Evaluated
 from tombola.study.results.search_result import Found
@@ -86,7 +88,7 @@ FIND = '''\
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
         callback: called as the jobs run, such as `ProgressBar()`; by default nothing is shown.
         keep_weights: save the trained network of each ticket next to it, as `train` does.
-        from_ticket: a ticket, or its folder, that the search goes on from.
+        from_ticket: the ticket that the search goes on from, its folder, or what `find` returned.
 
     Raises: TombolaError, if a knob, the model or the data are not usable, or a training fails.
     """
@@ -106,7 +108,7 @@ EVALUATE = '''\
     the ticket's search unless they are given.
 
     Args:
-        ticket: a ticket, or its folder.
+        ticket: a ticket, its folder, or what `find` returned for one seed.
         model: where the ticket's network is, if not under the name that the ticket gives.
         output: folder for the result; by default one under `runs/`, named by the experiment.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.
@@ -130,7 +132,7 @@ TRAIN = '''\
     ticket's search unless they are given. The score is the one of `evaluate` for the same seed.
 
     Args:
-        ticket: a ticket, or its folder.
+        ticket: a ticket, its folder, or what `find` returned for one seed.
         model: where the ticket's network is, if not under the name that the ticket gives.
         output: new folder for the network; by default one under `runs/`, named by the training.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.
@@ -152,7 +154,7 @@ PLACES = (
 )
 
 OTHERS = "finder_knobs: Mapping[str, object] | None = None"
-OF_FIND = ("keep_weights: bool = False", "from_ticket: Ticket | str | Path | None = None")
+OF_FIND = ("keep_weights: bool = False", "from_ticket: Ticket | str | PathLike[str] | None = None")
 
 
 def page() -> str:
@@ -170,12 +172,12 @@ def page() -> str:
     train = [*of_training, *_shared("", model, leave_out=("margin",))]
     return (
         HEAD
-        + "".join(["def find(\n    *,\n", *find, FIND])
+        + "".join(["@naming_keywords()\ndef find(\n    *,\n", *find, FIND])
         + "\n\n"
-        + "def evaluate(\n    ticket: Ticket | str | Path,\n    *,\n"
+        + "@naming_keywords()\ndef evaluate(\n    ticket: Ticket | str | PathLike[str],\n    *,\n"
         + "".join([*evaluate, EVALUATE])
         + "\n\n"
-        + "def train(\n    ticket: Ticket | str | Path,\n    *,\n"
+        + "@naming_keywords()\ndef train(\n    ticket: Ticket | str | PathLike[str],\n    *,\n"
         + "".join([*train, TRAIN])
         + "# fmt: on\n"
     )

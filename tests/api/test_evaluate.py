@@ -105,7 +105,7 @@ def test_a_network_with_other_weights_is_refused(
 ) -> None:
     model = other_model(tmp_path / "model", tiny)
     mine = Ticket.load(two.ticket).fingerprint[:12]
-    with pytest.raises(TicketError, match=f"fingerprint {mine} .* as --model"):
+    with pytest.raises(TicketError, match=f"fingerprint {mine} .* as `model`"):
         tombola.evaluate(two.ticket, model=model, data=reviews, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -169,7 +169,7 @@ def test_a_ticket_of_a_task_of_one_s_own_asks_for_it(
     tiny: Path, reviews: Path, tmp_path: Path
 ) -> None:
     place = replace(tombola.one_shot(str(tiny), sparsity=0.5), task="mine").save(tmp_path / "mine")
-    with pytest.raises(SpecError, match=r"found on 'mine', which is no task .* with --task"):
+    with pytest.raises(SpecError, match=r"found on 'mine', which is no task .* with `task`"):
         tombola.evaluate(place, data=reviews, seeds=[0])
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,33 @@ def two(find: Find, tmp_path_factory: pytest.TempPathFactory) -> api.Found:
 
 
 # the result
+
+
+def test_the_result_of_one_seed_stands_for_its_ticket(
+    found: api.Found, two: api.Found, tmp_path: Path
+) -> None:
+    assert tombola.Ticket.load(found) == Ticket.load(found.ticket)
+    assert tombola.inspect(found) == tombola.inspect(found.ticket)
+    assert tombola.push(found, tmp_path / "sent") == str(tmp_path / "sent")
+    assert Ticket.load(tmp_path / "sent") == Ticket.load(found.ticket)
+    assert tombola.merge(two) == tombola.merge(two.tickets.values())
+
+
+TAKERS: list[Callable[[api.Found], object]] = [
+    *(tombola.evaluate, tombola.train, tombola.inspect, tombola.bench, Ticket.load),
+    *(Ticket.from_pretrained, tombola.TicketCallback),
+    lambda found: tombola.push(found, "./sent"),
+    lambda found: tombola.export(found, output="network.onnx", task="sentiment"),
+    lambda found: tombola.merge([found, found.ticket]),
+    lambda found: tombola.find(model=found.model, from_ticket=found),
+]
+
+
+@pytest.mark.parametrize("number", range(len(TAKERS)))
+def test_one_of_several_tickets_has_to_be_chosen(number: int, two: api.Found) -> None:
+    choose = r"tickets of the seeds 3, 4\. Choose .*`found\.tickets\['4'\]` the last\."
+    with pytest.raises(SpecError, match=choose):
+        TAKERS[number](two)
 
 
 def test_a_result_says_everything_that_is_documented(found: api.Found, tiny: Path) -> None:

@@ -203,7 +203,7 @@ def test_tickets_that_cannot_be_merged_are_refused_in_one_line(
     with pytest.raises(SpecError, match=r"a sparsity of at least 0\.1.* got 0\.1\."):
         tombola.merge(seeds, rule="majority", sparsity=0.1)
     moved = [replace(ticket, model="mini") for ticket in seeds]
-    with pytest.raises(TicketError, match=r"with fingerprint .* \(mini\).* as --model"):
+    with pytest.raises(TicketError, match=r"with fingerprint .* \(mini\).* as `model`"):
         tombola.merge(moved, rule="majority", sparsity=0.5)
     assert tombola.merge(moved, rule="majority", sparsity=0.5, model=tiny).model == "mini"
 

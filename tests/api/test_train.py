@@ -319,8 +319,7 @@ def test_loading_gives_network_tokenizer_and_a_ticket_that_holds_it(
     find: Find, options: dict[str, Any], tmp_path: Path
 ) -> None:
     found = find(output=tmp_path / "f", controls=[])
-    tombola.train(found.ticket, output=tmp_path / "n", **options)
-    trained = tombola.load(tmp_path / "n")
+    trained = tombola.load(tombola.train(found, output=tmp_path / "n", **options))
     assert trained.ticket == api.Ticket.load(found.ticket)
     assert repr(trained).startswith("<TrainedNetwork: BertForSequenceClassification under <Ticket")
     assert not trained.model.training

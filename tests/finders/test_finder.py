@@ -173,7 +173,7 @@ def test_finders_are_found_and_described_without_torch() -> None:
 def test_the_python_api_takes_the_knobs_of_any_finder() -> None:
     owners = " and ".join(name for name in FINDERS if hasattr(FINDERS[name].spec, "batches"))
     assert "snip" in owners
-    with pytest.raises(SpecError, match=f"--batches is a knob of the finder {owners}, got it with"):
+    with pytest.raises(SpecError, match=f"`batches` is a knob of the finder {owners}, got it with"):
         tombola.find(finder_knobs={"batches": 4})
     with pytest.raises(SpecError, match="batches is one or more, got 0"):
         tombola.find(finder="snip", finder_knobs={"batches": 0})

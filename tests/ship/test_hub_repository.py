@@ -18,7 +18,7 @@ REPO = "ada/ticket"
 @pytest.fixture
 def sent(hub: Hub, folder: Path) -> dict[str, bytes]:
     """The files of a public repository."""
-    push(folder, REPO, public=True)
+    push(folder, REPO, private=False)
     hub.asked.clear()
     return hub.files(REPO)
 
@@ -39,7 +39,7 @@ def test_a_repository_is_private_unless_asked_otherwise(
     cli: Cli, hub: Hub, folder: Path, ticket: Ticket
 ) -> None:
     assert cli("push", folder, "ada/hidden")[0] == 0
-    assert cli("push", folder, "ada/shown", "--public")[0] == 0
+    assert cli("push", folder, "ada/shown", "--no-private")[0] == 0
     ticket.push_to_hub("ada/shown-too", private=False)
     private = {name: found.private for name, found in hub.repositories.items()}
     assert private == {"ada/hidden": True, "ada/shown": False, "ada/shown-too": False}
@@ -51,8 +51,8 @@ def test_a_repository_of_the_other_visibility_is_refused(
 ) -> None:
     hub.repository(REPO, {}, private=not private)
     got = "to be private, got a public" if private else "to be public, got a private"
-    with pytest.raises(TicketError, match=rf"{got} one\. Push with(out)? --public"):
-        push(folder, REPO, public=not private)
+    with pytest.raises(TicketError, match=rf"{got} one\. Push with(out)? `private=False`"):
+        push(folder, REPO, private=private)
     assert hub.files(REPO) == {}
 
 

@@ -363,7 +363,7 @@ def test_a_ticket_that_covers_the_pooler_holds_a_network_without_one(ticket: Tic
 
     model = BertForMaskedLM(network().config)
     with (
-        pytest.raises(TicketError, match="--scope encoder"),
+        pytest.raises(TicketError, match="Leave the pooler out with `scope` encoder"),
         ticket.hold(model),
     ):
         pass

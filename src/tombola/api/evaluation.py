@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ VERSION = 1
 
 @leaving_process_as_it_was()
 def evaluate_ticket(
-    ticket: Ticket | str | Path,
+    ticket: Ticket | str | PathLike[str],
     options: Mapping[str, Any],
     *,
     model: str | None,

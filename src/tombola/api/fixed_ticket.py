@@ -1,7 +1,9 @@
 """A fixed ticket to be trained."""
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -61,7 +63,7 @@ class FixedTicket(Generic[S]):
 
 def fixed_ticket(
     kind: type[S],
-    ticket: Ticket | str | Path,
+    ticket: Ticket | str | PathLike[str],
     options: Mapping[str, Any],
     *,
     model: str | None,
@@ -78,8 +80,8 @@ def fixed_ticket(
 
     Raises: SpecError, if they don't fit the ticket; TicketError, if that is damaged.
     """
-    loaded = ticket if isinstance(ticket, Ticket) else ticket_for(Path(ticket), model)
-    place = "" if isinstance(ticket, Ticket) else str(ticket)
+    place = "" if isinstance(ticket, Ticket) else os.fspath(ticket)
+    loaded = ticket if isinstance(ticket, Ticket) else ticket_for(Path(place), model)
     origin = origin_of(loaded.task, loaded.provenance)
     if loaded.task and not options.get("task") and origin.task is None:
         raise SpecError(

@@ -1,13 +1,15 @@
 """What is in a ticket, and what each scope would prune of a network before anything is trained."""
 
+import os
 from decimal import Decimal
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from tombola.api.tickets import one_shot
-from tombola.base.errors import ModelError, TicketError
+from tombola.base.errors import ModelError, TicketError, naming_keywords
 from tombola.base.folders import directory_size
 from tombola.base.text import printable
 from tombola.models.embedded import EMBEDDED
@@ -29,12 +31,13 @@ SPARSITIES = (Decimal("0.7"), Decimal("0.9"))
 """For which the size of a ticket is told."""
 
 
-def inspect(place: str | Path) -> dict[str, Any]:
+@naming_keywords()
+def inspect(place: str | PathLike[str]) -> dict[str, Any]:
     """What a ticket is, or what each scope would prune of a network.
 
     Args:
-        place: folder of a ticket; or a network, as an embedded name, a folder that
-            `save_pretrained()` wrote, or a hub id.
+        place: folder of a ticket, or what `find` returned for one seed; or a network, as an
+            embedded name, a folder that `save_pretrained()` wrote, or a hub id.
 
     Returns: of a ticket, its provenance, size in bytes, and the sparsity of each matrix. Of a
         network without its task head, its number of weights, and for each scope the matrices that
@@ -42,15 +45,16 @@ def inspect(place: str | Path) -> dict[str, Any]:
         network can't have that scope.
     Raises: TicketError, if a ticket is missing or damaged; ModelError, if a network can't be used.
     """
-    folder = Path(place)
-    if any((folder / name).exists() for name in (JSON_NAME, MASK_NAME)):
+    name = os.fspath(place)
+    folder = Path(name)
+    if any((folder / each).exists() for each in (JSON_NAME, MASK_NAME)):
         return _ticket(folder)
-    if str(place) in EMBEDDED or (folder / "config.json").exists():
-        return _network(str(place))
-    if folder.exists() or not HUB_NAME.fullmatch(str(place)):
+    if name in EMBEDDED or (folder / "config.json").exists():
+        return _network(name)
+    if folder.exists() or not HUB_NAME.fullmatch(name):
         raise _neither(folder)
     try:
-        return _network(str(place))
+        return _network(name)
     except ModelError as error:
         raise ModelError(f"expected a ticket or a model: {error}") from error
 

@@ -1,7 +1,9 @@
 """One ticket from several of the same network: the weights that any, all or most of them keep."""
 
+import os
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,11 @@ import torch
 from torch import nn
 
 from tombola.api.tickets import named_network
-from tombola.base.errors import SpecError, TicketError
+from tombola.base.errors import SpecError, TicketError, naming_keywords
 from tombola.base.specs import MergeSpec
 from tombola.base.specs.merge import INTERSECTION, MAJORITY, UNION
 from tombola.ship.sources import source_record
+from tombola.study.results.search_result import Found
 from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import keep_top
@@ -26,8 +29,9 @@ OF_THE_SEARCH = ("metric", "recipe", "split", "margin", "data", "tuned", "finder
 """Fields of the provenance that the merged ticket has, too, if all tickets agree on them."""
 
 
+@naming_keywords()
 def merge(
-    tickets: Iterable[Ticket | str | Path],
+    tickets: Iterable[Ticket | str | PathLike[str]] | Found,
     *,
     rule: str = MAJORITY,
     sparsity: float | str | Decimal | None = None,
@@ -36,7 +40,7 @@ def merge(
     """One ticket from several of the same network and scope.
 
     Args:
-        tickets: two or more tickets, or their folders.
+        tickets: two or more tickets, or their folders; or what `find` returned for several seeds.
         rule: which weights are kept: `union`, those that any ticket keeps; `intersection`, those
             that all keep; `majority`, those that more than half of them keep.
         sparsity: with `majority`: prune exactly this fraction of the scope, first the weights that
@@ -70,18 +74,22 @@ def merge(
 # --- tickets -------------------------------------------------------------------
 
 
-def _several(tickets: Iterable[Ticket | str | Path]) -> list[Ticket | str | Path]:
+def _several(
+    tickets: Iterable[Ticket | str | PathLike[str]] | Found,
+) -> list[Ticket | str]:
     """Two or more of them.
 
     Raises: SpecError, for fewer, or something else.
     """
-    if isinstance(tickets, str | Path | Ticket):
+    if isinstance(tickets, Found):
+        tickets = tickets.tickets.values()
+    elif isinstance(tickets, str | PathLike | Ticket):
         tickets = [tickets]
     elif not isinstance(tickets, Iterable):
         raise SpecError(
             f"a merge takes two or more tickets, got {type(tickets).__name__}. Give a list."
         )
-    listed = list(tickets)
+    listed = [each if isinstance(each, Ticket) else os.fspath(each) for each in tickets]
     if len(listed) < 2:
         raise SpecError(
             f"a merge takes two or more tickets, got {'one' if listed else 'none'}. Name another."
@@ -89,12 +97,12 @@ def _several(tickets: Iterable[Ticket | str | Path]) -> list[Ticket | str | Path
     return listed
 
 
-def _loaded(tickets: Sequence[Ticket | str | Path]) -> list[Ticket]:
+def _loaded(tickets: Sequence[Ticket | str]) -> list[Ticket]:
     """The tickets, which are different ones of one network and one scope."""
     places = [each if isinstance(each, Ticket) else Path(each).resolve() for each in tickets]
     for at, place in enumerate(places):
         if any(place is other or place == other for other in places[:at]):
-            named = "a ticket" if isinstance(place, Ticket) else repr(str(tickets[at]))
+            named = "a ticket" if isinstance(place, Ticket) else repr(tickets[at])
             raise SpecError(f"expected different tickets, got {named} twice. Name each once.")
     loaded = [each if isinstance(each, Ticket) else Ticket.load(each) for each in tickets]
     for at, ticket in enumerate(loaded[1:], 1):
@@ -102,9 +110,9 @@ def _loaded(tickets: Sequence[Ticket | str | Path]) -> list[Ticket]:
     return loaded
 
 
-def _called(ticket: Ticket | str | Path, at: int) -> str:
+def _called(ticket: Ticket | str, at: int) -> str:
     """What a message calls one of the tickets."""
-    return f"ticket {at + 1}" if isinstance(ticket, Ticket) else repr(str(ticket))
+    return f"ticket {at + 1}" if isinstance(ticket, Ticket) else repr(ticket)
 
 
 def _check_alike(first: Ticket, other: Ticket, name: str, other_name: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def search(
     data: str | None,
     callback: RunCallback,
     keep_weights: bool = False,
-    from_ticket: Ticket | str | Path | None = None,
+    from_ticket: Ticket | str | PathLike[str] | None = None,
 ) -> Found:
     """Find a ticket.
 

@@ -5,6 +5,7 @@ Written by tools/build_signatures.py; run it after changing a spec.
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from os import PathLike
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -12,6 +13,7 @@ from tombola.api.evaluation import evaluate_ticket
 from tombola.api.given import given, place_of, text_of, with_finder_knobs
 from tombola.api.search import search
 from tombola.api.training import train_ticket
+from tombola.base.errors import naming_keywords
 from tombola.lab.run.engine import RunCallback
 from tombola.study.results.evaluation_result import Evaluated
 from tombola.study.results.search_result import Found
@@ -28,6 +30,7 @@ OF_FIND = ("finder_knobs", "keep_weights", "from_ticket")
 
 
 # fmt: off
+@naming_keywords()
 def find(
     *,
     # the search: iterative magnitude pruning, or another finder
@@ -58,7 +61,7 @@ def find(
     processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
     output: str | Path | None = None, data: str | Path | None = None,
     callback: RunCallback | None = None, keep_weights: bool = False,
-    from_ticket: Ticket | str | Path | None = None,
+    from_ticket: Ticket | str | PathLike[str] | None = None,
 ) -> Found:
     """Find a ticket; the knobs are fields of the specs, described by `tombola find --help`.
 
@@ -68,7 +71,7 @@ def find(
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
         callback: called as the jobs run, such as `ProgressBar()`; by default nothing is shown.
         keep_weights: save the trained network of each ticket next to it, as `train` does.
-        from_ticket: a ticket, or its folder, that the search goes on from.
+        from_ticket: the ticket that the search goes on from, its folder, or what `find` returned.
 
     Raises: TombolaError, if a knob, the model or the data are not usable, or a training fails.
     """
@@ -79,8 +82,9 @@ def find(
     )
 
 
+@naming_keywords()
 def evaluate(
-    ticket: Ticket | str | Path,
+    ticket: Ticket | str | PathLike[str],
     *,
     # the evaluation
     task: str = "", init: str = "pretrained", scope: str = "", seeds: Sequence[int] = (100,),
@@ -111,7 +115,7 @@ def evaluate(
     the ticket's search unless they are given.
 
     Args:
-        ticket: a ticket, or its folder.
+        ticket: a ticket, its folder, or what `find` returned for one seed.
         model: where the ticket's network is, if not under the name that the ticket gives.
         output: folder for the result; by default one under `runs/`, named by the experiment.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.
@@ -126,8 +130,9 @@ def evaluate(
     )
 
 
+@naming_keywords()
 def train(
-    ticket: Ticket | str | Path,
+    ticket: Ticket | str | PathLike[str],
     *,
     # the training
     task: str = "", init: str = "pretrained", scope: str = "", seed: int = 100,
@@ -157,7 +162,7 @@ def train(
     ticket's search unless they are given. The score is the one of `evaluate` for the same seed.
 
     Args:
-        ticket: a ticket, or its folder.
+        ticket: a ticket, its folder, or what `find` returned for one seed.
         model: where the ticket's network is, if not under the name that the ticket gives.
         output: new folder for the network; by default one under `runs/`, named by the training.
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
-from tombola.base.errors import ModelError
+from tombola.base.errors import ModelError, naming_keywords
 from tombola.base.keys import exact
 from tombola.models.embedded import EMBEDDED, lasting_name
 from tombola.ticket.fingerprint import fingerprint
@@ -19,6 +19,7 @@ from tombola.ticket.ticket import Ticket
 __all__ = ["import_ticket", "named_network", "one_shot"]
 
 
+@naming_keywords()
 def one_shot(
     model: str | Path | nn.Module, *, sparsity: float | str | Decimal, scope: str = "encoder"
 ) -> Ticket:
@@ -49,6 +50,7 @@ def one_shot(
     )
 
 
+@naming_keywords()
 def import_ticket(
     source: str | Path, *, model: str | Path | nn.Module, scope: str | None = None
 ) -> Ticket:

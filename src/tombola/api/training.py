@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ __all__ = ["train_ticket"]
 
 @leaving_process_as_it_was()
 def train_ticket(
-    ticket: Ticket | str | Path,
+    ticket: Ticket | str | PathLike[str],
     options: Mapping[str, Any],
     *,
     model: str | None,

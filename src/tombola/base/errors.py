@@ -9,7 +9,14 @@ TombolaError                 everything a user can fix; the command line prints 
 
 Each message says what was expected, what came, and what to do. Any other exception is a bug
 and keeps its traceback: JobFailedError, if it stopped a training of find() or evaluate().
+
+A message that names knobs names flags, as in "leave out --eval-split"; `naming_keywords` makes them
+keywords for who calls a function from Python.
 """
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "DataError",
@@ -22,13 +29,25 @@ __all__ = [
     "brief",
     "cut",
     "error_of",
+    "naming_keywords",
 ]
 
 _WIDTH = 80
+_FLAG = re.compile(r"`[^`]*`|(?<![\w-])--([a-z]+(?:-[a-z]+)*)")
+"""A flag, unless it stands in a command."""
+_KEYWORDS = {"from": "from_ticket", "no-private": "private=False"}
+"""Flag -> its keyword, where that has another name."""
 
 
 class TombolaError(Exception):
     """Base of all errors that a user can fix."""
+
+    _with_flags = ""
+
+    @property
+    def with_flags(self) -> str:
+        """The message as the command line prints it, also if it names keywords by now."""
+        return self._with_flags or str(self)
 
 
 class SpecError(TombolaError):
@@ -53,6 +72,23 @@ class OutputError(TombolaError):
 
 class JobFailedError(Exception):
     """A job failed for a reason that no user can fix; the cause is its `__cause__`."""
+
+
+@contextmanager
+def naming_keywords() -> Iterator[None]:
+    """Let the errors of a function name its keywords, where they name flags; also a decorator."""
+    try:
+        yield
+    except TombolaError as error:
+        error._with_flags = error.with_flags
+        error.args = (_FLAG.sub(_keyword, str(error)), *error.args[1:])
+        raise
+
+
+def _keyword(found: re.Match[str]) -> str:
+    """The keyword of a flag, and a command as it is."""
+    flag = found[1]
+    return f"`{_KEYWORDS.get(flag, flag.replace('-', '_'))}`" if flag else found[0]
 
 
 def brief(came: object) -> str:

@@ -172,7 +172,7 @@ def _guarded(given: Sequence[str], signals: Sequence[int]) -> int:
         with whole_output():
             return _run(given)
     except TombolaError as error:
-        complain(printable(error))
+        complain(printable(error.with_flags))
         return 2
     except KeyboardInterrupt:
         kept = "Finished jobs are kept; run the same command to continue."

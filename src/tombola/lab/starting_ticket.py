@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,7 @@ class StartingTickets:
 
 
 def start_of(
-    ticket: "Ticket | str | Path", subject: Subject, *, model_option: str = "--model"
+    ticket: "Ticket | str | PathLike[str]", subject: Subject, *, model_option: str = "--model"
 ) -> Start:
     """A ticket as the start of a search.
 

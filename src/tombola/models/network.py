@@ -64,7 +64,7 @@ class Network:
             if full in self.fresh and id(parameter) in inside:
                 raise ModelError(
                     f"scope {name!r} needs pre-trained weights, but {self.name!r} has none for "
-                    f"{full!r}. Use the scope 'encoder' (--scope encoder)."
+                    f"{full!r}. Use the scope 'encoder'."
                 )
         return parameters
 

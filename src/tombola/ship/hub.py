@@ -196,7 +196,7 @@ class HubRepository:
         wanted, found = self.private, bool(self._info(None, files=False).private)
         if wanted != found:
             names = {True: "private", False: "public"}
-            flag = "with --public (private=False)" if wanted else "without --public (private=True)"
+            flag = f"{'with' if wanted else 'without'} --no-private"
             raise TicketError(
                 f"expected {self} to be {names[wanted]}, got a {names[found]} one. Push {flag}, or "
                 "change that in its settings on the hub."

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tombola.base.errors import OutputError, TicketError, cut
+from tombola.base.errors import OutputError, TicketError, cut, naming_keywords
 from tombola.base.files import write_bytes
 from tombola.base.folders import write_folder
 from tombola.ship.card import card, is_generated
@@ -25,11 +26,12 @@ PART = r"(?!.*(--|\.\.))[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?"
 REPOSITORY = re.compile(rf"{PART}/{PART}", re.ASCII)
 
 
+@naming_keywords()
 def push(
-    ticket: str | Path | Ticket,
+    ticket: Ticket | str | PathLike[str],
     place: str | Path,
     *,
-    public: bool = False,
+    private: bool = True,
     revision: str | None = None,
     token: str | bool | None = None,
     commit_message: str | None = None,
@@ -39,9 +41,9 @@ def push(
     The card is written unless the ticket's folder has one that was edited, and kept there.
 
     Args:
-        ticket: a ticket or its folder.
+        ticket: a ticket, its folder, or what `find` returned for one seed.
         place: `OWNER/NAME` on the hub, a URL that fsspec writes to, or a folder.
-        public: whether everyone sees the hub's repository; by default only its owner does.
+        private: whether only its owner sees the hub's repository.
         revision: branch on the hub; by default `main`.
         token: for the hub; by default that of `hf auth login` or HF_TOKEN.
         commit_message: for the hub.
@@ -56,7 +58,7 @@ def push(
             return push(
                 saved,
                 place,
-                public=public,
+                private=private,
                 revision=revision,
                 token=token,
                 commit_message=commit_message,
@@ -65,13 +67,14 @@ def push(
         place,
         revision=revision,
         token=token,
-        private=not public,
+        private=private,
         commit_message=commit_message,
     )
     files = _with_card(LocalFolder(Path(ticket)), target)
     return within_limit(str(target), lambda: target.write(files))
 
 
+@naming_keywords()
 def pull(
     place: str | Path,
     folder: str | Path,
@@ -197,7 +200,7 @@ class HubTransport:
         return push(
             folder,
             f"hf://{repo_id.removeprefix('hf://')}",
-            public=not private,
+            private=private,
             revision=revision,
             token=token,
             commit_message=commit_message,

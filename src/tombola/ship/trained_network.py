@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from tombola.base.errors import ModelError, TicketError, cut
+from tombola.base.errors import ModelError, TicketError, cut, naming_keywords
 from tombola.base.text import printable
 from tombola.models.files import config_of
 from tombola.models.loading import load_network_files
@@ -44,11 +45,12 @@ class TrainedNetwork:
         return compile_network(self.model, self.ticket.mask, dtype=dtype, tokens=tokens)
 
 
-def load(folder: str | Path) -> TrainedNetwork:
+@naming_keywords()
+def load(folder: str | PathLike[str]) -> TrainedNetwork:
     """Load a network that `tombola train` or `tombola find --keep-weights` wrote.
 
     Args:
-        folder: of the network, with the ticket in `ticket/`.
+        folder: of the network, with the ticket in `ticket/`; or what `train` returned.
 
     Raises: TicketError, if the ticket is missing or damaged, or weights that it prunes are not
         zero; ModelError, if the network can't be loaded.

@@ -11,7 +11,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
-from tombola.base.errors import TicketError
+from tombola.base.errors import TicketError, naming_keywords
 from tombola.ticket.mask import Mask, as_integers
 from tombola.ticket.scope import backbone, starred
 
@@ -200,7 +200,8 @@ def hold_model(model: nn.Module, mask: Mask) -> Iterator[None]:
 
     Raises: TicketError, if the network has other tensors than the mask, or can't be held.
     """
-    holder = _Holder(model, mask)
+    with naming_keywords():
+        holder = _Holder(model, mask)
     try:
         holder.attach()
         yield

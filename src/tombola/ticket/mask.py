@@ -158,7 +158,7 @@ def check_shapes(shapes: Shapes, tensors: Mapping[str, Tensor], what: str = "net
         if ours != theirs:
             remedy = "Use them with the same architecture and scope."
             if name.startswith("pooler.") and name not in tensors:
-                remedy = "Leave the pooler out: scope='encoder', or --scope encoder."
+                remedy = "Leave the pooler out with --scope encoder."
             raise TicketError(
                 f"the mask and the {what} differ first at {name}: the mask has {ours}, "
                 f"the {what} has {theirs}. {remedy}"

@@ -57,8 +57,7 @@ def encoder_and_pooler(body: nn.Module) -> dict[str, nn.Parameter]:
     if not pooler:
         raise ModelError(
             f"the scope 'encoder+pooler' needs a pooler inside the backbone, and "
-            f"{type(body).__name__} has none under this head. Take the scope 'encoder' "
-            "(--scope encoder)."
+            f"{type(body).__name__} has none under this head. Take the scope 'encoder'."
         )
     return encoder(body) | pooler
 

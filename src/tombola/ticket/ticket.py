@@ -1,15 +1,17 @@
 """A ticket: a mask and its provenance, stored as a folder of two files without code."""
 
+import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
 
 from torch import nn
 
-from tombola.base.errors import SpecError, TicketError
+from tombola.base.errors import SpecError, TicketError, naming_keywords
 from tombola.base.folders import check_folder, write_folder
 from tombola.base.keys import exact
 from tombola.base.rounding import percent
@@ -114,6 +116,7 @@ class Ticket:
             *((name, str(value)) for name, value in found if value is not None),
         ]
 
+    @naming_keywords()
     def apply(self, model: M, *, scope: str | None = None) -> M:
         """Make the ticket's pruned weights +0.0 in a network, in place, and return it.
 
@@ -212,11 +215,11 @@ class Ticket:
         check_folder(path, replaces=NAMES, needed=(JSON_NAME, MASK_NAME))
 
     @classmethod
-    def load(cls, path: str | Path, *, limit: int = WEIGHT_LIMIT) -> "Ticket":
+    def load(cls, path: str | PathLike[str], *, limit: int = WEIGHT_LIMIT) -> "Ticket":
         """Read a ticket; every size is checked before anything of that size is allocated.
 
         Args:
-            path: of its folder.
+            path: of its folder; or what `find` returned for one seed.
             limit: the most weights that its mask may have, which takes a byte for each: for a
                 ticket that is not trusted `model.num_parameters()` of the network that it is for.
 
@@ -251,7 +254,7 @@ class Ticket:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path,
+        name_or_path: str | PathLike[str],
         *,
         revision: str | None = None,
         token: str | bool | None = None,
@@ -270,10 +273,11 @@ class Ticket:
         cache = None if cache_dir is None else Path(cache_dir)
         transport = TRANSPORTS["hub"]
         with transport.fetched(
-            str(name_or_path), revision=revision, token=token, cache_dir=cache
+            os.fspath(name_or_path), revision=revision, token=token, cache_dir=cache
         ) as folder:
             return cls.load(folder)
 
+    @naming_keywords()
     def push_to_hub(
         self,
         repo_id: str,

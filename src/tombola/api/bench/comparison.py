@@ -4,6 +4,7 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tombola.api.bench.machine import machine
 from tombola.api.bench.network import Scored, scored_on, subject_of
 from tombola.api.bench.scoring import score
 from tombola.api.bench.timing import Timing, times, timings
-from tombola.base.errors import ModelError, SpecError, TombolaError
+from tombola.base.errors import ModelError, SpecError, TombolaError, naming_keywords
 from tombola.base.specs import BenchSpec
 from tombola.base.text import counted, printable
 from tombola.models.tokenizer import reserved_positions
@@ -81,8 +82,9 @@ class Benched:
         return {**asdict(self), "lost": self.lost}
 
 
+@naming_keywords()
 def bench(
-    source: str | Path | Ticket,
+    source: Ticket | str | PathLike[str],
     *,
     model: str | Path | None = None,
     data: str | Path | None = None,
@@ -99,8 +101,8 @@ def bench(
     Networks are called in turn, so that other work on the machine slows all of them alike.
 
     Args:
-        source: folder of a trained network, as `tombola.train` writes it; or a ticket, or its
-            folder, whose pre-trained network is then run.
+        source: folder of a trained network, or what `tombola.train` returned; or a ticket, its
+            folder, or what `find` returned for one seed, whose pre-trained network is then run.
         model: where a ticket's network is, if not under the name that the ticket gives.
         data: where the task's files are, if not in the package.
         batch_sizes: texts in a call.

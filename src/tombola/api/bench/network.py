@@ -1,7 +1,9 @@
 """The network that is run: a trained one, or the pre-trained one of a ticket."""
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 from torch import nn
@@ -33,7 +35,7 @@ class Scored:
     examples: Examples
 
 
-def subject_of(source: str | Path | Ticket, model: str | Path | None) -> Subject:
+def subject_of(source: Ticket | str | PathLike[str], model: str | Path | None) -> Subject:
     """The network under its ticket.
 
     Args:
@@ -45,7 +47,7 @@ def subject_of(source: str | Path | Ticket, model: str | Path | None) -> Subject
     if not isinstance(source, Ticket) and not (Path(source) / JSON_NAME).exists():
         if model is not None:
             raise SpecError(
-                f"model is the network of a ticket, got one for the network {str(source)!r}. "
+                f"model is the network of a ticket, got one for the network {os.fspath(source)!r}. "
                 "Leave it out."
             )
         trained = load(source)
@@ -69,7 +71,9 @@ def _name(model: str | Path | None) -> str | None:
     return None if model is None else str(model)
 
 
-def scored_on(source: str | Path | Ticket, limit: int, data: str | Path | None) -> Scored | str:
+def scored_on(
+    source: Ticket | str | PathLike[str], limit: int, data: str | Path | None
+) -> Scored | str:
     """What a trained network is scored on; or why it is not scored, in one line.
 
     Args:
@@ -84,7 +88,7 @@ def scored_on(source: str | Path | Ticket, limit: int, data: str | Path | None) 
     with suppress(OutputError):
         origin = trained_on(Path(source))
         if origin.task is not None:
-            return _scored(str(source), origin.task, limit, data or origin.place)
+            return _scored(os.fspath(source), origin.task, limit, data or origin.place)
     return "no scores, as no result.json next to the network says what it was trained on"
 
 

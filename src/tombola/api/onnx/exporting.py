@@ -1,14 +1,22 @@
 """export(): a trained network as an ONNX file, compared with itself on examples of its task."""
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from tombola.api.onnx.comparison import difference_of, examples_of, sample_of, zeros_of
 from tombola.api.onnx.files import place_files, same_folder
-from tombola.base.errors import ModelError, OutputError, SpecError, TicketError
+from tombola.base.errors import (
+    ModelError,
+    OutputError,
+    SpecError,
+    TicketError,
+    naming_keywords,
+)
 from tombola.base.files import check_file
 from tombola.base.specs import ExportSpec, TaskSpec
 from tombola.lab.starting_ticket import ticket_for
@@ -52,8 +60,9 @@ class Exported:
         return {**vars(self), "file": str(self.file)}
 
 
+@naming_keywords()
 def export(
-    source: str | Path | Ticket,
+    source: Ticket | str | PathLike[str],
     *,
     output: str | Path,
     task: str = ExportSpec.task,
@@ -67,7 +76,8 @@ def export(
     The file is run in ONNX Runtime on examples of the task's dev split before it gets its name.
 
     Args:
-        source: folder of a trained network; or a ticket, of which the pre-trained network is
+        source: folder of a trained network, or what `tombola.train` returned; or a ticket, its
+            folder, or what `find` returned for one seed, of which the pre-trained network is
             exported with its pruned weights at zero, for a head that its files hold.
         output: the file to write, such as model.onnx; the ending is required.
         task: that the network was trained on; by default the one that a ticket was found on, or
@@ -81,6 +91,7 @@ def export(
         differs by more than 1e-4, or a zero is lost.
     """
     spec, place = ExportSpec(task=task, examples=examples), Path(output)
+    source = source if isinstance(source, Ticket) else os.fspath(source)
     check_onnx()
     _check_name(place)
     ticket = _ticket(source, model)

@@ -20,8 +20,9 @@ def push_flags(parser: Parser) -> None:
     parser.add_argument("ticket", metavar="TICKET", help="Folder of the ticket")
     parser.add_argument("place", metavar="REPO", help=PLACES)
     parser.add_argument(
-        "--public",
-        action="store_true",
+        "--no-private",
+        dest="private",
+        action="store_false",
         help="Let everyone see the hub's repository (default: only its owner)",
     )
     parser.add_argument("--revision", metavar="NAME", help="Branch on the hub (default: main)")
@@ -36,7 +37,7 @@ def push(options: Namespace) -> None:
     address = push(
         options.ticket,
         options.place,
-        public=options.public,
+        private=options.private,
         revision=options.revision,
         commit_message=options.message,
     )

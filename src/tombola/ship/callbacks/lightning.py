@@ -3,7 +3,7 @@
 import sys
 from contextlib import ExitStack
 from importlib import import_module
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -55,13 +55,17 @@ class LightningTicketCallback(Callback):
     weights at +0.0, in every process of a distributed fit.
 
     Args:
-        ticket: a ticket or its folder.
+        ticket: a ticket, its folder, or what `find` returned for one seed.
         scope: as in `Ticket.hold`.
         network: name of the module that is pruned, such as `student`, where several would fit.
     """
 
     def __init__(
-        self, ticket: Ticket | str | Path, *, scope: str | None = None, network: str | None = None
+        self,
+        ticket: Ticket | str | PathLike[str],
+        *,
+        scope: str | None = None,
+        network: str | None = None,
     ) -> None:
         self.ticket = ticket if isinstance(ticket, Ticket) else Ticket.load(ticket)
         self.scope = scope

@@ -6,6 +6,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
+from tombola.base.errors import SpecError
 from tombola.base.specs import FindSpec
 from tombola.finders.finder import FINDERS
 from tombola.lab.run.compute import compute_of, search_compute, total_compute
@@ -23,7 +24,10 @@ __all__ = ["Found", "found_in", "whole_model_sparsity"]
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Found(NotebookResult):
-    """What a search found; scores are in points of the metric, from the test split."""
+    """What a search found; scores are in points of the metric, from the test split.
+
+    Where a ticket or its folder is expected, the result of a search with one seed will do.
+    """
 
     finder: dict[str, Any]
     """name and label of the finder, and knobs of the mask that are not at their default."""
@@ -74,6 +78,24 @@ class Found(NotebookResult):
     """Folder with everything."""
     key: str
     """Name of this experiment, from all that made it."""
+
+    def __fspath__(self) -> str:
+        """The folder of the ticket, so that the result of one seed stands for its ticket.
+
+        Raises: SpecError, if there are several tickets, or none.
+        """
+        if len(self.tickets) == 1:
+            return self.ticket
+        if not self.tickets:
+            raise SpecError(
+                "expected a result with a ticket, got one whose dense networks all diverged. "
+                "Search again with a lower learning rate."
+            )
+        seeds = ", ".join(self.tickets)
+        raise SpecError(
+            f"expected a result with one ticket, got one with tickets of the seeds {seeds}. Choose "
+            f"one: `found.ticket` is the first, `found.tickets[{[*self.tickets][-1]!r}]` the last."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The fields, as `--json` writes them; `networks` only where there are any."""

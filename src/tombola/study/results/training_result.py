@@ -29,7 +29,10 @@ OF_OWN_DATA = ("definition", "data")
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Trained:
-    """A network that was trained from a ticket; scores in points of the metric."""
+    """A network that was trained from a ticket; scores in points of the metric.
+
+    Where the folder of a network is expected, such a result will do.
+    """
 
     task: str
     model: str
@@ -70,6 +73,10 @@ class Trained:
     """Folder of the ticket that was trained; empty for one that is in memory."""
     output: str = ""
     """Folder of the network, with the ticket in `ticket/`."""
+
+    def __fspath__(self) -> str:
+        """The folder of the network, so that the result stands for it."""
+        return self.output
 
     def __repr__(self) -> str:
         facts = ", ".join(f"{name} {value}" for name, value in self._summary())
