@@ -44,7 +44,7 @@ START, END = "<!-- kernels: start -->", "<!-- kernels: end -->"
 PEERS = ("openvino", "onnxruntime", "sparselab")
 
 SPARSITIES = (0.7, 0.8, 0.9)
-CALLS = ((1, 16), (1, 64), (1, 128), (8, 128))
+CALLS = ((1, 16), (1, 64), (1, 128), (8, 128), (32, 128))
 LAYERS = ((768, 768), (768, 3072), (3072, 768))
 TOKENS = (16, 128)
 SHORT = ("dense fp32", "dense bf16", "sparse fp32", "sparse bf16", "sparse int8")

@@ -14,22 +14,42 @@ typedef int32_t NAME(places) __attribute__((vector_size(4 * WIDE)));
 
 /* --- between (tokens, features) and (features, tokens) --- */
 
-/* Rows and columns of WIDE vectors change places: halves are interleaved until all are. */
-PART void NAME(transpose)(NAME(wide) *v)
+/* Number j of vector i changes places with number j - bit of vector i + bit, for each i below WIDE
+ * that lacks the bit and j that has it. */
+PART void NAME(exchange)(NAME(wide) *v, int bit)
 {
     NAME(places) low, high;
     for (int i = 0; i < WIDE; i++) {
-        low[i] = i / 2 + i % 2 * WIDE;
-        high[i] = low[i] + WIDE / 2;
+        low[i] = i & bit ? WIDE + i - bit : i;
+        high[i] = low[i] + bit;
     }
-    for (int round = 1; round < WIDE; round *= 2) {
-        NAME(wide) next[WIDE];
-        for (int i = 0; i < WIDE / 2; i++) {
-            next[2 * i] = __builtin_shuffle(v[i], v[i + WIDE / 2], low);
-            next[2 * i + 1] = __builtin_shuffle(v[i], v[i + WIDE / 2], high);
+#pragma GCC unroll 16
+    for (int i = 0; i < WIDE; i++)
+        if (!(i & bit)) {
+            NAME(wide) a = v[i], b = v[i + bit];
+            v[i] = __builtin_shuffle(a, b, low);
+            v[i + bit] = __builtin_shuffle(a, b, high);
         }
-        memcpy(v, next, sizeof next);
-    }
+}
+
+/* to <- the transpose of WIDE rows of WIDE numbers, all but `some` of which are taken as 0. The loops
+ * are unrolled so that the vectors stay in registers. */
+PART void NAME(square)(const float *from, size_t from_stride, float *to, size_t to_stride,
+                       size_t some)
+{
+    NAME(wide) v[WIDE];
+#pragma GCC unroll 16
+    for (size_t i = 0; i < WIDE; i++)
+        v[i] = i < some ? *(const NAME(wide) *)(from + i * from_stride) : (NAME(wide)){0};
+    if (WIDE > 8)
+        NAME(exchange)(v, 8);
+    if (WIDE > 4)
+        NAME(exchange)(v, 4);
+    NAME(exchange)(v, 2);
+    NAME(exchange)(v, 1);
+#pragma GCC unroll 16
+    for (size_t i = 0; i < WIDE; i++)
+        *(NAME(wide) *)(to + i * to_stride) = v[i];
 }
 
 /* to[j * to_stride + i] = from[i * from_stride + j] for i < rows and j < columns, and 0 for i from
@@ -40,17 +60,15 @@ LOOP void NAME(turn)(const float *from, size_t from_stride, float *to, size_t to
     const size_t whole = padded / WIDE * WIDE;
     for (size_t i = 0; i < whole; i += WIDE) {
         size_t j = 0, some = rows < i ? 0 : rows - i < WIDE ? rows - i : WIDE;
-        for (; j + WIDE <= columns; j += WIDE) {
-            NAME(wide) v[WIDE] = {0};
-            for (size_t k = 0; k < some; k++)
-                memcpy(v + k, from + (i + k) * from_stride + j, sizeof *v);
-            NAME(transpose)(v);
-            for (int k = 0; k < WIDE; k++)
-                memcpy(to + (j + k) * to_stride + i, v + k, sizeof *v);
-        }
+        const float *row = from + i * from_stride;
+        for (; j + WIDE <= columns; j += WIDE)
+            if (some == WIDE)
+                NAME(square)(row + j, from_stride, to + j * to_stride + i, to_stride, WIDE);
+            else
+                NAME(square)(row + j, from_stride, to + j * to_stride + i, to_stride, some);
         for (; j < columns; j++)
             for (size_t k = 0; k < WIDE; k++)
-                to[j * to_stride + i + k] = k < some ? from[(i + k) * from_stride + j] : 0.0f;
+                to[j * to_stride + i + k] = k < some ? row[k * from_stride + j] : 0.0f;
     }
     for (size_t j = 0; whole < padded && j < columns; j++)
         for (size_t k = whole; k < padded; k++)
@@ -88,9 +106,12 @@ PART const float *NAME(floats)(const struct matrix *m, size_t start, size_t n, f
                          size_t rows, int first)                                                  \
     {                                                                                             \
         for (; rows; rows--) {                                                                    \
-            vector sum[WAYS][VECTORS] = {0}, *at = (vector *)sums + (size_t)*order++ * VECTORS;   \
-            for (int i = 0; !first && i < VECTORS; i++)                                           \
-                sum[0][i] = at[i];                                                                \
+            vector sum[WAYS][VECTORS], *at = (vector *)sums + (size_t)*order++ * VECTORS;         \
+            for (int i = 0; i < VECTORS; i++)                                                     \
+                sum[0][i] = first ? (vector){0} : at[i];                                          \
+            for (int way = 1; way < WAYS; way++)                                                  \
+                for (int i = 0; i < VECTORS; i++)                                                 \
+                    sum[way][i] = (vector){0};                                                    \
             size_t n = *counts++;                                                                 \
             for (; n >= WAYS; n -= WAYS)                                                          \
                 for (int way = 0; way < WAYS; way++) {                                            \

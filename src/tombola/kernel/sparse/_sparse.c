@@ -57,17 +57,19 @@ static int check(const struct matrix *m, struct piece *p, size_t end)
     size_t rest = p->group + group - p->row;
     uint8_t last_row = 0, last_column = 0;
     p->rows = rest < PIECE ? rest : PIECE;
-    p->order = m->order + at, p->counts = m->counts + at, p->n = 0;
+    const uint8_t *order = m->order + at, *counts = m->counts + at;
+    const uint8_t *columns = m->columns + p->start;
+    unsigned n = 0;
     for (size_t i = 0; i < p->rows; i++) {
-        p->n += p->counts[i];
-        last_row = p->order[i] > last_row ? p->order[i] : last_row;
+        n += counts[i];
+        last_row = order[i] > last_row ? order[i] : last_row;
     }
-    if (p->n > p->end - p->start || p->n > BLOCK * PIECE || last_row >= group)
+    if (n > p->end - p->start || n > BLOCK * PIECE || last_row >= group)
         return -1;
-    p->columns = m->columns + p->start;
-    for (int64_t i = 0; i < p->n; i++)
-        last_column = p->columns[i] > last_column ? p->columns[i] : last_column;
-    return !p->n || last_column < columns_of(m, p->block) ? 1 : -1;
+    for (unsigned i = 0; i < n; i++)
+        last_column = columns[i] > last_column ? columns[i] : last_column;
+    p->order = order, p->counts = counts, p->columns = columns, p->n = n;
+    return !n || last_column < columns_of(m, p->block) ? 1 : -1;
 }
 
 /* The first piece of the group at p->group; 1, 0 where there is none, -1 where it isn't sound. */
