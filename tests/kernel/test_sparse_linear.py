@@ -243,6 +243,32 @@ def test_parts_of_another_layer_are_refused(name: str) -> None:
 
 
 @built
+@pytest.mark.parametrize("name", ["columns", "order", "counts", "starts", "values", "bias"])
+def test_parts_that_change_after_a_call_are_checked_again(name: str) -> None:
+    layer, other = (SparseLinear.from_linear(masked(200, n, 0.6)) for n in (150, 30))
+    layer.requires_grad_(False)
+    x = torch.randn(3, 200)
+    y, part = layer(x), getattr(layer, name)
+    part.data = part.detach().clone()
+    assert torch.equal(layer(x), y)
+    part.data = getattr(other, name).detach()
+    with pytest.raises(ValueError, match=r"expected a contiguous torch\.\w+ tensor of shape \("):
+        layer(x)
+
+
+@built
+def test_weights_and_a_bias_that_change_in_place_count_in_the_next_call() -> None:
+    dense = masked(200, 150, 0.6).requires_grad_(False)
+    layer, x = SparseLinear.from_linear(dense), torch.randn(3, 200)
+    layer(x)
+    layer.values.mul_(2)
+    layer.bias = nn.Parameter(dense.bias + 1, requires_grad=False)
+    assert torch.allclose(layer(x), 2 * x @ dense.weight.T + dense.bias + 1, atol=1e-5)
+    layer.bias = None
+    assert torch.allclose(layer(x), 2 * x @ dense.weight.T, atol=1e-5)
+
+
+@built
 def test_a_layer_in_another_dtype_is_refused() -> None:
     with pytest.raises(ValueError, match="expected weights of float32, bfloat16, int8, got"):
         SparseLinear.from_linear(masked(20, 30, 0.6)).half()(torch.randn(3, 20))

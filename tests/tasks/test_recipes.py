@@ -145,3 +145,18 @@ def test_an_automatic_precision_is_the_one_that_the_machine_multiplies_fast(
     assert recipe_for(by_task, "mini", {}).precision == taken
     assert recipe_for(by_task, "mini", {"precision": "fp16"}).precision == "fp16"
     assert find_options({}).recipe.precision == "fp32"
+
+
+def test_a_kernel_for_another_precision_than_the_automatic_one_is_refused_by_what_was_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = {"precision": "auto", "kernel": "sparse-1"}
+    monkeypatch.setattr(native_bf16, "fast_precision", lambda: "bf16")
+    with pytest.raises(SpecError) as caught:
+        find_options(options)
+    assert str(caught.value) == (
+        "kernel sparse-1 takes fp32 alone, got precision auto, which is bf16 on this machine. "
+        "Leave one out."
+    )
+    monkeypatch.setattr(native_bf16, "fast_precision", lambda: "fp32")
+    assert find_options(options).recipe.precision == "fp32"

@@ -68,7 +68,7 @@ def _with_precision(recipe: TrainSpec) -> TrainSpec:
         return recipe
     from tombola.kernel.native_bf16 import fast_precision
 
-    return replace(recipe, precision=fast_precision())
+    return recipe.settled(fast_precision())
 
 
 def _scaled(task: Task, model: str) -> float:

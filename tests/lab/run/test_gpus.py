@@ -191,18 +191,29 @@ def _no_room_on_a_cpu() -> None:
     torch.empty(1 << 60, dtype=torch.uint8)
 
 
+def _no_room_for_python() -> None:
+    bytes(1 << 60)
+
+
 @pytest.mark.parametrize(
-    "job", [_too_much, _no_room_for_cublas, _no_room_for_a_graph, _no_room_on_a_cpu]
+    ("job", "room"),
+    [
+        (_too_much, "the memory of its device"),
+        (_no_room_for_cublas, "the memory of its device"),
+        (_no_room_for_a_graph, "the memory of its device"),
+        (_no_room_on_a_cpu, "this machine's memory"),
+        (_no_room_for_python, "this machine's memory"),
+    ],
 )
 def test_a_lack_of_memory_is_one_line_and_holds_no_tensor(
-    job: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    job: Callable[[], None], room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "gpu_size", lambda: 0)
     with pytest.raises(TombolaError) as caught:
         within_memory("dense network", 1, job)
     assert str(caught.value) == (
-        "expected dense network to fit in the memory of its device, but it needs more. Take a "
-        "higher --accumulation or a smaller --batch-size."
+        f"expected dense network to fit in {room}, but it needs more. Take a higher "
+        "--accumulation or a smaller --batch-size."
     )
     assert caught.value.__context__ is caught.value.__cause__ is None
 
@@ -246,4 +257,6 @@ def test_a_lack_of_memory_names_the_share(monkeypatch: pytest.MonkeyPatch) -> No
     )
     with pytest.raises(TombolaError, match=r"in the 60\.0 GiB that are free on its GPU of 80"):
         within_memory("dense network", 1, _too_much)
+    with pytest.raises(TombolaError, match=r"to fit in this machine's memory, but it needs more"):
+        within_memory("dense network", 1, _no_room_on_a_cpu)
     assert len(taken) == 1

@@ -136,10 +136,12 @@ class TrainSpec(Spec):
             *names, last = KERNELS
             raise SpecError(f"kernel is {', '.join(names)} or {last}, got {self.kernel!r}.")
         if other := self._keeps_from(self.kernel):
-            takes = " or ".join(IN_C[self.kernel])
-            raise SpecError(
-                f"kernel {self.kernel} takes {takes} alone, got {other}. Leave one out."
-            )
+            raise self._beside_kernel(other)
+
+    def _beside_kernel(self, other: str) -> SpecError:
+        """The error of a knob that the kernel can't be taken with."""
+        takes = " or ".join(IN_C[self.kernel])
+        return SpecError(f"kernel {self.kernel} takes {takes} alone, got {other}. Leave one out.")
 
     def _keeps_from(self, kernel: str) -> str:
         """The first knob that a kernel can't be taken with; empty if there is none."""
@@ -147,6 +149,15 @@ class TrainSpec(Spec):
         others = {"compile": self.compile, "gradient_checkpointing": self.gradient_checkpointing}
         others |= {f"precision {self.precision}": self.precision not in (*precisions, AUTO)}
         return next((name for name, set_ in others.items() if set_ and kernel in IN_C), "")
+
+    def settled(self, precision: str) -> "TrainSpec":
+        """The recipe with the precision that auto stands for on a machine.
+
+        Raises: SpecError, if its kernel can't be taken with that.
+        """
+        if precision not in IN_C.get(self.kernel, PRECISIONS):
+            raise self._beside_kernel(f"precision {AUTO}, which is {precision} on this machine")
+        return dataclasses.replace(self, precision=precision)
 
     def takes(self, kernel: str) -> bool:
         """Whether the recipe may have this kernel."""

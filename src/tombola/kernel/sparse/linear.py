@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from tombola.kernel.sparse.crossovers import pays
 from tombola.kernel.sparse.packing import DTYPES, Packed
-from tombola.kernel.sparse.products import available, dense, gradient, product
+from tombola.kernel.sparse.products import Operand, available, dense, gradient, multiply, product
 
 __all__ = ["SparseLinear"]
 
@@ -45,6 +45,7 @@ class SparseLinear(nn.Module):
         for name in PARTS[1:]:
             self.register_buffer(name, getattr(weight, name))
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self._operand: tuple[list[int], Operand] | None = None
         self._transposed: tuple[object, Packed, Tensor] | None = None
 
     @classmethod
@@ -97,17 +98,17 @@ class SparseLinear(nn.Module):
         return y.view(*x.shape[:-1], self.out_features).to(x.dtype)
 
     def _product(self, x: Tensor) -> Tensor:
-        weight, bias = self.weight, self.bias
         records = torch.is_grad_enabled() and (x.requires_grad or self._trains())
         if not available():
             _warn()
-            y = functional.linear(x, weight.dense(), bias)
+            y = functional.linear(x, self.weight.dense(), self.bias)
         elif self._is_better_dense(len(x)):
-            y = functional.linear(x, weight.dense() if records else dense(weight), bias)
+            weight = self.weight.dense() if records else dense(self.weight)
+            y = functional.linear(x, weight, self.bias)
         elif records:
-            y = _Product.apply(x, self.values, bias, self)  # type: ignore[no-untyped-call]
+            y = _Product.apply(x, self.values, self.bias, self)  # type: ignore[no-untyped-call]
         else:
-            return product(x, weight, bias, gelu=self.gelu)
+            return multiply(x, self.operand(), gelu=self.gelu)
         return functional.gelu(y) if self.gelu else y
 
     def _trains(self) -> bool:
@@ -120,6 +121,14 @@ class SparseLinear(nn.Module):
             *sizes, work=dtype, threads=torch.get_num_threads()
         )
 
+    def operand(self) -> Operand:
+        """The weight and the bias for the extension; they are checked when their memory is new."""
+        parts = *self._parameters.values(), *self._buffers.values()
+        places = [0 if each is None else each.data_ptr() for each in parts]
+        if self._operand is None or self._operand[0] != places:
+            self._operand = places, Operand.of(self.weight, self.bias)
+        return self._operand[1]
+
     def transposed(self) -> Packed:
         """The transpose of the weight without its scales; the pattern is kept until it changes."""
         weight = self.weight
@@ -131,7 +140,7 @@ class SparseLinear(nn.Module):
         return replace(pattern, values=self.values.detach()[places].float())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_transposed": None}
+        return {**self.__dict__, "_operand": None, "_transposed": None}
 
     def extra_repr(self) -> str:
         """What `repr` shows in the brackets."""

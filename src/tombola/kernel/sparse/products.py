@@ -3,6 +3,8 @@
 Nothing here records gradients; `SparseLinear` does.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -11,10 +13,12 @@ from tombola.kernel.c_extension import CExtension, at
 from tombola.kernel.sparse.packing import BLOCK, DTYPES, GROUP, Packed
 
 __all__ = [
+    "Operand",
     "available",
     "dense",
     "gradient",
     "instruction_set",
+    "multiply",
     "product",
     "use",
     "use_best",
@@ -34,18 +38,44 @@ def instruction_set() -> str:
     return _sparse.module().instruction_set() if available() else "none"
 
 
-def product(x: Tensor, weight: Packed, bias: Tensor | None, *, gelu: bool = False) -> Tensor:
+@dataclass(frozen=True)
+class Operand:
+    """A matrix and a bias as the extension takes them, checked once for many products."""
+
+    shape: tuple[int, int]
+    arguments: tuple[int, ...]
+    held: tuple[Tensor | None, ...]
+    """Keeps the memory that the arguments are addresses of, whatever becomes of the tensors."""
+
+    @classmethod
+    def of(cls, weight: Packed, bias: Tensor | None) -> "Operand":
+        """A matrix and a bias; raises ValueError for parts that don't fit each other."""
+        arguments = _arguments(weight, bias)
+        parts = weight.values, weight.columns, weight.order, weight.counts, weight.starts
+        held = (each if each is None else each.detach() for each in (*parts, weight.scales, bias))
+        return cls(weight.shape, arguments, tuple(held))
+
+
+def product(x: Tensor, weight: Packed, bias: Tensor | None) -> Tensor:
+    """x @ weight.T + bias, (tokens, in) -> (tokens, out), float32.
+
+    Raises: as `Operand.of` and `multiply`.
+    """
+    return multiply(x, Operand.of(weight, bias))
+
+
+def multiply(x: Tensor, operand: Operand, *, gelu: bool = False) -> Tensor:
     """x @ weight.T + bias, (tokens, in) -> (tokens, out), float32, and GELU of it if wanted.
 
     Raises: ValueError, for parts of a matrix that don't fit each other; RuntimeError, where
         there is no memory.
     """
-    tokens, (rows, width) = len(x), weight.shape
+    tokens, (rows, width) = len(x), operand.shape
     if not (tokens and width and rows):
-        y = functional.linear(x, x.new_zeros(rows, width), bias)
+        y = functional.linear(x, x.new_zeros(rows, width), operand.held[-1])
         return functional.gelu(y) if gelu else y
     x, y = x.contiguous(), x.new_empty(tokens, rows)
-    _run(weight, bias, tokens, (at(x, tokens, width), y.data_ptr(), 0), gelu=gelu)
+    _run(operand.arguments, rows, tokens, (at(x, tokens, width), y.data_ptr(), 0), gelu=gelu)
     return y
 
 
@@ -62,20 +92,20 @@ def gradient(x: Tensor, g: Tensor, weight: Packed) -> Tensor:
     if tokens and width and rows:
         x, g = x.contiguous(), g.contiguous()
         places = at(x, tokens, width), found.data_ptr(), at(g, tokens, rows)
-        _run(weight, None, tokens, places)
+        _run(_arguments(weight, None), rows, tokens, places)
     return found
 
 
 def dense(weight: Packed) -> Tensor:
     """The matrix with its zeros, (out, in), float32."""
     whole = torch.zeros(weight.shape)
-    _sparse.module().unpack(_matrix(weight, None), whole.data_ptr())
+    _sparse.module().unpack(_arguments(weight, None), whole.data_ptr())
     return whole
 
 
 def _run(
-    weight: Packed,
-    bias: Tensor | None,
+    matrix: tuple[int, ...],
+    rows: int,
     tokens: int,
     places: tuple[int, int, int],
     *,
@@ -84,13 +114,13 @@ def _run(
     """Call the extension with the addresses of x, the result and g; with 0 for g it multiplies."""
     threads = max(1, min(torch.get_num_threads(), MOST_THREADS))
     tile = TILE if places[2] else min(TILE, -(-tokens // 16) * 16)
-    each = BLOCK * (TILE + PIECE) + -(-weight.shape[0] // 16) * 16 * tile
+    each = BLOCK * (TILE + PIECE) + -(-rows // 16) * 16 * tile
     room = torch.empty(threads * each)
     sizes = tokens, threads, room.data_ptr(), each
-    _sparse.module().product(_matrix(weight, bias), gelu, *places, *sizes)
+    _sparse.module().product(matrix, gelu, *places, *sizes)
 
 
-def _matrix(weight: Packed, bias: Tensor | None) -> tuple[int, ...]:
+def _arguments(weight: Packed, bias: Tensor | None) -> tuple[int, ...]:
     """A matrix and a bias as the arguments of the extension."""
     (rows, width), size, values = weight.shape, len(weight.columns), weight.values
     blocks, groups = -(-width // BLOCK), -(-rows // GROUP)

@@ -24,12 +24,12 @@ __all__ = [
 CONTEXT = 1 << 30
 """Bytes of a GPU that each process takes for CUDA itself, about, and not for tensors."""
 GIB = 1 << 30
-SIGNS = (
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "DefaultCPUAllocator: ",  # can't allocate memory, or not enough memory, by platform
-)
-"""Errors that mean a lack of memory, but are not an OutOfMemoryError."""
+CPU, DEVICE = "cpu", "device"
+"""Which memory a job lacked."""
+CPU_SIGN = "DefaultCPUAllocator: "
+"""In torch's error of a lack of memory on the CPU; how it goes on depends on the platform."""
+GPU_SIGNS = "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"
+"""In errors of a lack of memory on a GPU that are not an OutOfMemoryError."""
 
 
 @contextmanager
@@ -123,27 +123,31 @@ def within_memory(
 
     Raises: TombolaError, if it needs more memory than there is.
     """
-    if _fits(sharers, job):
+    lacking = _lacking(sharers, job)
+    if lacking is None:
         return
     freed = free()
     gc.collect()
-    if freed and _fits(sharers, job):
+    if freed:
+        lacking = _lacking(sharers, job)
+    if lacking is None:
         return
     free()
-    raise _out_of_memory(label, sharers)
+    raise _out_of_memory(label, sharers, lacking)
 
 
-def _fits(sharers: int, job: Callable[[], None]) -> bool:
-    """Do a job, and say whether it had enough memory; torch's error, which holds on to tensors, is
-    gone then."""
+def _lacking(sharers: int, job: Callable[[], None]) -> str | None:
+    """Do a job, and say which memory was too small, if one was; torch's error, which holds on to
+    tensors, is gone then."""
     try:
         _limit_gpu_memory(sharers)
         job()
-    except RuntimeError as error:
-        if not _ran_out(error):
+    except (RuntimeError, MemoryError) as error:
+        lacking = _too_small(error)
+        if lacking is None:
             raise
-        return False
-    return True
+        return lacking
+    return None
 
 
 def _limit_gpu_memory(sharers: int) -> None:
@@ -152,34 +156,37 @@ def _limit_gpu_memory(sharers: int) -> None:
         torch.cuda.set_per_process_memory_fraction(memory_share(size, sharers) / size)
 
 
-def _ran_out(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, means that a device has too little memory.
+def _too_small(error: BaseException | None) -> str | None:
+    """Which memory is too small by an error, or one that led to it: CPU or DEVICE; None for others.
 
     A CUDA graph whose recording lacks memory raises another error at its end.
     """
     if error is None:
-        return False
-    lacking = any(sign in str(error) for sign in SIGNS)
-    lacking = lacking or isinstance(error, torch.OutOfMemoryError)
-    return lacking or _ran_out(error.__cause__ or error.__context__)
+        return None
+    if isinstance(error, MemoryError) or CPU_SIGN in str(error):
+        return CPU
+    if isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in GPU_SIGNS):
+        return DEVICE
+    return _too_small(error.__cause__ or error.__context__)
 
 
-def _out_of_memory(label: str, sharers: int) -> TombolaError:
+def _out_of_memory(label: str, sharers: int, lacking: str) -> TombolaError:
     """The error of a job that needs more memory; what it left is freed for this process's next."""
     gc.collect()
     free, size = 0, gpu_size()
     if size:
         torch.cuda.empty_cache()
         free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()
+    room = "this machine's memory" if lacking == CPU else _room(sharers, free, size)
     return TombolaError(
-        f"expected {label} to fit in {_room(sharers, free, size)}, but it needs more. "
+        f"expected {label} to fit in {room}, but it needs more. "
         f"Take {'fewer --workers, ' * (sharers > 1)}a higher --accumulation or a smaller "
         "--batch-size."
     )
 
 
 def _room(sharers: int, free: int, size: int) -> str:
-    """The memory that a job may take, in words."""
+    """The memory of its device that a job may take, in words."""
     if not size:
         return "the memory of its device"
     whole = f"{size / GIB:.1f} GiB"
