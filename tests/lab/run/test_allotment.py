@@ -207,6 +207,25 @@ def test_a_larger_network_takes_more_memory(plan_of: Make) -> None:
     assert memory_of_a_worker(Plan.of([])) == 1 << 30
 
 
+@pytest.mark.parametrize(
+    ("recipe", "more"),
+    [
+        ({"batch_size": 64}, True),
+        ({"max_length": 256}, True),
+        ({"accumulation": 4}, False),
+        ({"batch_size": 1}, False),
+    ],
+)
+def test_larger_batches_take_more_memory(recipe: dict[str, Any], more: bool, plan_of: Make) -> None:
+    job = plan_of(0).jobs[0]
+    changed = replace(job.subject, recipe=replace(job.subject.recipe, **recipe))
+    before, after = (
+        memory_of_a_worker(Plan.of([each])) for each in (job, replace(job, subject=changed))
+    )
+    assert (after > before) is more
+    assert after != before
+
+
 def test_a_store_of_before_is_not_refused(
     plan_of: Make, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

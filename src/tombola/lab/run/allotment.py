@@ -19,9 +19,16 @@ from tombola.plan.plan import Plan
 
 __all__ = ["allotted", "chains", "kernel_before", "memory", "memory_of_a_worker", "threads_of"]
 
-COPIES = 7
-"""Of the weights that a training holds: pre-trained, trained, gradient, AdamW's two moments, what
-is read or written of another training, and activations of about the same size."""
+COPIES = 6
+"""Of the weights that a training holds: pre-trained, trained, gradient, AdamW's two moments, and
+what is read or written of another training."""
+
+WIDTHS, TABLES = 16, 2
+"""What a layer keeps for the backward pass: numbers for each token, in widths of the network, and
+numbers for each token, head and token attended to."""
+
+FRAGMENTED = 2
+"""Memory that activations take, by their size: batches of many lengths leave gaps between them."""
 
 BASE = 1 << 30
 """Bytes that a process takes without any network."""
@@ -122,20 +129,28 @@ def chains(jobs: Iterable[Job]) -> float:
 
 
 def memory_of_a_worker(plan: Plan) -> int:
-    """Bytes that a training of the plan's largest network takes, about."""
-    models = {job.subject.model for job in plan.jobs}
-    return BASE + 4 * COPIES * max(map(_weights, models), default=0)
+    """Bytes that the largest training of a plan takes, about."""
+    trainings = {(job.subject.model, job.subject.recipe) for job in plan.jobs}
+    shapes = {
+        (model, -(-recipe.batch_size // recipe.accumulation), recipe.max_length)
+        for model, recipe in trainings
+    }
+    return BASE + 4 * max((_numbers(*shape) for shape in shapes), default=0)
 
 
 @cache
-def _weights(model: str) -> int:
-    """Number of weights of an encoder, about: its layers, and the table of its tokens."""
+def _numbers(model: str, examples: int, length: int) -> int:
+    """How many numbers a training holds, about: weights, and activations of full length."""
     from tombola.models.loading import load_configuration
 
     config = load_configuration(model)
-    width = getattr(config, "hidden_size", 0)
-    layers = getattr(config, "num_hidden_layers", 0)
-    return int(width * (12 * layers * width + getattr(config, "vocab_size", 0)))
+    width, layers, heads, vocabulary = (
+        int(getattr(config, name, 0))
+        for name in ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+    )
+    weights = width * (12 * layers * width + vocabulary)
+    kept = layers * examples * length * (WIDTHS * width + TABLES * heads * length)
+    return COPIES * weights + FRAGMENTED * kept
 
 
 def memory() -> int:

@@ -1,5 +1,6 @@
 """The memory of a job: the most that it takes, its share of a GPU, the error if it lacks some."""
 
+import ctypes
 import gc
 import resource
 import sys
@@ -18,6 +19,7 @@ __all__ = [
     "memory_share",
     "peak_memory",
     "resident_memory",
+    "return_memory",
     "within_memory",
 ]
 
@@ -64,6 +66,24 @@ def resident_memory() -> int:
             found = process.memory_full_info()
             taken += getattr(found, "pss", found.rss)
     return taken
+
+
+ENOUGH = 2 << 30
+"""Bytes of memory that a process may keep between jobs, whether it uses them or not."""
+
+
+def return_memory(peak: int) -> None:
+    """Give the system back what a job has freed, if that may be much.
+
+    Batches of many lengths leave gaps that the C library keeps, more with each job.
+
+    Args:
+        peak: the most that the job took, in bytes.
+    """
+    if peak > ENOUGH:
+        gc.collect()
+        with suppress(OSError, AttributeError):  # no glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 # --- of a GPU -------------------------------------------------------------------

@@ -14,7 +14,7 @@ from tombola.base.errors import DataError, ModelError, OutputError, SpecError
 from tombola.base.specs import TrainSpec
 from tombola.lab.run.evidence.masks import drawn_like, pruned
 from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
-from tombola.lab.run.memory import gpu_peak, peak_memory, within_memory
+from tombola.lab.run.memory import gpu_peak, peak_memory, return_memory, within_memory
 from tombola.lab.run.payload import Payload, recipe_that_made
 from tombola.lab.run.workspace import Workspace, WorkspaceCache, mask_of, teacher_of
 from tombola.lab.store.artifacts import (
@@ -94,6 +94,8 @@ def _perform(
         seconds = time.monotonic() - began + facts.get("earlier_seconds", 0.0)
         made = {"facts": facts, "numerics": now, "seconds": seconds, "peak_memory": memory[0]}
         _keep(payload, store, Result(**payload.named(), **made), files)
+    del facts, files
+    return_memory(memory[0])
 
 
 def _recipe_of(spec: JobSpec, kernel: str) -> TrainSpec:
