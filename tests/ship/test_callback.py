@@ -10,10 +10,15 @@ from torch.optim import optimizer
 from transformers import (
     BertForSequenceClassification,
     TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
 )
 
-from small_network import revived
+from small_network import network, revived
 from small_trainer import Witness, trainer
+from tombola.base.errors import TicketError
+from tombola.ship.callbacks.trainer import TicketCallback
 from tombola.ticket.ticket import Ticket
 
 
@@ -92,3 +97,14 @@ def test_two_ranks_hold_the_same_ticket(ticket: Ticket, tmp_path: Path) -> None:
     ]
     done = subprocess.run([*command, str(script)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_deepspeed_which_trains_copies_of_the_weights_is_refused(
+    ticket: Ticket, tmp_path: Path
+) -> None:
+    args = TrainingArguments(str(tmp_path), report_to="none", use_cpu=True)
+    args.deepspeed_plugin = object()
+    with pytest.raises(TicketError, match="sharded by DeepSpeed"):
+        TicketCallback(ticket).on_train_begin(
+            args, TrainerState(), TrainerControl(), model=network()
+        )

@@ -1,10 +1,11 @@
 """Adapters on a ticket: merging keeps the mask and says what that costs."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
 from small_network import BATCH, network, revived
@@ -95,3 +96,32 @@ def test_adapters_that_are_merged_already_are_refused(ticket: Ticket) -> None:
         merge_lora(model, ticket)
     model.unmerge_adapter()
     assert 0 < merge_lora(model, ticket).discarded < 1
+
+
+def test_a_network_that_is_not_under_the_ticket_is_refused_and_left_alone(ticket: Ticket) -> None:
+    model = get_peft_model(network(), LoraConfig(target_modules=["query"], r=2))
+    with pytest.raises(TicketError, match="expected zeros where the ticket prunes encoder"):
+        merge_lora(model, ticket)
+    assert revived(model, ticket) > 0
+    assert any("lora_A" in name for name, _ in model.named_modules())
+    assert merge_lora(ticket.apply(model), ticket).discarded == 0
+
+
+def test_adapters_of_transformers_own_are_refused_with_what_to_do(
+    ticket: Ticket, tmp_path: Path
+) -> None:
+    model = ticket.apply(network())
+    model.add_adapter(LoraConfig(target_modules=["query"], init_lora_weights=False))
+    with pytest.raises(TicketError, match=r"those of add_adapter\(\)\. Save them"):
+        merge_lora(model, ticket)
+    model.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(ticket.apply(network()), str(tmp_path))
+    assert minus_loss(loaded.eval()) == minus_loss(model.eval())
+    assert merge_lora(loaded, ticket).discarded > 0
+
+
+def test_an_update_that_is_not_finite_is_refused(ticket: Ticket) -> None:
+    model = trained(ticket)
+    next(p for name, p in model.named_parameters() if "lora_B" in name).data[0, 0] = torch.nan
+    with pytest.raises(TicketError, match="whose update is finite"):
+        merge_lora(model, ticket)

@@ -1,6 +1,7 @@
 """A ticket arrives as it was sent, or not at all."""
 
 import os
+import pickle
 import stat
 import subprocess
 import sys
@@ -200,14 +201,17 @@ def test_a_store_that_never_answers_is_left_in_time(
     silent.set()
 
 
-def test_a_ticket_in_a_callback_can_be_pushed_before_anything_else_is_imported(
-    folder: Path,
+def test_a_ticket_that_was_pickled_can_do_everything_before_anything_else_is_imported(
+    folder: Path, tmp_path: Path
 ) -> None:
+    kept = tmp_path / "ticket.pickle"
+    kept.write_bytes(pickle.dumps(Ticket.load(folder)))
     code = (
-        "import sys, tombola; ticket = tombola.TicketCallback(sys.argv[1]).ticket; "
-        "assert type(ticket).from_pretrained(sys.argv[1]) == ticket"
+        "import pickle, sys; ticket = pickle.load(open(sys.argv[1], 'rb')); "
+        "assert type(ticket).from_pretrained(sys.argv[2]) == ticket; "
+        "from tombola.ticket.extensions import FASTER; assert {*FASTER} == {'compile', 'shrink'}"
     )
-    subprocess.run([sys.executable, "-c", code, folder], check=True)
+    subprocess.run([sys.executable, "-c", code, kept, folder], check=True)
 
 
 @pytest.mark.parametrize(

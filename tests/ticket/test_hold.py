@@ -16,8 +16,10 @@ from torch.optim.swa_utils import AveragedModel
 from transformers import BertForSequenceClassification
 
 from small_network import BATCH, network, revived
-from tombola.base.errors import TicketError
-from tombola.ticket.hold import masked_parameters, unwrapped
+from tombola.base.errors import ModelError, TicketError
+from tombola.ticket.hold import hold_model, masked_parameters, unwrapped
+from tombola.ticket.mask import Mask
+from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket
 
 
@@ -106,6 +108,69 @@ def test_weights_changed_without_an_optimizer_are_zero_in_the_next_forward_pass(
         train(model, AdamW(model.parameters(), lr=0.1))  # of the parameters that took their place
         assert revived(model, ticket) == 0
         assert gradient_norm_of_pruned(model, ticket) == 0
+
+
+def test_a_compiled_network_and_one_without_its_head_are_zero_after_other_weights_are_loaded(
+    ticket: Ticket,
+) -> None:
+    model, whole = network(), network().state_dict()
+    outer = torch.compile(model, backend="eager")
+    assert isinstance(outer, nn.Module)
+    with ticket.hold(model):
+        outer.load_state_dict({f"_orig_mod.{name}": weight for name, weight in whole.items()})
+        assert revived(model, ticket) == 0
+        rewrite(model, ticket)
+        model.bert(input_ids=BATCH["input_ids"])
+        assert revived(model, ticket) == 0
+        rewrite(model, ticket)
+        model.bert.state_dict()
+        assert revived(model, ticket) == 0
+
+
+def rewrite(model: nn.Module, ticket: Ticket) -> None:
+    for weight in masked_parameters(model, ticket.mask).values():
+        weight.data.fill_(1.0)
+    assert revived(model, ticket)
+
+
+def test_a_step_may_have_several_passes_evaluations_and_copies_before_its_backward_pass(
+    ticket: Ticket,
+) -> None:
+    held, free = network().eval(), ticket.apply(network().eval())
+    head = AdamW(held.classifier.parameters(), lr=0.0)
+    with ticket.hold(held):
+        loss = held(**BATCH).loss + held(**BATCH).loss
+        with torch.no_grad():
+            held(**BATCH)
+        held.state_dict()
+        head.step()  # an optimizer of something else, such as the other of two networks
+        loss.backward()
+    (free(**BATCH).loss + free(**BATCH).loss).backward()
+    theirs = masked_parameters(free, ticket.mask)
+    for name, weight in masked_parameters(held, ticket.mask).items():
+        assert weight.grad is not None
+        expected = theirs[name].grad
+        assert expected is not None
+        assert torch.equal(weight.grad, expected * ticket.mask[name])
+
+
+def test_what_changes_weights_after_a_forward_pass_is_still_seen_by_autograd(
+    ticket: Ticket,
+) -> None:
+    model = network()
+    loss = model(**BATCH).loss
+    with ticket.hold(model), pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_forward_pass_that_fails_leaves_the_next_one_held(ticket: Ticket) -> None:
+    model = network()
+    with ticket.hold(model):
+        with pytest.raises(IndexError):
+            model(input_ids=torch.tensor([[40]]))
+        rewrite(model, ticket)
+        model(**BATCH)
+        assert revived(model, ticket) == 0
 
 
 def gradient_norm_of_pruned(model: nn.Module, ticket: Ticket) -> float:
@@ -331,15 +396,47 @@ def test_a_layer_that_peft_trains_as_a_copy_is_refused(part: str, ticket: Ticket
         ticket.apply(model)
 
 
-def test_a_sharded_and_a_quantised_network_are_refused(ticket: Ticket) -> None:
-    sharded = type("FullyShardedDataParallel", (nn.Module,), {})()
-    with pytest.raises(TicketError, match="sharded by FSDP"), ticket.hold(sharded):
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft, about a name in transformers
+def test_rows_without_a_weight_are_refused_under_dora(ticket: Ticket) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    empty = ticket.mask["encoder.layer.0.attention.self.query.weight"].clone()
+    empty[:3] = False
+    mask = Mask({**ticket.mask, "encoder.layer.0.attention.self.query.weight": empty})
+    config = {"target_modules": ["query"], "r": 2}
+    plain = get_peft_model(network(), LoraConfig(**config))
+    with hold_model(plain, mask):
+        assert plain(**BATCH).loss.isfinite()
+    dora = get_peft_model(network(), LoraConfig(**config, use_dora=True))
+    with (
+        pytest.raises(TicketError, match=r"got 3 rows of encoder.layer.0.attention.self.query"),
+        hold_model(dora, mask),
+    ):
         pass
+
+
+class Quantised(torch.Tensor):
+    """A tensor that stands for others, as torchao's do."""
+
+
+def test_a_sharded_and_a_quantised_network_are_refused(ticket: Ticket) -> None:
+    for kind, library in (("FullyShardedDataParallel", "FSDP"), ("DeepSpeedEngine", "DeepSpeed")):
+        sharded = type(kind, (nn.Module,), {})()
+        with pytest.raises(TicketError, match=f"sharded by {library}"), ticket.hold(sharded):
+            pass
     model: Any = network()
     layer = model.bert.encoder.layer[0].attention.self.query
     layer.weight = nn.Parameter(torch.zeros(16, 16, dtype=torch.uint8), requires_grad=False)
     with pytest.raises(TicketError, match="uint8"), ticket.hold(model):
         pass
+    layer.weight = nn.Parameter(torch.zeros(16, 16).to(torch.float8_e4m3fn), requires_grad=False)
+    with pytest.raises(TicketError, match=r"got torch\.float8_e4m3fn for"):
+        ticket.apply(model)
+    layer.weight = nn.Parameter(Quantised(torch.zeros(16, 16)))
+    with pytest.raises(TicketError, match="got Quantised for"):
+        ticket.apply(model)
+    with pytest.raises(ModelError, match="holds Quantised"):
+        scope_parameters(model, "encoder")
 
 
 def test_weights_that_are_not_in_memory_are_refused(ticket: Ticket) -> None:

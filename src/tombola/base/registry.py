@@ -34,7 +34,8 @@ class Registry(Generic[T]):
     Args:
         kind: what they are, for messages.
         package: dotted name of a package whose modules, those of its sub-folders too, register
-            plug-ins; all are imported when one is first asked for, in the order of their names.
+            plug-ins, or of one such module; all are imported when a plug-in is first asked for, in
+            the order of their names.
     """
 
     def __init__(self, kind: str, *, package: str | None = None) -> None:
@@ -47,7 +48,8 @@ class Registry(Generic[T]):
         """All plug-ins, those of the package included."""
         if self._package is not None:
             package, self._package = import_module(self._package), None
-            for module in walk_packages(package.__path__, f"{package.__name__}."):
+            folders = getattr(package, "__path__", ())
+            for module in walk_packages(folders, f"{package.__name__}."):
                 import_module(module.name)
         return self._registered
 

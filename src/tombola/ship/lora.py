@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 from typing import Any
 
 import torch
@@ -67,10 +67,45 @@ def merge_lora(
         score: what a network scores, higher is better; called before and after.
         scope: as in `Ticket.hold`.
 
-    Raises: TicketError, if the model has no adapters to merge or has merged them already, or the
-        ticket is of another network.
+    Raises: TicketError, if the model has no adapters to merge or has merged them already, the
+        ticket is of another network, a pruned weight under an adapter is not zero, or the adapters
+        are not finite.
+    """
+    merge = _merging(model)
+    mask = ticket.mask_for(scope)
+    weights = masked_parameters(model, mask)
+    mask.check_zeros(weights)
+    before = {n: w.detach().clone() for n, w in weights.items()}
+    unmerged_score = score(model) if score else None
+    merged: nn.Module = merge()
+    weights = masked_parameters(merged, mask)
+    discarded = _discarded(before, weights, mask)
+    mask.fill(weights)
+    if not isfinite(discarded):
+        raise TicketError(
+            "expected adapters whose update is finite, got NaN or an infinity in the merged "
+            "weights. Train the adapters again, with a smaller learning rate."
+        )
+    return MergedLora(
+        model=merged,
+        discarded=discarded,
+        score=score(merged) if score else None,
+        unmerged_score=unmerged_score,
+    )
+
+
+def _merging(model: nn.Module) -> Callable[[], nn.Module]:
+    """The method that merges all adapters and returns the network without them.
+
+    Raises: TicketError, if there are none, they are merged already, or PEFT can't merge them.
     """
     merge: Any = getattr(model, "merge_and_unload", None)
+    if merge is None and getattr(model, "_hf_peft_config_loaded", False):
+        raise TicketError(
+            f"expected a PeftModel with adapters to merge, got {type(model).__name__} with those "
+            "of add_adapter(). Save them with save_pretrained(), and load them into the network "
+            "with peft.PeftModel.from_pretrained()."
+        )
     if merge is None:
         raise TicketError(
             f"expected a PeftModel with adapters to merge, got {type(model).__name__}. "
@@ -81,19 +116,7 @@ def merge_lora(
             "expected adapters that are not merged yet, got merged ones, of which nobody can say "
             "what the mask costs. Call unmerge_adapter() first."
         )
-    mask = ticket.mask_for(scope)
-    before = {n: w.detach().clone() for n, w in masked_parameters(model, mask).items()}
-    unmerged_score = score(model) if score else None
-    merged: nn.Module = merge()
-    weights = masked_parameters(merged, mask)
-    discarded = _discarded(before, weights, mask)
-    mask.fill(weights)
-    return MergedLora(
-        model=merged,
-        discarded=discarded,
-        score=score(merged) if score else None,
-        unmerged_score=unmerged_score,
-    )
+    return merge  # type: ignore[no-any-return]
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What the layers above do for a ticket; each registers its own, and `import tombola` all."""
+"""What the layers above do for a ticket; they are loaded when a ticket is first asked for it."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -33,8 +33,10 @@ class Transport(Protocol):
         """Upload the ticket in a folder and return its address."""
 
 
-TRANSPORTS: Registry[Transport] = Registry("transport")
+TRANSPORTS: Registry[Transport] = Registry("transport", package="tombola.ship.sharing")
 """The layer that talks to the hub registers one as `hub`."""
 
-FASTER: Registry[Callable[..., nn.Module]] = Registry("way to a faster network")
+FASTER: Registry[Callable[..., nn.Module]] = Registry(
+    "way to a faster network", package="tombola.ship.compiled"
+)
 """(network, mask, ...) -> another network with the same outputs: `shrink` and `compile`."""

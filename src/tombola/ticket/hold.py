@@ -1,7 +1,7 @@
 """Keep pruned weights at zero while a network trains, in any loop and with any optimizer."""
 
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,10 +12,13 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
 from tombola.base.errors import TicketError, naming_keywords
-from tombola.ticket.mask import Mask, as_integers
+from tombola.ticket.mask import Mask, as_integers, can_fill, kind_of
 from tombola.ticket.scope import backbone, starred
 
-__all__ = ["hold", "hold_model", "masked_parameters", "unwrapped"]
+__all__ = ["hold", "hold_model", "masked_parameters", "sharded_by", "unwrapped"]
+
+SHARDED = {"FullyShardedDataParallel": "FSDP", "DeepSpeedEngine": "DeepSpeed"}
+"""Name of a wrapper whose processes don't train whole weights -> what it is of."""
 
 Place = tuple[nn.Module, str]
 """A module and the name of one of its own parameters."""
@@ -81,8 +84,8 @@ class _MaskedGradient:
 def unwrapped(model: nn.Module) -> nn.Module:
     """The network inside DataParallel, DDP, `torch.compile`, PEFT or several of these.
 
-    Raises: TicketError, for FSDP, whose parameters are pieces without the shape of a weight, and
-        for what is no network.
+    Raises: TicketError, for FSDP and DeepSpeed, whose processes have no whole weights or train
+        copies of them, and for what is no network.
     """
     if not isinstance(model, nn.Module):
         raise TicketError(f"expected a network of torch, got {type(model).__name__}. Name one.")
@@ -93,8 +96,9 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 def _inner(model: nn.Module) -> nn.Module | None:
     """What a wrapper wraps; None if a network is not a wrapper."""
-    if "FullyShardedDataParallel" in [kind.__name__ for kind in type(model).__mro__]:
-        raise _sharded()
+    for kind in type(model).__mro__:
+        if kind.__name__ in SHARDED:
+            raise sharded_by(SHARDED[kind.__name__])
     if isinstance(model, DataParallel | DistributedDataParallel):
         wrapped: Any = model.module
     elif "_orig_mod" in model._modules:  # torch.compile
@@ -106,9 +110,10 @@ def _inner(model: nn.Module) -> nn.Module | None:
     return wrapped if isinstance(wrapped, nn.Module) and wrapped is not model else None
 
 
-def _sharded() -> TicketError:
+def sharded_by(library: str) -> TicketError:
+    """The error for a network of which no process trains whole weights."""
     return TicketError(
-        "expected a network with whole weights on each process, got one sharded by FSDP. "
+        f"expected a network with whole weights on each process, got one sharded by {library}. "
         "Train it with DDP, or apply the ticket before sharding and again to the gathered weights."
     )
 
@@ -137,15 +142,15 @@ def _places(model: nn.Module, mask: Mask) -> dict[str, Place]:
     parameters = {name: module_parameter(place) for name, place in found.items()}
     for name, parameter in parameters.items():
         if hasattr(parameter, "device_mesh"):
-            raise _sharded()
+            raise sharded_by("FSDP")
         if parameter.is_meta:
             raise TicketError(
                 f"expected weights in memory under the mask, got none for {name}, which is on the "
                 "meta device or offloaded. Load the network whole, without a device_map."
             )
-        if not parameter.is_floating_point():
+        if not can_fill(parameter):
             raise TicketError(
-                f"expected floating-point weights under the mask, got {parameter.dtype} for "
+                f"expected floating-point weights under the mask, got {kind_of(parameter)} for "
                 f"{name}. Load the network without quantisation."
             )
     mask.check(parameters | _alike(body, mask))
@@ -185,6 +190,26 @@ def _without_adapter(module: nn.Module | None) -> nn.Module | None:
     return module
 
 
+def _check_dora(model: nn.Module, mask: Mask) -> None:
+    """Refuse rows without a weight under DoRA, which divides by the norm of each.
+
+    Raises: TicketError.
+    """
+    names = {id(parameter): name for name, parameter in masked_parameters(model, mask).items()}
+    for adapter in unwrapped(model).modules():
+        if not getattr(adapter, "lora_magnitude_vector", None):
+            continue
+        weight = getattr(_without_adapter(adapter), "weight", None)
+        if (name := names.get(id(weight))) is None:
+            continue
+        outputs = mask[name].T if getattr(adapter, "fan_in_fan_out", False) else mask[name]
+        if empty := int((~outputs.flatten(1).any(1)).sum()):
+            raise TicketError(
+                f"expected kept weights in each row under DoRA, which divides by its norm, got "
+                f"{empty:,} rows of {name} that are pruned whole. Set use_dora=False."
+            )
+
+
 @contextmanager
 def hold_model(model: nn.Module, mask: Mask) -> Iterator[None]:
     """Keep the pruned weights of a network at +0.0, and their gradients at zero, inside a block.
@@ -202,6 +227,7 @@ def hold_model(model: nn.Module, mask: Mask) -> Iterator[None]:
     """
     with naming_keywords():
         holder = _Holder(model, mask)
+        _check_dora(model, mask)
     try:
         holder.attach()
         yield
@@ -219,14 +245,20 @@ class _Holder:
         self.known: list[tuple[int, bool, torch.device]] = []
         self.hooks: list[RemovableHandle] = []
         self.gradient_hooks: list[RemovableHandle] = []
+        self.depth = 0
+        """Of forward passes: of a wrapper, the network in it, and that without its head."""
 
     def attach(self) -> None:
         """Register every hook and fill."""
-        network, before = unwrapped(self.model), _Before(self)
+        network = unwrapped(self.model)
+        body, fill = backbone(network), _Hook(self, _Holder.fill)
+        begin, end = _Hook(self, _Holder.begin), _Hook(self, _Holder.end)
         self.hooks.append(_after_each_step(self))
-        for module in {id(each): each for each in (self.model, network)}.values():
-            self.hooks.append(module.register_forward_pre_hook(before))
-        self.hooks.append(network.register_state_dict_pre_hook(before))
+        for module in {id(each): each for each in (self.model, network, body)}.values():
+            self.hooks.append(module.register_forward_pre_hook(begin))
+            self.hooks.append(module.register_forward_hook(end, always_call=True))
+        self.hooks.append(body.register_state_dict_pre_hook(fill))
+        self.hooks.append(body.register_load_state_dict_post_hook(fill))
         self.fill()
 
     def detach(self) -> None:
@@ -235,14 +267,30 @@ class _Holder:
             hook.remove()
         self.hooks, self.gradient_hooks = [], []
 
+    def begin(self) -> None:
+        """Fill where a forward pass begins, once for all that it goes through."""
+        if not self.depth:
+            self.fill()
+        self.depth += 1
+
+    def end(self) -> None:
+        """A forward pass ends."""
+        self.depth = max(0, self.depth - 1)
+
     def fill(self) -> None:
-        """Set the pruned weights to +0.0, in parameters that may have been replaced or moved."""
+        """Set the pruned weights to +0.0, in parameters that may have been replaced or moved.
+
+        Autograd is not told, but of the first time: what it saved for a backward pass has these
+        zeros already, unless somebody else has written since, which tells it.
+        """
         parameters = {name: module_parameter(place) for name, place in self.places.items()}
         now = [(id(each), each.requires_grad, each.device) for each in parameters.values()]
         if now != self.known:
             self._hook_gradients(parameters)
             self.known = now
-        self.mask.fill(parameters)
+            self.mask.fill(parameters)
+        else:
+            self.mask.fill({name: each.data for name, each in parameters.items()})
 
     def _hook_gradients(self, parameters: dict[str, nn.Parameter]) -> None:
         """Hook the gradients of these parameters, on their devices, and of no others."""
@@ -252,23 +300,26 @@ class _Holder:
         self.gradient_hooks = _mask_gradients(parameters, self.mask)
 
 
-class _Before:
-    """A hook on a module that fills first. Its copies, in a copied or pickled network, do nothing:
-    that network is another one, and nobody would let it go.
+class _Hook:
+    """A hook on a module that calls its holder. Its copies, in a copied or pickled network, do
+    nothing: that network is another one, and nobody would let it go.
     """
 
-    def __init__(self, holder: _Holder | None = None) -> None:
+    def __init__(
+        self, holder: _Holder | None = None, event: Callable[[_Holder], None] = _Holder.fill
+    ) -> None:
         self._holder = weakref.ref(holder) if holder is not None else None
+        self._event = event
 
     def __call__(self, *_: Any) -> None:
-        """Fill, unless this is a copy."""
+        """Tell the holder, unless this is a copy."""
         if torch.compiler.is_compiling():  # what is compiled is called after this already
             return
         if self._holder is not None and (held := self._holder()) is not None:
-            held.fill()
+            self._event(held)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
-        return (_Before, ())
+        return (_Hook, ())
 
 
 def _after_each_step(holder: _Holder) -> RemovableHandle:

@@ -16,8 +16,10 @@ __all__ = [
     "Shapes",
     "Tensors",
     "as_integers",
+    "can_fill",
     "check_shapes",
     "jaccard",
+    "kind_of",
     "pack",
     "unpack",
 ]
@@ -135,6 +137,18 @@ class Mask(Mapping[str, Tensor]):
                 return name, count
         return None
 
+    def check_zeros(self, parameters: Mapping[str, Tensor]) -> None:
+        """Refuse weights of which a pruned one is not zero.
+
+        Raises: TicketError, naming the first tensor; also if names or shapes differ.
+        """
+        if found := self.revived(parameters):
+            name, count = found
+            raise TicketError(
+                f"expected zeros where the ticket prunes {name}, got {count:,} other weights. "
+                "Train within `ticket.hold(model)`, or call `ticket.apply(model)` first."
+            )
+
     def digest(self) -> str:
         """SHA-256 over names, shapes and packed bits, in hexadecimal.
 
@@ -173,6 +187,17 @@ def as_integers(tensor: Tensor) -> Tensor:
     guess it takes a tenth of masked_fill_'s time.
     """
     return tensor.view(_BITS[tensor.dtype])
+
+
+def can_fill(parameter: Tensor) -> bool:
+    """Whether a parameter is a plain tensor of floats, whose bits `as_integers` reads."""
+    return type(parameter.data) is Tensor and parameter.dtype in _BITS
+
+
+def kind_of(parameter: Tensor) -> str:
+    """What a parameter is, for messages: its dtype, or the class that stands for a tensor."""
+    data = parameter.data
+    return str(data.dtype) if type(data) is Tensor else type(data).__name__
 
 
 def _pruned(kept: Tensor) -> int:

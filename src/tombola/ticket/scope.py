@@ -15,6 +15,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from tombola.base.errors import ModelError
 from tombola.base.registry import Registry
+from tombola.ticket.mask import can_fill, kind_of
 
 __all__ = [
     "SCOPES",
@@ -87,10 +88,10 @@ def scope_parameters(model: nn.Module, scope: str) -> dict[str, nn.Parameter]:
             f"and {type(body).__name__} has none. Pass a transformer."
         )
     for name, parameter in parameters.items():
-        if not parameter.is_floating_point():
+        if not can_fill(parameter):
             raise ModelError(
-                f"{name} holds {parameter.dtype}, and only floating-point weights can be pruned. "
-                f"Load the network without quantisation."
+                f"{name} holds {kind_of(parameter)}, and only floating-point weights can be "
+                f"pruned. Load the network without quantisation."
             )
     return parameters
 

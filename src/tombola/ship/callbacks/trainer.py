@@ -6,6 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from tombola.ticket.hold import sharded_by
 from tombola.ticket.ticket import Ticket
 
 __all__ = ["TicketCallback"]
@@ -28,8 +29,13 @@ class TicketCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Hold the network; if an earlier training failed, its network is let go of first."""
+        """Hold the network; if an earlier training failed, its network is let go of first.
+
+        Raises: TicketError, if the network is another one, or DeepSpeed or FSDP train it.
+        """
         self._held.close()
+        if getattr(args, "deepspeed_plugin", None) is not None:
+            raise sharded_by("DeepSpeed")
         self._held.enter_context(self.ticket.hold(kwargs["model"], scope=self.scope))
 
     def on_train_end(

@@ -7,7 +7,6 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from tombola.base.errors import TicketError
 from tombola.ship.compiled.cutting import (
     add_to_bias,
     cut_inputs,
@@ -40,12 +39,7 @@ def shrink(model: M, mask: Mask) -> M:
     Returns: the network without the wrapper. It can be saved if all blocks are alike afterwards.
     Raises: TicketError, if the mask is of another network, or a pruned weight is not zero.
     """
-    if found := mask.revived(masked_parameters(model, mask)):
-        name, count = found
-        raise TicketError(
-            f"expected zeros where the ticket prunes {name}, got {count:,} other weights. Train "
-            "the network within `ticket.hold(model)`, or call `ticket.apply(model)` first."
-        )
+    mask.check_zeros(masked_parameters(model, mask))
     network = deepcopy(unwrapped(model))
     heads_cut = neurons_cut = False
     for block, layout in layouts_in(network):
