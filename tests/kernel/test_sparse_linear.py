@@ -313,3 +313,35 @@ def test_it_pays_where_few_weights_live_and_not_where_all_do(
 def test_without_the_extension_it_never_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crossovers, "instruction_set", lambda: "none")
     assert not pays(768, 768, 1.0, 128)
+
+
+@built
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_what_records_its_calls_gives_the_same(dtype: str) -> None:
+    layer = SparseLinear.from_linear(masked(40, 24, 0.7).requires_grad_(False), dtype=dtype)
+    layer.gelu = True
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    traced = torch.jit.trace(layer, torch.randn(3, 40))
+    for _ in range(2):
+        x = torch.randn(3, 40)
+        assert torch.equal(compiled(x), layer(x))
+        assert torch.equal(traced(x), layer(x))
+
+
+@built
+def test_a_compiled_training_step_is_refused() -> None:
+    layer = SparseLinear.from_linear(masked(40, 24, 0.7))
+    y = torch.compile(layer, backend="eager", fullgraph=True)(torch.randn(3, 40))
+    with pytest.raises(RuntimeError, match="no autograd formula"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+def test_weights_keep_their_dtype(dtype: str) -> None:
+    layer, x = SparseLinear.from_linear(masked(40, 24, 0.7), dtype=dtype), torch.randn(3, 40)
+    y = layer(x)
+    for convert in (nn.Module.half, nn.Module.bfloat16, nn.Module.double, nn.Module.float):
+        assert torch.equal(convert(copy.deepcopy(layer))(x), y)
+    assert layer.half()(x.half()).dtype == torch.float16
+    assert nn.Module.to(layer, "meta").values.is_meta

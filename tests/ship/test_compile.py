@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
@@ -16,6 +18,7 @@ from tombola.base.errors import ModelError, SpecError, TicketError
 from tombola.kernel.sparse.linear import SparseLinear
 from tombola.ship.compiled import compile as compiling
 from tombola.ship.compiled.compile import weight_bytes
+from tombola.ship.lora import merge_lora
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket
 
@@ -106,6 +109,36 @@ def test_a_compiled_network_is_copied_and_pickled(ticket: Ticket) -> None:
     assert torch.equal(logits(again), logits(compiled))
 
 
+@pytest.mark.parametrize("convert", [nn.Module.half, nn.Module.bfloat16])
+def test_the_rest_of_a_compiled_network_can_have_another_dtype(
+    ticket: Ticket, convert: Callable[[nn.Module], nn.Module]
+) -> None:
+    compiled = ticket.compile(ticket.apply(network()))
+    expected = logits(compiled)
+    assert torch.allclose(logits(convert(compiled)).float(), expected, atol=1e-2)
+
+
+def test_layers_whose_block_reads_their_weights_stay_dense() -> None:
+    torch.manual_seed(0)
+    block = nn.TransformerEncoderLayer(16, 2, 24, batch_first=True)
+    model = nn.TransformerEncoder(block, 2, enable_nested_tensor=False).eval()
+    ticket, x = structured(model, "0.6", structure="unstructured"), torch.randn(2, 5, 16)
+    compiled = ticket.compile(ticket.apply(model))
+    with torch.no_grad():
+        assert torch.equal(compiled(x), model(x))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft, about a name in transformers
+def test_adapters_are_merged_before(ticket: Ticket) -> None:
+    model = get_peft_model(ticket.apply(network()), LoraConfig(target_modules=["query"], r=2))
+    with pytest.raises(
+        TicketError, match=r"at base_model.*self\.query\. Merge .*merge_lora\(model, t"
+    ):
+        ticket.compile(model)
+    merged = merge_lora(model, ticket).model
+    assert torch.allclose(logits(ticket.compile(merged)), logits(merged.eval()), atol=1e-6)
+
+
 def test_a_structured_ticket_is_shrunk_first() -> None:
     model = network()
     ticket = structured(model, "0.5")
@@ -127,6 +160,10 @@ def test_a_compiled_network_is_saved_as_what_it_was_made_of(ticket: Ticket, tmp_
     compiled = ticket.compile(ticket.apply(network()))
     with pytest.raises(ModelError, match=r"got a compiled one\. .*load\(folder\)\.compile\(\)"):
         compiled.save_pretrained(tmp_path / "compiled")
+    with pytest.raises(ModelError, match="got a compiled one"):
+        compiled.bert.save_pretrained(tmp_path / "compiled")
+    with pytest.raises(ModelError, match="got a compiled one"):
+        compiled.push_to_hub("owner/name")  # before there is a repository
     assert not [*tmp_path.iterdir()]
 
 

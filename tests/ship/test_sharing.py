@@ -51,6 +51,16 @@ def test_a_ticket_pulled_is_the_ticket_pushed(
     assert Ticket.from_pretrained(place).describe() == ticket.describe()
 
 
+def test_a_folder_may_begin_with_the_home_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+    monkeypatch.chdir(tmp_path)
+    assert push(f"~/{folder.name}", "./there")
+    assert pull("./there", "~/back") == Ticket.load(folder)
+    assert [each.name for each in tmp_path.iterdir()] == ["there"] or folder.parent == tmp_path
+
+
 def test_the_card_is_kept_next_to_the_ticket_and_an_edited_one_is_sent_as_it_is(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -403,7 +403,7 @@ def test_rows_without_a_weight_are_refused_under_dora(ticket: Ticket) -> None:
     empty = ticket.mask["encoder.layer.0.attention.self.query.weight"].clone()
     empty[:3] = False
     mask = Mask({**ticket.mask, "encoder.layer.0.attention.self.query.weight": empty})
-    config = {"target_modules": ["query"], "r": 2}
+    config: dict[str, Any] = {"target_modules": ["query"], "r": 2}
     plain = get_peft_model(network(), LoraConfig(**config))
     with hold_model(plain, mask):
         assert plain(**BATCH).loss.isfinite()

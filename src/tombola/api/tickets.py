@@ -9,7 +9,7 @@ from tombola.base.errors import ModelError, naming_keywords
 from tombola.base.keys import exact
 from tombola.models.embedded import EMBEDDED, lasting_name
 from tombola.ticket.fingerprint import fingerprint
-from tombola.ticket.hold import unwrapped
+from tombola.ticket.hold import adapter_in, unwrapped
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.schedule import shortest
@@ -102,13 +102,12 @@ def named_network(model: str | Path | nn.Module) -> tuple[nn.Module, str]:
 
 def _refuse_adapters(network: nn.Module) -> None:
     """Refuse a network whose weights are under other names, next to those of adapters."""
-    for name, module in network.named_modules():
-        if isinstance(getattr(module, "base_layer", None), nn.Module):
-            raise ModelError(
-                f"expected a pre-trained network, got {type(network).__name__} with an adapter of "
-                f"PEFT at {name}. Make the ticket before get_peft_model(); it holds the network "
-                "with adapters, too."
-            )
+    if (place := adapter_in(network)) is not None:
+        raise ModelError(
+            f"expected a pre-trained network, got {type(network).__name__} with an adapter of PEFT "
+            f"at {place}. Make the ticket before get_peft_model(); it holds the network with "
+            "adapters, too."
+        )
 
 
 def _name_of(network: nn.Module) -> str:

@@ -70,7 +70,7 @@ def push(
         private=private,
         commit_message=commit_message,
     )
-    files = _with_card(LocalFolder(Path(ticket)), target)
+    files = _with_card(LocalFolder(Path(ticket).expanduser()), target)
     return within_limit(str(target), lambda: target.write(files))
 
 

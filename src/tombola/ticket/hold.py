@@ -15,7 +15,7 @@ from tombola.base.errors import TicketError, naming_keywords
 from tombola.ticket.mask import Mask, as_integers, can_fill, kind_of
 from tombola.ticket.scope import backbone, starred
 
-__all__ = ["hold", "hold_model", "masked_parameters", "sharded_by", "unwrapped"]
+__all__ = ["adapter_in", "hold", "hold_model", "masked_parameters", "sharded_by", "unwrapped"]
 
 SHARDED = {"FullyShardedDataParallel": "FSDP", "DeepSpeedEngine": "DeepSpeed"}
 """Name of a wrapper whose processes don't train whole weights -> what it is of."""
@@ -181,6 +181,12 @@ def _place(body: nn.Module, name: str) -> Place | None:
                 f"{part!r} out of modules_to_save, or make it a target of the adapter."
             )
     return (module, last) if module._parameters.get(last) is not None else None
+
+
+def adapter_in(network: nn.Module) -> str | None:
+    """The name of the first layer with an adapter of PEFT; None if there is none."""
+    places = (n for n, each in network.named_modules() if _without_adapter(each) is not each)
+    return next(places, None)
 
 
 def _without_adapter(module: nn.Module | None) -> nn.Module | None:

@@ -179,8 +179,8 @@ class Ticket:
             scope: as in `hold`.
 
         Returns: the network in evaluation mode, without gradients.
-        Raises: TicketError, if the network is not one, is not of float32 on a CPU, or a pruned
-            weight is not zero; SpecError, for another dtype, or no tokens.
+        Raises: TicketError, if the network is not one, is not of float32 on a CPU, has adapters, or
+            a pruned weight is not zero; SpecError, for another dtype, or no tokens.
         """
         mask = self.mask_for(scope)
         return cast(M, FASTER["compile"](model, mask, dtype=dtype, tokens=tokens))

@@ -1,6 +1,7 @@
 """A linear layer that stores and multiplies non-zero weights only."""
 
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, Self
@@ -98,7 +99,14 @@ class SparseLinear(nn.Module):
         return y.view(*x.shape[:-1], self.out_features).to(x.dtype)
 
     def _product(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+            *parts, scales = (getattr(self, name) for name in PARTS)
+            shape = self.out_features, self.in_features
+            return _opaque(x, parts, scales, self.bias, shape, gelu=self.gelu)
         records = torch.is_grad_enabled() and (x.requires_grad or self._trains())
+        return self._computed(x, records)
+
+    def _computed(self, x: Tensor, records: bool) -> Tensor:
         if not available():
             _warn()
             y = functional.linear(x, self.weight.dense(), self.bias)
@@ -110,6 +118,15 @@ class SparseLinear(nn.Module):
         else:
             return multiply(x, self.operand(), gelu=self.gelu)
         return functional.gelu(y) if self.gelu else y
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What `to`, `half` and the like do: the weights are moved and keep their dtype."""
+
+        def moved(part: Tensor) -> Tensor:
+            made = fn(part)
+            return made if made.dtype == part.dtype else part.to(made.device)
+
+        return super()._apply(moved, recurse)
 
     def _trains(self) -> bool:
         return any(each.requires_grad for each in self.parameters())
@@ -153,6 +170,38 @@ class SparseLinear(nn.Module):
 def _warn() -> None:
     """Warn once that there is no extension."""
     warnings.warn("tombola has no C extension here, so sparse layers are dense", stacklevel=2)
+
+
+@torch.library.custom_op("tombola::sparse_linear", mutates_args=())
+def _opaque(
+    x: Tensor,
+    parts: Sequence[Tensor],
+    scales: Tensor | None,
+    bias: Tensor | None,
+    shape: Sequence[int],
+    *,
+    gelu: bool,
+) -> Tensor:
+    """A layer's product without gradients, for what records calls to do them again: it can't look
+    into the C extension, and would keep addresses of tensors that are gone.
+
+    Args:
+        x: (tokens, in).
+        parts: those of the weight, but for the scales.
+        scales: those of the weight.
+        bias: (out).
+        shape: (out, in).
+        gelu: as in the layer.
+    """
+    outputs, inputs = shape
+    layer = SparseLinear(Packed((outputs, inputs), *parts, scales), bias)
+    layer.gelu = gelu
+    return layer._computed(x, False)
+
+
+@_opaque.register_fake
+def _(x: Tensor, _1: Any, _2: Any, _3: Any, shape: Sequence[int], **_: Any) -> Tensor:
+    return x.new_empty(x.shape[0], shape[0])
 
 
 class _Product(torch.autograd.Function):

@@ -58,7 +58,10 @@ class Packed:
         nonzero = groups != 0
         starts = functional.pad(counts.sum(2, dtype=torch.int64).flatten().cumsum(0), (1, 0))
         order, counts = (
-            each.flatten(1)[:, :rows].to(torch.uint8).contiguous() for each in (order, counts)
+            each.flatten(1)[:, :rows].to(
+                torch.uint8, copy=True, memory_format=torch.contiguous_format
+            )
+            for each in (order, counts)
         )
         columns = nonzero.nonzero()[:, 3].to(torch.uint8)
         return cls((rows, width), groups[nonzero].to(dtype), columns, order, counts, starts)

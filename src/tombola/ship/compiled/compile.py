@@ -20,6 +20,7 @@ from tombola.ship.compiled.layouts import Layer, Neurons, layouts_in
 from tombola.ship.compiled.saving import refuse_to_save
 from tombola.ship.compiled.shrink import shrink
 from tombola.ticket.extensions import FASTER
+from tombola.ticket.hold import adapter_in
 from tombola.ticket.mask import Mask
 
 __all__ = ["compile_network", "weight_bytes"]
@@ -39,7 +40,8 @@ def compile_network(model: M, mask: Mask, *, dtype: str, tokens: int) -> M:
     Returns: the network in evaluation mode, without gradients; dense if the extension is missing,
         which a warning says.
     Raises: TicketError, if the mask is of another network, a pruned weight is not zero, or the
-        network is not of float32 on a CPU; SpecError, for another dtype, or no tokens.
+        network is not of float32 on a CPU, or has adapters; SpecError, for another dtype, or no
+        tokens.
     """
     _check(dtype, tokens)
     _check_kind(model)
@@ -76,7 +78,12 @@ def _check(dtype: str, tokens: int) -> None:
 
 
 def _check_kind(model: nn.Module) -> None:
-    """Refuse a network that is not on the CPU in a supported dtype."""
+    """Refuse a network that is not on the CPU in a supported dtype, or has adapters."""
+    if isinstance(model, nn.Module) and (place := adapter_in(model)) is not None:
+        raise TicketError(
+            f"expected a network without adapters to compile, got one at {place}. Merge them "
+            "first, with tombola.merge_lora(model, ticket)."
+        )
     for name, weight in model.named_parameters() if isinstance(model, nn.Module) else ():
         if weight.device.type != "cpu" or weight.dtype is not torch.float32:
             raise TicketError(
@@ -88,9 +95,12 @@ def _check_kind(model: nn.Module) -> None:
 def _linear_layers(network: nn.Module) -> Iterator[tuple[nn.Module, str, Layer]]:
     """Each layer that multiplies by a matrix, with the module that it is in, and its name there.
 
-    Subclasses are left out, because others may read their weights.
+    Subclasses are left out, because others may read their weights, and so are layers of torch's
+    own blocks, which do.
     """
     for parent in network.modules():
+        if isinstance(parent, nn.TransformerEncoderLayer):
+            continue
         for name, layer in parent.named_children():
             if type(layer) in (nn.Linear, Conv1D):
                 assert isinstance(layer, Layer)

@@ -1,4 +1,4 @@
-"""save_pretrained() of networks that no configuration describes: refused, with what to do."""
+"""Saving networks that no configuration describes: refused, with what to do."""
 
 from functools import partial
 from typing import Any, NoReturn
@@ -6,19 +6,23 @@ from typing import Any, NoReturn
 from torch import nn
 
 from tombola.base.errors import ModelError
+from tombola.ticket.scope import backbone
 
 __all__ = ["refuse_to_save"]
 
 
 def refuse_to_save(network: nn.Module, *, came: str, method: str) -> None:
-    """Make `save_pretrained` and `push_to_hub` of a network say that it can't be saved.
+    """Make `save_pretrained` and `push_to_hub` of a network, and of that without its head, say that
+    it can't be saved.
 
     Args:
         network: which `config.json` can't describe.
         came: what it is, as a noun phrase.
         method: of a ticket and of a loaded network that makes it.
     """
-    network.__dict__["save_pretrained"] = partial(_refuse, came, method)
+    for each in (network, backbone(network)):
+        for name in ("save_pretrained", "push_to_hub"):
+            each.__dict__[name] = partial(_refuse, came, method)
 
 
 def _refuse(came: str, method: str, *_: Any, **__: Any) -> NoReturn:
