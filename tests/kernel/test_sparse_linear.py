@@ -269,9 +269,11 @@ def test_weights_and_a_bias_that_change_in_place_count_in_the_next_call() -> Non
 
 
 @built
-def test_a_layer_in_another_dtype_is_refused() -> None:
+def test_weights_in_another_dtype_are_refused() -> None:
+    layer = SparseLinear.from_linear(masked(20, 30, 0.6))
+    layer.values = nn.Parameter(layer.values.half())
     with pytest.raises(ValueError, match="expected weights of float32, bfloat16, int8, got"):
-        SparseLinear.from_linear(masked(20, 30, 0.6)).half()(torch.randn(3, 20))
+        layer(torch.randn(3, 20))
 
 
 @built

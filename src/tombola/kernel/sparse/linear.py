@@ -99,10 +99,11 @@ class SparseLinear(nn.Module):
         return y.view(*x.shape[:-1], self.out_features).to(x.dtype)
 
     def _product(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
             *parts, scales = (getattr(self, name) for name in PARTS)
             shape = self.out_features, self.in_features
-            return _opaque(x, parts, scales, self.bias, shape, gelu=self.gelu)
+            y: Tensor = _opaque(x, parts, scales, self.bias, shape, gelu=self.gelu)
+            return y
         records = torch.is_grad_enabled() and (x.requires_grad or self._trains())
         return self._computed(x, records)
 
@@ -126,7 +127,8 @@ class SparseLinear(nn.Module):
             made = fn(part)
             return made if made.dtype == part.dtype else part.to(made.device)
 
-        return super()._apply(moved, recurse)
+        applied: Self = super()._apply(moved, recurse)  # type: ignore[no-untyped-call]
+        return applied
 
     def _trains(self) -> bool:
         return any(each.requires_grad for each in self.parameters())
@@ -194,7 +196,9 @@ def _opaque(
         gelu: as in the layer.
     """
     outputs, inputs = shape
-    layer = SparseLinear(Packed((outputs, inputs), *parts, scales), bias)
+    values, columns, order, counts, starts = parts
+    weight = Packed((outputs, inputs), values, columns, order, counts, starts, scales)
+    layer = SparseLinear(weight, bias)
     layer.gelu = gelu
     return layer._computed(x, False)
 
