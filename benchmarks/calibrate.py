@@ -46,14 +46,9 @@ def layer(inputs: int, outputs: int, sparsity: float) -> nn.Linear:
 
 
 def inference(layers: list[nn.Linear], x: Tensor, dtype: str) -> Runs:
-    """Products of weights that are stored without their zeros."""
-    few, fewer = (SparseLinear.from_linear(each, dtype=dtype).weight for each in layers)
-    bias = layers[0].bias
-    return [
-        lambda: layers[0](x),
-        lambda: products.product(x, few, bias),
-        lambda: products.product(x, fewer, bias),
-    ]
+    """Layers that are stored without their zeros."""
+    sparse = (SparseLinear.from_linear(each, dtype=dtype) for each in layers)
+    return [partial(each, x) for each in (layers[0], *sparse)]
 
 
 def training(layers: list[nn.Linear], x: Tensor, work: str) -> Runs:

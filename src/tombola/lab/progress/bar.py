@@ -16,7 +16,7 @@ from rich.text import Text
 
 from tombola.base.rounding import duration, percent
 from tombola.base.text import counted, printable
-from tombola.lab.progress.screen import Screen, say
+from tombola.lab.progress.screen import Screen, say, styled
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.time_left import TimeLeft
 from tombola.lab.store.result_store import Result
@@ -173,7 +173,7 @@ class _Changing(ProgressColumn):
         self.text = text
 
     def render(self, task: Task) -> Text:
-        return Text(self.text())
+        return styled(self.text())
 
 
 def _parts(width: int, now: Callable[[], str]) -> list[ProgressColumn]:
