@@ -4,9 +4,9 @@
     python benchmarks/calibrate.py --help # parts of it
 
 A product takes a time that falls with the sparsity along a line, which two measurements give. It
-pays where the line is 3 % below the time of torch's dense product in float32. Seconds are the
-processor's, of all threads, so that other programs slow both alike. In a training, a product
-copies the kept weights from their dense matrix first, or their gradient into one afterwards.
+pays where the line is 3 % below the time of torch's dense product in float32. In a training, a
+product copies the kept weights from their dense matrix first, or their gradient into one
+afterwards.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import product
-from time import process_time
+from time import perf_counter
 
 import torch
 from torch import Tensor, nn
@@ -69,16 +69,24 @@ WORKS: dict[str, tuple[tuple[int, ...], Callable[[list[nn.Linear], Tensor, str],
 """What is measured, with how many tokens."""
 
 
-def seconds(runs: Runs, repeats: int) -> list[float]:
+TURNS, TURN = 9, 0.02
+"""How often each is measured, and for how many seconds of the dense product, about."""
+
+
+def seconds(runs: Runs) -> list[float]:
     """The least time of each, measured in turns."""
-    best = [float("inf")] * len(runs)
-    for _ in range(7):
-        for place, run in enumerate(runs):
-            start = process_time()
-            for _ in range(repeats):
-                run()
-            best[place] = min(best[place], (process_time() - start) / repeats)
-    return best
+    once = min(timed(runs[0], 1) for _ in range(3))
+    repeats = max(1, round(TURN / once))
+    turns = [[timed(run, repeats) for run in runs] for _ in range(TURNS)]
+    return [min(times) for times in zip(*turns, strict=True)]
+
+
+def timed(run: Callable[[], object], repeats: int) -> float:
+    """Seconds that it takes, the mean of some."""
+    start = perf_counter()
+    for _ in range(repeats):
+        run()
+    return (perf_counter() - start) / repeats
 
 
 def crossover(inputs: int, outputs: int, tokens: int, work: str) -> float:
@@ -86,7 +94,7 @@ def crossover(inputs: int, outputs: int, tokens: int, work: str) -> float:
     sizes = (outputs, inputs) if work == INPUT_GRADIENT else (inputs, outputs)
     layers = [layer(*sizes, sparsity) for sparsity in SPARSITIES]
     runs = WORKS[work][1](layers, torch.randn(tokens, sizes[0]), work)
-    dense, more, less = seconds(runs, max(1, 10**8 // (tokens * inputs * outputs)))
+    dense, more, less = seconds(runs)
     slope = (more - less) / (SPARSITIES[1] - SPARSITIES[0])
     return max(SPARSITIES[0], SPARSITIES[1] - (0.97 * dense - less) / slope) if slope > 0 else 2.0
 
