@@ -307,6 +307,17 @@ def test_a_kept_fingerprint_that_was_edited_is_noticed_and_taken_again(
     assert subject(Subjects(known.place.parent), tiny, task, None) == made
 
 
+def test_a_bad_row_of_the_dev_split_is_no_missing_split(
+    known: Subjects, tiny: Path, tmp_path: Path
+) -> None:
+    task = csv_task(tmp_path)
+    (tmp_path / "dev.csv").write_text("text,label\na good film,1\na bad film,perhaps\n")
+    with pytest.raises(DataError, match=r"dev\.csv.*perhaps"):
+        subject(known, tiny, task, None)
+    (tmp_path / "dev.csv").unlink()
+    assert subject(known, tiny, task, None).dev == ""
+
+
 def test_a_refused_network_or_data_are_examined_again_the_next_time(
     known: Subjects, tiny: Path, tmp_path: Path
 ) -> None:

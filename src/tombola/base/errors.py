@@ -4,6 +4,7 @@ TombolaError                 everything a user can fix; the command line prints 
 ├── SpecError                a knob has a value that makes no sense, or knobs contradict each other
 ├── ModelError               a network can't be loaded, or has nothing to prune
 ├── DataError                a task's data are missing or malformed
+│   └── MissingSplitError    they lack the split that was asked for
 ├── TicketError              a ticket is damaged, too new, or belongs to another network
 └── OutputError              a folder can't be used for results
 
@@ -11,16 +12,17 @@ Each message says what was expected, what came, and what to do. Any other except
 and keeps its traceback: JobFailedError, if it stopped a training of find() or evaluate().
 
 A message that names knobs names flags, as in "leave out --eval-split"; `naming_keywords` makes them
-keywords for who calls a function from Python.
+keywords for who calls a function from Python, and `naming_flags` the other way round.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 __all__ = [
     "DataError",
     "JobFailedError",
+    "MissingSplitError",
     "ModelError",
     "OutputError",
     "SpecError",
@@ -29,13 +31,17 @@ __all__ = [
     "brief",
     "cut",
     "error_of",
+    "first_line",
+    "naming_flags",
     "naming_keywords",
 ]
 
 _WIDTH = 80
 _FLAG = re.compile(r"`[^`]*`|(?<![\w-])--([a-z]+(?:-[a-z]+)*)")
 """A flag, unless it stands in a command."""
-_KEYWORDS = {"from": "from_ticket", "no-private": "private=False"}
+_SEVERAL_WORDS = re.compile(r"`[^`]*`|'[^']*'|(?<![\w./-])([a-z]+(?:_[a-z]+)+)(?!\.?[\w/(=])")
+"""A keyword of several words, unless it stands in a command or in quotes."""
+_KEYWORDS = {"from": "from_ticket", "no-private": "private=False", "message": "commit_message"}
 """Flag -> its keyword, where that has another name."""
 
 
@@ -62,6 +68,10 @@ class DataError(TombolaError):
     """A task's data are missing or malformed."""
 
 
+class MissingSplitError(DataError):
+    """A task's data have no such split."""
+
+
 class TicketError(TombolaError):
     """A ticket is damaged, too new, or belongs to another network."""
 
@@ -85,6 +95,21 @@ def naming_keywords() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def naming_flags(flags: Collection[str]) -> Iterator[None]:
+    """Let the errors of a command name its flags, where they name keywords of several words."""
+
+    def flag(found: re.Match[str]) -> str:
+        name = f"--{(found[1] or '').replace('_', '-')}"
+        return name if name in flags else found[0]
+
+    try:
+        yield
+    except TombolaError as error:
+        error._with_flags = _SEVERAL_WORDS.sub(flag, error.with_flags)
+        raise
+
+
 def _keyword(found: re.Match[str]) -> str:
     """The keyword of a flag, and a command as it is."""
     flag = found[1]
@@ -104,6 +129,12 @@ def cut(came: object) -> str:
     """A value as quoted text, shortened to fit a message."""
     text = str(came)
     return repr(text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says in its first line that isn't empty; its type, if it says nothing."""
+    said = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, said), type(error).__name__)
 
 
 def error_of(name: str, message: str) -> Exception:

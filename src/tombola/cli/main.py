@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple
 
-from tombola.base.errors import TombolaError
+from tombola.base.errors import TombolaError, naming_flags
 from tombola.base.registry import unknown
 from tombola.base.text import printable
 from tombola.cli.streams import complain, open_streams, whole_output
@@ -113,11 +113,12 @@ def _do(verb: str, argv: Sequence[str]) -> int:
         prog=f"tombola {verb}", description=f"{about[0].upper()}{about[1:]}.", given=argv
     )
     add_flags(parser)
-    options = parser.read(argv)
-    if "--processes" in parser.flags():
-        refuse_launchers(os.environ)
-    check_json(getattr(options, "json", None))
-    return run(options) or 0
+    with naming_flags(parser.flags()):
+        options = parser.read(argv)
+        if "--processes" in parser.flags():
+            refuse_launchers(os.environ)
+        check_json(getattr(options, "json", None))
+        return run(options) or 0
 
 
 QUIET = {

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tombola.base.errors import DataError, ModelError, OutputError
+from tombola.base.errors import MissingSplitError, ModelError, OutputError
 from tombola.base.files import read_plain_text, write_file
 from tombola.base.specs import TrainSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS
@@ -254,12 +254,12 @@ def _data(task: Task, place: str | None) -> dict[str, Any]:
 
 
 def _dev(task: Task, place: str | None) -> dict[str, Any]:
-    """The fingerprint of the dev split; empty if it can't be scored."""
+    """The fingerprint of the dev split; empty if there is none, or it has no labels."""
     from tombola.tasks.data.sources import data_fingerprint, read_split
 
     try:
         rows = read_split(task, "dev", place)
-    except DataError:
+    except MissingSplitError:
         return {"fingerprint": ""}
     known = TASK_KINDS[task.kind].labels_known(rows, task)
     return {"fingerprint": data_fingerprint(rows) if known else ""}

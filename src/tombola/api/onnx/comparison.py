@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from tombola.base.errors import DataError, ModelError
+from tombola.base.errors import MissingSplitError, ModelError
 from tombola.kernel.reads import Reads
 from tombola.models.network import Network
 from tombola.ship.onnx_file import OnnxNetwork, count_zeros
@@ -41,7 +41,7 @@ def examples_of(
     split = "dev"
     try:
         rows = read_split(task, split, place)
-    except DataError:
+    except MissingSplitError:
         split = task.test_split
         rows = read_split(task, split, place)
     return split, encode_split(rows, task, network.tokenizer, recipe, limit=limit)

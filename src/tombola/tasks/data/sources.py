@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from tombola.base.errors import DataError
+from tombola.base.errors import DataError, MissingSplitError
 from tombola.tasks.data.files import DataFiles, find_folder, labelled_files
 from tombola.tasks.data.glue_tsv import GlueTsv, MsrParaphrase
 from tombola.tasks.data.hub import Hub
@@ -121,7 +121,8 @@ def read(task: Task, split: str, place: str | Path | None = None) -> Reading:
         split: train, dev, test, validation (the whole development set), or one of the source's.
         place: see `open_source`.
 
-    Raises: DataError, if files or columns are missing, there are no rows, or one can't be used.
+    Raises: MissingSplitError, if there is no such split; DataError, if files or columns are
+        missing, there are no rows, or one can't be used.
     """
     source = open_source(task, place)
     there = source.splits()
@@ -170,7 +171,7 @@ def _names(
             return there, True
     wanted = task.divided if task.divided and split in (*DIVIDED, "validation") else split
     if (found := _spelled(wanted, there)) is None:
-        raise DataError(_no_split(task, split, wanted, there, place))
+        raise MissingSplitError(_no_split(task, split, wanted, there, place))
     return [found], False
 
 
