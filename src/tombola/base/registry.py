@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import walk_packages
+from threading import RLock
 from typing import Generic, TypeVar
 
 from tombola.base.errors import SpecError
@@ -42,16 +43,30 @@ class Registry(Generic[T]):
         self.kind = kind
         self._package = package
         self._registered: dict[str, T] = {}
+        self._importing = RLock()
+        self._imported = package is None
 
     @property
     def _plugins(self) -> dict[str, T]:
         """All plug-ins, those of the package included."""
-        if self._package is not None:
-            package, self._package = import_module(self._package), None
-            folders = getattr(package, "__path__", ())
-            for module in walk_packages(folders, f"{package.__name__}."):
-                import_module(module.name)
+        if not self._imported:
+            with self._importing:
+                self._import_all()
         return self._registered
+
+    def _import_all(self) -> None:
+        """Import what registers plug-ins; once more, if that was interrupted."""
+        if self._package is None:  # asked by what is being imported, or by the thread before
+            return
+        name, self._package = self._package, None
+        try:
+            package = import_module(name)
+            for module in walk_packages(getattr(package, "__path__", ()), f"{name}."):
+                import_module(module.name)
+        except BaseException:
+            self._package = name
+            raise
+        self._imported = True
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorate a plug-in to enter it under `name`."""
