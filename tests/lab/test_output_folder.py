@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tombola.api.experiment import Experiment
 from tombola.base.errors import OutputError
 from tombola.lab.output_folder import Output
 
@@ -50,3 +51,10 @@ def test_a_damaged_description_is_reported(text: str, tmp_path: Path) -> None:
     (tmp_path / "experiment.json").write_text(text)
     with pytest.raises(OutputError, match=r"expected an experiment in .*, got no JSON object"):
         Output(tmp_path, {})
+
+
+def test_a_folder_gets_the_experiments_key_unless_it_is_named() -> None:
+    found = Experiment.of("find", 1, {}, "sentiment-0.5")
+    assert found.output.folder == Path("runs", f"sentiment-0.5-{found.key[:8]}")
+    for name in ("MONKEY", "sentiment-KEY"):
+        assert Experiment.of("find", 1, {}, Path(name)).output.folder == Path(name)

@@ -104,6 +104,6 @@ def _experiment(
 ) -> Experiment:
     """The evaluation by what makes it, and its folder."""
     content = describe(subject, mask=mask.digest(), init=spec.init, seeds=spec.seeds)
-    folder = Path("runs") / f"evaluate-{subject.task.name.replace('/', '-')}-KEY"
+    name = f"evaluate-{subject.task.name.replace('/', '-')}"
     version = VERSION + train_revisions(subject.recipe, spec.init)
-    return Experiment.of("evaluate", version, content, output or folder)
+    return Experiment.of("evaluate", version, content, output or name)

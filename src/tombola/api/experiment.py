@@ -29,7 +29,7 @@ class Experiment:
 
     @classmethod
     def of(
-        cls, kind: str, version: int, description: Mapping[str, Any], folder: Path
+        cls, kind: str, version: int, description: Mapping[str, Any], place: Path | str
     ) -> "Experiment":
         """The experiment that a description names.
 
@@ -38,13 +38,14 @@ class Experiment:
             version: of that kind and of its jobs; raised when the same description comes to mean
                 something else.
             description: everything that makes the result what it is, from `describe`.
-            folder: where the result goes; KEY in its name is replaced by the key's first digits.
+            place: the folder of the result, or the beginning of its name in `runs/`, to which the
+                key's first digits are added.
 
         Raises: OutputError, if the folder holds another experiment or something else.
         """
         name = key(kind, version, **description)
-        place = folder.with_name(folder.name.replace("KEY", name[:8]))
-        return cls(name, Output(place, dict(description)))
+        folder = Path("runs", f"{place}-{name[:8]}") if isinstance(place, str) else place
+        return cls(name, Output(folder, dict(description)))
 
 
 def describe(subject: Subject, **more: Any) -> dict[str, Any]:

@@ -114,10 +114,10 @@ def _experiment(
     spec, ours = asked.search, knobs(asked.search) | knobs(asked.prune)
     ours = {name: value for name, value in ours.items() if name not in ("model", "task")}
     ours |= start.described() if start else {}
-    folder = Path("runs") / f"{subject.task.name.replace('/', '-')}-{asked.prune.sparsity:f}-KEY"
+    name = f"{subject.task.name.replace('/', '-')}-{asked.prune.sparsity:f}"
     version = VERSION + sum(control in REVISED_CONTROLS for control in spec.controls)
     version += train_revisions(subject.recipe)
-    return Experiment.of("find", version, describe(subject, **ours), output or folder)
+    return Experiment.of("find", version, describe(subject, **ours), output or name)
 
 
 def _tuned(
