@@ -7,13 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import fsspec
 import pytest
 
 import tombola
 from command_line import Cli
-from tombola.base.errors import OutputError, TicketError
+from tombola.base.errors import OutputError, SpecError, TicketError
 from tombola.ship.hub import HubRepository
 from tombola.ship.local_folder import LocalFolder
 from tombola.ship.sharing import place_of, pull, push
@@ -263,6 +264,22 @@ def test_what_a_place_is_does_not_depend_on_luck(
     for wrong in ("name", "a/b/c", "owner/..", "a--b/c", "own er/x", "owner/x\n", ""):
         with pytest.raises(TicketError, match="expected OWNER/NAME"):
             place_of(wrong)
+
+
+@pytest.mark.parametrize("place", ["./x", "memory://x"])
+@pytest.mark.parametrize("only", ["revision", "private", "commit_message"])
+def test_what_is_for_the_hub_only_is_refused_elsewhere(
+    only: str, place: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given: dict[str, Any] = {only: False if only == "private" else "x"}
+    with pytest.raises(SpecError, match=f"^`{only}.*` is for a repository of the hub, got .*x"):
+        push(folder, place, **given)
+    assert not Path("x").exists()
+
+
+def test_a_file_url_may_have_escapes() -> None:
+    assert str(place_of("file:///some%20where/x")) == "/some where/x"
 
 
 def test_the_command_line_pushes_and_pulls(cli: Cli, memory: str, folder: Path) -> None:

@@ -218,7 +218,10 @@ class HubRepository:
         elif status is not None:
             got, remedy = f"HTTP status {status}", "Try again later"
         else:
-            got, remedy = one_line(error), "Check the connection and HF_ENDPOINT, and try again"
+            return TicketError(
+                f"expected to reach {self}, got {one_line(error)}. Check the connection and "
+                "HF_ENDPOINT, and try again."
+            )
         return TicketError(f"expected {self}, got {got}. {remedy}.")
 
 

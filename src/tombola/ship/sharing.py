@@ -1,13 +1,13 @@
 """Send a ticket anywhere, and fetch it from there, checked."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import unquote
 
-from tombola.base.errors import OutputError, TicketError, cut, naming_keywords
+from tombola.base.errors import OutputError, SpecError, TicketError, cut, naming_keywords
 from tombola.base.files import write_bytes
 from tombola.base.folders import write_folder
 from tombola.ship.card import card, is_generated
@@ -20,7 +20,7 @@ from tombola.ticket.extensions import TRANSPORTS
 from tombola.ticket.format import CARD_NAME
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["HubTransport", "place_of", "pull", "push"]
+__all__ = ["fetch", "place_of", "pull", "push"]
 
 PART = r"(?!.*(--|\.\.))[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?"
 REPOSITORY = re.compile(rf"{PART}/{PART}", re.ASCII)
@@ -102,6 +102,24 @@ def pull(
     return ticket
 
 
+def fetch(
+    place: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: Path | None = None,
+) -> Ticket:
+    """The ticket at a place, with arguments as in `pull`.
+
+    Args:
+        cache_dir: where the hub's library keeps files; by default its own cache.
+
+    Raises: TicketError, if there is no ticket, or it is damaged.
+    """
+    source = place_of(place, revision=revision, token=token, cache_dir=cache_dir)
+    return Ticket.load(source.path) if isinstance(source, LocalFolder) else loaded(_read(source))
+
+
 def place_of(
     place: str | Path,
     *,
@@ -113,18 +131,34 @@ def place_of(
 ) -> Place:
     """What a user means by a place: a URL, a folder, or a repository of the hub.
 
-    Raises: TicketError, if it may be two of them, or is none.
+    Raises: TicketError, if it may be two of them, or is none; SpecError, if an argument is for the
+        hub only, and this isn't.
     """
+    if found := _outside_the_hub(place):
+        of_the_hub = {
+            "--revision": revision is not None,
+            "--no-private": not private,
+            "--message": commit_message is not None,
+        }
+        for flag in (flag for flag, is_given in of_the_hub.items() if is_given):
+            raise SpecError(f"{flag} is for a repository of the hub, got {found}. Leave it out.")
+        return found
     text = str(place)
-    if text.startswith("file://"):
-        return LocalFolder(Path(text.removeprefix("file://")))
-    if "://" in text and not text.startswith("hf://"):
-        return Remote(text)
     name = text.removeprefix("hf://")
-    if name == text and (isinstance(place, Path) or _is_folder(text)):
-        return LocalFolder(Path(text).expanduser())
     _check_repository(name, sure=name != text)
     return HubRepository(name, revision, token, cache_dir, private, commit_message)
+
+
+def _outside_the_hub(place: str | Path) -> Place | None:
+    """The folder or URL that a place is; None for a repository of the hub."""
+    text = str(place)
+    if text.startswith("file://"):
+        return LocalFolder(Path(unquote(text.removeprefix("file://"))))
+    if "://" in text:
+        return None if text.startswith("hf://") else Remote(text)
+    if isinstance(place, Path) or _is_folder(text):
+        return LocalFolder(Path(text).expanduser())
+    return None
 
 
 def _is_folder(text: str) -> bool:
@@ -170,41 +204,11 @@ def _read(place: Place) -> Files:
     return within_limit(str(place), place.read)
 
 
-class HubTransport:
+class Hub:
     """What `Ticket.from_pretrained` and `Ticket.push_to_hub` use."""
 
-    @contextmanager
-    def fetched(
-        self, place: str, *, revision: str | None, token: str | bool | None, cache_dir: Path | None
-    ) -> Iterator[Path]:
-        """A folder with the ticket's files, for as long as the context lasts."""
-        source = place_of(place, revision=revision, token=token, cache_dir=cache_dir)
-        if isinstance(source, LocalFolder):
-            yield source.path
-            return
-        files = _read(source)
-        with TemporaryDirectory() as scratch:
-            yield write_folder(Path(scratch) / "ticket", files, replaces=())
-
-    def send(
-        self,
-        folder: Path,
-        repo_id: str,
-        *,
-        private: bool,
-        revision: str | None,
-        token: str | bool | None,
-        commit_message: str | None,
-    ) -> str:
-        """Upload the ticket in a folder and return the commit's address."""
-        return push(
-            folder,
-            f"hf://{repo_id.removeprefix('hf://')}",
-            private=private,
-            revision=revision,
-            token=token,
-            commit_message=commit_message,
-        )
+    push = staticmethod(push)
+    fetch = staticmethod(fetch)
 
 
-TRANSPORTS.register("hub")(HubTransport())
+TRANSPORTS.register("hub")(Hub())

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
 
-from tombola.base.errors import TicketError, cut
+from tombola.base.errors import TicketError, cut, first_line
 from tombola.ticket.format import CARD_NAME, JSON_LIMIT, JSON_NAME, MASK_NAME, WEIGHT_LIMIT
 from tombola.ticket.ticket import Ticket
 
@@ -89,6 +89,5 @@ def loaded(files: Files) -> Ticket:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error of another library says, as the first of its lines that says something."""
-    said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return cut(said.strip().rstrip("."))
+    """What an error of another library says, in one quoted line."""
+    return cut(first_line(error).rstrip("."))

@@ -1,36 +1,38 @@
 """What the layers above do for a ticket; they are loaded when a ticket is first asked for it."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
 from tombola.base.registry import Registry
 
+if TYPE_CHECKING:
+    from tombola.ticket.ticket import Ticket
+
 __all__ = ["FASTER", "TRANSPORTS", "Transport"]
 
 
 class Transport(Protocol):
-    """Carries the folder of a ticket to the hub and back."""
+    """Carries a ticket to the hub and back."""
 
-    def fetched(
+    def fetch(
         self, place: str, *, revision: str | None, token: str | bool | None, cache_dir: Path | None
-    ) -> AbstractContextManager[Path]:
-        """A folder with the ticket's files, for as long as the context lasts."""
+    ) -> "Ticket":
+        """The ticket at a place."""
 
-    def send(
+    def push(
         self,
-        folder: Path,
-        repo_id: str,
+        ticket: "Ticket",
+        place: str,
         *,
         private: bool,
         revision: str | None,
         token: str | bool | None,
         commit_message: str | None,
     ) -> str:
-        """Upload the ticket in a folder and return its address."""
+        """Send a ticket and return its address."""
 
 
 TRANSPORTS: Registry[Transport] = Registry("transport", package="tombola.ship.sharing")

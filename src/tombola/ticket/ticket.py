@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
 
 from torch import nn
@@ -271,11 +270,8 @@ class Ticket:
         Raises: TicketError, if there is no ticket, or it did not arrive as it was sent.
         """
         cache = None if cache_dir is None else Path(cache_dir)
-        transport = TRANSPORTS["hub"]
-        with transport.fetched(
-            os.fspath(name_or_path), revision=revision, token=token, cache_dir=cache
-        ) as folder:
-            return cls.load(folder)
+        place = os.fspath(name_or_path)
+        return TRANSPORTS["hub"].fetch(place, revision=revision, token=token, cache_dir=cache)
 
     @naming_keywords()
     def push_to_hub(
@@ -300,15 +296,14 @@ class Ticket:
         Returns: the address of the commit.
         Raises: TicketError, if the hub refuses, or holds something else afterwards.
         """
-        with TemporaryDirectory() as scratch:
-            return TRANSPORTS["hub"].send(
-                self.save(Path(scratch) / "ticket"),
-                repo_id,
-                private=private,
-                revision=revision,
-                token=token,
-                commit_message=commit_message,
-            )
+        return TRANSPORTS["hub"].push(
+            self,
+            f"hf://{repo_id.removeprefix('hf://')}",
+            private=private,
+            revision=revision,
+            token=token,
+            commit_message=commit_message,
+        )
 
     def describe(self) -> dict[str, Any]:
         """What ticket.json holds, its checksums apart."""
