@@ -62,6 +62,8 @@ class _Sensitivities:
         self._sum: Tensors = {}
         self._mean: Tensors = {}
         self._unsure: Tensors = {}
+        self._full = False
+        """Whether `held` has the final sparsity: until the next average it is the mask."""
 
     def before_step(self, weights: "Tensors", gradients: "Tensors") -> None:
         """Add up sensitivities; the gradients of pruned weights stay as they are."""
@@ -77,12 +79,16 @@ class _Sensitivities:
 
     def after_step(self, done: int, steps: int, weights: "Tensors") -> None:
         """Average, if a window is over, and prune, if it is time."""
-        if done % self.spec.every == 0:
+        averaged = done % self.spec.every == 0
+        if averaged:
             self._average()
-        if self.ramp.due(done, steps):
+        if not self.ramp.due(done, steps):
+            return
+        if averaged or not self._full:
             scores = {name: self._mean[name] * self._unsure[name] for name in self._mean}
             self.held = self.ramp.mask(scores, self.ramp.base, done, steps)
-            zero(self.held, weights)
+            self._full = self.ramp.is_full(done, steps)
+        zero(self.held, weights)
 
     def tensors(self) -> "Tensors":
         """The mask so far, and the averages that its scores are made of."""

@@ -46,7 +46,7 @@ class RampSpec(PruneSpec):
                 f"{self.ramp_start:g} and {self.ramp_end:g}. Take 0 <= ramp_start < ramp_end <= 1."
             )
         if self.every < 1:
-            raise SpecError(f"every is one or more steps, got {self.every}.")
+            raise SpecError(f"every must be at least one step, got {self.every}.")
 
     def risen(self, share: float) -> float:
         """How far the ramp has risen after a share of the training: 0 to 1.
@@ -67,7 +67,7 @@ def prune_on_a_ramp(finder: Finder, subject: "Subject", spec: PruneSpec, seed: i
     steps = int(spec.ramp_end * subject.steps)
     if spec.every > max(1, steps):
         raise SpecError(
-            f"every is at most the {steps} steps until the final sparsity is reached, got "
+            f"every must be at most the {steps} steps until the final sparsity is reached, got "
             f"{spec.every}. Prune more often, or train for more epochs."
         )
     return train_mask(finder, subject, spec, seed)
@@ -87,7 +87,11 @@ class Ramp:
 
     def due(self, done: int, steps: int) -> bool:
         """Whether it is time to prune after a step."""
-        return done % self.spec.every == 0 or self._sparsity(done, steps) == self.spec.sparsity
+        return done % self.spec.every == 0 or self.is_full(done, steps)
+
+    def is_full(self, done: int, steps: int) -> bool:
+        """Whether the final sparsity is reached after a step."""
+        return self._sparsity(done, steps) == self.spec.sparsity
 
     def mask(self, scores: "Tensors", base: "Mask", done: int, steps: int) -> "Mask":
         """The mask after a step, by scores of any sign on any device; nothing of `base` returns."""

@@ -41,6 +41,10 @@ class NetworkAndData:
         """Name -> weight of the scope, on the CPU."""
         return self._now()
 
+    def _remember_weights(self) -> None:
+        """Take `weights` now, before the network changes."""
+        _ = self.weights
+
     def _now(self) -> Tensors:
         return {name: p.detach().cpu().clone() for name, p in self._parameters().items()}
 
