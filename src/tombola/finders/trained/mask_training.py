@@ -7,14 +7,13 @@ of words that name the labels, which most tasks don't have.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tombola.base.errors import SpecError
 from tombola.base.specs.prune import GLOBAL, UNSTRUCTURED
 from tombola.finders.allocations import keep_number, quotas
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
-from tombola.finders.trained.movement import MovementSpec, ScoreLearner
+from tombola.finders.trained.movement import ScoreLearner
+from tombola.finders.trained.penalty import PenaltySpec, rising_penalty
 from tombola.finders.trained.ramp import Ramp, prune_on_a_ramp
-from tombola.finders.trained.soft_movement import penalise
 from tombola.ticket.schedule import pruned_count
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ __all__ = ["MaskTrainingSpec", "keep_by_matrix", "mask_training"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskTrainingSpec(MovementSpec):
+class MaskTrainingSpec(PenaltySpec):
     """Mask training: how much is pruned, when, and how scores learn."""
 
     ramp_start: float = 0.0
@@ -39,15 +38,6 @@ class MaskTrainingSpec(MovementSpec):
 
     score_learning_rate: float = 2e-2
     """Peak learning rate of the scores; decays linearly to zero."""
-
-    penalty: float = 400.0
-    """Weight of the mean sigmoid of the scores in the loss, from the end of the ramp."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "penalty", float(self.penalty))
-        if not 0 <= self.penalty < float("inf"):
-            raise SpecError(f"penalty is zero or more, got {self.penalty:g}.")
 
 
 @finder("mask-training", MaskTrainingSpec, plan=prune_on_a_ramp)
@@ -63,10 +53,7 @@ def mask_training(evidence: Evidence, spec: MaskTrainingSpec, mask: "Mask") -> P
     def cut(scores: "Tensors", done: int, steps: int, before: "Mask") -> "Mask":
         return ramp.mask(scores, mask, done, steps) if ramp.due(done, steps) else before
 
-    def penalty(scores: "Tensors", done: int, steps: int) -> None:
-        penalise(scores, spec.penalty * spec.risen(done / steps))
-
-    learner = ScoreLearner(mask, spec.score_learning_rate, cut, penalty)
+    learner = ScoreLearner(mask, spec.score_learning_rate, cut, rising_penalty(spec))
     evidence.train(pruner=learner, frozen=True)
     return Pruned(ramp.final(learner.scores))
 

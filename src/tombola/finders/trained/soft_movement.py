@@ -6,33 +6,28 @@ from typing import TYPE_CHECKING
 from tombola.base.errors import SpecError
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
-from tombola.finders.trained.movement import MovementSpec, ScoreLearner
+from tombola.finders.trained.movement import ScoreLearner
+from tombola.finders.trained.penalty import PenaltySpec, rising_penalty
 from tombola.finders.trained.ramp import Ramp, prune_on_a_ramp
 
 if TYPE_CHECKING:
     from tombola.ticket.mask import Mask, Tensors
 
-__all__ = ["SoftMovementSpec", "penalise", "soft_movement"]
+__all__ = ["SoftMovementSpec", "soft_movement"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SoftMovementSpec(MovementSpec):
+class SoftMovementSpec(PenaltySpec):
     """Soft movement pruning: how much is pruned in the end, and what pushes scores down."""
 
     threshold: float = 0.1
     """Weights whose score has a sigmoid of at most this are pruned, from the end of the ramp."""
 
-    penalty: float = 400.0
-    """Weight of the mean sigmoid of the scores in the loss, from the end of the ramp."""
-
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("threshold", "penalty"):
-            object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "threshold", float(self.threshold))
         if not 0 < self.threshold < 1:
-            raise SpecError(f"threshold is between 0 and 1, got {self.threshold:g}.")
-        if not 0 <= self.penalty < float("inf"):
-            raise SpecError(f"penalty is zero or more, got {self.penalty:g}.")
+            raise SpecError(f"threshold must be between 0 and 1, got {self.threshold:g}.")
 
 
 @finder("soft-movement", SoftMovementSpec, plan=prune_on_a_ramp)
@@ -47,10 +42,7 @@ def soft_movement(evidence: Evidence, spec: SoftMovementSpec, mask: "Mask") -> P
     def cut(scores: "Tensors", done: int, steps: int, before: "Mask") -> "Mask":
         return _passing(scores, mask, spec.threshold * spec.risen(done / steps))
 
-    def penalty(scores: "Tensors", done: int, steps: int) -> None:
-        penalise(scores, spec.penalty * spec.risen(done / steps))
-
-    learner = ScoreLearner(mask, spec.score_learning_rate, cut, penalty)
+    learner = ScoreLearner(mask, spec.score_learning_rate, cut, rising_penalty(spec))
     evidence.train(pruner=learner)
     return Pruned(
         ramp.final(learner.scores), {"threshold_sparsity": round(learner.mask.sparsity, 6)}
@@ -63,12 +55,3 @@ def _passing(scores: "Tensors", base: "Mask", threshold: float) -> "Mask":
 
     passing = {name: score.sigmoid() > threshold for name, score in scores.items()}
     return Mask({name: each & base[name].to(each.device) for name, each in passing.items()})
-
-
-def penalise(scores: "Tensors", weight: float) -> None:
-    """Add the gradient of the mean over tensors of their mean sigmoid, times a weight."""
-    for score in scores.values():
-        sigmoid = score.sigmoid()
-        slope = sigmoid * (1 - sigmoid)
-        assert score.grad is not None
-        score.grad += slope * (weight / (len(scores) * score.numel()))
