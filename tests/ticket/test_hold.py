@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import LBFGS, SGD, Adafactor, Adagrad, AdamW, Muon, Optimizer, RMSprop
 from torch.optim.swa_utils import AveragedModel
 from transformers import BertForSequenceClassification
@@ -205,6 +206,29 @@ def test_gradients_are_zero_before_they_are_clipped_and_after_accumulation(ticke
         assert norm == pytest.approx(float(torch.cat([*kept, *others]).norm()), rel=1e-6)
         assert gradient_norm_of_pruned(model, ticket) == 0
     assert gradient_norm_of_pruned(model, ticket) > 0
+
+
+def test_held_gradients_have_derivatives_as_a_penalty_on_them_needs(ticket: Ticket) -> None:
+    model = network().eval()
+    ticket.apply(model)
+    masked = masked_parameters(model, ticket.mask)
+
+    def penalised() -> dict[str, Tensor]:
+        model.zero_grad()
+        with sdpa_kernel(SDPBackend.MATH):  # the others have no second derivative
+            loss: Tensor = model(**BATCH).loss
+            found = torch.autograd.grad(loss, [*masked.values()], create_graph=True)
+            kept = (g * ticket.mask[name] for name, g in zip(masked, found, strict=True))
+            torch.stack([g.square().sum() for g in kept]).sum().backward()
+        return {n: w.grad * ticket.mask[n] for n, w in masked.items() if w.grad is not None}
+
+    free = penalised()
+    with ticket.hold(model):
+        held = penalised()
+    assert held.keys() == free.keys() == masked.keys()
+    assert max(float(gradient.abs().max()) for gradient in free.values()) > 0
+    for name, gradient in held.items():
+        torch.testing.assert_close(gradient, free[name])
 
 
 def test_parameters_frozen_at_first_are_held_once_they_are_trained(ticket: Ticket) -> None:

@@ -74,7 +74,9 @@ class _MaskedGradient:
         self.kept = kept
 
     def __call__(self, gradient: Tensor) -> Tensor:
-        """The masked gradient, in new memory."""
+        """The masked gradient, in new memory; it has a derivative if the gradient has one."""
+        if gradient.requires_grad:
+            return gradient.masked_fill(self.kept.logical_not(), 0.0)
         return (as_integers(gradient) * self.kept).view(gradient.dtype)
 
 
