@@ -9,7 +9,7 @@ import pytest
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import PruneSpec, TrainSpec
-from tombola.finders.finder import FINDERS, making
+from tombola.finders.finder import FINDERS, finder_of_scores
 from tombola.finders.rewind import RewindSpec
 from tombola.lab.subjects import Subjects
 from tombola.plan.job import prune
@@ -25,8 +25,8 @@ def test_masks_of_n_of_m_have_a_spec(name: str) -> None:
 
 
 def test_masks_by_magnitude_are_made_without_rounds() -> None:
-    assert not issubclass(making("magnitude").spec, RewindSpec)
-    assert making("magnitude").spec.of_mask(Decimal(0), "unstructured", {}).sparsity == 0
+    assert not issubclass(finder_of_scores("magnitude").spec, RewindSpec)
+    assert finder_of_scores("magnitude").spec.of_mask(Decimal(0), "unstructured", {}).sparsity == 0
 
 
 @pytest.mark.parametrize("name", [name for name in FINDERS if name != "structured"])

@@ -23,8 +23,8 @@ from tombola.kernel.varlen import (
     LEAST_TOKENS,
     _most_filled,
     _size,
-    end_to_end,
     in_one_row,
+    packed_row,
     takes_one_row,
 )
 
@@ -83,7 +83,7 @@ def test_a_row_has_the_loss_and_the_gradient_of_the_padded_batch(
     model, batch = model_of(config, reads), batch_of(lengths, reads)
     loss = model(**batch).loss
     expected = gradients(model, loss)
-    row = end_to_end(model, batch, reads)
+    row = packed_row(model, batch, reads)
     with in_one_row(model, row, reads, 70) as inputs:
         found_loss = model(**inputs).loss
     found = gradients(model, found_loss)
@@ -97,7 +97,7 @@ def test_a_row_has_the_loss_and_the_gradient_of_the_padded_batch(
 @pytest.mark.parametrize("reads", HEADS, ids=str)
 def test_tokens_keep_their_order_and_each_text_its_positions(reads: Reads) -> None:
     model, batch = model_of(RobertaConfig, reads), batch_of((3, 5), reads)
-    row = end_to_end(model, batch, reads)
+    row = packed_row(model, batch, reads)
     assert row["offsets"].tolist() == [0, 3, 8, 64]
     assert row["position_ids"][0, :8].tolist() == [2, 3, 4, 2, 3, 4, 5, 6]
     assert row["input_ids"][0, 3:8].tolist() == batch["input_ids"][1].tolist()
@@ -106,7 +106,7 @@ def test_tokens_keep_their_order_and_each_text_its_positions(reads: Reads) -> No
 
 def test_a_row_that_is_full_has_no_text_more() -> None:
     model = model_of(BertConfig, Reads.FIRST)
-    assert end_to_end(model, batch_of((32, 32), Reads.FIRST), Reads.FIRST)["offsets"].tolist() == [
+    assert packed_row(model, batch_of((32, 32), Reads.FIRST), Reads.FIRST)["offsets"].tolist() == [
         *(0, 32, 64)
     ]
 
@@ -115,7 +115,7 @@ def test_dropout_drops_in_every_place() -> None:
     batch = batch_of((9, 30), Reads.FIRST)
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         only = model_of(BertConfig, Reads.FIRST, **{**dict.fromkeys(DROPOUTS, 0.0), name: 0.5})
-        row = end_to_end(only, batch, Reads.FIRST)
+        row = packed_row(only, batch, Reads.FIRST)
         with in_one_row(only.train(), row, Reads.FIRST, 70) as inputs, torch.no_grad():
             losses = {float(only(**inputs).loss) for _ in range(5)}
         assert len(losses) == 5, name

@@ -30,7 +30,7 @@ __all__ = [
     "PlanShape",
     "Pruned",
     "finder",
-    "making",
+    "finder_of_scores",
     "refuse_knobs_of_others",
 ]
 
@@ -112,8 +112,8 @@ class Finder:
         begun = subject.pruned.prune.sparsity if subject.pruned else None
         if begun is not None and spec.sparsity <= begun:
             raise SpecError(
-                f"a search goes on to more than the sparsity {begun:f} of its ticket, got "
-                f"{spec.sparsity:f}. Name a higher one."
+                f"sparsity must be above {begun:f}, that of the ticket that the search goes on "
+                f"from, got {spec.sparsity:f}. Name a higher one."
             )
         if budget:
             found = within_budget(budget, spec.sparsity, subject, planned)
@@ -176,7 +176,7 @@ def finder(
     return enter
 
 
-def making(scores: str) -> Finder:
+def finder_of_scores(scores: str) -> Finder:
     """The finder that makes the masks of a prune job.
 
     Raises: SpecError, if there is none.

@@ -25,7 +25,7 @@ from tombola.kernel.reads import Reads
 from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import backbone
 
-__all__ = ["VARLEN", "end_to_end", "in_one_row", "takes_one_row"]
+__all__ = ["VARLEN", "in_one_row", "packed_row", "takes_one_row"]
 
 VARLEN = "varlen-1"
 """Name of this arithmetic in the numerics of a result; raised when it makes other bits."""
@@ -60,7 +60,7 @@ def takes_one_row(model: PreTrainedModel, reads: Reads) -> bool:
 # --- from a padded batch to one row ------------------------------------------------
 
 
-def end_to_end(model: PreTrainedModel, batch: Mapping[str, Tensor], reads: Reads) -> Tensors:
+def packed_row(model: PreTrainedModel, batch: Mapping[str, Tensor], reads: Reads) -> Tensors:
     """The tokens of a batch in one row, filled up to one of few sizes.
 
     Args:
@@ -128,7 +128,7 @@ def in_one_row(
 
     Args:
         model: an encoder with a head.
-        row: what `end_to_end` made, on the device of the model.
+        row: what `packed_row` made, on the device of the model.
         reads: which tokens the head reads.
         longest: no text has more tokens.
 

@@ -11,12 +11,12 @@ from accelerate import Accelerator
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from tombola.base.errors import ModelError, SpecError
+from tombola.base.errors import ModelError
 from tombola.base.specs import IN_C, TrainSpec
 from tombola.kernel.fused.weights import Weights, weights_for
 from tombola.kernel.packed import KERNEL, SPARSE, SPARSE_ALWAYS, packable, packed
 from tombola.kernel.sparse.masked import MaskedWeights, skipping
-from tombola.kernel.varlen import VARLEN, end_to_end, in_one_row, takes_one_row
+from tombola.kernel.varlen import VARLEN, in_one_row, packed_row, takes_one_row
 from tombola.models.network import Network
 from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.distillation import FeatureTeacher, Portion, Teacher
@@ -27,7 +27,7 @@ from tombola.training.cuda_graphs import Recorder, on_device, recorder_of
 from tombola.training.determinism import deterministic, lacks_deterministic
 from tombola.training.distributed import add_gradients, part
 from tombola.training.faults import in_network
-from tombola.training.numerics import kernel, refuse_missing_kernel
+from tombola.training.numerics import kernel, refuse_unavailable
 
 __all__ = ["Arithmetic", "differentiating", "to_device"]
 
@@ -98,7 +98,7 @@ class Arithmetic:
         mine = part(rows, self.here)
         portion = self._portion(mine, batch)
         if portion.labels and self._in_one_row():
-            row = end_to_end(self.network.model, mine, self.kind.reads)
+            row = packed_row(self.network.model, mine, self.kind.reads)
             row["weight"] = torch.tensor(portion.labels)
             if self.recorder is not None:
                 return self.recorder(row)
@@ -239,11 +239,7 @@ def differentiating(
     Raises: SpecError, if precision or kernel need what is not there; ModelError, if the
         network has no gradient checkpointing.
     """
-    if spec.precision == "fp16" and here.device.type != "cuda":
-        raise SpecError(
-            f"precision fp16 needs a CUDA device, got {here.device.type}. Take bf16 or fp32."
-        )
-    refuse_missing_kernel(spec)
+    refuse_unavailable(spec)
     model = network.model
     forward = torch.compile(model, dynamic=True) if spec.compile else model
     if spec.gradient_checkpointing:

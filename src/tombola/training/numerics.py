@@ -13,7 +13,7 @@ from tombola.kernel.sparse import crossovers, products
 from tombola.kernel.varlen import VARLEN
 from tombola.training.distributed import device_type, world_size
 
-__all__ = ["kernel", "lacks_extension", "numerics", "refuse_missing_kernel"]
+__all__ = ["kernel", "lacks_extension", "numerics", "refuse_unavailable"]
 
 
 def numerics(spec: TrainSpec) -> dict[str, Any]:
@@ -65,11 +65,15 @@ def lacks_extension() -> bool:
     return device_type() == "cpu" and not available()
 
 
-def refuse_missing_kernel(spec: TrainSpec) -> None:
-    """Refuse a kernel that this device or this installation lacks.
+def refuse_unavailable(spec: TrainSpec) -> None:
+    """Refuse a precision or a kernel that this device or this installation lacks.
 
     Raises: SpecError.
     """
+    if spec.precision == "fp16" and device_type() != "cuda":
+        raise SpecError(
+            f"precision fp16 needs a CUDA device, got {device_type()}. Take bf16 or fp32."
+        )
     name = spec.kernel
     if name not in IN_C:
         return

@@ -14,7 +14,7 @@ from tombola.study.table.row import Row
 from tombola.study.verdicts import seeds_and_examples
 from tombola.study.verdicts.comparison import Comparison
 from tombola.study.verdicts.matching import matching
-from tombola.study.verdicts.seeds_and_examples import apart_from
+from tombola.study.verdicts.seeds_and_examples import components_from
 from tombola.tasks.metrics import METRICS
 
 EXAMPLES, SEEDS = 300, (0, 1, 2)
@@ -64,14 +64,14 @@ def test_the_mean_is_the_difference_and_the_interval_no_narrower_than_over_seeds
     metric: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     table, _ = stored(metric, monkeypatch, resolution=100 / EXAMPLES)
-    [judged] = matching(table, apart=apart_from(Store(tmp_path))).judged
-    assert judged.apart
+    [judged] = matching(table, components=components_from(Store(tmp_path))).judged
+    assert judged.components
     assert judged.verdict
     assert judged.verdict.interval
-    parts = judged.apart.parts
+    parts = judged.components.parts
     assert parts.mean == pytest.approx(judged.verdict.difference)
-    assert judged.apart.interval[0] <= judged.verdict.interval[0]
-    assert judged.apart.interval[1] >= judged.verdict.interval[1]
+    assert judged.components.interval[0] <= judged.verdict.interval[0]
+    assert judged.components.interval[1] >= judged.verdict.interval[1]
     assert judged.to_json()["seeds_and_examples"]["seed_sd"] == parts.seed_sd
     assert parts.examples == (EXAMPLES if metric == "accuracy" else 50)
 
@@ -81,11 +81,11 @@ def test_a_seed_whose_ticket_predicts_what_dense_predicts_is_taken_apart_as_the_
     metric: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     table, _ = stored(metric, monkeypatch, same=[1])
-    [judged] = matching(table, apart=apart_from(Store(tmp_path))).judged
-    assert judged.apart
+    [judged] = matching(table, components=components_from(Store(tmp_path))).judged
+    assert judged.components
     assert judged.verdict
-    assert judged.apart.parts.examples == 50
-    assert judged.apart.parts.mean == pytest.approx(judged.verdict.difference)
+    assert judged.components.parts.examples == 50
+    assert judged.components.parts.mean == pytest.approx(judged.verdict.difference)
 
 
 def test_questions_about_a_single_text_have_a_verdict_and_no_components(
@@ -93,18 +93,18 @@ def test_questions_about_a_single_text_have_a_verdict_and_no_components(
 ) -> None:
     for contexts in (1, 7):
         table, _ = stored("accuracy", monkeypatch, contexts=contexts)
-        [judged] = matching(table, apart=apart_from(Store(tmp_path))).judged
+        [judged] = matching(table, components=components_from(Store(tmp_path))).judged
         assert judged.verdict
-        assert (judged.apart is None) == (contexts == 1)
+        assert (judged.components is None) == (contexts == 1)
 
 
 def test_the_jackknife_agrees_with_the_gains_where_there_are_any(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     table, _ = stored("accuracy", monkeypatch)
-    exact = apart_from(Store(tmp_path))(Comparison(tuple(table)))
+    exact = components_from(Store(tmp_path))(Comparison(tuple(table)))
     monkeypatch.setattr(seeds_and_examples, "CREDITS", {})
-    grouped = apart_from(Store(tmp_path))(Comparison(tuple(table)))
+    grouped = components_from(Store(tmp_path))(Comparison(tuple(table)))
     assert exact
     assert grouped
     assert grouped.parts.mean == pytest.approx(exact.parts.mean)
@@ -116,8 +116,8 @@ def test_what_is_missing_or_decides_nothing_has_no_components(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     table, kept = stored("accuracy", monkeypatch)
-    apart = apart_from(Store(tmp_path))
-    assert apart(Comparison(tuple(table)))
-    assert apart(Comparison(tuple(table[:1]))) is None
+    components = components_from(Store(tmp_path))
+    assert components(Comparison(tuple(table)))
+    assert components(Comparison(tuple(table[:1]))) is None
     del kept["dense 1"]
-    assert apart(Comparison(tuple(table))) is None
+    assert components(Comparison(tuple(table))) is None

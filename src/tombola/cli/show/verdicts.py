@@ -66,17 +66,17 @@ def show_matching(found: Matching, console: Console) -> None:
 
 def _show_components(found: Matching, console: Console) -> None:
     """Show what seeds and test examples each add to the uncertainty, where both are known."""
-    known = [(each, each.apart) for each in found.judged if each.apart]
+    known = [(each, each.components) for each in found.judged if each.components]
     if not known:
         return
     say(console, "over other test examples, too; standard deviations of single seeds and examples:")
     table = Grid(
         ("network", "task"), ("sparsity", "sd of seeds", "sd of examples", "90 % interval")
     )
-    for each, apart in known:
+    for each, found_of in known:
         name, task, at, *_ = _network(each)
-        sds = points(apart.parts.seed_sd), points(apart.parts.example_sd)
-        table.add(name, task, at, *sds, interval(apart.interval))
+        sds = points(found_of.parts.seed_sd), points(found_of.parts.example_sd)
+        table.add(name, task, at, *sds, interval(found_of.interval))
     table.frame = None
     table.show(console)
 

@@ -1,12 +1,8 @@
 """The verbs `finders`, `tasks`, `models` and `plans`, which list what is built in."""
 
 from argparse import Namespace
-from typing import TYPE_CHECKING
 
 from tombola.cli.parser import Parser, Verb
-
-if TYPE_CHECKING:
-    from tombola.finders.finder import Finder
 
 __all__ = ["VERBS"]
 
@@ -54,37 +50,15 @@ def finders(options: Namespace) -> None:
     from tombola.cli.show.catalog import show_entries
     from tombola.cli.show.screen import say, screen
     from tombola.finders.finder import FINDERS
+    from tombola.lab.run.compute import typical_cost
 
     found = [FINDERS[name] for name in FINDERS]
     entries = [
-        ((each.name, f"{trainings(each):.3g}", each.spec().reads, each.about), each.source)
+        ((each.name, f"{typical_cost(each):.3g}", each.spec().reads, each.about), each.source)
         for each in found
     ]
     show_entries(("finder", "trainings", "reads for scores", "what it does"), entries, screen())
     say(screen(), "or your own, in one file (see docs/how-to/finders.md)")
-
-
-def trainings(finder: "Finder") -> float:
-    """What a search with the knobs at their defaults costs, in trainings; the one under the ticket
-    is one of them, and the dense one where the mask needs it. A teacher's forward passes count."""
-    from tombola.lab.run.compute import STEP_COST, step_cost
-    from tombola.plan.plan import Plan
-    from tombola.plan.subject import Subject
-    from tombola.tasks.task import load_task
-
-    task = load_task("mlm")  # no finder refuses it
-    many = Subject(
-        model="",
-        fingerprint="0" * 64,
-        task=task,
-        recipe=task.recipe,
-        data="0" * 64,
-        examples=10**6,  # as many as any default looks at
-        folder=None,
-    )
-    found = finder.search(many, finder.spec(), 0)
-    jobs = Plan.of(found.trainings.values()).jobs
-    return sum(job.steps * step_cost(job) for job in jobs) / (many.steps * STEP_COST)
 
 
 def no_flags(parser: Parser) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tombola.plan.plan import Plan
     from tombola.study.table.row import Row
     from tombola.study.verdicts.matching import OneRun
-    from tombola.study.verdicts.seeds_and_examples import Apart
+    from tombola.study.verdicts.seeds_and_examples import ComponentsOf
 
 __all__ = ["VERBS"]
 
@@ -28,14 +28,14 @@ def _show_gaps(options: Namespace, table: list["Row"]) -> None:
     show_unfinished(table, screen(options.json), command=resume)
 
 
-def _by_example(there: "tuple[Plan, Store] | None") -> "tuple[OneRun | None, Apart | None]":
+def _by_example(there: "tuple[Plan, Store] | None") -> "tuple[OneRun | None, ComponentsOf | None]":
     """What looks at single test examples, if there is a store with predictions."""
     if there is None:
         return None, None
-    from tombola.study.verdicts.seeds_and_examples import apart_from
+    from tombola.study.verdicts.seeds_and_examples import components_from
     from tombola.study.verdicts.single_run import verdicts_from  # loads torch
 
-    return verdicts_from(there[1]), apart_from(there[1])
+    return verdicts_from(there[1]), components_from(there[1])
 
 
 def matching(options: Namespace) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tombola.finders.finder import making
+from tombola.finders.finder import Finder, finder_of_scores
 from tombola.lab.store.result_store import Result
 from tombola.plan.job import Job
 from tombola.plan.job_spec import PruneJob
 from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
+from tombola.tasks.task import load_task
 
 __all__ = [
     "BACKWARD_COST",
@@ -18,6 +20,7 @@ __all__ = [
     "search_compute",
     "step_cost",
     "total_compute",
+    "typical_cost",
 ]
 
 BACKWARD_COST = 2
@@ -82,8 +85,30 @@ def step_cost(job: Job) -> int:
     """Cost of a step of a training or of a mask's training, in forward passes: with a teacher's."""
     spec, asks = job.spec, "teacher" in job.parents
     if isinstance(spec, PruneJob) and spec.trains:
-        asks = asks or making(spec.scores).read(spec).asks_teacher
+        asks = asks or finder_of_scores(spec.scores).read(spec).asks_teacher
     return STEP_COST + asks
+
+
+def typical_cost(finder: Finder) -> float:
+    """What a search costs with the knobs at their defaults, in trainings.
+
+    The training under the ticket is one of them, and the dense one where the mask needs it; a
+    teacher's forward passes count. So many examples are assumed that no default is more than there
+    is.
+    """
+    task = load_task("mlm")  # no finder refuses it
+    subject = Subject(
+        model="",
+        fingerprint="0" * 64,
+        task=task,
+        recipe=task.recipe,
+        data="0" * 64,
+        examples=10**6,
+        folder=None,
+    )
+    search = finder.search(subject, finder.spec(), 0)
+    jobs = Plan.of(search.trainings.values()).jobs
+    return sum(job.steps * step_cost(job) for job in jobs) / (subject.steps * STEP_COST)
 
 
 def compute_of(result: Result | None) -> Compute | None:

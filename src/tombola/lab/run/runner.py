@@ -83,9 +83,19 @@ def _prepared(
     """The laboratory with all its numbers, and the kernel, if results in the store have the same
     numerics."""
     lab = allotted(spec, plan, store, whole)
+    if lab.engine == "local":
+        _refuse_unavailable(plan)
     kernel = kernel_before(plan, store)
     _refuse_mixed(plan, store, lab, kernel)
     return lab, kernel
+
+
+def _refuse_unavailable(plan: Plan) -> None:
+    """Refuse, before any work, recipes that this machine can't train by."""
+    from tombola.training.numerics import refuse_unavailable
+
+    for recipe in {train_job(job.spec).recipe for job in plan.jobs if job.kind == "train"}:
+        refuse_unavailable(recipe)
 
 
 def _say_what_is_missing(kernel: str, callback: RunCallback) -> None:
@@ -126,8 +136,11 @@ def _workers(spec: LabSpec, store: Store) -> Workers:
             threads=spec.threads,
             processes=processes,
         )
-    pool = ProcessPool(store, max(1, spec.workers), gpus=visible_gpus(), processes=processes)
-    return pool if spec.workers > 1 else ThisProcess(store)
+    gpus = visible_gpus()
+    if spec.workers > 1:
+        return ProcessPool(store, spec.workers, gpus=gpus, processes=processes)
+    places(1, gpus, processes=processes)  # refuses too few GPUs
+    return ThisProcess(store)
 
 
 def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec, kernel: str = AUTO) -> None:

@@ -47,7 +47,8 @@ def shrink(model: M, mask: Mask) -> M:
             heads_cut |= _cut_heads(block, layout)
         else:
             neurons_cut |= _cut_neurons(block, layout)
-    if heads_cut or (neurons_cut and not _described(network)):
+    in_configuration = not heads_cut and (not neurons_cut or _set_neurons(network))
+    if not in_configuration:
         refuse_to_save(network, came="one whose blocks have been shrunk", method="shrink")
     return cast(M, network)
 
@@ -73,7 +74,7 @@ def _cut_heads(block: nn.Module, layout: Attention) -> bool:
     for layer in (*into, *relative):
         cut_outputs(layer, kept.repeat(layout.parts))
     cut_inputs(out, kept)
-    _count_heads(place, int((~unused).sum()), size)
+    _set_heads(place, int((~unused).sum()), size)
     return True
 
 
@@ -140,7 +141,7 @@ def _head_size(attention: Any) -> int:
     return int(getattr(attention, "attention_head_size", getattr(attention, "head_dim", 0)))
 
 
-def _count_heads(attention: nn.Module, heads: int, size: int) -> None:
+def _set_heads(attention: nn.Module, heads: int, size: int) -> None:
     """Set the number of heads, and their total width, wherever the code of a block stores it."""
     names = dict.fromkeys(("num_attention_heads", "num_heads", "n_heads"), heads)
     widths = dict.fromkeys(("all_head_size", "split_size"), heads * size)
@@ -149,7 +150,7 @@ def _count_heads(attention: nn.Module, heads: int, size: int) -> None:
             setattr(attention, name, value)
 
 
-def _described(network: nn.Module) -> bool:
+def _set_neurons(network: nn.Module) -> bool:
     """Set the number of neurons in the configuration; False if blocks differ in it."""
     found = [(block, each) for block, each in layouts_in(network) if isinstance(each, Neurons)]
     widths = {matrix(_layer(block, each.out)).shape[1] for block, each in found}

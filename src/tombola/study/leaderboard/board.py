@@ -16,7 +16,7 @@ from tombola.study.verdicts.transfer import MeanDifference
 from tombola.study.verdicts.universality import ERROR
 
 if TYPE_CHECKING:
-    from tombola.study.verdicts.seeds_and_examples import Apart
+    from tombola.study.verdicts.seeds_and_examples import ComponentsOf
 
 __all__ = ["Board", "Entry", "Leaderboard", "boards_of", "leaderboard"]
 
@@ -144,7 +144,9 @@ class Leaderboard:
 
 
 def leaderboard(
-    table: Iterable[Row], one_run: OneRun | None = None, apart: "Apart | None" = None
+    table: Iterable[Row],
+    one_run: OneRun | None = None,
+    components: "ComponentsOf | None" = None,
 ) -> Leaderboard:
     """The tickets of all finders on each task at each sparsity.
 
@@ -154,11 +156,11 @@ def leaderboard(
     Args:
         table: rows of plans, done or not.
         one_run: gives the verdict on a network with a single run; without it there is none.
-        apart: gives the components of variance of networks with several.
+        components: gives the components of variance of networks with several.
 
     Raises: SpecError, if runs on one task have different numerics.
     """
-    return boards_of(matching(table, one_run, apart).judged)
+    return boards_of(matching(table, one_run, components).judged)
 
 
 def boards_of(judged: Iterable[NetworkVerdict]) -> Leaderboard:

@@ -24,7 +24,7 @@ from tombola.study.verdicts.universality import ERROR, Universality, p_matching,
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, FIXED_TICKET, SEARCH, Verdict
 
 if TYPE_CHECKING:
-    from tombola.study.verdicts.seeds_and_examples import Apart, SeedsAndExamples
+    from tombola.study.verdicts.seeds_and_examples import ComponentsOf, SeedsAndExamples
 
 __all__ = ["Family", "Matching", "NetworkVerdict", "OneRun", "likeliest", "matching"]
 
@@ -50,7 +50,7 @@ class NetworkVerdict:
     """Descriptive: the paper's rule, read literally."""
     within_pooled_sd: bool | None
     """Descriptive: the paper's rule, as its table must mean it."""
-    apart: "SeedsAndExamples | None" = None
+    components: "SeedsAndExamples | None" = None
     """How much it varies over seeds and over test examples, if predictions are known."""
 
     @property
@@ -86,7 +86,7 @@ class NetworkVerdict:
             "sign_flip_p_value": self.sign_flip_p_value,
             "within_one_dense_sd": self.within_dense_sd,
             "within_one_pooled_sd": self.within_pooled_sd,
-            "seeds_and_examples": None if self.apart is None else self.apart.to_json(),
+            "seeds_and_examples": None if self.components is None else self.components.to_json(),
             "published": published_difference(self.pair),
             "runs": self.pair.keys,
         }
@@ -152,14 +152,16 @@ def likeliest(judged: Iterable[NetworkVerdict]) -> NetworkVerdict | None:
 
 
 def matching(
-    table: Iterable[Row], one_run: OneRun | None = None, apart: "Apart | None" = None
+    table: Iterable[Row],
+    one_run: OneRun | None = None,
+    components: "ComponentsOf | None" = None,
 ) -> Matching:
     """Verdicts on every pruned network of a plan.
 
     Args:
         table: rows of the plan, done or not.
         one_run: gives the verdict on a network with a single run; without it there is none.
-        apart: gives the components of variance of networks with several.
+        components: gives the components of variance of networks with several.
 
     Raises: SpecError, if runs on one task have different numerics.
     """
@@ -176,15 +178,15 @@ def matching(
         if len(pairs) > 1:
             families.append(_family(pairs, source))
     return Matching(
-        judged=[_with_components(each, apart) for search in judged for each in search],
+        judged=[_with_components(each, components) for search in judged for each in search],
         highest=[(search[0], _highest(search)) for search in judged],
         families=families,
         spreads=list(spread.values()),
     )
 
 
-def _with_components(judged: NetworkVerdict, apart: "Apart | None") -> NetworkVerdict:
-    return judged if apart is None else replace(judged, apart=apart(judged.pair))
+def _with_components(judged: NetworkVerdict, components: "ComponentsOf | None") -> NetworkVerdict:
+    return judged if components is None else replace(judged, components=components(judged.pair))
 
 
 def _searches(table: Iterable[Row]) -> list[list[Comparison]]:

@@ -16,7 +16,7 @@ from tombola.study.statistics.interval import FloatArray
 from tombola.study.verdicts.comparison import Comparison
 from tombola.tasks.metrics import CONTEXT, CREDITS, METRICS
 
-__all__ = ["OVER_BOTH", "Apart", "SeedsAndExamples", "apart_from"]
+__all__ = ["OVER_BOTH", "ComponentsOf", "SeedsAndExamples", "components_from"]
 
 OVER_BOTH = "mean over seeds and test examples like these of (ticket - dense)"
 LEVEL = 0.90
@@ -26,7 +26,7 @@ MOST_GROUPS = 50
 Predictions: TypeAlias = NDArray[np.float64]
 Run: TypeAlias = tuple[Predictions, Predictions]
 """The predictions of a ticket and of dense, of one seed."""
-Apart: TypeAlias = "Callable[[Comparison], SeedsAndExamples | None]"
+ComponentsOf: TypeAlias = "Callable[[Comparison], SeedsAndExamples | None]"
 """Returns the components of a comparison, if its predictions are known."""
 
 
@@ -44,10 +44,10 @@ class SeedsAndExamples:
         return asdict(self.parts) | about
 
 
-def apart_from(store: Store) -> Apart:
+def components_from(store: Store) -> ComponentsOf:
     """The components of comparisons with dense, whose predictions a store has."""
 
-    def apart(pair: Comparison) -> SeedsAndExamples | None:
+    def of_pair(pair: Comparison) -> SeedsAndExamples | None:
         if not pair.testable:
             return None
         try:
@@ -60,7 +60,7 @@ def apart_from(store: Store) -> Apart:
         gains = _gains(found, pair.first[0].metric)
         return None if gains.shape[1] < 2 else _over_both(components(gains), pair)
 
-    return apart
+    return of_pair
 
 
 def _over_both(parts: Components, pair: Comparison) -> SeedsAndExamples:

@@ -7,7 +7,7 @@ import torch
 
 from tombola.base.errors import SpecError
 from tombola.base.seeds import stream
-from tombola.finders.finder import making
+from tombola.finders.finder import finder_of_scores
 from tombola.finders.scores import uniform
 from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
 from tombola.plan.job_spec import PERMUTED, RANDOM, PruneJob
@@ -37,7 +37,7 @@ def pruned(evidence: WorkspaceEvidence) -> tuple[Mask, Mapping[str, Any]]:
         scores = uniform(evidence.weights, drawn)
         structure = STRUCTURES[spec.prune.structure]
         return structure(scores, base, spec.prune.sparsity, evidence.heads), {}
-    found = making(spec.scores)
+    found = finder_of_scores(spec.scores)
     made = found.make(evidence, found.read(spec), base)
     wanted = pruned_count(spec.prune.sparsity, base.size)
     back = sum(int((kept & ~base[name]).sum()) for name, kept in made.mask.items())
