@@ -182,10 +182,14 @@ seeds; `trainings` is the cost of search and ticket, in trainings of dense. How 
 LIMITS = """
 ## What this does not show
 
-The network has 10 million weights, a training about 60 steps, and there are five seeds and two
-tasks. The order of finders on large networks with long trainings may be another. Each table is a
-ranking of its own: among many, some of what is shown is wrong by chance, in each with a probability
-of at most 5 %. The learning rates were chosen for 90 % and a budget of one training, with one seed.
+- The network has 10 million weights, a training about 60 steps, and there are five seeds and two
+  tasks. On large networks with long trainings, the order of finders may be another.
+- Movement pruning, mask training and PLATON were published with thousands of steps. Here their
+  searches have 60 or 180, so they are not shown at their best.
+- Each table is a ranking of its own: what it shows is wrong by chance with a probability of at most
+  5 %, and among several tables, some of it is.
+- The learning rates were chosen on dev, for a budget of one training, with one seed. A ticket is
+  compared with dense networks at its own rate.
 """
 
 
