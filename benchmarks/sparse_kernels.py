@@ -32,7 +32,7 @@ from tombola.api.tickets import one_shot
 from tombola.base.errors import TombolaError
 from tombola.kernel.sparse.linear import SparseLinear
 from tombola.ship.compiled.compile import weight_bytes
-from tombola.ship.compiled.runtimes import RUNTIMES, Runnable, Runtime, Subject
+from tombola.ship.compiled.runtimes import RUNTIMES, BenchedNetwork, Runnable, Runtime
 from tombola.ship.onnx_file import check_onnx, write_onnx
 
 HERE = Path(__file__).parent
@@ -76,7 +76,7 @@ def encoders(*, quick: bool) -> Iterator[dict[str, Any]]:
             _say(f"{sparsity} {batch} x {length}")
 
 
-def _subject(sparsity: str, *, layers: int) -> Subject:
+def _subject(sparsity: str, *, layers: int) -> BenchedNetwork:
     torch.manual_seed(0)
     config = BertConfig(num_hidden_layers=layers)
     config.name_or_path = "drawn at random"
@@ -84,10 +84,10 @@ def _subject(sparsity: str, *, layers: int) -> Subject:
     model.set_input_embeddings(nn.Embedding(1000, 768))  # so that bytes are the encoder's
     model.config.vocab_size = 1000
     ticket = one_shot(model, sparsity=sparsity)
-    return Subject(ticket.apply(model), ticket, None, token_types=False)
+    return BenchedNetwork(ticket.apply(model), ticket, None, token_types=False)
 
 
-def _made(subject: Subject, names: tuple[str, ...]) -> dict[str, Runnable]:
+def _made(subject: BenchedNetwork, names: tuple[str, ...]) -> dict[str, Runnable]:
     """Those that are installed, the sparse ones for calls of 128 tokens."""
     found: dict[str, Runnable] = {}
     for name in names:
@@ -98,10 +98,10 @@ def _made(subject: Subject, names: tuple[str, ...]) -> dict[str, Runnable]:
     return found
 
 
-def _openvino(precision: str) -> Callable[[Subject, int], Runnable]:
+def _openvino(precision: str) -> Callable[[BenchedNetwork, int], Runnable]:
     """OpenVINO on one thread, made of the ONNX file."""
 
-    def make(subject: Subject, tokens: int) -> Runnable:
+    def make(subject: BenchedNetwork, tokens: int) -> Runnable:
         openvino: Any = import_module("openvino")
         settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": precision}
         with TemporaryDirectory() as folder:

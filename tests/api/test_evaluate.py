@@ -139,7 +139,7 @@ def test_the_network_may_have_moved(
     [
         ({"init": "shufle"}, "no initialisation 'shufle'. Did you mean 'shuffle'?"),
         ({"task": "mml"}, "no task 'mml'. Did you mean 'mlm'?"),
-        ({"seeds": [7, 7]}, "seeds are different whole numbers"),
+        ({"seeds": [7, 7]}, "seeds must be distinct integers"),
     ],
 )
 def test_a_bad_option_of_an_evaluation_is_refused_before_any_training(

@@ -1,5 +1,7 @@
 """An ONNX file says what its network says, for any batch and length, with every zero in it."""
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -221,6 +223,18 @@ def test_a_network_that_torch_cannot_export_is_refused_in_one_line(
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 400
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_a_full_disk_is_not_taken_for_a_network_that_torch_cannot_export(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    net, data, _ = trained("bert", "classification")
+    monkeypatch.setattr(torch.onnx.ONNXProgram, "save", full)
+    with pytest.raises(OutputError, match=r"m\.onnx, got: No space left on device\. Free some"):
+        tombola.export(net, task="sentiment", data=data, output=tmp_path / "m.onnx")
 
 
 def test_the_command_says_what_it_wrote_and_refuses_in_one_line(

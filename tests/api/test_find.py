@@ -305,7 +305,7 @@ def test_a_folder_with_something_else_is_left_alone(find: Find, tmp_path: Path) 
     ("options", "message"),
     [
         ({"sparsity": 70}, "For 70 % write 0.7."),
-        ({"step": 0}, "step is a fraction in (0, 1), got 0."),
+        ({"step": 0}, "step must be above 0 and below 1, got 0."),
         ({"task": "sentimnt"}, "no task 'sentimnt'. Did you mean 'sentiment'?"),
         ({"schedule": "liner"}, "no schedule 'liner'. Did you mean 'linear'?"),
         ({"scope": "encodre"}, "no scope 'encodre'. Did you mean 'encoder'?"),

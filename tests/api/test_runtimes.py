@@ -14,7 +14,7 @@ from command_line import Cli, refusal
 from tombola.api.bench.comparison import Shape
 from tombola.api.bench.timing import times, timings
 from tombola.base.errors import SpecError, TicketError
-from tombola.ship.compiled.runtimes import RUNTIMES, Runnable, Runtime, Subject
+from tombola.ship.compiled.runtimes import RUNTIMES, BenchedNetwork, Runnable, Runtime
 
 QUICK: dict[str, Any] = {"batch_sizes": [2], "lengths": [4], "rounds": 3}
 pytestmark = pytest.mark.filterwarnings("ignore:the C extension of tombola")
@@ -35,7 +35,7 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sparse runtimes without the C extension; the tokens that each network was made for."""
     made: list[int] = []
 
-    def make(subject: Subject, tokens: int) -> Runnable:
+    def make(subject: BenchedNetwork, tokens: int) -> Runnable:
         made.append(tokens)
         return Runnable(subject.model, 8)
 
@@ -164,12 +164,12 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
     cli: Cli, trained: Path, tiny: Path, tmp_path: Path
 ) -> None:
     for flag, value, said in (
-        ("--lengths", "4,4", "lengths are different whole numbers from 1, got (4, 4)"),
-        ("--batch-sizes", "0", "batch_sizes are different whole numbers from 1, got (0,)"),
-        ("--rounds", "2", "rounds is a number from 3, got 2"),
-        ("--seconds", "0", "seconds is a time above 0, got 0"),
-        ("--threads", "0", "threads is a number from 1, got 0"),
-        ("--examples", "-1", "examples is a number, 0 for none, got -1"),
+        ("--lengths", "4,4", "lengths must be distinct integers of 1 or more, got (4, 4)"),
+        ("--batch-sizes", "0", "batch_sizes must be distinct integers of 1 or more, got (0,)"),
+        ("--rounds", "2", "rounds must be 3 or more, got 2"),
+        ("--seconds", "0", "seconds must be above 0, got 0"),
+        ("--threads", "0", "threads must be 1 or more, got 0"),
+        ("--examples", "-1", "examples must be 0, for none, or more, got -1"),
         ("--batch-sizes", "9999999", "at most 1,048,576 tokens in a call"),
         (
             "--runtimes",

@@ -131,11 +131,11 @@ class Strict:
 
     def __post_init__(self) -> None:
         if self.value < 0:
-            raise SpecError(f"value is zero or more, got {self.value}.")
+            raise SpecError(f"value must be 0 or more, got {self.value}.")
 
 
 def test_a_record_s_own_refusal_gets_its_place() -> None:
-    with pytest.raises(TicketError, match=r"x\.json: value is zero or more, got -1\."):
+    with pytest.raises(TicketError, match=r"x\.json: value must be 0 or more, got -1\."):
         READER.read(Strict, {"value": -1})
     with pytest.raises(TicketError, match="a whole number as 'value'"):
         READER.read(Strict, {"value": None})

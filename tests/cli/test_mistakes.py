@@ -29,13 +29,17 @@ def left() -> list[str]:
 
 
 MISTAKES: list[tuple[list[str], str]] = [
-    (["--sparsity", "70"], "sparsity is a fraction in [0, 1), got 70. For 70 % write 0.7."),
-    (["--sparsity", "1.0"], "sparsity is a fraction in [0, 1), got 1.0."),
-    (["--sparsity", "-0.1"], "sparsity is a fraction in [0, 1), got -0.1."),
-    (["--sparsity", "nan"], "sparsity is a fraction in [0, 1), got 'nan'."),
-    (["--sparsity", "0"], "sparsity is above 0 in a search, got 0. For 70 % write 0.7."),
+    (["--sparsity", "70"], "sparsity must be at least 0 and below 1, got 70. For 70 % write 0.7."),
+    (["--sparsity", "1.0"], "sparsity must be at least 0 and below 1, got 1.0."),
+    (["--sparsity", "-0.1"], "sparsity must be at least 0 and below 1, got -0.1."),
+    (["--sparsity", "nan"], "sparsity must be at least 0 and below 1, got 'nan'."),
+    (["--sparsity", "0"], "sparsity must be above 0 in a search, got 0. For 70 % write 0.7."),
     (["--step", "0.0001"], "a path has at most 1000 rounds"),
-    (["--epochs", "inf"], "epochs is a positive number, got inf."),
+    (["--epochs", "inf"], "epochs must be above 0, got inf."),
+    (["--batch-size", "0"], "--batch-size must be above 0, got 0."),
+    (["--rewind-step", "3", "--no-rewind"], "--no-rewind trains all weights further, and --rewind"),
+    (["--structure", "3:2"], "in a structure N:M, N must be below M, got 3:2."),
+    (["--ray-address", "a:1"], "--ray-address is for --engine ray, got --engine local."),
     (["--task", "sentimnt"], "there is no task 'sentimnt'. Did you mean 'sentiment'?"),
     (["--model", "minni"], "there is no model 'minni'. Did you mean 'mini'?"),
     (["--model", "nowhere/at/all"], "'nowhere/at/all' is neither embedded (mini) nor a folder"),
@@ -44,8 +48,8 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--controls", "radnom"], "there is no control 'radnom'. Did you mean 'random'?"),
     (["--schedule", "liner"], "there is no schedule 'liner'. Did you mean 'linear'?"),
     (["--scope", "encodre"], "there is no scope 'encodre'. Did you mean 'encoder'?"),
-    (["--precision", "fp64"], "precision is fp32, bf16, fp16 or auto, got 'fp64'."),
-    (["--seeds", "1,1"], "seeds are different whole numbers from 0, got (1, 1)."),
+    (["--precision", "fp64"], "precision must be fp32, bf16, fp16 or auto, got 'fp64'."),
+    (["--seeds", "1,1"], "seeds must be distinct integers of 0 or more, got (1, 1)."),
     (["--seeds", "one"], "expected whole numbers with commas between"),
     (["--sparsty", "0.5"], "there is no flag '--sparsty'. Did you mean '--sparsity'?"),
     (["--spars", "0.5"], "there is no flag '--spars'. Did you mean '--sparsity'?"),
@@ -74,10 +78,14 @@ LAB_MISTAKES: list[tuple[list[str], str]] = [
     (["run", "tabel2"], "there is no plan 'tabel2'. Did you mean 'table2'?"),
     (["run", "nowhere/plan.yaml"], "expected a plan file, got 'nowhere/plan.yaml'"),
     (["run", "quick", "--engine", "rya"], "there is no engine 'rya'. Did you mean 'ray'?"),
-    (["run", "quick", "--workers", "-1"], "workers is zero or more, got -1."),
+    (["run", "quick", "--workers", "-1"], "workers must be 0 or more, got -1."),
     (["run", "glue-table2"], "expected the data set 'hub:nyu-mll/glue/mnli' on the hub"),
     (["status", "quick"], "expected a store at 'runs/store', got nothing. Name one with --store."),
     (["store", "list"], "expected a store at 'runs/store', got nothing. Name one with --store."),
+    (["store"], "the following arguments are required: list|show|verify|gc|forget. See"),
+    (["report", "nowhere"], "expected the folder of a search, a table of runs or a plan, got 'now"),
+    (["report", "tabel2"], "there is no plan 'tabel2'. Did you mean 'table2'?"),
+    (["bench", "nowhere"], "expected a ticket or a trained network, got nothing at 'nowhere'."),
     (["store", "lsit"], "there is no store action 'lsit'. Did you mean 'list'?"),
 ]
 
@@ -90,6 +98,28 @@ def test_a_mistake_in_the_laboratory_is_one_line_and_leaves_nothing(
 ) -> None:
     assert message in refusal(cli(*argv))
     assert left() == []
+
+
+def test_an_empty_folder_is_no_store_and_stays_empty(cli: Cli) -> None:
+    Path("empty").mkdir()
+    for verb in (("store", "list"), ("status", "quick")):
+        said = refusal(cli(*verb, "--store", "empty"))
+        assert said.startswith("expected a store at 'empty', got an empty folder.")
+    assert left() == ["empty"]
+
+
+def test_a_precision_that_the_device_lacks_is_refused_before_any_training(
+    cli: Cli, find: list[object]
+) -> None:
+    status, _, errors = cli(*find, "--precision", "fp16")
+    assert status == 2
+    assert errors == "tombola: precision fp16 needs a CUDA device, got cpu. Take bf16 or fp32.\n"
+
+
+def test_a_configuration_names_no_other(cli: Cli, find: list[object]) -> None:
+    Path("search.yaml").write_text("config: other.yaml\n")
+    said = refusal(cli(*find, "--config", "search.yaml"))
+    assert said == "search.yaml: a configuration can't name another. Remove `config`."
 
 
 def test_a_mistyped_verb_is_answered_with_the_nearest(cli: Cli) -> None:

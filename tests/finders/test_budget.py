@@ -133,7 +133,7 @@ def test_what_no_budget_can_be_spread_over_is_refused(
 
 @pytest.mark.parametrize("budget", [-1, float("inf"), float("nan")])
 def test_a_budget_is_a_number_of_trainings(budget: float) -> None:
-    with pytest.raises(SpecError, match="budget is a number of trainings, 0 or more, got"):
+    with pytest.raises(SpecError, match="budget must be 0 or more trainings, got"):
         FindSpec(budget=budget)
 
 

@@ -44,7 +44,7 @@ def examined(evidence: Any, spec: PruneSpec, mask: Mask) -> Pruned:
     _squared(evidence, mask)
     _masked(evidence, mask)
     _curved(evidence, gradients)
-    with pytest.raises(SpecError, match="examples is at most the"):
+    with pytest.raises(SpecError, match="examples must be at most the"):
         [*evidence.example_gradients(100_000)]
     scores = {name: w.abs() for name, w in weights.items()}
     return Pruned(keep_best(scores, mask, spec))

@@ -175,7 +175,7 @@ def test_the_python_api_takes_the_knobs_of_any_finder() -> None:
     assert "snip" in owners
     with pytest.raises(SpecError, match=f"`batches` is a knob of the finder {owners}, got it with"):
         tombola.find(finder_knobs={"batches": 4})
-    with pytest.raises(SpecError, match="batches is one or more, got 0"):
+    with pytest.raises(SpecError, match="batches must be 1 or more, got 0"):
         tombola.find(finder="snip", finder_knobs={"batches": 0})
 
 

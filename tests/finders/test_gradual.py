@@ -81,5 +81,5 @@ def test_a_ramp_is_within_the_training_and_has_a_pruning() -> None:
         FINDERS["gradual"].search(on, GradualSpec(sparsity=SPARSITY, every=steps + 1), 0)
     with pytest.raises(SpecError, match=r"got 0\.9 and 0\.8\. Take 0 <= ramp_start < ramp_end"):
         GradualSpec(ramp_start=0.9)
-    with pytest.raises(SpecError, match=r"every is one or more steps, got 0\."):
+    with pytest.raises(SpecError, match=r"every must be at least one step, got 0\."):
         GradualSpec(every=0)

@@ -73,5 +73,5 @@ def test_a_matrix_may_keep_nothing() -> None:
 
 
 def test_a_penalty_is_zero_or_more() -> None:
-    with pytest.raises(SpecError, match=r"penalty is zero or more, got -1\."):
+    with pytest.raises(SpecError, match=r"penalty must be 0 or more, got -1\."):
         MaskTrainingSpec(penalty=-1)

@@ -104,9 +104,9 @@ def test_rows_go_by_scores_of_both_signs() -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"score_learning_rate": 0}, r"score_learning_rate is positive, got 0\."),
-        ({"threshold": 1}, r"threshold is between 0 and 1, got 1\."),
-        ({"penalty": -1}, r"penalty is zero or more, got -1\."),
+        ({"score_learning_rate": 0}, r"score_learning_rate must be above 0, got 0\."),
+        ({"threshold": 1}, r"threshold must be between 0 and 1, got 1\."),
+        ({"penalty": -1}, r"penalty must be 0 or more, got -1\."),
     ],
 )
 def test_knobs_out_of_range_are_refused(knobs: dict[str, Any], message: str) -> None:

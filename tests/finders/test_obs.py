@@ -134,13 +134,13 @@ def test_too_little_data_is_refused_with_how_much_there_is() -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"examples": 0}, "examples is one or more, got 0."),
-        ({"steps": 0}, "steps are from 1 to 1000, got 0."),
-        ({"damping": -1.0}, "damping is zero or more, got -1.0."),
-        ({"block_size": 0}, "block_size is one or more, got 0."),
+        ({"examples": 0}, "examples must be 1 or more, got 0."),
+        ({"steps": 0}, "steps must be between 1 and 1000, got 0."),
+        ({"damping": -1.0}, "damping must be 0 or more, got -1.0."),
+        ({"block_size": 0}, "block_size must be 1 or more, got 0."),
         (
             {"block_size": 2, "damping": 0.0},
-            "damping is above zero where blocks are inverted, got 0 and block_size 2. Leave one "
+            "damping must be above 0 where blocks are inverted, got 0 and block_size 2. Leave one "
             "out.",
         ),
     ],

@@ -61,5 +61,5 @@ def test_batches_are_at_most_those_of_a_training() -> None:
 
 
 def test_batches_are_one_or_more() -> None:
-    with pytest.raises(SpecError, match=r"batches is one or more, got 0\."):
+    with pytest.raises(SpecError, match=r"batches must be 1 or more, got 0\."):
         SnipSpec(batches=0)

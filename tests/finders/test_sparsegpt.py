@@ -107,8 +107,8 @@ def test_later_blocks_see_what_earlier_ones_give_and_counts_are_exact() -> None:
     [
         ({"allocation": "global"}, "uniform or erk, got the allocation global. Take one of those."),
         ({"structure": "rows"}, "single weights or N:M, got the structure rows."),
-        ({"block_size": 0}, "block_size is one or more, got 0."),
-        ({"damping": 0.0}, "damping is positive, got 0."),
+        ({"block_size": 0}, "block_size must be 1 or more, got 0."),
+        ({"damping": 0.0}, "damping must be above 0, got 0."),
     ],
 )
 def test_bad_knobs_are_one_line(knobs: dict[str, Any], message: str) -> None:

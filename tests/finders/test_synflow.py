@@ -77,5 +77,5 @@ def test_networks_without_known_heads_are_refused_before_anything_is_trained() -
 
 
 def test_steps_are_one_or_more() -> None:
-    with pytest.raises(SpecError, match=r"steps are from 1 to 1000, got 0\."):
+    with pytest.raises(SpecError, match=r"steps must be between 1 and 1000, got 0\."):
         SynflowSpec(steps=0)

@@ -85,7 +85,7 @@ def test_texts_alone_may_be_those_of_any_task() -> None:
 
 @pytest.mark.parametrize("share", [1.5, -0.1])
 def test_a_share_of_the_loss_is_a_share(share: float) -> None:
-    with pytest.raises(SpecError, match=r"feature_distill is a share of the loss in \[0, 1\], got"):
+    with pytest.raises(SpecError, match=r"feature_distill must be between 0 and 1, got"):
         TaskAgnosticSpec(feature_distill=share)
 
 

@@ -180,7 +180,7 @@ def test_without_the_extension_it_stays_dense_and_says_so(
 
 def test_what_cannot_be_compiled_is_refused_in_one_line(ticket: Ticket) -> None:
     model = ticket.apply(network())
-    with pytest.raises(SpecError, match="dtype is one of float32, bfloat16, int8, got 'fp8'"):
+    with pytest.raises(SpecError, match="dtype must be one of float32, bfloat16, int8, got 'fp8'"):
         ticket.compile(model, dtype="fp8")
     with pytest.raises(SpecError, match=r"tokens is texts x length .*, got 0\."):
         ticket.compile(model, tokens=0)

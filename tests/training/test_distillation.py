@@ -224,10 +224,10 @@ def test_no_divergence_of_a_network_from_itself() -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"distill": 1.5}, r"distill is a share of the loss in \[0, 1\], got 1.5."),
+        ({"distill": 1.5}, r"distill must be between 0 and 1, got 1.5."),
         ({"distill": -0.1}, "got -0.1"),
         ({"distill": float("nan")}, "got nan"),
-        ({"distill": 0.5, "distill_temperature": 0.0}, "distill_temperature is a positive number"),
+        ({"distill": 0.5, "distill_temperature": 0.0}, "distill_temperature must be above 0"),
         ({"distill_temperature": 4.0}, "is of a distillation, got 4 and no distill. Name that"),
     ],
 )

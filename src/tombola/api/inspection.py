@@ -45,7 +45,7 @@ def inspect(place: str | PathLike[str]) -> dict[str, Any]:
         network can't have that scope.
     Raises: TicketError, if a ticket is missing or damaged; ModelError, if a network can't be used.
     """
-    name = os.fspath(place)
+    name = os.path.expanduser(place)
     folder = Path(name)
     if any((folder / each).exists() for each in (JSON_NAME, MASK_NAME)):
         return _ticket(folder)

@@ -1,5 +1,6 @@
 """Tickets without training: from pre-trained weights, and from others' masks."""
 
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def import_ticket(
     """
     from tombola.ticket.imported.reading import read_imported
 
-    imported = read_imported(Path(source))
+    imported = read_imported(Path(source).expanduser())
     network, name = named_network(model)
     chosen = scope or imported.scope
     mask = imported.mask(scope_parameters(network, chosen))
@@ -97,7 +98,8 @@ def named_network(model: str | Path | nn.Module) -> tuple[nn.Module, str]:
         return network, _name_of(network)
     from tombola.models.network import load_backbone
 
-    return load_backbone(str(model)), lasting_name(str(model))
+    name = os.path.expanduser(model)
+    return load_backbone(name), lasting_name(name)
 
 
 def _refuse_adapters(network: nn.Module) -> None:

@@ -32,10 +32,10 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
     except (ArithmeticError, ValueError):
         written = Decimal("NaN")
     if written.is_nan():
-        raise SpecError(f"{what} is a fraction in [0, 1), got {brief(value)}.")
+        raise SpecError(f"{what} must be at least 0 and below 1, got {brief(value)}.")
     if not 0 <= written < 1:
         hint = f" For {value} % write {written / 100}." if 1 < written < 100 else ""
-        raise SpecError(f"{what} is a fraction in [0, 1), got {cut(value)[1:-1]}.{hint}")
+        raise SpecError(f"{what} must be at least 0 and below 1, got {cut(value)[1:-1]}.{hint}")
     if written and written.adjusted() < -PLACES:
         raise SpecError(
             f"{what} has at most {PLACES} decimal places, got {cut(value)[1:-1]}. Write 0 for none."

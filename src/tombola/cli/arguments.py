@@ -155,8 +155,9 @@ def store_of(options: Namespace) -> "Store":
     from tombola.lab.store.result_store import Store
 
     folder = Path(lab_of(options).store)
-    if not folder.is_dir():
-        raise SpecError(f"expected a store at {str(folder)!r}, got nothing. Name one with --store.")
+    if not folder.is_dir() or not any(folder.iterdir()):  # where Store would create one
+        got = "an empty folder" if folder.is_dir() else "nothing"
+        raise SpecError(f"expected a store at {str(folder)!r}, got {got}. Name one with --store.")
     return Store(folder)
 
 

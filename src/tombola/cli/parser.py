@@ -141,7 +141,9 @@ class Parser(argparse.ArgumentParser):
             raise SpecError(f"{path}: expected `flag: value` lines, got {brief(content)}.")
         for key, value in root.value if isinstance(root, MappingNode) else ():
             flag = f"--{key.value.replace('_', '-')}" if isinstance(key, ScalarNode) else "a list"
-            if flag not in self.flags() or flag == "--config":
+            if flag == "--config":
+                raise SpecError(f"{path}: a configuration can't name another. Remove `config`.")
+            if flag not in self.flags():
                 self.refuse(flag)
                 raise SpecError(f"{path}: {unknown('flag', flag, self.flags())}")
             if self._option_string_actions[flag].nargs == 0:

@@ -33,7 +33,7 @@ class BatchesSpec(PruneSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.batches < 1:
-            raise SpecError(f"batches is one or more, got {self.batches}.")
+            raise SpecError(f"batches must be 1 or more, got {self.batches}.")
 
     @property
     def reads(self) -> str:
@@ -51,7 +51,7 @@ class ExamplesSpec(PruneSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.examples < 1:
-            raise SpecError(f"examples is one or more, got {self.examples}.")
+            raise SpecError(f"examples must be 1 or more, got {self.examples}.")
 
     @property
     def reads(self) -> str:

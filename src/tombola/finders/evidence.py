@@ -27,7 +27,7 @@ def check_batches(batches: int, steps: int) -> None:
     """
     if batches > steps:
         raise SpecError(
-            f"batches is at most the {steps} of one training, got {batches}. Read fewer."
+            f"batches must be at most the {steps} of one training, got {batches}. Read fewer."
         )
 
 
@@ -44,7 +44,7 @@ def check_examples(examples: int, recipe: "TrainSpec", rows: int) -> None:
     used = min(rows, recipe.train_limit or rows)
     if examples > (most := min(used, recipe.steps(rows) * recipe.batch_size)):
         raise SpecError(
-            f"examples is at most the {most} training examples in use, got {examples}. "
+            f"examples must be at most the {most} training examples in use, got {examples}. "
             "Take fewer, or use more training data."
         )
 

@@ -25,7 +25,7 @@ def check_steps(steps: int) -> None:
     Raises: SpecError.
     """
     if not 1 <= steps <= MAX_ROUNDS:
-        raise SpecError(f"steps are from 1 to {MAX_ROUNDS}, got {steps}.")
+        raise SpecError(f"steps must be between 1 and {MAX_ROUNDS}, got {steps}.")
 
 
 def steps_taken(spec: PruneSpec, steps: int) -> int:

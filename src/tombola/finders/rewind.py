@@ -69,10 +69,10 @@ class RewindSpec(PruneSpec):
                 f"Write rounds {self.sparsity:f}."
             )
         if not self.sparsity:
-            raise SpecError("sparsity is above 0 in a search, got 0. For 70 % write 0.7.")
+            raise SpecError("sparsity must be above 0 in a search, got 0. For 70 % write 0.7.")
         refuse_above(self.rewind_step, STEPS, "rewind_step")
         if self.rewind_step < 0:
-            raise SpecError(f"rewind_step is zero or more, got {self.rewind_step}.")
+            raise SpecError(f"rewind_step must be 0 or more, got {self.rewind_step}.")
         if self.rewind_step and self.rewind_fraction:
             raise SpecError(
                 f"rewind_step and rewind_fraction are two ways to name one step, got "
@@ -99,7 +99,7 @@ class RewindSpec(PruneSpec):
         rounds = tuple(exact(each, "each of the rounds") for each in self.rounds)
         listed = ", ".join(f"{each:f}" for each in rounds)
         if any(now <= before for before, now in pairwise((Decimal(0), *rounds))):
-            raise SpecError(f"rounds are sparsities that rise from above 0, got {listed}.")
+            raise SpecError(f"rounds must be rising sparsities above 0, got {listed}.")
         for name in ("schedule", "step"):
             if getattr(self, name) != getattr(RewindSpec, name):
                 raise SpecError(

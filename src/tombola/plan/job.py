@@ -53,7 +53,7 @@ class Named:
     """A job by what made it, as plain data; its parents are keys."""
 
     key: str
-    """`specs.key` of kind, job_version, spec and parents."""
+    """`base.keys.key` of kind, job_version, spec and parents."""
     kind: str
     job_version: int
     """Version of the kind of job; raised when the same spec comes to mean something else."""

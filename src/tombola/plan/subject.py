@@ -50,7 +50,7 @@ class Subject:
     seed draws them; never in a key."""
     notes: tuple[str, ...] = ()
     """What a reader of the results must know of network and data; never in a key."""
-    counts: Mapping[str, SplitCounts] = field(default_factory=dict)
+    counts: Mapping[str, SplitCounts] = field(default_factory=dict, hash=False)
     """Split -> what was counted of it; never in a key."""
     pruned: GivenMask | None = None
     """What a search on it goes on from, if not from the whole network."""

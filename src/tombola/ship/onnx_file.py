@@ -12,7 +12,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.utils.generic import ModelOutput
 
-from tombola.base.errors import ModelError, SpecError
+from tombola.base.errors import ModelError, SpecError, first_line
+from tombola.base.files import not_written
 from tombola.base.text import printable
 from tombola.models.quiet import quiet
 
@@ -35,14 +36,13 @@ def check_onnx() -> None:
     """
     try:
         import onnx  # noqa: F401
-        import onnxruntime
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise SpecError(
             f"an export needs onnx, onnxscript and onnxruntime, got no {error.name}. Install them "
             f"with `pip install 'tombola[onnx]'`."
         ) from None
-    onnxruntime.set_default_logger_severity(3)
 
 
 def write_onnx(network: PreTrainedModel, inputs: Mapping[str, Tensor], place: Path) -> None:
@@ -55,7 +55,8 @@ def write_onnx(network: PreTrainedModel, inputs: Mapping[str, Tensor], place: Pa
         inputs: name -> (batch, length) integers, two or more of each.
         place: of the file, in a folder that exists.
 
-    Raises: ModelError, if torch can't export the network, or the file would be too large.
+    Raises: ModelError, if torch can't export the network, or the file would be too large;
+        OutputError, if the disk refuses.
     """
     size = sum(p.numel() * p.element_size() for p in network.parameters())
     if size > LARGEST:
@@ -79,21 +80,23 @@ def write_onnx(network: PreTrainedModel, inputs: Mapping[str, Tensor], place: Pa
                 dynamo=True,
                 verbose=False,
             )
-            assert program is not None
-            program.save(place)
     except Exception as error:  # of whatever the exporter can't follow
         raise ModelError(
             f"expected a network that torch exports to ONNX, got {type(network).__name__}: "
             f"{_reason(error)}. Take another architecture, such as BERT's."
         ) from error
+    assert program is not None
+    try:
+        program.save(place)
+    except OSError as error:
+        raise not_written(place, error) from None
 
 
 def _reason(error: BaseException) -> str:
     """The first line about what the exporter met, without what it says around that."""
     while error.__cause__ is not None:
         error = error.__cause__
-    first = next(iter(str(error).strip().splitlines()), "")
-    return printable(f"{type(error).__name__}, {first}")[:200].rstrip(". ")
+    return printable(f"{type(error).__name__}, {first_line(error)}")[:200].rstrip(". ")
 
 
 @contextmanager
@@ -133,6 +136,7 @@ class OnnxNetwork:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3  # errors
         self._session: Any = onnxruntime.InferenceSession(
             str(place), options, providers=["CPUExecutionProvider"]
         )

@@ -56,6 +56,11 @@ def load(folder: str | PathLike[str]) -> TrainedNetwork:
         zero; ModelError, if the network can't be loaded.
     """
     place = Path(folder).expanduser().resolve()  # so that no folder is taken for an embedded name
+    if not place.is_dir():
+        raise TicketError(
+            f"expected the folder of a trained network, got nothing at {printable(place)}. Check "
+            "the path."
+        )
     if not (place / NESTED).is_dir():
         raise TicketError(
             f"expected a trained network with a folder {NESTED!r} in it at "

@@ -64,7 +64,7 @@ def _as_asked(task: Task, spec: TaskSpec) -> Task:
     """The task with the split that is scored, the margin and the rows that flags ask for."""
     if spec.eval_split == "train":
         raise SpecError(
-            "eval_split is a split that is not trained on, got 'train'. Name test, dev or "
+            "eval_split must be a split that is not trained on, got 'train'. Name test, dev or "
             "validation."
         )
     if spec.margin is not None:

@@ -116,7 +116,7 @@ class Task(TaskDefinition):
     def __post_init__(self) -> None:
         check_types(self)
         if not 0 <= self.margin < inf:
-            raise SpecError(f"margin is a number of points, 0 or more, got {self.margin}.")
+            raise SpecError(f"margin must be 0 or more points, got {self.margin}.")
         if self.tuned_for not in ("", BERT_BASE, *EMBEDDED):
             raise unknown("network that a recipe is for", self.tuned_for, (BERT_BASE, *EMBEDDED))
         object.__setattr__(self, "named", tuple(sorted({*self.named, *knobs(self.recipe)})))
@@ -270,7 +270,8 @@ def _read(path: Path) -> Task:
         line = f"line {error.line}: " if isinstance(error, NotYamlError) and error.line else ""
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise SpecError(
-            f"expected a task as YAML in {str(path)!r}, got: {line}{reason}. Fix the file."
+            f"expected a task as YAML in {str(path)!r}, got: {line}{reason}. "
+            f"{'Fix the file.' if path.is_file() else 'Check the path.'}"
         ) from None
     if not isinstance(fields, dict):
         raise SpecError(f"{path}: expected `field: value` lines, got {cut(fields)}.")

@@ -62,7 +62,9 @@ def path(schedule: str, *, sparsity: Decimal, step: Decimal) -> tuple[Decimal, .
     after = SCHEDULES[schedule]
     target, stride = Fraction(exact(sparsity)), Fraction(exact(step, "step"))
     if stride == 0:
-        raise SpecError("step is a fraction in (0, 1), got 0. For 10 % a round write 0.1.")
+        raise SpecError(
+            "step must be above 0 and below 1, got 0. To prune 10 % a round, write 0.1."
+        )
     points: list[Fraction] = []
     while target > 0 and (point := after(stride, len(points) + 1)) < target - _HAIR:
         points.append(point)

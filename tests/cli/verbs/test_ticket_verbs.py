@@ -78,7 +78,7 @@ def test_a_merge_that_makes_no_sense_is_one_line_and_leaves_nothing(
     assert "a ticket is a folder, got nothing at nowhere" in refusal(
         cli("merge", tickets[0], "nowhere", *union)
     )
-    assert "sparsity is a fraction in [0, 1), got 70." in refusal(
+    assert "sparsity must be at least 0 and below 1, got 70." in refusal(
         cli("merge", *tickets, "--rule", "majority", "--sparsity", "70")
     )
     assert not any(Path().iterdir())

@@ -44,7 +44,7 @@ def test_a_search_shows_where_its_networks_are(cli: Cli, tiny: Path, reviews: Pa
     ("words", "message"),
     [
         (["--seeds", "7"], "there is no flag '--seeds'. Did you mean '--seed'?"),
-        (["--seed", "-1"], "seed is a whole number from 0, got -1."),
+        (["--seed", "-1"], "seed must be an integer of 0 or more, got -1."),
         (["--margin", "1"], "there is no flag '--margin'"),
         (["--scope", "encoder+pooler"], "expected a scope that the ticket covers"),
         (["--learning-rate", "tune"], "expected a number, got 'tune'"),

@@ -237,10 +237,10 @@ def test_a_line_is_estimated_and_goes_through_a_pipe(plan: Plan, store: Store) -
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"order_seeds": (1,)}, "order_seeds are two, got 1"),
-        ({"order_seeds": (1, 1)}, "seeds are different whole numbers"),
-        ({"points": 2}, "points is a whole number from 3, got 2"),
-        ({"seeds": (-1,)}, "seeds are different whole numbers"),
+        ({"order_seeds": (1,)}, "order_seeds must be two, got 1"),
+        ({"order_seeds": (1, 1)}, "seeds must be distinct integers"),
+        ({"points": 2}, "points must be an integer of 3 or more, got 2"),
+        ({"seeds": (-1,)}, "seeds must be distinct integers"),
     ],
 )
 def test_a_knob_that_makes_no_sense_is_refused(knobs: dict[str, Any], message: str) -> None:

@@ -99,7 +99,7 @@ def test_a_ticket_in_a_folder_makes_the_jobs_that_find_makes(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arms", "message"),
     [
-        (FURTHER.replace("0.75", "0.5") + "}", "6: a search goes on to more than the sparsity 0.5"),
+        (FURTHER.replace("0.75", "0.5") + "}", "6: sparsity must be above 0.5, that of the ticket"),
         (FURTHER.replace("arm: tickets", "arm: tikets") + "}", "6: there is no arm 'tikets'. Did"),
         (FURTHER + ", seeds: [7]}", "6: expected a seed of the arm 'tickets', got 7."),
         ("a: {kind: imp, from: {arm: a}}", "5: arms are of each other: a -> a."),
@@ -117,7 +117,7 @@ def test_a_ticket_in_a_folder_makes_the_jobs_that_find_makes(tmp_path: Path) -> 
             f"{TICKETS}\na: {{kind: snip, structure: '1:4', from: {{arm: tickets}}}}",
             "6: 1:4 keeps 1 of each 4 weights, and masks of the structure unstructured may leave",
         ),
-        ("a: {kind: imp, sparsity: 0.25, from: x}", "5: a search goes on to more than the spars"),
+        ("a: {kind: imp, sparsity: 0.25, from: x}", "5: sparsity must be above"),
     ],
 )
 def test_what_no_search_can_go_on_from_is_refused(tmp_path: Path, arms: str, message: str) -> None:

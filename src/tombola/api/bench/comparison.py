@@ -1,6 +1,7 @@
 """bench(): the speed, memory and score of a network under its ticket, next to other runtimes."""
 
 import gc
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -14,11 +15,11 @@ from tombola.api.bench.machine import machine
 from tombola.api.bench.network import Scored, scored_on, subject_of
 from tombola.api.bench.scoring import score
 from tombola.api.bench.timing import Timing, times, timings
-from tombola.base.errors import ModelError, SpecError, TombolaError, naming_keywords
+from tombola.base.errors import ModelError, SpecError, TombolaError, first_line, naming_keywords
 from tombola.base.specs import BenchSpec
 from tombola.base.text import counted, printable
 from tombola.models.tokenizer import reserved_positions
-from tombola.ship.compiled.runtimes import RUNTIMES, Runnable, Subject
+from tombola.ship.compiled.runtimes import RUNTIMES, BenchedNetwork, Runnable
 from tombola.ticket.ticket import Ticket
 
 __all__ = ["Benched", "Shape", "bench"]
@@ -128,6 +129,7 @@ def bench(
     chosen = [*spec.runtimes] or [*RUNTIMES]
     for name in chosen:
         RUNTIMES[name]
+    source = source if isinstance(source, Ticket) else os.path.expanduser(source)
     subject = subject_of(source, model)
     _check_lengths(subject, spec)
     with _threads(spec.threads):
@@ -135,7 +137,9 @@ def bench(
         return _benched(subject, spec, chosen, scored)
 
 
-def _benched(subject: Subject, spec: BenchSpec, chosen: list[str], scored: Scored | str) -> Benched:
+def _benched(
+    subject: BenchedNetwork, spec: BenchSpec, chosen: list[str], scored: Scored | str
+) -> Benched:
     facts = machine()
     notes = [] if isinstance(scored, Scored) else [scored]
     shapes: list[Shape] = []
@@ -174,7 +178,11 @@ def _about(scored: Scored) -> dict[str, Any]:
 
 
 def _made(
-    subject: Subject, chosen: list[str], tokens: int, before: dict[str, Runnable], notes: list[str]
+    subject: BenchedNetwork,
+    chosen: list[str],
+    tokens: int,
+    before: dict[str, Runnable],
+    notes: list[str],
 ) -> dict[str, Runnable]:
     """The networks for calls of this many tokens; what is missing is noted, and left out next time.
 
@@ -196,7 +204,7 @@ def _made(
     return found
 
 
-def _tried(subject: Subject, name: str, tokens: int) -> Runnable:
+def _tried(subject: BenchedNetwork, name: str, tokens: int) -> Runnable:
     """A network that has been called once.
 
     Raises: TombolaError, saying what is missing, or how the call failed.
@@ -206,13 +214,17 @@ def _tried(subject: Subject, name: str, tokens: int) -> Runnable:
         with torch.inference_mode():
             made.call(**subject.inputs(1, min(8, tokens)))
     except Exception as error:  # of another program that can't run this network
-        reason = printable(next(iter(str(error).splitlines()), ""))[:200].rstrip(". ")
+        reason = printable(first_line(error))[:200].rstrip(". ")
         raise ModelError(f"it fails on this network: {type(error).__name__}, {reason}.") from error
     return made
 
 
 def _shape(
-    subject: Subject, made: Mapping[str, Runnable], spec: BenchSpec, batch_size: int, length: int
+    subject: BenchedNetwork,
+    made: Mapping[str, Runnable],
+    spec: BenchSpec,
+    batch_size: int,
+    length: int,
 ) -> Shape:
     inputs = subject.inputs(batch_size, length)
     found = times(made, inputs, rounds=spec.rounds, seconds=spec.seconds)
@@ -224,7 +236,7 @@ def _shape(
     )
 
 
-def _check_lengths(subject: Subject, spec: BenchSpec) -> None:
+def _check_lengths(subject: BenchedNetwork, spec: BenchSpec) -> None:
     """Refuse texts for which a network has no positions.
 
     Raises: SpecError.

@@ -12,7 +12,7 @@ from tombola.api.onnx.comparison import examples_of
 from tombola.base.errors import OutputError, SpecError, TombolaError
 from tombola.lab.starting_ticket import ticket_for
 from tombola.models.network import Network, load_backbone
-from tombola.ship.compiled.runtimes import Subject
+from tombola.ship.compiled.runtimes import BenchedNetwork
 from tombola.ship.trained_network import load
 from tombola.study.results.training_result import trained_on
 from tombola.tasks.examples import Examples
@@ -35,7 +35,7 @@ class Scored:
     examples: Examples
 
 
-def subject_of(source: Ticket | str | PathLike[str], model: str | Path | None) -> Subject:
+def subject_of(source: Ticket | str | PathLike[str], model: str | Path | None) -> BenchedNetwork:
     """The network under its ticket.
 
     Args:
@@ -44,6 +44,11 @@ def subject_of(source: Ticket | str | PathLike[str], model: str | Path | None) -
 
     Raises: TombolaError, if one of them can't be used.
     """
+    if not isinstance(source, Ticket) and not Path(source).exists():
+        raise SpecError(
+            f"expected a ticket or a trained network, got nothing at {os.fspath(source)!r}. Check "
+            "the path."
+        )
     if not isinstance(source, Ticket) and not (Path(source) / JSON_NAME).exists():
         if model is not None:
             raise SpecError(
@@ -52,13 +57,15 @@ def subject_of(source: Ticket | str | PathLike[str], model: str | Path | None) -
             )
         trained = load(source)
         named = "token_type_ids" in trained.tokenizer.model_input_names
-        return Subject(trained.model, trained.ticket, None, named and _has_types(trained.model))
+        return BenchedNetwork(
+            trained.model, trained.ticket, None, named and _has_types(trained.model)
+        )
     found = source if isinstance(source, Ticket) else ticket_for(Path(source), _name(model))
     network = load_backbone(_name(model) or found.model)
     inside = dict(backbone(network).named_parameters())
     scope = None if found.mask.keys() <= inside.keys() else "encoder"
     under = found.apply(network, scope=scope).eval()
-    return Subject(under, found, scope, _has_types(under))
+    return BenchedNetwork(under, found, scope, _has_types(under))
 
 
 def _has_types(network: nn.Module) -> bool:

@@ -21,6 +21,7 @@ from tombola.base.files import check_file
 from tombola.base.specs import ExportSpec, TaskSpec
 from tombola.lab.starting_ticket import ticket_for
 from tombola.lab.ticket_origin import Origin, origin_of
+from tombola.models.embedded import model_path
 from tombola.models.network import Network, NoHeadError
 from tombola.ship.onnx_file import OnnxNetwork, check_onnx, write_onnx
 from tombola.study.results.training_result import trained_on
@@ -90,11 +91,13 @@ def export(
     Raises: TombolaError, if one of them can't be used, or the file is not the network: an output
         differs by more than 1e-4, or a zero is lost.
     """
-    spec, place = ExportSpec(task=task, examples=examples), Path(output)
-    source = source if isinstance(source, Ticket) else os.fspath(source)
+    spec, place = ExportSpec(task=task, examples=examples), Path(output).expanduser()
+    source = source if isinstance(source, Ticket) else os.path.expanduser(source)
     check_onnx()
     _check_name(place)
     ticket = _ticket(source, model)
+    if ticket is None:
+        model_path(str(source))  # refused before the question of which task it is of
     about, place_of_data = _task(spec, source, ticket, columns or TaskSpec())
     network = _network(str(source) if ticket is None else str(model or ticket.model), about, ticket)
     split, compared = examples_of(network, about, spec.examples, data or place_of_data)
@@ -160,7 +163,11 @@ def _task(
         return named_task(spec.task, columns), None
     origin = origin_of(ticket.task, ticket.provenance) if ticket else _origin(source)
     if origin.task is None:
-        raise SpecError("expected the task that the network was trained on, got none. Name it.")
+        what = "ticket" if ticket else "network"
+        raise SpecError(
+            f"expected a {what} that says which task it is of, got one that doesn't. Name the task "
+            "with --task."
+        )
     return changed_task(origin.task, columns), origin.place
 
 

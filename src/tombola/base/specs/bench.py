@@ -41,7 +41,9 @@ class BenchSpec(Spec):
         for name in ("batch_sizes", "lengths"):
             sizes: tuple[int, ...] = getattr(self, name)
             if not sizes or min(sizes) < 1 or len({*sizes}) < len(sizes):
-                raise SpecError(f"{name} are different whole numbers from 1, got {brief(sizes)}.")
+                raise SpecError(
+                    f"{name} must be distinct integers of 1 or more, got {brief(sizes)}."
+                )
         refuse_repeated("runtimes", self.runtimes)
         if max(self.batch_sizes) * max(self.lengths) > LIMIT:
             raise SpecError(
@@ -49,12 +51,12 @@ class BenchSpec(Spec):
                 f"of {max(self.lengths):,}. Name smaller batch sizes or lengths."
             )
         if self.rounds < 3:
-            raise SpecError(f"rounds is a number from 3, got {self.rounds}. Name 3 or more.")
+            raise SpecError(f"rounds must be 3 or more, got {self.rounds}. Name 3 or more.")
         if not self.seconds > 0:
-            raise SpecError(f"seconds is a time above 0, got {self.seconds}. Name a longer one.")
+            raise SpecError(f"seconds must be above 0, got {self.seconds}. Name a longer one.")
         if self.threads is not None and self.threads < 1:
-            raise SpecError(f"threads is a number from 1, got {self.threads}. Leave it out.")
+            raise SpecError(f"threads must be 1 or more, got {self.threads}. Leave it out.")
         if self.examples < 0:
             raise SpecError(
-                f"examples is a number, 0 for none, got {self.examples}. Name 0 or more."
+                f"examples must be 0, for none, or more, got {self.examples}. Name 0 or more."
             )

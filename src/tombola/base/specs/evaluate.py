@@ -57,4 +57,4 @@ class TrainTicketSpec(FixedTicketSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.seed < 0:
-            raise SpecError(f"seed is a whole number from 0, got {brief(self.seed)}.")
+            raise SpecError(f"seed must be an integer of 0 or more, got {brief(self.seed)}.")

@@ -54,12 +54,16 @@ class LabSpec(Spec):
         super().__post_init__()
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
+        if self.ray_address and self.engine != "ray":
+            raise SpecError(
+                f"--ray-address is for --engine ray, got --engine {self.engine}. Leave one out."
+            )
         for name in ("store", "track_dir"):
             object.__setattr__(self, name, os.path.expanduser(getattr(self, name)))
         for name in ("workers", "threads"):
             if getattr(self, name) < 0:
-                raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")
+                raise SpecError(f"{name} must be 0 or more, got {getattr(self, name)}.")
         for name in ("workers", "threads", "processes"):
             refuse_above(getattr(self, name), PROCESSES, name)
         if self.processes < 1:
-            raise SpecError(f"processes is one or more, got {self.processes}.")
+            raise SpecError(f"processes must be 1 or more, got {self.processes}.")

@@ -98,10 +98,11 @@ class PruneSpec(Spec):
 
     def _check_pattern(self, n: int, m: int) -> None:
         """Refuse n:m of another sparsity."""
+        if n >= m:
+            raise SpecError(f"in a structure N:M, N must be below M, got {self.structure}.")
         share = Fraction(m - n, m)
-        if n >= m or share != Fraction(self.sparsity):
-            hint = f" Write sparsity {float(share):g}." if n < m else " Take a smaller N."
+        if share != Fraction(self.sparsity):
             raise SpecError(
                 f"the structure {self.structure} keeps {n} of each {m} weights, got sparsity "
-                f"{self.sparsity:f}.{hint}"
+                f"{self.sparsity:f}. Write sparsity {float(share):g}."
             )

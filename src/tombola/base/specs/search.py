@@ -87,5 +87,5 @@ def check_budget(budget: float) -> None:
     Raises: SpecError.
     """
     if not 0 <= budget < inf:
-        raise SpecError(f"budget is a number of trainings, 0 or more, got {budget:g}.")
+        raise SpecError(f"budget must be 0 or more trainings, got {budget:g}.")
     refuse_above(budget, TRAININGS, "budget")

@@ -24,7 +24,7 @@ def check_distinct(seeds: Collection[int]) -> None:
     Raises: SpecError.
     """
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise SpecError(f"seeds are different whole numbers from 0, got {brief(seeds)}.")
+        raise SpecError(f"seeds must be distinct integers of 0 or more, got {brief(seeds)}.")
 
 
 def refuse_repeated(field: str, names: Sequence[str]) -> None:

@@ -118,15 +118,15 @@ class TrainSpec(Spec):
                 object.__setattr__(self, each.name, float(getattr(self, each.name)))
         self._check_sizes()
         if self.order_seed < -1:
-            raise SpecError(f"order_seed is zero or more, or -1, got {self.order_seed}.")
+            raise SpecError(f"order_seed must be 0 or more, or -1, got {self.order_seed}.")
         if self.order_seed == self.seed:  # so that one training has one key
             object.__setattr__(self, "order_seed", -1)
         if not 0 <= self.warmup <= 1:
-            raise SpecError(f"warmup is a fraction in [0, 1], got {self.warmup}.")
+            raise SpecError(f"warmup must be between 0 and 1, got {self.warmup}.")
         if self.head not in HEADS:
-            raise SpecError(f"head is {' or '.join(HEADS)}, got {self.head!r}.")
+            raise SpecError(f"head must be {' or '.join(HEADS)}, got {self.head!r}.")
         if self.precision not in PRECISIONS:
-            raise SpecError(f"precision is fp32, bf16, fp16 or auto, got {self.precision!r}.")
+            raise SpecError(f"precision must be fp32, bf16, fp16 or auto, got {self.precision!r}.")
         self._check_kernel()
         self._check_distillation()
 
@@ -134,7 +134,7 @@ class TrainSpec(Spec):
         """Refuse what only one of the kernels can do."""
         if self.kernel not in KERNELS:
             *names, last = KERNELS
-            raise SpecError(f"kernel is {', '.join(names)} or {last}, got {self.kernel!r}.")
+            raise SpecError(f"kernel must be {', '.join(names)} or {last}, got {self.kernel!r}.")
         if other := self._keeps_from(self.kernel):
             raise self._beside_kernel(other)
 
@@ -165,10 +165,10 @@ class TrainSpec(Spec):
 
     def _check_distillation(self) -> None:
         if not 0 <= self.distill <= 1:
-            raise SpecError(f"distill is a share of the loss in [0, 1], got {self.distill:g}.")
+            raise SpecError(f"distill must be between 0 and 1, got {self.distill:g}.")
         if not 0 < self.distill_temperature < inf:
             raise SpecError(
-                f"distill_temperature is a positive number, got {self.distill_temperature:g}."
+                f"distill_temperature must be above 0, got {self.distill_temperature:g}."
             )
         if not self.distill and self.distill_temperature != type(self).distill_temperature:
             raise SpecError(
@@ -194,13 +194,13 @@ class TrainSpec(Spec):
             "accumulation",
         ):
             if not 0 < getattr(self, name) < inf:
-                raise SpecError(f"{name} is a positive number, got {getattr(self, name)}.")
+                raise SpecError(f"{name} must be above 0, got {getattr(self, name)}.")
         for name in (
             *("seed", "min_steps", "weight_decay", "train_limit", "test_limit"),
             *("stride", "query_length"),
         ):
             if not 0 <= getattr(self, name) < inf:
-                raise SpecError(f"{name} is zero or more, got {getattr(self, name)}.")
+                raise SpecError(f"{name} must be 0 or more, got {getattr(self, name)}.")
         for name in (
             *("batch_size", "max_length", "accumulation", "min_steps", "train_limit"),
             *("test_limit", "stride", "query_length"),
@@ -208,7 +208,7 @@ class TrainSpec(Spec):
             refuse_above(getattr(self, name), STEPS, name)
         refuse_above(self.epochs, EPOCHS, "epochs")
         if self.test_limit == 1:
-            raise SpecError("test_limit is 0, for all rows, or two rows or more, got 1.")
+            raise SpecError("test_limit must be 0, for all rows, or at least 2, got 1.")
 
     @property
     def noise_seed(self) -> int:
@@ -248,8 +248,8 @@ class CourseSpec(Spec):
         for name, least in (("first", 0), ("last", 0), ("horizon", 1)):
             value = getattr(self, name)
             if value < least:
-                raise SpecError(f"{name} is a whole number from {least}, got {value}.")
+                raise SpecError(f"{name} must be an integer of {least} or more, got {value}.")
         if self.last and self.last <= self.first:
             raise SpecError(
-                f"last is a step after first, got last {self.last} and first {self.first}."
+                f"last must be after first, got last {self.last} and first {self.first}."
             )

@@ -12,15 +12,16 @@ from tombola.ship.sources import Merged, merged_in
 
 __all__ = ["show_ticket"]
 
+COUNTS = {"size": "weights", "dead": "pruned", "bytes": "bytes"}
+"""Name of a count in the facts -> what it is called in a terminal."""
+
 
 def show_ticket(facts: Mapping[str, Any], console: Console) -> None:
     """Show the provenance of a ticket, its sources if it was merged, and each matrix's sparsity."""
     merged = merged_in(facts["provenance"])
     for name, value in facts.items():
-        if name == "provenance" and merged is not None:
-            say(console, f"{name:12} { {n: v for n, v in value.items() if n != 'merged'} }")
-        elif name not in ("layers", "shapes"):
-            say(console, f"{name:12} {value}")
+        if name not in ("layers", "shapes") and (text := _text(name, value)):
+            say(console, f"{COUNTS.get(name, name):12} {text}")
     if merged is not None:
         _show_sources(merged, console)
     rows = (
@@ -28,6 +29,15 @@ def show_ticket(facts: Mapping[str, Any], console: Console) -> None:
         for name, sparsity in facts["layers"].items()
     )
     show_rows(("matrix", "shape", "sparsity"), rows, console)
+
+
+def _text(name: str, value: Any) -> str:
+    """A fact as text; empty if it says nothing."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{n} {v}" for n, v in value.items() if n != "merged")
+    if value is None:
+        return ""
+    return f"{value:,}" if name in COUNTS else str(value)
 
 
 def _show_sources(merged: Merged, console: Console) -> None:

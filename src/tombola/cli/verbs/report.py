@@ -1,10 +1,12 @@
 """The verb `report`, which writes a search or plans as one HTML file."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import SpecError
+from tombola.base.registry import unknown
 from tombola.cli.arguments import command, data_flag, plan_in_store, store_flag
 from tombola.cli.parser import Parser, Verb
 
@@ -48,6 +50,7 @@ def report(options: Namespace) -> None:
     default = Path(*folders, "report.html")
     place = Path(options.output or default)
     check_file(place)
+    _check_exist(options.subjects)
     page, drawn = _search(Path(folders[0])) if folders else _plans(options)
     written = [save(page, place)]
     if options.figures is not None:
@@ -56,6 +59,24 @@ def report(options: Namespace) -> None:
         written += save_figures(drawn, Path(options.figures))
     for path in written:
         say(screen(), str(path))
+
+
+def _check_exist(subjects: Sequence[str]) -> None:
+    """Refuse a name that is neither a folder or file, nor near that of a plan.
+
+    Raises: SpecError.
+    """
+    from tombola.lab.planfile.plan_file import plan_names
+
+    for subject in subjects:
+        if subject not in plan_names() and not Path(subject).exists():
+            missing = unknown("plan", subject, plan_names())
+            if "Did you mean" in str(missing):
+                raise missing
+            raise SpecError(
+                f"expected the folder of a search, a table of runs or a plan, got {subject!r}, "
+                "which is none of them. `tombola plans` lists the built-in plans."
+            )
 
 
 def _search(folder: Path) -> tuple["Page", dict[str, Any]]:

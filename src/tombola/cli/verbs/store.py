@@ -26,6 +26,7 @@ def store_flags(parser: Parser) -> None:
         "keys",
         metavar="KEY",
         nargs="*",
+        default=[],
         help="For show and forget: the first digits of a key are enough",
     )
     store_flag(parser)
@@ -60,6 +61,8 @@ def store(options: Namespace) -> int:
         rows = [row for row in kept.rows() if all(row.get(k) == v for k, v in wanted.items())]
         if not write_json(options.json, rows):
             show_listing(rows, console)
+            if not rows:
+                say(console, f"no such results in {kept.folder}" if wanted else "no results")
     elif options.action == "show":
         shown = _shown(kept, options.keys)
         if not write_json(options.json, shown):

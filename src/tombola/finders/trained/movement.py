@@ -45,7 +45,7 @@ def check_rate(rate: float) -> None:
     Raises: SpecError.
     """
     if not 0 < rate < float("inf"):
-        raise SpecError(f"score_learning_rate is positive, got {rate:g}.")
+        raise SpecError(f"score_learning_rate must be above 0, got {rate:g}.")
 
 
 @finder("movement", MovementSpec, plan=prune_on_a_ramp)

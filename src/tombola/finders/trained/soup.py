@@ -30,7 +30,7 @@ class SoupSpec(PruneSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.members < 2:
-            raise SpecError(f"members are two or more, got {self.members}. For one, take imp.")
+            raise SpecError(f"members must be 2 or more, got {self.members}. For one, take imp.")
 
 
 def prune_by_members(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
@@ -41,8 +41,8 @@ def prune_by_members(finder: Finder, subject: "Subject", spec: PruneSpec, seed: 
     assert isinstance(spec, SoupSpec)
     if spec.members > subject.steps:
         raise SpecError(
-            f"members is at most the {subject.steps} steps that they share, got {spec.members}. "
-            "Take fewer, or train for more epochs."
+            f"members must be at most the {subject.steps} steps that they share, got "
+            f"{spec.members}. Take fewer, or train for more epochs."
         )
     return train_mask(finder, subject, spec, seed)
 

@@ -57,7 +57,7 @@ class TaskAgnosticSpec(PruneSpec):
         check_rate(self.score_learning_rate)
         if not 0 <= self.feature_distill <= 1:
             raise SpecError(
-                f"feature_distill is a share of the loss in [0, 1], got {self.feature_distill:g}."
+                f"feature_distill must be between 0 and 1, got {self.feature_distill:g}."
             )
 
     @property

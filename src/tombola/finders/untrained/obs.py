@@ -41,12 +41,12 @@ class ObsSpec(ExamplesSpec):
         super().__post_init__()
         check_steps(self.steps)
         if not 0 <= self.damping < float("inf"):
-            raise SpecError(f"damping is zero or more, got {self.damping}.")
+            raise SpecError(f"damping must be 0 or more, got {self.damping}.")
         if self.block_size < 1:
-            raise SpecError(f"block_size is one or more, got {self.block_size}.")
+            raise SpecError(f"block_size must be 1 or more, got {self.block_size}.")
         if self.block_size > 1 and not self.damping:
             raise SpecError(
-                "damping is above zero where blocks are inverted, got 0 and block_size "
+                "damping must be above 0 where blocks are inverted, got 0 and block_size "
                 f"{self.block_size}. Leave one out."
             )
 

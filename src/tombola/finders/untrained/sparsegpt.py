@@ -52,9 +52,9 @@ class SparsegptSpec(BatchesSpec):
                 "Take another finder."
             )
         if self.block_size < 1:
-            raise SpecError(f"block_size is one or more, got {self.block_size}.")
+            raise SpecError(f"block_size must be 1 or more, got {self.block_size}.")
         if not 0 < self.damping < float("inf"):
-            raise SpecError(f"damping is positive, got {self.damping:g}.")
+            raise SpecError(f"damping must be above 0, got {self.damping:g}.")
 
     @property
     def reads(self) -> str:

@@ -53,9 +53,11 @@ class Connectivity:
         check_seeds(self.seeds)
         check_seeds(self.order_seeds)
         if len(self.order_seeds) != 2:
-            raise SpecError(f"order_seeds are two, got {len(self.order_seeds)}. Write [100, 101].")
+            raise SpecError(
+                f"order_seeds must be two, got {len(self.order_seeds)}. Write [100, 101]."
+            )
         if self.points < 3:
-            raise SpecError(f"points is a whole number from 3, got {self.points}.")
+            raise SpecError(f"points must be an integer of 3 or more, got {self.points}.")
 
     def cells(self, name: str, ground: Ground) -> list[Cell]:
         """The two trainings of each network, which share a line."""

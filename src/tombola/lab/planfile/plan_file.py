@@ -230,7 +230,7 @@ def _check_version(
                 "Update tombola."
             )
         if version < 1:
-            raise SpecError(f"version is {VERSION}, got {version}.")
+            raise SpecError(f"version must be {VERSION}, got {version}.")
 
 
 def _recipe(fields: Fields, node: Node, what: str) -> Changes:

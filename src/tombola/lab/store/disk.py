@@ -33,7 +33,6 @@ LIMIT = 1 << 16
 HOUR = 3600.0
 LINKED = {errno.ENOTDIR, errno.ELOOP}
 FULL = {errno.ENOSPC, errno.EDQUOT}
-"""How safetensors reports an error of the operating system."""
 
 
 class Disk:

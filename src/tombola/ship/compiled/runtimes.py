@@ -19,11 +19,11 @@ from tombola.kernel.sparse.products import available
 from tombola.ship.onnx_file import OnnxNetwork, check_onnx, write_onnx
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["RUNTIMES", "Runnable", "Runtime", "Subject"]
+__all__ = ["RUNTIMES", "BenchedNetwork", "Runnable", "Runtime"]
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchedNetwork:
     """The network that is run, and the ticket that it is under."""
 
     model: PreTrainedModel
@@ -57,7 +57,7 @@ class Runnable:
 class Runtime:
     """A way to run a network."""
 
-    make: Callable[[Subject, int], Runnable]
+    make: Callable[[BenchedNetwork, int], Runnable]
     """(network, tokens of a call) -> the network, ready to be called.
 
     Raises: TombolaError, saying in one line what is missing.
@@ -69,15 +69,15 @@ class Runtime:
 RUNTIMES: Registry[Runtime] = Registry("runtime")
 
 
-def _dense(subject: Subject, tokens: int) -> Runnable:
+def _dense(subject: BenchedNetwork, tokens: int) -> Runnable:
     return _module(subject.model)
 
 
-def _dense_bf16(subject: Subject, tokens: int) -> Runnable:
+def _dense_bf16(subject: BenchedNetwork, tokens: int) -> Runnable:
     return _module(deepcopy(subject.model).bfloat16())
 
 
-def _torch_int8(subject: Subject, tokens: int) -> Runnable:
+def _torch_int8(subject: BenchedNetwork, tokens: int) -> Runnable:
     """Linear layers with int8 weights, by torch's own dynamic quantisation."""
     try:
         from torch.ao.quantization import quantize_dynamic
@@ -89,7 +89,7 @@ def _torch_int8(subject: Subject, tokens: int) -> Runnable:
     return _module(quantised)
 
 
-def _onnx(subject: Subject, tokens: int) -> Runnable:
+def _onnx(subject: BenchedNetwork, tokens: int) -> Runnable:
     """ONNX Runtime with float32 weights."""
     check_onnx()
     with TemporaryDirectory() as folder:
@@ -98,7 +98,7 @@ def _onnx(subject: Subject, tokens: int) -> Runnable:
         return Runnable(OnnxNetwork(file), file.stat().st_size)
 
 
-def _shrunk(subject: Subject, tokens: int) -> Runnable:
+def _shrunk(subject: BenchedNetwork, tokens: int) -> Runnable:
     """Dense, without unused heads and neurons."""
     small = subject.ticket.shrink(subject.model, scope=subject.scope)
     if small.num_parameters() == subject.model.num_parameters():
@@ -106,7 +106,7 @@ def _shrunk(subject: Subject, tokens: int) -> Runnable:
     return _module(small)
 
 
-def _sparse(dtype: str, subject: Subject, tokens: int) -> Runnable:
+def _sparse(dtype: str, subject: BenchedNetwork, tokens: int) -> Runnable:
     if not available():
         raise ModelError("the C extension of tombola is not built. Install a C compiler first.")
     compiled = subject.ticket.compile(

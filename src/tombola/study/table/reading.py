@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from tombola.base.errors import SpecError, cut
+from tombola.base.errors import SpecError, cut, first_line
 from tombola.base.fields import CALLED
 from tombola.study.table.export import SUFFIXES
 from tombola.study.table.integrity import check_identities, check_row
@@ -160,8 +160,9 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
     try:
         table = pq.read_table(path)
     except (pa.ArrowInvalid, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise SpecError(f"expected a Parquet file at {str(path)!r}, got {reason}") from error
+        raise SpecError(
+            f"expected a Parquet file at {str(path)!r}, got {first_line(error)}"
+        ) from error
     _expect_columns(path, table.column_names)
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows

@@ -18,7 +18,7 @@ from tombola.study.verdicts.universality import ERROR, Universality, universalit
 __all__ = ["MeanDifference", "TransferCell", "TransferMatrix", "TransferRow", "transfer_matrices"]
 
 FoundBy: TypeAlias = tuple[str, str, tuple[str, ...], tuple[Decimal, ...], float | None]
-"""Finder, structure, the finder's knobs and budget."""
+"""Finder, structure, the finder's knobs, the rounds and the budget."""
 
 OwnTickets: TypeAlias = Mapping[tuple[str, Decimal | None], NetworkRows]
 """Task and sparsity -> the tickets that were found on that task."""

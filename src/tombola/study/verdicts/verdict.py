@@ -115,7 +115,7 @@ class Verdict:
         return {
             "status": self.status,
             "reason": self.reason,
-            "sparsity": None if self.sparsity is None else str(self.sparsity),
+            "sparsity": None if self.sparsity is None else f"{self.sparsity:f}",
             "difference": self.difference,
             "interval": None if self.interval is None else list(self.interval),
             "margin": self.margin,
@@ -163,9 +163,9 @@ def check_margin(margin: float, level: float) -> None:
     Raises: SpecError, naming the one.
     """
     if not (isfinite(margin) and margin >= 0):
-        raise SpecError(f"margin is a number of points, 0 or more, got {margin}.")
+        raise SpecError(f"margin must be 0 or more points, got {margin}.")
     if not 0 < level < 1:
-        raise SpecError(f"level is a fraction between 0 and 1, got {level}. For 90 % write 0.9.")
+        raise SpecError(f"level must be above 0 and below 1, got {level}. For 90 % write 0.9.")
 
 
 def not_learned(dense: Sequence[float], constant: float, margin: float) -> str:

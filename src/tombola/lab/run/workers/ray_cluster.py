@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tombola.base.errors import SpecError, TombolaError, error_of
+from tombola.base.errors import SpecError, TombolaError, error_of, first_line
 from tombola.lab.run.engine import JobEvents
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.workers.gpus import ray_gpus, sharers_of_a_gpu
@@ -124,8 +124,8 @@ class RayCluster:
             try:
                 said, *rest = self.ray.get(handle)
             except self.ray.exceptions.RayError as error:
-                reason = str(error).strip().splitlines()[0]
-                lost = f"expected Ray to do {payload.label}, got: {reason} Run the command again."
+                reason = first_line(error).rstrip(".")
+                lost = f"expected Ray to do {payload.label}, got: {reason}. Run the command again."
                 events.failed(payload.key, TombolaError(lost))
                 continue
             if said == "absent":
