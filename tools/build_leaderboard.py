@@ -1,4 +1,5 @@
-"""Makes the plans `leaderboard` and `leaderboard-rates`, and docs/results/leaderboard.md.
+"""Makes the plans `leaderboard` and `leaderboard-rates`, and docs/results/leaderboard.md with its
+picture.
 
 python tools/build_leaderboard.py
 
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from page_tables import markdown
 from tombola.base.rounding import interval, points
+from tombola.report.figures.leaderboard import save
 from tombola.study.leaderboard.board import Board, Entry, leaderboard
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
@@ -137,22 +139,34 @@ def page(rows: Sequence[Row]) -> str:
 
 def section(board: Board) -> str:
     """The table of one board."""
-    shown = "No arm is shown to be better than every other."
+    shown = "No finder is shown to be better than every other."
     if board.winner:
-        shown = f"`{board.winner.row.arm}` is shown to be better than every other."
-    columns = ("arm", "score", "minus dense", "verdict", "minus one-shot", "trainings", "rank")
-    return f"\n## {board.title}\n\n{markdown(columns, map(line, board.entries))}\n{shown}\n"
+        shown = f"`{board.winner.row.kind}` is shown to be better than every other."
+    return f"\n## {board.title}\n\n{markdown(COLUMNS, map(line, board.entries))}\n{shown}\n"
+
+
+COLUMNS = (
+    "finder",
+    "rate",
+    "score",
+    "minus dense",
+    "verdict",
+    "minus one-shot",
+    "trainings",
+    "rank",
+)
 
 
 def line(entry: Entry) -> list[str]:
-    """An arm's line of a table."""
+    """A finder's line of a table."""
     verdict, other, cost = entry.judged.verdict, entry.minus_one_shot, entry.cost
     score = "" if entry.mean is None else points(entry.mean, digits=1)
     if entry.score:
         score += f" ({points(entry.score[1], digits=1)} to {points(entry.score[2], digits=1)})"
     best, worst = entry.ranks
     return [
-        f"`{entry.row.arm}`",
+        f"`{entry.row.kind}`",
+        f"{entry.row.learning_rate:g}",
         score,
         estimate(verdict.difference, verdict.interval) if verdict else "",
         verdict.status if verdict else entry.judged.why,
@@ -174,10 +188,13 @@ INTRODUCTION = """# The leaderboard
 
 Finders at equal compute: the plan `leaderboard`, sized before its scores were seen
 ([sizes](../../evidence/leaderboard.md)). Scores are points on test, with 90 % intervals over five
-seeds; `trainings` is the cost of search and ticket, in trainings of dense. How the ranks are made:
+seeds; `rate` is the peak learning rate, `trainings` the cost of search and ticket, in trainings of
+dense. How the ranks are made:
 [statistics](../explanation/statistics.md#the-leaderboard).
 
 `tools/build_leaderboard.py` makes this page from [leaderboard.csv](leaderboard.csv).
+
+![Score against cost for each finder, a panel for each task](leaderboard.png)
 """
 LIMITS = """
 ## What this does not show
@@ -199,7 +216,11 @@ def main() -> None:
     rates = chosen_rates(read_rows(RATES)) if RATES.is_file() else {}
     (PLANS / "leaderboard.yaml").write_text(board_plan(rates), encoding="utf-8")
     if ROWS.is_file():
-        PAGE.write_text(page(read_rows(ROWS)), encoding="utf-8")
+        rows = read_rows(ROWS)
+        PAGE.write_text(page(rows), encoding="utf-8")
+        for drawn in save(leaderboard(rows).to_json()["boards"], RESULTS):
+            if drawn.suffix == ".svg":  # the page shows the other
+                drawn.unlink()
 
 
 if __name__ == "__main__":
