@@ -188,12 +188,7 @@ def _weights(ticket: Ticket, model: str | Path | nn.Module | None) -> Tensors:
     Raises: TicketError, if the network is not the one that the ticket was found in.
     """
     network, name = named_network(ticket.model if model is None else model)
-    if (found := fingerprint(network)) != ticket.fingerprint:
-        raise TicketError(
-            f"the tickets were found in a network with fingerprint {ticket.fingerprint[:12]} "
-            f"({ticket.model}), got {found[:12]} ({name}). "
-            "Name the network they were found in as --model."
-        )
+    ticket.check_network(fingerprint(network), name)
     parameters = scope_parameters(network, ticket.scope)
     return {name: parameter.detach().cpu() for name, parameter in parameters.items()}
 

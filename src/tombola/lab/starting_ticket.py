@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tombola.base.errors import ModelError, SpecError, TicketError
+from tombola.base.errors import ModelError, SpecError
 from tombola.base.specs import PruneSpec
 from tombola.finders.finder import FINDERS
 from tombola.plan.identity import NetworkIdentity
@@ -152,8 +152,4 @@ def check_belongs(ticket: "Ticket", subject: Subject, model_option: str = "--mod
     from tombola.ticket.scope import scope_parameters
 
     ticket.mask.check(scope_parameters(load_backbone(subject.model), ticket.scope))
-    raise TicketError(
-        f"the ticket was found in a network with fingerprint {ticket.fingerprint[:12]} "
-        f"({ticket.model}), got {subject.fingerprint[:12]} ({subject.model}). "
-        f"Name the network it was found in as {model_option}."
-    )
+    ticket.check_network(subject.fingerprint, subject.model, model_option)

@@ -305,6 +305,23 @@ class Ticket:
             commit_message=commit_message,
         )
 
+    def check_network(self, fingerprint: str, name: str, option: str = "--model") -> None:
+        """Refuse a network that the ticket was not found in.
+
+        Args:
+            fingerprint: of the network, as `ticket.fingerprint.fingerprint` takes it.
+            name: what a message calls the network.
+            option: where another network is named.
+
+        Raises: TicketError.
+        """
+        if fingerprint != self.fingerprint:
+            raise TicketError(
+                f"the ticket was found in a network with fingerprint {self.fingerprint[:12]} "
+                f"({self.model}), got {fingerprint[:12]} ({name}). Name the network it was found "
+                f"in as {option}."
+            )
+
     def describe(self) -> dict[str, Any]:
         """What ticket.json holds, its checksums apart."""
         return {

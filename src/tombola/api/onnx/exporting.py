@@ -14,7 +14,6 @@ from tombola.base.errors import (
     ModelError,
     OutputError,
     SpecError,
-    TicketError,
     naming_keywords,
 )
 from tombola.base.files import check_file
@@ -201,9 +200,4 @@ def _apply(ticket: Ticket, network: Network) -> None:
     """Zero the pruned weights; a pooler that the head has no use for is left out."""
     body = dict(backbone(network.model).named_parameters())
     ticket.apply(network.model, scope=None if ticket.mask.keys() <= body.keys() else "encoder")
-    if ticket.fingerprint != network.fingerprint:
-        raise TicketError(
-            f"the ticket was found in a network with fingerprint {ticket.fingerprint[:12]} "
-            f"({ticket.model}), got {network.fingerprint[:12]} ({network.name}). Name the network "
-            f"it was found in as --model."
-        )
+    ticket.check_network(network.fingerprint, network.name)
