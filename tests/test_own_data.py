@@ -162,7 +162,7 @@ def test_a_plan_s_own_tasks_have_the_rule_s_margin(tiny: Path, films: Path, tmp_
     )
     assert [job.kind for job in plan.jobs].count("score") == 1
     kept = Store(tmp_path / "store")
-    assert {row.margin for row in rows(plan, kept)} == {1.0}
+    assert {row.margin for row in rows(plan, kept)} == {None}
     run_plan(plan, LabSpec(store=str(kept.folder)), RunCallback())
     (points,) = margins(plan, kept).values()
     (scored,) = [kept.read(job.key) for job in plan.jobs if job.kind == "score"]
@@ -170,6 +170,8 @@ def test_a_plan_s_own_tasks_have_the_rule_s_margin(tiny: Path, films: Path, tmp_
     assert scored.facts["seed"] == 3
     assert points == margin_rule(scored.facts["score"], scored.facts["trivial"])
     assert {row.margin for row in rows(plan, kept)} == {points}
+    kept.remove(scored.key)
+    assert {row.margin for row in rows(plan, kept)} == {None}
 
 
 # the learning rate

@@ -182,7 +182,7 @@ def dense(rows: Sequence[Row]) -> str:
                 f"{each.mean:.1f}",
                 "" if each.sd is None else f"{each.sd:.2f}",
                 ", ".join(f"{score:.1f}" for score in sorted(scores.values())),
-                f"{each.margin:g}",
+                "" if each.margin is None else f"{each.margin:g}",
                 str(each.seeds_needed or ""),
             ]
         )

@@ -146,7 +146,8 @@ def _interval(ends: tuple[float, float] | None) -> str:
 def _spread(found: DenseSpread) -> str:
     text = f"dense on {found.task}: {counted(found.runs, 'run')}"
     if found.sd is not None:
-        text += f", sd {points(found.sd)}, margin {found.margin:g}"
+        margin = "not known yet" if found.margin is None else f"{found.margin:g}"
+        text += f", sd {points(found.sd)}, margin {margin}"
     if found.seeds_needed is None:
         return f"{text}; ten dense runs would show how many seeds a verdict needs"
     return f"{text}; {found.seeds_needed} seeds settle it for a ticket that equals dense"
@@ -272,7 +273,8 @@ def _evidence(part: PartResult) -> list[str]:
         effect = f"{points(part.effect, signed=True)} {part.unit} ({_interval(part.interval)})"
         text = f"  {part.about}: {effect}"
         if part.needed:
-            text += f" against {points(part.bound, signed=True)}; {part.holds} of {part.of}"
+            against = "" if part.bound is None else f" against {points(part.bound, signed=True)}"
+            text += f"{against}; {part.holds} of {part.of}"
             text += f" on the right side, {part.needed} needed"
         lines.append(text)
     if part.published is not None:
@@ -287,7 +289,10 @@ def _evidence(part: PartResult) -> list[str]:
 def show_unfinished(table: Sequence[Row], console: Console, *, command: str | None) -> None:
     """Show how much of the plan is missing, if anything is, and the command that continues it."""
     missing = sum(row.state == "missing" for row in table)
-    if missing:
+    unknown = dict.fromkeys(row.target for row in table if row.margin is None)
+    gaps = [f"{missing} of {len(table)} runs are missing"] if missing else []
+    if unknown:
+        gaps.append(f"the margin isn't known yet on {', '.join(unknown)}, as dense is not scored")
+    if gaps:
         more = f" `{command}` continues." if command else ""
-        text = f" {missing} of {len(table)} runs are missing.{more}"
-        say(console, ("unfinished:", "yellow"), text)
+        say(console, ("unfinished:", "yellow"), f" {'; '.join(gaps)}.{more}")

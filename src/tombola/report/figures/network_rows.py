@@ -57,7 +57,7 @@ def _network(
 def baselines(groups: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The mean score of dense and the margin, of each plan and task."""
     scores: dict[tuple[str, str], dict[int, float]] = {}
-    margins: dict[tuple[str, str], float] = {}
+    margins: dict[tuple[str, str], float | None] = {}
     for group in groups:
         place = (group["plan"], group["target"])
         margins[place] = group["margin"]

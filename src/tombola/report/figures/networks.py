@@ -103,6 +103,7 @@ def against_dense(points: Rows | None = None, looks: Looks | None = None, *, siz
     marks = base.mark_point(filled=True, size=size, opacity=1, cursor="pointer")
     margin = (
         _chart(points, "points")
+        .transform_filter("isValid(datum.margin)")
         .transform_calculate(limit="-datum.margin")
         .mark_tick(thickness=2)
         .encode(

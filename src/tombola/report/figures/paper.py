@@ -108,7 +108,9 @@ def _curve(rows: Sequence[Facts], dense: Facts) -> Any:
     ]
     lines = []
     if dense["score"] is not None:
-        lines = [{"y": dense["score"]}, {"y": dense["score"] - dense["margin"]}]
+        lines = [{"y": dense["score"]}]
+        if dense["margin"] is not None:
+            lines.append({"y": dense["score"] - dense["margin"]})
     title = f"{rows[0]['metric']} (points)"
     chart = curve(points, lines, _looks(rows), title=title, size=MARK)
     return _for_paper(chart, height=CURVE_HEIGHT)

@@ -95,10 +95,11 @@
     const dense = baselines.find(isChosen);
     if (!dense || dense.score === null) return [];
     const y = chosen("measure") === "score" ? dense.score : 0;
-    return [
-      { y, name: `dense: ${fixed(dense.score)}` },
-      { y: y - dense.margin, name: `dense minus the margin of ${dense.margin} points` },
-    ];
+    const lines = [{ y, name: `dense: ${fixed(dense.score)}` }];
+    if (dense.margin !== null) {
+      lines.push({ y: y - dense.margin, name: `dense minus the margin of ${dense.margin} points` });
+    }
+    return lines;
   }
 
   // --- charts ----------------------------------------------------------------

@@ -22,7 +22,8 @@ class PartResult:
     """Difference of the comparison that decides, in points; or Kendall's tau."""
     interval: tuple[float, float] | None
     """The ends of its interval; the part is decided where they lie on one side of the bound."""
-    bound: float
+    bound: float | None
+    """None as long as the margin that it is a multiple of isn't known."""
     unit: str
     about: str = ""
     """The comparison that decides."""

@@ -9,7 +9,7 @@ from tombola.finders.rewind import RewindSpec
 from tombola.study.claims.claim import Decision, PartResult
 from tombola.study.claims.rules import ClaimPart, Trend
 from tombola.study.table.row import Row
-from tombola.study.verdicts.comparison import Comparison, first_reason
+from tombola.study.verdicts.comparison import MARGIN_UNKNOWN, Comparison, first_reason
 from tombola.study.verdicts.selection import NetworkFilter, other_rounds
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED
 
@@ -39,6 +39,8 @@ def _gap(pair: Comparison) -> str:
         return f"diverged: {runs}"
     if pair.gaps:
         return f"seed{'s' * (len(pair.gaps) > 1)} {', '.join(map(str, pair.gaps))}"
+    if pair.margin is None:
+        return MARGIN_UNKNOWN
     if len(pair.first) < 2:
         return "a second seed"
     return f"{DENSE_HAS_NOT_LEARNED}: {pair.unlearned}" if pair.unlearned else ""

@@ -36,7 +36,7 @@ class _Question:
     def of(cls, part: ClaimPart, pairs: Sequence[Comparison]) -> "_Question":
         """The tests of every comparison."""
         shown, denied = (
-            [pair.p_value(part.margins * pair.margin, above=above) for pair in pairs]
+            [pair.p_value(part.margins, above=above) for pair in pairs]
             for above in (part.above, not part.above)
         )
         counted = [
@@ -129,7 +129,7 @@ def decide_part(part: ClaimPart, table: Sequence[Row], error: float, opposite: f
         reason=reason_of(status, pairs, missing),
         effect=effect,
         interval=interval,
-        bound=part.margins * pair.margin,
+        bound=_bound(part, pair),
         unit="points",
         about=pair.about(),
         holds=sum(all(_holds(part, pair) for pair in each.pairs) for each in weighed.questions),
@@ -174,10 +174,16 @@ def _effect(
     return mean, (low, high)
 
 
+def _bound(part: ClaimPart, pair: Comparison) -> float | None:
+    """In points."""
+    return None if pair.margin is None else part.margins * pair.margin
+
+
 def _holds(part: ClaimPart, pair: Comparison) -> bool:
-    if not pair.differences:
+    bound = _bound(part, pair)
+    if not pair.differences or bound is None:
         return False
-    over = float(np.mean(pair.differences)) - part.margins * pair.margin
+    over = float(np.mean(pair.differences)) - bound
     return over > 0 if part.above else over < 0
 
 

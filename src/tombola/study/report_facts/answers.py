@@ -45,6 +45,8 @@ def highest_text(first: NetworkVerdict, sparsity: Decimal | None) -> str:
     """
     if first.pair.gaps:
         return "diverged" if first.pair.diverged else "unfinished"
+    if first.pair.margin is None:
+        return "unfinished"
     star = "*" * bool(first.verdict and first.verdict.seeds == 1)
     if sparsity is None:
         return f"no winning ticket shown, tested from the lowest sparsity upward{star}"

@@ -1,11 +1,12 @@
 """The margin of each task: the one that is named, or the rule's from what dense scores on dev."""
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
 from tombola.lab.store.result_store import Result, Store
-from tombola.plan.plan import Plan
+from tombola.plan.plan import Job, Plan
 from tombola.study.statistics.interval import refuse_not_finite
 from tombola.tasks.task import Task
 
@@ -92,8 +93,23 @@ def margin_of(task: Task, scored: Result | None, *, tried: bool = False) -> Marg
     )
 
 
-def margins(plan: Plan, store: Store) -> dict[str, float]:
-    """Task of a plan -> its margin in points: the rule's as soon as dense is scored on dev."""
-    scored = {job.subject.task: store.read(job.key) for job in plan.jobs if job.kind == "score"}
+def margins(plan: Plan, store: Store, halted: Collection[str] = ()) -> dict[str, float | None]:
+    """Task of a plan -> its margin in points; None until dense is scored on dev, where the rule
+    asks.
+
+    Args:
+        plan: with the scorings.
+        store: with their results.
+        halted: keys of the jobs that can't be done after a training that diverged.
+    """
+    scorings = {job.subject.task: job for job in plan.jobs if job.kind == "score"}
     tasks = {cell.target: cell.baseline.subject.task for cell in plan.cells}
-    return {name: margin_of(task, scored.get(task)).points for name, task in tasks.items()}
+    return {name: _known(task, scorings.get(task), store, halted) for name, task in tasks.items()}
+
+
+def _known(task: Task, scoring: Job | None, store: Store, halted: Collection[str]) -> float | None:
+    """The margin of a task, as far as it is known."""
+    scored = store.read(scoring.key) if scoring else None
+    if scoring and scored is None and task.by_rule and scoring.key not in halted:
+        return None
+    return margin_of(task, scored).points

@@ -93,11 +93,16 @@ def filled(table: Sequence[Row], known: Iterable[Row]) -> list[Row]:
     dense = {each.dense_key: each for each in known if each.dense is not None}
     searches = {_search(each): each for each in known if each.search_seconds is not None}
     overlaps = {each.mask_key: each.jaccard_one_shot for each in known}
+    margins = {each.dense_key: each.margin for each in known if each.margin is not None}
     diverged = {key: each.numerics for key, each in there.items() if each.state == "diverged"}
     found = [_filled(each, there.get(each.key), dense, overlaps) for each in table]
     found = [_with_search(each, searches.get(_search(each))) for each in found]
     return [
-        replace(row, dense_numerics=row.dense_numerics or diverged.get(row.dense_key))
+        replace(
+            row,
+            dense_numerics=row.dense_numerics or diverged.get(row.dense_key),
+            margin=margins.get(row.dense_key) if row.margin is None else row.margin,
+        )
         for row in found
     ]
 

@@ -94,8 +94,9 @@ class Row:
     metric: str = ""
     split: str = ""
     """The split that the score comes from."""
-    margin: float
-    """How far below dense still counts as matching on the target."""
+    margin: float | None
+    """How far below dense still counts as matching on the target; None until dense is scored on
+    dev, where the margin follows from that."""
     state: str = "done"
     """One of STATES."""
     score: float | None = None

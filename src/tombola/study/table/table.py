@@ -58,7 +58,7 @@ def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
         )
         for cell in plan.cells
     ]
-    by_task = margins(plan, store)
+    by_task = margins(plan, store, halted)
     table = [replace(each, margin=by_task[each.target]) for each in table]
     return _with_test_sets(table, store)
 

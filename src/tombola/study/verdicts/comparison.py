@@ -11,9 +11,10 @@ from tombola.study.table.grouping import NetworkRows
 from tombola.study.table.row import Row
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, not_learned
 
-__all__ = ["ONE_SEED", "SEEDS_MISSING", "Comparison", "first_reason"]
+__all__ = ["MARGIN_UNKNOWN", "ONE_SEED", "SEEDS_MISSING", "Comparison", "first_reason"]
 
 SEEDS_MISSING = "seeds are missing"
+MARGIN_UNKNOWN = "the margin isn't known yet, for dense is not scored on dev"
 ONE_SEED = "one seed says nothing about others"
 
 
@@ -33,8 +34,8 @@ class Comparison:
         return cls(tuple(ours), tuple(theirs[row.seed] for row in ours))
 
     @property
-    def margin(self) -> float:
-        """The margin of the task, in points."""
+    def margin(self) -> float | None:
+        """The margin of the task, in points; None as long as it isn't known."""
         return self.first[0].margin
 
     @property
@@ -91,15 +92,21 @@ class Comparison:
 
     @property
     def complete(self) -> bool:
-        """Whether every seed is there, and there are two or more: a test can be made."""
+        """Whether every seed is there, and there are two or more: an interval can be given."""
         return not self.gaps and len(self.first) > 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether the margin is known, too: a test can be made."""
+        return self.complete and self.margin is not None
 
     @cached_property
     def unlearned(self) -> str:
-        """Why dense counts as not having learned the task; empty if it has, or isn't there yet."""
+        """Why dense counts as not having learned the task; empty if it has, or isn't there yet,
+        and as long as the margin isn't known."""
         dense = [row.dense for row in self.first if row.dense is not None]
         constant = max((row.trivial for row in self.first if row.trivial is not None), default=None)
-        if not dense:
+        if not dense or self.margin is None:
             return ""
         if constant is None:
             return "the score of a constant answer is unknown"
@@ -108,7 +115,7 @@ class Comparison:
     @property
     def testable(self) -> bool:
         """Whether a test can be made from which something follows."""
-        return self.complete and not self.unlearned
+        return self.finished and not self.unlearned
 
     @property
     def dense_premise(self) -> str | None:
@@ -116,6 +123,8 @@ class Comparison:
         of_dense = [seed for seed, what, _ in self.diverged if what == "dense"]
         if of_dense:
             return f"dense, seed {of_dense[0]}, diverged"
+        if self.margin is None:
+            return MARGIN_UNKNOWN
         return DENSE_HAS_NOT_LEARNED if self.unlearned else None
 
     @property
@@ -127,17 +136,20 @@ class Comparison:
             return DENSE_HAS_NOT_LEARNED
         if self.gaps:
             return SEEDS_MISSING
+        if self.margin is None:
+            return MARGIN_UNKNOWN
         return None if self.complete else ONE_SEED
 
-    def p_value(self, bound: float, *, above: bool) -> float:
-        """Small, if the true difference is above, or below, a bound in points.
+    def p_value(self, margins: float, *, above: bool) -> float:
+        """Small, if the true difference is above, or below, a bound in margins of the task.
 
-        Returns: 1.0 as long as seeds are missing, or if dense has not learned the task.
+        Returns: 1.0 as long as seeds are missing or the margin isn't known, and if dense has not
+            learned the task.
         """
-        if not self.testable:
+        if not self.testable or self.margin is None:
             return 1.0
         test = p_above if above else p_below
-        return test(self.differences, bound, resolution=self.resolution)
+        return test(self.differences, margins * self.margin, resolution=self.resolution)
 
     def p_resolved(self, bound: float) -> float:
         """The part of that P value, above, which the number of test examples allows."""

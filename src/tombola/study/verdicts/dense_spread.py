@@ -23,7 +23,8 @@ class DenseSpread:
     mean: float
     sd: float | None
     """None for one run."""
-    margin: float
+    margin: float | None
+    """None as long as it isn't known."""
     warning: str
     """Where the worst run has hardly learned the task; else empty."""
     seeds_needed: int | None
@@ -49,9 +50,11 @@ def dense_spreads(table: Iterable[Row]) -> list[DenseSpread]:
 def _spread(row: Row, scores: list[float]) -> DenseSpread:
     margin, trivial = row.margin, row.trivial
     sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else None
-    needed = None
-    if sd is not None and len(scores) >= LEAST_DENSE_RUNS and margin > 0 and row.resolution:
+    needed, warning = None, ""
+    if sd is not None and len(scores) >= LEAST_DENSE_RUNS and margin and row.resolution:
         needed = seeds_needed(sd, margin, resolution=row.resolution)
+    if trivial is not None and margin is not None:
+        warning = hardly_learned(min(scores), trivial, margin)
     return DenseSpread(
         plan=row.plan,
         task=row.target,
@@ -59,6 +62,6 @@ def _spread(row: Row, scores: list[float]) -> DenseSpread:
         mean=float(np.mean(scores)),
         sd=sd,
         margin=margin,
-        warning="" if trivial is None else hardly_learned(min(scores), trivial, margin),
+        warning=warning,
         seeds_needed=needed,
     )

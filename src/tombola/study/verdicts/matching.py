@@ -11,7 +11,7 @@ from tombola.study.statistics.multiple_testing import holm, sign_flip
 from tombola.study.table.grouping import by_network
 from tombola.study.table.row import Row
 from tombola.study.table.table import refuse_mixed_rows
-from tombola.study.verdicts.comparison import ONE_SEED, Comparison
+from tombola.study.verdicts.comparison import MARGIN_UNKNOWN, ONE_SEED, Comparison
 from tombola.study.verdicts.dense_spread import DenseSpread, dense_spreads
 from tombola.study.verdicts.paired_t import (
     highest_matching,
@@ -239,7 +239,7 @@ def _judge(
 
 
 def _unfinished(pair: Comparison) -> str:
-    """Which runs a verdict lacks; empty if it lacks none."""
+    """What a verdict lacks: a run, or the margin; empty if it lacks nothing."""
     for seed, what, key in pair.diverged:
         return f"{what}, seed {seed} ({key[:12]}), diverged"
     if not pair.seeds:
@@ -247,10 +247,11 @@ def _unfinished(pair: Comparison) -> str:
     if pair.gaps:  # looking at every step would be wrong more often than the level says
         there = f"{len(pair.seeds)} of {len(pair.first)} seeds are there"
         return f"{there}, and a verdict takes all of them"
-    return ""
+    return MARGIN_UNKNOWN if pair.margin is None else ""
 
 
 def _over_seeds(pair: Comparison, sd: float | None) -> Verdict:
+    assert pair.margin is not None
     one_mask = len({row.mask_key for row in pair.first}) == 1
     dense, ticket = _scores(pair)
     return paired_t(
@@ -294,7 +295,7 @@ def _judged(
 
 
 def _sign_flip(pair: Comparison, tests: int) -> float | None:
-    if not pair.testable:
+    if not pair.testable or pair.margin is None:
         return None
     flipped = sign_flip(pair.differences, -pair.margin, level=ERROR, tests=tests)
     if flipped is None:

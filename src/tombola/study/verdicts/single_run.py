@@ -22,6 +22,7 @@ def verdicts_from(store: Store) -> Callable[[Row], Verdict]:
     """Verdicts on single runs, whose predictions a store has."""
 
     def judge(row: Row) -> Verdict:
+        assert row.margin is not None
         return single_run_verdict(
             store,
             (row.dense_key, row.key),

@@ -228,7 +228,7 @@ def _source(source: str, networks: Sequence[NetworkRows], own_tickets: OwnTicket
             and (pair := Comparison.on_shared_seeds(rows, theirs)).first
         ):
             against_own[rows[0].target] = pair
-    p_values = holm([pair.p_value(-pair.margin, above=True) for pair in against_own.values()])
+    p_values = holm([pair.p_value(-1, above=True) for pair in against_own.values()])
     return TransferRow(
         source=source,
         places=tuple(

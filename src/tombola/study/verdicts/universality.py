@@ -25,7 +25,8 @@ class Universality:
     matching: tuple[str, ...]
     """The tasks on which it matches, by Holm: with the chance of one or more errors bounded."""
     unfinished: tuple[str, ...]
-    """The tasks of which seeds are missing, or on which there is one seed only."""
+    """The tasks of which seeds are missing, or on which there is one seed only, and those whose
+    margin isn't known yet."""
     diverged: tuple[str, ...]
     """The tasks on which a run diverged, so that seeds stay missing."""
     unlearned: tuple[str, ...]
@@ -55,7 +56,7 @@ def universality(pairs: Sequence[Comparison]) -> Universality:
         pairs: the network against dense, on each task.
     """
     within = [p_matching(pair) for pair in pairs]
-    below = [pair.p_value(-pair.margin, above=False) for pair in pairs]
+    below = [pair.p_value(-1, above=False) for pair in pairs]
     together = at_least(within, len(pairs))
     status: Status = "undecided"
     if together < ERROR:
@@ -70,7 +71,7 @@ def universality(pairs: Sequence[Comparison]) -> Universality:
         tasks=len(pairs),
         matching=tuple(task for task, p in zip(tasks, adjusted, strict=True) if p < ERROR),
         unfinished=tuple(
-            pair.first[0].target for pair in pairs if not (pair.complete or pair.diverged)
+            pair.first[0].target for pair in pairs if not (pair.finished or pair.diverged)
         ),
         diverged=tuple(pair.first[0].target for pair in pairs if pair.diverged),
         unlearned=tuple(pair.first[0].target for pair in pairs if pair.unlearned),
@@ -80,4 +81,4 @@ def universality(pairs: Sequence[Comparison]) -> Universality:
 
 def p_matching(pair: Comparison) -> float:
     """P value of "the true difference is above minus the margin"; 1.0 where nothing follows."""
-    return pair.p_value(-pair.margin, above=True)
+    return pair.p_value(-1, above=True)

@@ -16,7 +16,7 @@ STEPS = (1.0, 3.0)
 
 def transfer_sections(
     matrices: Sequence[dict[str, Any]],
-    margins: Mapping[tuple[str, str], float],
+    margins: Mapping[tuple[str, str], float | None],
     *,
     several: bool,
 ) -> list[Section]:
@@ -24,7 +24,7 @@ def transfer_sections(
 
     Args:
         matrices: those of `row_facts`.
-        margins: plan and task -> the margin, in points.
+        margins: plan and task -> the margin, in points, if it is known.
         several: whether they are of several plans, which captions then name.
     """
     if several:
@@ -44,7 +44,10 @@ def transfer_sections(
 
 
 def _matrix(
-    matrix: Mapping[str, Any], field: str, what: str, margins: Mapping[tuple[str, str], float]
+    matrix: Mapping[str, Any],
+    field: str,
+    what: str,
+    margins: Mapping[tuple[str, str], float | None],
 ) -> Table:
     sources = matrix["sources"]
     targets = list(dict.fromkeys(place["target"] for row in sources for place in row["places"]))
@@ -65,7 +68,7 @@ def _matrix(
     )
 
 
-def _estimate(found: Mapping[str, Any] | None, margin: float) -> Cell:
+def _estimate(found: Mapping[str, Any] | None, margin: float | None) -> Cell:
     if found is None or found["mean"] is None:
         return "diverged" if found and found["diverged"] else MISSING
     mean = points(found["mean"], signed=True)
@@ -74,8 +77,11 @@ def _estimate(found: Mapping[str, Any] | None, margin: float) -> Cell:
     return Number(text, found["places"], tint=_tint(found["mean"], margin))
 
 
-def _tint(difference: float, margin: float) -> str:
-    """The class of a difference: nearly none, or one of three steps to either side."""
+def _tint(difference: float, margin: float | None) -> str:
+    """The class of a difference: nearly none, or one of three steps to either side; none without a
+    margin."""
+    if margin is None:
+        return ""
     size = abs(difference) / margin if margin else float(bool(difference)) * STEPS[-1]
     if size < STEPS[0] / 2:
         return "even"
