@@ -27,7 +27,7 @@ def searched(facts: Mapping[str, Any]) -> dict[str, Any]:
     known["controls"] = list(result["controls"])
     known |= _plain(facts["experiment"] or {})
     known |= {"model": result["model"], "task": result["task"]}
-    known["seeds"] = [int(ticket["seed"]) for ticket in facts["tickets"]]
+    known["seeds"] = [int(seed) for seed in facts["seeds"]]
     rounds = about["provenance"].get("rounds") or recorded_knobs.get("rounds")
     known["rounds"] = rounds if isinstance(rounds, list) and _is_plain(rounds) else None
     if known["rounds"]:

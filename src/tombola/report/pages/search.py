@@ -34,7 +34,7 @@ def search_page(facts: Mapping[str, Any]) -> Page:
     """
     result, first = facts["result"], facts["tickets"][0]["about"]
     final = percent(result["rounds"][-1]["sparsity"])
-    label, seeds = facts["finder"]["label"], [ticket["seed"] for ticket in facts["tickets"]]
+    label, seeds = facts["finder"]["label"], facts["seeds"]
     networks = network_runs(result, label)
     sections = [
         Section("Verdict", tables=[_verdict(result["verdict"], networks)]),
@@ -190,11 +190,10 @@ def _numerics(facts: Mapping[str, Any]) -> Section:
 
 def _runs(facts: Mapping[str, Any], networks: Sequence[NetworkRuns]) -> Section:
     """The key of every training: its name in the store."""
-    seeds = [ticket["seed"] for ticket in facts["tickets"]]
     rows = [
         (one.name, one.at, seed, points(value), key)
         for one in networks
-        for seed, value, key in zip(seeds, one.entry["values"], one.keys, strict=True)
+        for seed, value, key in zip(facts["seeds"], one.entry["values"], one.keys, strict=True)
     ]
     digests = [
         (t["seed"], t["about"]["digest"], t["about"]["fingerprint"]) for t in facts["tickets"]
@@ -222,7 +221,7 @@ def _own_files(facts: Mapping[str, Any]) -> list[str]:
 
 def _limits(facts: Mapping[str, Any]) -> list[str]:
     result = facts["result"]
-    count = len(facts["tickets"])
+    count = len(facts["seeds"])
     seeds = "one seed; another may come out differently" if count == 1 else counted(count, "seed")
     whole = percent(result["whole_model_sparsity"])
     limits = [

@@ -112,7 +112,7 @@ def figure_facts(facts: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         facts: what `search_facts` returns.
     """
-    label, seeds = facts["finder"]["label"], [ticket["seed"] for ticket in facts["tickets"]]
+    label, seeds = facts["finder"]["label"], facts["seeds"]
     found = network_runs(facts["result"], label)
     return {"groups": search_groups(found, seeds, facts["result"], label), "transfer": []}
 

@@ -1,6 +1,7 @@
 """The facts that a report on a search shows, from the folder that `tombola find` wrote."""
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -23,6 +24,8 @@ from tombola.ticket.ticket import Ticket
 
 __all__ = ["search_facts", "task_flags"]
 
+SEED = re.compile(r"[0-9]{1,19}")
+
 
 def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any]:
     """The facts of a search, as JSON has them.
@@ -31,8 +34,8 @@ def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any
         folder: with result.json and the tickets; experiment.json if it is there.
         one_shot: model, sparsity, scope -> the ticket of its largest pre-trained weights.
 
-    Returns: result, experiment, task (flags that name a user's own), finder (name, label, defaults
-        and help of its knobs), tickets (about, anatomy), the one-shot ticket's overlap with each
+    Returns: result, experiment, seeds of the runs, task (flags that name a user's own), finder
+        (name, label, defaults and help of its knobs), tickets (about, anatomy), the one-shot ticket's overlap with each
         and why there is none if so, and the tickets' overlap with each other if there are several.
     Raises: OutputError, TicketError, if that is not the output of `tombola find`, or damaged.
     """
@@ -55,6 +58,7 @@ def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any
         "folder": folder.name,
         "result": result,
         "experiment": experiment,
+        "seeds": _seeds(result, experiment or {}, folder / "result.json"),
         "task": _task_flags(experiment, place) if experiment else {},
         "finder": _finder(result),
         "tickets": [
@@ -65,6 +69,30 @@ def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any
         "no_one_shot": reason,
         "overlap": compare_masks(members, heads) if len(members) > 1 else None,
     }
+
+
+def _seeds(result: SearchResult, experiment: dict[str, Any], place: Path) -> list[str]:
+    """The seed of each run of a network, in their order.
+
+    A result of an earlier version says it by its tickets, of which a seed whose dense network
+    diverged has none, and by the experiment, unless they are the default.
+
+    Raises: OutputError, if nothing says it.
+    """
+    runs = len(result["dense"]["values"])
+    known = (
+        *(result.get("seeds"), [*result["tickets"]]),
+        *(experiment.get("seeds"), list(FindSpec.seeds)),
+    )
+    for seeds in known:
+        named = [str(seed) for seed in seeds] if isinstance(seeds, list) else []
+        numbers = all(SEED.fullmatch(each) for each in named)
+        if len(named) == runs and numbers and set(result["tickets"]) <= set(named):
+            return named
+    raise OutputError(
+        f"expected the seeds of {runs} runs with {str(place)!r}, got neither `seeds` nor an "
+        "experiment.json that names them. Search again: it trains nothing again."
+    )
 
 
 def _finder(result: SearchResult) -> dict[str, Any]:

@@ -24,6 +24,7 @@ Sparsity = Annotated[
     str, Meta(pattern=r"\A0(\.[0-9]{1,64})?\Z", description="a fraction such as '0.7'")
 ]
 Seed = Annotated[str, Meta(pattern=r"\A[0-9]{1,19}\Z", description="a whole number")]
+SeedNumber = Annotated[int, Meta(ge=0, le=(1 << 63) - 1, description="a whole number from 0")]
 Interval = Annotated[list[Number], Meta(min_length=2, max_length=2, description="a list of two")]
 
 
@@ -106,6 +107,8 @@ class SearchResult(TypedDict):
     metric: str
     split: str
     key: str
+    seeds: NotRequired[list[SeedNumber]]
+    """Missing in results of earlier versions."""
     dense: Entry
     rounds: Annotated[list[Round], Meta(min_length=1, description="a list of rounds")]
     controls: dict[str, Entry]
@@ -162,7 +165,7 @@ def read_object(place: Path) -> dict[str, Any]:
 
 
 def _check_lengths(found: SearchResult, reader: RecordReader) -> None:
-    """Refuse entries and tickets that are not one for each seed."""
+    """Refuse entries that are not one for each seed, and tickets of other seeds."""
     seeds = len(found["dense"]["values"])
     entries: dict[str, Entry] = {"dense": found["dense"]}
     entries |= {f"rounds.{number}": one for number, one in enumerate(found["rounds"])}
@@ -171,8 +174,14 @@ def _check_lengths(found: SearchResult, reader: RecordReader) -> None:
         for name, each in (("values", entry["values"]), ("keys", entry.get("keys"))):
             if each and len(each) != seeds:
                 raise reader.misfit(f"{place}.{name}", f"{seeds} entries, one a seed,", len(each))
-    if len(found["tickets"]) not in (0, seeds):
-        raise reader.misfit("tickets", f"{seeds} tickets, one a seed,", len(found["tickets"]))
+    if len(found["tickets"]) > seeds:
+        raise reader.misfit("tickets", f"up to {seeds}, one a seed,", len(found["tickets"]))
+    if "seeds" in found:
+        if len(set(found["seeds"])) != seeds or len(found["seeds"]) != seeds:
+            raise reader.misfit("seeds", f"{seeds} different ones", len(found["seeds"]))
+        for seed in found["tickets"]:
+            if int(seed) not in found["seeds"]:
+                raise reader.misfit("tickets", f"seeds of {found['seeds']}", seed)
 
 
 def _check_verdict(verdict: VerdictRecord, reader: RecordReader) -> None:

@@ -35,6 +35,8 @@ class Found(NotebookResult):
     model: str
     metric: str
     split: str
+    seeds: list[int]
+    """The seed of each value below."""
     dense: dict[str, Any]
     """values, mean, std, keys of the dense network, one value a seed."""
     rounds: list[dict[str, Any]]
@@ -53,7 +55,7 @@ class Found(NotebookResult):
     """Folder of the ticket: the first seed's, never the best; empty where all dense networks
     diverged, so that there is nothing to prune."""
     tickets: dict[str, str]
-    """Seed -> folder of its ticket."""
+    """Seed -> folder of its ticket; none for a seed whose dense network diverged."""
     networks: dict[str, str]
     """Seed -> folder of its trained network, if they were asked for."""
     compute: dict[str, float | None]
@@ -135,6 +137,7 @@ def found_in(
         model=spec.model,
         metric=task.metric,
         split=task.test_split,
+        seeds=[*jobs.searches],
         dense=dense.summary(),
         rounds=rounds,
         controls={name: each.summary() for name, each in trainings.controls.items()},
