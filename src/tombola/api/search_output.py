@@ -80,7 +80,7 @@ class SearchOutput:
         return found
 
     def _tickets(self, verdict: Mapping[str, Any]) -> dict[int, Ticket]:
-        """Seed -> its ticket; none for a seed whose dense network diverged."""
+        """Seed -> its ticket; none for a seed under which the search diverged."""
         return {
             seed: self._ticket(one, verdict)
             for seed, one in self.jobs.searches.items()

@@ -15,7 +15,7 @@ from tombola.base.errors import SpecError
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.schedule import pruned_count
 
-__all__ = ["check_scores", "keep_top", "permuted_like", "random_like"]
+__all__ = ["NaNScoresError", "check_scores", "keep_top", "permuted_like", "random_like"]
 
 _CHUNK = 1 << 18
 """Weights compared at once; few enough for their copies to stay in a cache."""
@@ -75,10 +75,14 @@ def permuted_like(mask: Mask, generator: torch.Generator) -> Mask:
     return Mask({name: move(kept) for name, kept in mask.items()})
 
 
+class NaNScoresError(SpecError):
+    """Scores are not numbers."""
+
+
 def check_scores(scores: Tensors) -> None:
     """Refuse scores of another type, or that are not numbers.
 
-    Raises: SpecError, with the name of the tensor.
+    Raises: SpecError, with the name of the tensor; NaNScoresError, if they are not numbers.
     """
     for name, tensor in scores.items():
         if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
@@ -89,7 +93,7 @@ def check_scores(scores: Tensors) -> None:
     largest = _each(lambda name: _flat(scores[name]).max(initial=-np.inf), scores)
     for name, score in zip(scores, largest, strict=True):
         if np.isnan(score):
-            raise SpecError(
+            raise NaNScoresError(
                 f"scores are numbers, got NaN for {name}. The training probably diverged: "
                 f"try a lower learning rate."
             )

@@ -21,12 +21,14 @@ def ignore_step(done: int, steps: int, loss: float | None = None) -> None:
 
 @dataclass(frozen=True)
 class Diverged:
-    """The first number of a training that is infinite or NaN; such a training has no score."""
+    """The first number of a training that is infinite or NaN; such a training has no score, and no
+    mask."""
 
     step: int
     """Optimizer steps until then, counted from the first of its course."""
     what: str
-    """loss, gradient, weights, or logits: those of the trained network on the test split."""
+    """loss, gradient, weights; logits: those of the trained network on the test split; or scores:
+    those that a mask is made by."""
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Diverged | None":

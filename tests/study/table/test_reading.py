@@ -181,7 +181,6 @@ def test_a_table_that_is_not_there_or_empty_or_no_parquet_is_refused(
     [
         ("seed", "one", "a whole number as seed, got 'one' in row 2"),
         ("score", "nan", "a number as score, got 'nan' in row 2"),
-        ("margin", "", "a number as margin, got '' in row 2"),
         ("sparsity", "most", "a number as sparsity, got 'most' in row 2"),
         ("margin", "-5", "a number of points, 0 or more, as margin, got -5.0 in row 2"),
         ("sparsity", "1.5", r"a fraction in \[0, 1\) as sparsity, got 1.5 in row 2"),

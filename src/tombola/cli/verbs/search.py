@@ -55,7 +55,7 @@ def find_flags(parser: Parser) -> None:
 
 
 def find(options: Namespace) -> int:
-    """Find a ticket; exit status 1 if every dense network diverged, which leaves none."""
+    """Find a ticket; exit status 1 if the search diverged under every seed."""
     from tombola.lab.options import find_options
 
     knobs = _knobs(options)

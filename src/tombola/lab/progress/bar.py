@@ -146,11 +146,11 @@ class ProgressBar(RunCallback):
         self.done[job.key] = done
 
     def finish(self, job: Job, result: Result) -> None:
-        """Show the score of a training."""
+        """Show the score of a training, or that a mask's training diverged."""
         self.left.finish(job, result)
         self._move(job, _share(job))
         self._estimate()
-        if job.kind == "train":
+        if job.kind == "train" or result.diverged:
             say(self.console, f"  {job.label:44} {_ended(result)}")
 
     def fail(self, job: Job, reason: str) -> None:
@@ -194,8 +194,8 @@ def _memory() -> int:
 
 
 def _ended(result: Result) -> str:
-    """The score of a training, or the reason that it has none."""
-    score = result.facts["score"]
+    """The score of a training, or the reason that it has none; nor has a mask."""
+    score = result.facts.get("score")
     return str(result.diverged or "diverged") if score is None else f"{score:6.2f}"
 
 

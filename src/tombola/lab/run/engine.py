@@ -111,7 +111,7 @@ class RunSummary:
     blocked: list[Job] = field(default_factory=list)
     """Jobs that were not tried, because a job that they depend on failed."""
     stopped: dict[str, Job] = field(default_factory=dict)
-    """Keys of jobs that can't be done -> the diverged training whose weights they need."""
+    """Keys of jobs that can't be done -> the diverged training whose weights or mask they need."""
 
     @property
     def counted(self) -> int:
@@ -121,7 +121,8 @@ class RunSummary:
 
 def missing(plan: Plan, store: Store) -> set[str]:
     """Keys of the jobs to be done: those whose results are missing or damaged, and trainings whose
-    weights are needed again; without jobs that need the weights of a diverged training."""
+    weights are needed again; without jobs that need the weights or the mask of a diverged
+    training."""
     return outstanding(plan, store)[0]
 
 

@@ -236,6 +236,7 @@ def _prune(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
     spec, network = payload.job_spec, workspace.network
     assert isinstance(spec, PruneJob)
     facts: Mapping[str, Any] = {}
+    mask: Mask | None
     if "like" in payload.parents:
         like = read_mask(store, payload.parents["like"])
         mask = drawn_like(like, spec)
@@ -255,6 +256,8 @@ def _prune(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
         base.fill(network.scope(spec.scope))
         kept = partial(_checkpoint, payload, store)
         mask, facts = pruned(WorkspaceEvidence(workspace, spec, step, base, teacher, kept))
+    if mask is None:
+        return dict(facts), {}
     agree("mask", mask.digest())
     made, files = mask_files(mask)
     return {**facts, **made}, files

@@ -19,6 +19,7 @@ from tombola.ticket.mask import Mask, Shapes, Tensors, pack, unpack
 
 __all__ = [
     "PREDICTIONS",
+    "has_mask",
     "keep_mask",
     "mask_files",
     "prediction_files",
@@ -47,12 +48,23 @@ def keep_mask(store: Store, job: Job, mask: Mask) -> None:
     store.save(Result.of(job, facts), files)
 
 
+def has_mask(store: Store, key: str) -> bool:
+    """Whether a prune job is done and its training, if it has one, didn't diverge."""
+    made = store.read(key)
+    return made is not None and made.diverged is None
+
+
 def read_mask(store: Store, key: str) -> Mask:
     """The mask that a prune job made.
 
     Raises: OutputError, if the store has none, or not the one that was recorded.
     """
     made = result_of(store, key)
+    if made.diverged is not None:
+        raise OutputError(
+            f"expected the mask {key[:12]} in the store, got none: its training {made.diverged}. "
+            "Take a lower learning rate."
+        )
     listed = json.loads(store.content(made, SHAPES))
     shapes: Shapes = {name: tuple(shape) for name, shape in listed.items()}
     mask = unpack(load(store.content(made, MASK)), shapes)

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from tombola.base.errors import SpecError, TicketError
-from tombola.lab.store.artifacts import read_mask
+from tombola.lab.store.artifacts import has_mask, read_mask
 from tombola.lab.store.result_store import Store
 from tombola.plan.plan import Cell, Job, Plan
 from tombola.study.masks.anatomy import anatomy
@@ -78,7 +78,7 @@ def masks_of_plan(plan: Plan, store: Store, sparsity: Decimal | None = None) -> 
             {"arm": cell.arm, "key": key},
         )
         for key, cell in chosen.items()
-        if cell.ticket and store.intact(key)
+        if cell.ticket and store.intact(key) and has_mask(store, key)
     ]
     if len(found) < 2:
         there = ", ".join(sorted({f"{c.sparsity:f}" for c in masked})) or "none"

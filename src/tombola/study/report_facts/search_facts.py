@@ -35,8 +35,9 @@ def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any
         one_shot: model, sparsity, scope -> the ticket of its largest pre-trained weights.
 
     Returns: result, experiment, seeds of the runs, task (flags that name a user's own), finder
-        (name, label, defaults and help of its knobs), tickets (about, anatomy), the one-shot ticket's overlap with each
-        and why there is none if so, and the tickets' overlap with each other if there are several.
+        (name, label, defaults and help of its knobs), tickets (about, anatomy), the one-shot
+        ticket's overlap with each and why there is none if so, and the tickets' overlap with each
+        other if there are several.
     Raises: OutputError, TicketError, if that is not the output of `tombola find`, or damaged.
     """
     result = read_result(folder / "result.json")

@@ -10,6 +10,7 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import FindSpec
 from tombola.finders.finder import FINDERS
 from tombola.lab.run.compute import compute_of, search_compute, total_compute
+from tombola.lab.store.artifacts import has_mask
 from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Subject, finder_knobs
@@ -52,10 +53,10 @@ class Found(NotebookResult):
     tuned: dict[str, Any] | None
     """learning_rate, seed and the scores on dev of all rates that were tried; null if none were."""
     ticket: str
-    """Folder of the ticket: the first seed's, never the best; empty where all dense networks
-    diverged, so that there is nothing to prune."""
+    """Folder of the ticket: the first seed's, never the best; empty where the search diverged under
+    every seed, so that there is none."""
     tickets: dict[str, str]
-    """Seed -> folder of its ticket; none for a seed whose dense network diverged."""
+    """Seed -> folder of its ticket; none for a seed under which the search diverged."""
     networks: dict[str, str]
     """Seed -> folder of its trained network, if they were asked for."""
     compute: dict[str, float | None]
@@ -90,7 +91,7 @@ class Found(NotebookResult):
             return self.ticket
         if not self.tickets:
             raise SpecError(
-                "expected a result with a ticket, got one whose dense networks all diverged. "
+                "expected a result with a ticket, got one whose searches all diverged. "
                 "Search again with a lower learning rate."
             )
         seeds = ", ".join(self.tickets)
@@ -235,7 +236,7 @@ class _SearchTrainings:
         found = []
         for sparsity, trainings in self.by_sparsity.items():
             masks = [search.masks[sparsity] for search in jobs.searches.values()]
-            masks = [mask for mask in masks if store.has(mask.key)]
+            masks = [mask for mask in masks if has_mask(store, mask.key)]
             one_shot = [jobs.one_shot[sparsity]] * len(masks)
             same = mean_jaccard(store, masks, one_shot) if masks else None
             entry = {"sparsity": f"{sparsity:f}", **trainings.summary()}

@@ -100,7 +100,7 @@ def with_overlaps(table: Sequence[Row], plan: Plan, store: Store) -> list[Row]:
         plan: whose rows they are.
         store: with the masks.
     """
-    from tombola.lab.store.artifacts import read_mask
+    from tombola.lab.store.artifacts import has_mask, read_mask
     from tombola.ticket.mask import jaccard
 
     pruned = lru_cache(maxsize=4)(lambda key: read_mask(store, key))
@@ -108,7 +108,7 @@ def with_overlaps(table: Sequence[Row], plan: Plan, store: Store) -> list[Row]:
     for cell in sorted(plan.cells, key=lambda cell: cell.sparsity or 0):
         if cell.ticket is not None and cell.sparsity is not None and cell.mask not in found:
             pair = (one_shot(cell.ticket.subject, cell.sparsity).key, cell.ticket.key)
-            there = all(map(store.has, pair))
+            there = all(has_mask(store, key) for key in pair)
             found[cell.mask] = (
                 jaccard(pruned(pair[0]), read_mask(store, pair[1])) if there else None
             )

@@ -1,6 +1,7 @@
 """Masks of prune jobs: by the scores of a finder, or drawn."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -9,12 +10,13 @@ from tombola.base.errors import SpecError
 from tombola.base.seeds import stream
 from tombola.finders.finder import finder_of_scores
 from tombola.finders.scores import uniform
-from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
+from tombola.lab.run.evidence.of_workspace import DivergedError, WorkspaceEvidence
 from tombola.plan.job_spec import PERMUTED, RANDOM, PruneJob
 from tombola.ticket.mask import Mask
-from tombola.ticket.prune import permuted_like, random_like
+from tombola.ticket.prune import NaNScoresError, permuted_like, random_like
 from tombola.ticket.schedule import pruned_count
 from tombola.ticket.structures import STRUCTURES
+from tombola.training.steps import Diverged
 
 __all__ = ["drawn_like", "pruned"]
 
@@ -29,8 +31,9 @@ def drawn_like(like: Mask, spec: PruneJob) -> Mask:
     return draw(like, torch.Generator().manual_seed(stream(spec.seed, purpose)))
 
 
-def pruned(evidence: WorkspaceEvidence) -> tuple[Mask, Mapping[str, Any]]:
-    """The network as it stands, pruned further than its base; and what its finder says of it."""
+def pruned(evidence: WorkspaceEvidence) -> tuple[Mask | None, Mapping[str, Any]]:
+    """The network as it stands, pruned further than its base, or None if the training of the mask
+    diverged; and what its finder says of it."""
     spec, base = evidence.job, evidence.base
     if spec.scores == RANDOM:
         drawn = torch.Generator().manual_seed(stream(spec.seed, "random mask"))
@@ -38,7 +41,15 @@ def pruned(evidence: WorkspaceEvidence) -> tuple[Mask, Mapping[str, Any]]:
         structure = STRUCTURES[spec.prune.structure]
         return structure(scores, base, spec.prune.sparsity, evidence.heads), {}
     found = finder_of_scores(spec.scores)
-    made = found.make(evidence, found.read(spec), base)
+    try:
+        made = found.make(evidence, found.read(spec), base)
+    except DivergedError as error:
+        return None, {"diverged": asdict(error.fault), **_counted(evidence)}
+    except NaNScoresError:
+        if not spec.trains:
+            raise
+        fault = Diverged(evidence.steps, "scores")
+        return None, {"diverged": asdict(fault), **_counted(evidence)}
     wanted = pruned_count(spec.prune.sparsity, base.size)
     back = sum(int((kept & ~base[name]).sum()) for name, kept in made.mask.items())
     if made.mask.pruned != wanted or back:
@@ -47,7 +58,11 @@ def pruned(evidence: WorkspaceEvidence) -> tuple[Mask, Mapping[str, Any]]:
             f"its start among them, got {made.mask.pruned} and {back} that came back. Return one "
             "that is as sparse as its spec, and prunes what was pruned."
         )
-    counted = {"compute": evidence.compute.to_json()} if spec.data else {}
+    return made.mask, {**made.facts, **_counted(evidence)}
+
+
+def _counted(evidence: WorkspaceEvidence) -> dict[str, Any]:
+    """What a mask has cost."""
+    counted = {"compute": evidence.compute.to_json()} if evidence.job.data else {}
     earlier = evidence.earlier_seconds
-    before = {"earlier_seconds": earlier} if earlier else {}
-    return made.mask, {**made.facts, **counted, **before}
+    return {**counted, **({"earlier_seconds": earlier} if earlier else {})}

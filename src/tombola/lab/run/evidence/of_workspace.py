@@ -38,10 +38,19 @@ from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
 from tombola.training.gradient import differentiating, to_device
 from tombola.training.loop import fit
+from tombola.training.steps import Diverged
 
-__all__ = ["WorkspaceEvidence"]
+__all__ = ["DivergedError", "WorkspaceEvidence"]
 
 GIB = 1 << 30
+
+
+class DivergedError(Exception):
+    """Raised to end the search for a mask whose training diverged."""
+
+    def __init__(self, fault: Diverged) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
 
 
 @dataclass
@@ -54,6 +63,8 @@ class WorkspaceEvidence(NetworkAndData):
     """Name of a training within the job -> the place where it is kept while it lasts."""
     earlier_seconds: float = 0.0
     """Seconds of its trainings before this process resumed them."""
+    steps: int = 0
+    """Steps of its trainings so far."""
     _trainings: int = 0
     _done: int = 0
     """Steps of the trainings before this one."""
@@ -244,7 +255,8 @@ class WorkspaceEvidence(NetworkAndData):
             return {name: p.detach() for name, p in parameters.items()}
 
         def watch(done: int, steps: int, loss: float | None = None) -> None:
-            self.step(self._done + done, steps * parts, loss)
+            self.steps = self._done + done
+            self.step(self.steps, steps * parts, loss)
             if after_step:
                 after_step(done, self._now())
 
@@ -274,8 +286,8 @@ class WorkspaceEvidence(NetworkAndData):
         self.compute += Compute.of_training(done.tokens, done.steps, teacher_tokens=taught)
         self.earlier_seconds += done.earlier_seconds
         self._done += done.steps
-        if fault := done.diverged:
-            raise SpecError(f"the training of the mask {fault}. Take a lower learning rate.")
+        if done.diverged:
+            raise DivergedError(done.diverged)
         return self._now()
 
 
