@@ -58,7 +58,8 @@ class Cell:
     mask_variant: Variant = PLAIN
     """What it did until the mask: the same, but without this training's own part in it."""
     learning_rate: float | None = None
-    """Learning rate, where the arm sweeps over several; None where it is the recipe's."""
+    """Learning rate, where its arm or that of its ticket names some; None where it is the
+    recipe's."""
     order_seed: int | None = None
     """Seed of the data order, where it is another than the head's."""
     source: str = ""

@@ -226,3 +226,18 @@ def test_a_place_whose_run_diverged_says_which_and_is_no_mean_of_the_others() ->
     there = place(by_source(transfer_matrices(table)[0])["a"], "b").minus_dense
     assert (there.diverged, there.interval) == ((2,), None)
     assert there.reason == "transfer, seed 2, diverged"
+
+
+def test_tickets_at_a_rate_are_compared_with_the_targets_own_at_that_rate() -> None:
+    fast = {"name": "imp, learning rate 0.001", "learning_rate": 1e-3}
+    slow = {"name": "imp, learning rate 0.0001", "learning_rate": 1e-4}
+    rows = search("a", -9.0, learning_rate=3e-4) + search("b", -9.0, learning_rate=3e-4)
+    rows += search("a", -5.0, arm="slow", **slow) + search("b", -5.0, arm="slow", **slow)
+    rows += search("a", 0.0, arm="fast", **fast) + search("b", 0.0, arm="fast", **fast)
+    name = "transfer, learning rate 0.001"
+    of = {"arm": "moved", "source": "a", "name": name, "learning_rate": 1e-3}
+    rows += network("transfer", "b", -1.0, **of)
+    [found] = transfer_matrices(rows)
+    against = place(by_source(found)["a"], "b").minus_same_task
+    assert against is not None
+    assert against.mean == pytest.approx(-1.0)

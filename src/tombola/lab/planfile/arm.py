@@ -1,17 +1,19 @@
 """What an arm of a plan is: from what there is, and the arms before, to cells."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import product
 from typing import Any, ClassVar, NewType, Protocol
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import Registry
+from tombola.base.rounding import unrounded
 from tombola.base.specs import EvaluateSpec
 from tombola.lab.starting_ticket import StartingTickets
-from tombola.plan.cell import Cell
-from tombola.plan.job import Subject
+from tombola.plan.cell import AT_RATE, Cell
+from tombola.plan.derived import taught_by
+from tombola.plan.job import Job, Subject
 
 __all__ = [
     "ARMS",
@@ -27,6 +29,8 @@ __all__ = [
     "Sparsities",
     "TaskName",
     "TicketFrom",
+    "at_rate",
+    "at_rate_of",
     "check_seeds",
     "tickets",
 ]
@@ -132,6 +136,20 @@ class Placed:
     def places(self, ground: Ground) -> Iterator[tuple[str, int]]:
         """Every task with every seed."""
         return product(self.tasks or ground.subjects, self.seeds or ground.seeds)
+
+
+def at_rate(subject: Subject, rate: float | None) -> Subject:
+    """A subject whose recipe has that learning rate; the subject itself without one."""
+    if not rate:
+        return subject
+    return replace(subject, recipe=replace(subject.recipe, learning_rate=rate))
+
+
+def at_rate_of(cell: Cell, training: Job) -> Job:
+    """A training for a cell, planned with a subject of `at_rate`: it says its rate, and learns from
+    the cell's baseline if it has a teacher."""
+    rate = "" if cell.learning_rate is None else f"{AT_RATE}{unrounded(cell.learning_rate)}"
+    return taught_by(cell.baseline, replace(training, label=f"{training.label}{rate}"))
 
 
 def tickets(

@@ -11,7 +11,6 @@ from typing import ClassVar, cast
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
-from tombola.base.rounding import unrounded
 from tombola.base.specs import CONTROLS, EvaluateSpec, TrainSpec
 from tombola.finders.finder import FINDERS
 from tombola.lab.planfile.arm import (
@@ -26,6 +25,8 @@ from tombola.lab.planfile.arm import (
     Placed,
     Sparsities,
     TaskName,
+    at_rate,
+    at_rate_of,
     check_seeds,
     tickets,
 )
@@ -33,8 +34,7 @@ from tombola.lab.planfile.connectivity import Connectivity
 from tombola.lab.planfile.finder_arm import FinderArm
 from tombola.lab.planfile.transfer import Transfer
 from tombola.plan import plan as plans
-from tombola.plan.cell import AT_RATE, PLAIN, Cell
-from tombola.plan.derived import taught_by
+from tombola.plan.cell import PLAIN, Cell
 from tombola.plan.plan import Subject
 
 __all__ = [
@@ -117,7 +117,8 @@ class Control:
     """Sparsities of the tickets; by default the last of each search."""
 
     learning_rates: tuple[float, ...] = ()
-    """Train each control with each of these rates, so that none loses for its recipe."""
+    """Train each control with each of these rates, so that none loses for its recipe; by default
+    with the ticket's."""
 
     tasks: tuple[TaskName, ...] = ()
     """Only tickets that are trained on these tasks."""
@@ -136,31 +137,31 @@ class Control:
         return [
             self._cell(name, ground.subjects[ticket.target], ticket, control, rate)
             for ticket in chosen
-            for control, rate in product(self.names, self.learning_rates or (0.0,))
+            for control, rate in product(self.names, self.learning_rates or (None,))
         ]
 
-    def _cell(self, arm: str, subject: Subject, ticket: Cell, name: str, rate: float) -> Cell:
+    def _cell(
+        self, arm: str, subject: Subject, ticket: Cell, name: str, rate: float | None
+    ) -> Cell:
         assert ticket.ticket is not None
         assert ticket.sparsity is not None
-        if rate:
-            subject = replace(subject, recipe=replace(subject.recipe, learning_rate=rate))
+        rate = rate or ticket.learning_rate
+        subject = at_rate(subject, rate)
         training = plans.control(name, subject, ticket.ticket, ticket.sparsity, ticket.seed)
-        training = taught_by(ticket.baseline, training)
-        swept = f"{AT_RATE}{unrounded(rate)}" if rate else ""
         mask = training.parents["mask"]
         variant = ticket.mask_variant if mask.key == ticket.mask else PLAIN
-        return replace(
+        cell = replace(
             ticket,
             arm=arm,
             role="control",
             control=name,
             variant=variant,
             mask_variant=variant,
-            learning_rate=rate or None,
-            training=replace(training, label=f"{training.label}{swept}"),
+            learning_rate=rate,
             ticket=mask,
             compared_arm=self.of,
         )
+        return replace(cell, training=at_rate_of(cell, training))
 
 
 @ARMS.register("evaluate")
@@ -203,18 +204,16 @@ class Evaluate:
         for ticket in tickets(self.of, ground, self.sparsity, self.tasks, chosen):
             assert ticket.ticket is not None
             subject = ground.subjects[ticket.target]
-            trainings = plans.evaluate(subject, ticket.ticket, self.seeds, self.init)
+            trained = at_rate(subject, ticket.learning_rate)
+            trainings = plans.evaluate(trained, ticket.ticket, self.seeds, self.init)
             for seed, training in zip(self.seeds, trainings, strict=True):
-                baseline = plans.dense(subject, seed)
-                made.append(
-                    replace(
-                        ticket,
-                        arm=name,
-                        role="evaluate",
-                        variant=ticket.mask_variant,
-                        seed=seed,
-                        training=training,
-                        baseline=baseline,
-                    )
+                cell = replace(
+                    ticket,
+                    arm=name,
+                    role="evaluate",
+                    variant=ticket.mask_variant,
+                    seed=seed,
+                    baseline=plans.dense(subject, seed),
                 )
+                made.append(replace(cell, training=at_rate_of(cell, training)))
         return made

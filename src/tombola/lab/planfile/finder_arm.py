@@ -21,6 +21,7 @@ from tombola.lab.planfile.arm import (
     Sparsities,
     TaskName,
     TicketFrom,
+    at_rate,
     tickets,
 )
 from tombola.plan import plan as plans
@@ -117,8 +118,7 @@ class FinderArm(Placed):
         """The trainings of a search at each rate, next to dense at the recipe's."""
         baseline = plans.dense(subject, seed)
         for rate in self.learning_rates:
-            mine = replace(subject, recipe=replace(subject.recipe, learning_rate=rate))
-            for cell in self._search(arm, mine, task, spec, seed):
+            for cell in self._search(arm, at_rate(subject, rate), task, spec, seed):
                 yield _at_rate(replace(cell, baseline=baseline, learning_rate=rate), rate)
         if not self.learning_rates:
             yield from self._search(arm, subject, task, spec, seed)

@@ -14,12 +14,14 @@ from tombola.lab.planfile.arm import (
     Ground,
     Sparsities,
     TaskName,
+    at_rate,
+    at_rate_of,
     check_seeds,
     tickets,
 )
 from tombola.plan import plan as plans
 from tombola.plan.cell import Cell
-from tombola.plan.plan import Job
+from tombola.plan.plan import Job, Subject
 
 __all__ = ["Transfer"]
 
@@ -72,12 +74,14 @@ class Transfer:
             origins[ticket.mask] = ticket
             if self.start == "rewound":
                 early[ticket.source, ticket.seed] = self._early(ticket)
+        rate = next((ticket.learning_rate for ticket in origins.values()), None)  # all have one
         targets = {task: ground.subjects[task] for task in self.targets or ground.subjects}
+        trained = {task: at_rate(subject, rate) for task, subject in targets.items()}
         return [
-            _from(cell, origins[cell.mask])
+            _from(cell, origins[cell.mask], targets[cell.target])
             for source, masks in found.items()
             for cell in plans.transfer(
-                {source: masks}, targets, chosen[source], masks, early=early, arm=name
+                {source: masks}, trained, chosen[source], masks, early=early, arm=name
             )
         ]
 
@@ -90,15 +94,19 @@ class Transfer:
         return ticket.early
 
 
-def _from(cell: Cell, ticket: Cell) -> Cell:
-    """A cell of a transfer, with what is known of the search that its ticket comes from."""
+def _from(cell: Cell, ticket: Cell, target: Subject) -> Cell:
+    """A cell of a transfer, with what is known of the search that its ticket comes from, next to
+    dense at the recipe's rate."""
     variant = ticket.mask_variant
     if body := cell.training.parents.get("body"):
         variant = variant.then("rewind", rewind_step=body.steps)
-    return replace(
+    known = replace(
         cell,
         finder=ticket.finder,
         budget=ticket.budget,
         variant=variant,
         mask_variant=ticket.mask_variant,
+        learning_rate=ticket.learning_rate,
+        baseline=plans.dense(target, cell.seed),
     )
+    return replace(known, training=at_rate_of(known, cell.training))

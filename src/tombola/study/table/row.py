@@ -56,7 +56,7 @@ class Row:
     name: str
     """Display name of what was trained: dense, imp, one-shot, transfer, evaluate, or a control."""
     kind: str
-    """The same without the learning rate of a sweep; connectivity for the end of a line."""
+    """The same without the learning rate that an arm names; connectivity for the end of a line."""
     of: str = ""
     """The arm that a control is compared with; else empty."""
     finder: str = ""
@@ -142,9 +142,8 @@ class Row:
 
     @property
     def swept(self) -> bool:
-        """Whether it is a ticket at one of the learning rates of its arm, and not at the
-        recipe's."""
-        return self.is_ticket and AT_RATE in self.name
+        """Whether it is a ticket at a learning rate that an arm names, and not at the recipe's."""
+        return not self.of and AT_RATE in self.name
 
     @property
     def moved(self) -> bool:

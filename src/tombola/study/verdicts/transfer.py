@@ -165,15 +165,17 @@ def _own_tickets(
     finders: Mapping[str | None, FoundBy],
 ) -> OwnTickets:
     """The plain tickets of the finder, and its knobs, whose tickets an arm transfers, or of any if
-    these aren't known; of several, those of the first arm. Tickets of a sweep of learning rates are
-    nobody's."""
-    moved = (row for rows in networks if rows[0].arm == arm for row in rows)
+    these aren't known; of several, those of the first arm. Tickets at a learning rate that an arm
+    names are compared with those at the same one."""
+    moved = [row for rows in networks if rows[0].arm == arm for row in rows]
+    rates = {row.target: row.learning_rate for row in moved if row.swept}
     wanted = {finders[row.mask_key] for row in moved if row.mask_key in finders}
     return {
         (rows[0].target, rows[0].sparsity): rows
         for rows in reversed(own)
         if not rows[0].variant
-        and not rows[0].swept
+        and rows[0].swept == (rows[0].target in rates)
+        and rows[0].learning_rate == rates.get(rows[0].target, rows[0].learning_rate)
         and (not wanted or _found_by(rows[0]) in wanted)
     }
 
