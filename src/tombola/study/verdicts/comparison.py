@@ -14,7 +14,7 @@ from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, not_learned
 __all__ = ["MARGIN_UNKNOWN", "ONE_SEED", "SEEDS_MISSING", "Comparison", "first_reason"]
 
 SEEDS_MISSING = "seeds are missing"
-MARGIN_UNKNOWN = "the margin isn't known yet, for dense is not scored on dev"
+MARGIN_UNKNOWN = "the margin isn't known until dense is scored on dev"
 ONE_SEED = "one seed says nothing about others"
 
 
