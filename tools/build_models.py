@@ -172,7 +172,7 @@ def _describe(name: str) -> tuple[str, str]:
         f"| {name} | {whole:,} | {size:,} | {len(encoder)} | {percent(size / whole, digits=1)} "
         f"| {_with_pooler(network)} | {all_or_some} |\n"
     )
-    lines = [f"\n## {name}: `{model}`\n", "Pruned:\n", *_pruned(encoder), "\nLeft:\n"]
+    lines = [f"\n## {name}: `{model}`\n", "Pruned:\n", *_pruned(encoder), "\nNot pruned:\n"]
     lines += _left(network, encoder)
     lines += _left_out(network)
     lines += [f"\n{_reads(network, config)} {_units(encoder, config)}\n"]
@@ -215,7 +215,7 @@ def _left_out(network: nn.Module) -> Iterator[str]:
     for name, parameter in left_out(network, "encoder").items():
         sizes[starred(name)] = sizes.get(starred(name), 0) + parameter.numel()
     if sizes:
-        yield "\nLeft out of the blocks, with two axes or more:\n"
+        yield "\nParameters of the blocks, with two axes or more, that are left out:\n"
     for name, size in sizes.items():
         yield f"- `{name}`: {size:,}"
 

@@ -43,7 +43,7 @@ VERBS = {
     "pull": _About("sharing", "fetch a ticket from the hub, a URL or a folder"),
     "export": _About("sharing", "write a trained network as an ONNX file"),
     "bench": _About("bench", "measure how fast a network runs under its ticket"),
-    "run": _About("plans", "run what is left of a plan: the experiments of a table or figure"),
+    "run": _About("plans", "run all unfinished experiments of a plan"),
     "status": _About("plans", "show how far a plan has got"),
     "matching": _About("verdicts", "show which networks of a plan match the dense network"),
     "leaderboard": _About("verdicts", "rank the finders of a plan: score, verdict, cost"),

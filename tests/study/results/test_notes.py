@@ -9,8 +9,8 @@ def test_a_mask_of_a_short_training_asks_for_a_longer_one() -> None:
     (note,) = same_mask_notes("IMP", 0.9753, summed_learning_rate=0.00705)
     assert note == (
         "IMP's mask is nearly that of one-shot pruning: the learning rates sum to 0.00705, and the "
-        "two masks' pruned weights have a Jaccard index of 0.975. Scores can be far apart all the "
-        "same: compare with that of the control one-shot. A longer or faster recipe would move the "
+        "two masks' pruned weights have a Jaccard index of 0.975. Their scores can still differ "
+        "widely; compare with the `one-shot` control. A longer or faster recipe would move the "
         "weights further."
     )
 
@@ -19,8 +19,8 @@ def test_a_mask_that_depends_on_no_training_is_not_blamed_on_the_recipe() -> Non
     (note,) = same_mask_notes("SNIP", 0.96, summed_learning_rate=None)
     assert note == (
         "SNIP's mask is nearly that of one-shot pruning: the two masks' pruned weights have a "
-        "Jaccard index of 0.960. Scores can be far apart all the same: compare with that of the "
-        "control one-shot."
+        "Jaccard index of 0.960. Their scores can still differ widely; compare with the "
+        "`one-shot` control."
     )
 
 

@@ -28,11 +28,11 @@ __all__ = [
 
 UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER = "unstructured", "heads-and-neurons", "rows"
 STRUCTURES = (UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER)
-"""What is pruned as a whole, apart from N of M."""
+"""Units of pruning, apart from N of M."""
 
 GLOBAL, UNIFORM, ERK, ROW = "global", "uniform", "erk", "row"
 ALLOCATIONS = (GLOBAL, UNIFORM, ERK, ROW)
-"""What single weights compete with."""
+"""Groups within which weights are ranked."""
 
 GROUPS = (2, 4, 8, 16, 32)
 """Sizes M of the groups of N:M."""
@@ -49,12 +49,12 @@ class PruneSpec(Spec):
     """Fraction of the scope that is zero in the end, in [0, 1)."""
 
     structure: str = UNSTRUCTURED
-    """What is pruned as a whole: unstructured (single weights), heads-and-neurons, rows, or N:M,
-    as in 2:4, which keeps 2 of every 4 consecutive weights along the inputs."""
+    """Unit of pruning: unstructured (single weights), heads-and-neurons, rows, or N:M, as in 2:4,
+    which keeps 2 of every 4 consecutive weights along the inputs."""
 
     allocation: str = GLOBAL
-    """What single weights compete with: global (all others), uniform (those of their matrix, each
-    as sparse), erk (those of their matrix, wide ones sparser), or row (those of their output)."""
+    """Group within which weights are ranked: global (the whole scope), uniform (their matrix, all
+    matrices equally sparse), erk (their matrix, wide matrices sparser), or row (their output)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

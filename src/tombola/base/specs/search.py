@@ -54,7 +54,7 @@ class FindSpec(Spec):
 
     budget: float = 0.0
     """Length of the search for a ticket, in trainings' worth of steps, not counting the ticket's
-    own training; 0 is the finder's default."""
+    own training; 0 keeps the finder's own length."""
 
     controls: tuple[str, ...] = CONTROLS
     """What the ticket is compared with at its final sparsity, or none; random-init, shuffle-layers,

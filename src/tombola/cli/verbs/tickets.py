@@ -22,8 +22,8 @@ def inspect_flags(parser: Parser) -> None:
     parser.add_argument(
         "ticket",
         metavar="TICKET|MODEL",
-        help="Folder of a ticket; or a model, of which is shown what each scope would prune: an "
-        "embedded name, a folder saved by save_pretrained(), or a hub id",
+        help="Ticket folder; or a model (an embedded name, a folder that save_pretrained() wrote, "
+        "or a hub id), to see what each scope would prune",
     )
     json_flag(parser, bare=True)
 

@@ -39,8 +39,8 @@ class TaskAgnosticSpec(PruneSpec):
     """Task-agnostic mask training: how much is pruned, and what the mask learns from."""
 
     allocation: str = UNIFORM
-    """What single weights compete with: uniform (those of their matrix, each as sparse), global
-    (all others), erk (those of their matrix, wide ones sparser), or row (those of their output)."""
+    """Group within which weights are ranked: uniform (their matrix, all matrices equally sparse),
+    global (the whole scope), erk (their matrix, wide matrices sparser), or row (their output)."""
 
     feature_distill: float = 0.5
     """Share of the loss that is the distance of hidden states from those of the pre-trained

@@ -24,8 +24,8 @@ class SparsegptSpec(BatchesSpec):
     """SparseGPT: how much is pruned, from how many batches, and how kept weights are updated."""
 
     allocation: str = UNIFORM
-    """What single weights compete with: uniform (those of their matrix, each as sparse), or erk
-    (those of their matrix, wide ones sparser)."""
+    """Group within which weights are ranked: uniform (their matrix, all matrices equally sparse),
+    or erk (their matrix, wide matrices sparser)."""
 
     batches: int = 4
     """Training batches whose inputs are read; four of 32 are the paper's 128 examples."""

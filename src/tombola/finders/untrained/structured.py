@@ -24,7 +24,7 @@ class StructuredSpec(ExamplesSpec):
     """Heads and neurons: how many are pruned, and from how many examples they are judged."""
 
     structure: str = HEADS_AND_NEURONS
-    """What is pruned as a whole: heads-and-neurons."""
+    """Unit of pruning: heads-and-neurons."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,8 +24,8 @@ class WandaSpec(BatchesSpec):
     """Wanda: how much is pruned, and from how many batches the inputs are taken."""
 
     allocation: str = ROW
-    """What single weights compete with: row (those of their output), global (all others), uniform
-    (those of their matrix, each as sparse), or erk (those of their matrix, wide ones sparser)."""
+    """Group within which weights are ranked: row (their output), global (the whole scope), uniform
+    (their matrix, all matrices equally sparse), or erk (their matrix, wide matrices sparser)."""
 
     batches: int = 4
     """Training batches whose inputs are read; four of 32 are the paper's 128 examples."""

@@ -54,7 +54,7 @@ class FinderArm(Placed):
 
     budget: float = FindSpec.budget
     """Length of each search, in trainings' worth of steps, for one ticket at each sparsity; by
-    default the plan's, and 0 is the finder's default."""
+    default the plan's, and 0 keeps the finder's own length."""
 
     learning_rates: tuple[float, ...] = ()
     """Search, and train each ticket, once with each of these rates; the dense network that it is

@@ -70,6 +70,6 @@ def same_mask_notes(
         advice = " A longer or faster recipe would move the weights further."
     return [
         f"{finder}'s mask is nearly that of one-shot pruning: {rates}the two masks' pruned weights "
-        f"have a Jaccard index of {jaccard:.3f}. Scores can be far apart all the same: compare "
-        f"with that of the control one-shot.{advice}"
+        f"have a Jaccard index of {jaccard:.3f}. Their scores can still differ widely; compare "
+        f"with the `one-shot` control.{advice}"
     ]
