@@ -13,13 +13,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tables import tables
+from tables import limits, tables
 from tombola.cli.main import QUIET
 
 HERE = Path(__file__).parent
 RESULTS, PAGE = HERE / "results.json", HERE.parent / "docs" / "explanation" / "performance.md"
 SCRIPTS = ("time_to_ticket", "parts", "prune", "memory", "cost")
-START, END = "<!-- results: start -->", "<!-- results: end -->"
+PARTS = {"results": tables, "limits": limits}
+"""What stands between two marks of a page, such as `<!-- limits: start -->`."""
 
 
 def measured(script: str, flags: list[str]) -> dict[str, Any]:
@@ -34,10 +35,13 @@ def measured(script: str, flags: list[str]) -> dict[str, Any]:
 
 
 def written(page: str, results: dict[str, Any]) -> str:
-    """A page with the tables between its two marks."""
-    before, rest = page.split(START)
-    _, after = rest.split(END)
-    return f"{before}{START}\n\n{tables(results)}\n{END}{after}"
+    """A page with its parts that are made from the results."""
+    for name, made in PARTS.items():
+        start, end = f"<!-- {name}: start -->", f"<!-- {name}: end -->"
+        before, rest = page.split(start)
+        _, after = rest.split(end)
+        page = f"{before}{start}\n\n{made(results)}\n{end}{after}"
+    return page
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
-"""The tables of docs/explanation/performance.md, made from results.json and nothing else."""
+"""Tables and bottlenecks of docs/explanation/performance.md, from results.json and nothing else."""
 
 import statistics
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["table", "tables"]
+__all__ = ["limits", "table", "tables"]
 
 GOALS = (
     ("*Padded* / ours", "padded / ours", 7.0),
@@ -57,6 +57,52 @@ def tables(results: dict[str, Any]) -> str:
     return "\n".join(parts)
 
 
+def limits(results: dict[str, Any]) -> str:
+    """What keeps a search from being faster, in sentences."""
+    time = results["time_to_ticket"]
+    short, long = time["share_of_a_search"].values()
+    kept = short["keeping weights"] + short["reading weights"]
+    rates = {**time["utilisation"]}
+    pair = _range([rates.pop("ours, 2 workers")])
+    ours, padded, trainer = (
+        _range(rate for name, rate in rates.items() if side in name)
+        for side in ("ours", "padded", "trainer")
+    )
+    speed = {name: _tokens_a_second(row) for name, row in time["rows"].items()}
+    two, one = time["rows"]["ours, 2 workers"], time["rows"]["ours"]
+    steps = [
+        time[name]["examples"] * time[name]["epochs"] // time[name]["batch_size"]
+        for name in ("protocol", "long_protocol")
+    ]
+    return (
+        f"- *Short trainings*: with {steps[0]} steps per training, "
+        f"{100 * (1 - short['training']):.0f} % of a search's time goes into other things: "
+        f"evaluation {100 * short['evaluation']:.0f} %, writing and reading weights "
+        f"{100 * kept:.0f} %, pruning {100 * short['pruning']:.0f} %. With {steps[1]} steps per "
+        f"training (the long round) it is {100 * (1 - long['training']):.0f} %.\n"
+        f"- *Matrix products*: within a training they are the limit. On useful tokens, our "
+        f"trainings run at {ours} of the machine's rate, and at {pair} with two workers; *Padded* "
+        f"runs at {padded}, `Trainer` at {trainer}. Trainings alone process "
+        f"{speed['ours'] / speed['padded']:.1f} times as many useful tokens a second as *Padded*, "
+        f"and {speed['ours'] / speed['trainer']:.1f} times as many as `Trainer`.\n"
+        f"- *Two workers* process {speed['ours, 2 workers'] / speed['ours']:.2f} times as many "
+        f"useful tokens a second as one with two threads, but this search takes "
+        f"{two['seconds'] / one['seconds']:.2f} times as long: it is too short to make up for the "
+        "start of the workers.\n"
+    )
+
+
+def _range(shares: Iterable[float]) -> str:
+    """The least and the greatest of some shares, as whole percents."""
+    found = sorted(round(100 * share) for share in shares)
+    return f"{found[0]} %" if found[0] == found[-1] else f"{found[0]} to {found[-1]} %"
+
+
+def _tokens_a_second(row: dict[str, Any]) -> float:
+    """The useful tokens of a row, a second of its trainings."""
+    return float(row["tokens"] * row.get("workers", 1) / row["training_seconds"])
+
+
 def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table of Markdown, its first column to the left and the others to the right."""
     lines = [head, ("---",) + ("---:",) * (len(head) - 1), *rows]
@@ -84,7 +130,6 @@ def _machine(time: dict[str, Any]) -> str:
 
 
 def _row(name: str, row: dict[str, Any]) -> tuple[str, ...]:
-    seconds = row["training_seconds"] / row.get("workers", 1)
     scores = (
         f"{statistics.mean(row[side]):.1f}" if row[side] else "" for side in ("dense", "ticket")
     )
@@ -92,7 +137,7 @@ def _row(name: str, row: dict[str, Any]) -> tuple[str, ...]:
         name,
         f"{row['seconds']:.1f}",
         str(row["trainings"]),
-        f"{row['tokens'] / seconds:,.0f}",
+        f"{_tokens_a_second(row):,.0f}",
         *scores,
     )
 
