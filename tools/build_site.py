@@ -1,9 +1,9 @@
 """Builds the documentation as a site: `make docs` writes build/site.
 
 Pages are copied with the folders that they have here, so that their links hold. What stands
-between `<!-- made: verbs -->` and `<!-- end -->` gives way to what the code says. Nothing is
-fetched, neither now nor when the site is read, and its search works on pages that are opened as
-files.
+between `<!-- made: verbs -->` and `<!-- end -->` gives way to what the code says, and what stands
+after `<!-- not on the site -->` is left out. Nothing is fetched, neither now nor when the site is
+read, and its search works on pages that are opened as files.
 """
 
 import os
@@ -21,6 +21,7 @@ PAGES, SITE = ROOT / "build" / "pages", ROOT / "build" / "site"
 STATIC = Path(__file__).parent / "site"
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 MARKER = re.compile(r"<!-- made: ([a-z-]+) -->.*?<!-- end -->", re.DOTALL)
+LEFT_OUT = re.compile(r"<!-- not on the site -->.*?<!-- end -->\n*", re.DOTALL)
 SHIM = "https://unpkg.com/iframe-worker/shim"
 """What zensical's search loads on pages that are opened as files."""
 FETCHED = re.compile(
@@ -62,7 +63,7 @@ def copy_page(page: Path) -> None:
         linked = (page.parent / target).resolve()
         if linked.suffix != ".md":
             shutil.copy(linked, placed(linked))
-    filled = MARKER.sub(lambda marker: MADE[marker[1]](), text)
+    filled = MARKER.sub(lambda marker: MADE[marker[1]](), LEFT_OUT.sub("", text))
     placed(page).write_text(filled, encoding="utf-8")
 
 
