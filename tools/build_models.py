@@ -108,7 +108,7 @@ PUBLISHED: dict[str, tuple[str, str, dict[str, Any]]] = {
 INTRODUCTION = """\
 # What is pruned in which network
 
-Made from the code by `python tools/build_models.py`; a test checks that it is up to date.
+This page is made from the code by `python tools/build_models.py`; a test checks that it is current.
 
 The scope `encoder` is every weight matrix inside the repeated blocks of a network, found by its
 structure: those of linear layers, convolutions of width one, and parameters of two or three axes
@@ -130,10 +130,10 @@ classifier, which reads the last position of a padded batch.
 """
 
 NOTES = """
-Heads are those of the kinds of task: classification, regression, span (question answering) and
-mlm (masked language modelling). `small-dense` is the control in which whole attention heads and
-neurons are pruned; if they can't be identified in a network's matrices, it is refused in one line,
-before anything is trained.
+The column *heads* lists the kinds of task for which there is a head: classification, regression,
+span (question answering) and mlm (masked language modelling). `small-dense` is the control in which
+whole attention heads and neurons are pruned; if they can't be identified in a network's matrices,
+it is refused in one line, before anything is trained.
 
 The head is drawn afresh from each seed even if the files have a trained one, which would be the
 same for every seed and would already know the task. `--head checkpoint` keeps the head of the
@@ -141,9 +141,9 @@ files if it has the same number of classes; that is a different experiment. The 
 language modelling is part of pre-training and is kept if the files have it.
 
 Files are read as other programs write them: `module.`, `_orig_mod.` and any other prefix of all
-names is removed, and a `config.json` without `model_type` is read by its `architectures`. Refused,
-with the reason, are weights that this network has no place for, that aren't finite, or whose shape
-differs from the configuration; adapters, even next to a base; quantised checkpoints; git-LFS
+names is removed, and a `config.json` without `model_type` is read by its `architectures`. These are
+refused, with the reason: weights that the network has no place for, that aren't finite, or whose
+shape differs from the configuration; adapters, even next to a base; quantised checkpoints; git-LFS
 pointers. A head needs a backbone: T5's question answering has none of its own, and is refused.
 
 A tokenizer without a pad token, such as GPT-2's, pads with its end-of-text token. Token types are

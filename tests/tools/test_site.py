@@ -96,3 +96,13 @@ def test_a_page_that_would_fetch_something_is_refused(build: dict[str, Any], ele
 def test_a_link_is_no_fetch(build: dict[str, Any]) -> None:
     link = '<a href="https://elsewhere.org">there</a>'
     assert build["local"](link, build["SITE"] / "x.html") == link
+
+
+def test_a_note_on_where_the_tables_are_is_not_on_the_site(build: dict[str, Any]) -> None:
+    for name in ("python", "command-line", "yaml-files"):
+        page = TOOLS.parent / "docs" / "reference" / f"{name}.md"
+        text = page.read_text(encoding="utf-8")
+        kept = build["LEFT_OUT"].sub("", text)
+        assert "appear only in the built site" in text
+        assert "built site" not in kept
+        assert text.partition("<!-- end -->\n\n")[2] in kept
