@@ -11,9 +11,9 @@ from command_line import Cli
 from small_search import small_search
 from tombola.base.errors import OutputError
 from tombola.base.specs import PruneSpec
-from tombola.finders.shapes import train_mask
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import FINDERS, Pruned, finder
+from tombola.finders.shapes import train_mask
 from tombola.lab.store.artifacts import has_mask, read_mask
 from tombola.lab.store.result_store import Store
 from tombola.ticket.mask import Mask

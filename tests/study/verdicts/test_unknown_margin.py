@@ -4,8 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from plan_rows import plan, search
 
+from plan_rows import plan, search
 from tombola.cli.show.screen import screen
 from tombola.cli.show.verdicts import (
     show_claims,
