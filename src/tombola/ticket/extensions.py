@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
 from tombola.base.registry import Registry
-
-if TYPE_CHECKING:
-    from tombola.ticket.ticket import Ticket
 
 __all__ = ["FASTER", "TRANSPORTS", "Transport"]
 
@@ -19,12 +16,12 @@ class Transport(Protocol):
 
     def fetch(
         self, place: str, *, revision: str | None, token: str | bool | None, cache_dir: Path | None
-    ) -> "Ticket":
-        """The ticket at a place."""
+    ) -> Any:
+        """The `Ticket` at a place."""
 
     def push(
         self,
-        ticket: "Ticket",
+        ticket: Any,
         place: str,
         *,
         private: bool,

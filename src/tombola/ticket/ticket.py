@@ -271,7 +271,10 @@ class Ticket:
         """
         cache = None if cache_dir is None else Path(cache_dir)
         place = os.fspath(name_or_path)
-        return TRANSPORTS["hub"].fetch(place, revision=revision, token=token, cache_dir=cache)
+        ticket: Ticket = TRANSPORTS["hub"].fetch(
+            place, revision=revision, token=token, cache_dir=cache
+        )
+        return ticket
 
     @naming_keywords()
     def push_to_hub(

@@ -126,15 +126,24 @@ def bench(
         threads=threads,
         examples=examples,
     )
-    chosen = [*spec.runtimes] or [*RUNTIMES]
-    for name in chosen:
-        RUNTIMES[name]
+    chosen = _runtimes(spec)
     source = source if isinstance(source, Ticket) else os.path.expanduser(source)
     subject = subject_of(source, model)
     _check_lengths(subject, spec)
     with _threads(spec.threads):
         scored = scored_on(source, spec.examples, data)
         return _benched(subject, spec, chosen, scored)
+
+
+def _runtimes(spec: BenchSpec) -> list[str]:
+    """The names of the runtimes to measure.
+
+    Raises: SpecError, if there is none of such a name.
+    """
+    chosen = [*spec.runtimes] or [*RUNTIMES]
+    for name in chosen:
+        RUNTIMES[name]
+    return chosen
 
 
 def _benched(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 
 import torch
@@ -37,7 +38,7 @@ from tombola.ticket.mask import Mask, Tensors
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
 from tombola.training.gradient import differentiating, to_device
-from tombola.training.loop import fit
+from tombola.training.loop import Fit, fit
 from tombola.training.steps import Diverged
 
 __all__ = ["DivergedError", "WorkspaceEvidence"]
@@ -248,11 +249,8 @@ class WorkspaceEvidence(NetworkAndData):
         recipe = self._part(parts, part) if parts > 1 else self._recipe
         recipe = replace(recipe, weight_decay=0.0) if frozen else recipe  # it moves weights
         self._remember_weights()
-
         parameters = self._parameters()  # finding them takes 7 ms in BERT-base
-
-        def live() -> Tensors:
-            return {name: p.detach() for name, p in parameters.items()}
+        live = partial(_detached, parameters)
 
         def watch(done: int, steps: int, loss: float | None = None) -> None:
             self.steps = self._done + done
@@ -282,13 +280,20 @@ class WorkspaceEvidence(NetworkAndData):
                 replay=after_backward is None,
                 teacher=teacher,
             )
-        taught = done.tokens if teacher else 0
-        self.compute += Compute.of_training(done.tokens, done.steps, teacher_tokens=taught)
-        self.earlier_seconds += done.earlier_seconds
-        self._done += done.steps
+        self._count_training(done, taught=teacher is not None)
         if done.diverged:
             raise DivergedError(done.diverged)
         return self._now()
+
+    def _count_training(self, done: Fit, *, taught: bool) -> None:
+        tokens = done.tokens if taught else 0
+        self.compute += Compute.of_training(done.tokens, done.steps, teacher_tokens=tokens)
+        self.earlier_seconds += done.earlier_seconds
+        self._done += done.steps
+
+
+def _detached(parameters: Mapping[str, Tensor]) -> Tensors:
+    return {name: p.detach() for name, p in parameters.items()}
 
 
 def _check_room(size: int, weights: int) -> None:
