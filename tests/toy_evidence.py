@@ -1,6 +1,7 @@
 """Evidence of a BERT of width 16, by autograd alone."""
 
 from collections.abc import Collection, Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ class ToyEvidence:
     """A network with a head, and six examples of five tokens."""
 
     heads = 2
+    transposed: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         self.model: BertForSequenceClassification = network()

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from math import floor
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ class Toy:
     """Evidence of that network; every step has another batch."""
 
     heads = 0
+    transposed: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self) -> None:
         drawn = torch.Generator().manual_seed(0)

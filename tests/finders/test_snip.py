@@ -22,6 +22,7 @@ class Given:
 
     weights: ClassVar[Tensors] = {"w": torch.tensor([[1.0, -4.0], [0.5, 3.0]])}
     heads = 0
+    transposed: ClassVar[frozenset[str]] = frozenset()
 
     def gradients(self, batches: int) -> Tensors:
         return {"w": torch.tensor([[3.0, 0.1], [-4.0, 0.2]]) * batches}

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 import torch
@@ -29,6 +29,7 @@ class Members:
     """Three trainings of six weights."""
 
     heads = 0
+    transposed: ClassVar[frozenset[str]] = frozenset()
     found = (
         torch.tensor([[9.0, 8, 7, 1, 2, 3]]),
         torch.tensor([[9.0, 1, 2, 8, 7, 3]]),

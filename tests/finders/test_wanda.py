@@ -21,6 +21,7 @@ class Given:
     """Two layers and four tokens, the second layer stored as (inputs, outputs)."""
 
     heads = 0
+    transposed: ClassVar[frozenset[str]] = frozenset("b")
     drawn = torch.Generator().manual_seed(0)
     tokens: ClassVar[Tensors] = {
         "a": torch.randn(4, 6, generator=drawn) * torch.arange(6),

@@ -1,13 +1,13 @@
 """How many weights each matrix keeps, for any score: together, evenly, or by its shape."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tombola.base.specs import PruneSpec
-from tombola.base.specs.prune import ERK, GLOBAL, ROW, UNSTRUCTURED
+from tombola.base.specs.prune import ERK, GLOBAL, ROW, UNSTRUCTURED, goes_by_outputs
 from tombola.ticket.schedule import pruned_count, shortest
-from tombola.ticket.structures import STRUCTURES
+from tombola.ticket.structures import STRUCTURES, by_output, check_lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +23,7 @@ def keep_best(
     spec: PruneSpec,
     heads: int = 0,
     *,
+    transposed: Collection[str] = (),
     sparsity: Decimal | None = None,
 ) -> "Mask":
     """Prune the lowest scores, by the structure and the allocation of a spec.
@@ -32,6 +33,7 @@ def keep_best(
         mask: what is pruned already and stays so.
         spec: the finder's knobs.
         heads: attention heads of a block, for structures; 0 if unknown.
+        transposed: names of the weights that are stored as (inputs, outputs), as evidence has them.
         sparsity: of the result, exactly; by default the spec's.
 
     Raises: SpecError, if the mask is already sparser, a score is NaN, or the network can't have the
@@ -39,6 +41,10 @@ def keep_best(
     """
     from tombola.ticket.mask import Mask
 
+    if transposed and goes_by_outputs(spec.structure, spec.allocation):
+        mask.check(scores, "scores")
+        turned = by_output(scores, transposed), Mask(by_output(mask, transposed))
+        return Mask(by_output(keep_best(*turned, spec, heads, sparsity=sparsity), transposed))
     wanted = spec.sparsity if sparsity is None else sparsity
     whole = STRUCTURES[spec.structure]
     if spec.structure != UNSTRUCTURED or spec.allocation == GLOBAL:
@@ -109,6 +115,7 @@ def _by_row(scores: "Tensors", mask: "Mask", kept: int) -> "Mask":
     """Each line along the last axis keeps as large a part of its weights (Sun et al. 2024)."""
     from tombola.ticket.mask import Mask
 
+    check_lines(mask)
     shares: list[int] = []
     most: list[int] = []
     for each in mask.values():

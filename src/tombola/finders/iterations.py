@@ -1,6 +1,6 @@
 """Sparsities on the way, for finders that score again after each step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -34,13 +34,21 @@ def steps_taken(spec: PruneSpec, steps: int) -> int:
 
 
 def prune_in_steps(
-    score: Score, mask: "Mask", spec: PruneSpec, heads: int, *, steps: int
+    score: Score,
+    mask: "Mask",
+    spec: PruneSpec,
+    heads: int,
+    *,
+    steps: int,
+    transposed: Collection[str] = (),
 ) -> "Mask":
     """Score, prune to the next sparsity on the way, and score again."""
     way = exponential(spec.sparsity, steps_taken(spec, steps))
     for sparsity in way:
         if pruned_count(sparsity, mask.size) > mask.pruned or sparsity == spec.sparsity:
-            mask = keep_best(score(mask), mask, spec, heads, sparsity=sparsity)
+            mask = keep_best(
+                score(mask), mask, spec, heads, transposed=transposed, sparsity=sparsity
+            )
     return mask
 
 

@@ -108,7 +108,7 @@ def start_of(
         scope=subject.scope,
     )
     under = replace(subject, pruned=start, pruned_on=_task_of_mask(found))
-    return Start(under, mask, found.task or "", patterns_lost(mask))
+    return Start(under, mask, found.task or "", patterns_lost(mask, subject.transposed))
 
 
 def _task_of_mask(ticket: "Ticket") -> str:

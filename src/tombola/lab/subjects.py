@@ -88,6 +88,7 @@ class Subjects:
             matrices=network["matrices"],
             heads=network["heads"],
             refused={EARLIER.get(what, what): why for what, why in about["refused"].items()},
+            transposed=frozenset(about["transposed"]),
             left_out=about["left_out"],
             drawn_head=tuple(network["drawn_head"]),
             notes=(*data["notes"], *_notes(network, task, recipe, about["left_out"])),
@@ -129,7 +130,7 @@ class Subjects:
         self, model: str, task: Task, recipe: TrainSpec, files: Iterable[Path]
     ) -> dict[str, Any]:
         head = task.kind, len(task.labels), recipe.head
-        found = self._cached(("traits-3", model, *head), files, lambda: _network(model, *head))
+        found = self._cached(("traits-4", model, *head), files, lambda: _network(model, *head))
         if model in EMBEDDED:  # it comes with the package
             return found | {"fittings": "", "heads": 0}
         return found

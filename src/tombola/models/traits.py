@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from tombola.base.errors import ModelError, SpecError
-from tombola.base.specs.prune import GROUPS, HEADS_AND_NEURONS, ROWS_TOGETHER
+from tombola.base.specs.prune import GROUPS, HEADS_AND_NEURONS, ROW, ROWS_TOGETHER
 from tombola.models.network import Network
 from tombola.ticket.init import INITS
 from tombola.ticket.mask import Tensors
-from tombola.ticket.scope import SCOPES, beyond_linear, left_out, starred
-from tombola.ticket.structures import check_groups, check_matrices, units_of
+from tombola.ticket.scope import SCOPES, beyond_linear, left_out, starred, transposed
+from tombola.ticket.structures import check_groups, check_lines, check_matrices, units_of
 
 __all__ = ["traits"]
 
@@ -24,8 +24,9 @@ def traits(network: Network) -> dict[str, Any]:
 
     Returns: heads: attention heads of a block, 0 if the configuration doesn't say; matrices: a
     digest of the names in the scope that belong to no linear layer, empty without any; scopes:
-    name -> refused: structure or initialisation -> why the scope can't have it, and left_out: name
-    with stars -> weights of the blocks outside of the scope; or error: why the network has no such
+    name -> refused: structure, allocation or initialisation -> why the scope can't have it,
+    transposed: names of its weights that are stored as (inputs, outputs), and left_out: name with
+    stars -> weights of the blocks outside of the scope; or error: why the network has no such
     scope.
     """
     more = beyond_linear(network.model)
@@ -42,14 +43,17 @@ def _of_scope(network: Network, name: str) -> dict[str, Any]:
     except ModelError as error:
         return {"error": str(error)}
     weights = {key: parameter.detach() for key, parameter in parameters.items()}
+    turned = transposed(network.model, parameters)
     tried: dict[str, Callable[[], object]] = {
-        HEADS_AND_NEURONS: partial(units_of, weights, network.attention_heads),
+        HEADS_AND_NEURONS: partial(units_of, weights, network.attention_heads, turned),
         ROWS_TOGETHER: partial(check_matrices, weights),
-        **{f"N:{m}": partial(check_groups, weights, m) for m in GROUPS},
+        ROW: partial(check_lines, weights),
+        **{f"N:{m}": partial(check_groups, weights, m, turned) for m in GROUPS},
         "shuffle-layers": partial(_shuffle_without_data, weights),
     }
     return {
         "refused": {what: why for what, attempt in tried.items() if (why := _refusal(attempt))},
+        "transposed": sorted(turned),
         "left_out": _sizes(network.model, name),
     }
 

@@ -152,6 +152,8 @@ class PruneJob(_Job):
     """By what weights are ranked: magnitude, random, permuted, or the name of a finder."""
     heads: int = 0
     """Attention heads of a block, where the structure goes by them; 0 if unknown."""
+    transposed: bool = False
+    """Whether weights are stored as (inputs, outputs), where the mask goes by either."""
     network: NetworkIdentity | None = None
     """The network whose weights are ranked; None where they are those of a training."""
     weights_from: str = ""
@@ -174,6 +176,7 @@ class PruneJob(_Job):
             **self._ranking(),
             "sparsity": f"{self.prune.sparsity:f}",
             **({"heads": self.heads} if self.heads else {}),
+            **({"transposed": True} if self.transposed else {}),
             **(network.backbone if network else {}),
             **({"of": self.weights_from} if self.weights_from else {}),
             **(network.configuration if network else {}),
@@ -203,6 +206,7 @@ class PruneJob(_Job):
             prune=PruneSpec(sparsity=stored["sparsity"], structure=structure),
             scores=MAGNITUDE if units else stored["scores"],
             heads=stored.get("heads", 0),
+            transposed=stored.get("transposed", False),
             network=NetworkIdentity.from_json(stored) if "model" in stored else None,
             weights_from=stored.get("of", ""),
             seed=stored.get("seed", 0),

@@ -41,8 +41,10 @@ class Subject:
     heads: int = 0
     """Attention heads of a block; 0 for an embedded model, or where the configuration has none."""
     refused: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Structure, N:4 for all with groups of four, or initialisation -> why this network's scope, or
-    a mask that goes on from `pruned`, can't have it; never in a key."""
+    """Structure, N:4 for all with groups of four, allocation or initialisation -> why this
+    network's scope, or a mask that goes on from `pruned`, can't have it; never in a key."""
+    transposed: frozenset[str] = frozenset()
+    """Weights of the scope that are stored as (inputs, outputs)."""
     left_out: Mapping[str, int] = field(default_factory=dict, hash=False)
     """Name with stars -> weights of the blocks outside of the scope; never in a key."""
     drawn_head: tuple[str, ...] = ()
@@ -68,7 +70,7 @@ class Subject:
         )
 
     def check(self, what: str) -> None:
-        """Refuse a structure or an initialisation that the network can't have.
+        """Refuse a structure, an allocation or an initialisation that the network can't have.
 
         Raises: SpecError, with the reason.
         """

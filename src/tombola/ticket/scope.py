@@ -8,7 +8,7 @@ the backbone, so that a mask found under one head fits the same backbone under a
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
@@ -29,6 +29,7 @@ __all__ = [
     "reasons_left_out",
     "scope_parameters",
     "starred",
+    "transposed",
     "whole_model_size",
 ]
 
@@ -228,3 +229,14 @@ def is_linear(module: nn.Module) -> bool:
     weight = getattr(module, "weight", None)
     conv1d = type(module).__name__ == "Conv1D" and isinstance(weight, Tensor) and weight.ndim == 2
     return conv1d or isinstance(module, nn.Linear)
+
+
+def transposed(model: nn.Module, parameters: Mapping[str, Tensor]) -> frozenset[str]:
+    """Names of the weights of linear layers that are stored as (inputs, outputs)."""
+    names = {id(p): name for name, p in parameters.items()}
+    found = ((names.get(id(getattr(m, "weight", None))), m) for m in model.modules())
+    return frozenset(
+        name
+        for name, module in found
+        if name is not None and is_linear(module) and not isinstance(module, nn.Linear)
+    )

@@ -4,7 +4,7 @@ A structure turns scores into a mask with exactly the wanted number of pruned we
 loads torch before a mask is made.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -25,7 +25,9 @@ __all__ = [
     "STRUCTURES",
     "Structure",
     "Units",
+    "by_output",
     "check_groups",
+    "check_lines",
     "check_matrices",
     "patterns_at_risk",
     "patterns_lost",
@@ -36,8 +38,9 @@ __all__ = [
 Structure: TypeAlias = "Callable[[Tensors, Mask, Decimal, int], Mask]"
 """(scores, mask, sparsity, attention heads of a block; 0 if unknown) -> sparser mask.
 
-scores: name -> float tensor of the weight's shape; higher is kept longer. mask: what is pruned
-already and stays so. sparsity: of the result, exactly. Ties are pruned by name, then position.
+scores: name -> float tensor, a layer's as (outputs, inputs); higher is kept longer. mask: what is
+pruned already and stays so, likewise. sparsity: of the result, exactly. Ties are pruned by name,
+then position.
 """
 
 
@@ -119,12 +122,17 @@ def _n_of_m(
     return Mask(found)
 
 
-def patterns_lost(mask: "Mask") -> dict[str, str]:
-    """N:M that no sparser mask can have -> why: fewer of a group than N are left."""
+def patterns_lost(mask: "Mask", transposed: Container[str] = ()) -> dict[str, str]:
+    """N:M that no sparser mask can have -> why: fewer of a group than N are left.
+
+    Args:
+        mask: of a network.
+        transposed: names of the weights that it stores as (inputs, outputs).
+    """
     import torch
 
     fewest: dict[int, tuple[int, str]] = {}
-    for name, kept in mask.items():
+    for name, kept in by_output(mask, transposed).items():
         left = kept.cpu().to(torch.uint8)
         for m in GROUPS:  # each twice the one before
             if kept.shape[-1] % m:
@@ -166,17 +174,41 @@ def check_matrices(weights: "Mapping[str, Tensor]") -> None:
             )
 
 
-def check_groups(weights: "Mapping[str, Tensor]", m: int) -> None:
-    """Refuse weights whose inputs don't divide into groups of m.
+def check_lines(weights: "Mapping[str, Tensor]") -> None:
+    """Refuse weights whose last axis has no inputs, such as those of convolutions.
 
     Raises: SpecError, naming one.
     """
     for name, tensor in weights.items():
-        if tensor.shape[-1] % m:
+        if tensor.ndim > 2 and tensor.shape[-1] == 1:
+            raise SpecError(
+                f"the allocation 'row' needs the inputs of an output along the last axis, got "
+                f"{name} of shape {tuple(tensor.shape)}. Take another allocation."
+            )
+
+
+def check_groups(weights: "Mapping[str, Tensor]", m: int, transposed: Container[str] = ()) -> None:
+    """Refuse weights whose inputs don't divide into groups of m.
+
+    Args:
+        weights: name -> weight.
+        m: weights of a group.
+        transposed: names of those that are stored as (inputs, outputs).
+
+    Raises: SpecError, naming one.
+    """
+    for name, tensor in weights.items():
+        if tensor.shape[0 if name in transposed else -1] % m:
             raise SpecError(
                 f"N:{m} needs a number of inputs that {m} divides, got {name} of shape "
                 f"{tuple(tensor.shape)}. Take another structure."
             )
+
+
+def by_output(tensors: "Mapping[str, Tensor]", transposed: Container[str]) -> "Tensors":
+    """The same tensors with the matrices of these names transposed, from (inputs, outputs) to
+    (outputs, inputs) or back."""
+    return {name: x.T.contiguous() if name in transposed else x for name, x in tensors.items()}
 
 
 def _whole(found: "Sequence[Units]", scores: "Tensors", mask: "Mask", sparsity: Decimal) -> "Mask":
@@ -230,7 +262,9 @@ class Units:
     """Name of the weight, and ROWS or COLUMNS."""
 
 
-def units_of(weights: "Mapping[str, Tensor]", heads: int) -> list[Units]:
+def units_of(
+    weights: "Mapping[str, Tensor]", heads: int, transposed: Container[str] = ()
+) -> list[Units]:
     """The attention heads and the intermediate neurons of each block.
 
     Query, key, value and output are the square matrices of a block; the first three are known by
@@ -241,11 +275,14 @@ def units_of(weights: "Mapping[str, Tensor]", heads: int) -> list[Units]:
     Args:
         weights: name -> matrix (outputs, inputs); all of them in numbered blocks.
         heads: attention heads in a block.
+        transposed: names of those that are stored as (inputs, outputs), which are refused.
 
     Raises: SpecError, for anything built in another way.
     """
     from tombola.ticket.scope import blocks_of
 
+    if turned := sorted(name for name in weights if name in transposed):
+        raise _other(f"{turned[0]}, stored as (inputs, outputs)")
     found = []
     for blocks in blocks_of(weights).values():
         for names in blocks.values():

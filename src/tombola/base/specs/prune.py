@@ -24,6 +24,7 @@ __all__ = [
     "STRUCTURES",
     "UNSTRUCTURED",
     "PruneSpec",
+    "goes_by_outputs",
 ]
 
 UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER = "unstructured", "heads-and-neurons", "rows"
@@ -39,6 +40,11 @@ GROUPS = (2, 4, 8, 16, 32)
 
 N_OF_M = re.compile(rf"([1-9]|[12][0-9]|3[01]):({'|'.join(map(str, GROUPS))})")
 """Pattern of how many weights of a group are kept, as in 2:4."""
+
+
+def goes_by_outputs(structure: str, allocation: str) -> bool:
+    """Whether a mask depends on which axis of a weight has its outputs."""
+    return structure != UNSTRUCTURED or allocation == ROW
 
 
 @dataclass(frozen=True, kw_only=True)

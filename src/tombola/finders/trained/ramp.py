@@ -1,5 +1,6 @@
 """The sparsity after each step of a training: none, then a cubic rise, then the target."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -113,7 +114,8 @@ class Ramp:
         return shortest(self.base.pruned, self.base.size)
 
     def _cut(self, scores: "Tensors", base: "Mask", sparsity: Decimal) -> "Mask":
-        return cut_to(scores, base, self.spec, self.evidence.heads, sparsity=sparsity)
+        heads, transposed = self.evidence.heads, self.evidence.transposed
+        return cut_to(scores, base, self.spec, heads, transposed=transposed, sparsity=sparsity)
 
     def final(self, scores: "Tensors") -> "Mask":
         """The mask at the final sparsity, on the CPU."""
@@ -126,12 +128,13 @@ def cut_to(
     spec: PruneSpec,
     heads: int,
     *,
+    transposed: Collection[str] = (),
     sparsity: Decimal | None = None,
 ) -> "Mask":
     """`keep_best` by scores of any sign on any device; the mask is where they are."""
     if spec.structure in (HEADS_AND_NEURONS, ROWS_TOGETHER):
         scores = above_zero(scores)
-    mask = keep_best(scores, base, spec, heads, sparsity=sparsity)
+    mask = keep_best(scores, base, spec, heads, transposed=transposed, sparsity=sparsity)
     return mask.to(next(iter(scores.values())).device)
 
 

@@ -55,13 +55,17 @@ def soup(evidence: Evidence, spec: SoupSpec, mask: "Mask") -> Pruned:
     its largest weights. Other than in the paper, the final sparsity is reached at once, and members
     differ in data order and dropout only.
     """
+
+    def cut(scores: "Tensors") -> "Mask":
+        return keep_best(scores, mask, spec, evidence.heads, transposed=evidence.transposed)
+
     masks: list[Mask] = []
     sizes: Tensors = {}
     for part in range(spec.members):
         own = magnitude(evidence.train(parts=spec.members, part=part))
-        masks.append(keep_best(own, mask, spec, evidence.heads))
+        masks.append(cut(own))
         sizes = {name: size + sizes[name] if sizes else size for name, size in own.items()}
-    made = keep_best(votes(masks, sizes), mask, spec, evidence.heads)
+    made = cut(votes(masks, sizes))
     shared = [_shared(*pair) for pair in combinations(masks, 2)]
     return Pruned(made, {"shared_by_members": round(sum(shared) / len(shared), 6)})
 

@@ -96,7 +96,7 @@ def train_on_text(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int
 @finder("task-agnostic", TaskAgnosticSpec, plan=train_on_text)
 def task_agnostic(evidence: Evidence, spec: TaskAgnosticSpec, mask: "Mask") -> Pruned:
     """Train the mask alone, on masked tokens and what the whole network sees (Liu et al. 2022)."""
-    learner = _Learner(spec, mask, evidence.heads)
+    learner = _Learner(spec, mask, evidence)
     evidence.train(pruner=learner, frozen=True, feature_distill=spec.feature_distill)
     return Pruned(learner.mask.to("cpu"))
 
@@ -104,12 +104,14 @@ def task_agnostic(evidence: Evidence, spec: TaskAgnosticSpec, mask: "Mask") -> P
 class _Learner(ScoreLearner):
     """Learns scores from those of the largest weights."""
 
-    def __init__(self, spec: TaskAgnosticSpec, base: "Mask", heads: int) -> None:
+    def __init__(self, spec: TaskAgnosticSpec, base: "Mask", evidence: Evidence) -> None:
+        heads, transposed = evidence.heads, evidence.transposed
+
         def cut(scores: "Tensors", done: int, steps: int, before: "Mask") -> "Mask":
-            return cut_to(scores, base, spec, heads)
+            return cut_to(scores, base, spec, heads, transposed=transposed)
 
         super().__init__(base, spec.score_learning_rate, cut)
-        self._largest = partial(keep_best, mask=base, spec=spec, heads=heads)
+        self._largest = partial(keep_best, mask=base, spec=spec, heads=heads, transposed=transposed)
 
     def first_scores(self, weights: "Tensors") -> "Tensors":
         """Those of two classes: weights that magnitude keeps, and others."""

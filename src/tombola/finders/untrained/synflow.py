@@ -61,7 +61,8 @@ def synflow(evidence: Evidence, spec: SynflowSpec, mask: "Mask") -> Pruned:
         evidence.progress(next(done), spec.steps)
         return path_shares({n: w.abs() * kept[n] for n, w in evidence.weights.items()}, units)
 
-    return Pruned(prune_in_steps(score, mask, spec, evidence.heads, steps=spec.steps))
+    heads, turned = evidence.heads, evidence.transposed
+    return Pruned(prune_in_steps(score, mask, spec, heads, steps=spec.steps, transposed=turned))
 
 
 def path_shares(strengths: "Tensors", units: "Sequence[Units]") -> "Tensors":

@@ -1,20 +1,18 @@
 """Wanda: pruning by weights and the inputs that they meet."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tombola.base.errors import SpecError
-from tombola.base.specs.prune import ROW, UNSTRUCTURED
+from tombola.base.specs.prune import ROW
 from tombola.finders.allocations import keep_best
 from tombola.finders.data_knobs import BatchesSpec, prune_by_inputs
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
+from tombola.ticket.structures import by_output
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from tombola.ticket.mask import Mask, Tensors
+    from tombola.ticket.mask import Mask
 
 __all__ = ["WandaSpec", "wanda"]
 
@@ -43,15 +41,6 @@ def wanda(evidence: Evidence, spec: WandaSpec, mask: "Mask") -> Pruned:
             "Take a scope without it."
         )
     scores = {name: w.abs() * inputs[name].sqrt() for name, w in evidence.weights.items()}
-    if spec.structure != UNSTRUCTURED:
-        return Pruned(keep_best(scores, mask, spec, evidence.heads))
-    transposed = {name for name, x in inputs.items() if x.ndim == 2}  # a row is an output in all
-    made = keep_best(
-        _transpose(scores, transposed), Mask(_transpose(mask, transposed)), spec, evidence.heads
-    )
-    return Pruned(Mask(_transpose(made, transposed)))
-
-
-def _transpose(tensors: "Mapping[str, Tensor]", names: set[str]) -> "Tensors":
-    """Transpose the matrices of these names."""
-    return {name: x.T.contiguous() if name in names else x for name, x in tensors.items()}
+    turned = evidence.transposed  # with any allocation, as ties go by position
+    made = keep_best(by_output(scores, turned), Mask(by_output(mask, turned)), spec, evidence.heads)
+    return Pruned(Mask(by_output(made, turned)))

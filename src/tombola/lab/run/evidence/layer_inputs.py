@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from tombola.tasks.examples import Batch
 from tombola.ticket.mask import Tensors
-from tombola.ticket.scope import is_linear
+from tombola.ticket.scope import transposed
 from tombola.training.gradient import to_device
 
-__all__ = ["input_products", "squared_inputs", "transposed"]
+__all__ = ["input_products", "squared_inputs"]
 
 Statistic = Callable[[Tensor], Tensor]
 """Inputs of a layer, (tokens, inputs) -> a tensor that is summed over batches."""
@@ -66,14 +66,3 @@ def _summed(
             tokens = here["attention_mask"].bool()
             model(**here)
     return found
-
-
-def transposed(model: nn.Module, parameters: Mapping[str, Tensor]) -> frozenset[str]:
-    """Names of the weights of linear layers that are stored as (inputs, outputs)."""
-    names = {id(p): name for name, p in parameters.items()}
-    found = ((names.get(id(getattr(m, "weight", None))), m) for m in model.modules())
-    return frozenset(
-        name
-        for name, module in found
-        if name is not None and is_linear(module) and not isinstance(module, nn.Linear)
-    )

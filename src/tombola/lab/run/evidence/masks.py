@@ -8,6 +8,7 @@ import torch
 
 from tombola.base.errors import SpecError
 from tombola.base.seeds import stream
+from tombola.finders.allocations import keep_best
 from tombola.finders.finder import finder_of_scores
 from tombola.finders.scores import uniform
 from tombola.lab.run.evidence.of_workspace import DivergedError, WorkspaceEvidence
@@ -15,7 +16,6 @@ from tombola.plan.job_spec import PERMUTED, RANDOM, PruneJob
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import NaNScoresError, permuted_like, random_like
 from tombola.ticket.schedule import pruned_count
-from tombola.ticket.structures import STRUCTURES
 from tombola.training.steps import Diverged
 
 __all__ = ["drawn_like", "pruned"]
@@ -38,8 +38,8 @@ def pruned(evidence: WorkspaceEvidence) -> tuple[Mask | None, Mapping[str, Any]]
     if spec.scores == RANDOM:
         drawn = torch.Generator().manual_seed(stream(spec.seed, "random mask"))
         scores = uniform(evidence.weights, drawn)
-        structure = STRUCTURES[spec.prune.structure]
-        return structure(scores, base, spec.prune.sparsity, evidence.heads), {}
+        heads, transposed = evidence.heads, evidence.transposed
+        return keep_best(scores, base, spec.prune, heads, transposed=transposed), {}
     found = finder_of_scores(spec.scores)
     try:
         made = found.make(evidence, found.read(spec), base)

@@ -11,12 +11,12 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
 from tombola.finders.evidence import check_batches, check_examples
 from tombola.lab.run.compute import Compute
-from tombola.lab.run.evidence.layer_inputs import transposed
 from tombola.lab.run.workspace import Workspace
 from tombola.plan.job_spec import PruneJob
 from tombola.tasks.data.batches import training_batches
 from tombola.tasks.examples import Batch
 from tombola.ticket.mask import Mask, Tensors
+from tombola.ticket.scope import transposed
 from tombola.training.distributed import accelerator
 from tombola.training.steps import OnStep
 
@@ -112,7 +112,7 @@ class NetworkAndData:
             yield batch
             self._count(batch, backward=0)
 
-    @property
+    @cached_property
     def transposed(self) -> frozenset[str]:
         """Weights that are stored as (inputs, outputs)."""
         return transposed(self.workspace.network.model, self._parameters())
