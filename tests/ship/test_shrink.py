@@ -170,3 +170,36 @@ def test_a_network_that_is_not_under_the_ticket_is_refused() -> None:
         ticket.shrink(made("distilbert"))
     with pytest.raises(TicketError, match="expected a network of torch, got str"):
         ticket.shrink("mini")  # type: ignore[type-var]
+
+
+SHARED = {
+    "neurons": "intermediate",
+    "the layer before the neurons": "intermediate.dense",
+    "the layer after the neurons": "output.dense",
+    "heads": "attention.self",
+    "the queries": "attention.self.query",
+    "the layer after the heads": "attention.output.dense",
+    "a block": "",
+}
+
+
+@pytest.mark.parametrize("shared", SHARED)
+def test_layers_that_blocks_share_are_not_cut_twice(shared: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = made("bert")
+    blocks: Any = model.encoder.layer
+    blocks.append(copy.deepcopy(blocks[0]))
+    place, _, name = SHARED[shared].rpartition(".")
+    if name:
+        setattr(layer(blocks[1], place), name, layer(blocks[0], SHARED[shared]))
+    else:
+        blocks[1] = blocks[0]
+    for block, layout in layouts_in(model):
+        unread(block, layout)
+    ticket, before = ticket_of(model), said(model)
+    small = ticket.shrink(model)
+    assert size(small) < size(model)
+    assert torch.allclose(said(small), before, atol=2e-6)
+    assert torch.allclose(said(ticket.compile(model)), before, atol=2e-5)
+    with pytest.raises(ModelError, match="whose blocks have been shrunk"):
+        small.save_pretrained(tmp_path)

@@ -16,7 +16,7 @@ from tombola.kernel.sparse.linear import SparseLinear
 from tombola.kernel.sparse.packing import DTYPES
 from tombola.kernel.sparse.products import available
 from tombola.ship.compiled.cutting import matrix
-from tombola.ship.compiled.layouts import Layer, Neurons, layouts_in
+from tombola.ship.compiled.layouts import Layer, Neurons, unshared_layouts_in
 from tombola.ship.compiled.saving import refuse_to_save
 from tombola.ship.compiled.shrink import shrink
 from tombola.ticket.extensions import FASTER
@@ -53,7 +53,7 @@ def compile_network(model: M, mask: Mask, *, dtype: str, tokens: int) -> M:
             stacklevel=3,
         )
         return network
-    neurons = [(block, at) for block, at in layouts_in(network) if isinstance(at, Neurons)]
+    neurons = [(block, at) for block, at in unshared_layouts_in(network) if isinstance(at, Neurons)]
     for parent, name, layer in [*_linear_layers(network)]:
         if _pays(layer, dtype, tokens):
             setattr(parent, name, SparseLinear.from_linear(_as_linear(layer), dtype=dtype))

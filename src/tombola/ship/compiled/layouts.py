@@ -1,5 +1,6 @@
 """Where the heads and the neurons of a block are, for each architecture that can be shrunk."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -8,7 +9,7 @@ from transformers.pytorch_utils import Conv1D
 
 from tombola.ticket.scope import backbone
 
-__all__ = ["Attention", "Layer", "Neurons", "layouts_in"]
+__all__ = ["Attention", "Layer", "Neurons", "layouts_in", "unshared_layouts_in"]
 
 Layer = nn.Linear | Conv1D
 """A layer that multiplies by a matrix; GPT-2's has it transposed."""
@@ -118,8 +119,34 @@ def layouts_in(model: nn.Module) -> Iterator[tuple[nn.Module, Attention | Neuron
                 yield block, layout
 
 
+def unshared_layouts_in(model: nn.Module) -> Iterator[tuple[nn.Module, Attention | Neurons]]:
+    """Those of `layouts_in` whose modules are in one place only, so that they can be changed."""
+    places = Counter(id(inner) for each in model.modules() for inner in each._modules.values())
+    for block, layout in layouts_in(model):
+        if not any(places[id(inner)] > 1 for inner in _modules_of(block, layout)):
+            yield block, layout
+
+
+def _modules_of(block: nn.Module, layout: Attention | Neurons) -> Iterator[nn.Module]:
+    """The modules of a layout, and those within the block that they are in."""
+    modules = dict(block.named_modules(remove_duplicate=False))
+    place, more = (
+        (layout.place, layout.relative)
+        if isinstance(layout, Attention)
+        else (layout.activation.rpartition(".")[0], ())
+    )
+    for name in (place, *_layers_of(layout), *more):
+        parts = name.split(".")
+        inner = (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+        yield from (modules[each] for each in inner if each in modules and each)
+
+
 def _fits(block: nn.Module, layout: Attention | Neurons) -> bool:
     """Whether a module has these layers, none of them wrapped or replaced."""
+    modules = dict(block.named_modules(remove_duplicate=False))
+    return all(isinstance(modules.get(name), Layer) for name in _layers_of(layout))
+
+
+def _layers_of(layout: Attention | Neurons) -> tuple[str, ...]:
     into = layout.into if isinstance(layout, Attention) else (layout.into,)
-    modules = dict(block.named_modules())
-    return all(isinstance(modules.get(name), Layer) for name in (*into, layout.out))
+    return (*into, layout.out)

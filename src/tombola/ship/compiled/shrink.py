@@ -13,7 +13,13 @@ from tombola.ship.compiled.cutting import (
     cut_outputs,
     matrix,
 )
-from tombola.ship.compiled.layouts import Attention, Layer, Neurons, layouts_in
+from tombola.ship.compiled.layouts import (
+    Attention,
+    Layer,
+    Neurons,
+    layouts_in,
+    unshared_layouts_in,
+)
 from tombola.ship.compiled.saving import refuse_to_save
 from tombola.ticket.extensions import FASTER
 from tombola.ticket.hold import masked_parameters, unwrapped
@@ -30,7 +36,7 @@ def shrink(model: M, mask: Mask) -> M:
 
     A head or a neuron whose outgoing weights are zero is dropped. One whose incoming weights are
     zero has a constant output, whose contribution is added to the bias of the next layer. At least
-    one of each stays in every block.
+    one of each stays in every block, and all of them where blocks share a layer.
 
     Args:
         model: a network, or a wrapper of one, see `unwrapped`; it is left alone.
@@ -42,7 +48,7 @@ def shrink(model: M, mask: Mask) -> M:
     mask.check_zeros(masked_parameters(model, mask))
     network = deepcopy(unwrapped(model))
     heads_cut = neurons_cut = False
-    for block, layout in layouts_in(network):
+    for block, layout in [*unshared_layouts_in(network)]:
         if isinstance(layout, Attention):
             heads_cut |= _cut_heads(block, layout)
         else:
