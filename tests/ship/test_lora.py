@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import (
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    PrefixTuningConfig,
+    PromptEncoderConfig,
+    PromptTuningConfig,
+    get_peft_model,
+)
 from torch import nn
 
 from small_network import BATCH, network, revived
@@ -124,4 +132,28 @@ def test_an_update_that_is_not_finite_is_refused(ticket: Ticket) -> None:
     model = trained(ticket)
     next(p for name, p in model.named_parameters() if "lora_B" in name).data[0, 0] = torch.nan
     with pytest.raises(TicketError, match="whose update is finite"):
+        merge_lora(model, ticket)
+
+
+def test_a_model_is_merged_once(ticket: Ticket) -> None:
+    model = trained(ticket)
+    merged = merge_lora(model, ticket)
+    with pytest.raises(TicketError, match=r"not merged yet, got PeftModel with none left\. Take"):
+        merge_lora(model, ticket)
+    assert merged.discarded > 0
+    with pytest.raises(TicketError, match="expected a PeftModel"):
+        merge_lora(merged.model, ticket)
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=3), "PROMPT_TUNING"),
+        (PrefixTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=3), "PREFIX_TUNING"),
+        (PromptEncoderConfig(task_type="SEQ_CLS", num_virtual_tokens=3), "P_TUNING"),
+    ],
+)
+def test_prompts_have_no_weights_to_merge(ticket: Ticket, config: PeftConfig, kind: str) -> None:
+    model = get_peft_model(ticket.apply(network()), config)
+    with pytest.raises(TicketError, match=f"got those of {kind}, which have no weights to merge"):
         merge_lora(model, ticket)

@@ -106,12 +106,26 @@ def _merging(model: nn.Module) -> Callable[[], nn.Module]:
             "of add_adapter(). Save them with save_pretrained(), and load them into the network "
             "with peft.PeftModel.from_pretrained()."
         )
+    if merge is None and (kinds := getattr(model, "peft_config", None)):
+        named = ", ".join(
+            sorted({str(getattr(each.peft_type, "value", "")) for each in kinds.values()})
+        )
+        raise TicketError(
+            f"expected adapters of weights, got those of {named}, which have no weights to merge. "
+            "Use the PeftModel as it is."
+        )
     if merge is None:
         raise TicketError(
             f"expected a PeftModel with adapters to merge, got {type(model).__name__}. "
             "Wrap the network with peft.get_peft_model()."
         )
-    if any(getattr(layer, "merged", None) is True for layer in model.modules()):
+    merged = [getattr(layer, "merged", None) for layer in model.modules()]
+    if not any(isinstance(each, bool) for each in merged):  # PEFT's layers say so
+        raise TicketError(
+            f"expected adapters that are not merged yet, got {type(model).__name__} with none "
+            "left. Take the `model` that the first merge_lora() returned."
+        )
+    if True in merged:
         raise TicketError(
             "expected adapters that are not merged yet, got merged ones, of which nobody can say "
             "what the mask costs. Call unmerge_adapter() first."
