@@ -170,6 +170,10 @@ def test_a_fraction_without_bounds_is_refused_in_a_short_line(sparsity: str) -> 
 def test_fractions_that_are_written_with_many_digits_are_read() -> None:
     assert exact("1e-64") == Decimal("1e-64")
     assert exact("0." + "0" * 70) == 0
+    assert exact("0." + "9" * 28) == Decimal("0." + "9" * 28)
+    assert exact("0.5" + "0" * 40) == Decimal("0.5")
+    with pytest.raises(SpecError, match=r"at most 28 digits, got '?0\.9+.*Round it"):
+        exact("0." + "9" * 29)
     assert exact("0e-999999") == exact("-0") == exact("0e999999") == 0
 
 

@@ -1,6 +1,5 @@
 """A fixed ticket to be trained."""
 
-import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tombola.base.errors import DataError, SpecError
+from tombola.base.fields import A_TICKET, path_text
 from tombola.base.specs import FixedTicketSpec, LabSpec, TrainSpec
 from tombola.lab.options import ticket_options
 from tombola.lab.starting_ticket import check_belongs, ticket_for
@@ -80,7 +80,7 @@ def fixed_ticket(
 
     Raises: SpecError, if they don't fit the ticket; TicketError, if that is damaged.
     """
-    place = "" if isinstance(ticket, Ticket) else os.fspath(ticket)
+    place = "" if isinstance(ticket, Ticket) else path_text(ticket, A_TICKET)
     loaded = ticket if isinstance(ticket, Ticket) else ticket_for(Path(place), model)
     origin = origin_of(loaded.task, loaded.provenance)
     if loaded.task and not options.get("task") and origin.task is None:

@@ -1,6 +1,5 @@
 """What was given of the arguments of a function that has every knob in its signature."""
 
-import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from inspect import signature
@@ -8,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import SpecError, brief
+from tombola.base.fields import A_TICKET, path_text
 from tombola.base.registry import unknown
 from tombola.base.specs import FindSpec
 from tombola.finders.finder import FINDERS, refuse_knobs_of_others
+from tombola.ticket.ticket import Ticket
 
-__all__ = ["given", "place_of", "text_of", "with_finder_knobs"]
+__all__ = ["given", "place_of", "text_of", "ticket_or_path", "with_finder_knobs"]
 
 PLACES = ("output", "data", "callback")
 """Parameters of every such function that are not knobs."""
@@ -65,9 +66,17 @@ def with_finder_knobs(
 
 def place_of(path: str | Path | None) -> Path | None:
     """A path, if there is one; `~` is the user's home."""
-    return Path(path).expanduser() if path else None
+    return Path(path_text(path, "a path")) if path else None
 
 
 def text_of(path: str | Path | None) -> str | None:
     """A path or a name as text, if there is one; `~` is the user's home."""
-    return None if path is None else os.path.expanduser(path)
+    return None if path is None else path_text(path, "a path or a name")
+
+
+def ticket_or_path(came: object, wanted: str = A_TICKET) -> Ticket | str:
+    """A ticket as it is, and the path of one as text.
+
+    Raises: SpecError, for anything else.
+    """
+    return came if isinstance(came, Ticket) else path_text(came, wanted)

@@ -1,6 +1,5 @@
 """What is in a ticket, and what each scope would prune of a network before anything is trained."""
 
-import os
 from decimal import Decimal
 from os import PathLike
 from pathlib import Path
@@ -10,6 +9,7 @@ from torch import nn
 
 from tombola.api.tickets import one_shot
 from tombola.base.errors import ModelError, TicketError, naming_keywords
+from tombola.base.fields import path_text
 from tombola.base.folders import directory_size
 from tombola.base.text import printable
 from tombola.models.embedded import EMBEDDED
@@ -45,7 +45,7 @@ def inspect(place: str | PathLike[str]) -> dict[str, Any]:
         network can't have that scope.
     Raises: TicketError, if a ticket is missing or damaged; ModelError, if a network can't be used.
     """
-    name = os.path.expanduser(place)
+    name = path_text(place, "a folder, or the name of a network")
     folder = Path(name)
     if any((folder / each).exists() for each in (JSON_NAME, MASK_NAME)):
         return _ticket(folder)

@@ -1,6 +1,5 @@
 """One ticket from several of the same network: the weights that any, all or most of them keep."""
 
-import os
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from os import PathLike
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from tombola.api.given import ticket_or_path
 from tombola.api.tickets import named_network
 from tombola.base.errors import SpecError, TicketError, naming_keywords
 from tombola.base.specs import MergeSpec
@@ -89,7 +89,7 @@ def _several(
         raise SpecError(
             f"a merge takes two or more tickets, got {type(tickets).__name__}. Give a list."
         )
-    listed = [each if isinstance(each, Ticket) else os.fspath(each) for each in tickets]
+    listed = [ticket_or_path(each) for each in tickets]
     if len(listed) < 2:
         raise SpecError(
             f"a merge takes two or more tickets, got {'one' if listed else 'none'}. Name another."

@@ -1,12 +1,12 @@
 """Tickets without training: from pre-trained weights, and from others' masks."""
 
-import os
 from decimal import Decimal
 from pathlib import Path
 
 from torch import nn
 
 from tombola.base.errors import ModelError, naming_keywords
+from tombola.base.fields import path_text
 from tombola.base.keys import exact
 from tombola.models.embedded import EMBEDDED, lasting_name
 from tombola.ticket.fingerprint import fingerprint
@@ -68,7 +68,7 @@ def import_ticket(
     """
     from tombola.ticket.imported.reading import read_imported
 
-    imported = read_imported(Path(source).expanduser())
+    imported = read_imported(Path(path_text(source, "a file or a folder of masks or weights")))
     network, name = named_network(model)
     chosen = scope or imported.scope
     mask = imported.mask(scope_parameters(network, chosen))
@@ -86,6 +86,15 @@ def import_ticket(
     )
 
 
+def _refuse_meta(network: nn.Module) -> None:
+    for name, parameter in network.named_parameters():
+        if parameter.is_meta:
+            raise ModelError(
+                f"expected a network with its weights, got one whose {name} has none: it is on the "
+                "meta device or offloaded. Load the network whole, without a device_map."
+            )
+
+
 def named_network(model: str | Path | nn.Module) -> tuple[nn.Module, str]:
     """A network, and what a ticket calls it.
 
@@ -95,10 +104,11 @@ def named_network(model: str | Path | nn.Module) -> tuple[nn.Module, str]:
     if isinstance(model, nn.Module):
         network = unwrapped(model)
         _refuse_adapters(network)
+        _refuse_meta(network)
         return network, _name_of(network)
     from tombola.models.network import load_backbone
 
-    name = os.path.expanduser(model)
+    name = path_text(model, "the name of a network, its folder, or the network")
     return load_backbone(name), lasting_name(name)
 
 

@@ -14,7 +14,19 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from tombola.base.errors import SpecError, brief
 
-__all__ = ["CALLED", "SOME_DIGIT", "check_types", "field_help", "number", "refuse_above"]
+__all__ = [
+    "A_TICKET",
+    "CALLED",
+    "SOME_DIGIT",
+    "check_types",
+    "field_help",
+    "number",
+    "path_text",
+    "refuse_above",
+]
+
+A_TICKET = "a ticket, its folder, or what find() returned"
+"""What a message calls whatever stands for a ticket."""
 
 CALLED: Mapping[Any, str] = {
     int: "a whole number",
@@ -102,6 +114,21 @@ def check_types(spec: Any) -> None:
                 called = CALLED.get(kind, "a fraction")
                 raise SpecError(f"{field.name} is {called}, got {brief(value)}.")
             _bound(field.name, value, kind)
+
+
+def path_text(came: object, wanted: str) -> str:
+    """A path or a name as text; `~` is the user's home.
+
+    Args:
+        came: what a function was given.
+        wanted: what it takes, as a noun phrase.
+
+    Raises: SpecError, for anything else.
+    """
+    if not isinstance(came, str | os.PathLike):
+        kind = "None" if came is None else f"an object of type {type(came).__name__}"
+        raise SpecError(f"expected {wanted}, got {kind}. Name one.")
+    return os.path.expanduser(os.fspath(came))
 
 
 def field_help(spec: type) -> dict[str, str]:

@@ -17,6 +17,9 @@ NUMERIC = "numeric"
 PLACES = 64
 """Decimal places of a fraction."""
 
+DIGITS = 28
+"""Digits of a fraction after its leading zeros, as many as arithmetic with decimals keeps."""
+
 
 def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
     """A fraction as the exact decimal that was written: 0.7 is 7/10, not 0.699999...
@@ -39,6 +42,11 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
     if written and written.adjusted() < -PLACES:
         raise SpecError(
             f"{what} has at most {PLACES} decimal places, got {cut(value)[1:-1]}. Write 0 for none."
+        )
+    if len("".join(map(str, written.as_tuple().digits)).rstrip("0")) > DIGITS:
+        raise SpecError(
+            f"{what} has at most {DIGITS} digits, got {cut(value)[1:-1]}. Round it to fewer "
+            "decimal places."
         )
     return written.normalize() + 0 if written else Decimal(0)  # which turns -0 into 0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import ModelError, SpecError
+from tombola.base.fields import A_TICKET, path_text
 from tombola.base.specs import PruneSpec
 from tombola.finders.finder import FINDERS
 from tombola.plan.identity import NetworkIdentity
@@ -98,7 +99,9 @@ def start_of(
     """
     from tombola.ticket.ticket import Ticket
 
-    found = ticket if isinstance(ticket, Ticket) else ticket_for(Path(ticket), subject.model)
+    if not isinstance(ticket, Ticket):
+        ticket = ticket_for(Path(path_text(ticket, A_TICKET)), subject.model)
+    found = ticket
     check_belongs(found, subject, model_option)
     mask = found.mask_for(subject.scope)
     start = GivenMask(

@@ -11,7 +11,7 @@ from tombola.base.errors import SpecError
 from tombola.base.keys import key
 from tombola.base.registry import unknown
 from tombola.base.specs import INITS, CourseSpec, PruneSpec
-from tombola.base.specs.prune import HEADS_AND_NEURONS, goes_by_outputs
+from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.plan.identity import DataIdentity
 from tombola.plan.job_spec import (
     ENCODER,
@@ -252,9 +252,6 @@ def prune(
 
     Raises: SpecError, if the network can't be pruned in this way.
     """
-    allocation = knobs.get("allocation", spec.allocation)
-    subject.check(spec.structure)
-    subject.check(allocation)
     from_start, identity = trained is None and like is None, subject.network
     configured = from_start and (weights_from, subject.scope) != (PRETRAINED, ENCODER)
     data = None if data_seed is None else _data(subject, data_seed, trains=trains)
@@ -264,7 +261,7 @@ def prune(
         prune=spec,
         scores=scores,
         heads=subject.heads if spec.structure == HEADS_AND_NEURONS else 0,
-        transposed=bool(subject.transposed) and goes_by_outputs(spec.structure, allocation),
+        transposed=subject.turned(spec.structure, knobs.get("allocation", spec.allocation)),
         network=identity if trained is None else None,
         weights_from=weights_from if from_start else "",
         seed=seed,

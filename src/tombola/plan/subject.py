@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
-from tombola.base.specs.prune import HEADS_AND_NEURONS, N_OF_M
+from tombola.base.specs.prune import HEADS_AND_NEURONS, N_OF_M, goes_by_outputs
 from tombola.plan.identity import NetworkIdentity
 from tombola.plan.job_spec import GivenMask
 from tombola.tasks.input_counts import SplitCounts
@@ -79,6 +79,15 @@ class Subject:
         if what in self.refused:
             remedy = " Leave the control small-dense out." if what == HEADS_AND_NEURONS else ""
             raise SpecError(f"{self.refused[what]}{remedy}")
+
+    def turned(self, structure: str, allocation: str) -> bool:
+        """Whether a mask is made of transposed weights, as it goes by their outputs.
+
+        Raises: SpecError, if the network can't have the structure or the allocation.
+        """
+        self.check(structure)
+        self.check(allocation)
+        return bool(self.transposed) and goes_by_outputs(structure, allocation)
 
     @property
     def steps(self) -> int:

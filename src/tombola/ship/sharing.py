@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
 from tombola.base.errors import OutputError, SpecError, TicketError, cut, naming_keywords
+from tombola.base.fields import A_TICKET, path_text
 from tombola.base.files import write_bytes
 from tombola.base.folders import write_folder
 from tombola.ship.card import card, is_generated
@@ -70,7 +71,7 @@ def push(
         private=private,
         commit_message=commit_message,
     )
-    files = _with_card(LocalFolder(Path(ticket).expanduser()), target)
+    files = _with_card(LocalFolder(Path(path_text(ticket, A_TICKET))), target)
     return within_limit(str(target), lambda: target.write(files))
 
 

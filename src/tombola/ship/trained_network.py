@@ -10,6 +10,7 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tombola.base.errors import ModelError, TicketError, cut, naming_keywords
+from tombola.base.fields import path_text
 from tombola.base.text import printable
 from tombola.models.files import config_of
 from tombola.models.loading import load_network_files
@@ -55,7 +56,8 @@ def load(folder: str | PathLike[str]) -> TrainedNetwork:
     Raises: TicketError, if the ticket is missing or damaged, or weights that it prunes are not
         zero; ModelError, if the network can't be loaded.
     """
-    place = Path(folder).expanduser().resolve()  # so that no folder is taken for an embedded name
+    named = path_text(folder, "the folder of a trained network")
+    place = Path(named).resolve()  # so that no folder is taken for an embedded name
     if not place.is_dir():
         raise TicketError(
             f"expected the folder of a trained network, got nothing at {printable(place)}. Check "

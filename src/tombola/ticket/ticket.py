@@ -1,6 +1,5 @@
 """A ticket: a mask and its provenance, stored as a folder of two files without code."""
 
-import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,6 +10,7 @@ from typing import Any, TypeVar, cast
 from torch import nn
 
 from tombola.base.errors import SpecError, TicketError, naming_keywords
+from tombola.base.fields import path_text
 from tombola.base.folders import check_folder, write_folder
 from tombola.base.keys import exact
 from tombola.base.rounding import percent
@@ -224,7 +224,7 @@ class Ticket:
 
         Raises: TicketError, if it is missing, damaged, or of a newer format.
         """
-        folder = Path(path).expanduser()
+        folder = Path(path_text(path, "the folder of a ticket"))
         check_is_ticket(folder)
         document, mask = read_ticket(folder, limit)
         try:
@@ -270,7 +270,7 @@ class Ticket:
         Raises: TicketError, if there is no ticket, or it did not arrive as it was sent.
         """
         cache = None if cache_dir is None else Path(cache_dir)
-        place = os.fspath(name_or_path)
+        place = path_text(name_or_path, "a folder, or the name of a ticket")
         ticket: Ticket = TRANSPORTS["hub"].fetch(
             place, revision=revision, token=token, cache_dir=cache
         )

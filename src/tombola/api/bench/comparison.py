@@ -1,7 +1,6 @@
 """bench(): the speed, memory and score of a network under its ticket, next to other runtimes."""
 
 import gc
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from tombola.api.bench.machine import machine
 from tombola.api.bench.network import Scored, scored_on, subject_of
 from tombola.api.bench.scoring import score
 from tombola.api.bench.timing import Timing, times, timings
+from tombola.api.given import ticket_or_path
 from tombola.base.errors import ModelError, SpecError, TombolaError, first_line, naming_keywords
 from tombola.base.specs import BenchSpec
 from tombola.base.text import counted, printable
@@ -127,7 +127,7 @@ def bench(
         examples=examples,
     )
     chosen = _runtimes(spec)
-    source = source if isinstance(source, Ticket) else os.path.expanduser(source)
+    source = ticket_or_path(source, "a ticket, its folder, or that of a trained network")
     subject = subject_of(source, model)
     _check_lengths(subject, spec)
     with _threads(spec.threads):

@@ -1,6 +1,5 @@
 """export(): a trained network as an ONNX file, compared with itself on examples of its task."""
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
@@ -8,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tombola.api.given import ticket_or_path
 from tombola.api.onnx.comparison import difference_of, examples_of, sample_of, zeros_of
 from tombola.api.onnx.files import place_files, same_folder
 from tombola.base.errors import (
@@ -91,7 +91,7 @@ def export(
         differs by more than 1e-4, or a zero is lost.
     """
     spec, place = ExportSpec(task=task, examples=examples), Path(output).expanduser()
-    source = source if isinstance(source, Ticket) else os.path.expanduser(source)
+    source = ticket_or_path(source, "a ticket, its folder, or that of a trained network")
     check_onnx()
     _check_name(place)
     ticket = _ticket(source, model)
