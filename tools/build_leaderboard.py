@@ -139,10 +139,21 @@ def page(rows: Sequence[Row]) -> str:
 
 def section(board: Board) -> str:
     """The table of one board."""
-    shown = "No finder is shown to be better than every other."
-    if board.winner:
-        shown = f"`{board.winner.row.kind}` is shown to be better than every other."
-    return f"\n## {board.title}\n\n{markdown(COLUMNS, map(line, board.entries))}\n{shown}\n"
+    return f"\n## {board.title}\n\n{markdown(COLUMNS, map(line, board.entries))}\n{shown(board)}\n"
+
+
+def shown(board: Board) -> str:
+    """What the ranks of a board show of its best finders."""
+    first = [entry for entry in board.entries if entry.ranks[0] == 1]
+    *others, last = (f"`{entry.row.kind}`" for entry in first)
+    if len(first) == len(board.entries) or any(e.ranks[1] > len(first) for e in first):
+        return "No finder is shown to be better than every other."
+    if others:
+        return (
+            f"{', '.join(others)} and {last} are shown to be better than all others, but not than "
+            "each other."
+        )
+    return f"{last} is shown to be better than every other."
 
 
 COLUMNS = (

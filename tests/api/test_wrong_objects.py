@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from torch import nn
 
 import tombola
 from small_network import network
@@ -49,4 +49,4 @@ def test_a_search_from_a_network_is_refused(
 
 def test_a_network_without_weights_is_refused() -> None:
     with pytest.raises(ModelError, match=r"its weights, got one whose .* meta device or offloaded"):
-        tombola.one_shot(network().to(torch.device("meta")), sparsity=0.5)
+        tombola.one_shot(nn.Module.to(network(), "meta"), sparsity=0.5)

@@ -186,8 +186,8 @@ SHARED = {
 @pytest.mark.parametrize("shared", SHARED)
 def test_layers_that_blocks_share_are_not_cut_twice(shared: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    model = made("bert")
-    blocks: Any = model.encoder.layer
+    model: Any = made("bert")
+    blocks = model.encoder.layer
     blocks.append(copy.deepcopy(blocks[0]))
     place, _, name = SHARED[shared].rpartition(".")
     if name:

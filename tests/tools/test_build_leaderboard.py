@@ -81,4 +81,7 @@ def test_the_page_names_no_winner_that_the_tests_do_not_show(tool: dict[str, Any
     assert "`imp` is shown to be better than every other." in page
     assert f"| `one-shot` | {rows[-1].learning_rate:g} | 76.3 (" in page
     close = network("snip", "a", -0.1, arm="snip-3", source="a", wobble=(0.4, 0.0, -0.5))
-    assert "No finder is shown to be better than every other." in tool["page"](rows + close)
+    both = "`imp` and `snip` are shown to be better than all others, but not than each other."
+    assert both in tool["page"](rows + close)
+    near = network("one-shot", "a", -0.2, arm="one-shot-3", wobble=(0.4, 0.0, -0.5))
+    assert "No finder is shown to be better" in tool["page"](search("a", -0.1, arm="imp-3") + near)

@@ -235,7 +235,7 @@ def test_tickets_at_a_rate_are_compared_with_the_targets_own_at_that_rate() -> N
     rows += search("a", -5.0, arm="slow", **slow) + search("b", -5.0, arm="slow", **slow)
     rows += search("a", 0.0, arm="fast", **fast) + search("b", 0.0, arm="fast", **fast)
     name = "transfer, learning rate 0.001"
-    of = {"arm": "moved", "source": "a", "name": name, "learning_rate": 1e-3}
+    of: dict[str, Any] = {"arm": "moved", "source": "a", "name": name, "learning_rate": 1e-3}
     rows += network("transfer", "b", -1.0, **of)
     [found] = transfer_matrices(rows)
     against = place(by_source(found)["a"], "b").minus_same_task
