@@ -50,7 +50,7 @@ def pages() -> Iterator[Path]:
     yield from ROOT.glob("*.md")
     yield from (ROOT / "docs").rglob("*.md")
     yield from (ROOT / "design").glob("*.md")
-    yield ROOT / "evidence" / "README.md"
+    yield from sorted((ROOT / "evidence").glob("*.md"))
 
 
 def copy_page(page: Path) -> None:

@@ -165,7 +165,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
 ) -> None:
     for flag, value, said in (
         ("--lengths", "4,4", "lengths must be distinct integers of 1 or more, got (4, 4)"),
-        ("--batch-sizes", "0", "batch_sizes must be distinct integers of 1 or more, got (0,)"),
+        ("--batch-sizes", "0", "--batch-sizes must be distinct integers of 1 or more, got (0,)"),
         ("--rounds", "2", "rounds must be 3 or more, got 2"),
         ("--seconds", "0", "seconds must be above 0, got 0"),
         ("--threads", "0", "threads must be 1 or more, got 0"),

@@ -78,7 +78,7 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (TrainSpec, {"precision": "fp8"}, "precision must be fp32, bf16, fp16 or auto, got 'fp8'"),
     (ImpSpec, {"sparsity": D(0)}, "sparsity must be above 0 in a search"),
     (ImpSpec, {"sparsity": D(70)}, "For 70 % write 0.7"),
-    (ImpSpec, {"step": D(10)}, r"step is a fraction .* For 10 % write 0\.1"),
+    (ImpSpec, {"step": D(10)}, r"step must be .* For 10 % write 0\.1"),
     (FindSpec, {"controls": ("radnom",)}, "no control 'radnom'. Did you mean 'random'?"),
     (
         FindSpec,
@@ -91,7 +91,7 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     *((LabSpec, {n: -1}, f"{n} must be 0 or more, got -1") for n in ("workers", "threads")),
     (LabSpec, {"processes": 0}, "processes must be 1 or more, got 0"),
     (ImpSpec, {"sparsity": D(0)}, "sparsity must be above 0 in a search"),
-    (ImpSpec, {"rewind_fraction": D(5)}, r"rewind_fraction is a .* For 5 % write 0\.05"),
+    (ImpSpec, {"rewind_fraction": D(5)}, r"rewind_fraction must be .* For 5 % write 0\.05"),
     (ImpSpec, {"rewind_step": 3, "rewind_fraction": D("0.1")}, "got 3 and 0.1. Leave one out"),
     *(
         (ImpSpec, {"no_rewind": True, **more}, f"{next(iter(more))} says what to rewind, got both")

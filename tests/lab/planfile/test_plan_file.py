@@ -292,7 +292,7 @@ def test_a_plan_is_scored_on_the_split_that_it_names(read: Any) -> None:
     for text in (plain, f"{plain}eval_split: dev\n"):
         expand(read(text), seen)
     assert [task.test_split for task in tasks] == ["test", "dev"]
-    with pytest.raises(SpecError, match="eval_split is a split that is not trained on"):
+    with pytest.raises(SpecError, match="eval_split must be a split that is not trained on"):
         expand(read(f"{plain}eval_split: train\n"), seen)
 
 
