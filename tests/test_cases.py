@@ -310,7 +310,7 @@ CASES: dict[str, Case] = {
             f"{split}.csv": table([("the film " * 40 + text, n) for n, text in enumerate(texts(8))])
             for split in SIZES
         },
-        "all the same to .* Take other data, or a max_length",
+        "all the same to .* Take other data, or a --max-length",
     ),
     "duplicates": works(
         {**both(), "train.csv": table(rows("train", ("bad", "good"))[:2] * 8)},

@@ -122,7 +122,7 @@ def test_the_margin_is_no_part_of_a_training(found: api.Found, find: Find, store
 
 @pytest.mark.parametrize("wrong", [-5, float("nan"), float("inf"), "wide", True])
 def test_a_margin_that_is_no_number_of_points_is_refused(find: Find, wrong: Any) -> None:
-    with pytest.raises(SpecError, match="margin is a number"):
+    with pytest.raises(SpecError, match=r"margin (must be 0 or more|is a number)"):
         find(margin=wrong)
 
 
@@ -132,11 +132,13 @@ def test_without_a_dev_split_the_margin_is_one_point(find: Find, tmp_path: Path)
     assert any("there is no dev split" in note for note in found.notes)
 
 
-def test_a_dev_split_that_cannot_be_scored_counts_as_none(find: Find, tmp_path: Path) -> None:
+def test_a_dev_split_that_cannot_be_scored_is_refused(find: Find, tmp_path: Path) -> None:
     folder = write(tmp_path / "films", "test")
     (folder / "dev.csv").write_text("text,label\na film,c\n")  # no class of the training rows
-    found = find(task=f"csv:{folder}", learning_rate=1e-2)
-    assert found.margin["origin"] == "least"
+    with pytest.raises(DataError, match=r"dev\.csv', line 2, column 'label'"):
+        find(task=f"csv:{folder}", learning_rate=1e-2)
+    (folder / "dev.csv").unlink()
+    assert find(task=f"csv:{folder}", learning_rate=1e-2).margin["origin"] == "least"
 
 
 def test_a_task_with_a_margin_keeps_it(find: Find, films: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_a_result_says_everything_that_is_documented(found: api.Found, tiny: Pat
     assert result == json.loads(json.dumps(found.to_json()))
     assert set(result) == {
         *("task", "model", "metric", "split", "dense", "rounds", "controls", "trivial", "verdict"),
-        *("finder", "margin", "tuned", "compute", "search_seconds"),
+        *("finder", "seeds", "margin", "tuned", "compute", "search_seconds"),
         *("ticket", "tickets", "seconds", "summed_learning_rate", "whole_model_sparsity"),
         *("left_out", "counts", "notes", "output", "key"),
     }

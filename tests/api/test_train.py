@@ -509,7 +509,7 @@ def test_the_folder_of_a_network_given_as_a_ticket_names_the_one_in_it(folder: P
 def test_a_folder_without_a_ticket_is_refused(folder: Path, tiny: Path, tmp_path: Path) -> None:
     shutil.rmtree(folder / "ticket")
     for place in (folder, tiny, tmp_path / "nothing"):
-        with pytest.raises(TicketError, match="that `tombola train` wrote"):
+        with pytest.raises(TicketError, match=r"got nothing at|that `tombola train` wrote"):
             tombola.load(place)
 
 

@@ -198,7 +198,7 @@ def test_an_empty_configuration_file_changes_nothing(tmp_path: Path, text: str) 
     ("text", "message"),
     [
         ("batchsize: 8", "there is no flag '--batchsize'. Did you mean '--batch-size'?"),
-        ("config: other.yaml", "there is no flag '--config'"),
+        ("config: other.yaml", "a configuration can't name another"),
         ("- epochs\n- 3", "expected `flag: value` lines, got ['epochs', 3]"),
         ("epochs", "expected `flag: value` lines, got 'epochs'"),
         ("epochs: [1\nseeds: 2", "is not valid YAML"),

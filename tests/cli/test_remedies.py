@@ -9,6 +9,7 @@ import pytest
 from command_line import Cli, find_command
 from tombola import api
 from tombola.base.errors import OutputError
+from tombola.lab.run import runner
 from tombola.lab.store.result_store import Store
 
 PLAN = """\
@@ -33,8 +34,11 @@ def suggested(text: str, verb: str) -> list[str]:
     return shlex.split(given)[1:]
 
 
-def test_the_command_that_goes_on_goes_on(cli: Cli, tiny: Path, reviews: Path) -> None:
+def test_the_command_that_goes_on_goes_on(
+    cli: Cli, tiny: Path, reviews: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However odd the names of plan, data and store are."""
+    monkeypatch.setattr(runner, "_refuse_unavailable", lambda plan: None)  # so that jobs fail
     plan, data, store = Path("my $plan.yaml"), Path("it's data"), "a store; echo"
     data.mkdir()
     (data / "sentiment").symlink_to(reviews)

@@ -86,7 +86,10 @@ LATER = f"{TICKETS}\nmoved: {{kind: transfer, of: tickets}}\nx: "
         (LATER + "{kind: control, of: y}\ny: {kind: dense}", "7: arm 'x' is of an arm of kind imp"),
         (LATER + "{kind: transfer, of: moved}", "7: arm 'x' is of an arm of kind imp"),
         (LATER + "{kind: control, of: moved, names: [radnom]}", "7: there is no control 'radnom'."),
-        (LATER + "{kind: control, of: moved, learning_rates: [0]}", "7: learning_rate is a posi"),
+        (
+            LATER + "{kind: control, of: moved, learning_rates: [0]}",
+            "7: learning_rate must be above 0",
+        ),
         (
             LATER + "{kind: control, of: tickets, sparsity: 0.3}",
             "7: expected a sparsity of the arm",

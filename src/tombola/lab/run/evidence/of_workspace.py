@@ -247,7 +247,8 @@ class WorkspaceEvidence(NetworkAndData):
         """Train the network by the recipe, pruned meanwhile by a pruner; name -> trained weight."""
         workspace, teacher = self.workspace, self._teacher(feature_distill)
         recipe = self._part(parts, part) if parts > 1 else self._recipe
-        recipe = replace(recipe, weight_decay=0.0) if frozen else recipe  # it moves weights
+        if frozen:
+            recipe = replace(recipe, weight_decay=0.0)  # it moves weights
         self._remember_weights()
         parameters = self._parameters()  # finding them takes 7 ms in BERT-base
         live = partial(_detached, parameters)
@@ -280,16 +281,17 @@ class WorkspaceEvidence(NetworkAndData):
                 replay=after_backward is None,
                 teacher=teacher,
             )
-        self._count_training(done, taught=teacher is not None)
-        if done.diverged:
-            raise DivergedError(done.diverged)
-        return self._now()
+        return self._trained(done, taught=teacher is not None)
 
-    def _count_training(self, done: Fit, *, taught: bool) -> None:
+    def _trained(self, done: Fit, *, taught: bool) -> Tensors:
+        """Count a training that has ended; name -> trained weight."""
         tokens = done.tokens if taught else 0
         self.compute += Compute.of_training(done.tokens, done.steps, teacher_tokens=tokens)
         self.earlier_seconds += done.earlier_seconds
         self._done += done.steps
+        if done.diverged:
+            raise DivergedError(done.diverged)
+        return self._now()
 
 
 def _detached(parameters: Mapping[str, Tensor]) -> Tensors:
