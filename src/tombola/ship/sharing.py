@@ -141,8 +141,11 @@ def place_of(
             "--no-private": not private,
             "--message": commit_message is not None,
         }
-        for flag in (flag for flag, is_given in of_the_hub.items() if is_given):
-            raise SpecError(f"{flag} is for a repository of the hub, got {found}. Leave it out.")
+        for flag, is_given in of_the_hub.items():
+            if is_given:
+                raise SpecError(
+                    f"{flag} is for a repository of the hub, got {found}. Leave it out."
+                )
         return found
     text = str(place)
     name = text.removeprefix("hf://")

@@ -73,10 +73,10 @@ def _show_components(found: Matching, console: Console) -> None:
     table = Grid(
         ("network", "task"), ("sparsity", "sd of seeds", "sd of examples", "90 % interval")
     )
-    for each, found_of in known:
+    for each, components in known:
         name, task, at, *_ = _network(each)
-        sds = points(found_of.parts.seed_sd), points(found_of.parts.example_sd)
-        table.add(name, task, at, *sds, interval(found_of.interval))
+        sds = points(components.parts.seed_sd), points(components.parts.example_sd)
+        table.add(name, task, at, *sds, interval(components.interval))
     table.frame = None
     table.show(console)
 
