@@ -185,7 +185,7 @@ def flags() -> Namespace:
     parser.add_argument("--no-mps", action="store_true", help="leave NVIDIA's MPS alone")
     parser.add_argument("--dry-run", action="store_true", help="one seed, almost no data")
     parser.add_argument("--count", action="store_true", help="show what there is to do, and exit")
-    parser.add_argument("--study", choices=STUDIES, default="full", help="full (default), or small")
+    parser.add_argument("--study", choices=STUDIES, default="full", help="default: full")
     parser.add_argument("--stages", type=int, metavar="N", help="only the first N stages")
     parser.add_argument("--rate", type=float, default=1000, help="steps a second to expect")
     return parser.parse_args()

@@ -63,11 +63,11 @@ def test_every_plan_of_the_folder_is_done_with_all_its_seeds(
 
 
 def test_the_page_has_the_trainings_and_steps_of_the_plans(
-    order: ModuleType, files: dict[str, PlanFile], study: Any
+    order: ModuleType, files: dict[str, PlanFile]
 ) -> None:
     page = (EVIDENCE / "README.md").read_text(encoding="utf-8")
-    small = order.study(files, order.counted_subject, order.STUDIES["small"])
-    for _, shares in (study, small):
+    for stages in order.STUDIES.values():
+        _, shares = order.study(files, order.counted_subject, stages)
         assert order.markdown(shares) in page
 
 
@@ -75,7 +75,7 @@ def test_the_page_has_the_recipe_of_each_source(
     order: ModuleType, files: dict[str, PlanFile]
 ) -> None:
     page = (EVIDENCE / "README.md").read_text(encoding="utf-8")
-    for name in files.keys() - {"table2", "figure2"}:
+    for name in files.keys() - {"table2", "figure2", "winning"}:
         [line] = [line for line in page.splitlines() if line.startswith(f"| `{name}` | ")][:1]
         source = source_of(files[name], order)
         said = f"`{source.task.name}`, {source.recipe.epochs:g} ({source.steps})"
@@ -95,7 +95,7 @@ def test_targets_have_their_full_recipes(order: ModuleType, files: dict[str, Pla
     for name in files.keys() - set(order.SMALL_DOSES):
         plan = order.planned(files[name], [0], order.counted_subject)
         moved = [cell for cell in plan.cells if cell.role == "transfer"]
-        assert moved or name == "table2"
+        assert moved or name in {"table2", "winning"}
         for cell in moved:
             assert cell.training.subject.recipe == cell.training.subject.task.recipe
 
