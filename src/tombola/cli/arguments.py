@@ -42,16 +42,26 @@ STDOUT = "-"
 """The file name that means standard output."""
 
 
-def plan_flags(parser: Parser, more: str = "") -> None:
-    """Add the plan and its data; `more` says what else may be given as a plan."""
+def plan_flags(parser: Parser, more: str = "", *, several: bool = False) -> None:
+    """Add the plan and its data.
+
+    Args:
+        parser: where they are added.
+        more: what else may be given as a plan.
+        several: whether several plans may be given, as `plans`.
+    """
     about = f"A plan by name (`tombola plans` lists them) or a YAML file{more}"
-    parser.add_argument("plan", metavar="PLAN", help=about)
+    if several:
+        parser.add_argument("plans", nargs="+", metavar="PLAN", help=f"{about}; or several")
+    else:
+        parser.add_argument("plan", metavar="PLAN", help=about)
     data_flag(parser)
 
 
-def study_flags(parser: Parser) -> None:
-    """Add the flags of every verb that reads the runs of a plan."""
-    plan_flags(parser, ", or a table of runs (.csv, .parquet) written by `tombola table`")
+def study_flags(parser: Parser, *, several: bool = False) -> None:
+    """Add the flags of every verb that reads the runs of a plan, or of several plans."""
+    tables = ", or a table of runs (.csv, .parquet) written by `tombola table`"
+    plan_flags(parser, tables, several=several)
     store_flag(parser)
     json_flag(parser)
 

@@ -129,6 +129,26 @@ def test_eight_claims_are_shown_and_written(plan: Plan, cli: Cli) -> None:
         assert {"id", "claim", "status", "effect", "interval", "runs"} <= claim.keys()
 
 
+def test_claims_are_decided_from_several_tables_together_and_alone(
+    plan: Plan, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(plan)
+    cli("table", "--output", "mine.csv")
+    text = Path("mine.csv").read_text(encoding="utf-8")
+    Path("again.csv").write_text(text.replace("\nmine,", "\nagain,"), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["claims", "mine.csv", "again.csv", "--json", "c.json"]) == 0
+    shown, errors = capsys.readouterr()
+    assert errors == ""
+    first = json.loads(Path("c.json").read_text())[0]
+    assert first["plans"] == {"mine": "reproduced", "again": "reproduced"}
+    [line] = [line.split() for line in shown.splitlines() if line.startswith("again ")]
+    assert line[:2] == ["again", "reproduced"]
+    status = main(["claims", "mine.yaml", "mine.csv", "--store", "store"])
+    error = refusal((status, *capsys.readouterr()))
+    assert "each plan once, got 'mine' in 'mine.yaml' and in 'mine.csv'" in error
+
+
 def test_the_table_is_printed_or_written_as_its_name_ends(plan: Plan, cli: Cli) -> None:
     finish(plan)
     status, shown, _ = cli("table")

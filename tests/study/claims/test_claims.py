@@ -427,3 +427,40 @@ def test_a_contradiction_shows_the_comparison_that_decides() -> None:
     assert found.deciding.about == "imp - dense on a at 40 %"
     assert record["effect"] == pytest.approx(-9.0)
     assert record["interval"][1] < -1.0
+
+
+def as_plan(name: str, table: list[Row]) -> list[Row]:
+    return [replace(row, plan=name, key=f"{name}.{row.key}") for row in table]
+
+
+def test_on_a_task_of_two_plans_a_claim_must_hold_in_both() -> None:
+    kept = as_plan("kept", plan())
+    assert by_id(kept + as_plan("again", plan()))[2].status == "reproduced"
+    weak = edited(plan(), lambda row: 25.0 if (row.name, row.target) == ("random", "a") else 0.0)
+    found = by_id(kept + as_plan("weak", weak))[2]
+    assert found.status == "contradicted"
+    assert found.deciding.about.endswith("on a at 70 %, plan weak")
+
+
+def test_numerics_may_differ_between_plans_only() -> None:
+    other = replaced_numerics(plan(), precision="bf16")
+    assert by_id(as_plan("one", plan()) + as_plan("other", other))[2].status == "reproduced"
+    half = [a if a.seed else b for a, b in zip(plan(), other, strict=True)]
+    with pytest.raises(SpecError, match="precision"):
+        decide_claims(as_plan("one", plan()) + as_plan("half", half))
+
+
+def test_a_source_of_two_sizes_has_no_place_in_a_trend() -> None:
+    quarter = [replace(row, examples=(row.examples or 0) // 4) for row in plan()]
+    found = by_id(as_plan("whole", plan()) + as_plan("quarter", quarter))[6]
+    assert found.status == "undecided"
+    assert any(
+        "one number of training examples of a, not" in each for each in found.to_json()["missing"]
+    )
+
+
+def replaced_numerics(table: list[Row], **changes: str) -> list[Row]:
+    return [
+        replace(row, numerics={**NUMERICS, **changes}, dense_numerics={**NUMERICS, **changes})
+        for row in table
+    ]

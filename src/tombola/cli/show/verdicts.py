@@ -1,6 +1,6 @@
 """Verdicts, transfer matrices and claims in a terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 
@@ -20,6 +20,7 @@ from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED
 
 __all__ = [
     "show_claims",
+    "show_claims_by_plan",
     "show_leaderboard",
     "show_matching",
     "show_transfer",
@@ -264,6 +265,16 @@ def show_claims(found: Iterable[Claim], console: Console) -> None:
             text = f"{part.status}: {part.says}" if len(claim.parts) > 1 else part.says
             for line in (text, *_evidence(part)):
                 say(console, f"  {line}")
+
+
+def show_claims_by_plan(plans: Mapping[str, Sequence[Claim]], console: Console) -> None:
+    """Show how each plan alone decides each claim, where it has runs that bear on it."""
+    say(console, "each plan alone; empty: it has no run that bears on the claim")
+    table = Grid(("plan",), (), [f"claim {claim.id}" for claim in next(iter(plans.values()))])
+    table.frame = None
+    for name, every in plans.items():
+        table.add(name, *(claim.status if claim.tested else "" for claim in every))
+    table.show(console)
 
 
 def _evidence(part: PartResult) -> list[str]:

@@ -1,8 +1,9 @@
 """The verbs `matching`, `leaderboard`, `transfer` and `claims`, which judge the runs of a plan."""
 
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import SpecError
 from tombola.cli.arguments import command, rows_of, study_flags, write_json
@@ -11,6 +12,7 @@ from tombola.cli.parser import Parser, Verb
 if TYPE_CHECKING:
     from tombola.lab.store.result_store import Store
     from tombola.plan.plan import Plan
+    from tombola.study.claims.claim import Claim
     from tombola.study.table.row import Row
     from tombola.study.verdicts.matching import OneRun
     from tombola.study.verdicts.seeds_and_examples import ComponentsOf
@@ -101,22 +103,57 @@ def transfer(options: Namespace) -> None:
     _show_gaps(options, table)
 
 
-def claims(options: Namespace) -> None:
-    """Check the plan against each claim of the paper."""
-    from tombola.cli.show.screen import screen
-    from tombola.cli.show.verdicts import show_claims
-    from tombola.study.claims.claims import decide_claims
+def claims_flags(parser: Parser) -> None:
+    """Add the flags of `tombola claims`."""
+    study_flags(parser, several=True)
 
-    table, _ = rows_of(options)
+
+def claims(options: Namespace) -> None:
+    """Check plans, together and one by one, against each claim of the paper."""
+    from tombola.cli.show.screen import screen
+    from tombola.cli.show.verdicts import show_claims, show_claims_by_plan
+    from tombola.study.claims.claims import decide_claims
+    from tombola.study.table.grouping import by_plan
+
+    each = [Namespace(**vars(options), plan=plan) for plan in options.plans]
+    tables = [rows_of(one)[0] for one in each]
+    _refuse_repeated_plans(options.plans, tables)
+    table = [row for rows in tables for row in rows]
     found = decide_claims(table)
-    if not write_json(options.json, [claim.to_json() for claim in found]):
+    alone = {name: decide_claims(rows) for name, rows in by_plan(table).items()}
+    if not write_json(options.json, [_with_plans(claim, alone) for claim in found]):
         show_claims(found, screen())
-    _show_gaps(options, table)
+        if len(alone) > 1:
+            show_claims_by_plan(alone, screen())
+    for one, rows in zip(each, tables, strict=True):
+        _show_gaps(one, rows)
+
+
+def _refuse_repeated_plans(given: Sequence[str], tables: Sequence[Sequence["Row"]]) -> None:
+    """Refuse rows of one plan in two places.
+
+    Raises: SpecError.
+    """
+    place_of: dict[str, str] = {}
+    for place, rows in zip(given, tables, strict=True):
+        for plan in dict.fromkeys(row.plan for row in rows):
+            if plan in place_of:
+                raise SpecError(
+                    f"expected each plan once, got {plan!r} in {place_of[plan]!r} and in "
+                    f"{place!r}. `tombola table --fill` joins two tables of a plan."
+                )
+            place_of[plan] = place
+
+
+def _with_plans(claim: "Claim", alone: Mapping[str, Sequence["Claim"]]) -> dict[str, Any]:
+    """A claim as JSON has it, with what each plan says alone."""
+    same = {name: next(c for c in every if c.id == claim.id) for name, every in alone.items()}
+    return claim.to_json() | {"plans": {name: mine.status for name, mine in same.items()}}
 
 
 VERBS = {
     "matching": Verb(study_flags, matching),
     "leaderboard": Verb(leaderboard_flags, leaderboard),
     "transfer": Verb(study_flags, transfer),
-    "claims": Verb(study_flags, claims),
+    "claims": Verb(claims_flags, claims),
 }

@@ -69,6 +69,11 @@ class Claim:
         return max(self.parts, key=lambda part: part.p_value)
 
     @property
+    def tested(self) -> bool:
+        """Whether any run bears on it."""
+        return any(part.runs for part in self.parts)
+
+    @property
     def reason(self) -> str | None:
         """Why it is undecided, if not for the intervals: what dense has not learned first."""
         reasons = [part.reason for part in self.parts if part.reason]

@@ -1,4 +1,4 @@
-"""The claims of a paper, each decided by its rule from the rows of a plan.
+"""The claims of a paper, each decided by its rule from the rows of one or more plans.
 
 A claim is reproduced if each of its parts is shown, contradicted if the opposite of one is shown,
 and undecided otherwise: because runs are missing, or because the intervals are too wide. Either
@@ -12,6 +12,7 @@ from tombola.study.claims.claim import Claim, Decision, PartResult
 from tombola.study.claims.parts import decide_part
 from tombola.study.claims.rules import Rule, Rules, read_rules
 from tombola.study.claims.trends import decide_trend
+from tombola.study.table.grouping import by_plan
 from tombola.study.table.row import Row
 from tombola.study.table.table import refuse_mixed_rows
 
@@ -22,12 +23,14 @@ def decide_claims(table: Sequence[Row], rules: Rules | None = None) -> list[Clai
     """Every claim of a paper.
 
     Args:
-        table: rows of a plan, done or not.
+        table: rows of one or more plans, done or not. Networks are compared within a plan; on a
+            task that several plans have, a difference must hold in each of them.
         rules: how the claims are decided; by default those of Chen et al. 2020.
 
     Raises: SpecError, if runs that are compared have different numerics.
     """
-    refuse_mixed_rows(table)
+    for rows in by_plan(table).values():
+        refuse_mixed_rows(rows)
     rules = rules or read_rules()
     return [decide_claim(rule, table, rules.error) for rule in rules.rules]
 

@@ -131,7 +131,7 @@ def decide_part(part: ClaimPart, table: Sequence[Row], error: float, opposite: f
         interval=interval,
         bound=_bound(part, pair),
         unit="points",
-        about=pair.about(),
+        about=_about(pair, pairs),
         holds=sum(all(_holds(part, pair) for pair in each.pairs) for each in weighed.questions),
         of=len(weighed.questions),
         needed=weighed.needed,
@@ -162,6 +162,12 @@ def _status(
         return "contradicted"
     shown = weighed.p_value < error and not _too_few(part, pairs)
     return "reproduced" if shown else "undecided"
+
+
+def _about(pair: Comparison, pairs: Iterable[Comparison]) -> str:
+    """A comparison in words, with its plan if there are several."""
+    plans = {each.first[0].plan for each in pairs}
+    return f"{pair.about()}, plan {pair.first[0].plan}" if len(plans) > 1 else pair.about()
 
 
 def _effect(

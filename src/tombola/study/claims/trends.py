@@ -1,6 +1,7 @@
 """A part of a claim that is a trend: an effect that rises with the size of the source task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -24,11 +25,11 @@ def decide_trend(trend: Trend, table: Sequence[Row], error: float) -> PartResult
     pairs = comparisons(table, trend.first, trend.minus, trend.span)
     if not pairs:
         return no_comparison(trend, table, TAU)
-    sizes = {row.target: row.examples for row in table}
     sources = list(dict.fromkeys(pair.first[0].source for pair in pairs))
+    sizes = {each: {row.examples for row in table if row.target == each} for each in sources}
     effects = _source_effects(pairs, sources)
-    missing = [*gaps(pairs), *_lacking(sources, sizes, effects)]
-    found = None if missing else kendall([sizes[source] for source in sources], effects, error)
+    missing = [*gaps(pairs), *_lacking(sizes, effects)]
+    found = None if missing else kendall([*chain(*sizes.values())], effects, error)
     status = _status(found, error)
     return PartResult(
         says=trend.says,
@@ -47,13 +48,18 @@ def decide_trend(trend: Trend, table: Sequence[Row], error: float) -> PartResult
     )
 
 
-def _lacking(sources: Sequence[str], sizes: dict[str, int], effects: FloatArray) -> list[str]:
+def _lacking(sizes: Mapping[str, set[int]], effects: FloatArray) -> list[str]:
     missing = []
-    if len(sources) < LEAST_SOURCES:
-        missing.append(f"tickets of {LEAST_SOURCES} tasks, the plan has {len(sources)}")
-    if unknown := [source for source in sources if source not in sizes]:
+    if len(sizes) < LEAST_SOURCES:
+        missing.append(f"tickets of {LEAST_SOURCES} tasks, the plan has {len(sizes)}")
+    if unknown := [source for source, mine in sizes.items() if not mine]:
         missing.append(f"the number of training examples of {', '.join(unknown)}")
-    if len({sizes.get(source, 0) for source in sources}) == 1:
+    missing += [
+        f"one number of training examples of {source}, not {' and '.join(map(str, sorted(mine)))}"
+        for source, mine in sizes.items()
+        if len(mine) > 1
+    ]
+    if len(set(chain(*sizes.values()))) == 1:
         missing.append("sources of different size")
     if len(effects) < 2:
         missing.append("two seeds that all sources have, and targets that they share")

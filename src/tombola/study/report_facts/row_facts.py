@@ -10,7 +10,7 @@ from tombola.study.claims.claims import decide_claims
 from tombola.study.leaderboard.board import boards_of
 from tombola.study.report_facts.answers import answers
 from tombola.study.report_facts.run_list import RunList
-from tombola.study.table.grouping import NetworkRows, by_network
+from tombola.study.table.grouping import NetworkRows, by_network, by_plan
 from tombola.study.table.row import Row
 from tombola.study.table.table import together
 from tombola.study.verdicts.matching import Matching, NetworkVerdict, OneRun, matching
@@ -33,14 +33,14 @@ def row_facts(table: Sequence[Row], one_run: Mapping[str, OneRun]) -> dict[str, 
     runs = RunList(table)
     judged, notes = dict[str, Matching](), list[str]()
     groups = list[dict[str, Any]]()
-    for plan, rows in _by_plan(table).items():
+    for plan, rows in by_plan(table).items():
         found, mixed = _matching(rows, one_run.get(plan))
         judged |= {plan: found} if found else {}
         notes += [f"Plan {plan} is not judged: {mixed}"] if mixed else []
         groups += _groups(rows, found, mixed, runs)
     claims, why = _claims(table, runs)
     return {
-        "plans": list(_by_plan(table)),
+        "plans": list(by_plan(table)),
         "rows": len(table),
         "missing": sum(row.state == "missing" for row in table),
         "runs": runs.to_json(),
@@ -49,16 +49,9 @@ def row_facts(table: Sequence[Row], one_run: Mapping[str, OneRun]) -> dict[str, 
         "groups": groups,
         "searches": _searches(groups),
         "leaderboard": [board for found in judged.values() for board in _boards(found, runs)],
-        "transfer": [each for rows in _by_plan(table).values() for each in _transfer(rows, runs)],
+        "transfer": [each for rows in by_plan(table).values() for each in _transfer(rows, runs)],
         "claims": [claim.to_json() | {"places": places} for claim, places in claims],
     }
-
-
-def _by_plan(table: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in table:
-        found.setdefault(row.plan, []).append(row)
-    return found
 
 
 def _matching(rows: Sequence[Row], one_run: OneRun | None) -> tuple[Matching | None, str]:
@@ -75,7 +68,7 @@ def _claims(table: Sequence[Row], runs: RunList) -> tuple[list[tuple[Claim, list
         found = decide_claims(table)
     except SpecError as error:
         return [], str(error)
-    plans = list(_by_plan(table))
+    plans = list(by_plan(table))
     with_runs = [
         (claim, [place for plan in plans for place in runs.places(plan, claim.to_json()["runs"])])
         for claim in found
