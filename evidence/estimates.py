@@ -13,6 +13,7 @@ from scipy import stats
 from tombola.base.rounding import interval, points
 from tombola.study.statistics.interval import ends
 from tombola.study.statistics.multiple_testing import holm
+from tombola.study.table.grouping import by_plan
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
 
@@ -54,12 +55,9 @@ class Trend:
 
 def read_plans(folder: Path) -> dict[str, Table]:
     """Plan -> its rows, from the tables in a folder: one of all plans or one of each."""
-    found: dict[str, list[Row]] = {}
     every = folder / "rows.csv"
-    for file in [every] if every.exists() else sorted(folder.glob("*.csv")):
-        for row in read_rows(file):
-            found.setdefault(row.plan, []).append(row)
-    return dict(found)
+    files = [every] if every.exists() else sorted(folder.glob("*.csv"))
+    return dict(by_plan(row for file in files for row in read_rows(file)))
 
 
 def scores(table: Table, arm: str, sparsity: Decimal) -> dict[tuple[str, int], Row]:

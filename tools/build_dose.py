@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from page_tables import filled, markdown, value_range
 from tombola.base.rounding import percent, points
 from tombola.report.figures.style import save_chart
-from tombola.study.table.grouping import by_network
+from tombola.study.table.grouping import by_network, by_plan
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
 from tombola.study.verdicts.matching import matching
@@ -42,10 +42,7 @@ NETWORKS = {"own": "its own ticket", "one-shot": "one-shot", "random": "random m
 
 def tables_of(rows: Sequence[Row]) -> list[Table]:
     """The rows of each dose, from the smallest."""
-    plans: dict[str, list[Row]] = {}
-    for row in rows:
-        plans.setdefault(row.plan, []).append(row)
-    return doses(plans, FAMILY)
+    return doses(by_plan(rows), FAMILY)
 
 
 def page(text: str, rows: Sequence[Row]) -> str:
