@@ -1,13 +1,13 @@
 """Evidence of a BERT of width 16, by autograd alone."""
 
 from collections.abc import Collection, Iterator
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 from transformers import BertForSequenceClassification
 
 from small_network import network
+from tombola.finders.layout import Layout
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.scope import scope_parameters
 
@@ -17,8 +17,7 @@ __all__ = ["ToyEvidence"]
 class ToyEvidence:
     """A network with a head, and six examples of five tokens."""
 
-    heads = 2
-    transposed: ClassVar[frozenset[str]] = frozenset()
+    layout = Layout(heads=2)
 
     def __init__(self) -> None:
         self.model: BertForSequenceClassification = network()

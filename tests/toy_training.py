@@ -2,13 +2,14 @@
 
 from fractions import Fraction
 from math import floor
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from tombola.finders.evidence import Pruner
+from tombola.finders.layout import Layout
 from tombola.ticket.mask import Mask, Tensors
 
 STEPS, RATE = 20, 0.05
@@ -21,8 +22,7 @@ SIZES = {"a": 40, "b": 16, "unused": 4}
 class Toy:
     """Evidence of that network; every step has another batch."""
 
-    heads = 0
-    transposed: ClassVar[frozenset[str]] = frozenset()
+    layout = Layout()
 
     def __init__(self) -> None:
         drawn = torch.Generator().manual_seed(0)

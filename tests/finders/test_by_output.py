@@ -13,6 +13,7 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import LabSpec, PruneSpec, TrainSpec
 from tombola.finders.allocations import keep_best
 from tombola.finders.finder import FINDERS
+from tombola.finders.layout import Layout
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask
@@ -54,7 +55,7 @@ def along_inputs(mask: Mask, names: frozenset[str]) -> bool:
 @pytest.mark.parametrize("knobs", SPECS)
 def test_a_weight_is_pruned_as_its_transpose_is(knobs: dict[str, str]) -> None:
     scores, spec, names = drawn(), PruneSpec(sparsity=HALF, **knobs), frozenset("b")
-    found = keep_best(scores, Mask.full(scores), spec, transposed=names)
+    found = keep_best(scores, Mask.full(scores), spec, Layout(transposed=names))
     turned = by_output(scores, names)
     assert Mask(by_output(found, names)) == keep_best(turned, Mask.full(turned), spec)
     assert found != keep_best(scores, Mask.full(scores), spec)
@@ -64,7 +65,7 @@ def test_single_weights_have_no_direction() -> None:
     scores = {name: torch.ones_like(score) for name, score in drawn().items()}
     for allocation in ("global", "uniform", "erk"):
         spec = PruneSpec(sparsity=HALF, allocation=allocation)
-        found = keep_best(scores, Mask.full(scores), spec, transposed=frozenset("b"))
+        found = keep_best(scores, Mask.full(scores), spec, Layout(transposed=frozenset("b")))
         assert found == keep_best(scores, Mask.full(scores), spec)
 
 

@@ -9,6 +9,7 @@ import torch
 from stand_in_subject import subject
 from tombola.base.errors import SpecError
 from tombola.finders.finder import FINDERS
+from tombola.finders.layout import Layout
 from tombola.finders.untrained.snip import SnipSpec, snip
 from tombola.plan.job_spec import PruneJob
 from tombola.tasks.task import load_task
@@ -21,8 +22,7 @@ class Given:
     """Evidence that is known."""
 
     weights: ClassVar[Tensors] = {"w": torch.tensor([[1.0, -4.0], [0.5, 3.0]])}
-    heads = 0
-    transposed: ClassVar[frozenset[str]] = frozenset()
+    layout = Layout()
 
     def gradients(self, batches: int) -> Tensors:
         return {"w": torch.tensor([[3.0, 0.1], [-4.0, 0.2]]) * batches}

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import LabSpec, PruneSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
+from tombola.finders.layout import Layout
 from tombola.finders.learning_rate_rewinding import LearningRateRewindingSpec
 from tombola.finders.trained.soup import SoupSpec, soup
 from tombola.lab.run.engine import RunCallback
@@ -28,8 +29,7 @@ HALF = Decimal("0.5")
 class Members:
     """Three trainings of six weights."""
 
-    heads = 0
-    transposed: ClassVar[frozenset[str]] = frozenset()
+    layout = Layout()
     found = (
         torch.tensor([[9.0, 8, 7, 1, 2, 3]]),
         torch.tensor([[9.0, 1, 2, 8, 7, 3]]),

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tombola.base.errors import SpecError
+from tombola.finders.layout import Layout
 from tombola.finders.untrained.sparsegpt import SparsegptSpec, in_order, prune_layer, sparsegpt
 from tombola.ticket.mask import Mask, Tensors
 
@@ -70,8 +71,7 @@ def test_patterns_are_kept_and_pruned_weights_stay_so() -> None:
 class Chain:
     """Two blocks of a layer each; the second reads what the first gives."""
 
-    heads = 0
-    transposed: ClassVar[frozenset[str]] = frozenset({"layer.1.w"})
+    layout = Layout(transposed=frozenset({"layer.1.w"}))
     weights: ClassVar[Tensors] = {
         "layer.1.w": torch.randn(6, 4, generator=DRAWN),
         "layer.0.w": torch.randn(6, 5, generator=DRAWN),

@@ -35,7 +35,7 @@ def gated(toy: ToyEvidence, place: str, units: int) -> torch.Tensor:
 
 def test_importance_is_the_mean_size_of_the_gradient_of_a_gate() -> None:
     toy = ToyEvidence()
-    units = units_of(toy.weights, toy.heads)
+    units = units_of(toy.weights, toy.layout.heads)
     found = unit_importance(cast(Any, toy), EXAMPLES, units)
     for block in (0, 1):
         place = f"encoder.layer.{block}"
@@ -51,7 +51,7 @@ def test_whole_units_are_pruned_but_for_the_last() -> None:
     mask = structured(cast(Any, toy), spec, Mask.full(toy.weights)).mask
     assert mask.pruned == mask.size // 2
     partial = 0
-    units = units_of(toy.weights, toy.heads)
+    units = units_of(toy.weights, toy.layout.heads)
     importance = unit_importance(cast(Any, toy), EXAMPLES, units)
     kept_of: list[float] = []
     lost_of: list[float] = []

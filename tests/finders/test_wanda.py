@@ -10,6 +10,7 @@ import torch
 from stand_in_subject import subject
 from tombola.base.errors import SpecError
 from tombola.finders.finder import FINDERS
+from tombola.finders.layout import Layout
 from tombola.finders.untrained.wanda import WandaSpec, wanda
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
@@ -20,8 +21,7 @@ HALF = Decimal("0.5")
 class Given:
     """Two layers and four tokens, the second layer stored as (inputs, outputs)."""
 
-    heads = 0
-    transposed: ClassVar[frozenset[str]] = frozenset("b")
+    layout = Layout(transposed=frozenset("b"))
     drawn = torch.Generator().manual_seed(0)
     tokens: ClassVar[Tensors] = {
         "a": torch.randn(4, 6, generator=drawn) * torch.arange(6),

@@ -1,11 +1,12 @@
 """How many weights each matrix keeps, for any score: together, evenly, or by its shape."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tombola.base.specs import PruneSpec
 from tombola.base.specs.prune import ERK, GLOBAL, ROW, UNSTRUCTURED, goes_by_outputs
+from tombola.finders.layout import PLAIN, Layout
 from tombola.ticket.schedule import pruned_count, shortest
 from tombola.ticket.structures import STRUCTURES, by_output, check_lines
 
@@ -21,9 +22,8 @@ def keep_best(
     scores: "Tensors",
     mask: "Mask",
     spec: PruneSpec,
-    heads: int = 0,
+    layout: Layout = PLAIN,
     *,
-    transposed: Collection[str] = (),
     sparsity: Decimal | None = None,
 ) -> "Mask":
     """Prune the lowest scores, by the structure and the allocation of a spec.
@@ -32,8 +32,7 @@ def keep_best(
         scores: name -> float tensor of the weight's shape; higher is kept longer.
         mask: what is pruned already and stays so.
         spec: the finder's knobs.
-        heads: attention heads of a block, for structures; 0 if unknown.
-        transposed: names of the weights that are stored as (inputs, outputs), as evidence has them.
+        layout: of the network's weights, as evidence has it.
         sparsity: of the result, exactly; by default the spec's.
 
     Raises: SpecError, if the mask is already sparser, a score is NaN, or the network can't have the
@@ -41,15 +40,16 @@ def keep_best(
     """
     from tombola.ticket.mask import Mask
 
-    if transposed and goes_by_outputs(spec.structure, spec.allocation):
+    if layout.transposed and goes_by_outputs(spec.structure, spec.allocation):
         mask.check(scores, "scores")
-        turned = by_output(scores, transposed), Mask(by_output(mask, transposed))
-        return Mask(by_output(keep_best(*turned, spec, heads, sparsity=sparsity), transposed))
+        turned, plain = layout.transposed, Layout(layout.heads)
+        pair = by_output(scores, turned), Mask(by_output(mask, turned))
+        return Mask(by_output(keep_best(*pair, spec, plain, sparsity=sparsity), turned))
     wanted = spec.sparsity if sparsity is None else sparsity
     whole = STRUCTURES[spec.structure]
     if spec.structure != UNSTRUCTURED or spec.allocation == GLOBAL:
-        return whole(scores, mask, wanted, heads)
-    whole(scores, mask, wanted, heads)  # refuses what no allocation can have
+        return whole(scores, mask, wanted, layout.heads)
+    whole(scores, mask, wanted, layout.heads)  # refuses what no allocation can have
     if spec.allocation == ROW:
         return _by_row(scores, mask, mask.size - pruned_count(wanted, mask.size))
     numbers = matrix_quotas(mask, spec, wanted)

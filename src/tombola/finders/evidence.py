@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from tombola.base.errors import SpecError
+from tombola.finders.layout import Layout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,8 +85,8 @@ class Evidence(Protocol):
         """Name -> weight: pre-trained, or trained where the plan's shape trains first."""
 
     @property
-    def heads(self) -> int:
-        """Attention heads of a block, for structures; 0 if unknown."""
+    def layout(self) -> Layout:
+        """How the network stores its weights."""
 
     def gradients(self, batches: int) -> "Tensors":
         """Name -> gradient of the mean training loss over the first batches of a training, as
@@ -153,10 +154,6 @@ class Evidence(Protocol):
             weights: name -> weight that the network has meanwhile; others are as they are.
             names: of the layers.
         """
-
-    @property
-    def transposed(self) -> frozenset[str]:
-        """Weights of linear layers that are stored as (inputs, outputs)."""
 
     def hessian_product(self, batches: int, vectors: "Tensors") -> "Tensors":
         """Name -> the Hessian of the mean training loss over the first batches of a training, among

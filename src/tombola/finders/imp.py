@@ -24,4 +24,4 @@ class ImpSpec(RewindSpec):
 def imp(evidence: Evidence, spec: ImpSpec, mask: "Mask") -> Pruned:
     """Train, prune the smallest weights, rewind the others, again (Frankle & Carbin 2019)."""
     scores = magnitude(evidence.weights)
-    return Pruned(keep_best(scores, mask, spec, evidence.heads, transposed=evidence.transposed))
+    return Pruned(keep_best(scores, mask, spec, evidence.layout))

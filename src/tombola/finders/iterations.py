@@ -1,6 +1,6 @@
 """Sparsities on the way, for finders that score again after each step."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -8,6 +8,7 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import PruneSpec
 from tombola.base.specs.prune import N_OF_M
 from tombola.finders.allocations import keep_best
+from tombola.finders.layout import Layout
 from tombola.ticket.schedule import MAX_ROUNDS, pruned_count
 
 if TYPE_CHECKING:
@@ -37,18 +38,15 @@ def prune_in_steps(
     score: Score,
     mask: "Mask",
     spec: PruneSpec,
-    heads: int,
+    layout: Layout,
     *,
     steps: int,
-    transposed: Collection[str] = (),
 ) -> "Mask":
     """Score, prune to the next sparsity on the way, and score again."""
     way = exponential(spec.sparsity, steps_taken(spec, steps))
     for sparsity in way:
         if pruned_count(sparsity, mask.size) > mask.pruned or sparsity == spec.sparsity:
-            mask = keep_best(
-                score(mask), mask, spec, heads, transposed=transposed, sparsity=sparsity
-            )
+            mask = keep_best(score(mask), mask, spec, layout, sparsity=sparsity)
     return mask
 
 

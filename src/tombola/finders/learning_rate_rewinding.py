@@ -46,8 +46,4 @@ def learning_rate_rewinding(
     The same trainings as `imp --no-rewind`, the standard pruning of Chen et al. 2020, under the
     name of the paper that compares it with rewinding.
     """
-    return Pruned(
-        keep_best(
-            magnitude(evidence.weights), mask, spec, evidence.heads, transposed=evidence.transposed
-        )
-    )
+    return Pruned(keep_best(magnitude(evidence.weights), mask, spec, evidence.layout))

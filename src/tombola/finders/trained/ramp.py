@@ -1,6 +1,5 @@
 """The sparsity after each step of a training: none, then a cubic rise, then the target."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -11,6 +10,7 @@ from tombola.base.specs import PruneSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS, N_OF_M, ROWS_TOGETHER
 from tombola.finders.allocations import keep_best
 from tombola.finders.finder import Finder
+from tombola.finders.layout import Layout
 from tombola.finders.scores import above_zero
 from tombola.finders.shapes import train_mask
 from tombola.ticket.schedule import shortest
@@ -114,8 +114,7 @@ class Ramp:
         return shortest(self.base.pruned, self.base.size)
 
     def _cut(self, scores: "Tensors", base: "Mask", sparsity: Decimal) -> "Mask":
-        heads, transposed = self.evidence.heads, self.evidence.transposed
-        return cut_to(scores, base, self.spec, heads, transposed=transposed, sparsity=sparsity)
+        return cut_to(scores, base, self.spec, self.evidence.layout, sparsity=sparsity)
 
     def final(self, scores: "Tensors") -> "Mask":
         """The mask at the final sparsity, on the CPU."""
@@ -126,15 +125,14 @@ def cut_to(
     scores: "Tensors",
     base: "Mask",
     spec: PruneSpec,
-    heads: int,
+    layout: Layout,
     *,
-    transposed: Collection[str] = (),
     sparsity: Decimal | None = None,
 ) -> "Mask":
     """`keep_best` by scores of any sign on any device; the mask is where they are."""
     if spec.structure in (HEADS_AND_NEURONS, ROWS_TOGETHER):
         scores = above_zero(scores)
-    mask = keep_best(scores, base, spec, heads, transposed=transposed, sparsity=sparsity)
+    mask = keep_best(scores, base, spec, layout, sparsity=sparsity)
     return mask.to(next(iter(scores.values())).device)
 
 

@@ -57,7 +57,7 @@ def soup(evidence: Evidence, spec: SoupSpec, mask: "Mask") -> Pruned:
     """
 
     def cut(scores: "Tensors") -> "Mask":
-        return keep_best(scores, mask, spec, evidence.heads, transposed=evidence.transposed)
+        return keep_best(scores, mask, spec, evidence.layout)
 
     masks: list[Mask] = []
     sizes: Tensors = {}

@@ -105,13 +105,13 @@ class _Learner(ScoreLearner):
     """Learns scores from those of the largest weights."""
 
     def __init__(self, spec: TaskAgnosticSpec, base: "Mask", evidence: Evidence) -> None:
-        heads, transposed = evidence.heads, evidence.transposed
+        layout = evidence.layout
 
         def cut(scores: "Tensors", done: int, steps: int, before: "Mask") -> "Mask":
-            return cut_to(scores, base, spec, heads, transposed=transposed)
+            return cut_to(scores, base, spec, layout)
 
         super().__init__(base, spec.score_learning_rate, cut)
-        self._largest = partial(keep_best, mask=base, spec=spec, heads=heads, transposed=transposed)
+        self._largest = partial(keep_best, mask=base, spec=spec, layout=layout)
 
     def first_scores(self, weights: "Tensors") -> "Tensors":
         """Those of two classes: weights that magnitude keeps, and others."""

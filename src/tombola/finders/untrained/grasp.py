@@ -40,4 +40,4 @@ def grasp(evidence: Evidence, spec: GraspSpec, mask: "Mask") -> Pruned:
     scores = {name: w * curved[name] for name, w in evidence.weights.items()}
     if spec.structure in (HEADS_AND_NEURONS, ROWS_TOGETHER):
         scores = above_zero(scores)
-    return Pruned(keep_best(scores, mask, spec, evidence.heads, transposed=evidence.transposed))
+    return Pruned(keep_best(scores, mask, spec, evidence.layout))

@@ -67,8 +67,7 @@ def obs(evidence: Evidence, spec: ObsSpec, mask: "Mask") -> Pruned:
     from the pre-trained weights under it.
     """
     score = _diagonal(evidence, spec) if spec.block_size == 1 else _Surgery(evidence, spec, mask)
-    heads, turned = evidence.heads, evidence.transposed
-    return Pruned(prune_in_steps(score, mask, spec, heads, steps=spec.steps, transposed=turned))
+    return Pruned(prune_in_steps(score, mask, spec, evidence.layout, steps=spec.steps))
 
 
 def _diagonal(evidence: Evidence, spec: ObsSpec) -> "Callable[[Mask], Tensors]":

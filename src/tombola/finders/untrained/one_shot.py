@@ -19,4 +19,4 @@ __all__ = ["one_shot"]
 def one_shot(evidence: Evidence, spec: PruneSpec, mask: "Mask") -> Pruned:
     """Prune the smallest pre-trained weights (Han et al. 2015)."""
     scores = magnitude(evidence.weights)
-    return Pruned(keep_best(scores, mask, spec, evidence.heads, transposed=evidence.transposed))
+    return Pruned(keep_best(scores, mask, spec, evidence.layout))

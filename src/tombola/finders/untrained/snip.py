@@ -27,4 +27,4 @@ def snip(evidence: Evidence, spec: SnipSpec, mask: "Mask") -> Pruned:
     """Prune weights by |w dL/dw| before training (Lee et al. 2019)."""
     gradients = evidence.gradients(spec.batches)
     scores = {name: (w * gradients[name]).abs() for name, w in evidence.weights.items()}
-    return Pruned(keep_best(scores, mask, spec, evidence.heads, transposed=evidence.transposed))
+    return Pruned(keep_best(scores, mask, spec, evidence.layout))

@@ -91,7 +91,7 @@ def sparsegpt(evidence: Evidence, spec: SparsegptSpec, mask: "Mask") -> Pruned:
                     f"{name} has no inputs in this task, so that sparsegpt can't score it. "
                     "Take a scope without it."
                 )
-            transposed = name in evidence.transposed
+            transposed = name in evidence.layout.transposed
             matrix, base = (x.T if transposed else x for x in (weights[name], mask[name]))
             best, now = prune_layer(matrix, base, products[name], kept[name], spec)
             found[name] = (best.T if transposed else best).contiguous()

@@ -48,7 +48,7 @@ def structured(evidence: Evidence, spec: StructuredSpec, mask: "Mask") -> Pruned
     As in the paper, the numbers of each layer are divided by their norm; here by its mean square,
     so that heads and neurons, of which there are different numbers, can be compared.
     """
-    units = units_of(evidence.weights, evidence.heads)
+    units = units_of(evidence.weights, evidence.layout.heads)
     scores: Tensors = {}
     for kind, importance in zip(
         units, unit_importance(evidence, spec.examples, units), strict=True
@@ -58,7 +58,7 @@ def structured(evidence: Evidence, spec: StructuredSpec, mask: "Mask") -> Pruned
             shape = evidence.weights[name].shape
             lines = scaled.float().repeat_interleave(shape[axis] // kind.count)
             scores[name] = (lines.unsqueeze(1 - axis)).expand(shape).contiguous()
-    return Pruned(keep_best(scores, mask, spec, evidence.heads))
+    return Pruned(keep_best(scores, mask, spec, evidence.layout))
 
 
 def unit_importance(evidence: Evidence, examples: int, units: "list[Units]") -> "list[Tensor]":

@@ -54,15 +54,14 @@ def synflow(evidence: Evidence, spec: SynflowSpec, mask: "Mask") -> Pruned:
     The strength of a path is the product of its |w|. Paths go from the embeddings to the end, along
     the residual stream or through query, key or value and the output, and through the neurons.
     """
-    units = units_of(evidence.weights, evidence.heads)
+    units = units_of(evidence.weights, evidence.layout.heads)
     done = count()
 
     def score(kept: "Mask") -> "Tensors":
         evidence.progress(next(done), spec.steps)
         return path_shares({n: w.abs() * kept[n] for n, w in evidence.weights.items()}, units)
 
-    heads, turned = evidence.heads, evidence.transposed
-    return Pruned(prune_in_steps(score, mask, spec, heads, steps=spec.steps, transposed=turned))
+    return Pruned(prune_in_steps(score, mask, spec, evidence.layout, steps=spec.steps))
 
 
 def path_shares(strengths: "Tensors", units: "Sequence[Units]") -> "Tensors":

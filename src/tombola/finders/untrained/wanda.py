@@ -9,6 +9,7 @@ from tombola.finders.allocations import keep_best
 from tombola.finders.data_knobs import BatchesSpec, prune_by_inputs
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
+from tombola.finders.layout import Layout
 from tombola.ticket.structures import by_output
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def wanda(evidence: Evidence, spec: WandaSpec, mask: "Mask") -> Pruned:
             "Take a scope without it."
         )
     scores = {name: w.abs() * inputs[name].sqrt() for name, w in evidence.weights.items()}
-    turned = evidence.transposed  # with any allocation, as ties go by position
-    made = keep_best(by_output(scores, turned), Mask(by_output(mask, turned)), spec, evidence.heads)
+    turned = evidence.layout.transposed  # with any allocation, as ties go by position
+    plain = Layout(evidence.layout.heads)
+    made = keep_best(by_output(scores, turned), Mask(by_output(mask, turned)), spec, plain)
     return Pruned(Mask(by_output(made, turned)))

@@ -38,8 +38,7 @@ def pruned(evidence: WorkspaceEvidence) -> tuple[Mask | None, Mapping[str, Any]]
     if spec.scores == RANDOM:
         drawn = torch.Generator().manual_seed(stream(spec.seed, "random mask"))
         scores = uniform(evidence.weights, drawn)
-        heads, transposed = evidence.heads, evidence.transposed
-        return keep_best(scores, base, spec.prune, heads, transposed=transposed), {}
+        return keep_best(scores, base, spec.prune, evidence.layout), {}
     found = finder_of_scores(spec.scores)
     try:
         made = found.make(evidence, found.read(spec), base)

@@ -10,6 +10,7 @@ from torch import nn
 from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
 from tombola.finders.evidence import check_batches, check_examples
+from tombola.finders.layout import Layout
 from tombola.lab.run.compute import Compute
 from tombola.lab.run.workspace import Workspace
 from tombola.plan.job_spec import PruneJob
@@ -51,10 +52,11 @@ class NetworkAndData:
     def _parameters(self) -> dict[str, nn.Parameter]:
         return self.workspace.network.scope(self.job.scope)
 
-    @property
-    def heads(self) -> int:
-        """Attention heads of a block; 0 if the configuration has none."""
-        return self.workspace.network.attention_heads
+    @cached_property
+    def layout(self) -> Layout:
+        """How the network stores its weights."""
+        network = self.workspace.network
+        return Layout(network.attention_heads, transposed(network.model, self._parameters()))
 
     @property
     def _recipe(self) -> TrainSpec:
@@ -111,11 +113,6 @@ class NetworkAndData:
         for batch in self._watched(batches):
             yield batch
             self._count(batch, backward=0)
-
-    @cached_property
-    def transposed(self) -> frozenset[str]:
-        """Weights that are stored as (inputs, outputs)."""
-        return transposed(self.workspace.network.model, self._parameters())
 
     def progress(self, done: int, of: int) -> None:
         """Report how far the mask is."""
