@@ -1,22 +1,26 @@
 # `make demo` finds a ticket, `make test` runs the tests, `make docs` builds the site in build/site;
-# all but test-gpu set everything up first.
+# all but test-gpu set everything up first, the demo without the tools of development.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TEST_PROCESSES ?= 2
+PACKAGE := $(VENV)/.package
 STAMP := $(VENV)/.installed
+SOURCES := pyproject.toml constraints.txt setup.py $(wildcard src/tombola/kernel/*/*.[ch])
 
 .PHONY: setup browser demo test test-gpu bench bench-kernels calibrate check fmt docs
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt setup.py $(wildcard src/tombola/kernel/*/*.[ch])
+$(STAMP): INSTALLED := .[dev]
+$(PACKAGE): INSTALLED := .
+$(STAMP) $(PACKAGE): $(SOURCES)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '$(INSTALLED)'
+	touch $(PACKAGE) $@
 
-demo: setup
+demo: $(PACKAGE)
 	$(BIN)/tombola find --config demo.yaml --output runs/demo
 
 # A few seconds, once; without it, the tests that need it are skipped.

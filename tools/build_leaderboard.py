@@ -14,7 +14,7 @@ from pathlib import Path
 from page_tables import markdown
 from tombola.base.rounding import interval, points
 from tombola.report.figures.leaderboard import save
-from tombola.study.leaderboard.board import Board, Entry, leaderboard
+from tombola.study.leaderboard.board import Board, BoardEntry, leaderboard
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
 
@@ -168,7 +168,7 @@ COLUMNS = (
 )
 
 
-def line(entry: Entry) -> list[str]:
+def line(entry: BoardEntry) -> list[str]:
     """A finder's line of a table."""
     verdict, other, cost = entry.judged.verdict, entry.minus_one_shot, entry.cost
     score = "" if entry.mean is None else points(entry.mean, digits=1)

@@ -15,7 +15,7 @@ from tombola.ship.card import card, is_generated
 from tombola.ship.deadline import within_limit
 from tombola.ship.hub import HubRepository
 from tombola.ship.local_folder import LocalFolder
-from tombola.ship.ticket_files import SIZE_LIMITS, Files, Place, loaded
+from tombola.ship.ticket_files import SIZE_LIMITS, Files, TicketLocation, loaded
 from tombola.ship.urls import Remote
 from tombola.ticket.extensions import TRANSPORTS
 from tombola.ticket.format import CARD_NAME
@@ -129,7 +129,7 @@ def place_of(
     cache_dir: Path | None = None,
     private: bool = True,
     commit_message: str | None = None,
-) -> Place:
+) -> TicketLocation:
     """What a user means by a place: a URL, a folder, or a repository of the hub.
 
     Raises: TicketError, if it may be two of them, or is none; SpecError, if an argument is for the
@@ -153,7 +153,7 @@ def place_of(
     return HubRepository(name, revision, token, cache_dir, private, commit_message)
 
 
-def _outside_the_hub(place: str | Path) -> Place | None:
+def _outside_the_hub(place: str | Path) -> TicketLocation | None:
     """The folder or URL that a place is; None for a repository of the hub."""
     text = str(place)
     if text.startswith("file://"):
@@ -187,7 +187,7 @@ def _check_repository(name: str, *, sure: bool) -> None:
         )
 
 
-def _with_card(folder: LocalFolder, target: Place) -> Files:
+def _with_card(folder: LocalFolder, target: TicketLocation) -> Files:
     """The files to send: those of the folder, with a card.
 
     Raises: TicketError, if the ticket is damaged.
@@ -204,7 +204,7 @@ def _with_card(folder: LocalFolder, target: Place) -> Files:
     return {name: {**files, CARD_NAME: text}[name] for name in SIZE_LIMITS}
 
 
-def _read(place: Place) -> Files:
+def _read(place: TicketLocation) -> Files:
     return within_limit(str(place), place.read)
 
 

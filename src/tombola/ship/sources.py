@@ -6,7 +6,7 @@ from typing import Any
 
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Merged", "Source", "merged_in", "source_record"]
+__all__ = ["Merged", "SourceTicket", "merged_in", "source_record"]
 
 COMMON = ("format", "version", "fingerprint", "scope", "size", "shapes")
 """Fields of ticket.json that all sources share with the merged ticket."""
@@ -16,7 +16,7 @@ FACTS = ("digest", "sparsity", "task", "seed", "scores")
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceTicket:
     """One of the tickets: `FACTS` as text, with nothing for what it doesn't say."""
 
     digest: str
@@ -32,7 +32,7 @@ class Merged:
 
     rule: str
     """Which of their kept weights it keeps."""
-    sources: tuple[Source, ...]
+    sources: tuple[SourceTicket, ...]
     seeds: frozenset[int]
     """Seeds of their searches, those of sources of sources included."""
 
@@ -51,7 +51,7 @@ def merged_in(provenance: Mapping[str, Any]) -> Merged | None:
     if not isinstance(kept, dict) or not isinstance(kept.get("sources"), list):
         return None
     records = [each for each in kept["sources"] if isinstance(each, dict)]
-    sources = (Source(*(_text(each.get(name)) for name in FACTS)) for each in records)
+    sources = (SourceTicket(*(_text(each.get(name)) for name in FACTS)) for each in records)
     return Merged(_text(kept.get("rule")), tuple(sources), frozenset(_seeds(records)))
 
 

@@ -12,7 +12,7 @@ from tombola.ticket.ticket import Ticket
 __all__ = [
     "SIZE_LIMITS",
     "Files",
-    "Place",
+    "TicketLocation",
     "check_arrived",
     "check_names",
     "check_size",
@@ -32,7 +32,7 @@ Files = dict[str, bytes]
 """Name -> content."""
 
 
-class Place(Protocol):
+class TicketLocation(Protocol):
     """Where a ticket is kept."""
 
     def read(self) -> Files:

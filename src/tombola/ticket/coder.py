@@ -39,7 +39,7 @@ Bytes = np.ndarray[tuple[int], np.dtype[np.uint8]]
 Offset = Annotated[int, Meta(ge=0, le=1 << 62, description="a number of bytes")]
 
 
-class Entry(TypedDict):
+class TensorEntry(TypedDict):
     """What the header says of one tensor."""
 
     dtype: Annotated[Literal["U8"], Meta(description="U8")]
@@ -50,7 +50,7 @@ class Entry(TypedDict):
 class Header(TypedDict):
     """The header: name -> tensor."""
 
-    tensors: dict[str, Entry]
+    tensors: dict[str, TensorEntry]
 
 
 # --- the file ----------------------------------------------------------------
@@ -110,7 +110,7 @@ def _parts(content: bytes) -> Iterator[tuple[str, Bytes]]:
         raise _damaged(f"{end} bytes of data", f"{len(data)}, which don't add up")
 
 
-def _header(text: bytes) -> dict[str, Entry]:
+def _header(text: bytes) -> dict[str, TensorEntry]:
     try:
         header = parse_json(text, depth_limit=4)
     except ValueError as error:
@@ -120,7 +120,7 @@ def _header(text: bytes) -> dict[str, Entry]:
     return READER.read(Header, {"tensors": header})["tensors"]
 
 
-def _offsets(item: tuple[str, Entry]) -> tuple[int, int]:
+def _offsets(item: tuple[str, TensorEntry]) -> tuple[int, int]:
     return item[1]["data_offsets"]
 
 

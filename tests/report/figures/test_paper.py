@@ -11,7 +11,7 @@ import pytest
 import plan_rows
 from tombola.base.errors import SpecError
 from tombola.report.figures.paper import save_figures
-from tombola.study.report_facts.plan_facts import Source, plan_facts
+from tombola.study.report_facts.plan_facts import PlanRuns, plan_facts
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     rows = [row for task in tasks for row in plan_rows.search(task, -0.1)]
     for source, target in (tasks, tasks[::-1]):
         rows += plan_rows.network("transfer", target, -3.0, arm="moved", source=source)
-    facts = plan_facts([Source(rows=rows, about={"name": "rows.csv"})])
+    facts = plan_facts([PlanRuns(rows=rows, about={"name": "rows.csv"})])
     folder = tmp_path_factory.mktemp("figures")
     return {path.name: path.read_bytes() for path in save_figures(facts, folder)}
 

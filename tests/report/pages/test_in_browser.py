@@ -13,7 +13,7 @@ from tombola import api
 from tombola.report.pages.page import save
 from tombola.report.pages.plans.plan_page import plan_page
 from tombola.report.pages.search import search_page
-from tombola.study.report_facts.plan_facts import Source, plan_facts
+from tombola.study.report_facts.plan_facts import PlanRuns, plan_facts
 from tombola.study.report_facts.search_facts import search_facts
 from tombola.study.table.row import Row
 
@@ -48,7 +48,7 @@ def rows() -> list[Row]:
 
 @pytest.fixture(scope="module")
 def facts() -> dict[str, Any]:
-    return plan_facts([Source(rows=rows(), about={"name": "paper.csv"})])
+    return plan_facts([PlanRuns(rows=rows(), about={"name": "paper.csv"})])
 
 
 @pytest.fixture(scope="module")

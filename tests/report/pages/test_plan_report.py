@@ -15,18 +15,18 @@ from report_scripts import without_own_scripts
 from tombola.base.errors import SpecError
 from tombola.report.pages.page import Number, Page, render
 from tombola.report.pages.plans.plan_page import plan_page
-from tombola.study.report_facts.plan_facts import Source, plan_facts
+from tombola.study.report_facts.plan_facts import PlanRuns, plan_facts
 from tombola.study.table.export import export
 from tombola.study.table.row import Row
 
 PILOT = Path(__file__).parents[3] / "docs" / "results" / "pilot.csv"
 
 
-def source(rows: list[Row], plan: str) -> Source:
-    return Source(rows=[replace(row, plan=plan) for row in rows], about={"name": f"{plan}.csv"})
+def source(rows: list[Row], plan: str) -> PlanRuns:
+    return PlanRuns(rows=[replace(row, plan=plan) for row in rows], about={"name": f"{plan}.csv"})
 
 
-def page_of(*sources: Source) -> Page:
+def page_of(*sources: PlanRuns) -> Page:
     return plan_page(plan_facts(sources))
 
 

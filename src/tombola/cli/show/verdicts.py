@@ -9,7 +9,7 @@ from tombola.base.text import counted
 from tombola.cli.show.grid import Grid
 from tombola.cli.show.screen import say
 from tombola.study.claims.claim import Claim, PartResult
-from tombola.study.leaderboard.board import Board, Entry, Leaderboard
+from tombola.study.leaderboard.board import Board, BoardEntry, Leaderboard
 from tombola.study.report_facts.answers import highest_text
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import ONE_SEED, SEEDS_MISSING
@@ -181,7 +181,7 @@ def show_leaderboard(found: Leaderboard, console: Console) -> None:
         say(console, f"{OUTLOOK} {next_seed_text(found.next_seed)}")
 
 
-def _entry(entry: Entry, entries: int) -> tuple[str, ...]:
+def _entry(entry: BoardEntry, entries: int) -> tuple[str, ...]:
     judged, cost = entry.judged, entry.cost
     best, worst = entry.ranks
     *_, difference, _, verdict, _ = _network(judged)

@@ -12,7 +12,7 @@ from tombola.cli.parser import Parser, Verb
 
 if TYPE_CHECKING:
     from tombola.report.pages.page import Page
-    from tombola.study.report_facts.plan_facts import Source
+    from tombola.study.report_facts.plan_facts import PlanRuns
 
 __all__ = ["VERBS"]
 
@@ -99,7 +99,7 @@ def _plans(options: Namespace) -> tuple["Page", dict[str, Any]]:
     return plan_page(facts), facts
 
 
-def _source(options: Namespace, subject: str) -> "Source":
+def _source(options: Namespace, subject: str) -> "PlanRuns":
     """The runs of one subject: a table of runs, or a plan in the store."""
     from tombola.lab.planfile.plan_file import read_plan
     from tombola.study.report_facts.plan_facts import stored, tabled

@@ -18,14 +18,14 @@ from tombola.study.verdicts.universality import ERROR
 if TYPE_CHECKING:
     from tombola.study.verdicts.seeds_and_examples import ComponentsOf
 
-__all__ = ["Board", "Entry", "Leaderboard", "boards_of", "leaderboard"]
+__all__ = ["Board", "BoardEntry", "Leaderboard", "boards_of", "leaderboard"]
 
 Entrant: TypeAlias = tuple[NetworkVerdict, Cost | None, bool]
 """A network, its cost, and whether it is on the frontier."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class BoardEntry:
     """The tickets of one arm on a board."""
 
     judged: NetworkVerdict
@@ -84,7 +84,7 @@ class Board:
     distill: float | None
     """Share of the loss that comes from the dense network as a teacher; None without one."""
     metric: str
-    entries: tuple[Entry, ...]
+    entries: tuple[BoardEntry, ...]
     ranking: Ranking
 
     @property
@@ -95,7 +95,7 @@ class Board:
         return f"{self.task} at {percent(self.sparsity)}{budget}{distill}"
 
     @property
-    def winner(self) -> Entry | None:
+    def winner(self) -> BoardEntry | None:
         """The entry that is shown to be better than every other; None if none is."""
         place = self.ranking.winner
         return None if place is None else self.entries[place]
@@ -204,7 +204,7 @@ def _board(entrants: Sequence[Entrant], one_shots: Sequence[NetworkVerdict]) -> 
         metric=first.row.metric,
         ranking=ranked,
         entries=tuple(
-            Entry(
+            BoardEntry(
                 judged=each,
                 score=_score(each.pair),
                 minus_one_shot=_minus(each, one_shots),

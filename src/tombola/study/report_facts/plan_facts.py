@@ -20,11 +20,11 @@ from tombola.study.table.table import rows, texts_read
 from tombola.study.verdicts.matching import OneRun
 from tombola.study.verdicts.single_run import verdicts_from
 
-__all__ = ["Source", "plan_facts", "stored", "tabled"]
+__all__ = ["PlanRuns", "plan_facts", "stored", "tabled"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class PlanRuns:
     """Runs to report on: rows, and what only a store shows."""
 
     rows: Sequence[Row]
@@ -34,7 +34,7 @@ class Source:
     """Name, and what a store knows of the plan."""
 
 
-def stored(name: str, file: PlanFile, plan: Plan, store: Store, *, command: str = "") -> Source:
+def stored(name: str, file: PlanFile, plan: Plan, store: Store, *, command: str = "") -> PlanRuns:
     """A plan and the store with what is done of it.
 
     Args:
@@ -58,18 +58,18 @@ def stored(name: str, file: PlanFile, plan: Plan, store: Store, *, command: str 
         "overlap": _overlap(file, plan, store),
         "command": command,
     }
-    return Source(rows=rows(plan, store, name), one_run=verdicts_from(store), about=about)
+    return PlanRuns(rows=rows(plan, store, name), one_run=verdicts_from(store), about=about)
 
 
-def tabled(path: str | Path) -> Source:
+def tabled(path: str | Path) -> PlanRuns:
     """A table of runs that `tombola table` wrote; it has no masks, predictions or recipes.
 
     Raises: SpecError, if it is not one.
     """
-    return Source(rows=read_rows(path), about={"name": Path(path).name})
+    return PlanRuns(rows=read_rows(path), about={"name": Path(path).name})
 
 
-def plan_facts(sources: Sequence[Source]) -> dict[str, Any]:
+def plan_facts(sources: Sequence[PlanRuns]) -> dict[str, Any]:
     """The facts of one or more plans, as JSON has them.
 
     Returns: what `row_facts` returns of all rows, and in "sources" what is known of each source:
@@ -77,7 +77,7 @@ def plan_facts(sources: Sequence[Source]) -> dict[str, Any]:
         keys, lines, and overlaps.
     Raises: SpecError, if two sources have runs of plans with the same name.
     """
-    owners: dict[str, Source] = {}
+    owners: dict[str, PlanRuns] = {}
     for source in sources:
         for plan in dict.fromkeys(row.plan for row in source.rows):
             if plan in owners:

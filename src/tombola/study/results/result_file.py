@@ -28,7 +28,7 @@ SeedNumber = Annotated[int, Meta(ge=0, le=(1 << 63) - 1, description="a whole nu
 Interval = Annotated[list[Number], Meta(min_length=2, max_length=2, description="a list of two")]
 
 
-class Entry(TypedDict):
+class NetworkScores(TypedDict):
     """The scores of one network, one for each seed."""
 
     values: Annotated[list[Number | None], Meta(min_length=1, description="a list of scores")]
@@ -39,7 +39,7 @@ class Entry(TypedDict):
     jaccard_one_shot: NotRequired[Number | None]
 
 
-class Round(Entry):
+class Round(NetworkScores):
     """The scores of the tickets of one round."""
 
     sparsity: Sparsity
@@ -109,9 +109,9 @@ class SearchResult(TypedDict):
     key: str
     seeds: NotRequired[list[SeedNumber]]
     """Missing in results of earlier versions."""
-    dense: Entry
+    dense: NetworkScores
     rounds: Annotated[list[Round], Meta(min_length=1, description="a list of rounds")]
-    controls: dict[str, Entry]
+    controls: dict[str, NetworkScores]
     verdict: VerdictRecord
     tickets: dict[Seed, str]
     trivial: Number | None
@@ -167,7 +167,7 @@ def read_object(place: Path) -> dict[str, Any]:
 def _check_lengths(found: SearchResult, reader: RecordReader) -> None:
     """Refuse entries that are not one for each seed, and tickets of other seeds."""
     seeds = len(found["dense"]["values"])
-    entries: dict[str, Entry] = {"dense": found["dense"]}
+    entries: dict[str, NetworkScores] = {"dense": found["dense"]}
     entries |= {f"rounds.{number}": one for number, one in enumerate(found["rounds"])}
     entries |= {f"controls.{name}": one for name, one in found["controls"].items()}
     for place, entry in entries.items():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tombola.lab.run.workers.environment import variables
 
-__all__ = ["Place", "places", "ray_gpus", "seeing", "sharers_of_a_gpu", "visible_gpus"]
+__all__ = ["WorkerGpus", "places", "ray_gpus", "seeing", "sharers_of_a_gpu", "visible_gpus"]
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 RAY_PARTS = 10_000
@@ -15,7 +15,7 @@ RAY_PARTS = 10_000
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkerGpus:
     """The GPUs of a worker."""
 
     gpus: tuple[str, ...] = ()
@@ -24,7 +24,7 @@ class Place:
     """Number of workers that share them, this one included."""
 
 
-def places(workers: int, gpus: Sequence[str], *, processes: int = 1) -> list[Place]:
+def places(workers: int, gpus: Sequence[str], *, processes: int = 1) -> list[WorkerGpus]:
     """A place for each worker: round robin over the GPUs.
 
     Args:
@@ -35,13 +35,13 @@ def places(workers: int, gpus: Sequence[str], *, processes: int = 1) -> list[Pla
     Raises: TombolaError, if there are GPUs, but fewer than processes.
     """
     if not gpus:
-        return [Place()] * workers
+        return [WorkerGpus()] * workers
     _refuse_too_few(processes, len(gpus))
     groups = len(gpus) // processes
     found = []
     for group in (worker % groups for worker in range(workers)):
         mine = tuple(gpus[group * processes : (group + 1) * processes])
-        found.append(Place(mine, workers // groups + (group < workers % groups)))
+        found.append(WorkerGpus(mine, workers // groups + (group < workers % groups)))
     return found
 
 

@@ -10,12 +10,12 @@ from tombola.report.pages.tables import inputs_table, numerics_table, shown
 
 __all__ = ["record_sections"]
 
-Source = Mapping[str, Any]
+SourceRecord = Mapping[str, Any]
 MOST_KEYS = 2000
 """Jobs that are listed; the runs behind a number have their keys all the same."""
 
 
-def record_sections(sources: Sequence[Source]) -> list[Section]:
+def record_sections(sources: Sequence[SourceRecord]) -> list[Section]:
     """The sections on plans in a store; none for tables of runs, which record no more than runs.
 
     Args:
@@ -41,7 +41,7 @@ def _texts(tasks: Mapping[str, Mapping[str, Any]]) -> Table:
     )
 
 
-def _recipes(source: Source, *, named: bool) -> Table:
+def _recipes(source: SourceRecord, *, named: bool) -> Table:
     tasks = source["tasks"]
     names = dict.fromkeys(name for recipe in tasks.values() for name in recipe)
     rows = [
