@@ -26,7 +26,7 @@ def lines(text: str) -> str:
 
 def counted(count: int, noun: str) -> str:
     """A number and what it counts, such as "1 seed" or "1,200 seeds"."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _is_visible(character: str) -> bool:
@@ -52,9 +52,10 @@ def html_table(
         heading: names of the columns, if they have any.
         caption: what stands above the table.
     """
-    head = f"<tr>{''.join(f'<th>{html_text(cell)}</th>' for cell in heading)}</tr>" * bool(heading)
+    cells = "".join(f"<th>{html_text(cell)}</th>" for cell in heading)
+    head = f"<tr>{cells}</tr>" if cells else ""
     body = "".join(_row(row) for row in rows)
-    top = f"<caption>{html_text(caption)}</caption>" * bool(caption)
+    top = f"<caption>{html_text(caption)}</caption>" if caption else ""
     return f"<table>{top}{head}{body}</table>"
 
 

@@ -38,7 +38,7 @@ class BatchesSpec(PruneSpec):
     @property
     def reads(self) -> str:
         """The batches."""
-        return f"{self.batches:,} batch{'es' * (self.batches > 1)}"
+        return f"{self.batches:,} batch{'' if self.batches == 1 else 'es'}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -144,7 +144,7 @@ def prune_and_rewind(finder: Finder, subject: "Subject", spec: PruneSpec, seed: 
     search = Search(dense(subject, seed), early=early)
     done = PLAIN.then(
         *(["prune-first"] * spec.prune_first),
-        *(["long-horizon"] * (whole.horizon > 1 and last is not None)),
+        *(["long-horizon"] if whole.horizon > 1 and last is not None else []),
     )
     for sparsity in sparsities:
         label = name if last else "one-shot"
@@ -202,7 +202,7 @@ def _options(spec: RewindSpec, course: CourseSpec, point: int, *, first: bool) -
 def _described(finder: Finder, spec: RewindSpec, point: int) -> tuple[str, str]:
     """What a search is called, and its options, for people."""
     options = ("keep_head", "long_horizon", "prune_first")
-    named = [f"from step {point}"] * (point > 0)
+    named = [f"from step {point}"] if point > 0 else []
     named += [option.replace("_", " ") for option in options if getattr(spec, option)]
     standard = spec.no_rewind and not type(spec).no_rewind
     return "standard pruning" if standard else finder.label, "".join(f", {each}" for each in named)

@@ -17,7 +17,7 @@ from tombola.lab.run.memory import fitting, memory_share, within_memory
 from tombola.lab.run.workers import gpus
 from tombola.lab.run.workers import local as local_workers
 from tombola.lab.run.workers.gpus import (
-    Place,
+    WorkerGpus,
     places,
     ray_gpus,
     seeing,
@@ -33,19 +33,19 @@ counts = st.integers(min_value=1, max_value=40)
 
 def test_workers_go_round_robin_over_the_gpus() -> None:
     assert places(5, ["0", "1"]) == [
-        *(Place(("0",), 3), Place(("1",), 2)),
-        *(Place(("0",), 3), Place(("1",), 2), Place(("0",), 3)),
+        *(WorkerGpus(("0",), 3), WorkerGpus(("1",), 2)),
+        *(WorkerGpus(("0",), 3), WorkerGpus(("1",), 2), WorkerGpus(("0",), 3)),
     ]
-    assert places(2, ["0", "1", "2"]) == [Place(("0",)), Place(("1",))]
+    assert places(2, ["0", "1", "2"]) == [WorkerGpus(("0",)), WorkerGpus(("1",))]
 
 
 def test_without_a_gpu_workers_have_none() -> None:
-    assert places(2, [], processes=2) == [Place(), Place()]
+    assert places(2, [], processes=2) == [WorkerGpus(), WorkerGpus()]
 
 
 def test_each_process_of_a_training_has_its_own_gpu() -> None:
     found = places(3, ["0", "1", "2", "3", "4"], processes=2)
-    assert found == [Place(("0", "1"), 2), Place(("2", "3")), Place(("0", "1"), 2)]
+    assert found == [WorkerGpus(("0", "1"), 2), WorkerGpus(("2", "3")), WorkerGpus(("0", "1"), 2)]
 
 
 @given(workers=counts, cards=counts, processes=st.integers(min_value=1, max_value=3))

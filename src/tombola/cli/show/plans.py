@@ -139,7 +139,7 @@ def show_status(plan: Plan, store: Store, console: Console) -> PlanProgress:
     done = sum(store.intact(job.key) for job in plan.jobs)  # some are trained again for weights
     left = remaining_seconds(plan, store, todo) if done and todo else None
     work = "" if left is None else f", about {duration(left)} of work left"
-    lost = f", {len(halted)} can't be done after a training that diverged" * bool(halted)
+    lost = f", {len(halted)} can't be done after a training that diverged" if halted else ""
     say(console, f"{done} of {len(plan.jobs)} jobs are done, {len(running)} running{lost}{work}")
     reading = store.wanted() & {job.key for job in plan.jobs}
     return PlanProgress(left=len(todo), in_progress=bool(running or reading))

@@ -56,7 +56,7 @@ def show_matching(found: Matching, console: Console) -> None:
     _show_reasons(found, console)
     _show_highest(found, console)
     for family in found.families:
-        source = f" from {family.source}" * bool(family.source)
+        source = f" from {family.source}" if family.source else ""
         at = ", ".join(map(percent, family.sparsities))
         say(console, f"{family.arm}, {family.name}{source} at {at}: {family.answer.sentence()}")
     for spread in found.spreads:
@@ -124,7 +124,7 @@ def _network(each: NetworkVerdict) -> tuple[str, ...]:
     if verdict is None:
         none = "diverged" if each.pair.diverged else "none"
         return (*what, "", "", "missing" if _missing(each) else none, "")
-    status = f"{verdict.status}{'*' * (verdict.seeds == 1)}"
+    status = f"{verdict.status}{'*' if verdict.seeds == 1 else ''}"
     if verdict.outlook:
         status += f", {'/'.join(map(str, verdict.outlook.whole_percent))}"
     if verdict.seeds_needed:
@@ -259,7 +259,7 @@ def show_claims(found: Iterable[Claim], console: Console) -> None:
     colours = {"reproduced": "green", "contradicted": "red", "undecided": "yellow"}
     for claim in found:
         lead = f"{claim.id} {claim.status}"
-        why = f" ({claim.reason})" * (claim.reason == DENSE_HAS_NOT_LEARNED)
+        why = f" ({claim.reason})" if claim.reason == DENSE_HAS_NOT_LEARNED else ""
         say(console, (lead, f"bold {colours[claim.status]}"), f"{why}: {claim.claim}")
         for part in claim.parts:
             text = f"{part.status}: {part.says}" if len(claim.parts) > 1 else part.says
@@ -292,7 +292,7 @@ def _evidence(part: PartResult) -> list[str]:
         lines.append(f"  the paper's BERT-base: {points(part.published, signed=True)}")
     if part.missing:
         more = len(part.missing) - MOST_MISSING
-        rest = f"; and {more} more" * (more > 0)
+        rest = f"; and {more} more" if more > 0 else ""
         lines.append(f"  missing: {'; '.join(part.missing[:MOST_MISSING])}{rest}")
     return lines
 

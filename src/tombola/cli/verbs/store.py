@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
+from tombola.base.text import counted
 from tombola.cli.arguments import STDOUT, json_flag, store_flag, store_of, write_json
 from tombola.cli.parser import Parser, Verb
 
@@ -95,7 +96,7 @@ def _verify(kept: "Store", options: Namespace, console: "Screen") -> int:
         say(console, f"{key[:12] if key in keys else key} {what}")
     damaged = {key for key, _ in found} & keys
     others = len({key for key, _ in found} - keys)
-    more = f", and {others} other thing{'s' * (others > 1)} wrong" if others else ""
+    more = f", and {counted(others, 'other thing')} wrong" if others else ""
     say(console, f"{len(damaged)} of {len(keys)} results are damaged{more}")
     return 1 if found else 0
 

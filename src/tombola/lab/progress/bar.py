@@ -87,7 +87,7 @@ class ProgressBar(RunCallback):
         """Show how many there are, where the jobs run in several."""
         self.left.workers(number, threads)
         if number > 1:
-            each = f"{threads} thread{'s' * (threads > 1)} each"
+            each = f"{counted(threads, 'thread')} each"
             say(self.console, f"  {number} workers, {each}")
 
     def without(self, what: str) -> None:
@@ -202,7 +202,7 @@ def _ended(result: Result) -> str:
 def recipe_line(subject: Subject) -> str:
     """One line about how a task is trained: learning rate, steps, batch size, length."""
     spec, steps = subject.recipe, subject.steps
-    epochs = f"{spec.epochs:g} epoch{'s' * (spec.epochs != 1)}, "
+    epochs = f"{spec.epochs:g} epoch{'' if spec.epochs == 1 else 's'}, "
     if steps == spec.min_steps:
         used = min(subject.examples, spec.train_limit or subject.examples)
         epochs = f"{steps * spec.batch_size / used:.3g} epochs, for "

@@ -200,7 +200,7 @@ def _out_of_memory(label: str, sharers: int, lacking: str) -> TombolaError:
     room = "this machine's memory" if lacking == CPU else _room(sharers, free, size)
     return TombolaError(
         f"expected {label} to fit in {room}, but it needs more. "
-        f"Take {'fewer --workers, ' * (sharers > 1)}a higher --accumulation or a smaller "
+        f"Take {'fewer --workers, ' if sharers > 1 else ''}a higher --accumulation or a smaller "
         "--batch-size."
     )
 

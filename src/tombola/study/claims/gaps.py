@@ -38,7 +38,7 @@ def _gap(pair: Comparison) -> str:
         runs = ", ".join(f"{what}, seed {seed}" for seed, what, _ in pair.diverged)
         return f"diverged: {runs}"
     if pair.gaps:
-        return f"seed{'s' * (len(pair.gaps) > 1)} {', '.join(map(str, pair.gaps))}"
+        return f"seed{'' if len(pair.gaps) == 1 else 's'} {', '.join(map(str, pair.gaps))}"
     if pair.margin is None:
         return MARGIN_UNKNOWN
     if len(pair.first) < 2:

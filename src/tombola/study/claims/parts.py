@@ -195,7 +195,8 @@ def _holds(part: ClaimPart, pair: Comparison) -> bool:
 
 def _too_few(part: ClaimPart, pairs: Sequence[Comparison]) -> list[str]:
     """One task is not every task."""
-    return ["a second task"] * (part.quantifier != "some" and not _several_tasks(pairs))
+    lacks = part.quantifier != "some" and not _several_tasks(pairs)
+    return ["a second task"] if lacks else []
 
 
 def _several_tasks(pairs: Iterable[Comparison]) -> bool:
@@ -212,4 +213,4 @@ def _too_sparse(part: ClaimPart, pairs: Iterable[Comparison]) -> list[str]:
     ]
     span = f"{percent(part.span.least)} to {percent(part.denied_at_most)}"
     note = f"{part.first} from {span} on {', '.join(tasks)}: failing above contradicts nothing"
-    return [note] * bool(tasks)
+    return [note] if tasks else []

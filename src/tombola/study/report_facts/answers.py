@@ -47,7 +47,7 @@ def highest_text(first: NetworkVerdict, sparsity: Decimal | None) -> str:
         return "diverged" if first.pair.diverged else "unfinished"
     if first.pair.margin is None:
         return "unfinished"
-    star = "*" * bool(first.verdict and first.verdict.seeds == 1)
+    star = "*" if first.verdict and first.verdict.seeds == 1 else ""
     if sparsity is None:
         return f"no winning ticket shown, tested from the lowest sparsity upward{star}"
     return f"highest winning sparsity {percent(sparsity)}{star}"
@@ -77,7 +77,7 @@ def _of_families(found: Matching, runs: RunList) -> Iterator[dict[str, Any]]:
 def _networks(family: Family) -> str:
     """What a family is, such as "tickets (imp) at 70 %"."""
     name = "" if family.name == family.arm else f" ({family.name})"
-    source = f" from {family.source}" * bool(family.source)
+    source = f" from {family.source}" if family.source else ""
     return f"{family.arm}{name}{source} at {', '.join(map(percent, family.sparsities))}:"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tombola.base.rounding import mean_sd, percent, points
-from tombola.base.text import html_table, html_text, printable
+from tombola.base.text import counted, html_table, html_text, printable
 
 __all__ = ["NotebookResult", "result_html", "result_line"]
 
@@ -38,7 +38,7 @@ def result_line(kind: str, result: Mapping[str, Any]) -> str:
     """
     seeds = len(result["dense"]["values"])
     return printable(
-        f"<{kind}: {result['task']} on {result['model']}, {seeds} seed{'s' * (seeds != 1)}; "
+        f"<{kind}: {result['task']} on {result['model']}, {counted(seeds, 'seed')}; "
         f"{result['verdict']['sentence']} Folder: {result['output']}>"
     )
 

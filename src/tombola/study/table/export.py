@@ -59,7 +59,7 @@ def export(table: Sequence[Row], form: str, *, together: bool = False) -> bytes:
 def _state(group: Mapping[str, Any]) -> str:
     """How many seeds of a network are done, such as "2 of 3 seeds, 1 diverged"."""
     done, cells, diverged = group["done"], group["cells"], group["diverged"]
-    lost = f", {diverged} diverged" * bool(diverged)
+    lost = f", {diverged} diverged" if diverged else ""
     return "done" if done == cells else f"{done} of {counted(cells, 'seed')}{lost}"
 
 

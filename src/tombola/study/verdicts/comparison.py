@@ -185,9 +185,11 @@ class Comparison:
 
 
 def _title(row: Row) -> str:
-    init = f"init {row.init}" * (row.kind == "evaluate" and row.init != Row.init)
+    fresh = row.kind == "evaluate" and row.init != Row.init
+    init = f"init {row.init}" if fresh else ""
     search = " ".join(filter(None, (row.structure, *row.knobs, *row.variant, init)))
-    return f"{row.name}{f' from {row.source}' if row.moved else ''}{f', {search}' * bool(search)}"
+    source = f" from {row.source}" if row.moved else ""
+    return f"{row.name}{source}" + (f", {search}" if search else "")
 
 
 def first_reason(pairs: Iterable[Comparison]) -> str | None:

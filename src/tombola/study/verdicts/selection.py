@@ -96,9 +96,10 @@ class NetworkFilter:
             text += f" of structure {self.structure}"
         terms = {name: getattr(self, name) for name in ("budget", "distill", "distill_temperature")}
         named = [f"{name} {unrounded(value)}" for name, value in terms.items() if value]
-        named += [f"init {self.init}"] * (self.init != type(self).init)
+        if self.init != type(self).init:
+            named.append(f"init {self.init}")
         options = (*self.knobs, *self.variant, *named)
-        return text + f" with {' and '.join(options)}" * bool(options)
+        return f"{text} with {' and '.join(options)}" if options else text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,9 +40,9 @@ class Universality:
         if self.status == "not matching":
             text = f"not matching on some of {self.tasks} tasks"
         which = f"; on these by Holm: {', '.join(self.matching) or 'none'}"
-        gaps = f"; unfinished: {', '.join(self.unfinished)}" * bool(self.unfinished)
-        gaps += f"; diverged: {', '.join(self.diverged)}" * bool(self.diverged)
-        flat = f"; {DENSE_HAS_NOT_LEARNED}: {', '.join(self.unlearned)}" * bool(self.unlearned)
+        gaps = f"; unfinished: {', '.join(self.unfinished)}" if self.unfinished else ""
+        gaps += f"; diverged: {', '.join(self.diverged)}" if self.diverged else ""
+        flat = f"; {DENSE_HAS_NOT_LEARNED}: {', '.join(self.unlearned)}" if self.unlearned else ""
         return f"{text}{which}{gaps}{flat}"
 
 

@@ -96,7 +96,7 @@ class Verdict:
         at = "" if self.sparsity is None else f" at {percent(self.sparsity)}"
         head = f"{'this run only: ' if self.estimand == THIS_RUN else ''}{self.status}{at}"
         if self.reason is not None:
-            head += f": {self.reason}{f' ({self.detail})' * bool(self.detail)}"
+            head += f": {self.reason}" + (f" ({self.detail})" if self.detail else "")
         if self.difference is None or self.interval is None:
             return f"{head}."
         digits = decimals(self.interval, self.margin)
@@ -104,7 +104,7 @@ class Verdict:
         ends = interval(self.interval, digits=digits)
         over = " over test examples" if self.estimand == THIS_RUN else ""
         margin = points(self.margin, digits=digits)
-        against = f", {self._against(margin)}" * (self.reason is None)
+        against = f", {self._against(margin)}" if self.reason is None else ""
         return (
             f"{head}{';' if self.reason else ':'} ticket minus dense is {difference} points "
             f"({percent(self.level)} interval {ends}{over}){against}; {self._reach()}."

@@ -26,7 +26,7 @@ def title(result: Mapping[str, Any], finder: str) -> alt.TitleParams:
         finder: what found the tickets.
     """
     seeds = len(result["dense"]["values"])
-    count = counted(seeds, "seed") + ", this run only" * (seeds == 1)
+    count = counted(seeds, "seed") + (", this run only" if seeds == 1 else "")
     named = finder[:1].upper() + finder[1:]
     what = f"{named} on {result['task']}, {Path(str(result['model'])).name}:"
     how = f"{result['metric']} on the {result['split']} split"

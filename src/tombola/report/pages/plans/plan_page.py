@@ -59,7 +59,7 @@ def plan_page(facts: Facts) -> Page:
 
 
 def _title(plans: Sequence[str]) -> str:
-    return f"Plan{'s' * (len(plans) > 1)} {', '.join(plans)}"
+    return f"Plan{'' if len(plans) == 1 else 's'} {', '.join(plans)}"
 
 
 def _foot(source: Facts) -> str:
@@ -71,7 +71,9 @@ def _foot(source: Facts) -> str:
 def _answers(answers: Sequence[Facts], *, several: bool) -> list[Cell]:
     """The first verdicts in words, and how many more there are."""
     found = [
-        Number(f"{each['plan']}: " * (several and bool(each["plan"])) + each["text"], each["runs"])
+        Number(
+            (f"{each['plan']}: " if several and each["plan"] else "") + each["text"], each["runs"]
+        )
         for each in answers[:MOST_ANSWERS]
     ]
     more = len(answers) - MOST_ANSWERS
