@@ -30,12 +30,15 @@ STAGES: Stages = (
 )
 """Plans and the seeds that are done of them."""
 SMALL_DOSES = ("small-0.13", "small-0.04", "small-0.01")
+SMALL_SOURCES = ("small-no-rewind", "small-lineage", "small-quarter-steps", "small-quarter-epochs")
 STUDIES: Mapping[str, Stages] = {
     "full": STAGES,
     "small": ((SMALL_DOSES, (0, 1, 2)),),
+    "sources": tuple(((name,), (0, 1, 2)) for name in SMALL_SOURCES),
     "winning": ((("winning",), (0, 1, 2, 3)),),
 }
-"""The whole study; the dose alone where targets are trained briefly; Table 2 on three tasks."""
+"""The whole study; the dose, then other sources, where targets are trained briefly; Table 2 on
+three tasks."""
 BROWN_BLOCKS = 5014
 """Training examples of lineage.yaml, which are blocks of its texts and not its rows."""
 

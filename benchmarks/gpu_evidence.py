@@ -128,7 +128,7 @@ def first_seed(stages: Stages) -> Stages:
 
 def build_texts(plans: Iterable[str]) -> None:
     """Write the texts that a plan needs, where they are missing."""
-    if "lineage" in plans and not (EVIDENCE / "brown").is_dir():
+    if {"lineage", "small-lineage"} & set(plans) and not (EVIDENCE / "brown").is_dir():
         sys.path.insert(0, str(EVIDENCE))
         from build_brown import main as build
 

@@ -33,6 +33,7 @@ from tombola.report.figures.score_curve.looks import TICKET, look_of
 from tombola.report.figures.style import INK, chart_of, save_chart, styled
 
 Mark: TypeAlias = dict[str, Any]
+Sources: TypeAlias = Mapping[str, tuple[str, str, str]]
 
 HALF, MOST = Decimal("0.5"), Decimal("0.7")
 TARGETS = ("sentiment", "gloss-span", "supersense")
@@ -57,14 +58,33 @@ FAMILIES = {
 }
 """Beginning of the names of plans that differ in their dose -> the source, how targets train."""
 SOURCES = {
-    "dose-0.13": ("full recipe", "moved"),
-    "dose-0.40": ("three times as long", "moved"),
-    "no-rewind": ("three times as long, never rewound", "moved-never-rewound"),
-    "lineage": ("Brown alone", "moved"),
-    "quarter-steps": ("a quarter of the texts, as many steps", "moved"),
-    "quarter-epochs": ("a quarter of the texts, as many epochs", "moved"),
+    "dose-0.13": ("full recipe", "moved", "dose-0.13"),
+    "dose-0.40": ("three times as long", "moved", "dose-0.40"),
+    "no-rewind": ("three times as long, never rewound", "moved-never-rewound", "no-rewind"),
+    "lineage": ("Brown alone", "moved", "lineage"),
+    "quarter-steps": ("a quarter of the texts, as many steps", "moved", "quarter-steps"),
+    "quarter-epochs": ("a quarter of the texts, as many epochs", "moved", "quarter-epochs"),
 }
-"""Plan -> what its source is, and the arm with its tickets."""
+"""Plan -> what its source is, the arm with its tickets, and the plan with one-shot pruning."""
+SMALL = "small-0.04"
+SMALL_SOURCES = {
+    SMALL: ("one epoch", "moved", SMALL),
+    "small-no-rewind": ("never rewound", "moved", SMALL),
+    "small-lineage": ("Brown alone", "moved", SMALL),
+    "small-quarter-steps": ("a quarter of the texts, as many steps", "moved", SMALL),
+    "small-quarter-epochs": ("a quarter of the texts, as many epochs", "moved", SMALL),
+}
+"""The same of the small study."""
+QUESTIONS = (
+    ("lineage", "dose-0.13"),
+    ("quarter-steps", "dose-0.13"),
+    ("quarter-epochs", "quarter-steps"),
+    ("small-no-rewind", SMALL),
+    ("small-lineage", SMALL),
+    ("small-quarter-steps", SMALL),
+    ("small-quarter-epochs", "small-quarter-steps"),
+)
+"""Plans whose tickets of mlm are compared, the first minus the second."""
 
 
 def doses(plans: Mapping[str, Table], family: str) -> list[Table]:
@@ -114,16 +134,14 @@ def _transfers(plans: Mapping[str, Table]) -> Iterator[str]:
 
 
 def _questions(plans: Mapping[str, Table]) -> Iterator[str]:
-    full = plans.get("dose-0.13", ())
     if table := plans.get("no-rewind"):
         found = against(table, "moved-never-rewound", "moved", MOST)
         yield f"never rewound - rewound: {found}"
-    for name in ("lineage", "quarter-steps"):
-        if full and (table := plans.get(name)):
-            yield f"{name} - dose-0.13: {between(table, full, ('moved', 'moved'), MOST)}"
-    if {"quarter-steps", "quarter-epochs"} <= plans.keys():
-        pair = plans["quarter-epochs"], plans["quarter-steps"]
-        yield f"quarter-epochs - quarter-steps: {between(*pair, ('moved', 'moved'), MOST)}"
+    for pair in QUESTIONS:
+        if set(pair) <= plans.keys():
+            first, second = (plans[name] for name in pair)
+            found = between(first, second, ("moved", "moved"), MOST)
+            yield f"{' - '.join(pair)}: {found}"
 
 
 # --- pictures ----------------------------------------------------------------
@@ -247,19 +265,18 @@ def _table2_panel(marks: Sequence[Mark], task: str) -> Any:
     return alt.layer(*layers).properties(width=220, height=190, title=_title(task))
 
 
-def source_marks(plans: Mapping[str, Table]) -> list[Mark]:
+def source_marks(plans: Mapping[str, Table], sources: Sources) -> list[Mark]:
     """Transfer minus one-shot at 70 % of the tickets of mlm, by what the source was."""
     return [
         mark
-        for name, (what, arm) in SOURCES.items()
-        if name in plans
-        for mark in _mark(against(plans[name], arm, "one-shot", MOST), source=what)
+        for name, (what, arm, base) in sources.items()
+        if {name, base} <= plans.keys()
+        for mark in _mark(between(plans[name], plans[base], (arm, "one-shot"), MOST), source=what)
     ]
 
 
-def source_picture(plans: Mapping[str, Table]) -> Any:
+def source_picture(marks: Sequence[Mark]) -> Any:
     """What the transfer of mlm's ticket depends on."""
-    marks = source_marks(plans)
     order = [mark["source"] for mark in marks]
     y = alt.Y("source:N", sort=order, title=None, axis=alt.Axis(labelLimit=300))
     base = chart_of(marks).encode(y=y)
@@ -285,8 +302,9 @@ def main() -> None:
         save_chart(dose_picture(plans), options.output, "dose")
     if "table2" in plans:
         save_chart(table2_picture(plans["table2"]), options.output, "table2")
-    if source_marks(plans):
-        save_chart(source_picture(plans), options.output, "sources")
+    for name, sources in (("sources", SOURCES), ("small-sources", SMALL_SOURCES)):
+        if len(marks := source_marks(plans, sources)) > 1:
+            save_chart(source_picture(marks), options.output, name)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from tombola.study.statistics.multiple_testing import holm
 from tombola.study.table.grouping import by_plan
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
+from tombola.study.table.table import refuse_mixed_rows
 
 Table: TypeAlias = Sequence[Row]
 Gaps: TypeAlias = Mapping[int, Mapping[str, float]]
@@ -124,7 +125,11 @@ def against(
 def between(
     first: Table, second: Table, arms: tuple[str, str], sparsity: Decimal
 ) -> Estimate | None:
-    """An arm of one plan minus an arm of another, averaged over targets."""
+    """An arm of one plan minus an arm of another, averaged over targets.
+
+    Raises: SpecError, if their runs have different numerics.
+    """
+    refuse_mixed_rows([*first, *second])
     both = gaps(scores(first, arms[0], sparsity), scores(second, arms[1], sparsity))
     return estimate(means(both), resolution(first)) if both else None
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tombola.base.errors import SpecError
 from tombola.lab.planfile.plan_file import PlanFile
 from tombola.plan.plan import Subject
 from tombola.study.table.reading import read_rows
@@ -92,7 +93,7 @@ def test_a_dose_is_the_summed_learning_rate_of_its_source(
 
 
 def test_targets_have_their_full_recipes(order: ModuleType, files: dict[str, PlanFile]) -> None:
-    for name in files.keys() - set(order.SMALL_DOSES):
+    for name in files.keys() - {*order.SMALL_DOSES, *order.SMALL_SOURCES}:
         plan = order.planned(files[name], [0], order.counted_subject)
         moved = [cell for cell in plan.cells if cell.role == "transfer"]
         assert moved or name in {"table2", "winning"}
@@ -103,12 +104,28 @@ def test_targets_have_their_full_recipes(order: ModuleType, files: dict[str, Pla
 def test_targets_of_the_small_study_have_the_pilot_s_recipes(
     order: ModuleType, files: dict[str, PlanFile]
 ) -> None:
-    for name in order.SMALL_DOSES:
+    for name in (*order.SMALL_DOSES, *order.SMALL_SOURCES):
         plan = order.planned(files[name], [0], order.counted_subject)
         moved = [cell.training.subject for cell in plan.cells if cell.role == "transfer"]
         epochs = {each.task.name: each.recipe.epochs for each in moved}
         assert epochs == {"sentiment": 2, "gloss-span": 2, "supersense": 2}
         assert {each.recipe.precision for each in moved} == {"bf16"}
+
+
+def test_other_sources_of_the_small_study_are_compared_on_its_trainings(
+    order: ModuleType, files: dict[str, PlanFile]
+) -> None:
+    def targets(name: str) -> tuple[set[str], set[int]]:
+        plan = order.planned(files[name], [0], order.counted_subject)
+        moved = [cell for cell in plan.cells if cell.role == "transfer"]
+        steps = {cell.training.subject.steps for cell in plan.cells if cell.arm == "source"}
+        return {cell.dense for cell in moved}, steps
+
+    dense, [steps] = targets("small-0.04")
+    for name in order.SMALL_SOURCES:
+        theirs, [taken] = targets(name)
+        assert theirs == dense
+        assert (taken == pytest.approx(steps, rel=0.01)) == (name != "small-quarter-epochs")
 
 
 def test_each_job_comes_once_and_after_what_it_needs(study: Any) -> None:
@@ -226,6 +243,24 @@ def test_the_picture_of_the_doses_shows_transfer_minus_one_shot(
     assert mean["dose"] == pytest.approx(846 * 1.5e-4)
     assert mean["low"] < mean["mean"] < mean["high"]
     assert mean["mean"] == pytest.approx(2 * log2(0.13), abs=1)
+
+
+def test_other_sources_are_set_against_the_one_shot_pruning_of_the_first(
+    order: ModuleType, files: dict[str, PlanFile]
+) -> None:
+    from build_pictures import SMALL_SOURCES, report, source_marks
+
+    rows = study_rows(order, files, 0.0, ["small-0.04"])
+    moved = [row for row in rows if row.arm == "moved" and row.score is not None]
+    better = [replace(row, plan="small-lineage", score=(row.score or 0) + 3) for row in moved]
+    plans = {"small-0.04": rows, "small-lineage": better}
+    one_epoch, brown = source_marks(plans, SMALL_SOURCES)
+    assert (one_epoch["source"], brown["source"]) == ("one epoch", "Brown alone")
+    assert brown["mean"] == pytest.approx(one_epoch["mean"] + 3)
+    assert "small-lineage - small-0.04: +3.0" in report(plans)
+    other = [replace(row, numerics={"digest": "1"}) for row in better]
+    with pytest.raises(SpecError, match="numerics"):
+        report({**plans, "small-lineage": other})
 
 
 def test_the_tables_of_the_doses_show_what_their_rows_say(

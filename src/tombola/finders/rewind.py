@@ -143,7 +143,7 @@ def prune_and_rewind(finder: Finder, subject: "Subject", spec: PruneSpec, seed: 
     name, details = _described(finder, spec, point)
     search = Search(dense(subject, seed), early=early)
     done = PLAIN.then(
-        *(["prune-first"] * spec.prune_first),
+        *(["prune-first"] if spec.prune_first else []),
         *(["long-horizon"] if whole.horizon > 1 and last is not None else []),
     )
     for sparsity in sparsities:
