@@ -8,6 +8,7 @@ from tombola.base.rounding import percent
 from tombola.finders.rewind import RewindSpec
 from tombola.study.claims.claim import Decision, PartResult
 from tombola.study.claims.rules import ClaimPart, Trend
+from tombola.study.table.grouping import by_plan
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import MARGIN_UNKNOWN, Comparison, first_reason
 from tombola.study.verdicts.selection import NetworkFilter, other_rounds
@@ -110,14 +111,15 @@ def _listed(several: Iterable[Iterable[Decimal]]) -> str:
 
 
 def no_comparison(rule: ClaimPart | Trend, table: Sequence[Row], unit: str) -> PartResult:
-    """The result for a part of which the plan has no rows."""
+    """The result for a part of which no plan has rows."""
+    nothing = "no plan has" if len(by_plan(table)) > 1 else "the plan has no"
     absent = [
-        f"the plan has no {networks}{_which(networks, table)}{rule.span}"
+        f"{nothing} {networks}{_which(networks, table)}{rule.span}"
         for networks in (rule.first, rule.minus)
         if networks.kinds != ("dense",) and not any(map(networks.admits, table))
     ]
     missing = absent or _in_other_rounds(rule, table)
-    missing = missing or [f"the plan has no {rule.first} to compare with {rule.minus}{rule.span}"]
+    missing = missing or [f"{nothing} {rule.first} to compare with {rule.minus}{rule.span}"]
     return PartResult(
         says=rule.says,
         status="undecided",

@@ -51,7 +51,7 @@ def decide_trend(trend: Trend, table: Sequence[Row], error: float) -> PartResult
 def _lacking(sizes: Mapping[str, set[int]], effects: FloatArray) -> list[str]:
     missing = []
     if len(sizes) < LEAST_SOURCES:
-        missing.append(f"tickets of {LEAST_SOURCES} tasks, the plan has {len(sizes)}")
+        missing.append(f"tickets of {LEAST_SOURCES} tasks, there are {len(sizes)}")
     if unknown := [source for source, mine in sizes.items() if not mine]:
         missing.append(f"the number of training examples of {', '.join(unknown)}")
     missing += [
