@@ -144,12 +144,14 @@ def decide_part(part: ClaimPart, table: Sequence[Row], error: float, opposite: f
 
 
 def _questions(part: ClaimPart, pairs: Sequence[Comparison]) -> list[_Question]:
-    """What the quantifier counts: tasks or pairs of tasks; for "some", any comparison will do."""
+    """What the quantifier counts: tasks or pairs of tasks; for "some", any comparison will do, in
+    all plans that make it."""
     found: dict[Any, list[Comparison]] = {}
     for pair in pairs:
         both = (pair.first[0], (pair.second or pair.first)[0])
         sources = tuple(row.source for row in both if row.moved)
-        alone = tuple(pair.runs) if part.quantifier == "some" else ()
+        names = tuple((row.arm, row.name) for row in both)
+        alone = (*names, pair.sparsity) if part.quantifier == "some" else ()
         found.setdefault((pair.first[0].target, sources, alone), []).append(pair)
     return [_Question.of(part, mine) for mine in found.values()]
 

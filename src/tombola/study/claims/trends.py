@@ -1,6 +1,7 @@
 """A part of a claim that is a trend: an effect that rises with the size of the source task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -10,6 +11,7 @@ from tombola.study.claims.gaps import gaps, left_out, no_comparison, reason_of, 
 from tombola.study.claims.rules import Trend
 from tombola.study.statistics.interval import FloatArray
 from tombola.study.statistics.rank_correlation import TAU, Correlation, kendall
+from tombola.study.table.grouping import by_plan
 from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import Comparison
 from tombola.study.verdicts.selection import comparisons
@@ -21,15 +23,52 @@ LEAST_SOURCES = 4
 
 
 def decide_trend(trend: Trend, table: Sequence[Row], error: float) -> PartResult:
-    """Whether an effect rises with the training examples of the source, or falls."""
+    """Whether an effect rises with the training examples of the source, or falls.
+
+    Of several plans, each is tested alone, as sources are compared within a plan: the trend is
+    shown if it is in each that can tell, and its opposite if it is in one, by Bonferroni.
+    """
+    results = {
+        name: result
+        for name, rows in by_plan(table).items()
+        if (result := _in_plan(trend, rows, error)) is not None
+    }
+    if not results:
+        return no_comparison(trend, table, TAU)
+    telling = {name: each for name, each in results.items() if each.effect is not None} or results
+    falling = min(telling, key=lambda name: telling[name].opposite_p_value)
+    rising = max(telling, key=lambda name: telling[name].p_value)
+    opposite = min(1.0, len(telling) * telling[falling].opposite_p_value)
+    denied = telling[falling].status == "contradicted" and opposite < error
+    shown = all(each.status == "reproduced" for each in telling.values())
+    name = falling if denied else rising
+    status: Decision = "contradicted" if denied else "reproduced" if shown else "undecided"
+    about = telling[name].about
+    return replace(
+        telling[name],
+        status=status,
+        about=f"{about}, plan {name}" if len(telling) > 1 else about,
+        p_value=telling[rising].p_value,
+        opposite_p_value=opposite,
+        missing=_each_once(each.missing for each in telling.values()),
+        runs=_each_once(each.runs for each in telling.values()),
+    )
+
+
+def _each_once(several: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(chain(*several)))
+
+
+def _in_plan(trend: Trend, table: Sequence[Row], error: float) -> PartResult | None:
+    """The trend in the rows of one plan; None if it compares nothing."""
     pairs = comparisons(table, trend.first, trend.minus, trend.span)
     if not pairs:
-        return no_comparison(trend, table, TAU)
+        return None
+    sizes = {row.target: row.examples for row in table}
     sources = list(dict.fromkeys(pair.first[0].source for pair in pairs))
-    sizes = {each: {row.examples for row in table if row.target == each} for each in sources}
     effects = _source_effects(pairs, sources)
-    missing = [*gaps(pairs), *_lacking(sizes, effects)]
-    found = None if missing else kendall([*chain(*sizes.values())], effects, error)
+    missing = [*gaps(pairs), *_lacking(sources, sizes, effects)]
+    found = None if missing else kendall([sizes[source] for source in sources], effects, error)
     status = _status(found, error)
     return PartResult(
         says=trend.says,
@@ -48,18 +87,13 @@ def decide_trend(trend: Trend, table: Sequence[Row], error: float) -> PartResult
     )
 
 
-def _lacking(sizes: Mapping[str, set[int]], effects: FloatArray) -> list[str]:
+def _lacking(sources: Sequence[str], sizes: dict[str, int], effects: FloatArray) -> list[str]:
     missing = []
-    if len(sizes) < LEAST_SOURCES:
-        missing.append(f"tickets of {LEAST_SOURCES} tasks, there are {len(sizes)}")
-    if unknown := [source for source, mine in sizes.items() if not mine]:
+    if len(sources) < LEAST_SOURCES:
+        missing.append(f"tickets of {LEAST_SOURCES} tasks, there are {len(sources)}")
+    if unknown := [source for source in sources if source not in sizes]:
         missing.append(f"the number of training examples of {', '.join(unknown)}")
-    missing += [
-        f"one number of training examples of {source}, not {' and '.join(map(str, sorted(mine)))}"
-        for source, mine in sizes.items()
-        if len(mine) > 1
-    ]
-    if len(set(chain(*sizes.values()))) == 1:
+    if len({sizes.get(source, 0) for source in sources}) == 1:
         missing.append("sources of different size")
     if len(effects) < 2:
         missing.append("two seeds that all sources have, and targets that they share")

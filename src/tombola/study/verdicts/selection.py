@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from tombola.base.rounding import percent, unrounded
 from tombola.finders.rewind import RewindSpec
 from tombola.study.table.grouping import NetworkRows, by_network
-from tombola.study.table.row import Row
+from tombola.study.table.row import Row, digest
 from tombola.study.verdicts.comparison import Comparison
 from tombola.ticket.schedule import path
 
@@ -132,7 +132,8 @@ def comparisons(
     """Every network of one kind with every one of another, on the same task and sparsity.
 
     Networks of one plan are compared, and a control with the tickets of its own arm only. Two
-    comparisons of the same runs count once, whatever arms they come from. Of searches in several
+    comparisons of the same runs count once, whatever arms they come from, unless their plans have
+    other margins for it. Of searches in several
     schedules of rounds, those in the default rounds count; tickets of different rounds are not
     compared.
     """
@@ -153,8 +154,26 @@ def comparisons(
     for pair in pairs:
         if pair.first:
             wanted.setdefault(_networks(pair), []).append(pair)
-    chosen = {tuple(pair.runs): pair for several in wanted.values() for pair in _at(several, span)}
-    return list(chosen.values())
+    return _each_once(pair for several in wanted.values() for pair in _at(several, span))
+
+
+def _each_once(pairs: Iterable[Comparison]) -> list[Comparison]:
+    """Comparisons of the same runs once for each margin and numerics: the most complete of them."""
+    same: dict[Any, list[Comparison]] = {}
+    for pair in pairs:
+        same.setdefault(tuple(pair.runs), []).append(pair)
+    found = []
+    for several in same.values():
+        fewest = min(len(pair.gaps) for pair in several)
+        whole = [pair for pair in several if len(pair.gaps) == fewest]
+        known = [pair for pair in whole if pair.margin is not None] or whole[:1]
+        found += {(pair.margin, _numerics(pair)): pair for pair in reversed(known)}.values()
+    return found
+
+
+def _numerics(pair: Comparison) -> tuple[str, ...]:
+    rows = (*pair.first, *(pair.second or ()))
+    return tuple(digest(each) for row in rows if (each := row.numerics) is not None)
 
 
 def in_default_rounds(row: Row) -> bool:
