@@ -40,12 +40,6 @@ READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
     Mapping[str, Any]: (lambda text: {"digest": text}, "a digest"),
 }
 """Type of a field -> how its text is read, and what it is called."""
-LATER = (
-    *("finder", "structure", "knobs", "rounds", "budget", "distill", "distill_temperature"),
-    *("steps", "forward_tokens", "backward_tokens"),
-    *OF_SEARCH,
-)
-"""Columns that tables of earlier versions lack; they are empty then."""
 TYPES = {name: get_type_hints(Row)[name] for name in COLUMNS}
 
 
@@ -149,7 +143,7 @@ def _contradict(row: Row, known: Row) -> bool:
 
 
 def _csv(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             reader = csv.DictReader(file)
             _expect_columns(path, reader.fieldnames or ())
@@ -174,7 +168,7 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
 
 
 def _expect_columns(path: Path, there: Sequence[str]) -> None:
-    lacking = [name for name in COLUMNS if name not in (*there, *LATER)]
+    lacking = [name for name in COLUMNS if name not in there]
     if lacking:
         more = f" and {len(lacking) - 1} more columns" if len(lacking) > 1 else ""
         raise SpecError(
@@ -204,8 +198,6 @@ def _value(name: str, text: str) -> Any:
         value = read(text)
     except ValueError as error:
         raise SpecError(f"expected {expected} as {name}, got {cut(text)}") from error
-    if name == "state" and value == "no number":  # as earlier tables have it
-        return "diverged"
     if name == "state" and value not in STATES:
         raise SpecError(f"expected one of {', '.join(STATES)} as state, got {cut(text)}")
     return value

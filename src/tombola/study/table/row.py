@@ -61,7 +61,7 @@ class Row:
     """The arm that a control is compared with; else empty."""
     finder: str = ""
     """What found the ticket, or that of the ticket that a control is compared with; empty for
-    dense, and in tables of earlier versions."""
+    dense."""
     source: str = ""
     """The task that the mask was found on; empty if on none."""
     target: str
@@ -69,15 +69,13 @@ class Row:
     sparsity: Decimal | None = None
     seed: int
     structure: str = ""
-    """What the mask prunes as a whole, such as 2:4; empty where it prunes single weights, and in
-    tables of earlier versions."""
+    """What the mask prunes as a whole, such as 2:4; empty where it prunes single weights."""
     knobs: tuple[str, ...] = ()
     """Knobs of the finder behind the mask that differ from the default, such as allocation=erk."""
     variant: tuple[str, ...] = ()
     """Options of the search that the mask comes from, as far as they differ from the default."""
     rounds: tuple[Decimal, ...] = ()
-    """Sparsity after each round of that search until the mask; empty where it prunes once, and in
-    tables of earlier versions."""
+    """Sparsity after each round of that search until the mask; empty where it prunes once."""
     rewind_step: int = 0
     """The optimizer step that the search rewound to."""
     budget: float | None = None
@@ -151,8 +149,7 @@ class Row:
         return bool(self.source) and self.source != self.target
 
     def is_of(self, finder: str) -> bool:
-        """Whether its ticket, or that of the ticket that it is compared with, is a finder's; tables
-        of earlier versions don't say so for other rows than tickets, which then may be."""
+        """Whether its ticket, or that of the ticket that it is compared with, is a finder's."""
         return (self.finder or (self.kind if self.is_ticket else finder)) == finder
 
     @property
