@@ -9,7 +9,7 @@ from transformers import BertConfig, BertForSequenceClassification
 
 from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.models.network import Network
-from tombola.ticket.hold import masked_parameters
+from tombola.ticket.hold.places import masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.structures import STRUCTURES

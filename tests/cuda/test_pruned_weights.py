@@ -8,7 +8,7 @@ import pytest
 import torch
 from trainings import CASES, DEVICE, PRECISIONS, SPEC, Case, case, half
 
-from tombola.ticket.hold import hold_model
+from tombola.ticket.hold.network import hold_model
 
 pytestmark = pytest.mark.cuda
 

@@ -19,7 +19,7 @@ from small_network import network, revived
 from tombola.base.errors import SpecError, TicketError
 from tombola.ship.callbacks import lightning as lightning_callback
 from tombola.ship.callbacks.lightning import LightningTicketCallback
-from tombola.ticket.hold import masked_parameters
+from tombola.ticket.hold.places import masked_parameters
 from tombola.ticket.ticket import Ticket
 
 pytestmark = pytest.mark.filterwarnings(

@@ -19,7 +19,7 @@ from torch import nn
 from small_network import BATCH, network, revived
 from tombola.base.errors import TicketError
 from tombola.ship.lora import merge_lora
-from tombola.ticket.hold import masked_parameters
+from tombola.ticket.hold.places import masked_parameters
 from tombola.ticket.ticket import Ticket
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft, about transformers

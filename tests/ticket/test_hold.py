@@ -3,6 +3,7 @@
 import copy
 import gc
 import io
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +19,8 @@ from transformers import BertForSequenceClassification
 
 from small_network import BATCH, network, revived
 from tombola.base.errors import ModelError, TicketError
-from tombola.ticket.hold import hold_model, masked_parameters, unwrapped
+from tombola.ticket.hold.network import hold_model
+from tombola.ticket.hold.places import masked_parameters, unwrapped
 from tombola.ticket.mask import Mask
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket
@@ -309,6 +311,117 @@ def test_two_networks_are_held_at_once(ticket: Ticket) -> None:
         assert revived(one, ticket) == 0 < revived(two, ticket)
 
 
+def test_a_step_in_another_thread_fills_only_the_networks_that_take_it(ticket: Ticket) -> None:
+    model, other = network(), nn.Linear(2, 2)
+    theirs, ours = SGD(other.parameters(), lr=0.1), SGD(model.parameters(), lr=0.1)
+    for parameter in (*model.parameters(), *other.parameters()):
+        parameter.grad = torch.zeros_like(parameter)
+    with ticket.hold(model):
+        for optimizer, there in ((theirs, True), (ours, False)):
+            rewrite(model, ticket)
+            thread = threading.Thread(target=optimizer.step)
+            thread.start()
+            thread.join()
+            assert bool(revived(model, ticket)) == there
+        rewrite(model, ticket)
+        theirs.step()  # an optimizer may have copies of our parameters, and write to both
+        assert revived(model, ticket) == 0
+
+
+def replaced(model: Any) -> None:
+    layer = model.bert.encoder.layer[0].output.dense
+    weight = layer.weight.detach().clone()
+    del layer.weight  # so that the next one may have its id
+    layer.weight = nn.Parameter(weight)
+
+
+def swapped(model: Any) -> None:
+    before = torch.__future__.get_swap_module_params_on_conversion()
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        model.load_state_dict(network().state_dict())
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(before)
+
+
+def another_block(model: Any) -> None:
+    model.bert.encoder.layer[0] = copy.deepcopy(network().bert.encoder.layer[0])
+
+
+def another_body(model: Any) -> None:
+    model.bert = network().bert
+
+
+@pytest.mark.parametrize("change", [replaced, swapped, another_block, another_body])
+def test_what_takes_a_parameter_s_place_is_held(
+    ticket: Ticket, change: Callable[[Any], None]
+) -> None:
+    model = network()
+    with ticket.hold(model):
+        change(model)
+        train(model, SGD(model.parameters(), lr=0.1), steps=1)
+        assert revived(model, ticket) == 0
+        assert gradient_norm_of_pruned(model, ticket) == 0
+
+
+def test_a_weight_that_is_computed_from_others_is_refused(ticket: Ticket) -> None:
+    model: Any = network()
+    with ticket.hold(model):
+        nn.utils.parametrizations.weight_norm(model.bert.encoder.layer[0].output.dense)
+        with pytest.raises(TicketError, match="replaced or parametrised in the block"):
+            model(**BATCH)
+        nn.utils.parametrize.remove_parametrizations(
+            model.bert.encoder.layer[0].output.dense, "weight"
+        )
+    assert revived(model, ticket) == 0
+
+
+def test_a_network_that_goes_through_the_meta_device_is_held_again(ticket: Ticket) -> None:
+    model = network()
+    with ticket.hold(model):
+        nn.Module.to(model, "meta")
+        with pytest.raises(TicketError, match="on the meta device or offloaded"):
+            model(**BATCH)
+        model.to_empty(device="cpu")
+        model.load_state_dict(network().state_dict())
+        for buffer, theirs in zip(model.buffers(), network().buffers(), strict=True):
+            buffer.copy_(theirs)
+        assert revived(model, ticket) == 0
+        train(model, SGD(model.parameters(), lr=0.1), steps=1)
+        assert gradient_norm_of_pruned(model, ticket) == 0
+
+
+def test_an_interrupted_forward_pass_leaves_the_next_one_held(ticket: Ticket) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    model = network()
+    with ticket.hold(model):
+        hook = model.bert.encoder.layer[0].register_forward_pre_hook(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            model(**BATCH)
+        hook.remove()
+        rewrite(model, ticket)
+        model(**BATCH)
+        assert revived(model, ticket) == 0
+
+
+def test_a_hold_is_entered_again_and_warns_if_it_never_was(ticket: Ticket) -> None:
+    model = network()
+    held = ticket.hold(model)
+    for _ in range(2):
+        with held:
+            train(model, SGD(model.parameters(), lr=0.1), steps=1)
+            assert revived(model, ticket) == 0
+        train(model, SGD(model.parameters(), lr=0.1), steps=1)
+        assert revived(model, ticket)
+    with pytest.warns(UserWarning, match=r"write `with ticket\.hold\(model\):`"):
+        ticket.hold(model)
+    ticket.hold(model).__enter__()
+    train(model, SGD(model.parameters(), lr=0.1), steps=1)
+    assert revived(model, ticket) == 0
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_networks_in_half_precision_are_held(ticket: Ticket, dtype: torch.dtype) -> None:
     model: Any = network()
@@ -362,9 +475,18 @@ def test_data_parallel_and_a_compiled_network_are_seen_through(ticket: Ticket) -
 def test_a_network_compiled_in_place_is_held(ticket: Ticket) -> None:
     model = network()
     model.compile(backend="eager")
+    compiled = model._compiled_call_impl
     with ticket.hold(model):
         train(model, AdamW(model.parameters(), lr=0.1))
         assert revived(model, ticket) == 0
+        rewrite(model, ticket)
+        model(**BATCH)
+        assert revived(model, ticket) == 0
+        free = copy.deepcopy(model)
+        rewrite(free, ticket)
+        free(**BATCH)
+        assert revived(free, ticket)
+    assert model._compiled_call_impl is compiled
 
 
 @pytest.fixture

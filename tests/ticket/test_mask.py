@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tombola.base.errors import TicketError
-from tombola.ticket.hold import hold
+from tombola.ticket.hold.parameters import hold
 from tombola.ticket.mask import Mask, jaccard, pack, unpack
 
 

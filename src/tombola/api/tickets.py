@@ -10,7 +10,7 @@ from tombola.base.fields import path_text
 from tombola.base.keys import exact
 from tombola.models.embedded import EMBEDDED, lasting_name
 from tombola.ticket.fingerprint import fingerprint
-from tombola.ticket.hold import adapter_in, unwrapped
+from tombola.ticket.hold.places import adapter_in, unwrapped
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.schedule import shortest

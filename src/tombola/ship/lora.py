@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tombola.base.errors import TicketError
 from tombola.base.rounding import percent, points
-from tombola.ticket.hold import masked_parameters
+from tombola.ticket.hold.places import masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
 

@@ -18,7 +18,7 @@ from tombola.models.network import load_tokenizer
 from tombola.ship.compiled.compile import compile_network
 from tombola.ship.compiled.shrink import shrink
 from tombola.ticket.format import NESTED
-from tombola.ticket.hold import masked_parameters
+from tombola.ticket.hold.places import masked_parameters
 from tombola.ticket.ticket import Ticket
 
 __all__ = ["TrainedNetwork", "load"]

@@ -29,7 +29,8 @@ from tombola.ticket.format import (
     read_ticket,
     ticket_files,
 )
-from tombola.ticket.hold import hold_model, masked_parameters
+from tombola.ticket.hold.network import hold_model
+from tombola.ticket.hold.places import masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import pruned_count
 

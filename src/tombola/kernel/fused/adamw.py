@@ -18,7 +18,7 @@ from tombola.base.specs import IN_C, TrainSpec
 from tombola.kernel.fused import loops
 from tombola.kernel.fused.extension import available
 from tombola.kernel.fused.loops import AdamWStep, Rows
-from tombola.ticket.hold import hold
+from tombola.ticket.hold.parameters import hold
 from tombola.ticket.mask import Mask
 
 __all__ = ["KeptAdamW", "clip_gradient", "held", "optimizer_of"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from tombola.base.errors import SpecError, TicketError
-from tombola.ticket.hold import masked_parameters
+from tombola.ticket.hold.places import masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
 

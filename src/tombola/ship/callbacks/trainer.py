@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from tombola.ticket.hold import sharded_by
+from tombola.ticket.hold.places import sharded_by
 from tombola.ticket.ticket import Ticket
 
 __all__ = ["TicketCallback"]

@@ -20,7 +20,7 @@ from tombola.ship.compiled.layouts import Layer, Neurons, unshared_layouts_in
 from tombola.ship.compiled.saving import refuse_to_save
 from tombola.ship.compiled.shrink import shrink
 from tombola.ticket.extensions import FASTER
-from tombola.ticket.hold import adapter_in
+from tombola.ticket.hold.places import adapter_in
 from tombola.ticket.mask import Mask
 
 __all__ = ["compile_network", "weight_bytes"]

@@ -22,7 +22,7 @@ from tombola.ship.compiled.layouts import (
 )
 from tombola.ship.compiled.saving import refuse_to_save
 from tombola.ticket.extensions import FASTER
-from tombola.ticket.hold import masked_parameters, unwrapped
+from tombola.ticket.hold.places import masked_parameters, unwrapped
 from tombola.ticket.mask import Mask
 from tombola.ticket.scope import backbone
 

@@ -162,7 +162,7 @@ def _each_once(pairs: Iterable[Comparison]) -> list[Comparison]:
     same: dict[Any, list[Comparison]] = {}
     for pair in pairs:
         same.setdefault(tuple(pair.runs), []).append(pair)
-    found = []
+    found: list[Comparison] = []
     for several in same.values():
         fewest = min(len(pair.gaps) for pair in several)
         whole = [pair for pair in several if len(pair.gaps) == fewest]
