@@ -596,6 +596,19 @@ def test_what_is_no_network_is_refused(wrong: Any, ticket: Ticket) -> None:
         ticket.apply(wrong)
 
 
+def test_the_error_names_the_network_in_a_module_of_one_s_own(ticket: Ticket) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.head = network(), nn.Linear(2, 2)
+
+    model = Own()
+    with pytest.raises(TicketError, match=r"It is of the module 'net' in there\."):
+        ticket.apply(model)
+    with ticket.hold(model.net):
+        assert revived(model.net, ticket) == 0
+
+
 def test_a_deeper_network_is_refused(ticket: Ticket) -> None:
     with pytest.raises(TicketError, match=r"layer\.2\..*the mask has no such tensor"):
         ticket.apply(network(num_hidden_layers=3))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from tombola.base.errors import SpecError, TicketError
-from tombola.ticket.hold.places import masked_parameters
+from tombola.ticket.hold.places import fitting
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
 
@@ -107,18 +107,12 @@ def _fitting(module: nn.Module, mask: Mask, name: str | None) -> nn.Module:
     """
     if name is not None:
         return _named(module, name)
-    found: dict[frozenset[int], tuple[str, nn.Module]] = {}
-    for place, each in module.named_modules():
-        try:
-            weights = masked_parameters(each, mask).values()
-        except TicketError:
-            continue
-        found.setdefault(frozenset(map(id, weights)), (place, each))
+    found = fitting(module, mask)
     if len(found) == 1:
-        return next(iter(found.values()))[1]
+        return found[0][1]
     what = f"expected one network with the ticket's tensors in {type(module).__name__}"
     if found:
-        places = ", ".join(repr(place) for place, _ in found.values())
+        places = ", ".join(repr(place) for place, _ in found)
         raise TicketError(f"{what}, got {places}. Name one as network.")
     raise TicketError(f"{what}, got none. Name it as network to see what differs.")
 

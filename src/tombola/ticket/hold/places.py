@@ -16,6 +16,7 @@ __all__ = [
     "adapter_in",
     "check_dora",
     "check_in_memory",
+    "fitting",
     "links",
     "masked_parameters",
     "module_parameter",
@@ -92,7 +93,38 @@ def module_parameter(place: Place) -> nn.Parameter:
 
 
 def places(model: nn.Module, mask: Mask) -> dict[str, Place]:
-    """Name -> where the parameter is in the network."""
+    """Name -> where the parameter is in the network.
+
+    Raises: TicketError, as `masked_parameters`; it names the module in the network that the mask
+        is of, if there is one.
+    """
+    try:
+        return _places(model, mask)
+    except TicketError as error:
+        there = fitting(model, mask) if isinstance(model, nn.Module) else []
+        if len(there) != 1:
+            raise
+        raise TicketError(f"{error} It is of the module {there[0][0]!r} in there.") from None
+
+
+def fitting(model: nn.Module, mask: Mask) -> list[tuple[str, nn.Module]]:
+    """Name and module of each network inside another that a mask is of, if they share no weights.
+
+    Args:
+        model: contains them; it may be one itself, of the name "".
+        mask: of the networks.
+    """
+    found: dict[frozenset[int], tuple[str, nn.Module]] = {}
+    for name, each in model.named_modules():
+        try:
+            weights = map(module_parameter, _places(each, mask).values())
+        except TicketError:
+            continue
+        found.setdefault(frozenset(map(id, weights)), (name, each))
+    return [*found.values()]
+
+
+def _places(model: nn.Module, mask: Mask) -> dict[str, Place]:
     body = backbone(unwrapped(model))
     found = {name: place for name in mask if (place := _place(body, name)) is not None}
     parameters = {name: module_parameter(place) for name, place in found.items()}
