@@ -86,6 +86,11 @@ LAB_MISTAKES: list[tuple[list[str], str]] = [
     (["report", "nowhere"], "expected the folder of a search, a table of runs or a plan, got 'now"),
     (["report", "tabel2"], "there is no plan 'tabel2'. Did you mean 'table2'?"),
     (["bench", "nowhere"], "expected a ticket or a trained network, got nothing at 'nowhere'."),
+    (["store", "gc", "--dry-run"], "expected no --dry-run after `store gc`, got one. Leave it out"),
+    (["store", "gc", "a1"], "no KEY after `store gc`, got 'a1'. Leave it out: KEY is for show and"),
+    (["store", "verify", "--kind", "x"], "expected no --kind after `store verify`, got one."),
+    (["store", "list", "--dependants"], "--dependants is for forget."),
+    (["store", "list", "--numerics", ""], "expected no --numerics after `store list`"),
     (["store", "lsit"], "there is no store action 'lsit'. Did you mean 'list'?"),
 ]
 

@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tombola.base.errors import SpecError
+from tombola.base.errors import SpecError, cut
 from tombola.base.registry import unknown
 from tombola.base.text import counted
 from tombola.cli.arguments import STDOUT, json_flag, store_flag, store_of, write_json
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["VERBS"]
 
-ACTIONS = ("list", "show", "verify", "gc", "forget")
+ACTIONS = {
+    "list": ("--kind", "--task"),
+    "show": ("KEY",),
+    "verify": (),
+    "gc": (),
+    "forget": ("KEY", "--numerics", "--dependants", "--dry-run"),
+}
+"""Action -> what it takes, besides --store and --json."""
 
 
 def store_flags(parser: Parser) -> None:
@@ -56,6 +63,7 @@ def store(options: Namespace) -> int:
 
     if options.action not in ACTIONS:
         raise unknown("store action", options.action, ACTIONS)
+    _refuse_others(options)
     console, kept = screen(options.json), store_of(options)
     if options.action == "list":
         wanted = {k: v for k in ("kind", "task") if (v := getattr(options, k)) is not None}
@@ -82,6 +90,29 @@ def store(options: Namespace) -> int:
         if kept.wanted():
             say(console, "a plan is running: the weights that it needs are kept")
     return 0
+
+
+def _refuse_others(options: Namespace) -> None:
+    """Refuse keys and flags that the action doesn't take.
+
+    Raises: SpecError.
+    """
+    given = {
+        "KEY": options.keys,
+        "--kind": options.kind is not None,
+        "--task": options.task is not None,
+        "--numerics": options.numerics is not None,
+        "--dependants": options.dependants,
+        "--dry-run": options.dry_run,
+    }
+    for name, there in given.items():
+        if there and name not in ACTIONS[options.action]:
+            takers = " and ".join(each for each, taken in ACTIONS.items() if name in taken)
+            got = cut(options.keys[0]) if name == "KEY" else "one"
+            raise SpecError(
+                f"expected no {name} after `store {options.action}`, got {got}. Leave it out: "
+                f"{name} is for {takers}."
+            )
 
 
 def _verify(kept: "Store", options: Namespace, console: "Screen") -> int:
