@@ -149,6 +149,37 @@ def test_claims_are_decided_from_several_tables_together_and_alone(
     assert "each plan once, got 'mine' in 'mine.yaml' and in 'mine.csv'" in error
 
 
+@pytest.mark.parametrize("verb", ["matching", "leaderboard", "transfer"])
+def test_a_table_of_several_plans_says_which_one_a_line_is_about(
+    verb: str, plan: Plan, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish(plan, seeds=(0, 1))
+    cli("table", "--output", "mine.csv")
+    mine = Path("mine.csv").read_text(encoding="utf-8")
+    again = mine.replace("\nmine,", "\nagain,").partition("\n")[2]
+    Path("both.csv").write_text(mine + again, encoding="utf-8")
+    alone = cli(verb, name="mine.csv")[1]
+    shown = cli(verb, "--json", "v.json", name="both.csv")[1].splitlines()
+    assert "plan " not in alone
+    assert [line for line in shown if line.startswith("plan ")] == ["plan mine", "plan again"][
+        :: -1 if verb == "leaderboard" else 1
+    ]
+    third = len(plan.cells) // 3
+    gaps = [
+        f"unfinished: plan {name}: {third} of {3 * third} runs are missing."
+        for name in ("mine", "again")
+    ]
+    assert [line for line in shown if line.startswith("unfinished:")] == gaps
+    found = json.loads(Path("v.json").read_text())
+    lists = [found] if verb == "transfer" else [x for x in found.values() if isinstance(x, list)]
+    assert lists
+    for entries in lists:
+        assert {entry["plan"] for entry in entries} == {"mine", "again"}
+    Path("again.csv").write_text(f"{mine.partition(chr(10))[0]}\n{again}", encoding="utf-8")
+    assert main(["claims", "mine.csv", "again.csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == gaps
+
+
 def test_the_table_is_printed_or_written_as_its_name_ends(plan: Plan, cli: Cli) -> None:
     finish(plan)
     status, shown, _ = cli("table")

@@ -34,8 +34,22 @@ OUTLOOK = "undecided: how likely the difference is below/within/above the margin
 COST = "trainings: search and ticket, in trainings of dense."
 
 
-def show_matching(found: Matching, console: Console) -> None:
-    """Show a line for each network, then what they say together."""
+def _heading(plan: str) -> tuple[str, str]:
+    """The line above what is about one of several plans."""
+    return f"plan {plan}", "bold"
+
+
+def show_matching(found: Matching, console: Console, *, by_plan: bool = False) -> None:
+    """Show a line for each network, then what they say together; or that of each plan."""
+    if not by_plan:
+        _show_matching(found, console)
+        return
+    for name, mine in found.by_plan().items():
+        say(console, _heading(name))
+        _show_matching(mine, console)
+
+
+def _show_matching(found: Matching, console: Console) -> None:
     table = Grid(
         ("network", "task"),
         ("sparsity", "seeds", "minus dense", "90 % interval"),
@@ -89,12 +103,13 @@ def _show_outlook(found: Matching, console: Console) -> None:
     say(console, f"{OUTLOOK} {next_seed_text(found.next_seed)}")
 
 
-def next_seed_text(most: NetworkVerdict | None) -> str:
+def next_seed_text(most: NetworkVerdict | None, *, name_plan: bool = False) -> str:
     """The undecided network that one more seed would most likely settle, if any."""
     if most is None:
         return "One more seed would settle none of them."
     likely = f"{100 * most.next_seed:.0f} %"
-    return f"One more seed would most likely settle {most.pair.about()} ({likely})."
+    plan = f" in plan {most.row.plan}" if name_plan else ""
+    return f"One more seed would most likely settle {most.pair.about()}{plan} ({likely})."
 
 
 def _show_reasons(found: Matching, console: Console) -> None:
@@ -154,9 +169,13 @@ def _spread(found: DenseSpread) -> str:
     return f"{text}; {found.seeds_needed} seeds settle it for a ticket that equals dense"
 
 
-def show_leaderboard(found: Leaderboard, console: Console) -> None:
+def show_leaderboard(found: Leaderboard, console: Console, *, by_plan: bool = False) -> None:
     """Show a table for each board, then whether a winner is shown."""
+    plan = None
     for board in found.boards:
+        if by_plan and board.plan != plan:
+            plan = board.plan
+            say(console, _heading(plan))
         say(console, f"{board.title}: {board.metric}")
         table = Grid(
             ("arm",),
@@ -178,7 +197,7 @@ def show_leaderboard(found: Leaderboard, console: Console) -> None:
         say(console, _winner(board))
     say(console, f"rank: the best and worst that tests of all pairs leave open. {COST}")
     if any(e.judged.verdict and e.judged.verdict.outlook for b in found.boards for e in b.entries):
-        say(console, f"{OUTLOOK} {next_seed_text(found.next_seed)}")
+        say(console, f"{OUTLOOK} {next_seed_text(found.next_seed, name_plan=by_plan)}")
 
 
 def _entry(entry: BoardEntry, entries: int) -> tuple[str, ...]:
@@ -206,9 +225,15 @@ def _winner(board: Board) -> str:
     return f"{board.winner.row.title} is better than every other (paired t, Holm, 5 %)."
 
 
-def show_transfer(matrices: Iterable[TransferMatrix], console: Console) -> None:
+def show_transfer(
+    matrices: Iterable[TransferMatrix], console: Console, *, by_plan: bool = False
+) -> None:
     """Show two tables for each matrix: minus dense, and minus the target's own tickets."""
+    plan = None
     for matrix in matrices:
+        if by_plan and matrix.plan != plan:
+            plan = matrix.plan
+            say(console, _heading(plan))
         at = percent(matrix.sparsity)
         for title, own in (("minus dense", False), ("minus the target's own ticket", True)):
             say(console, f"{matrix.arm}, tickets at {at}: score {title}, 90 % interval")
@@ -297,8 +322,10 @@ def _evidence(part: PartResult) -> list[str]:
     return lines
 
 
-def show_unfinished(table: Sequence[Row], console: Console, *, command: str | None) -> None:
-    """Show how much of the plan is missing, if anything is, and the command that continues it."""
+def show_unfinished(
+    table: Sequence[Row], console: Console, *, command: str | None, name_plan: bool = False
+) -> None:
+    """Show how much of a plan is missing, if anything is, and the command that continues it."""
     missing = sum(row.state == "missing" for row in table)
     unknown = dict.fromkeys(row.target for row in table if row.margin is None)
     gaps = [f"{missing} of {len(table)} runs are missing"] if missing else []
@@ -306,4 +333,5 @@ def show_unfinished(table: Sequence[Row], console: Console, *, command: str | No
         gaps.append(f"the margin isn't known yet on {', '.join(unknown)}, as dense is not scored")
     if gaps:
         more = f" `{command}` continues." if command else ""
-        say(console, ("unfinished:", "yellow"), f" {'; '.join(gaps)}.{more}")
+        plan = f" plan {table[0].plan}:" if name_plan else ""
+        say(console, ("unfinished:", "yellow"), f"{plan} {'; '.join(gaps)}.{more}")

@@ -20,14 +20,27 @@ if TYPE_CHECKING:
 __all__ = ["VERBS"]
 
 
-def _show_gaps(options: Namespace, table: list["Row"]) -> None:
-    """Say how many runs are missing, and how to continue (a table has no way to)."""
+def _show_gaps(options: Namespace, table: list["Row"], *, several: bool) -> None:
+    """Say how many runs are missing, and how to continue (a table has no way to).
+
+    Args:
+        options: with the plan or table.
+        table: its rows.
+        several: whether there are several plans, so that their names are needed.
+    """
     from tombola.cli.show.screen import screen
     from tombola.cli.show.verdicts import show_unfinished
+    from tombola.study.table.grouping import by_plan
     from tombola.study.table.reading import is_table
 
     resume = None if is_table(options.plan) else command("run", options)
-    show_unfinished(table, screen(options.json), command=resume)
+    for rows in by_plan(table).values():
+        show_unfinished(rows, screen(options.json), command=resume, name_plan=several)
+
+
+def _has_several(table: list["Row"]) -> bool:
+    """Whether a table has the runs of several plans."""
+    return len({row.plan for row in table}) > 1
 
 
 def _by_example(there: "tuple[Plan, Store] | None") -> "tuple[OneRun | None, ComponentsOf | None]":
@@ -49,8 +62,8 @@ def matching(options: Namespace) -> None:
     table, there = rows_of(options)
     found = matching(table, *_by_example(there))
     if not write_json(options.json, found.to_json()):
-        show_matching(found, screen())
-    _show_gaps(options, table)
+        show_matching(found, screen(), by_plan=_has_several(table))
+    _show_gaps(options, table, several=_has_several(table))
 
 
 def leaderboard_flags(parser: Parser) -> None:
@@ -76,13 +89,13 @@ def leaderboard(options: Namespace) -> None:
         raise SpecError(f"expected a plan with a finder's arm, got {options.plan!r} without one.")
     plain = found.to_json()
     if not write_json(options.json, plain):
-        show_leaderboard(found, screen())
+        show_leaderboard(found, screen(), by_plan=_has_several(table))
     if options.output:
         from tombola.report.figures.leaderboard import save
 
         for path in save(plain["boards"], Path(options.output)):
             say(screen(options.json), str(path))
-    _show_gaps(options, table)
+    _show_gaps(options, table, several=_has_several(table))
 
 
 def transfer(options: Namespace) -> None:
@@ -99,8 +112,8 @@ def transfer(options: Namespace) -> None:
             "`figure2` has one."
         )
     if not write_json(options.json, [matrix.to_json() for matrix in found]):
-        show_transfer(found, screen())
-    _show_gaps(options, table)
+        show_transfer(found, screen(), by_plan=_has_several(table))
+    _show_gaps(options, table, several=_has_several(table))
 
 
 def claims_flags(parser: Parser) -> None:
@@ -126,7 +139,7 @@ def claims(options: Namespace) -> None:
         if len(alone) > 1:
             show_claims_by_plan(alone, screen())
     for one, rows in zip(each, tables, strict=True):
-        _show_gaps(one, rows)
+        _show_gaps(one, rows, several=len(alone) > 1)
 
 
 def _refuse_repeated_plans(given: Sequence[str], tables: Sequence[Sequence["Row"]]) -> None:

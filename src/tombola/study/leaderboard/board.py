@@ -139,7 +139,11 @@ class Leaderboard:
             "boards": [board.to_json() for board in self.boards],
             "next_seed": None
             if most is None
-            else {"about": most.pair.about(), "probability": most.next_seed},
+            else {
+                "plan": most.row.plan,
+                "about": most.pair.about(),
+                "probability": most.next_seed,
+            },
         }
 
 

@@ -94,18 +94,18 @@ def _transfer(rows: Sequence[Row], runs: RunList) -> list[dict[str, Any]]:
         matrices = transfer_matrices(rows)
     except SpecError:
         return []
-    return [_matrix(matrix, rows[0].plan, runs) for matrix in matrices]
+    return [_matrix(matrix, runs) for matrix in matrices]
 
 
-def _matrix(matrix: TransferMatrix, plan: str, runs: RunList) -> dict[str, Any]:
-    plain = matrix.to_json() | {"plan": plan}
+def _matrix(matrix: TransferMatrix, runs: RunList) -> dict[str, Any]:
+    plain = matrix.to_json()
     for row, written in zip(matrix.sources, plain["sources"], strict=True):
         written["sentence"] = row.universality.sentence()
         for place, entry in zip(row.places, written["places"], strict=True):
             for name in ("minus_dense", "minus_same_task"):
                 found: MeanDifference | None = getattr(place, name)
                 if found is not None:
-                    entry[name] = entry[name] | {"places": runs.places(plan, found.runs)}
+                    entry[name] = entry[name] | {"places": runs.places(matrix.plan, found.runs)}
     return plain
 
 

@@ -31,6 +31,9 @@ __all__ = ["Family", "Matching", "NetworkVerdict", "OneRun", "likeliest", "match
 OneRun: TypeAlias = Callable[[Row], Verdict]
 """Gives the verdict on a single run, over its test examples."""
 
+WHAT = ("plan", "arm", "name", "source", "target")
+"""Columns that identify a search."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkVerdict:
@@ -74,7 +77,7 @@ class NetworkVerdict:
     def to_json(self) -> dict[str, Any]:
         """The verdict, the P values and the keys of the runs."""
         plain = self.row.to_json()
-        return {name: plain[name] for name in ("arm", "name", "source", "target", "sparsity")} | {
+        return {name: plain[name] for name in (*WHAT, "sparsity")} | {
             "seeds": [each.seed for each in self.pair.first],
             "gaps": self.pair.gaps,
             "status": "undecided" if self.verdict is None else self.verdict.status,
@@ -96,6 +99,7 @@ class NetworkVerdict:
 class Family:
     """The networks of one arm and one kind, on all their tasks."""
 
+    plan: str
     arm: str
     name: str
     source: str
@@ -126,19 +130,32 @@ class Matching:
         """The undecided network that one seed more would most likely settle."""
         return likeliest(self.judged)
 
+    def by_plan(self) -> dict[str, "Matching"]:
+        """Name of a plan -> what is about it."""
+        names = [*(each.row.plan for each in self.judged), *(each.plan for each in self.spreads)]
+        return {
+            name: Matching(
+                judged=[each for each in self.judged if each.row.plan == name],
+                highest=[each for each in self.highest if each[0].row.plan == name],
+                families=[each for each in self.families if each.plan == name],
+                spreads=[each for each in self.spreads if each.plan == name],
+            )
+            for name in dict.fromkeys(names)
+        }
+
     def to_json(self) -> dict[str, Any]:
         """As `tombola matching --json` writes it."""
         most = self.next_seed
         return {
             "networks": [each.to_json() for each in self.judged],
             "highest_winning_sparsity": [
-                {name: getattr(first.row, name) for name in ("arm", "name", "source", "target")}
+                {name: getattr(first.row, name) for name in WHAT}
                 | {"sparsity": None if sparsity is None else f"{sparsity:f}"}
                 for first, sparsity in self.highest
             ],
             "next_seed": None
             if most is None
-            else {name: getattr(most.row, name) for name in ("arm", "name", "source", "target")}
+            else {name: getattr(most.row, name) for name in WHAT}
             | {"sparsity": f"{most.pair.sparsity:f}", "probability": most.next_seed},
             "every_task": [each.to_json() for each in self.families],
             "dense": [vars(each) for each in self.spreads],
@@ -314,4 +331,4 @@ def _highest(search: Sequence[NetworkVerdict]) -> Decimal | None:
 def _family(pairs: Sequence[Comparison], source: str) -> Family:
     row = pairs[0].first[0]
     sparsities = sorted({pair.sparsity for pair in pairs})
-    return Family(row.arm, row.name, source, tuple(sparsities), universality(pairs))
+    return Family(row.plan, row.arm, row.name, source, tuple(sparsities), universality(pairs))

@@ -91,6 +91,7 @@ class TransferRow:
 class TransferMatrix:
     """The tickets of one arm at one sparsity."""
 
+    plan: str
     arm: str
     sparsity: Decimal
     sources: tuple[TransferRow, ...]
@@ -103,6 +104,7 @@ class TransferMatrix:
     def to_json(self) -> dict[str, Any]:
         """As `tombola transfer --json` writes it."""
         return {
+            "plan": self.plan,
             "arm": self.arm,
             "sparsity": f"{self.sparsity:f}",
             "sources": [
@@ -204,6 +206,7 @@ def _matrix(
             found.setdefault(source, own_tickets[source, sparsity])
     order = list(dict.fromkeys(rows[0].target for rows in networks))
     return TransferMatrix(
+        plan=networks[0][0].plan,
         arm=arm,
         sparsity=sparsity,
         sources=tuple(
