@@ -134,6 +134,9 @@ def test_what_is_asked_for_holds(
         (2, {"workers": 2}, (2, 1)),  # which will be refused: there are no four cores
         (16, {}, (2, 1)),  # of another machine; refused as well
         (2, {"threads": 1}, (1, 1)),
+        (1, {"engine": "ray"}, (0, 1)),
+        (16, {"engine": "ray", "workers": 2}, (2, 16)),  # a node may have as many cores
+        (2, {"engine": "ray", "threads": 1}, (0, 1)),
     ],
 )
 def test_a_plan_goes_on_with_the_threads_of_its_results(

@@ -40,7 +40,8 @@ LIMIT = Path("/sys/fs/cgroup/memory.max")
 def allotted(spec: LabSpec, plan: Plan, store: Store, whole: Plan | None = None) -> LabSpec:
     """The laboratory with the number of workers and threads that it leaves open.
 
-    A plan with results goes on with their number of threads, as far as there are cores for it.
+    A plan with results goes on with their number of threads, as far as there are cores for it; a
+    cluster says itself whether it has them.
     Otherwise the command line takes a worker of one thread for each core, if the plan has a chain
     of trainings for each of them and the machine the memory; and one worker with all cores if not,
     on GPUs, and in Python, where workers would import the program that is running.
@@ -52,9 +53,9 @@ def allotted(spec: LabSpec, plan: Plan, store: Store, whole: Plan | None = None)
         whole: the plan that decides whether there are trainings enough, where this one is a part
             of it, or is followed by it with the same threads.
     """
-    if spec.engine != "local":
-        return replace(spec, threads=threads_of(spec))
     before = 0 if spec.threads else _threads_before(plan, store)
+    if spec.engine != "local":
+        return replace(spec, threads=before or threads_of(spec))
     workers = spec.workers or 1
     if before and before * workers * spec.processes > cores():
         before = 0
