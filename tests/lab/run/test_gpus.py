@@ -11,10 +11,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tombola.base.errors import TombolaError
+from tombola.base.errors import SpecError, TombolaError
 from tombola.lab.run import memory
 from tombola.lab.run.memory import fitting, memory_share, within_memory
-from tombola.lab.run.workers import gpus
+from tombola.lab.run.workers import gpus, ray_cluster
 from tombola.lab.run.workers import local as local_workers
 from tombola.lab.run.workers.gpus import (
     WorkerGpus,
@@ -25,6 +25,7 @@ from tombola.lab.run.workers.gpus import (
     visible_gpus,
 )
 from tombola.lab.run.workers.local import ProcessPool
+from tombola.lab.run.workers.ray_cluster import RayCluster
 from tombola.lab.store.result_store import Store
 
 GIB = 1 << 30
@@ -154,6 +155,50 @@ def test_all_workers_fit_on_the_gpus_of_a_cluster(workers: int, cards: int) -> N
 
 
 # --- memory -----------------------------------------------------------------------
+
+
+class _Nodes:
+    """Ray on nodes with these cores and GPUs; the last one has gone."""
+
+    def __init__(self, *nodes: dict[str, float]) -> None:
+        self.there = [{"Alive": True, "Resources": node} for node in nodes]
+
+    def is_initialized(self) -> bool:
+        return True
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [*self.there, {"Alive": False, "Resources": {"CPU": 64.0}}]
+
+    def remote(self, **_: Any) -> Callable[..., Any]:
+        return lambda function: function
+
+
+@pytest.mark.parametrize(
+    ("nodes", "asked", "at_once"),
+    [
+        (({"CPU": 4.0},) * 4, {"threads": 4}, 4),
+        (({"CPU": 6.0},) * 4, {"threads": 4}, 4),  # 24 cores, but no six with four each
+        (({"CPU": 4.0}, {"CPU": 2.0}), {"threads": 1, "processes": 2}, 3),
+        (({"CPU": 8.0, "GPU": 1.0}, {"CPU": 32.0}), {"threads": 4}, 1),
+        (({"CPU": 4.0},) * 4, {"threads": 16}, "with 16 cores for each training, got 4 at most"),
+        (({"CPU": 4.0},), {"threads": 3, "processes": 2, "workers": 1}, "Lower --threads or"),
+        (({"CPU": 2.0, "GPU": 1.0}, {"CPU": 8.0}), {"threads": 4}, "4 cores and GPUs for each"),
+    ],
+)
+def test_a_cluster_has_room_node_by_node(
+    nodes: tuple[dict[str, float], ...],
+    asked: dict[str, int],
+    at_once: int | str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray_cluster, "_ray", lambda: _Nodes(*nodes))
+    wanted = {"workers": 0, "processes": 1, **asked}
+    if isinstance(at_once, str):
+        with pytest.raises(SpecError, match=at_once):
+            RayCluster(Store(tmp_path / "s"), address="", **wanted)
+    else:
+        assert RayCluster(Store(tmp_path / "s"), address="", **wanted).free_slots == at_once
 
 
 @given(st.integers(min_value=1, max_value=200 * GIB), st.integers(min_value=1, max_value=64))

@@ -56,18 +56,30 @@ class RayCluster:
         self._size(workers, cores, processes)
 
     def _size(self, workers: int, cores: int, processes: int) -> None:
-        """Choose how many jobs run at once, and what each asks for."""
-        there = self.ray.cluster_resources()
-        gpus = int(there.get("GPU", 0))
-        most = max((int(n["Resources"].get("GPU", 0)) for n in self.ray.nodes()), default=0)
+        """Choose how many jobs run at once, and what each asks for; a job has one node.
+
+        Raises: TombolaError, if no node has the cores or GPUs that a job needs.
+        """
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        of_nodes = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
+        gpus = sum(mine for _, mine in of_nodes)
+        most = max((mine for _, mine in of_nodes), default=0)
         self._sharers = sharers_of_a_gpu(workers, gpus, processes=processes)
         self.gpus_per_job = ray_gpus(workers, most if processes > 1 else gpus, processes=processes)
         remote: Any = self.ray.remote(
             num_cpus=cores, num_gpus=self.gpus_per_job, max_retries=LOSSES
         )
         self._remote_function = remote(run_remotely)
-        room = int(there.get("CPU", 1)) // cores
-        self._workers = workers or max(1, min(room, gpus // processes) if gpus else room)
+        usable = [(cpus, mine) for cpus, mine in of_nodes if mine >= self.gpus_per_job]
+        largest = max((cpus for cpus, _ in usable), default=0)
+        if largest < cores:
+            more = " and GPUs" if gpus else ""
+            raise SpecError(
+                f"expected a node of the Ray cluster with {cores} cores{more} for each training, "
+                f"got {largest} at most. Lower --threads or --processes, or add a larger node."
+            )
+        room = sum(min(cpus // cores, mine // processes if gpus else cpus) for cpus, mine in usable)
+        self._workers = workers or room
 
     def _start(self, address: str, cores: int) -> None:
         if self.ray.is_initialized():
