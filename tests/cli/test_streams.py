@@ -103,6 +103,20 @@ def test_help_fits_its_window() -> None:
         assert max(map(len, shown.splitlines())) <= max(52, min(int(width), 100))
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("columns", ["0", "00", "-5", "", "wide", "²"])
+def test_a_width_that_is_no_positive_number_is_none(
+    columns: str, terminal: bool, monkeypatch: pytest.MonkeyPatch, cli: Cli
+) -> None:
+    if terminal:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.delenv("COLUMNS")
+    without = cli("tasks")
+    assert "sentiment" in without[1]
+    monkeypatch.setenv("COLUMNS", columns)
+    assert cli("tasks") == without
+
+
 @pytest.mark.parametrize("verb", [["tasks"], ["store", "list", "--json"]])
 def test_a_reader_that_has_gone_gets_no_traceback(tmp_path: Path, verb: list[str]) -> None:
     Store(tmp_path / "runs/store")

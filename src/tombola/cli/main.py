@@ -15,7 +15,7 @@ from typing import NamedTuple
 from tombola.base.errors import TombolaError, naming_flags
 from tombola.base.registry import unknown
 from tombola.base.text import printable
-from tombola.cli.streams import complain, open_streams, whole_output
+from tombola.cli.streams import complain, drop_bad_columns, open_streams, whole_output
 from tombola.cli.thread_waiting import load_share, waiting
 
 __all__ = ["main"]
@@ -162,6 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, value in {**QUIET, **waiting(os.environ, load_share())}.items():
         os.environ.setdefault(name, value)
     open_streams()
+    drop_bad_columns()
     given = sys.argv[1:] if argv is None else argv
     with _stopping() as signals:
         return _guarded(given, signals)

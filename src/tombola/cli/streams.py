@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-__all__ = ["complain", "open_streams", "spelled", "whole_output"]
+__all__ = ["complain", "drop_bad_columns", "open_streams", "spelled", "whole_output"]
 
 _SPELLED = "→ -> ± +/- … ... – - — - − - × x · - ‘ ' ’ ' “ \" ” \" ≥ >= ≤ <= μ mu µ mu".split()
 PLAIN = dict(zip(_SPELLED[::2], _SPELLED[1::2], strict=True))
@@ -51,6 +51,13 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=HANDLER)
+
+
+def drop_bad_columns() -> None:
+    """Remove a `COLUMNS` that is no positive number, in which rich would print nothing or fail."""
+    columns = os.environ.get("COLUMNS", "")
+    if not (columns.isascii() and columns.isdecimal() and columns.strip("0")):
+        os.environ.pop("COLUMNS", None)
 
 
 def complain(line: str) -> None:
