@@ -1,7 +1,9 @@
 """Every verb does what its line says, and stops when it is asked to."""
 
 import contextlib
+import errno
 import json
+import os
 import platform
 import signal
 import subprocess
@@ -224,13 +226,56 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
             assert f"--{name.replace('_', '-')} " in shown
 
 
-def test_a_bug_keeps_its_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "bug", [RuntimeError("a bug"), FileNotFoundError(errno.ENOENT, "a bug", "x"), OSError("a bug")]
+)
+def test_a_bug_keeps_its_traceback(
+    bug: Exception, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_: object) -> None:
-        raise RuntimeError("a bug")
+        raise bug
 
     monkeypatch.setattr(api, "inspect", fail)
-    with pytest.raises(RuntimeError, match="a bug"):
+    with pytest.raises(type(bug), match="a bug"):
         cli("inspect", "ticket")
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.EACCES, "Permission denied. Change its permissions, or name another."),
+        (errno.ENAMETOOLONG, "File name too long. Take a shorter name."),
+        (errno.ENOSPC, "No space left on device. Make room, or name a place that has some."),
+        (errno.EROFS, "Read-only file system. Name a place that can be written to."),
+        (errno.EIO, "Input/output error. Check the disk, or name another place."),
+        (errno.EMFILE, "Too many open files. Raise the limit with `ulimit -n`."),
+    ],
+)
+def test_a_file_that_the_system_refuses_is_one_line(
+    number: int, remedy: str, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), "runs.csv")
+
+    Path("runs.csv").touch()
+    monkeypatch.setattr(Path, "open", refuse)
+    said = refusal(cli("matching", "runs.csv"))
+    assert said == f"expected to read or write 'runs.csv', got: {remedy}"
+
+
+def test_the_name_of_a_file_that_is_too_long_is_cut(cli: Cli) -> None:
+    said = refusal(cli("matching", f"{'x' * 300}.csv"))
+    assert said.endswith("x…', got: File name too long. Take a shorter name.")
+    assert len(said) < 160
+
+
+def test_too_many_open_files_need_no_name(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(api, "inspect", refuse)
+    said = refusal(cli("inspect", "ticket"))
+    assert said.startswith("expected to read or write a file, got: Too many open files. Raise")
 
 
 def test_a_plan_is_run_on_a_folder_of_data_and_its_status_shown(

@@ -4,6 +4,7 @@ Exit status: 0 for success, 1 if a job of a plan failed or a store is damaged, 2
 the user can fix, 130 after Ctrl-C, 143 after SIGTERM, 129 if the terminal was closed.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple
 
-from tombola.base.errors import TombolaError, naming_flags
+from tombola.base.errors import TombolaError, cut, naming_flags
 from tombola.base.registry import unknown
 from tombola.base.text import printable
 from tombola.cli.streams import complain, drop_bad_columns, open_streams, whole_output
@@ -134,6 +135,23 @@ TRAIN = ("find", "evaluate", "train", "run")
 """The verbs that keep finished jobs when they are stopped."""
 
 
+PERMISSION = "Change its permissions, or name another"
+ROOM = "Make room, or name a place that has some"
+FILES = "Raise the limit with `ulimit -n`"
+REMEDIES = {
+    errno.EACCES: PERMISSION,
+    errno.EPERM: PERMISSION,
+    errno.ENAMETOOLONG: "Take a shorter name",
+    errno.ENOSPC: ROOM,
+    errno.EDQUOT: ROOM,
+    errno.EROFS: "Name a place that can be written to",
+    errno.EIO: "Check the disk, or name another place",
+    errno.EMFILE: FILES,
+    errno.ENFILE: FILES,
+}
+"""Error of the system that is no bug -> what to do about it."""
+
+
 @contextmanager
 def _stopping() -> Iterator[list[int]]:
     """Make SIGTERM (a batch system) and SIGHUP (a closed terminal) stop the work as Ctrl-C does.
@@ -175,6 +193,13 @@ def _guarded(given: Sequence[str], signals: Sequence[int]) -> int:
             return _run(given)
     except TombolaError as error:
         complain(printable(error.with_flags))
+        return 2
+    except OSError as error:
+        if error.errno not in REMEDIES:
+            raise
+        file = "a file" if error.filename is None else cut(error.filename)
+        got, remedy = os.strerror(error.errno), REMEDIES[error.errno]
+        complain(printable(f"expected to read or write {file}, got: {got}. {remedy}."))
         return 2
     except KeyboardInterrupt:
         kept = "Finished jobs are kept; run the same command to continue."
