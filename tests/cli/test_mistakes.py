@@ -56,6 +56,7 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["--data", "nowhere"], "text files in 'nowhere', found no data files. Check the path."),
     (["--config", "nowhere"], "expected a YAML file as --config, got 'nowhere'"),
     (["--config"], "expected one argument"),
+    (["--config=a", "--config", "b"], "expected one --config, got 'a' and 'b'. Put all flags into"),
     (["more"], "expected flags, got 'more'."),
 ]
 

@@ -68,10 +68,15 @@ class Parser(argparse.ArgumentParser):
         Raises: SpecError, for an unknown flag or a value of the wrong type.
         """
         try:
-            config = _config_in(argv)
+            configs = _values_in(argv, "config") if "--config" in self.flags() else []
         except argparse.ArgumentError as error:
             self.error(str(error))
-        in_file = self._from_file(config) if config and "--config" in self.flags() else ()
+        if len(configs) > 1:
+            raise SpecError(
+                f"expected one --config, got {' and '.join(map(cut, configs))}. "
+                "Put all flags into one file."
+            )
+        in_file = self._from_file(Path(configs[0])) if configs else ()
         given = [*map(_at_home, (*in_file, *argv))]
         options, rest = self._parse(given)
         if rest:
@@ -105,16 +110,16 @@ class Parser(argparse.ArgumentParser):
         It may stand on the command line or in the file of --config.
         """
         with suppress(argparse.ArgumentError):
-            return _value_in([*self._lenient_file(), *self.given], flag)
+            return _last([*self._lenient_file(), *self.given], flag)
         return None
 
     def _lenient_file(self) -> list[str]:
         """The flags with one value of a configuration file; `read` says what is wrong with it."""
-        path = _config_in(self.given)
+        path = _last(self.given, "config")
         if path is None:
             return []
         try:
-            content = construct(compose(read_yaml_text(path)))
+            content = construct(compose(read_yaml_text(Path(path))))
         except (NotYamlError, OSError, UnicodeDecodeError):
             return []
         fields = content.items() if isinstance(content, dict) else ()
@@ -155,21 +160,21 @@ class Parser(argparse.ArgumentParser):
                 yield f"{flag}={_listed(value, f'{path}: {flag}') or 'none'}"
 
 
-def _value_in(words: Sequence[str], flag: str) -> str | None:
-    """The value of one flag among arguments that are not parsed yet.
+def _values_in(words: Sequence[str], flag: str) -> list[str]:
+    """The values of one flag among arguments that are not parsed yet.
 
     Raises: ArgumentError, if the flag stands without a value.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument(f"--{flag}", dest="value")
-    value: str | None = parser.parse_known_args(words)[0].value
-    return value
+    parser.add_argument(f"--{flag}", dest="values", action="append", default=[])
+    values: list[str] = parser.parse_known_args(words)[0].values
+    return values
 
 
-def _config_in(words: Sequence[str]) -> Path | None:
-    """The configuration file that arguments name."""
-    value = _value_in(words, "config")
-    return None if value is None else Path(value)
+def _last(words: Sequence[str], flag: str) -> str | None:
+    """The value of one flag among them that counts; None without one."""
+    values = _values_in(words, flag)
+    return values[-1] if values else None
 
 
 def _listed(node: Node, what: str) -> str:
