@@ -6,7 +6,7 @@ from argparse import Namespace, _ActionsContainer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tombola.base.errors import SpecError
+from tombola.base.errors import SpecError, cut
 from tombola.base.json_text import json_text
 from tombola.base.specs import LabSpec, TrainSpec
 from tombola.cli.flags import add_flags
@@ -185,12 +185,17 @@ def plan_in_store(options: Namespace) -> tuple["Plan", "Store"]:
 def rows_of(options: Namespace) -> tuple[list["Row"], tuple["Plan", "Store"] | None]:
     """The rows of a table of runs; or those of a plan, with the plan and its store.
 
-    Raises: SpecError, if the store has no run of the plan.
+    Raises: SpecError, if the store has no run of the plan, or a table is given data.
     """
     from tombola.study.table.reading import is_table, read_rows
     from tombola.study.table.table import refuse_empty, rows
 
     if is_table(options.plan):
+        if options.data is not None:
+            raise SpecError(
+                f"expected no --data with a table of runs, got {cut(options.data)}. Leave it out: "
+                "a table has all that is needed."
+            )
         return read_rows(options.plan), None
     plan, kept = plan_in_store(options)
     table = rows(plan, kept, Path(options.plan).stem)

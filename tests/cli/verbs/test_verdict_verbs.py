@@ -58,9 +58,12 @@ def finish(plan: Plan, *, seeds: tuple[int, ...] = (0, 1, 2), **numerics: Any) -
 
 @pytest.fixture
 def cli(plan: Plan, capsys: pytest.CaptureFixture[str]) -> Cli:
-    def run(verb: str, *flags: str, name: str = "mine.yaml") -> tuple[int, str, str]:
+    def run(
+        verb: str, *flags: str, name: str | tuple[str, ...] = "mine.yaml"
+    ) -> tuple[int, str, str]:
         capsys.readouterr()
-        status = main([verb, name, "--store", "store", *flags])
+        names = [name] if isinstance(name, str) else name
+        status = main([verb, *names, "--store", "store", *flags])
         return (status, *capsys.readouterr())
 
     return run
@@ -151,7 +154,7 @@ def test_claims_are_decided_from_several_tables_together_and_alone(
 
 @pytest.mark.parametrize("verb", ["matching", "leaderboard", "transfer"])
 def test_a_table_of_several_plans_says_which_one_a_line_is_about(
-    verb: str, plan: Plan, cli: Cli, capsys: pytest.CaptureFixture[str]
+    verb: str, plan: Plan, cli: Cli
 ) -> None:
     finish(plan, seeds=(0, 1))
     cli("table", "--output", "mine.csv")
@@ -176,8 +179,7 @@ def test_a_table_of_several_plans_says_which_one_a_line_is_about(
     for entries in lists:
         assert {entry["plan"] for entry in entries} == {"mine", "again"}
     Path("again.csv").write_text(f"{mine.partition(chr(10))[0]}\n{again}", encoding="utf-8")
-    assert main(["claims", "mine.csv", "again.csv"]) == 0
-    assert capsys.readouterr().out.splitlines()[-2:] == gaps
+    assert cli("claims", name=("mine.csv", "again.csv"))[1].splitlines()[-2:] == gaps
 
 
 def test_the_table_is_printed_or_written_as_its_name_ends(plan: Plan, cli: Cli) -> None:
@@ -247,6 +249,12 @@ def test_wrong_plans_and_flags_are_refused(plan: Plan, cli: Cli) -> None:
     assert "Did you mean '--json'" in refusal(cli("matching", "--jsn", "x"))
     assert "no format of a table 'xls'" in refusal(cli("table", "--format", "xls"))
     assert "Name one with --output" in refusal(cli("table", "--format", "parquet"))
+    cli("table", "--output", "rows.csv")
+    said = refusal(cli("matching", "--data", "x", name="rows.csv"))
+    assert said.startswith("expected no --data with a table of runs, got 'x'. Leave it out")
+    assert "expected one PLAN with --data, got 2." in refusal(
+        cli("claims", "--data", "x", name=("mine.yaml", "rows.csv"))
+    )
     text = Path("mine.yaml").read_text().replace("  moved: {kind: transfer, of: tickets}\n", "")
     Path("still.yaml").write_text(text)
     assert "an arm of kind transfer" in refusal(cli("transfer", name="still.yaml"))

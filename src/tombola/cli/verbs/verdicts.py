@@ -128,6 +128,11 @@ def claims(options: Namespace) -> None:
     from tombola.study.claims.claims import decide_claims
     from tombola.study.table.grouping import by_plan
 
+    if options.data is not None and len(options.plans) > 1:
+        raise SpecError(
+            f"expected one PLAN with --data, got {len(options.plans)}. Write a table of each with "
+            "`tombola table PLAN --data DIR --output FILE`, and give those instead."
+        )
     each = [Namespace(**vars(options), plan=plan) for plan in options.plans]
     tables = [rows_of(one)[0] for one in each]
     _refuse_repeated_plans(options.plans, tables)
