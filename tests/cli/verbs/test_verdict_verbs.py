@@ -149,7 +149,8 @@ def test_claims_are_decided_from_several_tables_together_and_alone(
     assert line[:2] == ["again", "reproduced"]
     status = main(["claims", "mine.yaml", "mine.csv", "--store", "store"])
     error = refusal((status, *capsys.readouterr()))
-    assert "each plan once, got 'mine' in 'mine.yaml' and in 'mine.csv'" in error
+    assert "each plan once, got 'mine' in 'mine.yaml' and in 'mine.csv'. Rename one, or" in error
+    assert error.endswith("join them with `tombola table PLAN --fill FILE`.")
 
 
 @pytest.mark.parametrize("verb", ["matching", "leaderboard", "transfer"])

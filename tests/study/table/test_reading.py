@@ -298,7 +298,9 @@ def test_a_table_fills_what_is_missing_and_nothing_else() -> None:
     assert [row.seconds for row in kept] == [None] * 3
     assert [row.jaccard_one_shot for row in kept] == [0.5] * 3
     elsewhere = [replace(row, key="k", dense_key="d", mask_key="m") for row in theirs]
-    assert filled(gap, elsewhere) == gap
+    assert filled(gap, [*gap, *elsewhere]) == gap
+    with pytest.raises(SpecError, match="expected a table of the same plan as --fill"):
+        filled(gap, elsewhere)
 
 
 def test_a_run_that_diverged_stays_so_through_a_table_and_fills_what_is_missing(

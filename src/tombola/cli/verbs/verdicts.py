@@ -158,7 +158,8 @@ def _refuse_repeated_plans(given: Sequence[str], tables: Sequence[Sequence["Row"
             if plan in place_of:
                 raise SpecError(
                     f"expected each plan once, got {plan!r} in {place_of[plan]!r} and in "
-                    f"{place!r}. `tombola table --fill` joins two tables of a plan."
+                    f"{place!r}. Rename one, or, if they are two tables of one plan, join them "
+                    "with `tombola table PLAN --fill FILE`."
                 )
             place_of[plan] = place
 

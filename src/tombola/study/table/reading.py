@@ -80,9 +80,15 @@ def filled(table: Sequence[Row], known: Iterable[Row]) -> list[Row]:
         table: rows of a plan.
         known: rows of the same plan, such as those of an earlier store.
 
-    Raises: SpecError, if a training has one score here and another there for the same numerics.
+    Raises: SpecError, if the two have no run in common, or a training has one score here and
+        another there for the same numerics.
     """
     known = list(known)
+    if _runs(table).isdisjoint(_runs(known)):
+        raise SpecError(
+            "expected a table of the same plan as --fill, got one that has none of its runs. "
+            "Name another."
+        )
     there = {each.key: each for each in known if each.state != "missing"}
     dense = {each.dense_key: each for each in known if each.dense is not None}
     searches = {_search(each): each for each in known if each.search_seconds is not None}
@@ -99,6 +105,10 @@ def filled(table: Sequence[Row], known: Iterable[Row]) -> list[Row]:
         )
         for row in found
     ]
+
+
+def _runs(table: Iterable[Row]) -> set[str]:
+    return {key for each in table for key in (each.key, each.dense_key)}
 
 
 def _filled(
