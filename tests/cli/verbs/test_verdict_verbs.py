@@ -151,6 +151,10 @@ def test_claims_are_decided_from_several_tables_together_and_alone(
     error = refusal((status, *capsys.readouterr()))
     assert "each plan once, got 'mine' in 'mine.yaml' and in 'mine.csv'. Rename one, or" in error
     assert error.endswith("join them with `tombola table PLAN --fill FILE`.")
+    again = Path("again.csv").read_text(encoding="utf-8")
+    Path("again.csv").write_text(again.replace(",80.0,", ",81.0,"), encoding="utf-8")
+    error = refusal(cli("claims", name=("mine.csv", "again.csv")))
+    assert "for the same numerics, got 80.0 in 'mine.csv' and 81.0 in 'again.csv'." in error
 
 
 @pytest.mark.parametrize("verb", ["matching", "leaderboard", "transfer"])

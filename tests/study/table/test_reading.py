@@ -11,8 +11,9 @@ from plan_rows import NUMERICS, network, plan
 from tombola.base.errors import SpecError
 from tombola.study.claims.claims import decide_claims
 from tombola.study.table.export import export
+from tombola.study.table.integrity import refuse_other_scores
 from tombola.study.table.reading import filled, is_table, read_rows
-from tombola.study.table.row import Row, minus
+from tombola.study.table.row import Row, digest, minus
 from tombola.study.verdicts.matching import matching
 from tombola.study.verdicts.transfer import transfer_matrices
 
@@ -323,6 +324,19 @@ def test_a_table_with_another_score_of_the_same_training_is_refused() -> None:
         filled(ours, changed)
     other = [replace(row, numerics={"threads": 8}) for row in changed]
     assert [row.score for row in filled(ours, other)] == [row.score for row in ours]
+
+
+@pytest.mark.parametrize(("name", "said"), [("score", "got 79.0 in 'a' and"), ("dense", "got 80")])
+def test_a_run_has_one_score_in_all_tables_for_the_same_numerics(name: str, said: str) -> None:
+    ours = network("imp", "a", -1.0)
+    changed = [replace(row, **{name: 99.0}) for row in ours]  # type: ignore[arg-type]
+    read = {"digest": digest(NUMERICS)}
+    for theirs in (changed, [replace(r, numerics=read, dense_numerics=read) for r in changed]):
+        with pytest.raises(SpecError, match=said):
+            refuse_other_scores([ours, theirs], ["a", "b"])
+    other = {"threads": 8}
+    for theirs in (ours, [replace(r, numerics=other, dense_numerics=other) for r in changed]):
+        refuse_other_scores([ours, theirs], ["a", "b"])
 
 
 @pytest.mark.parametrize(

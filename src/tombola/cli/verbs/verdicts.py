@@ -127,6 +127,7 @@ def claims(options: Namespace) -> None:
     from tombola.cli.show.verdicts import show_claims, show_claims_by_plan
     from tombola.study.claims.claims import decide_claims
     from tombola.study.table.grouping import by_plan
+    from tombola.study.table.integrity import refuse_other_scores
 
     if options.data is not None and len(options.plans) > 1:
         raise SpecError(
@@ -136,6 +137,7 @@ def claims(options: Namespace) -> None:
     each = [Namespace(**vars(options), plan=plan) for plan in options.plans]
     tables = [rows_of(one)[0] for one in each]
     _refuse_repeated_plans(options.plans, tables)
+    refuse_other_scores(tables, options.plans)
     table = [row for rows in tables for row in rows]
     found = decide_claims(table)
     alone = {name: decide_claims(rows) for name, rows in by_plan(table).items()}

@@ -7,9 +7,9 @@ from typing import Any
 
 from tombola.base.errors import SpecError
 from tombola.study.table.grouping import by_network
-from tombola.study.table.row import Row
+from tombola.study.table.row import Row, digest
 
-__all__ = ["check_identities", "check_row"]
+__all__ = ["check_identities", "check_row", "refuse_other_scores"]
 
 BOUNDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "plan_rows": (lambda value: value > 0, "a whole number above 0"),
@@ -125,6 +125,29 @@ def _refuse_contradictions(table: Sequence[Row], place: str) -> None:
                     f"expected one score and one numerics of the run {key[:12]} in {place!r}, got "
                     f"others in row {number} than in row {first}. One of them has been changed."
                 )
+
+
+def refuse_other_scores(tables: Sequence[Sequence[Row]], places: Sequence[str]) -> None:
+    """Refuse a run with one score in one table and another, for the same numerics, in another.
+
+    Raises: SpecError.
+    """
+    known: dict[tuple[str, str], tuple[float, str]] = {}
+    for table, place in zip(tables, places, strict=True):
+        for row in table:
+            for key, score, numerics in (
+                (row.key, row.score, row.numerics),
+                (row.dense_key, row.dense, row.dense_numerics),
+            ):
+                if score is None or numerics is None:
+                    continue
+                first, where = known.setdefault((key, digest(numerics)), (score, place))
+                if first != score:
+                    raise SpecError(
+                        f"expected one score of the run {key[:12]} for the same numerics, got "
+                        f"{first} in {where!r} and {score} in {place!r}. One of them has been "
+                        "changed."
+                    )
 
 
 def _refuse_other_seeds(table: Sequence[Row], place: str) -> None:
