@@ -9,7 +9,7 @@ from typing import Any
 from tombola.base.errors import SpecError, brief, cut
 from tombola.base.fields import number
 
-__all__ = ["NUMERIC", "exact", "json_value", "key", "knobs"]
+__all__ = ["NUMERIC", "PLACES", "exact", "json_value", "key", "knobs"]
 
 NUMERIC = "numeric"
 """In the metadata of a field that changes the bits of a result, but not what it is."""

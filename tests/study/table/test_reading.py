@@ -172,7 +172,11 @@ def test_a_table_that_is_not_there_or_empty_or_no_parquet_is_refused(
     [
         ("seed", "one", "a whole number as seed, got 'one' in row 2"),
         ("score", "nan", "a number as score, got 'nan' in row 2"),
-        ("sparsity", "most", "a number as sparsity, got 'most' in row 2"),
+        ("sparsity", "most", "decimal places as sparsity, got 'most' in row 2"),
+        ("sparsity", "1e-99999999", "a number of at most 64 decimal places as sparsity, got '1e-9"),
+        ("sparsity", "0e99999999", "decimal places as sparsity, got '0e99999999' in row 2"),
+        ("sparsity", f"1e-{'9' * 30}", "decimal places as sparsity, got '1e-9"),
+        ("rounds", "0.5 1e-65", "numbers of at most 64 decimal places as rounds, got '0.5 1e-65'"),
         ("margin", "-5", "a number of points, 0 or more, as margin, got -5.0 in row 2"),
         ("sparsity", "1.5", r"a fraction in \[0, 1\) as sparsity, got 1.5 in row 2"),
         ("seed", "-1", "a whole number from 0 as seed, got -1 in row 2"),

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 
 from tombola.base.errors import SpecError, cut, first_line
 from tombola.base.fields import CALLED
+from tombola.base.keys import PLACES
 from tombola.study.table.export import SUFFIXES
 from tombola.study.table.integrity import check_identities, check_row
 from tombola.study.table.row import COLUMNS, MEASURED, OF_SEARCH, STATES, Row, digest, minus
@@ -27,16 +28,25 @@ def _number(text: str) -> float:
 
 def _share(text: str) -> Decimal:
     _number(text)
-    return Decimal(text)
+    try:
+        value = Decimal(text)
+    except ArithmeticError:
+        raise ValueError from None
+    if abs(value.adjusted()) > PLACES:  # written out, it would fill the memory
+        raise ValueError
+    return value
+
+
+SHARE = f"of at most {PLACES} decimal places"
 
 
 READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
     str: (str, CALLED[str]),
     int: (int, CALLED[int]),
     float: (_number, CALLED[float]),
-    Decimal: (_share, CALLED[float]),
+    Decimal: (_share, f"{CALLED[float]} {SHARE}"),
     tuple[str, ...]: (lambda text: tuple(text.split()), "words"),
-    tuple[Decimal, ...]: (lambda text: tuple(map(_share, text.split())), "numbers"),
+    tuple[Decimal, ...]: (lambda text: tuple(map(_share, text.split())), f"numbers {SHARE}"),
     Mapping[str, Any]: (lambda text: {"digest": text}, "a digest"),
 }
 """Type of a field -> how its text is read, and what it is called."""
