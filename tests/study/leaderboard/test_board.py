@@ -76,6 +76,20 @@ def test_a_winner_is_named_only_if_tests_show_one() -> None:
     assert [entry.ranks for entry in board.entries] == [(1, 2), (1, 2), (3, 3), (4, 4)]
 
 
+def test_an_arm_with_the_runs_of_another_is_ranked_once() -> None:
+    best = search("a", 5.0, arm="best")
+    rows = [*network("snip", "a", -5.0, source="a"), *best]
+    twin = [replace(row, arm="twin") for row in best]
+    part = [replace(row, arm="part") for row in best[:2]]
+    [board] = leaderboard([*part, *rows, *twin]).boards
+    assert [(entry.title, entry.ranks) for entry in board.entries] == [
+        ("best (also twin, part)", (1, 1)),
+        ("snip", (2, 2)),
+    ]
+    assert board.to_json()["winner"] == board.to_json()["entries"][0]["title"]
+    assert board.to_json()["entries"][0]["also"] == ["twin", "part"]
+
+
 def test_tasks_sparsities_and_plans_have_boards_of_their_own() -> None:
     table = (
         finders("a")

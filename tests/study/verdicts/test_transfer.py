@@ -216,6 +216,19 @@ def test_one_shot_tickets_on_other_terms_have_rows_of_their_own() -> None:
     ]
 
 
+def test_of_two_one_shot_arms_the_one_on_the_seeds_of_the_tickets_counts() -> None:
+    rows = search("a", 0.0) + search("b", 0.0)
+    rows += network("transfer", "b", -1.0, arm="moved", source="a")
+    for arm, change in (("one-shot", -2.0), ("again", -5.0)):
+        rows += [row for target in "ab" for row in network("one-shot", target, change, arm=arm)]
+    late = network("one-shot", "a", -30.0, arm="x") + network("one-shot", "b", -30.0, arm="x")
+    late = [replace(row, seed=row.seed + 2) for row in late]
+    for table in ([*rows, *late], [*late, *rows]):
+        [matrix] = transfer_matrices(table)
+        [one_shot] = [row for row in matrix.sources if row.source == "one-shot"]
+        assert [place.minus_dense.mean for place in one_shot.places] == pytest.approx([-2.0] * 2)
+
+
 def test_a_place_whose_run_diverged_says_which_and_is_no_mean_of_the_others() -> None:
     table = [
         replace(row, score=None, difference=None, state="diverged")

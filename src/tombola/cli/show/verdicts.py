@@ -205,7 +205,7 @@ def _entry(entry: BoardEntry, entries: int) -> tuple[str, ...]:
     best, worst = entry.ranks
     *_, difference, _, verdict, _ = _network(judged)
     return (
-        entry.row.title,
+        entry.title,
         "" if entry.mean is None else points(entry.mean),
         "" if entry.score is None else " to ".join(map(points, entry.score[1:])),
         difference,
@@ -222,7 +222,7 @@ def _winner(board: Board) -> str:
         return "one arm: nothing to rank."
     if board.winner is None:
         return "no winner: no arm is shown to be better than every other (paired t, Holm, 5 %)."
-    return f"{board.winner.row.title} is better than every other (paired t, Holm, 5 %)."
+    return f"{board.winner.title} is better than every other (paired t, Holm, 5 %)."
 
 
 def show_transfer(

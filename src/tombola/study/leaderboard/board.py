@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Board", "BoardEntry", "Leaderboard", "boards_of", "leaderboard"]
 
-Entrant: TypeAlias = tuple[NetworkVerdict, Cost | None, bool]
-"""A network, its cost, and whether it is on the frontier."""
+Entrant: TypeAlias = tuple[NetworkVerdict, list[str], Cost | None, bool]
+"""A network, the other arms with its runs, its cost, and whether it is on the frontier."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,8 @@ class BoardEntry:
 
     judged: NetworkVerdict
     """The verdict against dense."""
+    also: tuple[str, ...]
+    """Other arms, whose runs are all among these."""
     score: tuple[float, float, float] | None
     """Mean, lower and upper end of its 90 % interval over seeds, in points; None for fewer than two
     seeds, and while any is missing."""
@@ -48,6 +50,12 @@ class BoardEntry:
         return self.judged.row
 
     @property
+    def title(self) -> str:
+        """The arm, and the others with its runs beside it."""
+        also = f" (also {', '.join(self.also)})" if self.also else ""
+        return f"{self.row.title}{also}"
+
+    @property
     def mean(self) -> float | None:
         """Mean score of the seeds that are done."""
         return _mean(self.judged)
@@ -56,7 +64,8 @@ class BoardEntry:
         """The numbers, with the verdict of `matching`."""
         score = self.score
         return self.judged.to_json() | {
-            "title": self.row.title,
+            "title": self.title,
+            "also": [*self.also],
             "finder": self.row.kind,
             "dense": [row.dense for row in self.judged.pair.first],
             "learning_rate": self.row.learning_rate,
@@ -102,7 +111,7 @@ class Board:
 
     def to_json(self) -> dict[str, Any]:
         """As `tombola leaderboard --json` writes it."""
-        titles = [entry.row.title for entry in self.entries]
+        titles = [entry.title for entry in self.entries]
         return {
             "plan": self.plan,
             "title": self.title,
@@ -112,7 +121,7 @@ class Board:
             "distill": self.distill,
             "metric": self.metric,
             "level": 1 - LEVEL,
-            "winner": self.winner.row.title if self.winner else None,
+            "winner": self.winner.title if self.winner else None,
             "shown": [
                 asdict(each) | {"better": titles[each.better], "worse": titles[each.worse]}
                 for each in self.ranking.shown
@@ -180,6 +189,8 @@ def boards_of(judged: Iterable[NetworkVerdict]) -> Leaderboard:
 
 def _boards(networks: Sequence[NetworkVerdict]) -> list[Board]:
     """The boards of one task and sparsity, the smallest budget first."""
+    also = _same_runs(networks)
+    networks = [each for each, _ in also]
     costs = [Cost.of(each.pair.first) for each in networks]
     best = frontier(
         [
@@ -189,15 +200,28 @@ def _boards(networks: Sequence[NetworkVerdict]) -> list[Board]:
     )
     one_shots = [each for each in networks if _is_plain_one_shot(each.row)]
     terms: dict[tuple[float, float], list[Entrant]] = {}
-    for each, cost, first in zip(networks, costs, best, strict=True):
+    for (each, others), cost, first in zip(also, costs, best, strict=True):
         at = (each.row.budget or 0.0, each.row.distill or 0.0)
-        terms.setdefault(at, []).append((each, cost, first))
+        terms.setdefault(at, []).append((each, others, cost, first))
     return [_board(terms[at], one_shots) for at in sorted(terms)]
+
+
+def _same_runs(networks: Sequence[NetworkVerdict]) -> list[tuple[NetworkVerdict, list[str]]]:
+    """The networks, each with the titles of those whose runs are all among its own."""
+    keys = [{row.key for row in each.pair.first} for each in networks]
+    found: dict[int, list[str]] = {}
+    for place in sorted(range(len(networks)), key=lambda place: -len(keys[place])):
+        same = next((other for other in found if keys[place] <= keys[other]), None)
+        if same is None:
+            found[place] = []
+        else:
+            found[same].append(networks[place].row.title)
+    return [(networks[place], found[place]) for place in sorted(found)]
 
 
 def _board(entrants: Sequence[Entrant], one_shots: Sequence[NetworkVerdict]) -> Board:
     ordered = sorted(entrants, key=lambda entrant: -_known(_mean(entrant[0])))
-    ranked = ranking([each.pair.first for each, _, _ in ordered])
+    ranked = ranking([each.pair.first for each, *_ in ordered])
     first = ordered[0][0]
     return Board(
         plan=first.row.plan,
@@ -210,13 +234,14 @@ def _board(entrants: Sequence[Entrant], one_shots: Sequence[NetworkVerdict]) -> 
         entries=tuple(
             BoardEntry(
                 judged=each,
+                also=tuple(also),
                 score=_score(each.pair),
                 minus_one_shot=_minus(each, one_shots),
                 cost=cost,
                 ranks=ranks,
                 on_frontier=best,
             )
-            for (each, cost, best), ranks in zip(ordered, ranked.ranks, strict=True)
+            for (each, also, cost, best), ranks in zip(ordered, ranked.ranks, strict=True)
         ),
     )
 

@@ -1,6 +1,6 @@
 """Tickets of each task on every other, against dense and against the target's own ticket."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -194,12 +194,17 @@ def _matrix(
     networks: Sequence[NetworkRows],
     own_tickets: OwnTickets,
 ) -> TransferMatrix:
+    mine = [rows for rows in networks if (rows[0].arm, rows[0].sparsity) == (arm, sparsity)]
+    seeds = {row.seed for rows in mine for row in rows}
     rows_of: dict[str, dict[str, NetworkRows]] = {}
     for rows in networks:
         row = rows[0]
         task_free = row.is_ticket and not row.source and not row.swept
         if row.sparsity == sparsity and (row.arm == arm or task_free) and not row.of:
-            rows_of.setdefault(row.source or _finder(row), {})[row.target] = rows
+            found = rows_of.setdefault(row.source or _finder(row), {})
+            other = found.get(row.target) if task_free else None
+            if other is None or _shared(rows, seeds) > _shared(other, seeds):
+                found[row.target] = rows
     targets = {target for found in rows_of.values() for target in found}
     for source, found in rows_of.items():
         if source in targets and (source, sparsity) in own_tickets:
@@ -214,6 +219,11 @@ def _matrix(
             for source, found in sorted(rows_of.items(), key=_task_free)
         ),
     )
+
+
+def _shared(rows: NetworkRows, seeds: Collection[int]) -> int:
+    """How many of the seeds a network has."""
+    return sum(row.seed in seeds for row in rows)
 
 
 def _finder(row: Row) -> str:
