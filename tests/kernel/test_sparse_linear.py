@@ -347,3 +347,8 @@ def test_weights_keep_their_dtype(dtype: str) -> None:
         assert torch.equal(convert(copy.deepcopy(layer))(x), y)
     assert layer.half()(x.half()).dtype == torch.float16
     assert nn.Module.to(layer, "meta").values.is_meta
+
+
+def test_a_block_may_ask_for_the_dtype_and_the_device_of_a_weight() -> None:
+    weight = SparseLinear.from_linear(masked(40, 24, 0.7), dtype="int8").weight
+    assert (weight.dtype, weight.device) == (torch.float32, torch.device("cpu"))

@@ -10,7 +10,14 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
-from transformers import AutoModel, PreTrainedModel
+from transformers import (
+    AutoModel,
+    MambaConfig,
+    MambaModel,
+    PreTrainedModel,
+    T5Config,
+    T5EncoderModel,
+)
 
 from architectures import ARCHITECTURES
 from small_network import BATCH, network, structured
@@ -126,6 +133,32 @@ def test_layers_whose_block_reads_their_weights_stay_dense() -> None:
     compiled = ticket.compile(ticket.apply(model))
     with torch.no_grad():
         assert torch.equal(compiled(x), model(x))
+
+
+def test_layers_of_mamba_whose_weights_its_mixer_reads_stay_dense() -> None:
+    torch.manual_seed(0)
+    config = MambaConfig(vocab_size=40, hidden_size=16, num_hidden_layers=1, time_step_rank=8)
+    model = MambaModel(config).eval()
+    ticket = structured(model, "0.5", structure="2:4")
+    compiled = ticket.compile(ticket.apply(model))
+    mixer: Any = compiled.layers[0].mixer
+    assert isinstance(mixer.in_proj, SparseLinear)
+    assert type(mixer.dt_proj) is nn.Linear
+    with torch.no_grad():
+        ours, theirs = compiled(IDS).last_hidden_state, model(IDS).last_hidden_state
+    assert torch.allclose(ours, theirs, atol=5e-6)
+
+
+def test_layers_of_which_only_the_dtype_is_read_are_compiled() -> None:
+    torch.manual_seed(0)
+    config = T5Config(vocab_size=40, d_model=16, d_kv=8, d_ff=24, num_layers=1, num_heads=2)
+    model = T5EncoderModel(config).eval()
+    ticket = structured(model, "0.6", structure="unstructured")
+    compiled = ticket.compile(ticket.apply(model))
+    assert isinstance(compiled.encoder.block[0].layer[1].DenseReluDense.wo, SparseLinear)
+    with torch.no_grad():
+        ours, theirs = compiled(IDS).last_hidden_state, model(IDS).last_hidden_state
+    assert torch.allclose(ours, theirs, atol=5e-6)
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft, about a name in transformers

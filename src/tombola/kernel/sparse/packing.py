@@ -36,6 +36,16 @@ class Packed:
     scales: Tensor | None = None
     """What the values of a row are multiplied with, (out), float32; int8 only."""
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the dense matrix, whatever the weights are stored as."""
+        return torch.float32
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.values.device
+
     @classmethod
     def of(cls, weight: Tensor, dtype: str) -> "Packed":
         """The non-zero weights of a matrix (out, in) of floats, as one of DTYPES."""

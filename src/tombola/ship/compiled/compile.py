@@ -1,7 +1,10 @@
 """compile(): a network for inference that stores non-zero weights only."""
 
+import inspect
+import re
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from operator import attrgetter
 from typing import TypeVar
 
@@ -55,7 +58,7 @@ def compile_network(model: M, mask: Mask, *, dtype: str, tokens: int) -> M:
         return network
     neurons = [(block, at) for block, at in unshared_layouts_in(network) if isinstance(at, Neurons)]
     for parent, name, layer in [*_linear_layers(network)]:
-        if _pays(layer, dtype, tokens):
+        if _pays(layer, dtype, tokens) and not _is_read(type(parent), name):
             setattr(parent, name, SparseLinear.from_linear(_as_linear(layer), dtype=dtype))
     for block, layout in neurons:
         _join_activation(block, layout)
@@ -95,16 +98,32 @@ def _check_kind(model: nn.Module) -> None:
 def _linear_layers(network: nn.Module) -> Iterator[tuple[nn.Module, str, Layer]]:
     """Each layer that multiplies by a matrix, with the module that it is in, and its name there.
 
-    Subclasses are left out, because others may read their weights, and so are layers of torch's
-    own blocks, which do.
+    Subclasses are left out, because others may read their weights.
     """
     for parent in network.modules():
-        if isinstance(parent, nn.TransformerEncoderLayer):
-            continue
         for name, layer in parent.named_children():
             if type(layer) in (nn.Linear, Conv1D):
                 assert isinstance(layer, Layer)
                 yield parent, name, layer
+
+
+def _is_read(parent: type[nn.Module], name: str) -> bool:
+    """Whether a module computes with the weight of one of its layers, as Mamba does, instead of
+    calling the layer, or might, because it has no source. Dtype and device are no computation.
+    """
+    source = _source(parent)
+    read = rf"(?<!isinstance\(self)\.{re.escape(name)}\.weight\b(?!\.(dtype|device)\b)"
+    return source is None or re.search(read, source) is not None
+
+
+@cache
+def _source(kind: type[nn.Module]) -> str | None:
+    """The source of a kind of module and of those it inherits from; None if there is none."""
+    kinds = [each for each in kind.__mro__[:-1] if issubclass(each, nn.Module)]
+    try:
+        return "".join(inspect.getsource(each) for each in kinds if each is not nn.Module)
+    except (OSError, TypeError):
+        return None
 
 
 def _pays(layer: Layer, dtype: str, tokens: int) -> bool:
