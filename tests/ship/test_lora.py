@@ -40,6 +40,12 @@ def trained(ticket: Ticket, **config: Any) -> Any:
     return model
 
 
+def untrained(ticket: Ticket) -> Any:
+    """A network with adapters that change what it says."""
+    config = LoraConfig(target_modules=["query", "value"], r=2, init_lora_weights=False)
+    return get_peft_model(ticket.apply(network()), config)
+
+
 def minus_loss(model: nn.Module) -> float:
     with torch.no_grad():
         return -float(model(**BATCH).loss)
@@ -128,11 +134,54 @@ def test_adapters_of_transformers_own_are_refused_with_what_to_do(
     assert merge_lora(loaded, ticket).discarded > 0
 
 
-def test_an_update_that_is_not_finite_is_refused(ticket: Ticket) -> None:
-    model = trained(ticket)
-    next(p for name, p in model.named_parameters() if "lora_B" in name).data[0, 0] = torch.nan
+def test_adapters_that_are_not_finite_are_refused_and_the_model_is_left_alone(
+    ticket: Ticket,
+) -> None:
+    model = untrained(ticket)
+    name, adapter = next((n, p) for n, p in model.named_parameters() if "lora_B" in n)
+    adapter.data[0, 0] = torch.nan
+    with pytest.raises(TicketError, match=f"whose update is finite, got .* in {name}"):
+        merge_lora(model, ticket)
+    assert all(weight.isfinite().all() for weight in masked_parameters(model, ticket.mask).values())
+    adapter.data[0, 0] = 0
+    assert merge_lora(model, ticket).discarded > 0
+
+
+def test_an_update_that_overflows_is_refused(ticket: Ticket) -> None:
+    model = untrained(ticket)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data.fill_(1e30)
     with pytest.raises(TicketError, match="whose update is finite"):
         merge_lora(model, ticket)
+
+
+def test_adapters_that_are_not_active_are_refused_until_they_are_active_or_gone(
+    ticket: Ticket,
+) -> None:
+    models = [untrained(ticket), untrained(ticket)]
+    for model in models:
+        config = LoraConfig(target_modules=["key"], r=2, init_lora_weights=False)
+        model.add_adapter("other", config)
+        with pytest.raises(TicketError, match=r"got 'other' not active\. .*\['default', 'other'\]"):
+            merge_lora(model, ticket)
+    models[0].base_model.set_adapter(["default", "other"])
+    models[1].delete_adapter("other")
+    key = "encoder.layer.0.attention.self.key.weight"
+    moved = [
+        not torch.equal(
+            masked_parameters(merge_lora(model, ticket).model, ticket.mask)[key],
+            masked_parameters(ticket.apply(network()), ticket.mask)[key],
+        )
+        for model in models
+    ]
+    assert moved == [True, False]
+
+
+def test_a_model_inside_data_parallel_is_merged(ticket: Ticket) -> None:
+    merged = merge_lora(nn.DataParallel(untrained(ticket)), ticket)
+    assert type(merged.model) is type(network())
+    assert merged.discarded > 0
 
 
 def test_a_model_is_merged_once(ticket: Ticket) -> None:

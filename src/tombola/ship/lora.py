@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from tombola.base.errors import TicketError
 from tombola.base.rounding import percent, points
@@ -62,16 +63,19 @@ def merge_lora(
     `score` to see by how much.
 
     Args:
-        model: a `PeftModel` whose base is the ticket's network. It is merged in place.
+        model: a `PeftModel` whose base is the ticket's network, or one inside DataParallel, DDP or
+            `torch.compile`. It is merged in place, with all of its adapters.
         ticket: of that network.
         score: what a network scores, higher is better; called before and after.
         scope: as in `Ticket.hold`.
 
-    Raises: TicketError, if the model has no adapters to merge or has merged them already, the
-        ticket is of another network, a pruned weight under an adapter is not zero, or the adapters
-        are not finite.
+    Raises: TicketError, if the model has no adapters to merge, has merged them already, or has
+        some that are not active; if the ticket is of another network, a pruned weight under an
+        adapter is not zero, or the adapters are not finite.
     """
+    model = _peft_model(model)
     merge = _merging(model)
+    _check_adapters(model)
     mask = ticket.mask_for(scope)
     weights = masked_parameters(model, mask)
     mask.check_zeros(weights)
@@ -92,6 +96,18 @@ def merge_lora(
         score=score(merged) if score else None,
         unmerged_score=unmerged_score,
     )
+
+
+def _peft_model(model: nn.Module) -> nn.Module:
+    """The model inside DataParallel, DDP and `torch.compile`."""
+    while isinstance(model, nn.Module):
+        if isinstance(model, DataParallel | DistributedDataParallel):
+            model = model.module
+        elif isinstance(inner := model._modules.get("_orig_mod"), nn.Module):  # torch.compile
+            model = inner
+        else:
+            break
+    return model
 
 
 def _merging(model: nn.Module) -> Callable[[], nn.Module]:
@@ -131,6 +147,31 @@ def _merging(model: nn.Module) -> Callable[[], nn.Module]:
             "what the mask costs. Call unmerge_adapter() first."
         )
     return merge  # type: ignore[no-any-return]
+
+
+def _check_adapters(model: nn.Module) -> None:
+    """Refuse adapters that are not active, which PEFT would drop, or not finite.
+
+    Raises: TicketError, naming them.
+    """
+    layers = {
+        n: m for n, m in model.named_modules() if isinstance(getattr(m, "merged", None), bool)
+    }
+    active = {name for layer in layers.values() for name in getattr(layer, "active_adapters", ())}
+    known = sorted(getattr(model, "peft_config", {}))
+    if idle := [name for name in known if name not in active]:
+        raise TicketError(
+            f"expected active adapters only, as all are merged, got {', '.join(map(repr, idle))} "
+            f"not active. Activate them with model.base_model.set_adapter({known}), or drop each "
+            f"with model.delete_adapter({idle[0]!r})."
+        )
+    for place, layer in layers.items():
+        for name, parameter in layer.named_parameters():
+            if not (name.startswith("base_layer.") or bool(torch.isfinite(parameter).all())):
+                raise TicketError(
+                    f"expected adapters whose update is finite, got NaN or an infinity in "
+                    f"{place}.{name}. Train the adapters again, with a smaller learning rate."
+                )
 
 
 @torch.no_grad()
