@@ -133,6 +133,14 @@ SPELLINGS: dict[str, Spelling] = {
     },
     "a checkpoint": lambda masks: {"epoch": 3, "state_dict": masks, "args": {"lr": 0.1}},
     "another": lambda masks: {"model": masks, "optimizer": {"state": {0: {}}, "param_groups": []}},
+    "with AdamW's state": lambda masks: {
+        "model": masks,
+        "optimizer": {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]},
+    },
+    "with averaged weights": lambda masks: {
+        "model": masks,
+        "ema": {n.removesuffix("_mask"): m / 2 for n, m in masks.items()},
+    },
     "a nested one": lambda masks: {"checkpoint": {"module": under(masks, "module."), "step": 1}},
     "lightning": lambda masks: {
         "state_dict": under(masks, "net."),

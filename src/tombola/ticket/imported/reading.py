@@ -18,6 +18,7 @@ from tombola.base.text import printable
 from tombola.ticket.format import JSON_NAME
 from tombola.ticket.imported.masks import Imported
 from tombola.ticket.imported.torch_file import (
+    MARKS,
     check_plain,
     read_torch_file,
     start_of,
@@ -26,9 +27,6 @@ from tombola.ticket.imported.torch_file import (
 from tombola.ticket.mask import Tensors
 
 __all__ = ["read_imported"]
-
-MARKS = ("_mask", ".mask")
-"""What is added to the name of a weight, or of its module, to name its mask."""
 
 
 def read_imported(path: Path) -> Imported:

@@ -19,13 +19,19 @@ from tombola.base.text import printable
 from tombola.ticket.imported.pickle_scan import PICKLE, ZIP, UnsafePickleError, check_pickle
 from tombola.ticket.mask import Tensors
 
-__all__ = ["check_plain", "read_torch_file", "start_of", "unreadable"]
+__all__ = ["MARKS", "check_plain", "read_torch_file", "start_of", "unreadable"]
+
+MARKS = ("_mask", ".mask")
+"""What is added to the name of a weight, or of its module, to name its mask."""
 
 PLAIN = "Save the masks as a plain dict: torch.save({name: tensor}, file)"
 """What can always be read."""
 
 DEPTH = 4
 """How deep in the dicts of a checkpoint its tensors are looked for."""
+
+OPTIMIZER = {"state", "param_groups"}
+"""What the state dict of an optimizer of torch consists of."""
 
 TYPES = {
     *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
@@ -129,8 +135,11 @@ def _loaded(path: Path, *, mapped: bool) -> Any:
 
 
 def _unwrapped(content: Mapping[Any, Any], path: Path) -> Tensors:
-    """The only dict of tensors in a checkpoint, which may hold other things, too."""
+    """The only dict of tensors in a checkpoint, or the only one with masks in it."""
     found = dict(_dicts_of_tensors(content, "", DEPTH, set()))
+    marked = {n: t for n, t in found.items() if any(name.endswith(MARKS) for name in t)}
+    if len(marked) == 1:
+        found = marked
     if len(found) == 1:
         return next(iter(found.values()))
     if found:
@@ -151,11 +160,14 @@ def _unwrapped(content: Mapping[Any, Any], path: Path) -> Tensors:
 def _dicts_of_tensors(
     content: Mapping[Any, Any], place: str, depth: int, seen: set[int]
 ) -> Iterator[tuple[str, Tensors]]:
-    """Place and content of each dict of tensors by name; none is inside another, or comes twice."""
+    """Place and content of each dict of tensors by name, but for those in an optimizer's state.
+
+    None is inside another, or comes twice.
+    """
     seen.add(id(content))
     if content and all(isinstance(n, str) and isinstance(t, Tensor) for n, t in content.items()):
         yield place, dict(content)
-    elif depth:
+    elif depth and not content.keys() >= OPTIMIZER:
         for name, inner in content.items():
             if isinstance(name, str | int) and isinstance(inner, Mapping) and id(inner) not in seen:
                 inside = f"{place}.{name}".lstrip(".")
