@@ -22,6 +22,8 @@ from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket
 
 Tensors = dict[str, Tensor]
+ATTENTION_MASK = {"bert.embeddings.attn_mask": torch.ones(3, 3).tril()}
+"""A buffer that is named like the mask of a weight, but is none."""
 SIZE = 2 * (4 * 32 * 32 + 2 * 32 * 48)
 """Weights in the scope `encoder` of the tiny BERT."""
 
@@ -65,7 +67,8 @@ def saved(content: Any, path: Path) -> Path:
 def test_torch_s_own_masks_come_over_bit_for_bit(
     only_masks: bool, pruned: Tensors, tiny: Path, tmp_path: Path
 ) -> None:
-    content = {n: t for n, t in pruned.items() if n.endswith("_mask") or not only_masks}
+    masks = {n: t for n, t in pruned.items() if n.endswith("_mask")}
+    content = masks if only_masks else pruned | ATTENTION_MASK
     ticket = tombola.import_ticket(saved(content, tmp_path / "mask.pt"), model=str(tiny))
     assert ticket.scope == "encoder+pooler"
     assert ticket.mask.size == SIZE + 32 * 32
@@ -88,16 +91,22 @@ def test_masks_may_have_a_prefix_and_any_type(
     assert found.fingerprint == ticket.fingerprint
 
 
-@pytest.mark.parametrize("kind", ["folder", "file", "bin"])
+@pytest.mark.parametrize("kind", ["folder", "file", "bin", "bin file", "a buffer"])
 def test_the_zeros_of_a_checkpoint_are_pruned(
     kind: str, ticket: Ticket, tiny: Path, tmp_path: Path
 ) -> None:
     model: Any = BertForSequenceClassification.from_pretrained(tiny)
     ticket.apply(model).save_pretrained(tmp_path)
-    source = {"file": tmp_path / "model.safetensors"}.get(kind, tmp_path)
-    if kind == "bin":
+    source = {
+        "file": tmp_path / "model.safetensors",
+        "bin file": tmp_path / "pytorch_model.bin",
+        "a buffer": tmp_path / "model.safetensors",
+    }.get(kind, tmp_path)
+    if kind in ("bin", "bin file"):
         (tmp_path / "model.safetensors").unlink()
         saved(model.state_dict(), tmp_path / "pytorch_model.bin")
+    if kind == "a buffer":
+        save_file(model.state_dict() | ATTENTION_MASK, source)
     found = tombola.import_ticket(source, model=str(tiny))
     assert found.mask == ticket.mask
     assert found.scope == "encoder"

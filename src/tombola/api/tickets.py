@@ -58,8 +58,8 @@ def import_ticket(
     """A ticket from masks that others have made, or from the zeros of a checkpoint.
 
     Args:
-        source: what `torch.save()` wrote of masks or of a state dict after torch's pruning; or
-            weights, as a safetensors file or a folder that `save_pretrained()` wrote.
+        source: what `torch.save()` wrote of masks, of a state dict after torch's pruning, or of
+            weights; a safetensors file; or a folder that `save_pretrained()` wrote.
         model: the pre-trained network that the masks are of: a name, a folder, or the network.
         scope: the weights that could be pruned; by default the encoder's, and the pooler's where
             that is masked or pruned.

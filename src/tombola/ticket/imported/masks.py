@@ -155,8 +155,8 @@ def _check_zeros_and_ones(name: str, tensor: Tensor) -> None:
     odd = tensor[(tensor != 0) & (tensor != 1)]
     if odd.numel():
         raise TicketError(
-            f"a mask holds 0 and 1, got {odd[0].item():.6g} in {printable(name)}. If these "
-            f"are weights and their zeros are pruned, save them as safetensors."
+            f"a mask holds 0 and 1, got {odd[0].item():.6g} in {printable(name)}. "
+            f"Import masks of 0 and 1, or the weights whose zeros are pruned."
         )
 
 

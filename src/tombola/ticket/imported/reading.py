@@ -5,13 +5,16 @@ Three things are read, and nothing in them is ever run:
 - a file that torch.save() wrote, with a tensor of zeros and ones for each weight, or a sparse one,
   whose pattern is the mask; alone or in a checkpoint of a training;
 - a state dict after torch.nn.utils.prune, whose `weight_mask` tensors are masks;
-- a checkpoint of weights (safetensors, or a folder that save_pretrained() wrote), whose zeros are
+- a checkpoint of weights (a file, or a folder that save_pretrained() wrote), whose zeros are
   pruned.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from tombola.base.errors import TicketError
 from tombola.base.text import printable
@@ -28,6 +31,9 @@ from tombola.ticket.mask import Tensors
 
 __all__ = ["read_imported"]
 
+MASKED = ("", "_orig", ".weight", ".weight_orig")
+"""What the name of the weight adds to that of its mask without the mark."""
+
 
 def read_imported(path: Path) -> Imported:
     """Masks or a checkpoint, from safetensors or a pickle that holds tensors and nothing else.
@@ -41,9 +47,21 @@ def read_imported(path: Path) -> Imported:
         for mark in MARKS
         if name.endswith(mark)
     }
+    weights = _are_weights(tensor for name, tensor in tensors.items() if not name.endswith(MARKS))
+    if weights:  # among them, the mask of anything else is a buffer, such as an attention mask
+        marked = {n: t for n, t in marked.items() if any(f"{n}{end}" in tensors for end in MASKED)}
     if marked:
         return Imported(marked, masks=True)
-    return Imported(tensors, masks=path.is_file() and not _is_safetensors(path))
+    return Imported(tensors, masks=not weights)
+
+
+def _are_weights(tensors: Iterable[Tensor]) -> bool:
+    """Whether a matrix of floats among them has values other than 0 and 1."""
+    return any(
+        bool(((each != 0) & (each != 1)).any())
+        for each in tensors
+        if each.ndim > 1 and each.layout is torch.strided and each.is_floating_point()
+    )
 
 
 def _read(path: Path) -> Tensors:
