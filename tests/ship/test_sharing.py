@@ -280,6 +280,14 @@ def test_what_is_for_the_hub_only_is_refused_elsewhere(
 
 def test_a_file_url_may_have_escapes() -> None:
     assert str(place_of("file:///some%20where/x")) == "/some where/x"
+    assert str(place_of("file:///some%3F/x#1")) == "/some?/x#1"
+
+
+def test_a_file_url_is_of_this_machine_and_whole() -> None:
+    assert str(place_of("file://localhost/some/x")) == "/some/x"
+    for wrong in ("file://server/x", "file://x", "file://~/x", "file://", "file://localhost"):
+        with pytest.raises(TicketError, match=r"expected a folder of this machine, as file:///"):
+            place_of(wrong)
 
 
 def test_the_command_line_pushes_and_pulls(cli: Cli, memory: str, folder: Path) -> None:

@@ -157,12 +157,26 @@ def _outside_the_hub(place: str | Path) -> TicketLocation | None:
     """The folder or URL that a place is; None for a repository of the hub."""
     text = str(place)
     if text.startswith("file://"):
-        return LocalFolder(Path(unquote(text.removeprefix("file://"))))
+        return LocalFolder(_of_file_url(text))
     if "://" in text:
         return None if text.startswith("hf://") else Remote(text)
     if isinstance(place, Path) or _is_folder(text):
         return LocalFolder(Path(text).expanduser())
     return None
+
+
+def _of_file_url(url: str) -> Path:
+    """The folder that a URL such as file:///somewhere/ticket names.
+
+    Raises: TicketError, for one of another machine, or a relative one.
+    """
+    host, slash, path = url.removeprefix("file://").partition("/")
+    if host not in ("", "localhost") or not path:
+        raise TicketError(
+            f"expected a folder of this machine, as file:///folder, got {cut(url)}. "
+            "Write its whole path."
+        )
+    return Path(unquote(slash + path))
 
 
 def _is_folder(text: str) -> bool:
