@@ -266,6 +266,23 @@ def test_what_a_place_is_does_not_depend_on_luck(
             place_of(wrong)
 
 
+def test_a_place_that_cannot_be_one_is_refused_in_one_line(ticket: Ticket, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"expected OWNER/NAME on the hub, got None\."):
+        ticket.push_to_hub(None)  # type: ignore[arg-type]
+    for wrong in ("./x", "x", "a" * 300):
+        with pytest.raises(
+            TicketError, match=r"expected OWNER/NAME on the hub, got .*a repository"
+        ):
+            ticket.push_to_hub(wrong)
+    with pytest.raises(TicketError, match="expected OWNER/NAME on the hub, a URL or a folder"):
+        Ticket.from_pretrained("a" * 300)
+    with pytest.raises(TicketError, match=r"of a ticket in a{300}, got: File name too long"):
+        pull(Path("a" * 300), tmp_path / "back")
+    for wrong in ("./a\0b", "file:///a%00b"):
+        with pytest.raises(SpecError, match="with a null character"):
+            pull(wrong, tmp_path / "back")
+
+
 @pytest.mark.parametrize("place", ["./x", "memory://x"])
 @pytest.mark.parametrize("only", ["revision", "private", "commit_message"])
 def test_what_is_for_the_hub_only_is_refused_elsewhere(

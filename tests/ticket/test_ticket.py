@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from damage import fields
 from tombola.base import folders as folder_module
-from tombola.base.errors import OutputError, TicketError
+from tombola.base.errors import OutputError, SpecError, TicketError
 from tombola.base.folders import directory_size
 from tombola.ticket.fingerprint import fingerprint, versions
 from tombola.ticket.mask import Mask
@@ -249,3 +249,12 @@ def test_the_documented_example_is_a_ticket(tmp_path: Path) -> None:
 def test_unknown_fields_are_ignored(ticket: Ticket, saved: Path) -> None:
     fields(colour="red")(saved)
     assert Ticket.load(saved) == ticket
+
+
+def test_what_is_no_path_is_refused_in_one_line(ticket: Ticket) -> None:
+    for came, got in {b"abc": "an object of type bytes", "a\0b": r"'a\\x00b' with a null"}.items():
+        for refuses in (ticket.save, Ticket.check_place, Ticket.load):
+            with pytest.raises(SpecError, match=f"expected .* got {got}"):
+                refuses(came)  # type: ignore[arg-type]
+    with pytest.raises(TicketError, match=r"a ticket is a folder, got nothing at a{300}\."):
+        Ticket.load("a" * 300)

@@ -123,11 +123,13 @@ def path_text(came: object, wanted: str) -> str:
         came: what a function was given.
         wanted: what it takes, as a noun phrase.
 
-    Raises: SpecError, for anything else.
+    Raises: SpecError, for anything else, or text that no path may hold.
     """
     if not isinstance(came, str | os.PathLike):
         kind = "None" if came is None else f"an object of type {type(came).__name__}"
         raise SpecError(f"expected {wanted}, got {kind}. Name one.")
+    if "\0" in os.fspath(came):
+        raise SpecError(f"expected {wanted}, got {brief(came)} with a null character. Remove it.")
     return os.path.expanduser(os.fspath(came))
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tombola.base.errors import OutputError
+from tombola.base.fields import path_text
 
 __all__ = [
     "check_file",
@@ -134,8 +135,11 @@ def write_bytes(path: str | Path, content: bytes) -> Path:
 
 
 def real_path(path: str | Path) -> Path:
-    """The absolute path without links; `~` is the user's home."""
-    return Path(os.path.realpath(os.path.expanduser(path)))
+    """The absolute path without links; `~` is the user's home.
+
+    Raises: SpecError, for what is no path.
+    """
+    return Path(os.path.realpath(path_text(path, "a path")))
 
 
 def check_file(path: str | Path) -> None:

@@ -1,5 +1,6 @@
 """Send a ticket anywhere, and fetch it from there, checked."""
 
+import os
 import re
 from contextlib import suppress
 from os import PathLike
@@ -161,7 +162,7 @@ def _outside_the_hub(place: str | Path) -> TicketLocation | None:
     if "://" in text:
         return None if text.startswith("hf://") else Remote(text)
     if isinstance(place, Path) or _is_folder(text):
-        return LocalFolder(Path(text).expanduser())
+        return LocalFolder(Path(path_text(text, "a folder")))
     return None
 
 
@@ -176,11 +177,11 @@ def _of_file_url(url: str) -> Path:
             f"expected a folder of this machine, as file:///folder, got {cut(url)}. "
             "Write its whole path."
         )
-    return Path(unquote(slash + path))
+    return Path(path_text(unquote(slash + path), "a folder"))
 
 
 def _is_folder(text: str) -> bool:
-    return text.startswith((".", "/", "~")) or bool(text and Path(text).exists())
+    return text.startswith((".", "/", "~")) or bool(text and os.path.exists(text))
 
 
 def _check_repository(name: str, *, sure: bool) -> None:
@@ -188,6 +189,8 @@ def _check_repository(name: str, *, sure: bool) -> None:
 
     Raises: TicketError.
     """
+    if not REPOSITORY.fullmatch(name) and sure:
+        raise TicketError(f"expected OWNER/NAME on the hub, got {cut(name)}. Name a repository.")
     if not REPOSITORY.fullmatch(name):
         raise TicketError(
             f"expected OWNER/NAME on the hub, a URL or a folder, got {cut(name)}. "

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -320,8 +321,8 @@ def check_is_ticket(folder: Path) -> None:
 
     Raises: TicketError.
     """
-    if not folder.is_dir():
-        kind = "a file" if folder.exists() else "nothing"
+    if not os.path.isdir(folder):  # unlike Path.is_dir(), also of a name that is too long
+        kind = "a file" if os.path.exists(folder) else "nothing"
         raise TicketError(
             f"a ticket is a folder, got {kind} at {printable(folder)}. Check the path."
         )
@@ -333,7 +334,7 @@ def check_no_network(folder: Path) -> None:
 
     Raises: TicketError.
     """
-    if (folder / NESTED / JSON_NAME).is_file() and not (folder / JSON_NAME).exists():
+    if os.path.isfile(folder / NESTED / JSON_NAME) and not os.path.exists(folder / JSON_NAME):
         raise TicketError(
             f"expected a ticket in {printable(folder)}, got a trained network. Its ticket is in "
             f"{printable(folder / NESTED)}."

@@ -302,7 +302,7 @@ class Ticket:
         """
         return TRANSPORTS["hub"].push(
             self,
-            f"hf://{repo_id.removeprefix('hf://')}",
+            f"hf://{path_text(repo_id, 'OWNER/NAME on the hub').removeprefix('hf://')}",
             private=private,
             revision=revision,
             token=token,
