@@ -231,7 +231,8 @@ def test_a_ticket_that_was_pickled_can_do_everything_before_anything_else_is_imp
         ("nonsense://bucket/x", "Protocol not known"),
         ("simplecache::memory://x", "without `::`"),
         ("memory://a/../b", r"`\.\.`"),
-        ("memory://nothing", "no file mask.safetensors there"),
+        ("memory://nothing", "there is none, or the server can't be reached"),
+        ("http://127.0.0.1:1/x", "there is none, or the server can't be reached"),
         ("gopher://user:secret@host/x?key=secret", "gopher"),
     ],
 )

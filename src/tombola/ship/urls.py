@@ -86,6 +86,11 @@ class Remote:
             except FileNotFoundError:
                 continue
             files[name] = self._read_one(system, name, about, folder)
+        if not files:  # fsspec also says of a server that it can't reach that a file is missing
+            raise TicketError(
+                f"expected a ticket in {self}, got no file of one: there is none, or the server "
+                "can't be reached. Check the address and the connection."
+            )
         check_names(files, str(self))
         return files
 
