@@ -102,7 +102,7 @@ def _names() -> Mapping[str, tuple[str, ...]]:
     from tombola.ticket.schedule import SCHEDULES
 
     return {
-        "action": ACTIONS,
+        "action": tuple(ACTIONS),
         "allocation": ALLOCATIONS,
         "controls": (*CONTROLS, *OPTIONAL_CONTROLS),
         "engine": ENGINES,

@@ -117,7 +117,7 @@ def _is_read(parent: type[nn.Module], name: str) -> bool:
 
 
 @cache
-def _source(kind: type[nn.Module]) -> str | None:
+def _source(kind: Any) -> str | None:
     """The source of a kind of module and of those it inherits from; None if there is none."""
     kinds = [each for each in kind.__mro__[:-1] if issubclass(each, nn.Module)]
     try:
