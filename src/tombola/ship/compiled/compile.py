@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from functools import cache
 from operator import attrgetter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
