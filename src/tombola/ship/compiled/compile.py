@@ -107,7 +107,7 @@ def _linear_layers(network: nn.Module) -> Iterator[tuple[nn.Module, str, Layer]]
                 yield parent, name, layer
 
 
-def _is_read(parent: type[nn.Module], name: str) -> bool:
+def _is_read(parent: Any, name: str) -> bool:
     """Whether a module computes with the weight of one of its layers, as Mamba does, instead of
     calling the layer, or might, because it has no source. Dtype and device are no computation.
     """
