@@ -189,8 +189,6 @@ def boards_of(judged: Iterable[NetworkVerdict]) -> Leaderboard:
 
 def _boards(networks: Sequence[NetworkVerdict]) -> list[Board]:
     """The boards of one task and sparsity, the smallest budget first."""
-    also = _same_runs(networks)
-    networks = [each for each, _ in also]
     costs = [Cost.of(each.pair.first) for each in networks]
     best = frontier(
         [
@@ -199,11 +197,14 @@ def _boards(networks: Sequence[NetworkVerdict]) -> list[Board]:
         ]
     )
     one_shots = [each for each in networks if _is_plain_one_shot(each.row)]
-    terms: dict[tuple[float, float], list[Entrant]] = {}
-    for (each, others), cost, first in zip(also, costs, best, strict=True):
+    terms: dict[tuple[float, float], dict[NetworkVerdict, tuple[Cost | None, bool]]] = {}
+    for each, cost, first in zip(networks, costs, best, strict=True):
         at = (each.row.budget or 0.0, each.row.distill or 0.0)
-        terms.setdefault(at, []).append((each, others, cost, first))
-    return [_board(terms[at], one_shots) for at in sorted(terms)]
+        terms.setdefault(at, {})[each] = cost, first
+    return [
+        _board([(each, also, *mine[each]) for each, also in _same_runs([*mine])], one_shots)
+        for _, mine in sorted(terms.items())
+    ]
 
 
 def _same_runs(networks: Sequence[NetworkVerdict]) -> list[tuple[NetworkVerdict, list[str]]]:
