@@ -8,12 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from shutil import copy
-from tempfile import TemporaryDirectory
 
-from page_tables import filled, markdown, value_range
+from page_tables import filled, markdown, save_picture, value_range
 from tombola.base.rounding import percent, points
-from tombola.report.figures.style import save_chart
 from tombola.study.table.grouping import by_network, by_plan
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
@@ -148,7 +145,5 @@ TABLES: Mapping[str, Callable[[Sequence[Table]], str]] = {
 if __name__ == "__main__":
     every = read_rows(ROWS)
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), every), encoding="utf-8")
-    with TemporaryDirectory() as folder:  # of both files, the page shows one
-        drawn = dose_picture({table[0].plan: table for table in tables_of(every)})
-        save_chart(drawn, Path(folder), "dose")
-        copy(Path(folder) / "dose.png", RESULTS)
+    drawn = dose_picture({table[0].plan: table for table in tables_of(every)})
+    save_picture(drawn, RESULTS, "dose")

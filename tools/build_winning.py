@@ -8,13 +8,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from shutil import copy
-from tempfile import TemporaryDirectory
 
 from network_tables import NAMES, dense, estimate, networks, overlap, seen
-from page_tables import filled, markdown
+from page_tables import filled, markdown, save_picture
 from tombola.base.rounding import interval, mean_sd, percent, points
-from tombola.report.figures.style import save_chart
 from tombola.study.claims.claim import PartResult
 from tombola.study.claims.claims import decide_claims
 from tombola.study.table.grouping import NetworkRows, by_network
@@ -125,6 +122,4 @@ TABLES: Mapping[str, Callable[[Sequence[Row]], str]] = {
 if __name__ == "__main__":
     every = read_rows(ROWS)
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8"), every), encoding="utf-8")
-    with TemporaryDirectory() as folder:  # of both files, the page shows one
-        save_chart(table2_picture(every), Path(folder), "winning")
-        copy(Path(folder) / "winning.png", RESULTS)
+    save_picture(table2_picture(every), RESULTS, "winning")

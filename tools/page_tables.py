@@ -1,9 +1,15 @@
-"""Tables of a page that are made from rows: where they go, and how they are written."""
+"""Tables and pictures of a page that are made from rows, and where they go in it."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from shutil import copy
+from tempfile import TemporaryDirectory
+from typing import Any
 
-__all__ = ["filled", "markdown", "value_range"]
+from tombola.report.figures.style import save_chart
+
+__all__ = ["filled", "markdown", "save_picture", "value_range"]
 
 PLACE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -25,3 +31,10 @@ def value_range(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None]
     ends = dict.fromkeys(f"{end:.3f}" for end in (min(known), max(known))) if known else ()
     return " to ".join(ends)
+
+
+def save_picture(chart: Any, folder: Path, name: str) -> None:
+    """Write a chart as PNG; of the two files that reports have of it, a page shows one."""
+    with TemporaryDirectory() as place:
+        save_chart(chart, Path(place), name)
+        copy(Path(place) / f"{name}.png", folder)
