@@ -248,13 +248,13 @@ def test_the_picture_of_the_doses_shows_transfer_minus_one_shot(
 def test_other_sources_are_set_against_the_one_shot_pruning_of_the_first(
     order: ModuleType, files: dict[str, PlanFile]
 ) -> None:
-    from build_pictures import SMALL_SOURCES, report, source_marks
+    from build_pictures import SMALL, SMALL_SOURCES, report, source_marks
 
     rows = study_rows(order, files, 0.0, ["small-0.04"])
     moved = [row for row in rows if row.arm == "moved" and row.score is not None]
     better = [replace(row, plan="small-lineage", score=(row.score or 0) + 3) for row in moved]
     plans = {"small-0.04": rows, "small-lineage": better}
-    one_epoch, brown = source_marks(plans, SMALL_SOURCES)
+    one_epoch, brown = source_marks(plans, SMALL_SOURCES, SMALL)
     assert (one_epoch["source"], brown["source"]) == ("one epoch", "Brown alone")
     assert brown["mean"] == pytest.approx(one_epoch["mean"] + 3)
     assert "small-lineage - small-0.04: +3.0" in report(plans)

@@ -245,7 +245,7 @@ def test_a_bug_keeps_its_traceback(
     [
         (errno.EACCES, "Permission denied. Change its permissions, or name another."),
         (errno.ENAMETOOLONG, "File name too long. Take a shorter name."),
-        (errno.ENOSPC, "No space left on device. Make room, or name a place that has some."),
+        (errno.ENOSPC, "No space left on device. Free some space, or name another place."),
         (errno.EROFS, "Read-only file system. Name a place that can be written to."),
         (errno.EIO, "Input/output error. Check the disk, or name another place."),
         (errno.EMFILE, "Too many open files. Raise the limit with `ulimit -n`."),

@@ -12,6 +12,7 @@ from tombola.base.errors import OutputError
 from tombola.base.fields import path_text
 
 __all__ = [
+    "FREE_SPACE",
     "check_file",
     "check_parents",
     "disk_error",
@@ -34,6 +35,8 @@ KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFLNK: "a link",
 }
+FREE_SPACE = "Free some space, or name another place"
+"""What to do about a full disk."""
 RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 """How libraries in Rust, such as safetensors, name an error of the disk."""
 
@@ -178,10 +181,9 @@ def check_parents(folder: Path, path: str | Path) -> None:
 
 def not_written(path: str | Path, error: OSError) -> OutputError:
     """The error about a file or folder that the disk refuses."""
-    remedy = "Name another place."
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        remedy = "Free some space, or name another place."
-    return OutputError(f"expected to write {path}, got: {error.strerror or error}. {remedy}")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    remedy = FREE_SPACE if full else "Name another place"
+    return OutputError(f"expected to write {path}, got: {error.strerror or error}. {remedy}.")
 
 
 def disk_error(error: BaseException) -> OSError | None:

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import NamedTuple
 
 from tombola.base.errors import TombolaError, cut, naming_flags
+from tombola.base.files import FREE_SPACE
 from tombola.base.registry import unknown
 from tombola.base.text import printable
 from tombola.cli.streams import complain, drop_bad_columns, open_streams, whole_output
@@ -136,14 +137,13 @@ TRAIN = ("find", "evaluate", "train", "run")
 
 
 PERMISSION = "Change its permissions, or name another"
-ROOM = "Make room, or name a place that has some"
 FILES = "Raise the limit with `ulimit -n`"
 REMEDIES = {
     errno.EACCES: PERMISSION,
     errno.EPERM: PERMISSION,
     errno.ENAMETOOLONG: "Take a shorter name",
-    errno.ENOSPC: ROOM,
-    errno.EDQUOT: ROOM,
+    errno.ENOSPC: FREE_SPACE,
+    errno.EDQUOT: FREE_SPACE,
     errno.EROFS: "Name a place that can be written to",
     errno.EIO: "Check the disk, or name another place",
     errno.EMFILE: FILES,

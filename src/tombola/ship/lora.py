@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from tombola.base.errors import TicketError
 from tombola.base.rounding import percent, points
-from tombola.ticket.hold.places import masked_parameters
+from tombola.ticket.hold.places import masked_parameters, unwrapped
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
 
@@ -73,7 +72,8 @@ def merge_lora(
         some that are not active; if the ticket is of another network, a pruned weight under an
         adapter is not zero, or the adapters are not finite.
     """
-    model = _peft_model(model)
+    if isinstance(model, nn.Module):
+        model = unwrapped(model, peft=False)
     merge = _merging(model)
     _check_adapters(model)
     mask = ticket.mask_for(scope)
@@ -96,18 +96,6 @@ def merge_lora(
         score=score(merged) if score else None,
         unmerged_score=unmerged_score,
     )
-
-
-def _peft_model(model: nn.Module) -> nn.Module:
-    """The model inside DataParallel, DDP and `torch.compile`."""
-    while isinstance(model, nn.Module):
-        if isinstance(model, DataParallel | DistributedDataParallel):
-            model = model.module
-        elif isinstance(inner := model._modules.get("_orig_mod"), nn.Module):  # torch.compile
-            model = inner
-        else:
-            break
-    return model
 
 
 def _merging(model: nn.Module) -> Callable[[], nn.Module]:

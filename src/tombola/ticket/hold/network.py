@@ -184,14 +184,13 @@ class _Holder:
         """
         if not all(outer._modules.get(name) is inner for outer, name, inner in self.links):
             self._find()
-        try:
-            return {name: module_parameter(place) for name, place in self.places.items()}
-        except (KeyError, AssertionError):
-            gone = next(n for n, (module, last) in self.places.items() if _lacks(module, last))
-            raise TicketError(
-                f"expected the weight {gone} in the network that is held, got none: it has been "
-                "replaced or parametrised in the block. Do so before `ticket.hold(model)`."
-            ) from None
+        for name, (module, last) in self.places.items():
+            if module._parameters.get(last) is None:
+                raise TicketError(
+                    f"expected the weight {name} in the network that is held, got none: it has "
+                    "been replaced or parametrised in the block. Do so before `ticket.hold(model)`."
+                )
+        return {name: module_parameter(place) for name, place in self.places.items()}
 
     def _hook_gradients(self, parameters: dict[str, nn.Parameter]) -> None:
         """Hook the gradients of these parameters, on their devices, and of no others."""
@@ -221,10 +220,6 @@ def _same(now: Sequence[Known], before: Sequence[Known]) -> bool:
     return len(now) == len(before) and all(
         a[0] is b[0] and a[1:] == b[1:] for a, b in zip(now, before, strict=True)
     )
-
-
-def _lacks(module: nn.Module, name: str) -> bool:
-    return module._parameters.get(name) is None
 
 
 class _Hook:

@@ -38,20 +38,24 @@ Link: TypeAlias = tuple[nn.Module, str, nn.Module]
 """A module, the name of one that it contains, and that module."""
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def unwrapped(model: nn.Module, *, peft: bool = True) -> nn.Module:
     """The network inside DataParallel, DDP, `torch.compile`, PEFT or several of these.
+
+    Args:
+        model: a network, or a wrapper of one.
+        peft: whether to look into a model of PEFT, too.
 
     Raises: TicketError, for FSDP and DeepSpeed, whose processes have no whole weights or train
         copies of them, and for what is no network.
     """
     if not isinstance(model, nn.Module):
         raise TicketError(f"expected a network of torch, got {type(model).__name__}. Name one.")
-    while (inner := _inner(model)) is not None:
+    while (inner := _inner(model, peft=peft)) is not None:
         model = inner
     return model
 
 
-def _inner(model: nn.Module) -> nn.Module | None:
+def _inner(model: nn.Module, *, peft: bool) -> nn.Module | None:
     """What a wrapper wraps; None if a network is not a wrapper."""
     for kind in type(model).__mro__:
         if kind.__name__ in SHARDED:
@@ -60,7 +64,7 @@ def _inner(model: nn.Module) -> nn.Module | None:
         wrapped: Any = model.module
     elif "_orig_mod" in model._modules:  # torch.compile
         wrapped = model._modules["_orig_mod"]
-    elif callable(base := getattr(model, "get_base_model", None)):  # PEFT
+    elif peft and callable(base := getattr(model, "get_base_model", None)):  # PEFT
         wrapped = base()
     else:
         return None
@@ -98,10 +102,11 @@ def places(model: nn.Module, mask: Mask) -> dict[str, Place]:
     Raises: TicketError, as `masked_parameters`; it names the module in the network that the mask
         is of, if there is one.
     """
+    network = unwrapped(model)
     try:
-        return _places(model, mask)
+        return _places(network, mask)
     except TicketError as error:
-        there = fitting(model, mask) if isinstance(model, nn.Module) else []
+        there = fitting(network, mask)
         if len(there) != 1:
             raise
         raise TicketError(f"{error} It is of the module {there[0][0]!r} in there.") from None
