@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tombola.study.statistics.multiple_testing import holm
-from tombola.study.table.grouping import NetworkRows, by_network
+from tombola.study.table.grouping import NetworkRows, by_network, by_plan
 from tombola.study.table.row import Row
 from tombola.study.table.table import refuse_mixed_rows
 from tombola.study.verdicts.comparison import Comparison
@@ -135,10 +135,8 @@ def transfer_matrices(table: Sequence[Row]) -> list[TransferMatrix]:
     Raises: SpecError, if runs on one task have different numerics.
     """
     refuse_mixed_rows(table)
-    by_plan: dict[str, list[NetworkRows]] = {}
-    for rows in by_network(row for row in table if row.sparsity is not None):
-        by_plan.setdefault(rows[0].plan, []).append(rows)
-    return [matrix for networks in by_plan.values() for matrix in _matrices(networks)]
+    pruned = by_plan(row for row in table if row.sparsity is not None)
+    return [matrix for rows in pruned.values() for matrix in _matrices(by_network(rows))]
 
 
 def _matrices(networks: Sequence[NetworkRows]) -> list[TransferMatrix]:
