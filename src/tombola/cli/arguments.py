@@ -3,6 +3,7 @@
 import shlex
 import sys
 from argparse import Namespace, _ActionsContainer
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ __all__ = [
     "plan_flags",
     "plan_in_store",
     "plan_of",
+    "refuse_shared_data",
+    "refuse_unused_data",
     "rows_of",
     "store_flag",
     "store_of",
@@ -182,6 +185,34 @@ def plan_in_store(options: Namespace) -> tuple["Plan", "Store"]:
     return plan, kept
 
 
+def refuse_shared_data(data: str | None, plans: Sequence[str]) -> None:
+    """Refuse data for several plans, as those of one are seldom those of another.
+
+    Raises: SpecError.
+    """
+    if data is not None and len(plans) > 1:
+        raise SpecError(
+            f"expected one PLAN with --data, got {len(plans)}. Write a table of each with "
+            "`tombola table PLAN --data DIR --output FILE`, and give those instead."
+        )
+
+
+def refuse_unused_data(data: str | None, subject: str) -> None:
+    """Refuse data with what has no use for it.
+
+    Args:
+        data: as given.
+        subject: what the data was given with, such as "a table of runs".
+
+    Raises: SpecError.
+    """
+    if data is not None:
+        raise SpecError(
+            f"expected no --data with {subject}, got {cut(data)}. Leave it out: {subject} has all "
+            "that is needed."
+        )
+
+
 def rows_of(options: Namespace) -> tuple[list["Row"], tuple["Plan", "Store"] | None]:
     """The rows of a table of runs; or those of a plan, with the plan and its store.
 
@@ -191,11 +222,7 @@ def rows_of(options: Namespace) -> tuple[list["Row"], tuple["Plan", "Store"] | N
     from tombola.study.table.table import refuse_empty, rows
 
     if is_table(options.plan):
-        if options.data is not None:
-            raise SpecError(
-                f"expected no --data with a table of runs, got {cut(options.data)}. Leave it out: "
-                "a table has all that is needed."
-            )
+        refuse_unused_data(options.data, "a table of runs")
         return read_rows(options.plan), None
     plan, kept = plan_in_store(options)
     table = rows(plan, kept, Path(options.plan).stem)

@@ -260,6 +260,12 @@ def test_wrong_plans_and_flags_are_refused(plan: Plan, cli: Cli) -> None:
     assert "expected one PLAN with --data, got 2." in refusal(
         cli("claims", "--data", "x", name=("mine.yaml", "rows.csv"))
     )
+    for subjects, said in (
+        (("rows.csv",), "expected no --data with a table of runs, got 'x'."),
+        (("mine.yaml", "rows.csv"), "expected one PLAN with --data, got 2."),
+        ((".",), "expected no --data with the folder of a search, got 'x'."),
+    ):
+        assert refusal(cli("report", "--data", "x", name=subjects)).startswith(said)
     text = Path("mine.yaml").read_text().replace("  moved: {kind: transfer, of: tickets}\n", "")
     Path("still.yaml").write_text(text)
     assert "an arm of kind transfer" in refusal(cli("transfer", name="still.yaml"))

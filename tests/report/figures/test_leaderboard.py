@@ -18,8 +18,10 @@ def entry(finder: str, trainings: float | None, mean: float | None, **more: Any)
     return {**made, "on_frontier": True, **more}
 
 
-def board(*entries: dict[str, Any], task: str = "a", sparsity: str = "0.7") -> dict[str, Any]:
-    place = {"task": task, "sparsity": sparsity, "metric": "accuracy"}
+def board(
+    *entries: dict[str, Any], task: str = "a", sparsity: str = "0.7", plan: str = "one"
+) -> dict[str, Any]:
+    place = {"plan": plan, "task": task, "sparsity": sparsity, "metric": "accuracy"}
     return {**place, "entries": list(entries)}
 
 
@@ -43,6 +45,16 @@ def test_budgets_share_a_panel_and_what_has_no_score_or_cost_is_left_out() -> No
     ]
     assert [p["finder"] for p in points(drawn) if not p["frontier"]] == ["gradual"]
     assert {point["dense"] for point in points(drawn)} == {81.0}
+
+
+def test_each_plan_has_panels_of_its_own_which_name_it() -> None:
+    boards = [board(entry("imp", 2.0, mean), plan=f"p{mean:.0f}") for mean in (70.0, 50.0)]
+    drawn = draw(boards)
+    titles = [panel.title.text for row in drawn.vconcat for panel in row.hconcat]
+    assert titles == ["a at 70 %, p70", "a at 70 %, p50"]
+    assert [panel.title.text for row in draw(boards[:1]).vconcat for panel in row.hconcat] == [
+        "a at 70 %"
+    ]
 
 
 def test_no_two_finders_look_the_same() -> None:

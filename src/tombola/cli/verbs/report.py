@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
-from tombola.cli.arguments import command, data_flag, plan_in_store, store_flag
+from tombola.cli.arguments import (
+    command,
+    data_flag,
+    plan_in_store,
+    refuse_shared_data,
+    refuse_unused_data,
+    store_flag,
+)
 from tombola.cli.parser import Parser, Verb
 
 if TYPE_CHECKING:
@@ -51,6 +58,9 @@ def report(options: Namespace) -> None:
     place = Path(options.output or default)
     check_file(place)
     _check_exist(options.subjects)
+    refuse_shared_data(options.data, options.subjects)
+    if folders:
+        refuse_unused_data(options.data, "the folder of a search")
     page, drawn = _search(Path(folders[0])) if folders else _plans(options)
     written = [save(page, place)]
     if options.figures is not None:
@@ -106,6 +116,7 @@ def _source(options: Namespace, subject: str) -> "PlanRuns":
     from tombola.study.table.reading import is_table
 
     if is_table(subject):
+        refuse_unused_data(options.data, "a table of runs")
         return tabled(subject)
     named = Namespace(**{**vars(options), "plan": subject})
     plan, kept = plan_in_store(named)

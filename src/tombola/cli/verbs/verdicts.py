@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import SpecError
-from tombola.cli.arguments import command, rows_of, study_flags, write_json
+from tombola.cli.arguments import command, refuse_shared_data, rows_of, study_flags, write_json
 from tombola.cli.parser import Parser, Verb
 
 if TYPE_CHECKING:
@@ -129,11 +129,7 @@ def claims(options: Namespace) -> None:
     from tombola.study.table.grouping import by_plan
     from tombola.study.table.integrity import refuse_other_scores
 
-    if options.data is not None and len(options.plans) > 1:
-        raise SpecError(
-            f"expected one PLAN with --data, got {len(options.plans)}. Write a table of each with "
-            "`tombola table PLAN --data DIR --output FILE`, and give those instead."
-        )
+    refuse_shared_data(options.data, options.plans)
     each = [Namespace(**vars(options), plan=plan) for plan in options.plans]
     tables = [rows_of(one)[0] for one in each]
     _refuse_repeated_plans(options.plans, tables)

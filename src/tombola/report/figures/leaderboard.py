@@ -1,4 +1,4 @@
-"""Score of each finder's tickets against what they cost, a panel for each task and sparsity."""
+"""Score of each finder's tickets against their cost: a panel for each plan, task and sparsity."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ Boards = Sequence[Mapping[str, Any]]
 
 
 def draw(boards: Boards) -> alt.VConcatChart:
-    """Panels with tasks downward and sparsities to the right; budgets of one place share a panel.
+    """Panels with the tasks of each plan downward and sparsities to the right; budgets share one.
 
     A bar is the 90 % interval over seeds. The line joins the frontier: nothing else on the panel
     costs as little and scores as high, by means.
@@ -30,21 +30,27 @@ def draw(boards: Boards) -> alt.VConcatChart:
 
     Raises: SpecError, if no ticket has both a score and a cost.
     """
-    panels: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    several = len({board["plan"] for board in boards}) > 1
+    panels: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = {}
     for board in boards:
-        at = panels.setdefault(board["task"], {}).setdefault(board["sparsity"], [])
-        at += [_point(entry, board) for entry in board["entries"] if _is_placed(entry)]
-    drawn = {task: {at: rows for at, rows in row.items() if rows} for task, row in panels.items()}
-    drawn = {task: row for task, row in drawn.items() if row}
-    if not drawn:
+        if points := [_point(entry, board) for entry in board["entries"] if _is_placed(entry)]:
+            row = panels.setdefault((board["plan"], board["task"]), {})
+            row.setdefault(board["sparsity"], []).extend(points)
+    if not panels:
         raise SpecError(
             "a picture needs a ticket with a score and a cost, and no run has both. Run the plan "
             "first; tables of earlier versions have no cost."
         )
     finders = list(dict.fromkeys(e["finder"] for board in boards for e in board["entries"]))
     rows = [
-        alt.hconcat(*(_panel(task, at, points, finders) for at, points in row.items()), spacing=24)
-        for task, row in drawn.items()
+        alt.hconcat(
+            *(
+                _panel(f"{task} at {percent(at)}{', ' + plan if several else ''}", points, finders)
+                for at, points in row.items()
+            ),
+            spacing=24,
+        )
+        for (plan, task), row in panels.items()
     ]
     chart: alt.VConcatChart = styled(alt.vconcat(*rows, spacing=24).properties(background="white"))
     return chart
@@ -78,7 +84,7 @@ def _point(entry: Mapping[str, Any], board: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _panel(
-    task: str, sparsity: str, points: Sequence[Mapping[str, Any]], finders: Sequence[str]
+    title: str, points: Sequence[Mapping[str, Any]], finders: Sequence[str]
 ) -> alt.LayerChart | alt.FacetChart:
     base = chart_of(points).encode(
         x=alt.X(
@@ -99,8 +105,8 @@ def _panel(
     best = base.transform_filter("datum.frontier").mark_line(color="#bbbbbb", strokeWidth=1.5)
     bars = base.mark_rule().encode(y="low:Q", y2="high:Q", color=looks["color"])
     marks = base.mark_point(filled=True, size=60, opacity=1).encode(**looks)
-    title = alt.TitleParams(f"{task} at {percent(sparsity)}", anchor="start", color=INK)
-    return alt.layer(dense, best, bars, marks).properties(width=WIDTH, height=HEIGHT, title=title)
+    above = alt.TitleParams(title, anchor="start", color=INK)
+    return alt.layer(dense, best, bars, marks).properties(width=WIDTH, height=HEIGHT, title=above)
 
 
 def _scale(finders: Sequence[str], values: Sequence[str]) -> alt.Scale:

@@ -37,7 +37,8 @@ def leaderboard_sections(boards: Sequence[Mapping[str, Any]], *, several: bool) 
         right=frozenset(place for place, name in enumerate(columns) if name not in TEXTS),
     )
     won = [
-        f"{board['title']}: {board['winner']} is better than every other (paired t, Holm, 5 %)."
+        f"{board['plan'] + ', ' if several else ''}{board['title']}: {board['winner']} is better "
+        "than every other (paired t, Holm, 5 %)."
         for board in contested
         if board["winner"]
     ]
