@@ -123,14 +123,18 @@ def against(
 
 
 def between(
-    first: Table, second: Table, arms: tuple[str, str], sparsity: Decimal
+    first: Table,
+    second: Table,
+    arms: tuple[str, str],
+    sparsity: Decimal,
+    targets: Iterable[str] = (),
 ) -> Estimate | None:
     """An arm of one plan minus an arm of another, averaged over targets.
 
     Raises: SpecError, if their runs have different numerics.
     """
     refuse_mixed_rows([*first, *second])
-    both = gaps(scores(first, arms[0], sparsity), scores(second, arms[1], sparsity))
+    both = gaps(scores(first, arms[0], sparsity), scores(second, arms[1], sparsity), targets)
     return estimate(means(both), resolution(first)) if both else None
 
 

@@ -4,31 +4,22 @@ python tools/build_dose.py
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from page_tables import filled, markdown, save_picture, value_range
-from tombola.base.rounding import percent, points
-from tombola.study.table.grouping import by_network, by_plan
+from page_tables import filled, markdown, save_picture
+from tombola.base.rounding import percent
+from tombola.study.table.grouping import by_plan
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
-from tombola.study.verdicts.matching import matching
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "evidence"))
 
 from build_pictures import HALF, MOST, TARGETS, dose_picture, doses  # noqa: E402
-from estimates import (  # noqa: E402
-    Estimate,
-    Table,
-    Trend,
-    against,
-    corrected,
-    dose,
-    trend,
-)
+from estimates import Table, Trend, against, corrected, dose, trend  # noqa: E402
+from transfer_tables import COLUMNS, by_target, minus_dense, overlap  # noqa: E402
 
 RESULTS = ROOT / "docs" / "results"
 PAGE, ROWS = RESULTS / "dose.md", RESULTS / "dose.csv"
@@ -70,48 +61,25 @@ def chance(p: float) -> str:
     return "under 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def written(found: Estimate | None) -> str:
-    """A mean and its interval, in points."""
-    return found.written if found else "not run"
-
-
 def transfers(second: str, tables: Sequence[Table]) -> str:
     """The tickets of mlm minus another arm, by dose."""
     lines = [
         [
             f"{dose(table):.3f}",
             percent(sparsity),
-            *[
-                written(against(table, "moved", second, sparsity, only))
-                for only in ([], *([name] for name in TARGETS))
-            ],
+            *by_target(partial(against, table, "moved", second, sparsity)),
         ]
         for sparsity in (MOST, HALF)
         for table in tables
     ]
-    names = [f"`{name}`" for name in TARGETS]
-    return markdown(["summed rate", "pruned", "mean of the three", *names], lines)
+    return markdown(["summed rate", "pruned", *COLUMNS], lines)
 
 
 def verdicts(tables: Sequence[Table]) -> str:
     """Every network minus dense at 70 %, with the verdict on it."""
-    lines = [[name, *cells(tables[-1], arm)] for arm, name in NETWORKS.items()]
-    lines += [[f"`mlm`'s, {dose(table):.3f}", *cells(table, "moved")] for table in tables]
+    lines = [[name, *minus_dense(tables[-1], arm)] for arm, name in NETWORKS.items()]
+    lines += [[f"`mlm`'s, {dose(table):.3f}", *minus_dense(table, "moved")] for table in tables]
     return markdown(["mask", *(f"`{name}`" for name in TARGETS)], lines)
-
-
-def cells(table: Table, arm: str) -> Iterator[str]:
-    """Difference from dense and verdict of an arm on each target."""
-    judged = {
-        (each.row.arm, each.row.target): each
-        for each in matching(table).judged
-        if each.pair.sparsity == MOST
-    }
-    for target in TARGETS:
-        found = judged[arm, target]
-        mean = sum(found.pair.differences) / len(found.pair.differences)
-        status = f", {found.verdict.status}" if found.verdict else ""
-        yield f"{points(mean, signed=True, digits=1)}{status}"
 
 
 def overlaps(tables: Sequence[Table]) -> str:
@@ -121,16 +89,6 @@ def overlaps(tables: Sequence[Table]) -> str:
         for table in tables
     ]
     return markdown(["summed rate", percent(HALF), percent(MOST)], lines)
-
-
-def overlap(table: Table, sparsity: Decimal) -> str:
-    """Its range over seeds, for the tickets of mlm."""
-    [mine] = [
-        network
-        for network in by_network(table)
-        if (network[0].arm, network[0].sparsity) == ("source", sparsity)
-    ]
-    return value_range([row.jaccard_one_shot for row in mine])
 
 
 TABLES: Mapping[str, Callable[[Sequence[Table]], str]] = {
