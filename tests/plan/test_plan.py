@@ -20,7 +20,7 @@ from tombola.finders.imp import ImpSpec
 from tombola.plan import plan as plans
 from tombola.plan.controls import CONTROLS
 from tombola.plan.job import reordered
-from tombola.plan.job_spec import read_spec, train_job
+from tombola.plan.job_spec import PruneJob, read_spec, train_job
 from tombola.plan.plan import Cell, Job, Plan, Search, Subject
 from tombola.tasks.task import load_task
 
@@ -372,6 +372,20 @@ def test_a_control_differs_from_the_ticket_in_mask_or_start_alone(name: str) -> 
     assert (job.parents["mask"].key != search.masks[HIGH].key) == (start == "pretrained")
     assert replace(train_job(job.spec), init="") == replace(train_job(ticket.spec), init="")
     assert job.parents["mask"].spec.to_json()["sparsity"] == "0.7"
+
+
+@pytest.mark.parametrize("structure", ["2:4", "rows", "heads-and-neurons"])
+def test_controls_prune_in_the_units_of_the_ticket(structure: str) -> None:
+    spec = specs.PruneSpec(sparsity=D("0.5"), structure=structure)
+    ticket = FINDERS["one-shot"].search(subject(), spec, 4).masks[D("0.5")]
+    for name in ("random", "layer-random", "one-shot", "random-init"):
+        mask = plans.control(name, subject(), ticket, D("0.5"), 4).parents["mask"]
+        assert isinstance(mask.spec, PruneJob)
+        assert mask.spec.prune.structure == structure
+    same = plans.control("one-shot", subject(), ticket, D("0.5"), 4).parents["mask"]
+    assert same.key == ticket.key
+    with pytest.raises(SpecError, match=f"the structure {structure} doesn't survive"):
+        plans.control("permuted-mask", subject(), ticket, D("0.5"), 4)
 
 
 def test_controls_differ_from_each_other() -> None:

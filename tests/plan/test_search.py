@@ -26,7 +26,7 @@ from tombola.lab.store.artifacts import keep_mask, read_mask, read_predictions, 
 from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.controls import CONTROLS
-from tombola.plan.job import Job, Subject
+from tombola.plan.job import Job, Subject, one_shot
 from tombola.plan.plan import Plan, given, transfer
 from tombola.plan.search import Finding, evaluation, finding
 from tombola.study.results.trainings import mean_jaccard, score_summary, verdict_on_results
@@ -36,6 +36,7 @@ from tombola.ticket.init import INITS
 from tombola.ticket.mask import Mask, jaccard
 from tombola.ticket.prune import keep_top
 from tombola.ticket.schedule import pruned_count
+from tombola.ticket.structures import STRUCTURES
 from tombola.training.loop import fit
 
 D = Decimal
@@ -240,6 +241,22 @@ def test_controls_differ_in_what_they_say(
     assert found["one-shot"] != ticket
     scores = {r.facts["weights"] for jobs_ in jobs.controls.values() for r in results(store, jobs_)}
     assert len(scores) == len(EVERY)
+
+
+@pytest.mark.parametrize("structure", ["2:4", "rows", "heads-and-neurons"])
+def test_layer_random_masks_keep_the_structure_and_as_much_of_each_matrix(
+    structure: str, jobs: Finding, store: Store
+) -> None:
+    subject = jobs.searches[5].masks[D("0.63")].subject
+    ticket = one_shot(subject, D("0.5"), structure)
+    job = CONTROLS["layer-random"](subject, ticket, D("0.5"), 5)[0]
+    done(Plan.of([job]), store.folder)
+    mask, own = (read_mask(store, each.key) for each in (job, ticket))
+    assert mask != own
+    assert mask.layer_sparsities() == own.layer_sparsities()
+    ranked = {name: kept.float() for name, kept in mask.items()}
+    again = STRUCTURES[structure](ranked, Mask.full(mask), D("0.5"), subject.heads)
+    assert sum(int((mask[name] != kept).sum()) for name, kept in again.items()) == 0
 
 
 def test_layer_random_masks_of_two_tickets_share_no_permutation(

@@ -68,7 +68,7 @@ def order(given: Tensors, moved: Tensors, within: str) -> tuple[int, ...]:
     return tuple(sources[moved[f"layer.{number}.{within}"].numpy().tobytes()] for number in BLOCKS)
 
 
-def test_whole_blocks_change_places_together_in_every_order() -> None:
+def test_whole_blocks_change_places_together_in_every_order_but_their_own() -> None:
     seen = set()
     for seed in range(200):
         moved = start("shuffle-layers", weights(), seed)
@@ -77,8 +77,8 @@ def test_whole_blocks_change_places_together_in_every_order() -> None:
         assert one == two
         assert sorted(one) == list(BLOCKS)
         seen.add(one)
-    assert len(seen) == 24
-    assert BLOCKS in seen
+    assert len(seen) == 23
+    assert BLOCKS not in seen
 
 
 def test_each_list_of_blocks_is_shuffled_by_itself() -> None:

@@ -11,6 +11,7 @@ from tombola.api.network_folder import saved_network
 from tombola.api.search_output import SearchOutput, network_of
 from tombola.base.keys import knobs
 from tombola.base.specs import TUNE, FindSpec, LabSpec
+from tombola.base.specs.prune import UNSTRUCTURED
 from tombola.finders.finder import FINDERS
 from tombola.lab.options import FindOptions, find_options
 from tombola.lab.run.engine import RunCallback
@@ -31,8 +32,8 @@ __all__ = ["search"]
 VERSION = 1
 """Raised when the same knobs come to mean something else."""
 
-REVISED_CONTROLS = ("layer-random", "shuffle-layers")
-"""Controls that were computed otherwise in the first version."""
+REVISED_CONTROLS = ("layer-random", "shuffle-layers", "shuffle-layers")
+"""Controls whose definition has changed since the first version, once for each change."""
 
 
 @leaving_process_as_it_was()
@@ -115,8 +116,9 @@ def _experiment(
     ours = {name: value for name, value in ours.items() if name not in ("model", "task")}
     ours |= start.described() if start else {}
     name = f"{subject.task.name.replace('/', '-')}-{asked.prune.sparsity:f}"
-    version = VERSION + sum(control in REVISED_CONTROLS for control in spec.controls)
+    version = VERSION + sum(REVISED_CONTROLS.count(control) for control in spec.controls)
     version += train_revisions(subject.recipe)
+    version += asked.prune.structure != UNSTRUCTURED  # once its controls pruned single weights
     return Experiment.of("find", version, describe(subject, **ours), output or name)
 
 

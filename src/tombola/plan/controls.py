@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from decimal import Decimal
 
+from tombola.base.errors import SpecError
 from tombola.base.registry import Registry
 from tombola.base.specs import PruneSpec
-from tombola.base.specs.prune import HEADS_AND_NEURONS
+from tombola.base.specs.prune import HEADS_AND_NEURONS, UNSTRUCTURED
 from tombola.plan.job import Job, Subject, prune, train
 from tombola.plan.job import one_shot as one_shot_mask
-from tombola.plan.job_spec import PERMUTED
+from tombola.plan.job_spec import PERMUTED, GivenMask, PruneJob
 
-__all__ = ["CONTROLS", "Control", "control"]
+__all__ = ["CONTROLS", "Control", "control", "structured_as"]
 
 Control = Callable[[Subject, Job, Decimal, int], tuple[Job, str]]
 """(subject, ticket's mask, sparsity, seed) -> mask of the control, and what it starts from."""
@@ -20,23 +21,23 @@ CONTROLS: Registry[Control] = Registry("control")
 @CONTROLS.register("random")
 def random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
     """Weights pruned at random, anywhere in the scope (RP of Chen et al. 2020)."""
-    what = f"random mask, seed {seed}"
-    spec = PruneSpec(sparsity=sparsity)
+    spec = structured_as(ticket, sparsity)
+    what = _named("random mask", spec, seed)
     return prune(subject, spec, what, scores="random", seed=seed), "pretrained"
 
 
 @CONTROLS.register("layer-random")
 def layer_random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
     """Weights pruned at random, as many in each matrix as in the ticket."""
-    what = f"{ticket.subject.task.name}, layer-random mask, seed {seed}"
-    spec = PruneSpec(sparsity=sparsity)
+    spec = structured_as(ticket, sparsity)
+    what = _named(f"{ticket.subject.task.name}, layer-random mask", spec, seed)
     return prune(subject, spec, what, scores="random", seed=seed, like=ticket), "pretrained"
 
 
 @CONTROLS.register("one-shot")
 def one_shot(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
     """The smallest pre-trained weights pruned, without any training (OMP of Chen et al. 2020)."""
-    return one_shot_mask(subject, sparsity), "pretrained"
+    return one_shot_mask(subject, sparsity, structured_as(ticket, sparsity).structure), "pretrained"
 
 
 @CONTROLS.register("reinit")
@@ -57,8 +58,8 @@ def random_init(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> 
 
     Source: the research code of Chen et al. 2020, for its random pruning.
     """
-    what = f"random-init mask, seed {seed}"
-    spec = PruneSpec(sparsity=sparsity)
+    spec = structured_as(ticket, sparsity)
+    what = _named("random-init mask", spec, seed)
     return prune(subject, spec, what, weights_from="random-init", seed=seed), "pretrained"
 
 
@@ -81,7 +82,14 @@ def permuted_mask(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -
 
     Rows and columns are as sparse as before, but those of other neurons; `layer-random` permutes
     single weights.
+
+    Raises: SpecError, for a mask with a structure, which would be lost.
     """
+    if (structure := structured_as(ticket, sparsity).structure) != UNSTRUCTURED:
+        raise SpecError(
+            f"permuted-mask moves rows and columns by themselves, which the structure {structure} "
+            "doesn't survive. Leave it out of the controls."
+        )
     what = f"{ticket.subject.task.name}, permuted mask, seed {seed}"
     spec = PruneSpec(sparsity=sparsity)
     return prune(subject, spec, what, scores=PERMUTED, seed=seed, like=ticket), "pretrained"
@@ -91,6 +99,18 @@ def permuted_mask(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -
 def signs(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
     """The ticket's mask over the signs of the pre-trained weights, of one size in each matrix."""
     return ticket, "signs"
+
+
+def structured_as(mask: Job, sparsity: Decimal) -> PruneSpec:
+    """A pruning at a sparsity, in the units of a mask; of one from elsewhere, single weights."""
+    spec = mask.spec
+    assert isinstance(spec, GivenMask | PruneJob)
+    return PruneSpec(sparsity=sparsity, structure=spec.prune.structure)
+
+
+def _named(what: str, spec: PruneSpec, seed: int) -> str:
+    structure = "" if spec.structure == UNSTRUCTURED else f" of structure {spec.structure}"
+    return f"{what}{structure}, seed {seed}"
 
 
 def control(name: str, subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> Job:

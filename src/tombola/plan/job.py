@@ -11,7 +11,7 @@ from tombola.base.errors import SpecError
 from tombola.base.keys import key
 from tombola.base.registry import unknown
 from tombola.base.specs import INITS, CourseSpec, PruneSpec
-from tombola.base.specs.prune import HEADS_AND_NEURONS
+from tombola.base.specs.prune import HEADS_AND_NEURONS, UNSTRUCTURED
 from tombola.plan.identity import DataIdentity
 from tombola.plan.job_spec import (
     ENCODER,
@@ -301,9 +301,10 @@ def _data(subject: Subject, seed: int, *, trains: bool) -> DataIdentity:
     return DataIdentity(data=subject.data, task=subject.task.identity, recipe=recipe)
 
 
-def one_shot(subject: Subject, sparsity: Decimal) -> Job:
-    """The mask of the largest pre-trained weights (OMP of Chen et al. 2020)."""
-    return prune(subject, PruneSpec(sparsity=sparsity), "one-shot mask")
+def one_shot(subject: Subject, sparsity: Decimal, structure: str = UNSTRUCTURED) -> Job:
+    """The mask of the largest pre-trained weights (OMP of Chen et al. 2020), or other units."""
+    spec = PruneSpec(sparsity=sparsity, structure=structure)
+    return prune(subject, spec, "one-shot mask")
 
 
 def given(subject: Subject, digest: str, sparsity: Decimal) -> Job:

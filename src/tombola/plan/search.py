@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from tombola.base.specs import EvaluateSpec, FindSpec
 from tombola.plan import plan as plans
+from tombola.plan.controls import structured_as
 from tombola.plan.plan import Job, Plan, Search, Subject
 
 __all__ = ["Evaluation", "Finding", "evaluation", "finding"]
@@ -20,7 +21,7 @@ class Finding:
     controls: dict[str, list[Job]]
     """Control -> its training for each seed."""
     one_shot: dict[Decimal, Job]
-    """Sparsity -> mask of the largest pre-trained weights."""
+    """Sparsity -> mask of the largest pre-trained weights, in the units of the search."""
     scoring: Job | None
     """The first seed's dense network on dev, which a margin by the rule is taken from."""
 
@@ -65,8 +66,8 @@ def finding(
             for name in spec.controls
         },
         one_shot={
-            sparsity: plans.one_shot(subject, sparsity)
-            for sparsity in next(iter(searches.values())).masks
+            sparsity: plans.one_shot(subject, sparsity, structured_as(mask, sparsity).structure)
+            for sparsity, mask in next(iter(searches.values())).masks.items()
         },
         scoring=_scoring(subject, next(iter(searches.values())).dense),
     )

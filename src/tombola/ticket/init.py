@@ -70,7 +70,8 @@ def shuffle(weights: Tensors, generator: torch.Generator, *, std: float) -> Tens
 def shuffle_layers(weights: Tensors, generator: torch.Generator, *, std: float) -> Tensors:
     """The pre-trained matrices of each block in another block, all matrices of one together.
 
-    One permutation of the blocks is drawn for each list of blocks; it may leave some in place.
+    One permutation of the blocks is drawn for each list of blocks; it may leave some in place, but
+    never all.
     Weights outside of the blocks stay where they are.
 
     Raises: SpecError, with one block only, or blocks of different matrices.
@@ -83,8 +84,7 @@ def shuffle_layers(weights: Tensors, generator: torch.Generator, *, std: float) 
         raise SpecError("shuffle-layers needs numbered blocks of weights, got none. Use shuffle.")
     for place, blocks in lists.items():
         numbers = _interchangeable(place, blocks, weights)
-        order = torch.randperm(len(numbers), generator=generator, device=generator.device)
-        for number, source in zip(numbers, order.tolist(), strict=True):
+        for number, source in zip(numbers, _moving_order(len(numbers), generator), strict=True):
             for within, name in blocks[number].items():
                 moved[name] = weights[blocks[numbers[source]][within]].detach().clone()
     return moved
@@ -103,6 +103,16 @@ def signs(weights: Tensors, generator: torch.Generator, *, std: float) -> Tensor
         return (weight.detach().sign() * size).to(weight)
 
     return {name: sign(weights[name]) for name in sorted(weights)}
+
+
+def _moving_order(count: int, generator: torch.Generator) -> list[int]:
+    """A permutation of two things or more that isn't the identity."""
+    while True:
+        order: list[int] = torch.randperm(
+            count, generator=generator, device=generator.device
+        ).tolist()
+        if order != sorted(order):
+            return order
 
 
 def _interchangeable(

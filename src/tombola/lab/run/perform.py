@@ -41,6 +41,7 @@ from tombola.tasks.metrics import resolution, score_of
 from tombola.tasks.task import on_hub
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask, Tensors
+from tombola.ticket.scope import transposed
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator, agree
 from tombola.training.loop import fit
@@ -239,7 +240,7 @@ def _prune(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
     mask: Mask | None
     if "like" in payload.parents:
         like = read_mask(store, payload.parents["like"])
-        mask = drawn_like(like, spec)
+        mask = drawn_like(like, spec, transposed(network.model, network.scope(spec.scope)))
     elif "trained" in payload.parents:
         trained = result_of(store, payload.parents["trained"])
         under = trained.parents.get("mask")

@@ -196,7 +196,7 @@ def _boards(networks: Sequence[NetworkVerdict]) -> list[Board]:
             for cost, each in zip(costs, networks, strict=True)
         ]
     )
-    one_shots = [each for each in networks if _is_plain_one_shot(each.row)]
+    one_shots = [each for each in networks if _is_one_shot(each.row)]
     terms: dict[tuple[float, float], dict[NetworkVerdict, tuple[Cost | None, bool]]] = {}
     for each, cost, first in zip(networks, costs, best, strict=True):
         at = (each.row.budget or 0.0, each.row.distill or 0.0)
@@ -247,23 +247,26 @@ def _board(entrants: Sequence[Entrant], one_shots: Sequence[NetworkVerdict]) -> 
     )
 
 
-def _is_plain_one_shot(row: Row) -> bool:
-    return (row.kind, row.structure, row.knobs, row.variant) == ("one-shot", "", (), ())
+def _is_one_shot(row: Row) -> bool:
+    """Whether a row is of one-shot pruning as such, in whatever units."""
+    return (row.kind, row.knobs, row.variant) == ("one-shot", (), ())
 
 
 def _minus(each: NetworkVerdict, one_shots: Sequence[NetworkVerdict]) -> MeanDifference | None:
-    """Difference from one-shot pruning on the most similar terms."""
-    if not one_shots or each in one_shots:
+    """Difference from one-shot pruning of the same units, or else of single weights, on the most
+    similar terms."""
+    usable = [one for one in one_shots if one.row.structure in ("", each.row.structure)]
+    if not usable or each in one_shots:
         return None
     mine = _terms(each)
-    other = min(one_shots, key=lambda one: [a != b for a, b in zip(_terms(one), mine, strict=True)])
+    other = min(usable, key=lambda one: [a != b for a, b in zip(_terms(one), mine, strict=True)])
     pair = Comparison.on_shared_seeds(each.pair.first, other.pair.first)
     return MeanDifference.of(pair) if pair.first else None
 
 
-def _terms(each: NetworkVerdict) -> tuple[float | None, ...]:
+def _terms(each: NetworkVerdict) -> tuple[str | float | None, ...]:
     """The terms on which a ticket was found and trained, the most important first."""
-    return each.row.distill, each.row.budget, each.row.learning_rate
+    return each.row.structure, each.row.distill, each.row.budget, each.row.learning_rate
 
 
 def _score(pair: Comparison) -> tuple[float, float, float] | None:

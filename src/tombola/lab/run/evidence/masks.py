@@ -1,6 +1,6 @@
 """Masks of prune jobs: by the scores of a finder, or drawn."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -8,14 +8,16 @@ import torch
 
 from tombola.base.errors import SpecError
 from tombola.base.seeds import stream
+from tombola.base.specs.prune import N_OF_M, ROWS_TOGETHER, UNSTRUCTURED
 from tombola.finders.allocations import keep_best
 from tombola.finders.finder import finder_of_scores
 from tombola.finders.scores import uniform
 from tombola.lab.run.evidence.of_workspace import DivergedError, WorkspaceEvidence
 from tombola.plan.job_spec import PERMUTED, RANDOM, PruneJob
-from tombola.ticket.mask import Mask
+from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import NaNScoresError, permuted_like, random_like
 from tombola.ticket.schedule import pruned_count
+from tombola.ticket.structures import ROWS, Units, by_output, units_of
 from tombola.training.steps import Diverged
 
 __all__ = ["drawn_like", "pruned"]
@@ -24,11 +26,49 @@ DRAWN = {RANDOM: ("layer-random", random_like), PERMUTED: ("permuted", permuted_
 """Scores -> name and function of how a mask like another is drawn."""
 
 
-def drawn_like(like: Mask, spec: PruneJob) -> Mask:
-    """A mask that is drawn by the seed of a job, and has as many weights in each matrix."""
+def drawn_like(like: Mask, spec: PruneJob, transposed: Container[str]) -> Mask:
+    """A mask that is drawn by the seed of a job, and has as many weights in each matrix.
+
+    Args:
+        like: the mask.
+        spec: of the job, with the structure of the mask.
+        transposed: names of the weights that are stored as (inputs, outputs).
+    """
     name, draw = DRAWN[spec.scores]
     purpose = f"{name} mask like {like.digest()}"  # of two tickets, two permutations
-    return draw(like, torch.Generator().manual_seed(stream(spec.seed, purpose)))
+    generator = torch.Generator().manual_seed(stream(spec.seed, purpose))
+    if spec.prune.structure == UNSTRUCTURED:
+        return draw(like, generator)
+    drawn = _structured_like(by_output(like, transposed), spec, generator)
+    return Mask(by_output(drawn, transposed))
+
+
+def _structured_like(like: Tensors, spec: PruneJob, generator: torch.Generator) -> Tensors:
+    """A mask with the units of another, matrix by matrix or block by block, in random order.
+
+    With N:M, it is the weights of each group that change places.
+    """
+    if pattern := N_OF_M.fullmatch(spec.prune.structure):
+        group = int(pattern[2])
+        return {name: _within_groups(kept, group, generator) for name, kept in like.items()}
+    together = (
+        [Units(len(kept), ((name, ROWS),)) for name, kept in like.items()]
+        if spec.prune.structure == ROWS_TOGETHER
+        else units_of(like, spec.heads)
+    )
+    drawn = {}
+    for units in together:
+        order = torch.randperm(units.count, generator=generator)
+        for name, axis in units.matrices:
+            lines = torch.arange(like[name].shape[axis]).reshape(units.count, -1)
+            drawn[name] = like[name].index_select(axis, lines[order].reshape(-1))
+    return drawn
+
+
+def _within_groups(kept: torch.Tensor, group: int, generator: torch.Generator) -> torch.Tensor:
+    groups = kept.reshape(-1, group)
+    order = torch.rand(groups.shape, generator=generator).argsort(1)
+    return groups.gather(1, order).reshape(kept.shape)
 
 
 def pruned(evidence: WorkspaceEvidence) -> tuple[Mask | None, Mapping[str, Any]]:
