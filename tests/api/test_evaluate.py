@@ -95,7 +95,7 @@ def test_a_ticket_in_memory_is_evaluated_as_the_one_on_disk(
 
 
 def test_the_seed_of_the_search_is_refused(two: api.Found, reviews: Path, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"other than that of its search, got 3\. Name fresh"):
+    with pytest.raises(SpecError, match=r"other than that of its search, got 3\. Use fresh"):
         tombola.evaluate(two.ticket, data=reviews, output=tmp_path / "out", seeds=[7, 3])
     assert not list(tmp_path.iterdir())
 

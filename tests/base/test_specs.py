@@ -112,8 +112,8 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (CourseSpec, {"first": 4, "last": 4}, "last must be after first, got last 4 and first 4"),
     (FindSpec, {"seeds": ()}, "seeds must be distinct integers"),
     (FindSpec, {"seeds": (1, 1)}, "seeds must be distinct integers"),
-    (FindSpec, {"controls": ("signs", "signs")}, "controls are different names, got 'signs' twice"),
-    (BenchSpec, {"runtimes": ("a", "b", "a")}, "runtimes are different names, got 'a' twice"),
+    (FindSpec, {"controls": ("signs", "signs")}, "controls must be different names, got 'signs' twice"),
+    (BenchSpec, {"runtimes": ("a", "b", "a")}, "runtimes must be different names, got 'a' twice"),
     (EvaluateSpec, {"seeds": (-1,)}, "seeds must be distinct integers"),
     (EvaluateSpec, {"init": "shufle"}, "no initialisation 'shufle'. Did you mean 'shuffle'?"),
 ]

@@ -195,7 +195,7 @@ def test_the_pooler_is_pruned_where_the_files_hold_one(
         ticket = tombola.one_shot(str(folder(name)), sparsity="0.5", scope="encoder+pooler")
         assert [key for key in ticket.mask if "pooler" in key]
         return
-    with pytest.raises(ModelError, match="Take the scope 'encoder'") as refused:
+    with pytest.raises(ModelError, match="Use the scope 'encoder'") as refused:
         tombola.one_shot(str(folder(name)), sparsity="0.5", scope="encoder+pooler")
     assert "\n" not in str(refused.value)
 
@@ -209,7 +209,7 @@ def test_a_pooler_that_the_files_lack_is_no_part_of_the_backbone(
     assert not [key for key, _ in body.named_parameters() if "pooler" in key]
     assert fingerprint(body) == fingerprint(load_backbone(str(folder(name))))
     body.eval()(torch.tensor([[2, 5, 6, 3]]))
-    with pytest.raises(ModelError, match="Take the scope 'encoder'"):
+    with pytest.raises(ModelError, match="Use the scope 'encoder'"):
         tombola.one_shot(str(tmp_path), sparsity="0.5", scope="encoder+pooler")
 
 
@@ -237,7 +237,7 @@ def test_whole_heads_and_neurons_are_pruned_or_it_is_refused_in_one_line(
 def test_an_architecture_without_a_head_is_reported_with_those_that_it_has(folder: Folder) -> None:
     with pytest.raises(ModelError, match="'mlm' needs a head that gpt2 doesn't have") as refused:
         load_network(str(folder("gpt2")), "mlm")
-    assert "can do classification, regression, span. Take another task" in str(refused.value)
+    assert "can do classification, regression, span. Use another task" in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

@@ -151,7 +151,7 @@ def test_a_task_of_one_s_own_is_named_by_what_it_defines_in_results(tmp_path: Pa
 
 def test_a_task_without_data_says_how_to_name_them(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(YAML.replace("data: files\n", ""))
-    with pytest.raises(DataError, match=r"'mine' names no data.* Name their folder with --data"):
+    with pytest.raises(DataError, match=r"'mine' names no data.* Pass their folder as --data"):
         read_split(load_task(str(tmp_path / "mine.yaml")), "train")
 
 

@@ -94,8 +94,8 @@ def _check_fresh(ticket: Ticket, spec: EvaluateSpec) -> None:
     used = next((seed for seed in spec.seeds if seed in of_search), None)
     if used is not None:
         raise SpecError(
-            f"a ticket is evaluated on seeds other than that of its search, got {used}. "
-            "Name fresh --seeds."
+            f"a ticket is evaluated on seeds other than that of its search, got {used}. Use fresh "
+            "--seeds."
         )
 
 

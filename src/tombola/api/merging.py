@@ -65,8 +65,8 @@ def merge(
         mask = _most_kept(votes, len(sources), weights, spec.sparsity)
     if mask.pruned == mask.size:
         raise SpecError(
-            f"expected weights that the {spec.rule} of {len(sources)} tickets keeps, got none. "
-            "Take another rule."
+            f"expected weights that the {spec.rule} of {len(sources)} tickets keeps, got none. Use "
+            "another rule."
         )
     return _ticket(sources, mask, spec)
 
@@ -87,12 +87,12 @@ def _several(
         tickets = [tickets]
     elif not isinstance(tickets, Iterable):
         raise SpecError(
-            f"a merge takes two or more tickets, got {type(tickets).__name__}. Give a list."
+            f"a merge takes two or more tickets, got {type(tickets).__name__}. Pass a list."
         )
     listed = [ticket_or_path(each) for each in tickets]
     if len(listed) < 2:
         raise SpecError(
-            f"a merge takes two or more tickets, got {'one' if listed else 'none'}. Name another."
+            f"a merge takes two or more tickets, got {'one' if listed else 'none'}. Pass another."
         )
     return listed
 
@@ -103,7 +103,7 @@ def _loaded(tickets: Sequence[Ticket | str]) -> list[Ticket]:
     for at, place in enumerate(places):
         if any(place is other or place == other for other in places[:at]):
             named = "a ticket" if isinstance(place, Ticket) else repr(tickets[at])
-            raise SpecError(f"expected different tickets, got {named} twice. Name each once.")
+            raise SpecError(f"expected different tickets, got {named} twice. Pass each once.")
     loaded = [each if isinstance(each, Ticket) else Ticket.load(each) for each in tickets]
     for at, ticket in enumerate(loaded[1:], 1):
         _check_alike(loaded[0], ticket, _called(tickets[0], 0), _called(tickets[at], at))

@@ -127,7 +127,7 @@ def path_text(came: object, wanted: str) -> str:
     """
     if not isinstance(came, str | os.PathLike):
         kind = "None" if came is None else f"an object of type {type(came).__name__}"
-        raise SpecError(f"expected {wanted}, got {kind}. Name one.")
+        raise SpecError(f"expected {wanted}, got {kind}. Pass one.")
     if "\0" in os.fspath(came):
         raise SpecError(f"expected {wanted}, got {brief(came)} with a null character. Remove it.")
     return os.path.expanduser(os.fspath(came))

@@ -170,7 +170,9 @@ def store_of(options: Namespace) -> "Store":
     folder = Path(lab_of(options).store)
     if not folder.is_dir() or not any(folder.iterdir()):  # where Store would create one
         got = "an empty folder" if folder.is_dir() else "nothing"
-        raise SpecError(f"expected a store at {str(folder)!r}, got {got}. Name one with --store.")
+        raise SpecError(
+            f"expected a store at {str(folder)!r}, got {got}. Pass its folder as --store."
+        )
     return Store(folder)
 
 

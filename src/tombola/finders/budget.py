@@ -55,7 +55,7 @@ def within_budget(
         if not each:
             raise SpecError(
                 f"budget must allow at least one step for each of the {steps / subject.steps:g} "
-                f"trainings of this search, got {budget:g}. Take a larger one, or fewer rounds."
+                f"trainings of this search, got {budget:g}. Use a larger one, or fewer rounds."
             )
         recipe = subject.recipe.lasting(each, subject.examples)
         short = planned(replace(subject, recipe=recipe)).masks[sparsity]

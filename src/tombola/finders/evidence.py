@@ -45,8 +45,8 @@ def check_examples(examples: int, recipe: "TrainSpec", rows: int) -> None:
     used = min(rows, recipe.train_limit or rows)
     if examples > (most := min(used, recipe.steps(rows) * recipe.batch_size)):
         raise SpecError(
-            f"examples must be at most the {most} training examples in use, got {examples}. "
-            "Take fewer, or use more training data."
+            f"examples must be at most the {most} training examples in use, got {examples}. Use "
+            "fewer, or more training data."
         )
 
 

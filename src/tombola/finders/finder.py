@@ -113,7 +113,7 @@ class Finder:
         if begun is not None and spec.sparsity <= begun:
             raise SpecError(
                 f"sparsity must be above {begun:f}, that of the ticket that the search goes on "
-                f"from, got {spec.sparsity:f}. Name a higher one."
+                f"from, got {spec.sparsity:f}. Use a higher one."
             )
         if budget:
             found = within_budget(budget, spec.sparsity, subject, planned)
@@ -197,7 +197,7 @@ def refuse_knobs_of_others(finder: Finder, options: Iterable[str]) -> None:
         if others := [each for each in FINDERS if name in _names(FINDERS[each].spec)]:
             raise SpecError(
                 f"--{name.replace('_', '-')} is a knob of the finder {' and '.join(others)}, got "
-                f"it with {finder.name}. Leave it out, or name --finder {others[0]}."
+                f"it with {finder.name}. Leave it out, or use --finder {others[0]}."
             )
 
 

@@ -216,6 +216,6 @@ def _rewinding_point(subject: "Subject", spec: RewindSpec) -> int:
     if point >= subject.steps:
         raise SpecError(
             f"weights are rewound to a step before the end, got step {point} of the "
-            f"{subject.steps} steps of a training on {subject.task.name}. Name an earlier one."
+            f"{subject.steps} steps of a training on {subject.task.name}. Use an earlier one."
         )
     return point

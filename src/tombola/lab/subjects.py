@@ -298,8 +298,8 @@ def _notes(
     if lacking := network["drawn_head"]:
         notes.append(
             f"The checkpoint has no pre-trained head for the kind {task.kind!r}, it lacks "
-            f"{lacking[0]}: each seed draws one and trains it from scratch. Take a checkpoint "
-            "that was saved with its head, if there is one."
+            f"{lacking[0]}: each seed draws one and trains it from scratch. Use a checkpoint that "
+            "was saved with its head, if there is one."
         )
     elif network["replaced"]:
         notes.append(

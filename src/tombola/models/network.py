@@ -160,7 +160,7 @@ class Network:
         if self.positions is not None and tokens > self.positions:
             raise SpecError(
                 f"{self.name!r} reads at most {self.positions} tokens at once, got an example of "
-                f"{tokens}. Take a max_length of {self.positions} or less."
+                f"{tokens}. Set max_length to {self.positions} or less."
             )
 
     @property

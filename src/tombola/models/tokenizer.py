@@ -35,7 +35,7 @@ def fit_tokenizer(
     if head.reads is Reads.FIRST and _reads_the_end(network):
         raise ModelError(
             f"{network.config.model_type} reads a text off its last token, which is padding in a "
-            f"batch; {model!r} can't do a task of kind {head.kind}. Take another model."
+            f"batch; {model!r} can't do a task of kind {head.kind}. Use another model."
         )
     _check_vocabulary(tokenizer, network, model)
     if not _tells_types_apart(network):
@@ -79,8 +79,8 @@ def _check_vocabulary(
         embeddings: Any = network.get_input_embeddings()
     except NotImplementedError:
         raise ModelError(
-            f"expected a network with one table of embeddings, a row for each word, got "
-            f"{type(network).__name__} in {model!r}, which has others. Take another model."
+            "expected a network with one table of embeddings, a row for each word, got "
+            f"{type(network).__name__} in {model!r}, which has others. Use another model."
         ) from None
     rows = int(embeddings.weight.shape[0])
     vocabulary = tokenizer.get_vocab()

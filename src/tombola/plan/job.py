@@ -339,6 +339,6 @@ def _check_fits(subject: Subject, other: Job) -> None:
         )
     if theirs.scope != subject.scope:
         raise SpecError(
-            f"expected {what} of the scope {subject.scope!r}, got {that} of {theirs.scope!r}. "
-            f"Take one scope throughout."
+            f"expected {what} of the scope {subject.scope!r}, got {that} of {theirs.scope!r}. Use "
+            "one scope throughout."
         )

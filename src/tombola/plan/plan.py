@@ -196,7 +196,7 @@ def _mask_of(
     if mask is None:
         there = ", ".join(f"{each:f}" for each in found.get(seed, {})) or "none"
         raise SpecError(
-            f"expected a ticket of {source!r} at {sparsity:f} with seed {seed}, got "
-            f"{there}. Name sparsities and seeds of the search."
+            f"expected a ticket of {source!r} at {sparsity:f} with seed {seed}, got {there}. Use "
+            "sparsities and seeds of the search."
         )
     return mask

@@ -127,7 +127,7 @@ def _merging(model: nn.Module) -> Callable[[], nn.Module]:
     if not any(isinstance(each, bool) for each in merged):  # PEFT's layers say so
         raise TicketError(
             f"expected adapters that are not merged yet, got {type(model).__name__} with none "
-            "left. Take the `model` that the first merge_lora() returned."
+            "left. Use the `model` that the first merge_lora() returned."
         )
     if True in merged:
         raise TicketError(

@@ -83,7 +83,7 @@ def write_onnx(network: PreTrainedModel, inputs: Mapping[str, Tensor], place: Pa
     except Exception as error:  # of whatever the exporter can't follow
         raise ModelError(
             f"expected a network that torch exports to ONNX, got {type(network).__name__}: "
-            f"{_reason(error)}. Take another architecture, such as BERT's."
+            f"{_reason(error)}. Use another architecture, such as BERT's."
         ) from error
     assert program is not None
     try:

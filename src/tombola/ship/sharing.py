@@ -190,7 +190,9 @@ def _check_repository(name: str, *, sure: bool) -> None:
     Raises: TicketError.
     """
     if not REPOSITORY.fullmatch(name) and sure:
-        raise TicketError(f"expected OWNER/NAME on the hub, got {cut(name)}. Name a repository.")
+        raise TicketError(
+            f"expected OWNER/NAME on the hub, got {cut(name)}. Pass the name of a repository."
+        )
     if not REPOSITORY.fullmatch(name):
         raise TicketError(
             f"expected OWNER/NAME on the hub, a URL or a folder, got {cut(name)}. "

@@ -37,6 +37,6 @@ def _check_architecture(model: str, kind: str) -> None:
     others = [name for name in TASK_KINDS if type(config) in TASK_KINDS[name].head(2).fits]
     raise ModelError(
         f"a task of the kind {kind!r} needs a head that {config.model_type} doesn't have in "
-        f"transformers; {model!r} can do {', '.join(others) or 'none'}. Take another task or "
-        f"another model."
+        f"transformers; {model!r} can do {', '.join(others) or 'none'}. Use another task or "
+        "another model."
     )

@@ -160,7 +160,7 @@ class Task(TaskDefinition):
         if twice := sorted({name for name in used if used.count(name) > 1}):
             raise SpecError(
                 f"task {self.name!r} needs columns that differ for its texts and its label, got "
-                f"{', '.join(map(cut, twice))} twice. Name each once."
+                f"{', '.join(map(cut, twice))} twice. List each once."
             )
 
     @property

@@ -107,7 +107,7 @@ def _n_of_m(
     check_scores(scores)
     if Fraction(sparsity) != Fraction(m - n, m):
         raise SpecError(
-            f"{n}:{m} is a sparsity of {(m - n) / m:g}, got {sparsity:f}. Name that sparsity."
+            f"{n}:{m} is a sparsity of {(m - n) / m:g}, got {sparsity:f}. Use that sparsity."
         )
     check_groups(scores, m)
     found = {}
@@ -170,7 +170,7 @@ def check_matrices(weights: "Mapping[str, Tensor]") -> None:
         if tensor.ndim != 2:
             raise SpecError(
                 f"the structure 'rows' needs matrices, got {name} of shape {tuple(tensor.shape)}. "
-                "Take another structure."
+                "Use another structure."
             )
 
 
@@ -182,8 +182,8 @@ def check_lines(weights: "Mapping[str, Tensor]") -> None:
     for name, tensor in weights.items():
         if tensor.ndim > 2 and tensor.shape[-1] == 1:
             raise SpecError(
-                f"the allocation 'row' needs the inputs of an output along the last axis, got "
-                f"{name} of shape {tuple(tensor.shape)}. Take another allocation."
+                "the allocation 'row' needs the inputs of an output along the last axis, got "
+                f"{name} of shape {tuple(tensor.shape)}. Use another allocation."
             )
 
 
@@ -201,7 +201,7 @@ def check_groups(weights: "Mapping[str, Tensor]", m: int, transposed: Container[
         if tensor.shape[0 if name in transposed else -1] % m:
             raise SpecError(
                 f"N:{m} needs a number of inputs that {m} divides, got {name} of shape "
-                f"{tuple(tensor.shape)}. Take another structure."
+                f"{tuple(tensor.shape)}. Use another structure."
             )
 
 

@@ -322,7 +322,7 @@ class Ticket:
         if fingerprint != self.fingerprint:
             raise TicketError(
                 f"the ticket was found in a network with fingerprint {self.fingerprint[:12]} "
-                f"({self.model}), got {fingerprint[:12]} ({name}). Name the network it was found "
+                f"({self.model}), got {fingerprint[:12]} ({name}). Pass the network it was found "
                 f"in as {option}."
             )
 

@@ -113,9 +113,9 @@ def refuse_too_few_gpus(processes: int, gpus: int) -> None:
     """
     if processes > gpus:
         raise TombolaError(
-            f"expected a GPU for each of {processes} processes, got {gpus}. Take --processes "
-            f"{gpus}, or --workers {processes} to share the {'GPUs' if gpus > 1 else 'GPU'} "
-            "among trainings."
+            f"expected a GPU for each of {processes} processes, got {gpus}. Use --processes "
+            f"{gpus}, or --workers {processes} to share the {'GPUs' if gpus > 1 else 'GPU'} among "
+            "trainings."
         )
 
 

@@ -311,7 +311,7 @@ def _stretch(course: CourseSpec, steps: int) -> tuple[int, int]:
     if not course.first < last <= steps:
         raise SpecError(
             f"a course is within the {steps} steps of the training, got first {course.first} and "
-            f"last {last}. Take earlier steps, or train for more epochs."
+            f"last {last}. Use earlier steps, or train for more epochs."
         )
     return course.first, last
 

@@ -72,7 +72,7 @@ def refuse_unavailable(spec: TrainSpec) -> None:
     """
     if spec.precision == "fp16" and device_type() != "cuda":
         raise SpecError(
-            f"precision fp16 needs a CUDA device, got {device_type()}. Take bf16 or fp32."
+            f"precision fp16 needs a CUDA device, got {device_type()}. Use bf16 or fp32."
         )
     name = spec.kernel
     if name not in IN_C:
@@ -81,6 +81,6 @@ def refuse_unavailable(spec: TrainSpec) -> None:
         raise SpecError(f"kernel {name} needs a CPU, got {device_type()}. Leave the knob out.")
     if not available() or (name != FUSED and not products.available()):
         raise SpecError(
-            f"kernel {name} needs tombola's C extension, which was not built. Install a C "
-            f"compiler, then tombola again, or take kernel {KERNEL}."
+            f"kernel {name} needs tombola's C extension, which was not built. Install a C compiler "
+            f"and reinstall tombola, or use kernel {KERNEL}."
         )

@@ -255,7 +255,7 @@ def _check_lengths(subject: BenchedNetwork, spec: BenchSpec) -> None:
     if 0 < most < max(spec.lengths):
         raise SpecError(
             f"expected lengths of at most {most} tokens, the network's positions, got "
-            f"{max(spec.lengths)}. Name shorter ones."
+            f"{max(spec.lengths)}. Use shorter ones."
         )
 
 

@@ -172,8 +172,8 @@ class TrainSpec(Spec):
             )
         if not self.distill and self.distill_temperature != type(self).distill_temperature:
             raise SpecError(
-                f"distill_temperature is of a distillation, got {self.distill_temperature:g} and "
-                "no distill. Name that, too, such as 0.5."
+                f"distill_temperature is for a distillation, got {self.distill_temperature:g} "
+                "without distill. Set distill too, such as 0.5."
             )
 
     def without_teacher(self) -> "TrainSpec":

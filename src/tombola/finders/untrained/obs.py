@@ -179,7 +179,7 @@ def _factor(fisher: "Tensor", rows: "Tensor", damping: float) -> "Tensor":
     factor, info = torch.linalg.cholesky_ex(damped)
     if bool(info.any()):
         raise SpecError(
-            f"the damped blocks of the Fisher matrix have no inverse, got damping {damping:g}. "
-            "Take a larger one."
+            f"the damped blocks of the Fisher matrix have no inverse, got damping {damping:g}. Use "
+            "a larger one."
         )
     return factor

@@ -193,8 +193,8 @@ class Evaluate:
         EvaluateSpec(init=self.init, seeds=self.seeds)
         if self.search_seed in self.seeds:
             raise SpecError(
-                f"a ticket is evaluated on seeds other than that of its search, got "
-                f"{self.search_seed}. Name fresh seeds."
+                "a ticket is evaluated on seeds other than that of its search, got "
+                f"{self.search_seed}. Use fresh seeds."
             )
 
     def cells(self, name: str, ground: Ground) -> list[Cell]:

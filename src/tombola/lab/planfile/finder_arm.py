@@ -73,7 +73,7 @@ class FinderArm(Placed):
             if len(sparsities) > 1 and every_round:
                 raise SpecError(
                     f"sparsity is one number in an {self.finder.name} arm, got {len(sparsities)}. "
-                    "Name the last: every round has a cell."
+                    "Give the last: every round has a cell."
                 )
             for spec in self._to(sparsities):
                 spec.check_search()

@@ -317,8 +317,8 @@ def _arms(
                 raise SpecError(f"arms are of each other: {circle}. Let one be of an imp arm.")
             if len(chain) > 1 and kinds[chain[1]] not in (after := kinds_of_arms(arm.after)):
                 raise SpecError(
-                    f"arm {name!r} is of an arm of kind {' or '.join(after)}, got "
-                    f"{chain[1]!r} of kind {kinds[chain[1]]}. Name another."
+                    f"arm {name!r} is of an arm of kind {' or '.join(after)}, got {chain[1]!r} of "
+                    f"kind {kinds[chain[1]]}. Choose another."
                 )
     return arms
 

@@ -199,8 +199,8 @@ def _out_of_memory(label: str, sharers: int, lacking: str) -> TombolaError:
         free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()
     room = "this machine's memory" if lacking == CPU else _room(sharers, free, size)
     return TombolaError(
-        f"expected {label} to fit in {room}, but it needs more. "
-        f"Take {'fewer --workers, ' if sharers > 1 else ''}a higher --accumulation or a smaller "
+        f"expected {label} to fit in {room}, but it needs more. Use "
+        f"{'fewer --workers, ' if sharers > 1 else ''}a higher --accumulation or a smaller "
         "--batch-size."
     )
 

@@ -162,5 +162,5 @@ def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec, kernel: str = AUTO) -
         except SpecError as error:
             raise SpecError(
                 f"{str(store.folder)!r} holds results of this plan made with other numerics: "
-                f"{error} Take the same --threads, --processes and --kernel, or another --store."
+                f"{error} Use the same --threads, --processes and --kernel, or another --store."
             ) from None

@@ -69,7 +69,7 @@ def _tracker(name: str, folder: Path) -> "Accelerator":
     except Exception as error:  # whatever that package raises
         raise SpecError(
             f"expected the tracker {name!r} to begin, its files in {str(folder)!r}, got "
-            f"{_reason(error)}. Set it up or name another --track-dir, or leave --track out."
+            f"{_reason(error)}. Set it up or use another --track-dir, or leave --track out."
         ) from error
     return made
 

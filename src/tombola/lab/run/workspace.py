@@ -179,7 +179,7 @@ def _refuse_one(test: Examples, task: Task) -> None:
         what = "block of tokens" if test.blocks else "row"
         raise DataError(
             f"a score for task {task.name!r} needs two examples or more, got {scored} {what} in "
-            f"the {task.test_split} split. Add rows to it, or take another --eval-split."
+            f"the {task.test_split} split. Add rows to it, or use another --eval-split."
         )
 
 

@@ -63,7 +63,7 @@ def read_mask(store: Store, key: str) -> Mask:
     if made.diverged is not None:
         raise OutputError(
             f"expected the mask {key[:12]} in the store, got none: its training {made.diverged}. "
-            "Take a lower learning rate."
+            "Use a lower learning rate."
         )
     listed = json.loads(store.content(made, SHAPES))
     shapes: Shapes = {name: tuple(shape) for name, shape in listed.items()}

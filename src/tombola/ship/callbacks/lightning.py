@@ -113,8 +113,8 @@ def _fitting(module: nn.Module, mask: Mask, name: str | None) -> nn.Module:
     what = f"expected one network with the ticket's tensors in {type(module).__name__}"
     if found:
         places = ", ".join(repr(place) for place, _ in found)
-        raise TicketError(f"{what}, got {places}. Name one as network.")
-    raise TicketError(f"{what}, got none. Name it as network to see what differs.")
+        raise TicketError(f"{what}, got {places}. Pass one as network.")
+    raise TicketError(f"{what}, got none. Pass it as network to see what differs.")
 
 
 def _named(module: nn.Module, name: str) -> nn.Module:

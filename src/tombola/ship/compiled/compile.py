@@ -73,10 +73,12 @@ def weight_bytes(network: nn.Module) -> int:
 
 def _check(dtype: str, tokens: int) -> None:
     if dtype not in DTYPES:
-        raise SpecError(f"dtype must be one of {', '.join(DTYPES)}, got {brief(dtype)}. Name one.")
+        raise SpecError(
+            f"dtype must be one of {', '.join(DTYPES)}, got {brief(dtype)}. Use one of them."
+        )
     if not isinstance(tokens, int) or tokens < 1:
         raise SpecError(
-            f"tokens is texts x length of a usual call, got {brief(tokens)}. Name 1 or more."
+            f"tokens is texts x length of a usual call, got {brief(tokens)}. Pass 1 or more."
         )
 
 

@@ -104,7 +104,7 @@ def compare_masks(members: Sequence[NamedMask], heads: int | None) -> dict[str, 
     Raises: TicketError, if names or shapes differ; SpecError, for fewer than two.
     """
     if len(members) < 2:
-        raise SpecError(f"an overlap is of two masks or more, got {len(members)}. Name another.")
+        raise SpecError(f"an overlap is of two masks or more, got {len(members)}. Pass another.")
     for member in members[1:]:
         members[0].mask.check(member.mask, f"mask of {member.name}")
     pairs = []

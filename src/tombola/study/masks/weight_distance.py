@@ -42,7 +42,7 @@ def weight_distances(
         if shapes[0] is None or shapes[0] != shapes[1]:
             raise TicketError(
                 f"expected two sets of weights of one network, got {name} of shape {shapes[0]} "
-                f"before and {shapes[1]} after. Name a network and what was trained from it."
+                f"before and {shapes[1]} after. Pass a network and what was trained from it."
             )
         old, new = (np.asarray(w[name], dtype=np.float64) for w in (before, after))
         if mask is not None:

@@ -143,7 +143,7 @@ def _task_flags(experiment: dict[str, Any], place: Path) -> dict[str, Any]:
     if not all(isinstance(each, str) for each in values):
         raise OutputError(
             f"expected the task of an experiment in {str(place)!r}, got "
-            f"{brief(experiment.get('task'))}. Name a search's folder as it was written."
+            f"{brief(experiment.get('task'))}. Pass a search's folder as it was written."
         )
     return flags
 

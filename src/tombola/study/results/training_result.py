@@ -162,8 +162,6 @@ def read_trained(place: Path) -> Trained:
 
     Raises: OutputError, with the first field that is missing or not what it should be.
     """
-    reader = RecordReader(
-        where=repr(str(place)), remedy="Name another --output.", error=OutputError
-    )
+    reader = RecordReader(where=repr(str(place)), remedy="Use another --output.", error=OutputError)
     trained: Trained = reader.read(Trained, read_object(place))
     return trained

@@ -96,8 +96,8 @@ def filled(table: Sequence[Row], known: Iterable[Row]) -> list[Row]:
     known = list(known)
     if _runs(table).isdisjoint(_runs(known)):
         raise SpecError(
-            "expected a table of the same plan as --fill, got one that has none of its runs. "
-            "Name another."
+            "expected a table of the same plan as --fill, got one that has none of its runs. Use "
+            "another."
         )
     there = {each.key: each for each in known if each.state != "missing"}
     dense = {each.dense_key: each for each in known if each.dense is not None}

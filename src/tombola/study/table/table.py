@@ -128,7 +128,7 @@ def refuse_empty(table: Sequence[Row], store: Store, command: str = "tombola run
     if all(each.state == "missing" for each in table):
         raise SpecError(
             f"expected runs of this plan in the store {str(store.folder)!r}, got none of "
-            f"{len(table)}. Do some with `{command}`, or name another --store."
+            f"{len(table)}. Run some with `{command}`, or use another --store."
         )
 
 

@@ -61,7 +61,9 @@ def encode_blocks(
     before, after = _around(tokenizer)
     room = max_length - len(before) - len(after)
     if room < 1:
-        raise DataError(f"max_length leaves room for a text, got {max_length}. Take a larger one.")
+        raise DataError(
+            f"max_length must leave room for a text, got {max_length}. Use a larger one."
+        )
     texts = [rows[n] for n in _shuffled(len(rows), "test-limit")] if limit else rows
     tokens = _joined(texts, task, tokenizer, enough=room * limit)
     if not len(tokens):

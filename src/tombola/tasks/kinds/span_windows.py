@@ -57,8 +57,8 @@ def encode_spans(
     room = max_length - tokenizer.num_special_tokens_to_add(pair=True) - max(sizes)
     if room < 1:
         raise SpecError(
-            f"max_length leaves room for the context, got {max_length} with a question of "
-            f"{max(sizes)} tokens. Take a larger one, or a query_length."
+            f"max_length must leave room for the context, got {max_length} with a question of "
+            f"{max(sizes)} tokens. Raise it, or set a query_length."
         )
     found: dict[int, list[_Window]] = {}
     cut = 0

@@ -49,7 +49,7 @@ def unwrapped(model: nn.Module, *, peft: bool = True) -> nn.Module:
         copies of them, and for what is no network.
     """
     if not isinstance(model, nn.Module):
-        raise TicketError(f"expected a network of torch, got {type(model).__name__}. Name one.")
+        raise TicketError(f"expected a torch network, got {type(model).__name__}. Pass one.")
     while (inner := _inner(model, peft=peft)) is not None:
         model = inner
     return model

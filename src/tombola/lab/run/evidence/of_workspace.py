@@ -304,5 +304,5 @@ def _check_room(size: int, weights: int) -> None:
     if needed > there:
         raise SpecError(
             f"the Fisher matrix in blocks of {size} takes {needed:,.1f} GiB, and this machine has "
-            f"{there:,.1f}. Take a smaller block_size."
+            f"{there:,.1f}. Use a smaller block_size."
         )
