@@ -112,7 +112,11 @@ BAD: list[tuple[type, dict[str, Any], str]] = [
     (CourseSpec, {"first": 4, "last": 4}, "last must be after first, got last 4 and first 4"),
     (FindSpec, {"seeds": ()}, "seeds must be distinct integers"),
     (FindSpec, {"seeds": (1, 1)}, "seeds must be distinct integers"),
-    (FindSpec, {"controls": ("signs", "signs")}, "controls must be different names, got 'signs' twice"),
+    (
+        FindSpec,
+        {"controls": ("signs", "signs")},
+        "controls must be different names, got 'signs' twice",
+    ),
     (BenchSpec, {"runtimes": ("a", "b", "a")}, "runtimes must be different names, got 'a' twice"),
     (EvaluateSpec, {"seeds": (-1,)}, "seeds must be distinct integers"),
     (EvaluateSpec, {"init": "shufle"}, "no initialisation 'shufle'. Did you mean 'shuffle'?"),
@@ -367,7 +371,7 @@ def test_what_comes_may_be_a_list_or_a_path_and_is_quoted_as_far_as_it_fits() ->
         FindSpec(model=["x" * 999])  # type: ignore[arg-type]
     assert len(str(refused.value)) < 120
     with pytest.raises(
-        SpecError, match=r"seeds are a list of whole numbers, got 5\. Write \[5\]\."
+        SpecError, match=r"seeds must be a list of whole numbers, got 5\. Write \[5\]\."
     ):
         FindSpec(seeds=5)  # type: ignore[arg-type]
     with pytest.raises(SpecError, match=r"Write \['random', 'shuffle'\]\."):

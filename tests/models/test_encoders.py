@@ -294,5 +294,5 @@ def test_without_anything_to_pad_or_to_mask_with_it_is_reported(
     with pytest.raises(ModelError, match="needs a mask token, and the tokenizer of"):
         load_network(with_tokenizer(folder("bert"), bare, tmp_path), "mlm")
     bare.pad_token = None
-    with pytest.raises(ModelError, match="batches need a pad token or an end of text"):
+    with pytest.raises(ModelError, match="batches need a pad token or an end-of-text token"):
         load_network(with_tokenizer(folder("bert"), bare, tmp_path), "classification")

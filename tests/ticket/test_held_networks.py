@@ -180,7 +180,7 @@ def test_the_error_names_the_network_in_a_module_of_one_s_own(ticket: Ticket) ->
             self.net, self.head = network(), nn.Linear(2, 2)
 
     model = Own()
-    with pytest.raises(TicketError, match=r"It is of the module 'net' in there\."):
+    with pytest.raises(TicketError, match=r"It fits the module 'net' inside\."):
         ticket.apply(model)
     with ticket.hold(model.net):
         assert revived(model.net, ticket) == 0

@@ -134,8 +134,8 @@ def _usable(
         return ticket, []
     part = _part(ticket, "encoder")
     note = (
-        f"The ticket covers the pooler, which the network has no use for on {task.name}: what is "
-        f"trained has the encoder's part of the mask, {part.mask.pruned:,} pruned of "
+        f"The ticket covers the pooler, which the network does not use on {task.name}: it is "
+        f"trained under the encoder's part of the mask, {part.mask.pruned:,} pruned of "
         f"{part.mask.size:,}."
     )
     return part, [note]

@@ -124,7 +124,7 @@ def _check_alike(first: Ticket, other: Ticket, name: str, other_name: str) -> No
         raise TicketError(
             f"expected tickets of one network, got {name} of {first.model} "
             f"({first.fingerprint[:12]}) and {other_name} of {other.model} "
-            f"({other.fingerprint[:12]}). Merge tickets that were found in the same."
+            f"({other.fingerprint[:12]}). Merge tickets that were found in the same network."
         )
     if first.scope != other.scope:
         raise TicketError(
@@ -213,7 +213,7 @@ def _most_kept(votes: Tensors, count: int, weights: Tensors, sparsity: Decimal) 
         union = shortest(size - int(kept[1]), size)
         raise SpecError(
             f"expected a sparsity of at least {union:f}, which the tickets leave when the kept "
-            f"weights of all are united, got {sparsity:f}. Ask for a higher one."
+            f"weights of all are united, got {sparsity:f}. Use a higher one."
         )
     scores = {n: weights[n].abs().masked_fill(v > least, torch.inf) for n, v in votes.items()}
     return keep_top(scores, Mask({n: v >= least for n, v in votes.items()}), sparsity=sparsity)

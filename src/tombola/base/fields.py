@@ -82,7 +82,7 @@ def refuse_above(value: float, most: int, name: str) -> None:
     Raises: SpecError, naming the knob.
     """
     if value > most:
-        raise SpecError(f"{name} is at most {most:,}, got {brief(value)}.")
+        raise SpecError(f"{name} must be at most {most:,}, got {brief(value)}.")
 
 
 def check_types(spec: Any) -> None:
@@ -112,7 +112,7 @@ def check_types(spec: Any) -> None:
         elif kind in (*CALLED, Decimal):
             if not _fits(value, kind):
                 called = CALLED.get(kind, "a fraction")
-                raise SpecError(f"{field.name} is {called}, got {brief(value)}.")
+                raise SpecError(f"{field.name} must be {called}, got {brief(value)}.")
             _bound(field.name, value, kind)
 
 
@@ -167,11 +167,11 @@ def _needed(kind: Any) -> Any:
 def _listed(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple, range)):
         hint = f" Write {brief(_parted(value))}." if _fits(value, kind) else ""
-        raise SpecError(f"{name} are a list of {SEVERAL[kind]}, got {brief(value)}.{hint}")
+        raise SpecError(f"{name} must be a list of {SEVERAL[kind]}, got {brief(value)}.{hint}")
     value = [*map(_own, value)]
     for one in value:
         if not _fits(one, kind):
-            raise SpecError(f"{name} are {SEVERAL[kind]}, got {brief(one)} among them.")
+            raise SpecError(f"{name} must be {SEVERAL[kind]}, got {brief(one)} among them.")
         _bound(name, one, kind)
     return tuple(value)
 

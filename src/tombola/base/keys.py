@@ -41,11 +41,12 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
         raise SpecError(f"{what} must be at least 0 and below 1, got {cut(value)[1:-1]}.{hint}")
     if written and written.adjusted() < -PLACES:
         raise SpecError(
-            f"{what} has at most {PLACES} decimal places, got {cut(value)[1:-1]}. Write 0 for none."
+            f"{what} must have at most {PLACES} decimal places, got {cut(value)[1:-1]}. Write 0 "
+            "for none."
         )
     if len("".join(map(str, written.as_tuple().digits)).rstrip("0")) > DIGITS:
         raise SpecError(
-            f"{what} has at most {DIGITS} digits, got {cut(value)[1:-1]}. Round it to fewer "
+            f"{what} must have at most {DIGITS} digits, got {cut(value)[1:-1]}. Round it to fewer "
             "decimal places."
         )
     return written.normalize() + 0 if written else Decimal(0)  # which turns -0 into 0

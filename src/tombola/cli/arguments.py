@@ -194,8 +194,8 @@ def refuse_shared_data(data: str | None, plans: Sequence[str]) -> None:
     """
     if data is not None and len(plans) > 1:
         raise SpecError(
-            f"expected one PLAN with --data, got {len(plans)}. Write a table of each with "
-            "`tombola table PLAN --data DIR --output FILE`, and give those instead."
+            f"expected one PLAN with --data, got {len(plans)}. Write a table of each with `tombola "
+            "table PLAN --data DIR --output FILE`, and pass those instead."
         )
 
 

@@ -28,7 +28,7 @@ def check_batches(batches: int, steps: int) -> None:
     """
     if batches > steps:
         raise SpecError(
-            f"batches must be at most the {steps} of one training, got {batches}. Read fewer."
+            f"batches must be at most the {steps} of one training, got {batches}. Use fewer."
         )
 
 

@@ -112,7 +112,7 @@ class Finder:
         begun = subject.pruned.prune.sparsity if subject.pruned else None
         if begun is not None and spec.sparsity <= begun:
             raise SpecError(
-                f"sparsity must be above {begun:f}, that of the ticket that the search goes on "
+                f"sparsity must be above {begun:f}, that of the ticket that the search starts "
                 f"from, got {spec.sparsity:f}. Use a higher one."
             )
         if budget:

@@ -96,7 +96,7 @@ def _untyped(place: str, model: str) -> Any:
             return kind.from_pretrained(folder)
     raise ModelError(
         f"expected a model_type in the config.json of {model!r}, got none, and no architectures "
-        f'that show it. Add the line of its type, such as "model_type": "bert".'
+        f'that show it. Add a line with its type, such as "model_type": "bert".'
     )
 
 
@@ -130,8 +130,8 @@ def load_network_files(
     if kind and backbone(network) is network:
         raise ModelError(
             f"a task of the kind {kind!r} needs a head on a backbone, and that of "
-            f"{type(network).__name__} in transformers has none of its own under it; {model!r} "
-            "can't do it. Use another task or another model."
+            f"{type(network).__name__} in transformers has no backbone of its own under it; "
+            f"{model!r} can't do it. Use another task or another model."
         )
     if _lost(network, report) and (renamed := _renaming(network, report["unexpected_keys"])):
         network, report = load(load_from, model, key_mapping=renamed, **settings)
@@ -292,12 +292,12 @@ def _unloadable(model: str, place: str, error: Exception) -> ModelError:
     if "trust_remote_code" in reason:
         return ModelError(
             f"expected a network that transformers knows in {model!r}, got one that brings code of "
-            "its own, and no code of a model is run. Use a model without."
+            "its own, and no model's code is ever run. Use a model without any."
         )
     if "weights_only" in reason:
         return ModelError(
             f"expected tensors and nothing else in the weights of {model!r}, got a pickle that "
-            "wants to run code, or other bytes; nothing of it was run. Use a model with weights in "
+            "wants to run code, or other bytes; none of it was run. Use a model with weights in "
             "safetensors."
         )
     reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"

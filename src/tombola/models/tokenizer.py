@@ -65,8 +65,8 @@ def _give_pad(tokenizer: PreTrainedTokenizerBase, model: str) -> None:
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
             raise ModelError(
-                f"batches need a pad token or an end of text, and the tokenizer of {model!r} has "
-                f"neither. Set tokenizer.pad_token to a word that it has, and save it."
+                f"batches need a pad token or an end-of-text token, and the tokenizer of {model!r} "
+                "has neither. Set tokenizer.pad_token to a word that it has, and save it."
             )
         tokenizer.pad_token = tokenizer.eos_token
 
@@ -88,8 +88,8 @@ def _check_vocabulary(
     if vocabulary[last] >= rows:
         raise ModelError(
             f"expected the tokenizer and the network of {model!r} to have one vocabulary, got "
-            f"{rows} embeddings and a word of number {vocabulary[last]}, {last!r}. Save the "
-            f"network's own tokenizer in the same folder."
+            f"{rows} embeddings and the number {vocabulary[last]} for the word {last!r}. Save the "
+            "network's own tokenizer in the same folder."
         )
 
 

@@ -131,8 +131,8 @@ def _merging(model: nn.Module) -> Callable[[], nn.Module]:
         )
     if True in merged:
         raise TicketError(
-            "expected adapters that are not merged yet, got merged ones, of which nobody can say "
-            "what the mask costs. Call unmerge_adapter() first."
+            "expected adapters that are not merged yet, got merged ones, for which the cost of the "
+            "mask can't be told. Call unmerge_adapter() first."
         )
     return merge  # type: ignore[no-any-return]
 

@@ -145,7 +145,7 @@ def place_of(
         for flag, is_given in of_the_hub.items():
             if is_given:
                 raise SpecError(
-                    f"{flag} is for a repository of the hub, got {found}. Leave it out."
+                    f"{flag} is for a repository on the hub, got {found}. Leave it out."
                 )
         return found
     text = str(place)
@@ -174,8 +174,8 @@ def _of_file_url(url: str) -> Path:
     host, slash, path = url.removeprefix("file://").partition("/")
     if host not in ("", "localhost") or not path:
         raise TicketError(
-            f"expected a folder of this machine, as file:///folder, got {cut(url)}. "
-            "Write its whole path."
+            f"expected a folder on this machine, as file:///folder, got {cut(url)}. Write its full "
+            "path."
         )
     return Path(path_text(unquote(slash + path), "a folder"))
 
@@ -201,7 +201,7 @@ def _check_repository(name: str, *, sure: bool) -> None:
     owner = name.partition("/")[0]
     if not sure and Path(owner).is_dir():
         raise TicketError(
-            f"expected a folder or a repository of the hub, got {name!r}, which may be either, as "
+            f"expected a folder or a repository on the hub, got {name!r}, which may be either, as "
             f"there is a folder {owner!r}. Write ./{name} or hf://{name}."
         )
 

@@ -124,4 +124,4 @@ def value_of(label: Any) -> float | None:
 def one_class(label: Any) -> str:
     """What a label must be where it is not a class."""
     several = isinstance(label, list | tuple | dict)
-    return f"one class{' (several, multi-label classification, is not there yet)' * several}"
+    return f"one class{' (several, multi-label classification, is not supported yet)' * several}"

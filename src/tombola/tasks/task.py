@@ -136,7 +136,7 @@ class Task(TaskDefinition):
         ]:
             raise SpecError(
                 f"task {self.name!r} needs labels that differ, got {', '.join(map(cut, twice))}, "
-                "which are one: a number counts by its value, true and false in any case. "
+                "which are the same: numbers are compared by value, true and false in any case. "
                 "Leave one out."
             )
 
@@ -222,8 +222,8 @@ def not_yet(name: str) -> SpecError:
     kinds = sorted(TASK_KINDS)  # in whichever order they have been imported
     metrics = ", ".join(metric for kind in kinds for metric in TASK_KINDS[kind].metrics)
     return SpecError(
-        f"{name!r} ({NOT_YET[name]}) is not there yet. There are the kinds "
-        f"{', '.join(kinds)} and the metrics {metrics}."
+        f"{name!r} ({NOT_YET[name]}) is not supported yet. The kinds are {', '.join(kinds)} and "
+        f"the metrics are {metrics}."
     )
 
 

@@ -304,8 +304,8 @@ def _block(weights: "Mapping[str, Tensor]", names: Mapping[str, str], heads: int
     width = weights[square[0]].shape[0]
     if not 0 < heads <= width or width % heads:
         raise SpecError(
-            f"the structure 'heads-and-neurons' needs a number of attention heads that divides "
-            f"the width {width}, got {heads}. Give the network's own."
+            "the structure 'heads-and-neurons' needs a number of attention heads that divides the "
+            f"width {width}, got {heads}. Pass the network's own."
         )
     attention = [(names[inside], axis) for inside, axis in _attention(square, names)]
     neurons = []

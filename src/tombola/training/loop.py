@@ -310,8 +310,8 @@ def _stretch(course: CourseSpec, steps: int) -> tuple[int, int]:
     last = course.last or steps
     if not course.first < last <= steps:
         raise SpecError(
-            f"a course is within the {steps} steps of the training, got first {course.first} and "
-            f"last {last}. Use earlier steps, or train for more epochs."
+            f"a course must lie within the {steps} steps of the training, got first {course.first} "
+            f"and last {last}. Use earlier steps, or train for more epochs."
         )
     return course.first, last
 

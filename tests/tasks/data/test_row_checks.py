@@ -150,7 +150,7 @@ def test_labels_that_are_hidden_are_told_apart_from_one_bad_row(tmp_path: Path) 
 
 def test_several_classes_in_a_row_are_refused_by_name(tmp_path: Path) -> None:
     as_jsonl([{"text": "a film", "label": [0, 1]}], tmp_path / "train")
-    with pytest.raises(DataError, match="multi-label classification, is not there yet"):
+    with pytest.raises(DataError, match="multi-label classification, is not supported yet"):
         read(CLASSES, "train", tmp_path)
 
 

@@ -73,7 +73,7 @@ class FindSpec(Spec):
         for control in self.controls:
             if control == NONE:
                 raise SpecError(
-                    f"controls are names, or {NONE} alone, got {brief(self.controls)}. Leave "
+                    f"controls must be names, or {NONE} alone, got {brief(self.controls)}. Leave "
                     f"{NONE} out, or the others."
                 )
             if control not in CONTROLS + OPTIONAL_CONTROLS:

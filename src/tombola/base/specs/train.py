@@ -141,7 +141,9 @@ class TrainSpec(Spec):
     def _beside_kernel(self, other: str) -> SpecError:
         """The error of a knob that the kernel can't be taken with."""
         takes = " or ".join(IN_C[self.kernel])
-        return SpecError(f"kernel {self.kernel} takes {takes} alone, got {other}. Leave one out.")
+        return SpecError(
+            f"kernel {self.kernel} works with {takes} only, got {other}. Leave one out."
+        )
 
     def _keeps_from(self, kernel: str) -> str:
         """The first knob that a kernel can't be taken with; empty if there is none."""

@@ -73,7 +73,7 @@ class TicketFrom:
         for each in (self.sparsity.every, *self.sparsity.by_task.values()):
             if len(each) > 1:
                 raise SpecError(
-                    f"a search goes on from a ticket of one sparsity, got {len(each)}. Keep one."
+                    f"a search starts from a ticket of one sparsity, got {len(each)}. Keep one."
                 )
 
 

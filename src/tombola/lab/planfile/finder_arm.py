@@ -72,8 +72,8 @@ class FinderArm(Placed):
             every_round = isinstance(self.search, RewindSpec) and not self.budget
             if len(sparsities) > 1 and every_round:
                 raise SpecError(
-                    f"sparsity is one number in an {self.finder.name} arm, got {len(sparsities)}. "
-                    "Give the last: every round has a cell."
+                    f"sparsity must be one number in an {self.finder.name} arm, got "
+                    f"{len(sparsities)}. Give the last: every round has its cells."
                 )
             for spec in self._to(sparsities):
                 spec.check_search()

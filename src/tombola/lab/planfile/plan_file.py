@@ -314,11 +314,13 @@ def _arms(
             chain = _chain(name, arms)
             if chain[-1] in chain[:-1]:
                 circle = " -> ".join(chain[chain.index(chain[-1]) :])
-                raise SpecError(f"arms are of each other: {circle}. Let one be of an imp arm.")
+                raise SpecError(
+                    f"arms refer to each other in a circle: {circle}. Let one refer to an imp arm."
+                )
             if len(chain) > 1 and kinds[chain[1]] not in (after := kinds_of_arms(arm.after)):
                 raise SpecError(
-                    f"arm {name!r} is of an arm of kind {' or '.join(after)}, got {chain[1]!r} of "
-                    f"kind {kinds[chain[1]]}. Choose another."
+                    f"arm {name!r} must refer to an arm of kind {' or '.join(after)}, got "
+                    f"{chain[1]!r} of kind {kinds[chain[1]]}. Choose another."
                 )
     return arms
 

@@ -104,7 +104,7 @@ def _say_what_is_missing(kernel: str, callback: RunCallback) -> None:
 
     if kernel == AUTO and lacks_extension():
         callback.without(
-            "the C extension, which is faster: install a C compiler, then tombola again"
+            "the C extension, which is faster: install a C compiler and reinstall tombola"
         )
 
 

@@ -46,8 +46,8 @@ def _check_choice(name: str, value: object, model: str) -> None:
     if isinstance(value, str) and value not in known:
         raise ModelError(
             f"expected {', '.join(known)} or nothing as {name!r} in the config.json of {model!r}, "
-            f"got {printable(brief(value))}, which may be code from elsewhere, and no code of a "
-            "model is run. Remove the field from that file."
+            f"got {printable(brief(value))}, which may be code from elsewhere, and no model's code "
+            "is ever run. Remove the field from that file."
         )
 
 

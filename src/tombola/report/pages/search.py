@@ -183,7 +183,10 @@ def _numerics(facts: Mapping[str, Any]) -> Section:
     versions = [(f"seed {seed}", about["versions"]) for seed, about in abouts]
     return Section(
         "Numerics and versions",
-        text=["The same numerics give the same bits. Runs with different numerics are not pooled."],
+        text=[
+            "Runs with the same numerics are bitwise reproducible; runs with different numerics "
+            "are not pooled."
+        ],
         tables=[numerics_table(records, "Numerics"), numerics_table(versions, "Versions")],
     )
 

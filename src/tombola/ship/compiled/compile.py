@@ -52,7 +52,7 @@ def compile_network(model: M, mask: Mask, *, dtype: str, tokens: int) -> M:
     if not available():
         warnings.warn(
             "the C extension of tombola is not built, so the compiled network stays dense. Install "
-            "a C compiler and then tombola again.",
+            "a C compiler and reinstall tombola.",
             stacklevel=3,
         )
         return network
@@ -78,7 +78,7 @@ def _check(dtype: str, tokens: int) -> None:
         )
     if not isinstance(tokens, int) or tokens < 1:
         raise SpecError(
-            f"tokens is texts x length of a usual call, got {brief(tokens)}. Pass 1 or more."
+            f"tokens must be texts x length of a usual call, got {brief(tokens)}. Pass 1 or more."
         )
 
 

@@ -41,7 +41,7 @@ def masks_of_tickets(folders: Sequence[str]) -> list[NamedMask]:
             raise TicketError(
                 f"expected tickets of one network, got {first!r} of {ours.model} "
                 f"({ours.fingerprint[:12]}) and {folder!r} of {theirs.model} "
-                f"({theirs.fingerprint[:12]}). Compare tickets that were found in the same."
+                f"({theirs.fingerprint[:12]}). Compare tickets that were found in the same network."
             )
     return [
         NamedMask(

@@ -44,8 +44,8 @@ class Margin:
             ]
         if self.origin == LEAST:
             return [
-                "the margin is 1 point: there is no dev split with labels, on which a share of "
-                "dense's gain could be taken. --margin sets another."
+                "the margin is 1 point: there is no dev split with labels on which to measure "
+                "dense's gain. --margin sets another."
             ]
         if self.origin == DIVERGED:
             return ["the margin is 1 point: dense diverged, so that no share of its gain is known."]

@@ -31,8 +31,8 @@ class HubName:
         found = re.fullmatch(rf"{HUB}([^/@]+/[^/@]+)(?:/([^/@]+))?(?:@([^@]+))?", text)
         if found is None:
             raise DataError(
-                f"expected {HUB}OWNER/NAME, with /CONFIGURATION and @REVISION after it if need "
-                f"be, got {text!r}."
+                f"expected {HUB}OWNER/NAME, optionally followed by /CONFIGURATION and @REVISION, "
+                f"got {text!r}."
             )
         return cls(*found.groups())
 

@@ -95,7 +95,7 @@ class Hold(AbstractContextManager[None]):
         """Warn if nothing was ever held."""
         if not self._entered:
             warnings.warn(
-                "a ticket holds a network inside a block only: write `with ticket.hold(model):`",
+                "a ticket holds a network only inside a block: write `with ticket.hold(model):`",
                 stacklevel=2,
             )
 

@@ -109,7 +109,7 @@ def places(model: nn.Module, mask: Mask) -> dict[str, Place]:
         there = fitting(network, mask)
         if len(there) != 1:
             raise
-        raise TicketError(f"{error} It is of the module {there[0][0]!r} in there.") from None
+        raise TicketError(f"{error} It fits the module {there[0][0]!r} inside.") from None
 
 
 def fitting(model: nn.Module, mask: Mask) -> list[tuple[str, nn.Module]]:

@@ -126,8 +126,8 @@ class ProcessPool:
                 process = started(self._context, work, *words)
         except OSError as error:
             raise TombolaError(
-                f"expected another process on this machine, got: {error.strerror or error}. Use "
-                "fewer --workers."
+                "expected to start another process on this machine, got: "
+                f"{error.strerror or error}. Use fewer --workers."
             ) from None
         finally:
             theirs.close()
