@@ -30,7 +30,7 @@ from tombola.training.distributed import leaving_process_as_it_was
 __all__ = ["evaluate_ticket"]
 
 VERSION = 1
-"""Raised when the same knobs come to mean something else."""
+"""Incremented when the same knobs come to mean something else."""
 
 
 @leaving_process_as_it_was()

@@ -28,7 +28,7 @@ def given(
     contradict it.
 
     Args:
-        function: whose signature has the defaults.
+        function: the function whose signature has the defaults.
         arguments: name -> value of each of its parameters.
         leave_out: other parameters that are not knobs.
     """

@@ -28,7 +28,7 @@ from tombola.ticket.ticket import Ticket
 __all__ = ["inspect"]
 
 SPARSITIES = (Decimal("0.7"), Decimal("0.9"))
-"""For which the size of a ticket is told."""
+"""Sparsities at which the size of a one-shot ticket is reported."""
 
 
 @naming_keywords()

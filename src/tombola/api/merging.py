@@ -43,9 +43,9 @@ def merge(
         tickets: two or more tickets, or their folders; or what `find` returned for several seeds.
         rule: which weights are kept: `union`, those that any ticket keeps; `intersection`, those
             that all keep; `majority`, those that more than half of them keep.
-        sparsity: with `majority`: prune exactly this fraction of the scope, first the weights that
-            the fewest tickets keep; among those that as many keep, the smallest pre-trained ones;
-            among equal ones, by name, then position.
+        sparsity: only with `majority`: prune exactly this fraction of the scope, first the weights
+            that the fewest tickets keep; among those that equally many keep, the smallest
+            pre-trained ones; among equal ones, by name, then position.
         model: where the pre-trained network is, if not under the name that the first ticket gives;
             it is loaded only for a sparsity.
 
@@ -198,9 +198,9 @@ def _most_kept(votes: Tensors, count: int, weights: Tensors, sparsity: Decimal) 
 
     Args:
         votes: name -> how many tickets keep each weight.
-        count: of the tickets.
+        count: the number of tickets.
         weights: name -> pre-trained weights, same shapes, which decide among equal votes.
-        sparsity: of the mask, in [0, 1).
+        sparsity: the sparsity of the mask, in [0, 1).
 
     Raises: SpecError, if it would take weights that no ticket keeps.
     """

@@ -36,8 +36,8 @@ def saved_network(folder: Path, key: str) -> Trained | None:
     """The network of a training that a folder has already; None for a new or an empty folder.
 
     Args:
-        folder: for the network.
-        key: of the training.
+        folder: a folder for the network: new, empty, or with the network in it.
+        key: the key of the training.
 
     Raises: OutputError, if the folder holds anything else, or can't be written.
     """
@@ -81,7 +81,7 @@ class NetworkWriter:
 
         Args:
             trained: the result of its training.
-            ticket: whose mask it was trained under.
+            ticket: the ticket it was trained under.
             folder: new or empty.
 
         Returns: the result with the folder's files.

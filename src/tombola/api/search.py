@@ -29,10 +29,10 @@ from tombola.training.distributed import leaving_process_as_it_was
 __all__ = ["search"]
 
 VERSION = 1
-"""Raised when the same knobs come to mean something else."""
+"""Incremented when the same knobs come to mean something else."""
 
 REVISED_CONTROLS = ("layer-random", "shuffle-layers")
-"""Controls that were computed otherwise in the first version."""
+"""Controls whose definition has changed since the first version."""
 
 
 @leaving_process_as_it_was()

@@ -61,7 +61,7 @@ def number(text: str, kind: Callable[[str], N]) -> N:
     """A number written in ASCII, without underscores; surrounding blanks are ignored.
 
     Args:
-        text: as it was written.
+        text: the number as it was written.
         kind: int, float or Decimal.
 
     Raises: ValueError or ArithmeticError, if it isn't one, or would underflow to zero.
@@ -91,9 +91,9 @@ def check_types(spec: Any) -> None:
     Lists and arrays become tuples, paths text, and numbers of NumPy Python's own.
 
     Args:
-        spec: with fields declared int, float, bool, str or Decimal, or as a tuple of one of these,
-            or as one of them or None; others are not checked. A whole number is a float, and any
-            number or text may become a Decimal; true and false are not numbers.
+        spec: a dataclass with fields declared int, float, bool, str or Decimal, or as a tuple of
+            one of these, or as one of them or None; others are not checked. A whole number is a
+            float, and any number or text may become a Decimal; true and false are not numbers.
 
     Raises: SpecError, naming the field.
     """

@@ -50,7 +50,7 @@ def read_plain(path: str | Path, limit: int, *, links: bool = True) -> bytes:
     """The content of a plain file.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         limit: the most bytes it may have; its size is checked before it is read.
         links: whether the path itself may be a link to one.
 

@@ -194,7 +194,7 @@ def clear(above: int, name: str, made: re.Pattern[str] = RESULT_FILES) -> int:
 
     Args:
         above: a handle of the folder that it is in.
-        name: of the folder.
+        name: the name of the folder.
         made: the names of the files that may be deleted.
 
     Returns: the bytes freed.

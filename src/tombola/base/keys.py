@@ -78,7 +78,8 @@ def key(kind: str, version: int, **made_of: Any) -> str:
 
     Args:
         kind: what was done.
-        version: of that kind; raised when the same knobs come to mean something else.
+        version: the version of that kind; incremented when the same knobs come to mean something
+            else.
         made_of: fingerprints of model and data, and knobs, as JSON has them.
     """
     content = json.dumps([kind, version, made_of], sort_keys=True, separators=(",", ":"))

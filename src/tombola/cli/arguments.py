@@ -142,7 +142,7 @@ def plan_of(
     """The plan that the options name, and the fingerprints of its networks and data.
 
     Args:
-        options: with the plan, its data and the store.
+        options: the options, with the plan, its data and the store.
         starts: reads the tickets in folders that searches go on from.
     """
     from tombola.lab.planfile.plan_data import data_in
@@ -203,7 +203,7 @@ def refuse_unused_data(data: str | None, subject: str) -> None:
     """Refuse data with what has no use for it.
 
     Args:
-        data: as given.
+        data: the value of --data.
         subject: what the data was given with, such as "a table of runs".
 
     Raises: SpecError.

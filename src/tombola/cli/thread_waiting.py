@@ -25,7 +25,7 @@ def waiting(environment: Mapping[str, str], busy: float) -> dict[str, str]:
     """Environment variables that make threads spin briefly, or not at all on a busy machine.
 
     Args:
-        environment: that of this process; what the user set there wins.
+        environment: the environment of this process; what the user set there wins.
         busy: share of the machine's cores that is in use, as `load_share` measures it.
     """
     if any(name in environment for name in NAMES):

@@ -36,8 +36,8 @@ def check_examples(examples: int, recipe: "TrainSpec", rows: int) -> None:
     """Refuse to look at more different examples than the first pass of a training over its data.
 
     Args:
-        examples: that a finder looks at.
-        recipe: of the training.
+        examples: how many examples a finder looks at.
+        recipe: the recipe of the training.
         rows: training examples that there are.
 
     Raises: SpecError.
@@ -129,7 +129,7 @@ class Evidence(Protocol):
 
         Args:
             examples: how many.
-            size: of a block.
+            size: the size of a block.
             weights: name -> weight that the network has meanwhile.
             look: number of this estimate, from 0, see `squared_gradients`.
             looks: estimates that the finder makes.
@@ -152,7 +152,7 @@ class Evidence(Protocol):
         Args:
             batches: how many.
             weights: name -> weight that the network has meanwhile; others are as they are.
-            names: of the layers.
+            names: the names of the layers.
         """
 
     def hessian_product(self, batches: int, vectors: "Tensors") -> "Tensors":

@@ -99,7 +99,7 @@ class Finder:
         Args:
             subject: network, task and recipe, and the ticket that the search goes on from.
             spec: the finder's knobs.
-            seed: of the search.
+            seed: the seed of the search.
             budget: its length in trainings' worth of steps, for the final ticket only; 0
                 for no budget.
 

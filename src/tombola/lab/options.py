@@ -79,7 +79,8 @@ def ticket_options(
     Args:
         kind: the spec of the verb.
         options: fields of that spec, `TaskSpec`, `TrainSpec` and `LabSpec`.
-        origin: of the ticket, whose task and recipe are used unless the options name others.
+        origin: the origin of the ticket, whose task and recipe are used unless the options name
+            others.
         model: name or folder of the network.
     """
     if options.get("learning_rate") == TUNE:

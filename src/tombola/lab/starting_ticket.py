@@ -128,7 +128,7 @@ def ticket_for(folder: Path, model: str | None) -> "Ticket":
     """A ticket of no more weights than the files of its network have.
 
     Args:
-        folder: of the ticket.
+        folder: the ticket's folder.
         model: where the network is, if not under the name that the ticket gives.
 
     Raises: TicketError, if it is missing, damaged, or larger.

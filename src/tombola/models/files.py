@@ -144,8 +144,8 @@ def check_stored(model: str, name: str, axes: int, dtype: str, trained: bool) ->
 
     Args:
         model: what the user called it.
-        name: of the tensor.
-        axes: of the tensor.
+        name: the name of the tensor.
+        axes: how many axes it has.
         dtype: what its type is called.
         trained: whether a trained matrix may be of that type.
 

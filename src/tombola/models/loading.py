@@ -111,8 +111,8 @@ def load_network_files(
     Args:
         load_from: `from_pretrained` of a class.
         model: an embedded name, a folder, or a hub id.
-        kind: of the task whose head the class has; empty for a bare backbone.
-        **settings: for `from_pretrained`.
+        kind: the kind of the task whose head the class has; empty for a bare backbone.
+        **settings: arguments for `from_pretrained`.
 
     Returns: the network, and how its parameters and the files' tensors differ.
     Raises: ModelError, if the head has no backbone of its own; if the files lack a weight of the

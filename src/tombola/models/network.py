@@ -72,7 +72,7 @@ class Network:
         """Go back to the pre-trained weights with the fresh head of that seed.
 
         Args:
-            seed: of the head, and of `init` where that draws.
+            seed: the seed of the head, and of `init` where that draws.
             init: what the weights in scope start from: a name in INITS.
             scope: the weights that `init` concerns.
         """

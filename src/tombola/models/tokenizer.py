@@ -23,9 +23,9 @@ def fit_tokenizer(
 
     Args:
         tokenizer: is changed in place.
-        network: with the head of the task.
+        network: the network with the head of the task.
         model: what the user called both.
-        head: of the task.
+        head: the head of the task.
 
     Raises: ModelError, if words or padding are missing, or padding would be read.
     """

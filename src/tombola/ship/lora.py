@@ -64,9 +64,9 @@ def merge_lora(
     Args:
         model: a `PeftModel` whose base is the ticket's network, or one inside DataParallel, DDP or
             `torch.compile`. It is merged in place, with all of its adapters.
-        ticket: of that network.
+        ticket: the network's ticket.
         score: what a network scores, higher is better; called before and after.
-        scope: as in `Ticket.hold`.
+        scope: the scope, as in `Ticket.hold`.
 
     Raises: TicketError, if the model has no adapters to merge, has merged them already, or has
         some that are not active; if the ticket is of another network, a pruned weight under an

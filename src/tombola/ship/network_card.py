@@ -49,7 +49,7 @@ class CardFacts:
     split: str
     """The split that the score comes from."""
     score: float
-    """In points of the metric."""
+    """The score in points of the metric."""
     trivial: float
     """The best score without learning anything from the texts, in points."""
     seed: int

@@ -47,8 +47,8 @@ def push(
         place: `OWNER/NAME` on the hub, a URL that fsspec writes to, or a folder.
         private: whether only its owner sees the hub's repository.
         revision: branch on the hub; by default `main`.
-        token: for the hub; by default that of `hf auth login` or HF_TOKEN.
-        commit_message: for the hub.
+        token: a token for the hub; by default that of `hf auth login` or HF_TOKEN.
+        commit_message: the commit message on the hub.
 
     Returns: the address of the commit, the URL or the folder.
     Raises: TicketError, if the ticket is damaged, the place refuses it, or has something else
@@ -89,10 +89,10 @@ def pull(
     Only the ticket's own files are fetched. Nothing is written until the ticket has been loaded.
 
     Args:
-        place: as in `push`.
-        folder: for the ticket; an older ticket there is replaced.
+        place: where the ticket is, as in `push`.
+        folder: a folder for the ticket; an older ticket there is replaced.
         revision: branch, tag or commit on the hub; by default `main`.
-        token: as in `push`.
+        token: a token for the hub, as in `push`.
 
     Raises: TicketError, if there is no ticket, or it is damaged; OutputError, if the folder holds
         anything else or can't be written.

@@ -51,7 +51,7 @@ def load(folder: str | PathLike[str]) -> TrainedNetwork:
     """Load a network that `tombola train` or `tombola find --keep-weights` wrote.
 
     Args:
-        folder: of the network, with the ticket in `ticket/`; or what `train` returned.
+        folder: the network's folder, with the ticket in `ticket/`; or what `train` returned.
 
     Raises: TicketError, if the ticket is missing or damaged, or weights that it prunes are not
         zero; ModelError, if the network can't be loaded.

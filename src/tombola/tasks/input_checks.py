@@ -19,9 +19,9 @@ def count_inputs(examples: Examples, task: Task, tokenizer: PreTrainedTokenizerB
     """Count tokens, texts and different examples of an encoded split.
 
     Args:
-        examples: of the split; one or more.
+        examples: the examples of the split; one or more.
         task: which columns the texts are in.
-        tokenizer: that made them.
+        tokenizer: the tokenizer that made them.
     """
     special = [*tokenizer.all_special_ids]
     unknown = tokenizer.unk_token_id

@@ -13,7 +13,7 @@ def load_network(model: str, kind: str, classes: int = 2, *, head: str = "fresh"
 
     Args:
         model: an embedded name, a folder that `save_pretrained` wrote, or a hub id.
-        kind: of task.
+        kind: the kind of task.
         classes: number of classes; only classification has more than one output.
         head: fresh, to draw it from each seed; or checkpoint, to start from that of the files.
             Masked language modelling starts from that of the files either way.

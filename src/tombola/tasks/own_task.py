@@ -31,7 +31,7 @@ def named_task(name: str, spec: TaskSpec, *, beside: Path | None = None) -> Task
     """The task of a name, with the split that is scored and the columns that flags give.
 
     Args:
-        name: of the catalog, a path that ends in .yaml, or `csv:PLACE`, a folder or a file.
+        name: a name in the catalog, a path that ends in .yaml, or `csv:PLACE`, a folder or a file.
         spec: the flags.
         beside: a folder in which such a path is looked for before the current one.
 

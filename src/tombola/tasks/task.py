@@ -80,7 +80,7 @@ class Task(TaskDefinition):
     """A task: what its rows are, how it is scored, and how a network is trained on it."""
 
     version: int = 1
-    """Part of the results' names: raised when rows or definition change."""
+    """Part of the results' names: incremented when rows or definition change."""
     about: str = ""
     """The question that an example asks, in one line."""
     source: str = ""
@@ -243,7 +243,7 @@ def load_task(name: str) -> Task:
     """The task of that name, or the one that a YAML file defines, as the file is now.
 
     Args:
-        name: of a task of the catalog, or a path that ends in .yaml.
+        name: the name of a task in the catalog, or a path that ends in .yaml.
 
     Raises: SpecError, with the nearest name, if there is none, or for a mistake in the file.
     """

@@ -126,7 +126,7 @@ def patterns_lost(mask: "Mask", transposed: Container[str] = ()) -> dict[str, st
     """N:M that no sparser mask can have -> why: fewer of a group than N are left.
 
     Args:
-        mask: of a network.
+        mask: the mask of a network.
         transposed: names of the weights that it stores as (inputs, outputs).
     """
     import torch
@@ -206,8 +206,8 @@ def check_groups(weights: "Mapping[str, Tensor]", m: int, transposed: Container[
 
 
 def by_output(tensors: "Mapping[str, Tensor]", transposed: Container[str]) -> "Tensors":
-    """The same tensors with the matrices of these names transposed, from (inputs, outputs) to
-    (outputs, inputs) or back."""
+    """Tensors with the matrices of some names transposed, from (inputs, outputs) to (outputs,
+    inputs) or back."""
     return {name: x.T.contiguous() if name in transposed else x for name, x in tensors.items()}
 
 

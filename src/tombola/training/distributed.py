@@ -40,7 +40,7 @@ def accelerator(*, tracker: str | None = None, folder: str | None = None) -> Acc
 
     Args:
         tracker: what its `log` sends values to, a name that accelerate knows.
-        folder: for the files of the tracker.
+        folder: a folder for the files of the tracker.
 
     Raises: TombolaError, if accelerate is configured for anything but plain data parallelism, or
         if there are fewer GPUs than ranks.
@@ -150,7 +150,7 @@ def agree(what: str, digest: str) -> None:
 
     Args:
         what: its name, for the error.
-        digest: of it, 64 hexadecimal digits.
+        digest: its digest, 64 hexadecimal digits.
 
     Raises: TombolaError, on every rank, naming the first that differs from rank 0.
     """

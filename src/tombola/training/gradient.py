@@ -73,7 +73,7 @@ class Arithmetic:
         return total, bool(wishes)
 
     def recorded(self, held: Mask) -> "Arithmetic":
-        """The same arithmetic, replayed from recorded gradients where it can be."""
+        """This arithmetic, replayed from recorded gradients where it can be."""
         can = self.here.device.type == "cuda" and self.here.num_processes == 1
         if not can or self.spec.precision == "fp16" or not self._in_one_row() or self.teacher:
             return self
@@ -227,7 +227,7 @@ def differentiating(
     """Prepare the network for the gradients of a training, and restore it afterwards.
 
     Args:
-        network: on the device.
+        network: the network, on the device.
         task: what it learns.
         spec: the recipe.
         here: the device, and the ranks.
@@ -284,7 +284,7 @@ def _compute_blocks_again(model: Any, wanted: bool) -> None:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch on a device."""
+    """A batch, moved to a device."""
     if device.type == "cuda":
         return on_device(batch, device)
     return {name: tensor.to(device) for name, tensor in batch.items()}

@@ -82,7 +82,7 @@ def fit(
 
     Args:
         task: what the network learns.
-        examples: of the training split.
+        examples: the examples of the training split.
         mask, scope: which weights of a scope are kept.
         spec: recipe and seed.
         course: which steps are done, as the whole training does them, but with fresh moments.
@@ -292,10 +292,10 @@ def _schedule(
     """The learning rate after some steps: a linear warm-up, then a linear decay.
 
     Args:
-        training: whose optimizer it sets.
+        training: the training whose optimizer it sets.
         spec: the recipe.
         course: over how many lengths of the training it decays.
-        steps: of the whole training.
+        steps: the steps of the whole training.
         done: those that were done before.
     """
     warmup, horizon = round(spec.warmup * steps), steps * course.horizon

@@ -47,7 +47,7 @@ class Exported:
     examples: int
     """Examples of the task that both networks were given."""
     split: str
-    """Where they are from."""
+    """The split they are from."""
     difference: float
     """The largest difference of an output."""
     zeros: int
@@ -56,7 +56,7 @@ class Exported:
     """Weights in those matrices."""
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """These facts as JSON has them."""
         return {**vars(self), "file": str(self.file)}
 
 
@@ -80,9 +80,9 @@ def export(
             folder, or what `find` returned for one seed, of which the pre-trained network is
             exported with its pruned weights at zero, for a head that its files hold.
         output: the file to write, such as model.onnx; the ending is required.
-        task: that the network was trained on; by default the one that a ticket was found on, or
-            that `tombola.train` trained on.
-        examples: of the task on which file and network are compared; 0 is all.
+        task: the task that the network was trained on; by default the one that a ticket was found
+            on, or that `tombola.train` trained on.
+        examples: how many examples of the task file and network are compared on; 0 is all.
         data: where the task's files are, if not in the package.
         model: where a ticket's network is, if not under the name that the ticket gives.
         columns: what the columns of a user's own data mean.

@@ -64,10 +64,10 @@ class TicketFrom:
     """The finder's arm whose ticket of the same task and seed it is; empty if it is in a folder."""
 
     sparsity: Sparsities = LAST
-    """Of the arm's ticket; by default the last of its search."""
+    """The sparsity of the arm's ticket; by default the last of its search."""
 
     folder: str = ""
-    """Of the ticket, where no arm has it."""
+    """The folder of the ticket, where no arm has it."""
 
     def __post_init__(self) -> None:
         for each in (self.sparsity.every, *self.sparsity.by_task.values()):
@@ -163,10 +163,11 @@ def tickets(
 
     Args:
         arm: its name.
-        ground: with its cells.
-        sparsity: by the task that a ticket was found on, or is trained on if found on none.
-        tasks: that tickets are trained on; empty for all.
-        seeds: of the tickets; empty for all.
+        ground: what the arm stands on, with its cells.
+        sparsity: the sparsities, by the task that a ticket was found on, or is trained on if found
+            on none.
+        tasks: the tasks that tickets are trained on; empty for all.
+        seeds: the seeds of the tickets; empty for all.
 
     Raises: SpecError, if there is no such ticket.
     """

@@ -105,7 +105,7 @@ class Fields:
 
         Args:
             kind: the dataclass.
-            node: with the fields.
+            node: the node with the fields.
             what: they describe, for errors.
             leave_out: fields that are read elsewhere.
             everywhere: name -> value of a field that is not given, if there is such a field.

@@ -93,7 +93,7 @@ def memory_share(size: int, sharers: int) -> int:
     """Bytes that each of the processes that share a GPU may take for tensors.
 
     Args:
-        size: of the GPU's memory, in bytes.
+        size: the GPU's memory, in bytes.
         sharers: number of processes.
     """
     share = size // sharers
@@ -104,7 +104,7 @@ def fitting(size: int, taken: int) -> int:
     """How many trainings fit on a GPU at once, each with its share; at least one.
 
     Args:
-        size: of the GPU's memory, in bytes.
+        size: the GPU's memory, in bytes.
         taken: bytes for the tensors of one training.
     """
     return max(1, size // (taken + CONTEXT))
@@ -135,7 +135,7 @@ def within_memory(
     """Do a job within this process's share of its GPU's memory.
 
     Args:
-        label: of the job.
+        label: the label of the job.
         sharers: number of processes that share the GPU, this one included.
         job: what to do.
         free: drops what this process keeps from other jobs, and says whether that was anything; if

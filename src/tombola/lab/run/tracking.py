@@ -29,8 +29,8 @@ def tracked(callback: RunCallback, lab: LabSpec) -> Iterator[RunCallback]:
     """The callback, wrapped so that the tracker that `lab` names, if any, sees the run as well.
 
     Args:
-        callback: of the run.
-        lab: whose tracker has passed `check_tracker`.
+        callback: the callback of the run.
+        lab: the laboratory whose tracker has passed `check_tracker`.
 
     Raises: SpecError, if the tracker can't start.
     """

@@ -36,7 +36,7 @@ def refuse_others(store: "Store", payload: "Payload", numerics: Mapping[str, obj
     Args:
         store: has the trainings of the plan that are done.
         payload: the training, with the keys of the plan's other trainings.
-        numerics: of the training.
+        numerics: the numerics of the training.
 
     Raises: OutputError, with both numerics and what to do.
     """
@@ -65,7 +65,7 @@ def refuse_mixed(
 
     Args:
         numerics: those of each run: threads, precision, kernel, versions of libraries, and others.
-        names: of the runs, for the error; by default they are numbered.
+        names: the names of the runs, for the error; by default they are numbered.
         remedy: what to do, for the error.
 
     Raises: SpecError, naming the first run that differs from the first, the field and both values.

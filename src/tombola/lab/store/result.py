@@ -33,7 +33,7 @@ class Result(Named):
     """Everything except the spec that its bits depend on."""
     seconds: float
     peak_memory: int
-    """In bytes."""
+    """The peak memory in bytes."""
     files: dict[str, str] = field(default_factory=dict)
     """Name -> SHA-256; filled by the store."""
     sizes: dict[str, int] = field(default_factory=dict)

@@ -56,7 +56,7 @@ class LightningTicketCallback(Callback):
 
     Args:
         ticket: a ticket, its folder, or what `find` returned for one seed.
-        scope: as in `Ticket.hold`.
+        scope: the scope, as in `Ticket.hold`.
         network: name of the module that is pruned, such as `student`, where several would fit.
     """
 
@@ -100,8 +100,8 @@ def _fitting(module: nn.Module, mask: Mask, name: str | None) -> nn.Module:
 
     Args:
         module: contains it.
-        mask: of the network.
-        name: of the network in the module, if it is known.
+        mask: the network's mask.
+        name: the name of the network in the module, if it is known.
 
     Raises: TicketError, if none fits, or several do that share no weights.
     """

@@ -38,7 +38,7 @@ def compile_network(model: M, mask: Mask, *, dtype: str, tokens: int) -> M:
         model: a network, or a wrapper of one, see `unwrapped`; it is left alone.
         mask: over weights of the network, zero where it prunes.
         dtype: how the weights of those layers are stored.
-        tokens: of a usual call, texts x length.
+        tokens: tokens of a usual call, texts x length.
 
     Returns: the network in evaluation mode, without gradients; dense if the extension is missing,
         which a warning says.
@@ -146,7 +146,7 @@ def _join_activation(block: nn.Module, layout: Neurons) -> None:
 
 
 def _as_linear(layer: Layer) -> nn.Linear:
-    """The same layer with its weights as (outputs, inputs)."""
+    """A layer that computes the same with its weights as (outputs, inputs)."""
     if isinstance(layer, nn.Linear):
         return layer
     outputs, inputs = matrix(layer).shape

@@ -63,7 +63,7 @@ def anatomy(mask: Mask, heads: int | None) -> Anatomy:
     """What a mask looks like inside.
 
     Args:
-        mask: of any network.
+        mask: the mask of any network.
         heads: attention heads of a block; None if unknown.
     """
     fallen = tuple(each for each in dead_lines(mask) if each.dead_rows or each.dead_columns)

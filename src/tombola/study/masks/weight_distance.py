@@ -68,7 +68,7 @@ def checkpoint_distances(
 
 
 def stored_distances(store: Store, start: str, pretrained: str) -> tuple[str, dict[str, float]]:
-    """The same for a training in a store, of the weights that its mask keeps.
+    """How far a training in a store moved each matrix, of the weights that its mask keeps.
 
     Args:
         store: where it is.

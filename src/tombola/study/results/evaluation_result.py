@@ -61,7 +61,7 @@ def evaluated_in(
     """The result of an evaluation whose jobs are all done.
 
     Args:
-        store: with the results of the jobs.
+        store: the store with the results of the jobs.
         init: what the kept weights started from.
         ticket: its folder.
 

@@ -83,7 +83,7 @@ class Trained:
         return printable(f"<Trained: {facts}>")
 
     def _repr_html_(self) -> str:
-        """The same as a table, for notebooks."""
+        """The summary as a table, for notebooks."""
         return html_table(self._summary(), caption="Trained network")
 
     def _summary(self) -> list[tuple[str, str]]:
@@ -114,7 +114,7 @@ def trained_in(subject: Subject, run: Result, *, init: str, sparsity: Decimal) -
         subject: network and task.
         run: its result in the store.
         init: what the kept weights started from.
-        sparsity: of the ticket.
+        sparsity: the sparsity of the ticket.
     """
     facts, counts = run.facts, counts_by_split(subject, run.facts)
     origin = origin_fields(subject, margin=subject.task.margin)

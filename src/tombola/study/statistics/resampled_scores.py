@@ -52,7 +52,8 @@ def _f1_of_one_class(predictions: FloatArray, resamples: IntArray) -> FloatArray
 
 
 def _matthews(predictions: FloatArray, resamples: IntArray) -> FloatArray:
-    """Of several classes (Gorodkin 2004); counts are whole numbers, so their sums are exact."""
+    """The correlation of several classes (Gorodkin 2004); counts are whole numbers, so their sums
+    are exact."""
     examples = resamples.shape[-1]
     hits = np.sum((predictions[:, 0] == predictions[:, 1])[resamples], axis=-1, dtype=np.float64)
     classes, numbers = np.unique(predictions[:, :2], return_inverse=True)

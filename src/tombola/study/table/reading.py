@@ -84,7 +84,7 @@ def read_rows(path: str | Path) -> list[Row]:
 
 
 def filled(table: Sequence[Row], known: Iterable[Row]) -> list[Row]:
-    """The same rows, with what another table has of those that are missing, by their keys.
+    """Rows of a table, with those that are missing taken from another table, by their keys.
 
     Args:
         table: rows of a plan.

@@ -17,7 +17,7 @@ class GlueTsv:
         """Files and columns.
 
         Args:
-            folder: with `train.tsv`, `dev.tsv` and the like.
+            folder: the folder with `train.tsv`, `dev.tsv` and the like.
             columns: our name -> that in the files' header, or its number from 0 where they have
                 no header.
         """

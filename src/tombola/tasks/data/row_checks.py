@@ -111,7 +111,7 @@ def bad_row(part: FileRows, number: int, column: str, needed: str, found: Any) -
 
     Args:
         part: the file.
-        number: of the row in it.
+        number: the row's number in the file, from 0.
         column: where the fault is.
         needed: who needs what, as a sentence.
         found: what is there.

@@ -269,7 +269,7 @@ def read_facts(task: Task, place: str | None) -> DataFacts:
     """Facts about all rows that a task is trained and scored on.
 
     Args:
-        task: with the split that is scored.
+        task: the task, with the split that is scored.
         place: where the data are; None for the package's own.
 
     Raises: DataError, if they can't be read.

@@ -117,7 +117,7 @@ def fitting(model: nn.Module, mask: Mask) -> list[tuple[str, nn.Module]]:
 
     Args:
         model: contains them; it may be one itself, of the name "".
-        mask: of the networks.
+        mask: the mask of the networks.
     """
     found: dict[frozenset[int], tuple[str, nn.Module]] = {}
     for name, each in model.named_modules():

@@ -101,7 +101,7 @@ def started(
     """Start a worker in the environment of this process as it is now.
 
     Args:
-        context: of `worker_context`.
+        context: a context of `worker_context`.
         main: its main function.
         pipe: the first argument of that function; the others follow.
 

@@ -210,7 +210,7 @@ def work(pipe: Connection, folder: str, sharers: int = 1) -> None:
     Args:
         pipe: brings payloads, and takes `("step", done, steps, loss)`, `("done",)` and
             `("failed", name of the error, message)`.
-        folder: of the store.
+        folder: the store's folder.
         sharers: number of workers that share this one's GPU, itself included.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine handles Ctrl-C, and ends this process
