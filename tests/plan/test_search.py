@@ -1,4 +1,4 @@
-"""Masks only shrink, equal work is done once, and who is stopped goes on to the same bits."""
+"""Masks only shrink, equal work is done once, and an interrupted search loses no bit."""
 
 import dataclasses
 from dataclasses import replace

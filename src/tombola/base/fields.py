@@ -150,7 +150,7 @@ def field_help(spec: type) -> dict[str, str]:
 
 
 def _own(value: Any) -> Any:
-    """A number of NumPy as one of Python, 0.1 of 32 bits as 0.1; an array as a list."""
+    """A NumPy number as a Python one, a 32-bit 0.1 as 0.1; an array as a list."""
     if isinstance(value, Real) and hasattr(value, "dtype"):
         return int(value) if isinstance(value, Integral) else float(str(value))
     return value.tolist() if getattr(value, "ndim", 0) == 1 else value

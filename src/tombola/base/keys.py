@@ -12,7 +12,7 @@ from tombola.base.fields import number
 __all__ = ["NUMERIC", "PLACES", "exact", "json_value", "key", "knobs"]
 
 NUMERIC = "numeric"
-"""In the metadata of a field that changes the bits of a result, but not what it is."""
+"""In the metadata of a field that changes the last digits of a result, but not what it is."""
 
 PLACES = 64
 """Decimal places of a fraction."""

@@ -1,6 +1,6 @@
 """How OpenMP threads wait for one another, which must be set before torch is loaded.
 
-This changes the speed and never the bits. A spinning thread reacts sooner, but on a busy machine it
+This changes the speed, never the results. A spinning thread reacts sooner, but on a busy machine it
 takes CPU time from the very threads that it waits for.
 """
 

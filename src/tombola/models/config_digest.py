@@ -1,4 +1,4 @@
-"""A digest of what decides the bits of a training, apart from backbone and recipe."""
+"""A digest of what decides the results of a training, apart from backbone and recipe."""
 
 import hashlib
 import json

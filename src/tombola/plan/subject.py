@@ -23,7 +23,7 @@ class Subject:
     fingerprint: str
     """Fingerprint of the pre-trained backbone."""
     config_digest: str = ""
-    """Digest of what else decides the bits: configuration, tokenizer, pre-trained pooler and head.
+    """Digest of what else decides results: configuration, tokenizer, pre-trained pooler and head.
     Empty for an embedded model, which comes with the package as it is."""
     task: Task
     recipe: TrainSpec

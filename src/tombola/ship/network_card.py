@@ -60,7 +60,7 @@ class CardFacts:
     recipe: Mapping[str, Any]
     """Knobs of the training."""
     numerics: Mapping[str, Any]
-    """What the bits depend on in addition: device, threads, versions."""
+    """What the last digits depend on as well: device, threads, versions."""
 
 
 def network_card(ticket: Ticket, facts: CardFacts) -> str:

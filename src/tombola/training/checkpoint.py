@@ -1,4 +1,4 @@
-"""A training under way, and its copy on disk, from which it goes on to the same bits."""
+"""A training under way, and its copy on disk, from which it resumes bitwise identically."""
 
 import hashlib
 import json

@@ -58,7 +58,7 @@ def accelerator(*, tracker: str | None = None, folder: str | None = None) -> Acc
         )
     except (ImportError, ValueError) as error:
         raise _refused(" ".join(str(error).split())) from None
-    torch.set_num_threads(threads)  # which accelerate changes at times, and the bits with it
+    torch.set_num_threads(threads)  # accelerate changes it at times, and so the last digits
     kind = here.distributed_type
     if kind != DistributedType.NO and not kind.value.startswith("MULTI_"):
         raise _refused(kind.value)

@@ -31,7 +31,7 @@ PLAIN = TrainSpec(kernel=KERNEL)
 """A recipe whose kernel is torch's operators."""
 
 LEAST_ROWS = 512
-"""Tokens that logits are made for, at least: of fewer rows a matrix product has other bits."""
+"""Fewest tokens that logits are made for: with fewer rows a matrix product rounds differently."""
 
 
 def predict(

@@ -2,7 +2,7 @@
 
 Where few weights of a tensor are kept, the others have no moments. Rows of an embedding that no
 batch has had cost nothing: their moments are zero, so that a step changes them by weight decay
-only. The bits are those of a step over the whole matrix.
+only. The result is bitwise identical to that of a step over the whole matrix.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Numerics: everything except its spec that the bits of a result depend on; compared here."""
+"""Numerics: all that the last digits of a result depend on, except its spec; compared here."""
 
 import hashlib
 import json

@@ -30,7 +30,7 @@ class Result(Named):
     facts: dict[str, Any]
     """What was measured, as plain JSON; numbers that are not finite are None."""
     numerics: dict[str, Any]
-    """Everything except the spec that its bits depend on."""
+    """Everything but the spec that its last digits depend on."""
     seconds: float
     peak_memory: int
     """The peak memory in bytes."""

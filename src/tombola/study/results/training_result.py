@@ -51,7 +51,7 @@ class Trained:
     recipe: dict[str, Any]
     """Every knob of the training but the seeds."""
     numerics: dict[str, Any]
-    """What the bits depend on in addition: device, threads, versions."""
+    """What the last digits depend on as well: device, threads, versions."""
     weights: str
     """Digest of the weights."""
     whole_model_sparsity: float

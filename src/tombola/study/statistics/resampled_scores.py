@@ -1,4 +1,4 @@
-"""The scores of many resamples of test examples at once, to the bit as the metrics have them.
+"""The scores of many resamples of test examples at once, bitwise identical to those of the metrics.
 
 Libraries check their arguments and compute P values for each resample; of ten thousand, that takes
 minutes. Here each metric is sums over a whole batch of resamples, in the order of the library.
