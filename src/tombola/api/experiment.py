@@ -93,6 +93,6 @@ def stored_in(store: Store) -> Iterator[None]:
         yield
     except OutputError as error:
         raise OutputError(
-            f"{error} Every training is kept in {str(store.folder)!r}: the same command, or one "
-            "with another --output, trains nothing again."
+            f"{error} Every training is kept in {str(store.folder)!r}: the same command, even with "
+            "another --output, retrains nothing."
         ) from None

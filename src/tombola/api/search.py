@@ -53,7 +53,7 @@ def search(
         data: where the task's files are, if not where it says.
         callback: called as the jobs run.
         keep_weights: whether the trained network of each ticket is saved next to it.
-        from_ticket: the ticket that the search goes on from, or its folder.
+        from_ticket: the ticket that the search starts from, or its folder.
 
     Raises: TombolaError, if an option, the model or the data are not usable; JobFailedError, if a
         training fails for another reason.

@@ -143,7 +143,7 @@ def plan_of(
 
     Args:
         options: the options, with the plan, its data and the store.
-        starts: reads the tickets in folders that searches go on from.
+        starts: reads the tickets in folders that searches start from.
     """
     from tombola.lab.planfile.plan_data import data_in
     from tombola.lab.planfile.plan_file import expand, read_plan

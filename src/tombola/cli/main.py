@@ -69,7 +69,7 @@ HEADINGS = {
     "find": "A ticket",
     "run": "A plan: several tasks, seeds and finders",
     "report": "Results",
-    "finders": "What there is",
+    "finders": "What comes with tombola",
 }
 """First verb of a group in the overview -> the heading above it."""
 

@@ -97,7 +97,7 @@ class Finder:
         """The jobs of one search.
 
         Args:
-            subject: network, task and recipe, and the ticket that the search goes on from.
+            subject: network, task and recipe, and the ticket that the search starts from.
             spec: the finder's knobs.
             seed: the seed of the search.
             budget: its length in trainings' worth of steps, for the final ticket only; 0

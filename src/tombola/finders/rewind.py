@@ -173,7 +173,7 @@ def _first_trainings(
     subject: "Subject", spec: RewindSpec, seed: int, whole: CourseSpec, point: int
 ) -> "tuple[Job | None, Job | None]":
     """The training until the step that is rewound to, and the one that the first mask is made from,
-    of the whole network or under the ticket that the search goes on from; None where there is
+    of the whole network or under the ticket that the search starts from; None where there is
     none."""
     from tombola.plan.job import pruned_already, train
 

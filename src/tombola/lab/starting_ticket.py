@@ -1,4 +1,4 @@
-"""Tickets that searches go on from, read from their folders; torch is loaded for that only."""
+"""Tickets that searches start from, read from their folders; torch is loaded for that only."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -39,7 +39,7 @@ class Start:
     """N:M that the mask leaves too few weights for -> why."""
 
     def under(self, subject: Subject) -> Subject:
-        """A subject of the same network and scope whose search goes on from the ticket."""
+        """A subject of the same network and scope whose search starts from the ticket."""
         mine = self.subject
         return replace(
             subject,
@@ -64,13 +64,13 @@ class Start:
 
 
 class StartingTickets:
-    """The tickets that the searches of a plan go on from, each read once."""
+    """The tickets that the searches of a plan start from, each read once."""
 
     def __init__(self) -> None:
         self._starts: dict[tuple[str, NetworkIdentity, str], Start] = {}
 
     def __call__(self, subject: Subject, folder: str) -> Subject:
-        """A subject whose search goes on from the ticket in a folder.
+        """A subject whose search starts from the ticket in a folder.
 
         Raises: TicketError, as `start_of`.
         """

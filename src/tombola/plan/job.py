@@ -323,7 +323,7 @@ def given(subject: Subject, digest: str, sparsity: Decimal) -> Job:
 
 
 def pruned_already(subject: Subject) -> Job | None:
-    """The mask that a search on a subject goes on from, if there is one."""
+    """The mask that a search on a subject starts from, if there is one."""
     start = subject.pruned
     return None if start is None else given(subject, start.digest, start.prune.sparsity)
 

@@ -62,8 +62,8 @@ class InputCounts:
             )
         if self.shared >= max(1, MUCH_SHARED * self.examples):
             found.append(
-                f"{self.shared:,} rows of the {split} split are in the test split, too: scores "
-                "are too good."
+                f"{self.shared:,} rows of the {split} split are in the test split, too: scores are "
+                "too optimistic."
             )
         return found
 

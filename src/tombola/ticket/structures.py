@@ -147,7 +147,7 @@ def patterns_lost(mask: "Mask", transposed: Container[str] = ()) -> dict[str, st
 
 
 def patterns_at_risk(structure: str) -> dict[str, str]:
-    """N:M that masks which go on from one of a structure may not have -> why."""
+    """N:M that masks which start from one of a structure may not have -> why."""
     given = N_OF_M.fullmatch(structure)
     kept, group = map(int, given.groups()) if given else (0, 1)
     return {

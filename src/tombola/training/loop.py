@@ -146,7 +146,7 @@ class _Copies:
     training: Training
     checkpoint: Checkpoint | None
     facts: Mapping[str, Any]
-    """What a training must have in common with a copy to go on from it."""
+    """What a training must have in common with a copy to resume from it."""
 
     @classmethod
     def resume(
@@ -275,7 +275,7 @@ def _facts(
     *,
     course: CourseSpec,
 ) -> dict[str, Any]:
-    """What a training must have in common with a checkpoint to go on from it."""
+    """What a training must have in common with a checkpoint to resume from it."""
     return {
         "network": [network.fingerprint, network.config_digest],
         "task": [task.name, task.version, len(examples)],

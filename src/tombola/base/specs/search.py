@@ -41,7 +41,7 @@ class FindSpec(Spec):
     """Method that finds the ticket; `tombola finders` lists them."""
 
     model: str = "mini"
-    """The embedded model, a folder that save_pretrained() wrote, or a hub id."""
+    """The network: an embedded model, a folder that save_pretrained() wrote, or a hub id."""
 
     task: str = "sentiment"
     """The task that the ticket is found on; `tombola tasks` lists them."""

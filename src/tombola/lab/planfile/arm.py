@@ -58,7 +58,7 @@ LAST = Sparsities()
 
 @dataclass(frozen=True, kw_only=True)
 class TicketFrom:
-    """The ticket that a search goes on from: that of another arm, or the one in a folder."""
+    """The ticket that a search starts from: that of another arm, or the one in a folder."""
 
     arm: ArmName = ArmName("")
     """The finder's arm whose ticket of the same task and seed it is; empty if it is in a folder."""
@@ -92,7 +92,7 @@ class Ground:
     cells: Mapping[str, list[Cell]]
     """Arm -> its cells, for the arms that come before."""
     under_ticket: Callable[[Subject, str], Subject] = field(default_factory=StartingTickets)
-    """Subject and folder of a ticket -> the subject of a search that goes on from it."""
+    """Subject and folder of a ticket -> the subject of a search that starts from it."""
 
 
 FINDER, TASK_FINDER = "finder", "task finder"

@@ -117,7 +117,7 @@ class Control:
     """Sparsities of the tickets; by default the last of each search."""
 
     learning_rates: tuple[float, ...] = ()
-    """Train each control with each of these rates, so that none loses for its recipe; by default
+    """Train each control with each of these rates, so that none loses for want of one; by default
     with the ticket's."""
 
     tasks: tuple[TaskName, ...] = ()

@@ -184,7 +184,7 @@ def _refuse_one(test: Examples, task: Task) -> None:
 
 
 def mask_of(payload: Payload, store: Store, workspace: Workspace, role: str = "mask") -> Mask:
-    """The mask that a network is trained under, or with the role base a search goes on from;
+    """The mask that a network is trained under, or with the role base a search starts from;
     without one, that of the whole network."""
     if role in payload.parents:
         return read_mask(store, payload.parents[role])

@@ -105,7 +105,7 @@ def trained_weights(store: Store, key: str) -> Tensors:
         store.drop_weights(key)
         raise OutputError(
             f"expected the weights {recorded[:12]} of the training {key[:12]} in the store, got "
-            f"{'others' if path else 'none'}. Run the same command again: it trains them again."
+            f"{'others' if path else 'none'}. Run the same command again: it retrains them."
         )
     return weights
 

@@ -16,7 +16,7 @@ __all__ = ["RERUN", "environment", "numerics_digest", "refuse_mixed", "refuse_ot
 OF_THE_RECIPE = ("precision", "kernel", "sparse_products")
 """Fields that follow from the recipe, and so may differ between the tasks of one plan."""
 
-RERUN = "Rerun one of them like the other: `tombola store forget` deletes a result."
+RERUN = "Rerun one of them with the numerics of the other: `tombola store forget` deletes a result."
 """What to do about results with different numerics."""
 
 
@@ -51,10 +51,10 @@ def refuse_others(store: "Store", payload: "Payload", numerics: Mapping[str, obj
         ours = ", ".join(f"{name} {here.get(name, 'not recorded')}" for name in fields)
         forget = store.command("forget", "--numerics", numerics_digest(there))
         raise OutputError(
-            f"results of one plan share their numerics, but {other.label} in "
-            f"{str(store.folder)!r} was made with {theirs} (numerics {numerics_digest(there)}), "
-            f"and {payload.label} would be made with {ours} (numerics {numerics_digest(here)}). "
-            f"Run it like the other, or delete that one with `{forget}`."
+            f"results of one plan share their numerics, but {other.label} in {str(store.folder)!r} "
+            f"was made with {theirs} (numerics {numerics_digest(there)}), and {payload.label} "
+            f"would be made with {ours} (numerics {numerics_digest(here)}). Run it with the same "
+            f"numerics, or delete that one with `{forget}`."
         )
 
 

@@ -236,7 +236,7 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
         "do better.",
         "The margin is the task's. Whether that many points matter is for the reader to judge.",
         f"Every network in the tables was scored on the {result['split']} split. If the recipe was "
-        "chosen on it, all scores are too good.",
+        "chosen on it, all scores are too optimistic.",
     ]
     if not result["controls"]:
         limits.append("No controls were trained: a random mask might do as well.")

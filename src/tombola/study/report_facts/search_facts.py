@@ -92,7 +92,7 @@ def _seeds(result: SearchResult, experiment: dict[str, Any], place: Path) -> lis
             return named
     raise OutputError(
         f"expected the seeds of {runs} runs with {str(place)!r}, got neither `seeds` nor an "
-        "experiment.json that names them. Search again: it trains nothing again."
+        "experiment.json that names them. Search again: that retrains nothing."
     )
 
 
