@@ -61,7 +61,7 @@ class Named:
     parents: dict[str, str]
     """Role -> key."""
     label: str
-    """What it is called for people."""
+    """A label for people to read."""
 
     @cached_property
     def job_spec(self) -> JobSpec:
@@ -84,7 +84,7 @@ class Job:
     subject: Subject
     """Where network and data are."""
     label: str
-    """What it is called for people; not in the key."""
+    """A label for people to read; not in the key."""
     key: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -160,7 +160,7 @@ class Ticket:
             model: a network in which the ticket's pruned weights are zero; it is left alone.
             scope: the scope, as in `hold`.
 
-        Raises: TicketError, if the network is not one, or a pruned weight is not zero.
+        Raises: TicketError, if `model` lacks the ticket's tensors, or a pruned weight is not zero.
         """
         return cast(M, FASTER["shrink"](model, self.mask_for(scope)))
 
@@ -179,8 +179,8 @@ class Ticket:
             scope: the scope, as in `hold`.
 
         Returns: the network in evaluation mode, without gradients.
-        Raises: TicketError, if the network is not one, is not of float32 on a CPU, has adapters, or
-            a pruned weight is not zero; SpecError, for another dtype, or no tokens.
+        Raises: TicketError, if `model` is not a network of float32 on a CPU, has adapters, or a
+            pruned weight is not zero; SpecError, for another dtype, or no tokens.
         """
         mask = self.mask_for(scope)
         return cast(M, FASTER["compile"](model, mask, dtype=dtype, tokens=tokens))

@@ -130,7 +130,7 @@ class Arithmetic:
         return self.teacher.asks if self.teacher else {}
 
     def _differentiate_row(self, row: Batch, scaler: torch.amp.GradScaler) -> Tensor:
-        """Add the gradient of a batch without padding, times its `weight`; its loss, likewise."""
+        """Add the gradient of a batch without padding, times its `weight`, and so its loss."""
         weight = row["weight"]
         texts = {name: tensor for name, tensor in row.items() if name != "weight"}
         model, reads = self.network.model, self.kind.reads
@@ -152,7 +152,7 @@ class Arithmetic:
     def _differentiate(
         self, batch: Batch, portion: Portion, scaler: torch.amp.GradScaler
     ) -> Tensor:
-        """Add the gradient of what rows add to the loss of their batch; the loss, likewise."""
+        """Add the gradient of what rows add to the loss of their batch, and likewise the loss."""
         loss = self._loss(to_device(batch, self.here.device), portion)
         scaler.scale(loss).backward()
         return loss.detach()
@@ -231,9 +231,9 @@ def differentiating(
         task: what it learns.
         spec: the recipe.
         here: the device, and the ranks.
-        held: the mask held meanwhile, where a GPU may record gradients and replay them: hooks of
+        held: the mask that is held, where a GPU may record gradients and replay them: hooks of
             parameters are then called while one is recorded only. It is `resident`.
-        pruned: weight -> its mask, which is held meanwhile; some kernels skip the zeros.
+        pruned: weight -> its mask, which is held; some kernels skip the zeros.
         teacher: what it learns from, besides the labels; with one, no gradient is recorded.
 
     Raises: SpecError, if precision or kernel need what is not there; ModelError, if the

@@ -36,7 +36,7 @@ GPU_SIGNS = "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"
 
 @contextmanager
 def peak_memory() -> Iterator[list[int]]:
-    """Largest resident memory of this process meanwhile, in bytes, where Linux reports it.
+    """Largest resident memory of this process within the block, in bytes, where Linux reports it.
 
     `gpu_peak` measures from here on, too.
     """

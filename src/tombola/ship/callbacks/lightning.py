@@ -51,7 +51,7 @@ class LightningTicketCallback(Callback):
         trainer = Trainer(callbacks=[LightningTicketCallback(ticket)])
 
     The network is found inside the LightningModule: it is the one whose tensors have the ticket's
-    names and shapes. Whatever the trainer validates, saves or resumes meanwhile has the pruned
+    names and shapes. Whatever the trainer validates, saves or resumes in between has the pruned
     weights at +0.0, in every process of a distributed fit.
 
     Args:

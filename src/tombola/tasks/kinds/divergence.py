@@ -14,7 +14,7 @@ def divergence(student: "Tensor", teacher: "Tensor", temperature: float) -> "Ten
 
     Args:
         student: logits, (rows, classes); -inf has to be written as the least finite number.
-        teacher: those of its teacher, likewise.
+        teacher: those of its teacher, of the same shape.
         temperature: the temperature that logits are divided by.
 
     Returns: the mean over rows, in nats, as float32.

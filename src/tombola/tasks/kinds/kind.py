@@ -41,7 +41,7 @@ class TaskKind(ABC):
     text_columns: tuple[int, ...] = (1, 2)
     """How many columns with text it can have."""
     knobs: tuple[str, ...] = ()
-    """Knobs of a recipe that mean something for a task of this kind, and not for every other."""
+    """Knobs of a recipe that apply to a task of this kind, but not to every other."""
     held_out: tuple[int, int] = (20, 10)
     """Percent of the rows that are held out for test and dev, where there is no test split."""
     has_classes: bool = False
@@ -159,8 +159,8 @@ class TaskKind(ABC):
     ) -> Batch:
         """Change a batch at random, such as by masking tokens.
 
-        What is drawn may depend on the batch's shape only, so that a training that is taken up
-        again can skip batches without reading them.
+        What is drawn may depend on the batch's shape only, so that a resumed training
+        can skip batches without reading them.
         """
         return batch
 

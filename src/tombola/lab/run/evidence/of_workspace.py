@@ -244,7 +244,7 @@ class WorkspaceEvidence(NetworkAndData):
         parts: int = 1,
         part: int = 0,
     ) -> Tensors:
-        """Train the network by the recipe, pruned meanwhile by a pruner; name -> trained weight."""
+        """Train the network by the recipe, while a pruner prunes it; name -> trained weight."""
         workspace, teacher = self.workspace, self._teacher(feature_distill)
         recipe = self._part(parts, part) if parts > 1 else self._recipe
         if frozen:

@@ -74,7 +74,7 @@ def _program() -> str:
 
 
 def start_server(context: WorkerContext) -> None:
-    """Start the fork server, if there is none, so that it loads its modules meanwhile.
+    """Start the fork server, if there is none, so that it loads its modules in the background.
 
     Raises: OSError, if no process can be started.
     """
