@@ -168,7 +168,8 @@ CASES: dict[str, Case] = {
         both(labels=("a", "b", "")), "train.csv', line 4, column 'label': .* one class in every row"
     ),
     "lists as labels": refused(
-        objects((["a"], ["b"])), r"one class \(several, multi-label classification, is not there"
+        objects((["a"], ["b"])),
+        r"one class \(several, multi-label classification, is not supported",
     ),
     "values for classes": refused(
         {"train.csv": FRACTIONS, "test.csv": FRACTIONS}, "24 different numbers.*--kind regression"

@@ -169,7 +169,7 @@ def test_a_ticket_of_a_task_of_one_s_own_asks_for_it(
     tiny: Path, reviews: Path, tmp_path: Path
 ) -> None:
     place = replace(tombola.one_shot(str(tiny), sparsity=0.5), task="mine").save(tmp_path / "mine")
-    with pytest.raises(SpecError, match=r"found on 'mine', which is no task .* with `task`"):
+    with pytest.raises(SpecError, match=r"found on 'mine', a task that .* same `task`"):
         tombola.evaluate(place, data=reviews, seeds=[0])
 
 

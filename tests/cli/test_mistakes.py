@@ -90,7 +90,7 @@ LAB_MISTAKES: list[tuple[list[str], str]] = [
         "expected a store at 'runs/store', got nothing. Pass its folder as --store.",
     ),
     (["store"], "the following arguments are required: list|show|verify|gc|forget. See"),
-    (["report", "nowhere"], "expected the folder of a search, a table of runs or a plan, got 'now"),
+    (["report", "nowhere"], "'nowhere' is not a search folder, a table of runs or a plan."),
     (["report", "tabel2"], "there is no plan 'tabel2'. Did you mean 'table2'?"),
     (["bench", "nowhere"], "expected a ticket or a trained network, got nothing at 'nowhere'."),
     (["store", "gc", "--dry-run"], "expected no --dry-run after `store gc`, got one. Leave it out"),

@@ -169,7 +169,7 @@ def test_weights_that_are_not_in_memory_are_refused(ticket: Ticket) -> None:
 
 @pytest.mark.parametrize("wrong", [None, 5, "bert"])
 def test_what_is_no_network_is_refused(wrong: Any, ticket: Ticket) -> None:
-    with pytest.raises(TicketError, match=f"a network of torch, got {type(wrong).__name__}"):
+    with pytest.raises(TicketError, match=f"a torch network, got {type(wrong).__name__}"):
         ticket.apply(wrong)
 
 

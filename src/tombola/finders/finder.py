@@ -46,7 +46,7 @@ class Pruned:
 
     mask: "Mask"
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What else there is to say of it, as JSON can hold it."""
+    """Anything else to record, as JSON can hold it."""
 
 
 PlanShape: TypeAlias = "Callable[[Finder, Subject, PruneSpec, int], Search]"

@@ -58,7 +58,7 @@ LATER = f"{TICKETS}\nmoved: {{kind: transfer, of: tickets}}\nx: "
             "a: {kind: imp, sparsity: [0.5, 0.7]}",
             "5: sparsity must be one number in an imp arm, got 2.",
         ),
-        ("a: {kind: imp, sparsity: {mlm: [0.5, 0.7]}}", "5: sparsity is one number in an imp arm"),
+        ("a: {kind: imp, sparsity: {mlm: [0.5, 0.7]}}", "5: sparsity must be one number"),
         (
             "a: {kind: imp, sparsity: []}",
             "5: sparsity must be a list that is not empty, got a list.",
@@ -79,7 +79,7 @@ LATER = f"{TICKETS}\nmoved: {{kind: transfer, of: tickets}}\nx: "
         ("a: {kind: dense, seeds: {0: 1}}", "5: seeds must be a list, got fields."),
         ("a: {kind: dense, tasks: [1]}", "5: tasks must be a name, got '1'. Put it into quotes."),
         ("a: {kind: dense, tasks: }", "5: tasks must be a list, got nothing."),
-        ("a: dense", "5: arm 'a' is `field: value` lines, got 'dense'."),
+        ("a: dense", "5: arm 'a' must be `field: value` lines, got 'dense'."),
         ("a: {kind: [imp]}", "5: kind must be a name, got a list."),
         (
             "a: {kind: dense}\na: {kind: dense}",
@@ -138,7 +138,7 @@ def test_a_mistake_in_an_arm_has_its_line(refusal: Any, arms: str, message: str)
         ("version: 1\ntasks: [mlm,\n sentimnt]\n", "3: there is no task 'sentimnt'. Did you mean"),
         ("version: 1\ntasks: {mlm: {trian: {}}}\n", "2: there is no field of a task 'trian'. Did"),
         ("version: 1\ntasks: {mlm: {data: [x]}}\n", "2: data must be a name, got a list."),
-        ("version: 1\ntasks: {mlm: 3}\n", "2: task 'mlm' is `field: value` lines, got '3'."),
+        ("version: 1\ntasks: {mlm: 3}\n", "2: task 'mlm' must be `field: value` lines, got '3'."),
         ("version: 1\ntasks: mlm\n", "2: tasks must be a list, got 'mlm'. Write [mlm]."),
         ("version: 1\ntasks: {}\n", " a plan needs `tasks`, got none. Add some."),
         (

@@ -39,7 +39,7 @@ class Evaluated(NotebookResult):
     left_out: dict[str, int]
     """Name with stars -> weights of the blocks, with two axes or more, outside of the scope."""
     notes: list[str]
-    """What a reader must know to read the scores rightly."""
+    """What a reader must know to read the scores correctly."""
     counts: dict[str, dict[str, Any]]
     """Split -> rows used, rows dropped by reason, and what else was counted of it."""
     output: str

@@ -58,7 +58,7 @@ class Trained:
     """Zero weights as a fraction of the backbone, embeddings included."""
     seconds: float
     notes: list[str]
-    """What a reader must know to read the score rightly."""
+    """What a reader must know to read the score correctly."""
     counts: dict[str, dict[str, Any]]
     """Split -> rows used, rows dropped by reason, and what else was counted of it."""
     key: str
