@@ -222,7 +222,7 @@ def not_yet(name: str) -> SpecError:
     kinds = sorted(TASK_KINDS)  # in whichever order they have been imported
     metrics = ", ".join(metric for kind in kinds for metric in TASK_KINDS[kind].metrics)
     return SpecError(
-        f"{name!r} ({NOT_YET[name]}) is not supported yet. The kinds are {', '.join(kinds)} and "
+        f"{name!r} ({NOT_YET[name]}) is not supported yet. The kinds are {', '.join(kinds)}; "
         f"the metrics are {metrics}."
     )
 
