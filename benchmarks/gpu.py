@@ -97,7 +97,7 @@ def asked(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dry-run", action="store_true", help="tiny sizes, with or without a card")
     given = parser.parse_args(words)
     if not given.dry_run and not torch.cuda.is_available():
-        parser.error("expected a CUDA device, got none. Take --dry-run to try the script.")
+        parser.error("expected a CUDA device, got none. Use --dry-run to try the script.")
     return given
 
 

@@ -168,7 +168,8 @@ CASES: dict[str, Case] = {
         both(labels=("a", "b", "")), "train.csv', line 4, column 'label': .* one class in every row"
     ),
     "lists as labels": refused(
-        objects((["a"], ["b"])), r"one class \(several, multi-label classification, is not there"
+        objects((["a"], ["b"])),
+        r"one class \(several, multi-label classification, is not supported",
     ),
     "values for classes": refused(
         {"train.csv": FRACTIONS, "test.csv": FRACTIONS}, "24 different numbers.*--kind regression"
@@ -185,24 +186,24 @@ CASES: dict[str, Case] = {
     "test labels are blank": refused({**both(), **BLANK_TEST}, "are all blank, so .* hidden"),
     "test labels are -1": refused(
         {**both(labels=(0, 1)), **HIDDEN_TEST},
-        "are all -1, so .* hidden. Name another --eval-split",
+        "are all -1, so .* hidden. Use another --eval-split",
     ),
     "test labels are all dropped": refused(
         {**both(labels=(0, 1)), **HIDDEN_TEST}, "all 8 were dropped.*another --eval-split", DROP
     ),
     "no label column in test": refused(
         {**both(), "test.csv": "text\na film\nthe plot\n"},
-        "'label', found 'text'. Add it, or name another --eval-split",
+        "'label', found 'text'. Add it, or use another --eval-split",
     ),
     # columns
     "a column called sentence": refused(
-        both(header="sentence,class"), "found 'sentence', 'class' .*name it with --label-column"
+        both(header="sentence,class"), "found 'sentence', 'class' .*pass it as --label-column"
     ),
     "a column called sentence, named": works(
         both(header="sentence,class"), "", "--text-columns=sentence --label-column=class"
     ),
     "a label column called class": refused(
-        both(header="text,class"), "found 'text', 'class' .* Name one of them with --label-column"
+        both(header="text,class"), "found 'text', 'class' .* Pass one of them as --label-column"
     ),
     "no header": refused(both(header="a film,good"), "found 'a film', 'good' in its first line"),
     "the text column is the label column": refused(
@@ -287,7 +288,7 @@ CASES: dict[str, Case] = {
     ),
     "train and validation, but no test split": refused(
         {"train.csv": both()["train.csv"], "validation.csv": both()["test.csv"]},
-        "needs the split 'test' .* found train, validation. Name another with --eval-split",
+        "needs the split 'test' .* found train, validation. Add it, or use another --eval-split",
     ),
     "names that say nothing": refused(
         {"one.csv": FRACTIONS, "two.csv": FRACTIONS}, "found one.csv, two.csv. .* rename the files"
@@ -310,7 +311,7 @@ CASES: dict[str, Case] = {
             f"{split}.csv": table([("the film " * 40 + text, n) for n, text in enumerate(texts(8))])
             for split in SIZES
         },
-        "all the same to .* Take other data, or a --max-length",
+        "all the same to .* Use other data, or a --max-length",
     ),
     "duplicates": works(
         {**both(), "train.csv": table(rows("train", ("bad", "good"))[:2] * 8)},

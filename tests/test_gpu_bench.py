@@ -110,4 +110,4 @@ def test_without_a_card_the_benchmark_says_how_it_is_tried(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(SystemExit):
         gpu.asked([])
-    assert "expected a CUDA device, got none. Take --dry-run" in capsys.readouterr().err
+    assert "expected a CUDA device, got none. Use --dry-run" in capsys.readouterr().err

@@ -88,7 +88,7 @@ FIND = '''\
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the task's own.
         callback: called as the jobs run, such as `ProgressBar()`; by default nothing is shown.
         keep_weights: save the trained network of each ticket next to it, as `train` does.
-        from_ticket: the ticket that the search goes on from, its folder, or what `find` returned.
+        from_ticket: the ticket that the search starts from, its folder, or what `find` returned.
 
     Raises: TombolaError, if a knob, the model or the data are not usable, or a training fails.
     """

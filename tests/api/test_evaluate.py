@@ -95,7 +95,7 @@ def test_a_ticket_in_memory_is_evaluated_as_the_one_on_disk(
 
 
 def test_the_seed_of_the_search_is_refused(two: api.Found, reviews: Path, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"other than that of its search, got 3\. Name fresh"):
+    with pytest.raises(SpecError, match=r"other than that of its search, got 3\. Use fresh"):
         tombola.evaluate(two.ticket, data=reviews, output=tmp_path / "out", seeds=[7, 3])
     assert not list(tmp_path.iterdir())
 
@@ -169,7 +169,7 @@ def test_a_ticket_of_a_task_of_one_s_own_asks_for_it(
     tiny: Path, reviews: Path, tmp_path: Path
 ) -> None:
     place = replace(tombola.one_shot(str(tiny), sparsity=0.5), task="mine").save(tmp_path / "mine")
-    with pytest.raises(SpecError, match=r"found on 'mine', which is no task .* with `task`"):
+    with pytest.raises(SpecError, match=r"found on 'mine', a task that .* same `task`"):
         tombola.evaluate(place, data=reviews, seeds=[0])
 
 

@@ -251,7 +251,7 @@ def test_the_command_says_what_it_wrote_and_refuses_in_one_line(
     Path("other").mkdir()
     Path("other/config.json").write_text("{}")
     assert "another file of that name" in refusal(cli(*command, "other/model.onnx"))
-    assert "Name the task with --task." in refusal(cli("export", net, "--output", "a.onnx"))
+    assert "Pass --task." in refusal(cli("export", net, "--output", "a.onnx"))
     assert "lack its head" in refusal(
         cli("export", net, "--task", "gloss-span", "--output", "a.onnx")
     )

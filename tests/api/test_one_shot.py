@@ -80,5 +80,5 @@ def test_a_ticket_finds_its_folder_again_from_anywhere(
     assert tombola.one_shot("mini", sparsity="0.5").model == "mini"
     ticket.save("ticket")
     (tmp_path / "models").rename(tmp_path / "gone")
-    with pytest.raises(ModelError, match=r"nothing at .*mine'\. Name the folder .* with `model`"):
+    with pytest.raises(ModelError, match=r"nothing at .*mine'\. Pass the folder .* as `model`"):
         api.evaluate("ticket", task="sentiment")

@@ -250,7 +250,7 @@ def test_a_network_that_could_not_be_written_is_not_trained_again(
             tombola.train(ticket, output=tmp_path / "n", **options)
     if isinstance(caught.value, OutputError):
         assert "No space left. Free some space" in str(caught.value)
-        assert "trains nothing again" in str(caught.value)
+        assert "retrains nothing" in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
     callback = Recorder()
     tombola.train(ticket, output=tmp_path / "n", callback=callback, **options)

@@ -5,15 +5,15 @@ import pytest
 from tombola.base.errors import SpecError, TombolaError, naming_keywords
 
 MESSAGES = {
-    "Name it with --data.": "Name it with `data`.",
-    "Take fewer --workers, a higher --accumulation or a smaller --batch-size.": (
-        "Take fewer `workers`, a higher `accumulation` or a smaller `batch_size`."
+    "Pass --data.": "Pass `data`.",
+    "Use fewer --workers, a higher --accumulation or a smaller --batch-size.": (
+        "Use fewer `workers`, a higher `accumulation` or a smaller `batch_size`."
     ),
     "Push with --no-private, or begin --from another ticket.": (
         "Push with `private=False`, or begin `from_ticket` another ticket."
     ),
-    "Run `tombola store gc --store 'a b'`, or name another --store.": (
-        "Run `tombola store gc --store 'a b'`, or name another `store`."
+    "Run `tombola store gc --store 'a b'`, or use another --store.": (
+        "Run `tombola store gc --store 'a b'`, or use another `store`."
     ),
     "expected a folder, got 'a--b' -- nothing": "expected a folder, got 'a--b' -- nothing",
 }

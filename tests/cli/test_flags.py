@@ -98,7 +98,7 @@ def test_a_knob_that_is_on_or_off_has_a_flag_without_a_value() -> None:
 def test_a_configuration_file_turns_such_a_knob_on_or_leaves_it_off(tmp_path: Path) -> None:
     assert read(config(tmp_path, "no-rewind: true\nkeep_head: no")) == {"no_rewind": True}
     said = refusal(config(tmp_path, "no-rewind: 3"))
-    assert said.endswith("config.yaml: --no-rewind is true or false, got 3.")
+    assert said.endswith("config.yaml: --no-rewind must be true or false, got 3.")
 
 
 def test_flags_that_are_not_given_are_left_out() -> None:

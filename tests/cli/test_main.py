@@ -243,11 +243,11 @@ def test_a_bug_keeps_its_traceback(
 @pytest.mark.parametrize(
     ("number", "remedy"),
     [
-        (errno.EACCES, "Permission denied. Change its permissions, or name another."),
-        (errno.ENAMETOOLONG, "File name too long. Take a shorter name."),
-        (errno.ENOSPC, "No space left on device. Free some space, or name another place."),
-        (errno.EROFS, "Read-only file system. Name a place that can be written to."),
-        (errno.EIO, "Input/output error. Check the disk, or name another place."),
+        (errno.EACCES, "Permission denied. Change its permissions, or use another."),
+        (errno.ENAMETOOLONG, "File name too long. Use a shorter name."),
+        (errno.ENOSPC, "No space left on device. Free some space, or use another place."),
+        (errno.EROFS, "Read-only file system. Choose a place that can be written to."),
+        (errno.EIO, "Input/output error. Check the disk, or use another place."),
         (errno.EMFILE, "Too many open files. Raise the limit with `ulimit -n`."),
     ],
 )
@@ -265,7 +265,7 @@ def test_a_file_that_the_system_refuses_is_one_line(
 
 def test_the_name_of_a_file_that_is_too_long_is_cut(cli: Cli) -> None:
     said = refusal(cli("matching", f"{'x' * 300}.csv"))
-    assert said.endswith("x…', got: File name too long. Take a shorter name.")
+    assert said.endswith("x…', got: File name too long. Use a shorter name.")
     assert len(said) < 160
 
 

@@ -81,10 +81,16 @@ LAB_MISTAKES: list[tuple[list[str], str]] = [
     (["run", "quick", "--engine", "rya"], "there is no engine 'rya'. Did you mean 'ray'?"),
     (["run", "quick", "--workers", "-1"], "workers must be 0 or more, got -1."),
     (["run", "glue-table2"], "expected the data set 'hub:nyu-mll/glue/mnli' on the hub"),
-    (["status", "quick"], "expected a store at 'runs/store', got nothing. Name one with --store."),
-    (["store", "list"], "expected a store at 'runs/store', got nothing. Name one with --store."),
+    (
+        ["status", "quick"],
+        "expected a store at 'runs/store', got nothing. Pass its folder as --store.",
+    ),
+    (
+        ["store", "list"],
+        "expected a store at 'runs/store', got nothing. Pass its folder as --store.",
+    ),
     (["store"], "the following arguments are required: list|show|verify|gc|forget. See"),
-    (["report", "nowhere"], "expected the folder of a search, a table of runs or a plan, got 'now"),
+    (["report", "nowhere"], "'nowhere' is not a search folder, a table of runs or a plan."),
     (["report", "tabel2"], "there is no plan 'tabel2'. Did you mean 'table2'?"),
     (["bench", "nowhere"], "expected a ticket or a trained network, got nothing at 'nowhere'."),
     (["store", "gc", "--dry-run"], "expected no --dry-run after `store gc`, got one. Leave it out"),
@@ -119,7 +125,7 @@ def test_a_precision_that_the_device_lacks_is_refused_before_any_training(
 ) -> None:
     status, _, errors = cli(*find, "--precision", "fp16")
     assert status == 2
-    assert errors == "tombola: precision fp16 needs a CUDA device, got cpu. Take bf16 or fp32.\n"
+    assert errors == "tombola: precision fp16 needs a CUDA device, got cpu. Use bf16 or fp32.\n"
 
 
 def test_a_configuration_names_no_other(cli: Cli, find: list[object]) -> None:
@@ -138,7 +144,7 @@ def test_an_output_that_holds_something_else_is_left_alone(cli: Cli, find: list[
     Path("out").mkdir()
     Path("out/notes.txt").write_text("mine")
     said = refusal(cli(*find, "--output", "out"))
-    assert said == "'out' holds something else. Name an empty or a new folder as --output."
+    assert said == "'out' holds something else. Pass an empty or new folder as --output."
     assert refusal(cli(*find, "--output", "out/notes.txt")).startswith("'out/notes.txt' holds")
     assert left() == ["out", "out/notes.txt"]
     assert Path("out/notes.txt").read_text() == "mine"

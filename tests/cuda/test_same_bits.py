@@ -1,4 +1,4 @@
-"""Two runs of one training give the same bits, and a killed one goes on to them."""
+"""Two runs of one training are bitwise identical, and so is a killed one that resumes."""
 
 import multiprocessing
 import os
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same(one: tuple[Fit, Tensors], two: tuple[Fit, Tensors]) -> bool:
-    """Whether two trainings ended in the same bits and did the same."""
+    """Whether two trainings ended in bitwise identical results and did the same."""
     fits = [asdict(replace(done, training_seconds=0, earlier_seconds=0)) for done, _ in (one, two)]
     weights = all(torch.equal(bits(one[1][n]), bits(two[1][n])) for n in {*one[1], *two[1]})
     return fits[0] == fits[1] and weights

@@ -97,7 +97,7 @@ def test_an_allocation_is_in_the_key_of_the_mask_and_read_back() -> None:
         ({"allocation": "erq"}, "there is no allocation 'erq'. Did you mean 'erk'?"),
         (
             {"allocation": "erk", "structure": "rows"},
-            "allocation is of single weights, got erk with the structure rows. Leave one out.",
+            "allocation is for single weights, got erk with the structure rows. Leave one out.",
         ),
     ],
 )

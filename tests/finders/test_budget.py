@@ -138,5 +138,5 @@ def test_a_budget_is_a_number_of_trainings(budget: float) -> None:
 
 
 def test_a_budget_that_no_training_can_be_long_enough_for_is_refused() -> None:
-    with pytest.raises(SpecError, match=r"budget is at most 10,000, got 1000000000000"):
+    with pytest.raises(SpecError, match=r"budget must be at most 10,000, got 1000000000000"):
         FindSpec(budget=1e12)

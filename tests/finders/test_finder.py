@@ -186,11 +186,14 @@ def test_the_python_api_takes_the_knobs_of_any_finder() -> None:
         ({"finder_knobs": {"stp": 0.2}}, "there is no knob of the finder imp 'stp'. Did you mean"),
         (
             {"sparsity": 0.5, "finder_knobs": {"sparsity": 0.6}},
-            "sparsity is given once, got it in finder_knobs too. Leave one out.",
+            "sparsity must be given once, got it in finder_knobs too. Leave one out.",
         ),
-        ({"finder_knobs": 4}, "finder_knobs are values by name, got 4. Write {'batches': 4}."),
-        ({"finder_knobs": {4: 4}}, "finder_knobs are values by name, got {4: 4}."),
-        ({"finder": 4, "finder_knobs": {}}, "finder is text, got 4."),
+        (
+            {"finder_knobs": 4},
+            "finder_knobs must map names to values, got 4. Write {'batches': 4}.",
+        ),
+        ({"finder_knobs": {4: 4}}, "finder_knobs must map names to values, got {4: 4}."),
+        ({"finder": 4, "finder_knobs": {}}, "finder must be text, got 4."),
     ],
 )
 def test_finder_knobs_are_the_finder_s_own_and_given_once(

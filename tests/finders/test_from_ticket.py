@@ -1,4 +1,4 @@
-"""A search goes on from a ticket: what that prunes stays pruned, and its name is in every key."""
+"""A search starts from a ticket: what that prunes stays pruned, and its name is in every key."""
 
 from dataclasses import replace
 from decimal import Decimal

@@ -79,7 +79,7 @@ def test_a_ramp_is_within_the_training_and_has_a_pruning() -> None:
     steps = int(0.8 * on.steps)
     with pytest.raises(SpecError, match=rf"at most the {steps} steps until the final sparsity"):
         FINDERS["gradual"].search(on, GradualSpec(sparsity=SPARSITY, every=steps + 1), 0)
-    with pytest.raises(SpecError, match=r"got 0\.9 and 0\.8\. Take 0 <= ramp_start < ramp_end"):
+    with pytest.raises(SpecError, match=r"got 0\.9 and 0\.8\. Use 0 <= ramp_start < ramp_end"):
         GradualSpec(ramp_start=0.9)
     with pytest.raises(SpecError, match=r"every must be at least one step, got 0\."):
         GradualSpec(every=0)

@@ -112,7 +112,7 @@ def test_blocks_of_two_without_products_are_a_diagonal() -> None:
 
 
 def test_blocks_without_an_inverse_are_refused() -> None:
-    with pytest.raises(SpecError, match=r"have no inverse, got damping 1e-09\. Take a larger one"):
+    with pytest.raises(SpecError, match=r"have no inverse, got damping 1e-09\. Use a larger one"):
         block_costs(torch.ones(2), torch.ones(2, dtype=torch.bool), -torch.ones(1, 2, 2), 1e-9)
 
 

@@ -51,5 +51,5 @@ def test_masks_are_those_of_the_equations_of_the_paper() -> None:
 
 
 def test_decays_are_below_one() -> None:
-    with pytest.raises(SpecError, match=r"beta2 is in \[0, 1\), got 1\."):
+    with pytest.raises(SpecError, match=r"beta2 must be in \[0, 1\), got 1\."):
         PlatonSpec(beta2=1)

@@ -1,4 +1,4 @@
-"""A mask that is trained goes on from a copy to the same bits, and two ranks can share it."""
+"""A mask's training resumes from a copy bitwise identically, and two ranks can share it."""
 
 from pathlib import Path
 from typing import Any

@@ -75,7 +75,7 @@ def test_members_begin_at_one_point_and_see_other_orders(
 
 
 def test_bad_knobs_are_one_line() -> None:
-    with pytest.raises(SpecError, match=r"members must be 2 or more, got 1\. For one, take imp"):
+    with pytest.raises(SpecError, match=r"members must be 2 or more, got 1\. For one, use imp"):
         SoupSpec(members=1)
     task = load_task("sentiment")
     with pytest.raises(SpecError, match=r"members must be at most the \d+ steps that they"):

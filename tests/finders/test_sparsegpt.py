@@ -105,7 +105,7 @@ def test_later_blocks_see_what_earlier_ones_give_and_counts_are_exact() -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"allocation": "global"}, "uniform or erk, got the allocation global. Take one of those."),
+        ({"allocation": "global"}, "uniform or erk, got the allocation global. Use one of those."),
         ({"structure": "rows"}, "single weights or N:M, got the structure rows."),
         ({"block_size": 0}, "block_size must be 1 or more, got 0."),
         ({"damping": 0.0}, "damping must be above 0, got 0."),

@@ -195,7 +195,7 @@ def test_the_pooler_is_pruned_where_the_files_hold_one(
         ticket = tombola.one_shot(str(folder(name)), sparsity="0.5", scope="encoder+pooler")
         assert [key for key in ticket.mask if "pooler" in key]
         return
-    with pytest.raises(ModelError, match="Take the scope 'encoder'") as refused:
+    with pytest.raises(ModelError, match="Use the scope 'encoder'") as refused:
         tombola.one_shot(str(folder(name)), sparsity="0.5", scope="encoder+pooler")
     assert "\n" not in str(refused.value)
 
@@ -209,7 +209,7 @@ def test_a_pooler_that_the_files_lack_is_no_part_of_the_backbone(
     assert not [key for key, _ in body.named_parameters() if "pooler" in key]
     assert fingerprint(body) == fingerprint(load_backbone(str(folder(name))))
     body.eval()(torch.tensor([[2, 5, 6, 3]]))
-    with pytest.raises(ModelError, match="Take the scope 'encoder'"):
+    with pytest.raises(ModelError, match="Use the scope 'encoder'"):
         tombola.one_shot(str(tmp_path), sparsity="0.5", scope="encoder+pooler")
 
 
@@ -237,7 +237,7 @@ def test_whole_heads_and_neurons_are_pruned_or_it_is_refused_in_one_line(
 def test_an_architecture_without_a_head_is_reported_with_those_that_it_has(folder: Folder) -> None:
     with pytest.raises(ModelError, match="'mlm' needs a head that gpt2 doesn't have") as refused:
         load_network(str(folder("gpt2")), "mlm")
-    assert "can do classification, regression, span. Take another task" in str(refused.value)
+    assert "can do classification, regression, span. Use another task" in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
@@ -267,7 +267,9 @@ def test_a_tokenizer_with_more_words_than_the_network_is_refused(
     folder: Folder, tmp_path: Path
 ) -> None:
     other = with_tokenizer(folder("bert"), TOKENIZERS["roberta"](), tmp_path)
-    with pytest.raises(ModelError, match=r"got 180 embeddings and a word of number \d+") as refused:
+    with pytest.raises(
+        ModelError, match=r"got 180 embeddings and the number \d+ for the word"
+    ) as refused:
         load_network(other, "classification")
     assert "\n" not in str(refused.value)
 
@@ -294,5 +296,5 @@ def test_without_anything_to_pad_or_to_mask_with_it_is_reported(
     with pytest.raises(ModelError, match="needs a mask token, and the tokenizer of"):
         load_network(with_tokenizer(folder("bert"), bare, tmp_path), "mlm")
     bare.pad_token = None
-    with pytest.raises(ModelError, match="batches need a pad token or an end of text"):
+    with pytest.raises(ModelError, match="batches need a pad token or an end-of-text token"):
         load_network(with_tokenizer(folder("bert"), bare, tmp_path), "classification")

@@ -253,7 +253,7 @@ def test_two_networks_in_one_file_are_called_so(tiny: Path, tmp_path: Path) -> N
 def test_a_model_with_code_of_its_own_is_called_so(tiny: Path, tmp_path: Path) -> None:
     its = {"model_type": "other", "auto_map": {"AutoConfig": "a.B", "AutoModel": "a.C"}}
     place = rewritten(tiny, tmp_path / "m", dict, **its)
-    with pytest.raises(ModelError, match="brings code of its own, and no code of a model is run"):
+    with pytest.raises(ModelError, match="brings code of its own, and no model's code is ever run"):
         load_network(place, "classification")
 
 

@@ -66,7 +66,7 @@ def test_a_control_that_a_network_cannot_have_is_refused_while_planning(
 def test_a_scope_that_the_head_drops_is_refused_while_planning(tiny: Path, tmp_path: Path) -> None:
     assert made(tiny, tmp_path, scope="encoder+pooler").left_out == {}
     for task in ("mlm", "gloss-span"):
-        with pytest.raises(ModelError, match="Take the scope 'encoder'"):
+        with pytest.raises(ModelError, match="Use the scope 'encoder'"):
             made(tiny, tmp_path, task=task, scope="encoder+pooler")
     with pytest.raises(SpecError, match="outside of them"):
         control("small-dense", made(tiny, tmp_path, scope="encoder+pooler"))

@@ -445,7 +445,7 @@ def test_a_ticket_on_its_own_task_is_trained_once() -> None:
 
 
 def test_a_ticket_that_was_not_found_cannot_be_moved() -> None:
-    with pytest.raises(SpecError, match=r"'sentiment' at 0.5 with seed 7, got none\. Name"):
+    with pytest.raises(SpecError, match=r"'sentiment' at 0.5 with seed 7, got none\. Use"):
         moved(seeds=[7])
 
 

@@ -1,4 +1,4 @@
-"""Masks only shrink, equal work is done once, and who is stopped goes on to the same bits."""
+"""Masks only shrink, equal work is done once, and an interrupted search loses no bit."""
 
 import dataclasses
 from dataclasses import replace
@@ -473,7 +473,7 @@ def test_runs_of_different_arithmetic_are_not_mixed(subject: Subject, tmp_path: 
     search = FINDERS["imp"].search(subject, ImpSpec(sparsity=D("0.3"), step=D("0.3")), 5)
     store = done(Plan.of([search.dense]), tmp_path / "store")
     with pytest.raises(
-        SpecError, match=r"made with other numerics: .*threads.* Take the same --threads"
+        SpecError, match=r"made with other numerics: .*threads.* Use the same --threads"
     ):
         run_plan(
             Plan.of(search.trainings.values()),

@@ -215,7 +215,7 @@ def test_what_cannot_be_compiled_is_refused_in_one_line(ticket: Ticket) -> None:
     model = ticket.apply(network())
     with pytest.raises(SpecError, match="dtype must be one of float32, bfloat16, int8, got 'fp8'"):
         ticket.compile(model, dtype="fp8")
-    with pytest.raises(SpecError, match=r"tokens is texts x length .*, got 0\."):
+    with pytest.raises(SpecError, match=r"tokens must be texts x length .*, got 0\."):
         ticket.compile(model, tokens=0)
     with pytest.raises(TicketError, match=r"expected zeros .*call `ticket\.apply\(model\)` first"):
         ticket.compile(network())

@@ -291,7 +291,7 @@ def test_what_is_for_the_hub_only_is_refused_elsewhere(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     given: dict[str, Any] = {only: False if only == "private" else "x"}
-    with pytest.raises(SpecError, match=f"^`{only}.*` is for a repository of the hub, got .*x"):
+    with pytest.raises(SpecError, match=f"^`{only}.*` is for a repository on the hub, got .*x"):
         push(folder, place, **given)
     assert not Path("x").exists()
 
@@ -304,7 +304,7 @@ def test_a_file_url_may_have_escapes() -> None:
 def test_a_file_url_is_of_this_machine_and_whole() -> None:
     assert str(place_of("file://localhost/some/x")) == "/some/x"
     for wrong in ("file://server/x", "file://x", "file://~/x", "file://", "file://localhost"):
-        with pytest.raises(TicketError, match=r"expected a folder of this machine, as file:///"):
+        with pytest.raises(TicketError, match=r"expected a folder on this machine, as file:///"):
             place_of(wrong)
 
 

@@ -67,13 +67,13 @@ def test_numbers_in_a_csv_file_are_classes_or_values_as_the_kind_says(tmp_path: 
         (TaskSpec(kind="span"), "no kind of csv:DIR 'span'"),
         (
             TaskSpec(kind="multi-label"),
-            r"multi-label classification\) is not there yet",
+            r"multi-label classification\) is not supported yet",
         ),
-        (TaskSpec(kind="token-classification"), "is not there yet. There are the kinds"),
+        (TaskSpec(kind="token-classification"), "is not supported yet. The kinds are"),
         (TaskSpec(kind="clm"), "causal language modelling"),
         (
             TaskSpec(text_columns=("title",), label_column="stars", metric="macro-f1"),
-            r"F1 averaged over classes\) is not there yet",
+            r"F1 averaged over classes\) is not supported yet",
         ),
         (
             TaskSpec(text_columns=("title",), label_column="stars", metric="pearson"),
@@ -151,7 +151,7 @@ def test_a_task_of_one_s_own_is_named_by_what_it_defines_in_results(tmp_path: Pa
 
 def test_a_task_without_data_says_how_to_name_them(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(YAML.replace("data: files\n", ""))
-    with pytest.raises(DataError, match=r"'mine' names no data.* Name their folder with --data"):
+    with pytest.raises(DataError, match=r"'mine' names no data.* Pass their folder as --data"):
         read_split(load_task(str(tmp_path / "mine.yaml")), "train")
 
 

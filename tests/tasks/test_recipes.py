@@ -155,7 +155,7 @@ def test_a_kernel_for_another_precision_than_the_automatic_one_is_refused_by_wha
     with pytest.raises(SpecError) as caught:
         find_options(options)
     assert str(caught.value) == (
-        "kernel sparse-1 takes fp32 alone, got precision auto, which is bf16 on this machine. "
+        "kernel sparse-1 works with fp32 only, got precision auto, which is bf16 on this machine. "
         "Leave one out."
     )
     monkeypatch.setattr(native_bf16, "fast_precision", lambda: "fp32")

@@ -169,7 +169,7 @@ def test_weights_that_are_not_in_memory_are_refused(ticket: Ticket) -> None:
 
 @pytest.mark.parametrize("wrong", [None, 5, "bert"])
 def test_what_is_no_network_is_refused(wrong: Any, ticket: Ticket) -> None:
-    with pytest.raises(TicketError, match=f"a network of torch, got {type(wrong).__name__}"):
+    with pytest.raises(TicketError, match=f"a torch network, got {type(wrong).__name__}"):
         ticket.apply(wrong)
 
 
@@ -180,7 +180,7 @@ def test_the_error_names_the_network_in_a_module_of_one_s_own(ticket: Ticket) ->
             self.net, self.head = network(), nn.Linear(2, 2)
 
     model = Own()
-    with pytest.raises(TicketError, match=r"It is of the module 'net' in there\."):
+    with pytest.raises(TicketError, match=r"It fits the module 'net' inside\."):
         ticket.apply(model)
     with ticket.hold(model.net):
         assert revived(model.net, ticket) == 0

@@ -94,7 +94,7 @@ def test_the_pooler_adds_its_matrix(name: str) -> None:
 @pytest.mark.parametrize("head", ["MaskedLM", "QuestionAnswering"])
 def test_a_backbone_without_a_pooler_says_so_in_one_line(head: str) -> None:
     model = getattr(transformers, f"BertFor{head}")(ARCHITECTURES["bert"].make())
-    with pytest.raises(ModelError, match="Take the scope 'encoder'") as caught:
+    with pytest.raises(ModelError, match="Use the scope 'encoder'") as caught:
         scope_parameters(model, "encoder+pooler")
     assert "\n" not in str(caught.value)
 

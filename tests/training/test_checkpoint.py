@@ -1,4 +1,4 @@
-"""An interrupted training goes on to the same bits, and a copy is whole or not used."""
+"""An interrupted training resumes bitwise identically, and a copy is whole or not used."""
 
 import json
 from collections import deque
@@ -141,7 +141,7 @@ class At(Checkpoint):
             super().save(training, facts)
 
 
-# the same bits
+# bitwise identical results
 
 
 @pytest.mark.parametrize(("saved", "stopped"), [(1, 1), (2, 5), (STEPS, STEPS)])

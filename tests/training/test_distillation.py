@@ -228,7 +228,7 @@ def test_no_divergence_of_a_network_from_itself() -> None:
         ({"distill": -0.1}, "got -0.1"),
         ({"distill": float("nan")}, "got nan"),
         ({"distill": 0.5, "distill_temperature": 0.0}, "distill_temperature must be above 0"),
-        ({"distill_temperature": 4.0}, "is of a distillation, got 4 and no distill. Name that"),
+        ({"distill_temperature": 4.0}, "is for a distillation, got 4 without distill. Set distill"),
     ],
 )
 def test_a_distillation_that_makes_no_sense_is_refused(

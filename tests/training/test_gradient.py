@@ -1,4 +1,4 @@
-"""Parts, checkpointing, compilation and sixteen bits change the bits of a gradient, no more."""
+"""Parts, checkpointing, compilation and 16-bit types change a gradient's last digits, no more."""
 
 import shutil
 from dataclasses import replace

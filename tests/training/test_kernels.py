@@ -304,7 +304,7 @@ def test_without_the_extension_for_products_the_kernels_that_need_it_are_refused
 @pytest.mark.parametrize("kernel", [SPARSE, SPARSE_ALWAYS])
 def test_sparse_products_take_fp32_alone(kernel: str) -> None:
     for more, named in (({"precision": "bf16"}, "precision bf16"), ({"compile": True}, "compile")):
-        with pytest.raises(SpecError, match=f"kernel {kernel} takes fp32 alone, got {named}"):
+        with pytest.raises(SpecError, match=f"kernel {kernel} works with fp32 only, got {named}"):
             replace(SPEC, kernel=kernel, **more)
     assert not TrainSpec(precision="bf16").takes(kernel)
     assert TrainSpec().takes(kernel)
@@ -319,7 +319,9 @@ def test_sparse_products_take_fp32_alone(kernel: str) -> None:
     ],
 )
 def test_what_it_cannot_do_is_refused(more: dict[str, Any], named: str) -> None:
-    with pytest.raises(SpecError, match=f"kernel packed-3 takes fp32 or bf16 alone, got {named}"):
+    with pytest.raises(
+        SpecError, match=f"kernel packed-3 works with fp32 or bf16 only, got {named}"
+    ):
         replace(SPEC, **more)
 
 

@@ -1,4 +1,4 @@
-"""Pruned weights stay zero, the same spec gives the same bits, and scoring disturbs nothing."""
+"""Pruned weights stay zero, trainings are bitwise reproducible, and scoring disturbs nothing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -141,7 +141,7 @@ def first_gradient(network: Network, examples: Examples, mask: Mask) -> tuple[fl
     return sum(squares) ** 0.5, (sum(squares) - sum(pruned)) ** 0.5
 
 
-# the same bits
+# bitwise identical results
 
 
 def test_the_same_spec_gives_the_same_bits_whatever_came_before(

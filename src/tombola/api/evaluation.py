@@ -30,7 +30,7 @@ from tombola.training.distributed import leaving_process_as_it_was
 __all__ = ["evaluate_ticket"]
 
 VERSION = 1
-"""Raised when the same knobs come to mean something else."""
+"""Incremented when the same knobs come to mean something else."""
 
 
 @leaving_process_as_it_was()
@@ -94,8 +94,8 @@ def _check_fresh(ticket: Ticket, spec: EvaluateSpec) -> None:
     used = next((seed for seed in spec.seeds if seed in of_search), None)
     if used is not None:
         raise SpecError(
-            f"a ticket is evaluated on seeds other than that of its search, got {used}. "
-            "Name fresh --seeds."
+            f"a ticket is evaluated on seeds other than that of its search, got {used}. Use fresh "
+            "--seeds."
         )
 
 

@@ -35,8 +35,8 @@ class Experiment:
 
         Args:
             kind: find or evaluate.
-            version: of that kind and of its jobs; raised when the same description comes to mean
-                something else.
+            version: version of that kind and of its jobs; incremented when the same description
+                comes to mean something else.
             description: everything that makes the result what it is, from `describe`.
             place: the folder of the result, or the beginning of its name in `runs/`, to which the
                 key's first digits are added.
@@ -93,6 +93,6 @@ def stored_in(store: Store) -> Iterator[None]:
         yield
     except OutputError as error:
         raise OutputError(
-            f"{error} Every training is kept in {str(store.folder)!r}: the same command, or one "
-            "with another --output, trains nothing again."
+            f"{error} Every training is kept in {str(store.folder)!r}: the same command, even with "
+            "another --output, retrains nothing."
         ) from None

@@ -85,8 +85,8 @@ def fixed_ticket(
     origin = origin_of(loaded.task, loaded.provenance)
     if loaded.task and not options.get("task") and origin.task is None:
         raise SpecError(
-            f"{repr(place) if place else 'the ticket'} was found on {loaded.task!r}, which is no "
-            "task that comes with tombola. Name it with --task, as the search did."
+            f"{repr(place) if place else 'the ticket'} was found on {loaded.task!r}, a task that "
+            "does not come with tombola. Pass the same --task as in the search."
         )
     network = model or loaded.model
     spec, task, recipe, lab = ticket_options(kind, options, origin, network)
@@ -116,7 +116,7 @@ def _same_data(asked: FixedTicket[S], origin: Origin) -> str | None:
     if place is not None and not on_hub(place) and not Path(place).exists():
         raise DataError(
             f"expected the data that {asked.called} was found on in {place!r}, got nothing there. "
-            "Name it with --data."
+            "Pass --data."
         )
     return place
 
@@ -134,8 +134,8 @@ def _usable(
         return ticket, []
     part = _part(ticket, "encoder")
     note = (
-        f"The ticket covers the pooler, which the network has no use for on {task.name}: what is "
-        f"trained has the encoder's part of the mask, {part.mask.pruned:,} pruned of "
+        f"The ticket covers the pooler, which the network does not use on {task.name}: it is "
+        f"trained under the encoder's part of the mask, {part.mask.pruned:,} pruned of "
         f"{part.mask.size:,}."
     )
     return part, [note]

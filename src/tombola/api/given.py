@@ -28,7 +28,7 @@ def given(
     contradict it.
 
     Args:
-        function: whose signature has the defaults.
+        function: the function whose signature has the defaults.
         arguments: name -> value of each of its parameters.
         leave_out: other parameters that are not knobs.
     """
@@ -51,7 +51,8 @@ def with_finder_knobs(
         return dict(options)
     if not isinstance(finder_knobs, Mapping) or not all(isinstance(k, str) for k in finder_knobs):
         raise SpecError(
-            f"finder_knobs are values by name, got {brief(finder_knobs)}. Write {{'batches': 4}}."
+            f"finder_knobs must map names to values, got {brief(finder_knobs)}. Write "
+            "{'batches': 4}."
         )
     finder = FINDERS[FindSpec(finder=options.get("finder", FindSpec.finder)).finder]
     refuse_knobs_of_others(finder, finder_knobs)
@@ -60,7 +61,9 @@ def with_finder_knobs(
         if name not in known:
             raise unknown(f"knob of the finder {finder.name}", name, known)
         if name in options:
-            raise SpecError(f"{name} is given once, got it in finder_knobs too. Leave one out.")
+            raise SpecError(
+                f"{name} must be given once, got it in finder_knobs too. Leave one out."
+            )
     return {**options, **finder_knobs}
 
 

@@ -28,7 +28,7 @@ from tombola.ticket.ticket import Ticket
 __all__ = ["inspect"]
 
 SPARSITIES = (Decimal("0.7"), Decimal("0.9"))
-"""For which the size of a ticket is told."""
+"""Sparsities at which the size of a one-shot ticket is reported."""
 
 
 @naming_keywords()
@@ -39,7 +39,7 @@ def inspect(place: str | PathLike[str]) -> dict[str, Any]:
         place: folder of a ticket, or what `find` returned for one seed; or a network, as an
             embedded name, a folder that `save_pretrained()` wrote, or a hub id.
 
-    Returns: of a ticket, its provenance, size in bytes, and the sparsity of each matrix. Of a
+    Returns: for a ticket, its provenance, size in bytes, and the sparsity of each matrix. For a
         network without its task head, its number of weights, and for each scope the matrices that
         it prunes, what it leaves out and why, and the bytes of a one-shot ticket; or why the
         network can't have that scope.

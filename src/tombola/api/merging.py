@@ -43,9 +43,9 @@ def merge(
         tickets: two or more tickets, or their folders; or what `find` returned for several seeds.
         rule: which weights are kept: `union`, those that any ticket keeps; `intersection`, those
             that all keep; `majority`, those that more than half of them keep.
-        sparsity: with `majority`: prune exactly this fraction of the scope, first the weights that
-            the fewest tickets keep; among those that as many keep, the smallest pre-trained ones;
-            among equal ones, by name, then position.
+        sparsity: only with `majority`: prune exactly this fraction of the scope, first the weights
+            that the fewest tickets keep; among those that equally many keep, the smallest
+            pre-trained ones; among equal ones, by name, then position.
         model: where the pre-trained network is, if not under the name that the first ticket gives;
             it is loaded only for a sparsity.
 
@@ -65,8 +65,8 @@ def merge(
         mask = _most_kept(votes, len(sources), weights, spec.sparsity)
     if mask.pruned == mask.size:
         raise SpecError(
-            f"expected weights that the {spec.rule} of {len(sources)} tickets keeps, got none. "
-            "Take another rule."
+            f"expected weights that the {spec.rule} of {len(sources)} tickets keeps, got none. Use "
+            "another rule."
         )
     return _ticket(sources, mask, spec)
 
@@ -87,12 +87,12 @@ def _several(
         tickets = [tickets]
     elif not isinstance(tickets, Iterable):
         raise SpecError(
-            f"a merge takes two or more tickets, got {type(tickets).__name__}. Give a list."
+            f"a merge takes two or more tickets, got {type(tickets).__name__}. Pass a list."
         )
     listed = [ticket_or_path(each) for each in tickets]
     if len(listed) < 2:
         raise SpecError(
-            f"a merge takes two or more tickets, got {'one' if listed else 'none'}. Name another."
+            f"a merge takes two or more tickets, got {'one' if listed else 'none'}. Pass another."
         )
     return listed
 
@@ -103,7 +103,7 @@ def _loaded(tickets: Sequence[Ticket | str]) -> list[Ticket]:
     for at, place in enumerate(places):
         if any(place is other or place == other for other in places[:at]):
             named = "a ticket" if isinstance(place, Ticket) else repr(tickets[at])
-            raise SpecError(f"expected different tickets, got {named} twice. Name each once.")
+            raise SpecError(f"expected different tickets, got {named} twice. Pass each once.")
     loaded = [each if isinstance(each, Ticket) else Ticket.load(each) for each in tickets]
     for at, ticket in enumerate(loaded[1:], 1):
         _check_alike(loaded[0], ticket, _called(tickets[0], 0), _called(tickets[at], at))
@@ -124,7 +124,7 @@ def _check_alike(first: Ticket, other: Ticket, name: str, other_name: str) -> No
         raise TicketError(
             f"expected tickets of one network, got {name} of {first.model} "
             f"({first.fingerprint[:12]}) and {other_name} of {other.model} "
-            f"({other.fingerprint[:12]}). Merge tickets that were found in the same."
+            f"({other.fingerprint[:12]}). Merge tickets that were found in the same network."
         )
     if first.scope != other.scope:
         raise TicketError(
@@ -198,9 +198,9 @@ def _most_kept(votes: Tensors, count: int, weights: Tensors, sparsity: Decimal) 
 
     Args:
         votes: name -> how many tickets keep each weight.
-        count: of the tickets.
+        count: the number of tickets.
         weights: name -> pre-trained weights, same shapes, which decide among equal votes.
-        sparsity: of the mask, in [0, 1).
+        sparsity: the sparsity of the mask, in [0, 1).
 
     Raises: SpecError, if it would take weights that no ticket keeps.
     """
@@ -213,7 +213,7 @@ def _most_kept(votes: Tensors, count: int, weights: Tensors, sparsity: Decimal) 
         union = shortest(size - int(kept[1]), size)
         raise SpecError(
             f"expected a sparsity of at least {union:f}, which the tickets leave when the kept "
-            f"weights of all are united, got {sparsity:f}. Ask for a higher one."
+            f"weights of all are united, got {sparsity:f}. Use a higher one."
         )
     scores = {n: weights[n].abs().masked_fill(v > least, torch.inf) for n, v in votes.items()}
     return keep_top(scores, Mask({n: v >= least for n, v in votes.items()}), sparsity=sparsity)

@@ -36,8 +36,8 @@ def saved_network(folder: Path, key: str) -> Trained | None:
     """The network of a training that a folder has already; None for a new or an empty folder.
 
     Args:
-        folder: for the network.
-        key: of the training.
+        folder: a folder for the network: new, empty, or with the network in it.
+        key: the key of the training.
 
     Raises: OutputError, if the folder holds anything else, or can't be written.
     """
@@ -48,19 +48,19 @@ def saved_network(folder: Path, key: str) -> Trained | None:
         found = read_trained(folder / RESULT)
     except OutputError:
         raise OutputError(
-            f"{str(folder)!r} holds something else. Name an empty or a new folder as --output."
+            f"{str(folder)!r} holds something else. Pass an empty or new folder as --output."
         ) from None
     if found.key != key:
         raise OutputError(
             f"{str(folder)!r} holds another network: that of training {found.key[:12]} "
             f"({found.task}, seed {found.seed}, sparsity {found.sparsity}), asked for {key[:12]}. "
-            "Name another --output, or leave it out."
+            "Use another --output, or leave it out."
         )
     for name, digest in found.files.items():
         if not (folder / name).is_file() or _digest(folder / name) != digest:
             raise OutputError(
                 f"expected {name} in {str(folder)!r} as it was written, got "
-                f"{'another' if (folder / name).is_file() else 'none'}. Delete the folder, or name "
+                f"{'another' if (folder / name).is_file() else 'none'}. Delete the folder, or use "
                 "another --output."
             )
     return replace(found, output=str(folder))
@@ -81,7 +81,7 @@ class NetworkWriter:
 
         Args:
             trained: the result of its training.
-            ticket: whose mask it was trained under.
+            ticket: the ticket it was trained under.
             folder: new or empty.
 
         Returns: the result with the folder's files.

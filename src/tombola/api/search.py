@@ -30,7 +30,7 @@ from tombola.training.distributed import leaving_process_as_it_was
 __all__ = ["search"]
 
 VERSION = 1
-"""Raised when the same knobs come to mean something else."""
+"""Incremented when the same knobs come to mean something else."""
 
 REVISED_CONTROLS = ("layer-random", "shuffle-layers", "shuffle-layers")
 """Controls whose definition has changed since the first version, once for each change."""
@@ -54,7 +54,7 @@ def search(
         data: where the task's files are, if not where it says.
         callback: called as the jobs run.
         keep_weights: whether the trained network of each ticket is saved next to it.
-        from_ticket: the ticket that the search goes on from, or its folder.
+        from_ticket: the ticket that the search starts from, or its folder.
 
     Raises: TombolaError, if an option, the model or the data are not usable; JobFailedError, if a
         training fails for another reason.

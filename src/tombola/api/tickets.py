@@ -55,12 +55,12 @@ def one_shot(
 def import_ticket(
     source: str | Path, *, model: str | Path | nn.Module, scope: str | None = None
 ) -> Ticket:
-    """A ticket from masks that others have made, or from the zeros of a checkpoint.
+    """A ticket from masks made by other programs, or from the zeros of a checkpoint.
 
     Args:
         source: what `torch.save()` wrote of masks, of a state dict after torch's pruning, or of
             weights; a safetensors file; or a folder that `save_pretrained()` wrote.
-        model: the pre-trained network that the masks are of: a name, a folder, or the network.
+        model: the pre-trained network that the masks belong to: a name, a folder, or the network.
         scope: the weights that could be pruned; by default the encoder's, and the pooler's where
             that is masked or pruned.
 

@@ -82,5 +82,5 @@ def _finite(store: Store, training: Job) -> Result:
     """
     run = result_of(store, training.key)
     if run.diverged is not None:
-        raise SpecError(f"{training.label} {run.diverged}. Take a lower learning rate.")
+        raise SpecError(f"{training.label} {run.diverged}. Use a lower learning rate.")
     return run

@@ -61,7 +61,7 @@ def number(text: str, kind: Callable[[str], N]) -> N:
     """A number written in ASCII, without underscores; surrounding blanks are ignored.
 
     Args:
-        text: as it was written.
+        text: the number as it was written.
         kind: int, float or Decimal.
 
     Raises: ValueError or ArithmeticError, if it isn't one, or would underflow to zero.
@@ -82,7 +82,7 @@ def refuse_above(value: float, most: int, name: str) -> None:
     Raises: SpecError, naming the knob.
     """
     if value > most:
-        raise SpecError(f"{name} is at most {most:,}, got {brief(value)}.")
+        raise SpecError(f"{name} must be at most {most:,}, got {brief(value)}.")
 
 
 def check_types(spec: Any) -> None:
@@ -91,9 +91,9 @@ def check_types(spec: Any) -> None:
     Lists and arrays become tuples, paths text, and numbers of NumPy Python's own.
 
     Args:
-        spec: with fields declared int, float, bool, str or Decimal, or as a tuple of one of these,
-            or as one of them or None; others are not checked. A whole number is a float, and any
-            number or text may become a Decimal; true and false are not numbers.
+        spec: a dataclass with fields declared int, float, bool, str or Decimal, or as a tuple of
+            one of these, or as one of them or None; others are not checked. A whole number is a
+            float, and any number or text may become a Decimal; true and false are not numbers.
 
     Raises: SpecError, naming the field.
     """
@@ -112,7 +112,7 @@ def check_types(spec: Any) -> None:
         elif kind in (*CALLED, Decimal):
             if not _fits(value, kind):
                 called = CALLED.get(kind, "a fraction")
-                raise SpecError(f"{field.name} is {called}, got {brief(value)}.")
+                raise SpecError(f"{field.name} must be {called}, got {brief(value)}.")
             _bound(field.name, value, kind)
 
 
@@ -127,7 +127,7 @@ def path_text(came: object, wanted: str) -> str:
     """
     if not isinstance(came, str | os.PathLike):
         kind = "None" if came is None else f"an object of type {type(came).__name__}"
-        raise SpecError(f"expected {wanted}, got {kind}. Name one.")
+        raise SpecError(f"expected {wanted}, got {kind}. Pass one.")
     if "\0" in os.fspath(came):
         raise SpecError(f"expected {wanted}, got {brief(came)} with a null character. Remove it.")
     return os.path.expanduser(os.fspath(came))
@@ -150,7 +150,7 @@ def field_help(spec: type) -> dict[str, str]:
 
 
 def _own(value: Any) -> Any:
-    """A number of NumPy as one of Python, 0.1 of 32 bits as 0.1; an array as a list."""
+    """A NumPy number as a Python one, a 32-bit 0.1 as 0.1; an array as a list."""
     if isinstance(value, Real) and hasattr(value, "dtype"):
         return int(value) if isinstance(value, Integral) else float(str(value))
     return value.tolist() if getattr(value, "ndim", 0) == 1 else value
@@ -167,11 +167,11 @@ def _needed(kind: Any) -> Any:
 def _listed(name: str, value: Any, kind: Any) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple, range)):
         hint = f" Write {brief(_parted(value))}." if _fits(value, kind) else ""
-        raise SpecError(f"{name} are a list of {SEVERAL[kind]}, got {brief(value)}.{hint}")
+        raise SpecError(f"{name} must be a list of {SEVERAL[kind]}, got {brief(value)}.{hint}")
     value = [*map(_own, value)]
     for one in value:
         if not _fits(one, kind):
-            raise SpecError(f"{name} are {SEVERAL[kind]}, got {brief(one)} among them.")
+            raise SpecError(f"{name} must be {SEVERAL[kind]}, got {brief(one)} among them.")
         _bound(name, one, kind)
     return tuple(value)
 

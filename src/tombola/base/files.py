@@ -35,7 +35,7 @@ KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFLNK: "a link",
 }
-FREE_SPACE = "Free some space, or name another place"
+FREE_SPACE = "Free some space, or use another place"
 """What to do about a full disk."""
 RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 """How libraries in Rust, such as safetensors, name an error of the disk."""
@@ -50,7 +50,7 @@ def read_plain(path: str | Path, limit: int, *, links: bool = True) -> bytes:
     """The content of a plain file.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         limit: the most bytes it may have; its size is checked before it is read.
         links: whether the path itself may be a link to one.
 
@@ -152,7 +152,7 @@ def check_file(path: str | Path) -> None:
     """
     target = Path(path).expanduser()
     if not target.name:
-        raise OutputError(f"expected the name of a file, got {str(path)!r}. Name one.")
+        raise OutputError(f"expected the name of a file, got {str(path)!r}. Pass one.")
     if target.is_dir():
         raise not_written(path, IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR)))
     check_parents(target.parent, path)
@@ -182,7 +182,7 @@ def check_parents(folder: Path, path: str | Path) -> None:
 def not_written(path: str | Path, error: OSError) -> OutputError:
     """The error about a file or folder that the disk refuses."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    remedy = FREE_SPACE if full else "Name another place"
+    remedy = FREE_SPACE if full else "Use another place"
     return OutputError(f"expected to write {path}, got: {error.strerror or error}. {remedy}.")
 
 

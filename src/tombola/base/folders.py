@@ -51,8 +51,8 @@ def directory_size(path: str | Path) -> int:
 def write_folder(path: str | Path, files: Mapping[str, bytes], *, replaces: Iterable[str]) -> Path:
     """Write a folder under a temporary name next to its final one, sync it, and rename it last.
 
-    A process that is killed meanwhile leaves at most a hidden folder next to it. Under the final
-    name there is the old folder, nothing, or the new one, and never a part of one.
+    A process that is killed while it writes leaves at most a hidden folder next to it. Under the
+    final name there is the old folder, nothing, or the new one, and never a part of one.
 
     Args:
         path: the final place; a link is followed, and `~` is the user's home.
@@ -158,7 +158,7 @@ def _swap(temporary: Path, target: Path, *, ours: set[str], needed: set[str]) ->
 
 @contextmanager
 def opened(folder: Path, *inner: str) -> Iterator[int]:
-    """A handle of a folder inside another, held open so that it can't be exchanged meanwhile.
+    """A handle of a folder inside another, held open so that it can't be exchanged.
 
     Args:
         folder: where to begin; the user has named it, so it may be a link.
@@ -194,7 +194,7 @@ def clear(above: int, name: str, made: re.Pattern[str] = RESULT_FILES) -> int:
 
     Args:
         above: a handle of the folder that it is in.
-        name: of the folder.
+        name: the name of the folder.
         made: the names of the files that may be deleted.
 
     Returns: the bytes freed.

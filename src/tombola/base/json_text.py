@@ -9,7 +9,7 @@ __all__ = ["finite", "json_text", "parse_json"]
 
 
 def finite(value: Any) -> Any:
-    """The same content with None in place of every number that is not finite."""
+    """Content with None in place of every number that is not finite."""
     if isinstance(value, dict):
         return {name: finite(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -12,7 +12,7 @@ from tombola.base.fields import number
 __all__ = ["NUMERIC", "PLACES", "exact", "json_value", "key", "knobs"]
 
 NUMERIC = "numeric"
-"""In the metadata of a field that changes the bits of a result, but not what it is."""
+"""In the metadata of a field that changes the last digits of a result, but not what it is."""
 
 PLACES = 64
 """Decimal places of a fraction."""
@@ -41,11 +41,12 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
         raise SpecError(f"{what} must be at least 0 and below 1, got {cut(value)[1:-1]}.{hint}")
     if written and written.adjusted() < -PLACES:
         raise SpecError(
-            f"{what} has at most {PLACES} decimal places, got {cut(value)[1:-1]}. Write 0 for none."
+            f"{what} must have at most {PLACES} decimal places, got {cut(value)[1:-1]}. Write 0 "
+            "for none."
         )
     if len("".join(map(str, written.as_tuple().digits)).rstrip("0")) > DIGITS:
         raise SpecError(
-            f"{what} has at most {DIGITS} digits, got {cut(value)[1:-1]}. Round it to fewer "
+            f"{what} must have at most {DIGITS} digits, got {cut(value)[1:-1]}. Round it to fewer "
             "decimal places."
         )
     return written.normalize() + 0 if written else Decimal(0)  # which turns -0 into 0
@@ -77,7 +78,8 @@ def key(kind: str, version: int, **made_of: Any) -> str:
 
     Args:
         kind: what was done.
-        version: of that kind; raised when the same knobs come to mean something else.
+        version: the version of that kind; incremented when the same knobs come to mean something
+            else.
         made_of: fingerprints of model and data, and knobs, as JSON has them.
     """
     content = json.dumps([kind, version, made_of], sort_keys=True, separators=(",", ":"))

@@ -58,8 +58,8 @@ def decimals(ends: tuple[float, float], margin: float) -> int:
     """Decimals with which no end of an interval looks like zero or the margin's limit unless it is.
 
     Args:
-        ends: of the interval, in points.
-        margin: in points.
+        ends: the ends of the interval, in points.
+        margin: the margin, in points.
     """
     pairs = list(product(ends, (0.0, -margin)))
     for digits in range(1, MOST_DECIMALS):

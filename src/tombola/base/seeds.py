@@ -9,7 +9,7 @@ def stream(seed: int, purpose: str) -> int:
     """The seed of one purpose, so that no two random streams of a run are correlated.
 
     Args:
-        seed: of the run.
+        seed: the seed of the run.
         purpose: what is drawn, such as "head" or "order".
     """
     digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()

@@ -142,8 +142,8 @@ def plan_of(
     """The plan that the options name, and the fingerprints of its networks and data.
 
     Args:
-        options: with the plan, its data and the store.
-        starts: reads the tickets in folders that searches go on from.
+        options: the options, with the plan, its data and the store.
+        starts: reads the tickets in folders that searches start from.
     """
     from tombola.lab.planfile.plan_data import data_in
     from tombola.lab.planfile.plan_file import expand, read_plan
@@ -170,7 +170,9 @@ def store_of(options: Namespace) -> "Store":
     folder = Path(lab_of(options).store)
     if not folder.is_dir() or not any(folder.iterdir()):  # where Store would create one
         got = "an empty folder" if folder.is_dir() else "nothing"
-        raise SpecError(f"expected a store at {str(folder)!r}, got {got}. Name one with --store.")
+        raise SpecError(
+            f"expected a store at {str(folder)!r}, got {got}. Pass its folder as --store."
+        )
     return Store(folder)
 
 
@@ -192,8 +194,8 @@ def refuse_shared_data(data: str | None, plans: Sequence[str]) -> None:
     """
     if data is not None and len(plans) > 1:
         raise SpecError(
-            f"expected one PLAN with --data, got {len(plans)}. Write a table of each with "
-            "`tombola table PLAN --data DIR --output FILE`, and give those instead."
+            f"expected one PLAN with --data, got {len(plans)}. Write a table of each with `tombola "
+            "table PLAN --data DIR --output FILE`, and pass those instead."
         )
 
 
@@ -201,7 +203,7 @@ def refuse_unused_data(data: str | None, subject: str) -> None:
     """Refuse data with what has no use for it.
 
     Args:
-        data: as given.
+        data: the value of --data.
         subject: what the data was given with, such as "a table of runs".
 
     Raises: SpecError.

@@ -69,7 +69,7 @@ HEADINGS = {
     "find": "A ticket",
     "run": "A plan: several tasks, seeds and finders",
     "report": "Results",
-    "finders": "What there is",
+    "finders": "What comes with tombola",
 }
 """First verb of a group in the overview -> the heading above it."""
 
@@ -136,16 +136,16 @@ TRAIN = ("find", "evaluate", "train", "run")
 """The verbs that keep finished jobs when they are stopped."""
 
 
-PERMISSION = "Change its permissions, or name another"
+PERMISSION = "Change its permissions, or use another"
 FILES = "Raise the limit with `ulimit -n`"
 REMEDIES = {
     errno.EACCES: PERMISSION,
     errno.EPERM: PERMISSION,
-    errno.ENAMETOOLONG: "Take a shorter name",
+    errno.ENAMETOOLONG: "Use a shorter name",
     errno.ENOSPC: FREE_SPACE,
     errno.EDQUOT: FREE_SPACE,
-    errno.EROFS: "Name a place that can be written to",
-    errno.EIO: "Check the disk, or name another place",
+    errno.EROFS: "Choose a place that can be written to",
+    errno.EIO: "Check the disk, or use another place",
     errno.EMFILE: FILES,
     errno.ENFILE: FILES,
 }

@@ -154,7 +154,7 @@ class Parser(argparse.ArgumentParser):
             if self._option_string_actions[flag].nargs == 0:
                 given = construct(value)
                 if not isinstance(given, bool):
-                    raise SpecError(f"{path}: {flag} is true or false, got {brief(given)}.")
+                    raise SpecError(f"{path}: {flag} must be true or false, got {brief(given)}.")
                 yield from [flag] * given
             else:
                 yield f"{flag}={_listed(value, f'{path}: {flag}') or 'none'}"
@@ -188,7 +188,7 @@ def _one(node: Node, what: str, *, in_list: bool = False) -> str:
     if not isinstance(node, ScalarNode) or node.tag.endswith(":null"):
         got = "nothing" if isinstance(node, ScalarNode) else brief(construct(node))
         raise SpecError(
-            f"{what} is a value or a list of values, got {got}. Leave it out or give one."
+            f"{what} must be a value or a list of values, got {got}. Leave it out or give one."
         )
     if in_list and "," in node.value:
         raise SpecError(f"{what} can't have a comma in a value of a list, got {cut(node.value)}.")

@@ -1,6 +1,6 @@
 """How OpenMP threads wait for one another, which must be set before torch is loaded.
 
-This changes the speed and never the bits. A spinning thread reacts sooner, but on a busy machine it
+This changes the speed, never the results. A spinning thread reacts sooner, but on a busy machine it
 takes CPU time from the very threads that it waits for.
 """
 
@@ -25,7 +25,7 @@ def waiting(environment: Mapping[str, str], busy: float) -> dict[str, str]:
     """Environment variables that make threads spin briefly, or not at all on a busy machine.
 
     Args:
-        environment: that of this process; what the user set there wins.
+        environment: the environment of this process; what the user set there wins.
         busy: share of the machine's cores that is in use, as `load_share` measures it.
     """
     if any(name in environment for name in NAMES):

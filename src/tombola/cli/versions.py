@@ -14,7 +14,7 @@ PACKAGES = (
     *("torch", "transformers", "accelerate", "datasets", "huggingface_hub", "numpy"),
     *("safetensors", "constriction", "peft", "lightning", "ray"),
 )
-"""What decides bits, formats and files; those that are not installed are left out."""
+"""What results, formats and files depend on; those that are not installed are left out."""
 
 CUDA = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime-cu11")
 """The packages that torch brings its CUDA in."""

@@ -32,8 +32,8 @@ def keep_best(
         scores: name -> float tensor of the weight's shape; higher is kept longer.
         mask: what is pruned already and stays so.
         spec: the finder's knobs.
-        layout: of the network's weights, as evidence has it.
-        sparsity: of the result, exactly; by default the spec's.
+        layout: the layout of the network's weights, as evidence has it.
+        sparsity: the exact sparsity of the result; by default the spec's.
 
     Raises: SpecError, if the mask is already sparser, a score is NaN, or the network can't have the
         structure; TicketError, if names or shapes differ.
@@ -64,7 +64,7 @@ def quotas(kept: int, shares: list[int], most: list[int]) -> list[int]:
 
     Args:
         kept: weights that are kept in all, at most the sum of `most`.
-        shares: of each group, above 0.
+        shares: the share of each group, above 0.
         most: weights that each group has left.
     """
     found = dict[int, int]()

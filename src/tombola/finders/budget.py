@@ -35,8 +35,8 @@ def within_budget(
     stands. A search that trains nothing stays as it is.
 
     Args:
-        budget: in trainings of the recipe, above 0.
-        sparsity: of the ticket.
+        budget: how much the search may cost, in trainings of the recipe; above 0.
+        sparsity: the sparsity of the ticket.
         subject: network, task and recipe.
         planned: the search on a subject.
 
@@ -55,7 +55,7 @@ def within_budget(
         if not each:
             raise SpecError(
                 f"budget must allow at least one step for each of the {steps / subject.steps:g} "
-                f"trainings of this search, got {budget:g}. Take a larger one, or fewer rounds."
+                f"trainings of this search, got {budget:g}. Use a larger one, or fewer rounds."
             )
         recipe = subject.recipe.lasting(each, subject.examples)
         short = planned(replace(subject, recipe=recipe)).masks[sparsity]
@@ -76,8 +76,8 @@ def _refuse_options(budget: float, options: set[str]) -> None:
 
 
 def _of_steps(mask: "Job", steps: int, teacher: "Job") -> "Job":
-    """The same mask, with the steps in the labels of its trainings, which differ from the recipe's,
-    and with the recipe's teacher."""
+    """A copy of a mask with the recipe's teacher, whose trainings have their steps in their labels,
+    as these differ from the recipe's."""
     from tombola.plan.derived import derived, taught_by
 
     def of_steps(job: "Job") -> "Job":

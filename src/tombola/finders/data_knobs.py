@@ -71,7 +71,7 @@ def prune_by_inputs(finder: Finder, subject: "Subject", spec: PruneSpec, seed: i
     if subject.matrices:
         raise SpecError(
             f"{finder.name} looks at the inputs of linear layers, and the scope {subject.scope} of "
-            f"{subject.model} has matrices that belong to none. Take another finder."
+            f"{subject.model} has matrices that belong to none. Use another finder."
         )
     return prune_from_batches(finder, subject, spec, seed)
 

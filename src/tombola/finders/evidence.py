@@ -28,7 +28,7 @@ def check_batches(batches: int, steps: int) -> None:
     """
     if batches > steps:
         raise SpecError(
-            f"batches must be at most the {steps} of one training, got {batches}. Read fewer."
+            f"batches must be at most the {steps} of one training, got {batches}. Use fewer."
         )
 
 
@@ -36,17 +36,17 @@ def check_examples(examples: int, recipe: "TrainSpec", rows: int) -> None:
     """Refuse to look at more different examples than the first pass of a training over its data.
 
     Args:
-        examples: that a finder looks at.
-        recipe: of the training.
-        rows: training examples that there are.
+        examples: how many examples a finder looks at.
+        recipe: the recipe of the training.
+        rows: the number of training examples.
 
     Raises: SpecError.
     """
     used = min(rows, recipe.train_limit or rows)
     if examples > (most := min(used, recipe.steps(rows) * recipe.batch_size)):
         raise SpecError(
-            f"examples must be at most the {most} training examples in use, got {examples}. "
-            "Take fewer, or use more training data."
+            f"examples must be at most the {most} training examples in use, got {examples}. Use "
+            "fewer, or more training data."
         )
 
 
@@ -103,7 +103,7 @@ class Evidence(Protocol):
 
         Args:
             examples: how many.
-            mask: weights that are zero meanwhile; their gradients are given, too.
+            mask: weights that are zero while it is computed; their gradients are given, too.
         """
 
     def squared_gradients(
@@ -115,7 +115,7 @@ class Evidence(Protocol):
 
         Args:
             examples: how many.
-            mask: weights that are zero meanwhile.
+            mask: weights that are zero while they are computed.
             look: number of this estimate among those of the finder, from 0, for the progress.
             looks: estimates that the finder makes.
         """
@@ -129,8 +129,8 @@ class Evidence(Protocol):
 
         Args:
             examples: how many.
-            size: of a block.
-            weights: name -> weight that the network has meanwhile.
+            size: the size of a block.
+            weights: name -> weight to compute them with.
             look: number of this estimate, from 0, see `squared_gradients`.
             looks: estimates that the finder makes.
         """
@@ -151,8 +151,8 @@ class Evidence(Protocol):
 
         Args:
             batches: how many.
-            weights: name -> weight that the network has meanwhile; others are as they are.
-            names: of the layers.
+            weights: name -> weight to compute them with; others are as they are.
+            names: the names of the layers.
         """
 
     def hessian_product(self, batches: int, vectors: "Tensors") -> "Tensors":
@@ -170,7 +170,7 @@ class Evidence(Protocol):
         parts: int = 1,
         part: int = 0,
     ) -> "Tensors":
-        """Train the dense network by the task's recipe, or one that a pruner prunes meanwhile.
+        """Train the dense network by the task's recipe, or one that a pruner prunes as it trains.
 
         Where it is frozen, no weight of the network and its head learns, and only the pruner
         changes any.
@@ -178,7 +178,7 @@ class Evidence(Protocol):
         Args:
             after_backward: called with each gradient.
             after_step: called after each step.
-            pruner: prunes the network meanwhile.
+            pruner: prunes the network while it trains.
             frozen: whether it is frozen.
             feature_distill: share of the loss that is the distance of hidden states from those of
                 the pre-trained network: the mean of one minus their cosine, over blocks and tokens.

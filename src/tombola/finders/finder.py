@@ -46,7 +46,7 @@ class Pruned:
 
     mask: "Mask"
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What else there is to say of it, as JSON can hold it."""
+    """Anything else to record, as JSON can hold it."""
 
 
 PlanShape: TypeAlias = "Callable[[Finder, Subject, PruneSpec, int], Search]"
@@ -97,9 +97,9 @@ class Finder:
         """The jobs of one search.
 
         Args:
-            subject: network, task and recipe, and the ticket that the search goes on from.
+            subject: network, task and recipe, and the ticket that the search starts from.
             spec: the finder's knobs.
-            seed: of the search.
+            seed: the seed of the search.
             budget: its length in trainings' worth of steps, for the final ticket only; 0
                 for no budget.
 
@@ -112,8 +112,8 @@ class Finder:
         begun = subject.pruned.prune.sparsity if subject.pruned else None
         if begun is not None and spec.sparsity <= begun:
             raise SpecError(
-                f"sparsity must be above {begun:f}, that of the ticket that the search goes on "
-                f"from, got {spec.sparsity:f}. Name a higher one."
+                f"sparsity must be above {begun:f}, that of the ticket that the search starts "
+                f"from, got {spec.sparsity:f}. Use a higher one."
             )
         if budget:
             found = within_budget(budget, spec.sparsity, subject, planned)
@@ -197,7 +197,7 @@ def refuse_knobs_of_others(finder: Finder, options: Iterable[str]) -> None:
         if others := [each for each in FINDERS if name in _names(FINDERS[each].spec)]:
             raise SpecError(
                 f"--{name.replace('_', '-')} is a knob of the finder {' and '.join(others)}, got "
-                f"it with {finder.name}. Leave it out, or name --finder {others[0]}."
+                f"it with {finder.name}. Leave it out, or use --finder {others[0]}."
             )
 
 

@@ -27,7 +27,7 @@ class LearningRateRewindingSpec(RewindSpec):
         super().__post_init__()
         if not self.no_rewind:
             raise SpecError(
-                "learning-rate-rewinding never rewinds weights, got no_rewind false. Take imp."
+                "learning-rate-rewinding never rewinds weights, got no_rewind false. Use imp."
             )
 
 

@@ -173,7 +173,7 @@ def _first_trainings(
     subject: "Subject", spec: RewindSpec, seed: int, whole: CourseSpec, point: int
 ) -> "tuple[Job | None, Job | None]":
     """The training until the step that is rewound to, and the one that the first mask is made from,
-    of the whole network or under the ticket that the search goes on from; None where there is
+    of the whole network or under the ticket that the search starts from; None where there is
     none."""
     from tombola.plan.job import pruned_already, train
 
@@ -216,6 +216,6 @@ def _rewinding_point(subject: "Subject", spec: RewindSpec) -> int:
     if point >= subject.steps:
         raise SpecError(
             f"weights are rewound to a step before the end, got step {point} of the "
-            f"{subject.steps} steps of a training on {subject.task.name}. Name an earlier one."
+            f"{subject.steps} steps of a training on {subject.task.name}. Use an earlier one."
         )
     return point

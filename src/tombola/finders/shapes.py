@@ -34,8 +34,8 @@ def pruning(
         finder: makes it.
         subject: what it looks at.
         spec: the finder's knobs.
-        sparsity: of this mask.
-        seed: of the search.
+        sparsity: the sparsity of this mask.
+        seed: the seed of the search.
         planned: the spec whose knobs the plan has followed already, so that no mask depends on
             them in another way.
         label: what the finder is called in this search; by default its own label.

@@ -13,7 +13,7 @@ class CExtension:
     """A module in C that an installation may lack, with loops for several instruction sets.
 
     Args:
-        name: of the module.
+        name: the name of the module.
     """
 
     def __init__(self, name: str) -> None:

@@ -28,9 +28,10 @@ from tombola.ticket.scope import backbone
 __all__ = ["FUSED", "KERNEL", "SPARSE", "SPARSE_ALWAYS", "packable", "packed"]
 
 KERNEL = "packed-1"
-"""Name of this arithmetic in the numerics of a result; raised when it makes other bits."""
+"""Name of this arithmetic in the numerics of a result; changed whenever results differ in any
+bit."""
 FUSED, SPARSE, SPARSE_ALWAYS = IN_C
-"""Names of the same with the parts of `kernel.fused.blocks`, raised likewise; and of FUSED with
+"""Names of the same with the parts of `kernel.fused.blocks`, changed likewise; and of FUSED with
 linear layers that skip pruned weights in training, see `kernel.sparse.masked`: where the table of
 crossovers says that it pays, or always."""
 WHOLE = Weights()
@@ -114,7 +115,7 @@ def _encode(
         tokens: (texts, length), False for padding.
         read: (texts, length), the tokens that the head reads; None is all of them and padding,
             which the heads of spans score as well.
-        shape: that the head wants them in, the width apart.
+        shape: the shape in which the head wants them, without the width.
         embeddings: (texts, length, width).
         parts: what computes the parts of a block.
         states: where to put hidden states, if they are wanted.
@@ -159,7 +160,7 @@ class Parts:
     normalise: Callable[[Any, Tensor, Tensor], Tensor]
     """An output layer, the residual added."""
     dtype: torch.dtype | None = None
-    """Of activations; None is that of the embeddings."""
+    """The dtype of activations; None is that of the embeddings."""
 
 
 def _block(block: Any, x: Tensor, places: Any, *, parts: Parts) -> Tensor:
@@ -183,7 +184,7 @@ class _Places:
 
     @property
     def rows(self) -> Tensor | None:
-        """Of the queries, among the packed tokens; None is all."""
+        """The rows of the queries among the packed tokens; None is all."""
         return self.queries.rows
 
 

@@ -24,7 +24,7 @@ class Route:
 
     @classmethod
     def of(cls, tokens: Tensor, *, heads: int = 1) -> "Route":
-        """From (tokens x heads) rows to (texts x heads, length).
+        """The route from (tokens x heads) rows to (texts x heads, length).
 
         Args:
             tokens: (texts, length), False where a padded row is a hole.

@@ -28,7 +28,8 @@ from tombola.ticket.scope import backbone
 __all__ = ["VARLEN", "in_one_row", "packed_row", "takes_one_row"]
 
 VARLEN = "varlen-1"
-"""Name of this arithmetic in the numerics of a result; raised when it makes other bits."""
+"""Name of this arithmetic in the numerics of a result; changed whenever results differ in any
+bit."""
 POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta")
 """Types of model whose first position is the one after that of padding."""
 HEAD_STEP = 8
@@ -105,9 +106,9 @@ def _size(count: int, *, least: int, steps: int) -> int:
     """The next of few sizes.
 
     Args:
-        count: of tokens.
+        count: the number of tokens.
         least: the smallest step from one size to the next.
-        steps: from one power of two to the next, a power of two as well.
+        steps: how many steps there are from one power of two to the next; a power of two as well.
     """
     step = max(least, (1 << max(count.bit_length() - 1, 0)) // steps)
     return max(1, -(-count // step)) * step
@@ -200,7 +201,7 @@ def _encode(
         encoder: the model's own, with its `layer`s.
         texts: where they are in the row.
         read: (tokens read,), their places in the row; those that filled it up may repeat.
-        shape: that the head wants the tokens read in, the width apart.
+        shape: the shape in which the head wants the tokens it reads, without the width.
         embeddings: (1, tokens, width).
 
     Returns: as `last_hidden_state` the vectors of the tokens read, (*shape, width).

@@ -63,7 +63,7 @@ def find_options(options: Mapping[str, Any]) -> FindOptions:
     if len(given) < len(options) and task.test_split in ("dev", "validation"):
         raise SpecError(
             f"--learning-rate {TUNE} chooses on dev, so scores come from another split, got "
-            f"{task.test_split!r}. Name a number, or another --eval-split."
+            f"{task.test_split!r}. Pass a number, or use another --eval-split."
         )
     recipe = recipe_for(task, spec.model, changes)
     check_recipe(task, recipe)
@@ -79,13 +79,14 @@ def ticket_options(
     Args:
         kind: the spec of the verb.
         options: fields of that spec, `TaskSpec`, `TrainSpec` and `LabSpec`.
-        origin: of the ticket, whose task and recipe are used unless the options name others.
+        origin: the origin of the ticket, whose task and recipe are used unless the options name
+            others.
         model: name or folder of the network.
     """
     if options.get("learning_rate") == TUNE:
         raise SpecError(
-            f"--learning-rate {TUNE} is for `tombola find`, got it for a ticket. Name a "
-            "number, or leave it out for the ticket's."
+            f"--learning-rate {TUNE} is for `tombola find`, got it for a ticket. Pass a number, or "
+            "leave it out for the ticket's."
         )
     mine, about, changes, lab = _sorted((kind,), options)
     described = TaskSpec(**about)

@@ -27,12 +27,12 @@ class Output:
             if found != self._description:
                 raise OutputError(
                     f"{str(folder)!r} holds another experiment: "
-                    f"{_difference(found, self._description)}. "
-                    "Name another --output, or leave it out."
+                    f"{_difference(found, self._description)}. Use another --output, or leave it "
+                    "out."
                 )
         elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise OutputError(
-                f"{str(folder)!r} holds something else. Name an empty or a new folder as --output."
+                f"{str(folder)!r} holds something else. Pass an empty or new folder as --output."
             )
         check_folder(folder)
 
@@ -51,8 +51,8 @@ def _read(place: Path) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         raise OutputError(
-            f"expected an experiment in {str(place)!r}, got no JSON object. "
-            "Name another --output, or leave it out."
+            f"expected an experiment in {str(place)!r}, got no JSON object. Use another --output, "
+            "or leave it out."
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Tickets that searches go on from, read from their folders; torch is loaded for that only."""
+"""Tickets that searches start from, read from their folders; torch is loaded for that only."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -39,7 +39,7 @@ class Start:
     """N:M that the mask leaves too few weights for -> why."""
 
     def under(self, subject: Subject) -> Subject:
-        """A subject of the same network and scope whose search goes on from the ticket."""
+        """A subject of the same network and scope whose search starts from the ticket."""
         mine = self.subject
         return replace(
             subject,
@@ -64,13 +64,13 @@ class Start:
 
 
 class StartingTickets:
-    """The tickets that the searches of a plan go on from, each read once."""
+    """The tickets that the searches of a plan start from, each read once."""
 
     def __init__(self) -> None:
         self._starts: dict[tuple[str, NetworkIdentity, str], Start] = {}
 
     def __call__(self, subject: Subject, folder: str) -> Subject:
-        """A subject whose search goes on from the ticket in a folder.
+        """A subject whose search starts from the ticket in a folder.
 
         Raises: TicketError, as `start_of`.
         """
@@ -128,7 +128,7 @@ def ticket_for(folder: Path, model: str | None) -> "Ticket":
     """A ticket of no more weights than the files of its network have.
 
     Args:
-        folder: of the ticket.
+        folder: the ticket's folder.
         model: where the network is, if not under the name that the ticket gives.
 
     Raises: TicketError, if it is missing, damaged, or larger.

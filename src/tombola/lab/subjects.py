@@ -54,7 +54,7 @@ class Subjects:
 
         Args:
             model: an embedded name, a folder, or a hub id.
-            task: with the split that is scored.
+            task: the task, with the split that is scored.
             recipe: how it is trained; in masked language modelling, the texts of a user are read in
                 blocks.
             scope: the weights that may be pruned.
@@ -190,7 +190,7 @@ def damaged_fingerprints(folder: Path) -> list[str]:
     """Names of entries in the cache that have changed since they were written.
 
     Args:
-        folder: of the store.
+        folder: the store's folder.
     """
     return sorted(
         name for name, e in _read_cache(folder / CACHE).items() if not _is_intact(name, e)
@@ -201,7 +201,7 @@ def forget_fingerprints(folder: Path) -> None:
     """Take all fingerprints again the next time, because one of them was wrong.
 
     Args:
-        folder: of the store.
+        folder: the store's folder.
     """
     with suppress(OSError):
         (folder / CACHE).unlink(missing_ok=True)
@@ -298,8 +298,8 @@ def _notes(
     if lacking := network["drawn_head"]:
         notes.append(
             f"The checkpoint has no pre-trained head for the kind {task.kind!r}, it lacks "
-            f"{lacking[0]}: each seed draws one and trains it from scratch. Take a checkpoint "
-            "that was saved with its head, if there is one."
+            f"{lacking[0]}: each seed draws one and trains it from scratch. Use a checkpoint that "
+            "was saved with its head, if there is one."
         )
     elif network["replaced"]:
         notes.append(

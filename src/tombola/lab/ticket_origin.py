@@ -41,7 +41,7 @@ def origin_fields(subject: Subject, *, margin: float) -> dict[str, Any]:
 
     Args:
         subject: the network, the task, and the recipe.
-        margin: of the verdict, in points.
+        margin: the margin of the verdict, in points.
 
     Returns: recipe, split and margin; data, the folder as an absolute path; and the definition of a
         task that does not come with the package as it is.
@@ -63,7 +63,7 @@ def origin_of(name: str | None, kept: Mapping[str, Any]) -> Origin:
     """The origin of a ticket; of an older one, only the recipe and the name of the task.
 
     Args:
-        name: of the task.
+        name: the name of the task.
         kept: the ticket's provenance.
 
     Raises: TicketError, for a task or a recipe that is not valid.

@@ -64,7 +64,7 @@ class Tuning:
         if not finite:
             raise SpecError(
                 f"expected a learning rate that trains, got {', '.join(map(_written, scores))}; "
-                "with each of them the dense network diverged. Name a lower --learning-rate."
+                "with each of them the dense network diverged. Use a lower --learning-rate."
             )
         best = max(finite, key=lambda rate: finite[rate])
         return Tuned(best, self.seed, {_written(rate): scores[rate] for rate in sorted(scores)})
@@ -80,7 +80,7 @@ def tuning(subject: Subject, seed: int) -> Tuning:
     if not subject.dev:
         raise SpecError(
             f"--learning-rate {TUNE} chooses on a dev split with labels, got none for the task "
-            f"{subject.task.name!r}. Add one (dev or validation), or name a number."
+            f"{subject.task.name!r}. Add one (dev or validation), or pass a number."
         )
     rates = [_times(subject.recipe.learning_rate, factor) for factor in FACTORS]
     jobs = {}

@@ -1,4 +1,4 @@
-"""A digest of what decides the bits of a training, apart from backbone and recipe."""
+"""A digest of what decides the results of a training, apart from backbone and recipe."""
 
 import hashlib
 import json
@@ -25,8 +25,8 @@ def config_digest(
     """SHA-256 of configuration, tokenizer, and the pre-trained weights outside of the fingerprint.
 
     Args:
-        config: of the network; labels, and how it was saved, are left out.
-        tokenizer: as it was loaded.
+        config: the network's configuration; labels, and how it was saved, are left out.
+        tokenizer: the tokenizer as it was loaded.
         head: pre-trained weights of pooler and head.
     """
     left_out = (*OF_THE_HEAD, *OF_THE_FILE)

@@ -24,15 +24,15 @@ def model_path(model: str) -> str:
         check_model_folder(Path(model), model)
         if not (Path(model) / "config.json").is_file():
             raise ModelError(
-                f"expected a model folder with config.json, got {model!r} without one. Name a "
+                f"expected a model folder with config.json, got {model!r} without one. Pass a "
                 f"folder that save_pretrained() wrote, or an embedded model: {', '.join(EMBEDDED)}."
             )
         return model
     if Path(model).exists() or Path(model).is_absolute() or model.startswith("."):
         kind = "a file" if Path(model).exists() else "nothing"
         raise ModelError(
-            f"expected a model folder, got {kind} at {model!r}. Name the folder "
-            "where it is now, with --model."
+            f"expected a model folder, got {kind} at {model!r}. Pass the folder where it is now as "
+            "--model."
         )
     mistyped = unknown("model", model, EMBEDDED)
     if "Did you mean" in str(mistyped):

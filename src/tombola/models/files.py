@@ -79,7 +79,7 @@ def _check_files(folder: Path, model: str) -> None:
         raise ModelError(
             f"expected a whole network in {model!r}, got an adapter, such as LoRA's "
             f"({adapters[0].name}). Merge it into its base with peft's merge_and_unload(), and "
-            f"save that with save_pretrained(); or name a folder of the base alone."
+            "save that with save_pretrained(); or use a folder of the base alone."
         )
     if (folder / "config.json").is_file():
         check_claims(config_of(folder), model)
@@ -144,8 +144,8 @@ def check_stored(model: str, name: str, axes: int, dtype: str, trained: bool) ->
 
     Args:
         model: what the user called it.
-        name: of the tensor.
-        axes: of the tensor.
+        name: the name of the tensor.
+        axes: how many axes it has.
         dtype: what its type is called.
         trained: whether a trained matrix may be of that type.
 
@@ -158,8 +158,8 @@ def check_stored(model: str, name: str, axes: int, dtype: str, trained: bool) ->
 
 def _quantised(model: str, found: str) -> ModelError:
     return ModelError(
-        f"expected weights in floating point in {model!r}, got quantised ones: {found}. Name the "
-        f"checkpoint before it was quantised."
+        f"expected weights in floating point in {model!r}, got quantised ones: {found}. Use the "
+        "checkpoint from before quantisation."
     )
 
 

@@ -96,7 +96,7 @@ def _untyped(place: str, model: str) -> Any:
             return kind.from_pretrained(folder)
     raise ModelError(
         f"expected a model_type in the config.json of {model!r}, got none, and no architectures "
-        f'that show it. Add the line of its type, such as "model_type": "bert".'
+        f'that show it. Add a line with its type, such as "model_type": "bert".'
     )
 
 
@@ -111,8 +111,8 @@ def load_network_files(
     Args:
         load_from: `from_pretrained` of a class.
         model: an embedded name, a folder, or a hub id.
-        kind: of the task whose head the class has; empty for a bare backbone.
-        **settings: for `from_pretrained`.
+        kind: the kind of the task whose head the class has; empty for a bare backbone.
+        **settings: arguments for `from_pretrained`.
 
     Returns: the network, and how its parameters and the files' tensors differ.
     Raises: ModelError, if the head has no backbone of its own; if the files lack a weight of the
@@ -130,8 +130,8 @@ def load_network_files(
     if kind and backbone(network) is network:
         raise ModelError(
             f"a task of the kind {kind!r} needs a head on a backbone, and that of "
-            f"{type(network).__name__} in transformers has none of its own under it; "
-            f"{model!r} can't do it. Take another task or another model."
+            f"{type(network).__name__} in transformers has no backbone of its own under it; "
+            f"{model!r} can't do it. Use another task or another model."
         )
     if _lost(network, report) and (renamed := _renaming(network, report["unexpected_keys"])):
         network, report = load(load_from, model, key_mapping=renamed, **settings)
@@ -229,7 +229,7 @@ def _check_unexpected(network: nn.Module, report: Report, model: str) -> None:
         raise ModelError(
             f"expected the weights of {type(body).__name__} in {model!r}, got {len(odd)} more, "
             f"first {odd[0]}, for which this version of transformers has no place: it would be "
-            f"another network. Name a model without them."
+            "another network. Use a model without them."
         )
 
 
@@ -260,8 +260,8 @@ def _check_finite(network: nn.Module, report: Report, model: str) -> None:
             count = int((~torch.isfinite(parameter)).sum())
             raise ModelError(
                 f"expected finite weights in {model!r}, got NaN or infinity in {count:,} of the "
-                f"{parameter.numel():,} values of {name}. Fetch the files again, or take an "
-                f"earlier checkpoint."
+                f"{parameter.numel():,} values of {name}. Fetch the files again, or use an earlier "
+                "checkpoint."
             )
 
 
@@ -292,13 +292,13 @@ def _unloadable(model: str, place: str, error: Exception) -> ModelError:
     if "trust_remote_code" in reason:
         return ModelError(
             f"expected a network that transformers knows in {model!r}, got one that brings code of "
-            f"its own, and no code of a model is run. Name a model without."
+            "its own, and no model's code is ever run. Use a model without any."
         )
     if "weights_only" in reason:
         return ModelError(
             f"expected tensors and nothing else in the weights of {model!r}, got a pickle that "
-            f"wants to run code, or other bytes; nothing of it was run. Name a model with weights "
-            f"in safetensors."
+            "wants to run code, or other bytes; none of it was run. Use a model with weights in "
+            "safetensors."
         )
     reason = reason if len(reason) <= LONGEST_REASON else f"{reason[:LONGEST_REASON]}…"
     if Path(place).is_dir():

@@ -72,7 +72,7 @@ class Network:
         """Go back to the pre-trained weights with the fresh head of that seed.
 
         Args:
-            seed: of the head, and of `init` where that draws.
+            seed: the seed of the head, and of `init` where that draws.
             init: what the weights in scope start from: a name in INITS.
             scope: the weights that `init` concerns.
         """
@@ -160,7 +160,7 @@ class Network:
         if self.positions is not None and tokens > self.positions:
             raise SpecError(
                 f"{self.name!r} reads at most {self.positions} tokens at once, got an example of "
-                f"{tokens}. Take a max_length of {self.positions} or less."
+                f"{tokens}. Set max_length to {self.positions} or less."
             )
 
     @property

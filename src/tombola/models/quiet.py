@@ -17,7 +17,7 @@ __all__ = ["quiet"]
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide transformers' and the hub's progress bars and reports meanwhile, and no longer.
+    """Hide transformers' and the hub's progress bars and reports, within the block only.
 
     HF_HUB_DISABLE_PROGRESS_BARS=0 in the environment asks for the bars and keeps them.
     """

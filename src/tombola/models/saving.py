@@ -20,8 +20,8 @@ def save_network(network: Network, folder: Path, *, labels: Sequence[str] = ()) 
     """Write weights, configuration and tokenizer, as `save_pretrained` does.
 
     Args:
-        network: as it stands; its configuration gets the labels.
-        folder: for the files; exists.
+        network: the network as it stands; its configuration gets the labels.
+        folder: an existing folder for the files.
         labels: names of the classes in the order of their numbers, if the head has classes.
 
     Raises: OSError, if the disk refuses.

@@ -63,8 +63,8 @@ def _check_pickle(path: Path, model: str) -> None:
         check_pickle(path)
     except UnsafePickleError as error:
         raise ModelError(
-            f"expected tensors and nothing else in {path.name} of {model!r}, got {error}; nothing "
-            f"of it was run. Name a model with weights in safetensors."
+            f"expected tensors and nothing else in {path.name} of {model!r}, got {error}; none of "
+            "it was run. Use a model with weights in safetensors."
         ) from None
     except Exception:  # loading raises it again, with the reason
         return

@@ -23,9 +23,9 @@ def fit_tokenizer(
 
     Args:
         tokenizer: is changed in place.
-        network: with the head of the task.
+        network: the network with the head of the task.
         model: what the user called both.
-        head: of the task.
+        head: the head of the task.
 
     Raises: ModelError, if words or padding are missing, or padding would be read.
     """
@@ -35,7 +35,7 @@ def fit_tokenizer(
     if head.reads is Reads.FIRST and _reads_the_end(network):
         raise ModelError(
             f"{network.config.model_type} reads a text off its last token, which is padding in a "
-            f"batch; {model!r} can't do a task of kind {head.kind}. Take another model."
+            f"batch; {model!r} can't do a task of kind {head.kind}. Use another model."
         )
     _check_vocabulary(tokenizer, network, model)
     if not _tells_types_apart(network):
@@ -65,8 +65,8 @@ def _give_pad(tokenizer: PreTrainedTokenizerBase, model: str) -> None:
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token_id is None:
             raise ModelError(
-                f"batches need a pad token or an end of text, and the tokenizer of {model!r} has "
-                f"neither. Set tokenizer.pad_token to a word that it has, and save it."
+                f"batches need a pad token or an end-of-text token, and the tokenizer of {model!r} "
+                "has neither. Set tokenizer.pad_token to a word that it has, and save it."
             )
         tokenizer.pad_token = tokenizer.eos_token
 
@@ -79,8 +79,8 @@ def _check_vocabulary(
         embeddings: Any = network.get_input_embeddings()
     except NotImplementedError:
         raise ModelError(
-            f"expected a network with one table of embeddings, a row for each word, got "
-            f"{type(network).__name__} in {model!r}, which has others. Take another model."
+            "expected a network with one table of embeddings, a row for each word, got "
+            f"{type(network).__name__} in {model!r}, which has others. Use another model."
         ) from None
     rows = int(embeddings.weight.shape[0])
     vocabulary = tokenizer.get_vocab()
@@ -88,8 +88,8 @@ def _check_vocabulary(
     if vocabulary[last] >= rows:
         raise ModelError(
             f"expected the tokenizer and the network of {model!r} to have one vocabulary, got "
-            f"{rows} embeddings and a word of number {vocabulary[last]}, {last!r}. Save the "
-            f"network's own tokenizer in the same folder."
+            f"{rows} embeddings and the number {vocabulary[last]} for the word {last!r}. Save the "
+            "network's own tokenizer in the same folder."
         )
 
 

@@ -90,7 +90,7 @@ class Cell:
 
     @property
     def kind(self) -> str:
-        """The same, but connectivity for the end of a line."""
+        """What was done, but connectivity for the end of a line."""
         return "connectivity" if self.line else self.what
 
     @property

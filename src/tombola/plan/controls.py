@@ -117,11 +117,11 @@ def control(name: str, subject: Subject, ticket: Job, sparsity: Decimal, seed: i
     """The training of a control at the sparsity of a ticket.
 
     Args:
-        name: in CONTROLS.
+        name: a name in CONTROLS.
         subject: what it is trained on.
         ticket: the mask of the ticket it is compared with.
-        sparsity: of both.
-        seed: of the control's draw and of the training.
+        sparsity: the sparsity of both.
+        seed: the seed of the control's draw and of the training.
     """
     mask, init = CONTROLS[name](subject, ticket, sparsity, seed)
     return train(subject, seed, f"{name} at {sparsity:f}", mask=mask, init=init)

@@ -24,7 +24,7 @@ def derived(wanted: Iterable[Job], change: Callable[[Job], Job]) -> dict[str, Jo
 
 
 def taught_by(teacher: Job, job: Job) -> Job:
-    """The same job with another teacher, if it has one."""
+    """A copy of a job with another teacher, if it has one."""
     if "teacher" not in job.parents:
         return job
     return replace(job, parents={**job.parents, "teacher": teacher})

@@ -22,7 +22,7 @@ class NetworkIdentity:
     matrices: str = ""
     """Digest of the names in the scope that belong to no linear layer; empty without any."""
     config_digest: str = ""
-    """Digest of what else decides the bits; empty where nothing does, or nothing depends on it."""
+    """Digest of what else decides results; empty where nothing does, or nothing depends on it."""
 
     @property
     def backbone(self) -> Json:

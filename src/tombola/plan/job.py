@@ -56,12 +56,12 @@ class Named:
     """`base.keys.key` of kind, job_version, spec and parents."""
     kind: str
     job_version: int
-    """Version of the kind of job; raised when the same spec comes to mean something else."""
+    """Version of the kind of job; incremented when the same spec comes to mean something else."""
     spec: dict[str, Any]
     parents: dict[str, str]
     """Role -> key."""
     label: str
-    """For people."""
+    """A label for people to read."""
 
     @cached_property
     def job_spec(self) -> JobSpec:
@@ -84,7 +84,7 @@ class Job:
     subject: Subject
     """Where network and data are."""
     label: str
-    """For people; not in the key."""
+    """A label for people to read; not in the key."""
     key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -100,7 +100,8 @@ class Job:
 
     @property
     def version(self) -> int:
-        """Version of the kind of job; raised when the same spec comes to mean something else."""
+        """Version of the kind of job; incremented when the same spec comes to mean something
+        else."""
         return self.spec.version(self.parents)
 
     def named(self) -> dict[str, Any]:
@@ -148,7 +149,7 @@ def train(
 
     Args:
         subject: which network, on what, and how.
-        seed: of head, data order and dropout.
+        seed: the seed of head, data order and dropout.
         what: which network it is, for people.
         mask: the pruning that says which weights live; None for the dense network.
         init: what the kept weights start from.
@@ -185,7 +186,7 @@ def dense(subject: Subject, seed: int) -> Job:
 
 
 def reordered(training: Job, order_seed: int) -> Job:
-    """The same training, head and mask included, with data order and dropout of another seed."""
+    """A copy of a training, head and mask included, with data order and dropout of another seed."""
     spec = train_job(training.spec)
     return Job(
         spec=replace(spec, recipe=replace(spec.recipe, order_seed=order_seed)),
@@ -241,11 +242,11 @@ def prune(
         subject: which network, and which of its weights may be pruned.
         spec: how much of them is pruned, and in what units.
         what: which mask it is, for people.
-        scores: by what weights are ranked: magnitude, random, permuted, or the name of a finder.
+        scores: what weights are ranked by: magnitude, random, permuted, or the name of a finder.
         weights_from: the network whose weights they are: pretrained or random-init.
-        seed: of whatever draws.
-        knobs: of the finder, where they are not at their default.
-        data_seed: of the training whose data are looked at; None if none are.
+        seed: the seed of whatever draws.
+        knobs: the finder's knobs that are not at their default.
+        data_seed: the seed of the training whose data are looked at; None if none are.
         trains: whether the mask is made by a training of its own.
         trained: the training whose weights they are instead; what is pruned in it stays pruned.
         like: the mask with as many pruned weights in each matrix, which are drawn at random.
@@ -323,7 +324,7 @@ def given(subject: Subject, digest: str, sparsity: Decimal) -> Job:
 
 
 def pruned_already(subject: Subject) -> Job | None:
-    """The mask that a search on a subject goes on from, if there is one."""
+    """The mask that a search on a subject starts from, if there is one."""
     start = subject.pruned
     return None if start is None else given(subject, start.digest, start.prune.sparsity)
 
@@ -340,6 +341,6 @@ def _check_fits(subject: Subject, other: Job) -> None:
         )
     if theirs.scope != subject.scope:
         raise SpecError(
-            f"expected {what} of the scope {subject.scope!r}, got {that} of {theirs.scope!r}. "
-            f"Take one scope throughout."
+            f"expected {what} of the scope {subject.scope!r}, got {that} of {theirs.scope!r}. Use "
+            "one scope throughout."
         )

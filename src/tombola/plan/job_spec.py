@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 VERSIONS = {"train": 1, "score": 1, "prune": 1, "interpolate": 1}
-"""Kind of job -> its version; raised when the same spec comes to mean something else."""
+"""Kind of job -> its version; incremented when the same spec comes to mean something else."""
 
 ENCODER, PRETRAINED, MAGNITUDE = "encoder", "pretrained", "magnitude"
 GIVEN, UNITS = "given", "units"
@@ -150,7 +150,7 @@ class PruneJob(_Job):
     prune: PruneSpec
     """How much is removed, and in what units."""
     scores: str = MAGNITUDE
-    """By what weights are ranked: magnitude, random, permuted, or the name of a finder."""
+    """What weights are ranked by: magnitude, random, permuted, or the name of a finder."""
     heads: int = 0
     """Attention heads of a block, where the structure goes by them; 0 if unknown."""
     transposed: bool = False
@@ -158,8 +158,8 @@ class PruneJob(_Job):
     network: NetworkIdentity | None = None
     """The network whose weights are ranked; None where they are those of a training."""
     weights_from: str = ""
-    """Whose weights they are: pretrained, or random-init; empty where they are those of a training,
-    or where no weights are looked at."""
+    """The network that these weights are of: pretrained, or random-init; empty where they are those
+    of a training, or where no weights are looked at."""
     seed: int = 0
     """Seed of whatever is drawn at random."""
     scope: str = ENCODER

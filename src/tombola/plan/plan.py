@@ -121,7 +121,7 @@ class Search:
         self.variants[sparsity] = variants
 
     def under_ticket(self) -> "Search":
-        """The same search, which says that it goes on from a ticket."""
+        """A copy of this search that says that it starts from a ticket."""
         variants = {
             sparsity: (until_mask.then(FROM_TICKET), variant.then(FROM_TICKET))
             for sparsity, (until_mask, variant) in self.variants.items()
@@ -155,8 +155,8 @@ def transfer(
     Args:
         sources: name -> seed -> sparsity -> mask.
         targets: name -> what is trained on.
-        sparsities: of the masks.
-        seeds: of the search and of the training that follows, which share theirs.
+        sparsities: the sparsities of the masks.
+        seeds: the seeds of the search and of the training that follows, which share theirs.
         early: source and seed -> the training until the step that the search rewinds to; where
             there is one, the backbone starts from its weights instead of the pre-trained ones.
         arm: name of the cells' arm.
@@ -196,7 +196,7 @@ def _mask_of(
     if mask is None:
         there = ", ".join(f"{each:f}" for each in found.get(seed, {})) or "none"
         raise SpecError(
-            f"expected a ticket of {source!r} at {sparsity:f} with seed {seed}, got "
-            f"{there}. Name sparsities and seeds of the search."
+            f"expected a ticket of {source!r} at {sparsity:f} with seed {seed}, got {there}. Use "
+            "sparsities and seeds of the search."
         )
     return mask

@@ -23,7 +23,7 @@ class Subject:
     fingerprint: str
     """Fingerprint of the pre-trained backbone."""
     config_digest: str = ""
-    """Digest of what else decides the bits: configuration, tokenizer, pre-trained pooler and head.
+    """Digest of what else decides results: configuration, tokenizer, pre-trained pooler and head.
     Empty for an embedded model, which comes with the package as it is."""
     task: Task
     recipe: TrainSpec
@@ -42,7 +42,7 @@ class Subject:
     """Attention heads of a block; 0 for an embedded model, or where the configuration has none."""
     refused: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Structure, N:4 for all with groups of four, allocation or initialisation -> why this
-    network's scope, or a mask that goes on from `pruned`, can't have it; never in a key."""
+    network's scope, or a mask that starts from `pruned`, can't have it; never in a key."""
     transposed: frozenset[str] = frozenset()
     """Weights of the scope that are stored as (inputs, outputs)."""
     left_out: Mapping[str, int] = field(default_factory=dict, hash=False)
@@ -55,7 +55,7 @@ class Subject:
     counts: Mapping[str, SplitCounts] = field(default_factory=dict, hash=False)
     """Split -> what was counted of it; never in a key."""
     pruned: GivenMask | None = None
-    """What a search on it goes on from, if not from the whole network."""
+    """What a search on it starts from, if not from the whole network."""
     pruned_on: str = ""
     """The task that this was found on; empty for none, or where that is unknown; never in a key."""
     dev: str = ""

@@ -37,6 +37,6 @@ def within_limit(place: str, transfer: Callable[[], T]) -> T:
         if result.done():
             raise
         raise TicketError(
-            f"expected {place} to answer within {TRANSFER_SECONDS:g} seconds in all, got no end. "
-            "Try again later."
+            f"expected {place} to answer within {TRANSFER_SECONDS:g} seconds in all, got no end of "
+            "its answer. Try again later."
         ) from None

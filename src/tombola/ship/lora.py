@@ -64,9 +64,9 @@ def merge_lora(
     Args:
         model: a `PeftModel` whose base is the ticket's network, or one inside DataParallel, DDP or
             `torch.compile`. It is merged in place, with all of its adapters.
-        ticket: of that network.
+        ticket: the network's ticket.
         score: what a network scores, higher is better; called before and after.
-        scope: as in `Ticket.hold`.
+        scope: the scope, as in `Ticket.hold`.
 
     Raises: TicketError, if the model has no adapters to merge, has merged them already, or has
         some that are not active; if the ticket is of another network, a pruned weight under an
@@ -127,12 +127,12 @@ def _merging(model: nn.Module) -> Callable[[], nn.Module]:
     if not any(isinstance(each, bool) for each in merged):  # PEFT's layers say so
         raise TicketError(
             f"expected adapters that are not merged yet, got {type(model).__name__} with none "
-            "left. Take the `model` that the first merge_lora() returned."
+            "left. Use the `model` that the first merge_lora() returned."
         )
     if True in merged:
         raise TicketError(
-            "expected adapters that are not merged yet, got merged ones, of which nobody can say "
-            "what the mask costs. Call unmerge_adapter() first."
+            "expected adapters that are not merged yet, got merged ones, for which the cost of the "
+            "mask can't be told. Call unmerge_adapter() first."
         )
     return merge  # type: ignore[no-any-return]
 

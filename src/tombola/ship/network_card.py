@@ -49,7 +49,7 @@ class CardFacts:
     split: str
     """The split that the score comes from."""
     score: float
-    """In points of the metric."""
+    """The score in points of the metric."""
     trivial: float
     """The best score without learning anything from the texts, in points."""
     seed: int
@@ -60,7 +60,7 @@ class CardFacts:
     recipe: Mapping[str, Any]
     """Knobs of the training."""
     numerics: Mapping[str, Any]
-    """What the bits depend on in addition: device, threads, versions."""
+    """What the last digits depend on as well: device, threads, versions."""
 
 
 def network_card(ticket: Ticket, facts: CardFacts) -> str:

@@ -51,9 +51,9 @@ def write_onnx(network: PreTrainedModel, inputs: Mapping[str, Tensor], place: Pa
     Names of weights stay as they are, and so does every value: nothing is folded or merged.
 
     Args:
-        network: on the CPU; its mode is left at evaluation.
+        network: a network on the CPU; it is left in evaluation mode.
         inputs: name -> (batch, length) integers, two or more of each.
-        place: of the file, in a folder that exists.
+        place: the path of the file, in a folder that exists.
 
     Raises: ModelError, if torch can't export the network, or the file would be too large;
         OutputError, if the disk refuses.
@@ -83,7 +83,7 @@ def write_onnx(network: PreTrainedModel, inputs: Mapping[str, Tensor], place: Pa
     except Exception as error:  # of whatever the exporter can't follow
         raise ModelError(
             f"expected a network that torch exports to ONNX, got {type(network).__name__}: "
-            f"{_reason(error)}. Take another architecture, such as BERT's."
+            f"{_reason(error)}. Use another architecture, such as BERT's."
         ) from error
     assert program is not None
     try:

@@ -47,8 +47,8 @@ def push(
         place: `OWNER/NAME` on the hub, a URL that fsspec writes to, or a folder.
         private: whether only its owner sees the hub's repository.
         revision: branch on the hub; by default `main`.
-        token: for the hub; by default that of `hf auth login` or HF_TOKEN.
-        commit_message: for the hub.
+        token: a token for the hub; by default that of `hf auth login` or HF_TOKEN.
+        commit_message: the commit message on the hub.
 
     Returns: the address of the commit, the URL or the folder.
     Raises: TicketError, if the ticket is damaged, the place refuses it, or has something else
@@ -89,10 +89,10 @@ def pull(
     Only the ticket's own files are fetched. Nothing is written until the ticket has been loaded.
 
     Args:
-        place: as in `push`.
-        folder: for the ticket; an older ticket there is replaced.
+        place: where the ticket is, as in `push`.
+        folder: a folder for the ticket; an older ticket there is replaced.
         revision: branch, tag or commit on the hub; by default `main`.
-        token: as in `push`.
+        token: a token for the hub, as in `push`.
 
     Raises: TicketError, if there is no ticket, or it is damaged; OutputError, if the folder holds
         anything else or can't be written.
@@ -145,7 +145,7 @@ def place_of(
         for flag, is_given in of_the_hub.items():
             if is_given:
                 raise SpecError(
-                    f"{flag} is for a repository of the hub, got {found}. Leave it out."
+                    f"{flag} is for a repository on the hub, got {found}. Leave it out."
                 )
         return found
     text = str(place)
@@ -174,8 +174,8 @@ def _of_file_url(url: str) -> Path:
     host, slash, path = url.removeprefix("file://").partition("/")
     if host not in ("", "localhost") or not path:
         raise TicketError(
-            f"expected a folder of this machine, as file:///folder, got {cut(url)}. "
-            "Write its whole path."
+            f"expected a folder on this machine, as file:///folder, got {cut(url)}. Write its full "
+            "path."
         )
     return Path(path_text(unquote(slash + path), "a folder"))
 
@@ -190,7 +190,9 @@ def _check_repository(name: str, *, sure: bool) -> None:
     Raises: TicketError.
     """
     if not REPOSITORY.fullmatch(name) and sure:
-        raise TicketError(f"expected OWNER/NAME on the hub, got {cut(name)}. Name a repository.")
+        raise TicketError(
+            f"expected OWNER/NAME on the hub, got {cut(name)}. Pass the name of a repository."
+        )
     if not REPOSITORY.fullmatch(name):
         raise TicketError(
             f"expected OWNER/NAME on the hub, a URL or a folder, got {cut(name)}. "
@@ -199,7 +201,7 @@ def _check_repository(name: str, *, sure: bool) -> None:
     owner = name.partition("/")[0]
     if not sure and Path(owner).is_dir():
         raise TicketError(
-            f"expected a folder or a repository of the hub, got {name!r}, which may be either, as "
+            f"expected a folder or a repository on the hub, got {name!r}, which may be either, as "
             f"there is a folder {owner!r}. Write ./{name} or hf://{name}."
         )
 

@@ -51,7 +51,7 @@ def load(folder: str | PathLike[str]) -> TrainedNetwork:
     """Load a network that `tombola train` or `tombola find --keep-weights` wrote.
 
     Args:
-        folder: of the network, with the ticket in `ticket/`; or what `train` returned.
+        folder: the network's folder, with the ticket in `ticket/`; or what `train` returned.
 
     Raises: TicketError, if the ticket is missing or damaged, or weights that it prunes are not
         zero; ModelError, if the network can't be loaded.
@@ -65,8 +65,8 @@ def load(folder: str | PathLike[str]) -> TrainedNetwork:
         )
     if not (place / NESTED).is_dir():
         raise TicketError(
-            f"expected a trained network with a folder {NESTED!r} in it at "
-            f"{printable(place)}, got none. Name the folder that `tombola train` wrote."
+            f"expected a trained network with a folder {NESTED!r} in it at {printable(place)}, got "
+            "none. Pass the folder that `tombola train` wrote."
         )
     network, report = load_network_files(_loader(place), str(place))
     if missing := sorted(report["missing_keys"]):

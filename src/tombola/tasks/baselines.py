@@ -23,7 +23,7 @@ def trivial_score(network: "Network", task: TaskDefinition, test: Examples) -> f
     learned because its classes are as frequent as they are.
 
     Args:
-        network: whose tokens are masked, in masked language modelling.
+        network: the network whose tokens are masked, in masked language modelling.
         task: what is scored.
         test: the examples that scores come from.
     """

@@ -57,8 +57,8 @@ class Teacher:
 
         Args:
             network: the student; stays as it is.
-            task: of both networks.
-            weights: of the teacher, as `Network.weights` gives them.
+            task: the task of both networks.
+            weights: the teacher's weights, as `Network.weights` gives them.
             spec: the recipe, with `distill` and its temperature.
 
         Raises: ModelError, for weights of another network or of another head.
@@ -79,8 +79,8 @@ class Teacher:
         """The loss of a network that learns from labels and from the teacher.
 
         Args:
-            output: of the student, with the mean loss over the labels.
-            answer: of the teacher, for the same inputs.
+            output: the student's output, with the mean loss over the labels.
+            answer: the teacher's answer to the same inputs.
             batch: the inputs of both.
             portion: the part that these rows have in their batch.
 
@@ -120,8 +120,8 @@ class FeatureTeacher:
         """The loss of a network that learns from labels and from hidden states.
 
         Args:
-            output: of the student, with the mean loss over the labels.
-            answer: of the teacher, for the same inputs.
+            output: the student's output, with the mean loss over the labels.
+            answer: the teacher's answer to the same inputs.
             batch: the inputs of both.
             portion: the part that these rows have in their batch; masked tokens and tokens
                 are shared unequally.
@@ -139,8 +139,9 @@ def cosine_distance(student: Sequence[Tensor], teacher: Sequence[Tensor], tokens
     """The mean over blocks and tokens of one minus the cosine between two hidden states.
 
     Args:
-        student: for each block, (texts, length, width), or (tokens, width) without padding.
-        teacher: likewise.
+        student: the student's hidden states of each block, (texts, length, width), or (tokens,
+            width) without padding.
+        teacher: the teacher's, in the same shapes.
         tokens: (texts, length), False for padding.
     """
 

@@ -19,9 +19,9 @@ def count_inputs(examples: Examples, task: Task, tokenizer: PreTrainedTokenizerB
     """Count tokens, texts and different examples of an encoded split.
 
     Args:
-        examples: of the split; one or more.
+        examples: the examples of the split; one or more.
         task: which columns the texts are in.
-        tokenizer: that made them.
+        tokenizer: the tokenizer that made them.
     """
     special = [*tokenizer.all_special_ids]
     unknown = tokenizer.unk_token_id
@@ -74,8 +74,8 @@ def refuse_unreadable(
     quoted = cut(first[column])
     if not counts.tokens:
         raise DataError(
-            f"expected texts in the column {column!r}, got {rows} without any that "
-            f"{model!r} can read, such as {quoted}. Name another column, or other data."
+            f"expected texts in the column {column!r}, got {rows} without any that {model!r} can "
+            f"read, such as {quoted}. Use another column, or other data."
         )
     if counts.unknown == 1:
         lower = (
@@ -84,12 +84,13 @@ def refuse_unreadable(
         case = " It lower-cases texts first: is its vocabulary in capitals?" if lower else ""
         raise DataError(
             f"expected texts in words that the tokenizer of {model!r} knows, got {rows} in which "
-            f"every token is unknown ({tokenizer.unk_token}), such as {quoted}.{case} Take a "
-            "model of the texts' language or alphabet."
+            f"every token is unknown ({tokenizer.unk_token}), such as {quoted}.{case} Use a model "
+            "of the texts' language or alphabet."
         )
     if counts.distinct == 1 and not TASK_KINDS[task.kind].same_text_is_fine:
         shown = " ".join(tokenizer.convert_ids_to_tokens(examples.inputs["input_ids"][0].tolist()))
         raise DataError(
             f"expected examples that differ, got {rows} that are all the same to {model!r}: "
-            f"{cut(shown)}. Take other data, or a max_length beyond what they begin with."
+            f"{cut(shown)}. Use other data, or a max_length that reaches past their common "
+            "beginning."
         )

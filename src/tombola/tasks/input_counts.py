@@ -43,8 +43,8 @@ class InputCounts:
         if self.much_unknown:
             found.append(
                 f"{_percent(self.unknown)} of the tokens of the {split} split are unknown to the "
-                "model's tokenizer, and all read alike. Take a model of the texts' language, "
-                "and compare upper and lower case with its vocabulary's."
+                "model's tokenizer, and all read alike. Use a model of the texts' language, and "
+                "compare upper and lower case with its vocabulary's."
             )
         if self.cut >= MUCH_CUT:
             found.append(
@@ -62,8 +62,8 @@ class InputCounts:
             )
         if self.shared >= max(1, MUCH_SHARED * self.examples):
             found.append(
-                f"{self.shared:,} rows of the {split} split are in the test split, too: scores "
-                "are too good."
+                f"{self.shared:,} rows of the {split} split are in the test split, too: scores are "
+                "too optimistic."
             )
         return found
 

@@ -75,9 +75,9 @@ def class_of(label: Any, names: Sequence[str]) -> int | None:
     """The number of a class, None if it is none of the names.
 
     Args:
-        label: as it is in the data.
-        names: of the classes in order. If none of them is a number, a number is the place of a
-            class, from 0.
+        label: the label as it is in the data.
+        names: the names of the classes in order. If none of them is a number, a number is the place
+            of a class, from 0.
     """
     if isinstance(label, str) and label.strip() in names:
         return names.index(label.strip())
@@ -124,4 +124,4 @@ def value_of(label: Any) -> float | None:
 def one_class(label: Any) -> str:
     """What a label must be where it is not a class."""
     several = isinstance(label, list | tuple | dict)
-    return f"one class{' (several, multi-label classification, is not there yet)' * several}"
+    return f"one class{' (several, multi-label classification, is not supported yet)' * several}"

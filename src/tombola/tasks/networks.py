@@ -13,7 +13,7 @@ def load_network(model: str, kind: str, classes: int = 2, *, head: str = "fresh"
 
     Args:
         model: an embedded name, a folder that `save_pretrained` wrote, or a hub id.
-        kind: of task.
+        kind: the kind of task.
         classes: number of classes; only classification has more than one output.
         head: fresh, to draw it from each seed; or checkpoint, to start from that of the files.
             Masked language modelling starts from that of the files either way.
@@ -37,6 +37,6 @@ def _check_architecture(model: str, kind: str) -> None:
     others = [name for name in TASK_KINDS if type(config) in TASK_KINDS[name].head(2).fits]
     raise ModelError(
         f"a task of the kind {kind!r} needs a head that {config.model_type} doesn't have in "
-        f"transformers; {model!r} can do {', '.join(others) or 'none'}. Take another task or "
-        f"another model."
+        f"transformers; {model!r} can do {', '.join(others) or 'none'}. Use another task or "
+        "another model."
     )

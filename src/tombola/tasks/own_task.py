@@ -31,7 +31,7 @@ def named_task(name: str, spec: TaskSpec, *, beside: Path | None = None) -> Task
     """The task of a name, with the split that is scored and the columns that flags give.
 
     Args:
-        name: of the catalog, a path that ends in .yaml, or `csv:PLACE`, a folder or a file.
+        name: a name in the catalog, a path that ends in .yaml, or `csv:PLACE`, a folder or a file.
         spec: the flags.
         beside: a folder in which such a path is looked for before the current one.
 
@@ -64,7 +64,7 @@ def _as_asked(task: Task, spec: TaskSpec) -> Task:
     """The task with the split that is scored, the margin and the rows that flags ask for."""
     if spec.eval_split == "train":
         raise SpecError(
-            "eval_split must be a split that is not trained on, got 'train'. Name test, dev or "
+            "eval_split must be a split that is not trained on, got 'train'. Use test, dev or "
             "validation."
         )
     if spec.margin is not None:
@@ -137,9 +137,9 @@ def _training(place: Path, columns: tuple[str, ...], *, text_files: bool) -> Ite
         else:
             found = "a file of another format" if place.is_file() else "nothing"
         raise DataError(
-            f"expected train.csv and test.csv (or .tsv, .jsonl, .json, .parquet, .arrow) or one "
-            f"such file in {str(place)!r}, found {found}. Check the path, rename the "
-            "files, or name one file or the folder that has them."
+            "expected train.csv and test.csv (or .tsv, .jsonl, .json, .parquet, .arrow) or one "
+            f"such file in {str(place)!r}, found {found}. Check the path, rename the files, or "
+            "pass one file, or the folder that has them."
         )
     return files.parts("train" if "train" in there else there[0], columns, 0)
 
@@ -149,7 +149,7 @@ def _check_columns(spec: TaskSpec, texts: tuple[str, ...], label: str, part: Fil
     if format_of(Path(part.file)) in (".csv", ".tsv"):
         there += " in its first line"
     if not spec.text_columns and TEXT not in part.columns:
-        also = f" No column is called {label!r} either: name it with --label-column."
+        also = f" No column is called {label!r} either: pass it as --label-column."
         raise SpecError(
             f"{part.file!r} needs --text-columns: the column with the text, or the two of a pair; "
             f"{there}.{also if label and label not in part.columns else ''}"
@@ -158,8 +158,8 @@ def _check_columns(spec: TaskSpec, texts: tuple[str, ...], label: str, part: Fil
         for name in names:
             if name not in part.columns:
                 raise DataError(
-                    f"expected the column {name!r} of {flag} in {part.file!r}, {there}. Name one "
-                    f"of them with {flag}."
+                    f"expected the column {name!r} of {flag} in {part.file!r}, {there}. Pass one "
+                    f"of them as {flag}."
                 )
         part.check(names, f"{flag} of {CSV}DIR", "Rename one of the two.")
 
@@ -177,11 +177,11 @@ def _classes(parts: list[FileRows], label: str, spec: TaskSpec) -> tuple[str, ..
     if len(classes) > MANY and all(map(is_number, classes)) and "." in "".join(classes):
         raise DataError(
             f"expected classes in the column {label!r} of {parts[0].file!r}, got {len(classes)} "
-            "different numbers, not all of them whole. Name --kind regression, or --labels."
+            "different numbers, not all of them whole. Pass --kind regression, or --labels."
         )
     if len(classes) < 2:
         raise DataError(
             f"expected two classes or more in the column {label!r} of the training rows in "
-            f"{parts[0].file!r}, got {listed(classes)}. Check the column, or name --labels."
+            f"{parts[0].file!r}, got {listed(classes)}. Check the column, or pass --labels."
         )
     return classes

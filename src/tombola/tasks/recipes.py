@@ -42,7 +42,7 @@ def recipe_for(task: Task, model: str, changes: Mapping[str, Any]) -> TrainSpec:
     without a tuned recipe gets a warm-up, and enough steps to learn from few rows.
 
     Args:
-        task: with the knobs that its definition names.
+        task: the task, with the knobs that its definition names.
         model: an embedded name, a folder, or a hub id.
         changes: the user's knobs, which take precedence.
 

@@ -80,7 +80,7 @@ class Task(TaskDefinition):
     """A task: what its rows are, how it is scored, and how a network is trained on it."""
 
     version: int = 1
-    """Part of the results' names: raised when rows or definition change."""
+    """Part of the results' names: incremented when rows or definition change."""
     about: str = ""
     """The question that an example asks, in one line."""
     source: str = ""
@@ -136,7 +136,7 @@ class Task(TaskDefinition):
         ]:
             raise SpecError(
                 f"task {self.name!r} needs labels that differ, got {', '.join(map(cut, twice))}, "
-                "which are one: a number counts by its value, true and false in any case. "
+                "which are the same: numbers are compared by value, true and false in any case. "
                 "Leave one out."
             )
 
@@ -160,7 +160,7 @@ class Task(TaskDefinition):
         if twice := sorted({name for name in used if used.count(name) > 1}):
             raise SpecError(
                 f"task {self.name!r} needs columns that differ for its texts and its label, got "
-                f"{', '.join(map(cut, twice))} twice. Name each once."
+                f"{', '.join(map(cut, twice))} twice. List each once."
             )
 
     @property
@@ -222,8 +222,8 @@ def not_yet(name: str) -> SpecError:
     kinds = sorted(TASK_KINDS)  # in whichever order they have been imported
     metrics = ", ".join(metric for kind in kinds for metric in TASK_KINDS[kind].metrics)
     return SpecError(
-        f"{name!r} ({NOT_YET[name]}) is not there yet. There are the kinds "
-        f"{', '.join(kinds)} and the metrics {metrics}."
+        f"{name!r} ({NOT_YET[name]}) is not supported yet. The kinds are {', '.join(kinds)}; "
+        f"the metrics are {metrics}."
     )
 
 
@@ -243,7 +243,7 @@ def load_task(name: str) -> Task:
     """The task of that name, or the one that a YAML file defines, as the file is now.
 
     Args:
-        name: of a task of the catalog, or a path that ends in .yaml.
+        name: the name of a task in the catalog, or a path that ends in .yaml.
 
     Raises: SpecError, with the nearest name, if there is none, or for a mistake in the file.
     """

@@ -75,7 +75,7 @@ def read_mask(content: bytes, shapes: Shapes, *, coded: bool) -> Mask:
     """The mask in the content of mask.safetensors.
 
     Args:
-        content: of the file.
+        content: the content of the file.
         shapes: name -> shape of each matrix.
         coded: whether matrices may be coded, as they may from version 2 of the format on.
 

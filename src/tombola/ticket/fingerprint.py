@@ -16,7 +16,7 @@ _PACKAGES = ("torch", "transformers", "numpy", "safetensors", "tombola")
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that decide the bits; imports none of them."""
+    """The versions of Python and of the packages that results depend on; imports none of them."""
     return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
 
 

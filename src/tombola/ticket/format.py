@@ -125,7 +125,7 @@ def ticket_files(fields: Mapping[str, Any], mask: Mask) -> dict[str, bytes]:
     """The files of a ticket: name -> content.
 
     Args:
-        fields: of ticket.json, without the checksums.
+        fields: the fields of ticket.json, without the checksums.
         mask: which weights are kept.
 
     Raises: TicketError, if ticket.json could not be read back.
@@ -190,7 +190,7 @@ def read_ticket(folder: Path, limit: int = WEIGHT_LIMIT) -> tuple[Document, Mask
     """The fields of a ticket and its mask; checksums, sizes and counts are compared.
 
     Args:
-        folder: of the ticket.
+        folder: the ticket's folder.
         limit: the most weights that the mask may have.
 
     Raises: TicketError, if a file is missing, too large, damaged or of a newer format.

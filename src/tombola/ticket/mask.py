@@ -104,7 +104,7 @@ class Mask(Mapping[str, Tensor]):
         return {name: _pruned(kept) / max(kept.numel(), 1) for name, kept in self.items()}
 
     def to(self, device: torch.device | str) -> "Mask":
-        """The same mask on a device; tensors that are already there are shared."""
+        """This mask on a device; tensors that are already there are shared."""
         return Mask({name: kept.to(device) for name, kept in self.items()})
 
     def check(self, tensors: Mapping[str, Tensor], what: str = "network") -> None:

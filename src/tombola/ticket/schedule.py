@@ -70,8 +70,8 @@ def path(schedule: str, *, sparsity: Decimal, step: Decimal) -> tuple[Decimal, .
         points.append(point)
         if len(points) >= MAX_ROUNDS:
             raise SpecError(
-                f"a path has at most {MAX_ROUNDS} rounds, got more with step {step} "
-                f"to sparsity {sparsity}. Take a larger step."
+                f"a path has at most {MAX_ROUNDS} rounds, got more with step {step} to sparsity "
+                f"{sparsity}. Use a larger step."
             )
     return tuple(_decimal(point) for point in [*points, target] if point > 0)
 

@@ -58,8 +58,8 @@ def encoder_and_pooler(body: nn.Module) -> dict[str, nn.Parameter]:
     pooler = {name: weight for name, weight in _matrices(body) if name.startswith("pooler.")}
     if not pooler:
         raise ModelError(
-            f"the scope 'encoder+pooler' needs a pooler inside the backbone, and "
-            f"{type(body).__name__} has none under this head. Take the scope 'encoder'."
+            "the scope 'encoder+pooler' needs a pooler inside the backbone, and "
+            f"{type(body).__name__} has none under this head. Use the scope 'encoder'."
         )
     return encoder(body) | pooler
 

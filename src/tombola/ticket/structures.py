@@ -107,7 +107,7 @@ def _n_of_m(
     check_scores(scores)
     if Fraction(sparsity) != Fraction(m - n, m):
         raise SpecError(
-            f"{n}:{m} is a sparsity of {(m - n) / m:g}, got {sparsity:f}. Name that sparsity."
+            f"{n}:{m} is a sparsity of {(m - n) / m:g}, got {sparsity:f}. Use that sparsity."
         )
     check_groups(scores, m)
     found = {}
@@ -126,7 +126,7 @@ def patterns_lost(mask: "Mask", transposed: Container[str] = ()) -> dict[str, st
     """N:M that no sparser mask can have -> why: fewer of a group than N are left.
 
     Args:
-        mask: of a network.
+        mask: the mask of a network.
         transposed: names of the weights that it stores as (inputs, outputs).
     """
     import torch
@@ -147,7 +147,7 @@ def patterns_lost(mask: "Mask", transposed: Container[str] = ()) -> dict[str, st
 
 
 def patterns_at_risk(structure: str) -> dict[str, str]:
-    """N:M that masks which go on from one of a structure may not have -> why."""
+    """N:M that masks which start from one of a structure may not have -> why."""
     given = N_OF_M.fullmatch(structure)
     kept, group = map(int, given.groups()) if given else (0, 1)
     return {
@@ -170,7 +170,7 @@ def check_matrices(weights: "Mapping[str, Tensor]") -> None:
         if tensor.ndim != 2:
             raise SpecError(
                 f"the structure 'rows' needs matrices, got {name} of shape {tuple(tensor.shape)}. "
-                "Take another structure."
+                "Use another structure."
             )
 
 
@@ -182,8 +182,8 @@ def check_lines(weights: "Mapping[str, Tensor]") -> None:
     for name, tensor in weights.items():
         if tensor.ndim > 2 and tensor.shape[-1] == 1:
             raise SpecError(
-                f"the allocation 'row' needs the inputs of an output along the last axis, got "
-                f"{name} of shape {tuple(tensor.shape)}. Take another allocation."
+                "the allocation 'row' needs the inputs of an output along the last axis, got "
+                f"{name} of shape {tuple(tensor.shape)}. Use another allocation."
             )
 
 
@@ -201,13 +201,13 @@ def check_groups(weights: "Mapping[str, Tensor]", m: int, transposed: Container[
         if tensor.shape[0 if name in transposed else -1] % m:
             raise SpecError(
                 f"N:{m} needs a number of inputs that {m} divides, got {name} of shape "
-                f"{tuple(tensor.shape)}. Take another structure."
+                f"{tuple(tensor.shape)}. Use another structure."
             )
 
 
 def by_output(tensors: "Mapping[str, Tensor]", transposed: Container[str]) -> "Tensors":
-    """The same tensors with the matrices of these names transposed, from (inputs, outputs) to
-    (outputs, inputs) or back."""
+    """Tensors with the matrices of some names transposed, from (inputs, outputs) to (outputs,
+    inputs) or back."""
     return {name: x.T.contiguous() if name in transposed else x for name, x in tensors.items()}
 
 
@@ -304,8 +304,8 @@ def _block(weights: "Mapping[str, Tensor]", names: Mapping[str, str], heads: int
     width = weights[square[0]].shape[0]
     if not 0 < heads <= width or width % heads:
         raise SpecError(
-            f"the structure 'heads-and-neurons' needs a number of attention heads that divides "
-            f"the width {width}, got {heads}. Give the network's own."
+            "the structure 'heads-and-neurons' needs a number of attention heads that divides the "
+            f"width {width}, got {heads}. Pass the network's own."
         )
     attention = [(names[inside], axis) for inside, axis in _attention(square, names)]
     neurons = []

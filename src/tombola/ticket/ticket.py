@@ -91,7 +91,7 @@ class Ticket:
         if self.mask.pruned != wanted:
             raise TicketError(
                 f"a ticket of sparsity {self.sparsity} prunes {wanted} of {self.mask.size} "
-                f"weights, got a mask that prunes {self.mask.pruned}. Give the mask's own sparsity."
+                f"weights, got a mask that prunes {self.mask.pruned}. Use the mask's own sparsity."
             )
         if not self.created_by:
             maker = f"tombola {self.versions.get('tombola', 'unknown')}"
@@ -102,7 +102,7 @@ class Ticket:
         return printable(f"<Ticket: {facts}>")
 
     def _repr_html_(self) -> str:
-        """The same as a table, for notebooks."""
+        """The summary as a table, for notebooks."""
         return html_table(self._summary(), caption="Ticket")
 
     def _summary(self) -> list[tuple[str, str]]:
@@ -124,7 +124,7 @@ class Ticket:
 
         Args:
             model: a network, or a wrapper of one, see `hold`.
-            scope: as in `hold`.
+            scope: the scope, as in `hold`.
 
         Raises: TicketError, if the network has other tensors, naming the first that differs.
         """
@@ -158,9 +158,9 @@ class Ticket:
 
         Args:
             model: a network in which the ticket's pruned weights are zero; it is left alone.
-            scope: as in `hold`.
+            scope: the scope, as in `hold`.
 
-        Raises: TicketError, if the network is not one, or a pruned weight is not zero.
+        Raises: TicketError, if `model` lacks the ticket's tensors, or a pruned weight is not zero.
         """
         return cast(M, FASTER["shrink"](model, self.mask_for(scope)))
 
@@ -173,14 +173,14 @@ class Ticket:
 
         Args:
             model: a network in which the ticket's pruned weights are zero; it is left alone.
-            dtype: of the kept weights: `float32`, with the same outputs within rounding;
-                `bfloat16`; or `int8`, a scale for each output.
-            tokens: of a usual call, texts x length, for which the faster way is chosen.
-            scope: as in `hold`.
+            dtype: the type of the kept weights: `float32`, with the same outputs within rounding;
+                `bfloat16`; or `int8`, with a scale for each output.
+            tokens: tokens of a usual call, texts x length, for which the faster way is chosen.
+            scope: the scope, as in `hold`.
 
         Returns: the network in evaluation mode, without gradients.
-        Raises: TicketError, if the network is not one, is not of float32 on a CPU, has adapters, or
-            a pruned weight is not zero; SpecError, for another dtype, or no tokens.
+        Raises: TicketError, if `model` is not a network of float32 on a CPU, has adapters, or a
+            pruned weight is not zero; SpecError, for another dtype, or no tokens.
         """
         mask = self.mask_for(scope)
         return cast(M, FASTER["compile"](model, mask, dtype=dtype, tokens=tokens))
@@ -219,7 +219,7 @@ class Ticket:
         """Read a ticket; every size is checked before anything of that size is allocated.
 
         Args:
-            path: of its folder; or what `find` returned for one seed.
+            path: the path of its folder; or what `find` returned for one seed.
             limit: the most weights that its mask may have, which takes a byte for each: for a
                 ticket that is not trusted `model.num_parameters()` of the network that it is for.
 
@@ -265,7 +265,7 @@ class Ticket:
         Args:
             name_or_path: a folder, `OWNER/NAME` on the hub, or a URL such as `s3://bucket/ticket`.
             revision: branch, tag or commit on the hub; by default `main`.
-            token: for the hub; by default that of `hf auth login` or HF_TOKEN.
+            token: a token for the hub; by default that of `hf auth login` or HF_TOKEN.
             cache_dir: where the hub's files are cached; by default its own cache.
 
         Raises: TicketError, if there is no ticket, or it did not arrive as it was sent.
@@ -294,8 +294,8 @@ class Ticket:
             private: whether only its owner sees it. A repository that is public already is refused
                 unless this is False.
             revision: branch to commit to, created if there is none; by default `main`.
-            token: as in `from_pretrained`; it must be allowed to write.
-            commit_message: by default "Upload ticket".
+            token: a token as in `from_pretrained`; it must be allowed to write.
+            commit_message: the commit message; by default "Upload ticket".
 
         Returns: the address of the commit.
         Raises: TicketError, if the hub refuses, or holds something else afterwards.
@@ -313,7 +313,7 @@ class Ticket:
         """Refuse a network that the ticket was not found in.
 
         Args:
-            fingerprint: of the network, as `ticket.fingerprint.fingerprint` takes it.
+            fingerprint: the network's fingerprint, as `ticket.fingerprint.fingerprint` takes it.
             name: what a message calls the network.
             option: where another network is named.
 
@@ -322,7 +322,7 @@ class Ticket:
         if fingerprint != self.fingerprint:
             raise TicketError(
                 f"the ticket was found in a network with fingerprint {self.fingerprint[:12]} "
-                f"({self.model}), got {fingerprint[:12]} ({name}). Name the network it was found "
+                f"({self.model}), got {fingerprint[:12]} ({name}). Pass the network it was found "
                 f"in as {option}."
             )
 

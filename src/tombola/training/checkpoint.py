@@ -1,4 +1,4 @@
-"""A training under way, and its copy on disk, from which it goes on to the same bits."""
+"""A training under way, and its copy on disk, from which it resumes bitwise identically."""
 
 import hashlib
 import json
@@ -171,7 +171,7 @@ class Checkpoint:
         """Take up the newest whole copy of this training, if there is one; remove all others.
 
         Args:
-            training: at its start.
+            training: the training at its start.
             facts: what it must have in common with the copy, as JSON has it.
 
         Raises: TombolaError, if not all ranks find the same.

@@ -19,7 +19,7 @@ Differentiate = Callable[[Tensors], Tensor]
 
 
 def on_device(batch: Tensors, device: torch.device) -> Tensors:
-    """The same batch on a CUDA device, copied behind what runs there."""
+    """A batch on a CUDA device, copied there behind what runs on it."""
     return {n: t.pin_memory().to(device, non_blocking=True) for n, t in batch.items()}
 
 
@@ -46,8 +46,8 @@ class Recorder:
     in one place from one training of the network to the next.
 
     Args:
-        model: on a CUDA device, where its parameters stay.
-        device: that device.
+        model: a model on a CUDA device, where its parameters stay.
+        device: its device.
     """
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:

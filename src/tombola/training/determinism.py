@@ -1,4 +1,4 @@
-"""The same bits from the same training on a GPU, where many kernels have a quicker form without."""
+"""Bitwise reproducible training on a GPU, where many kernels have a faster form that isn't."""
 
 import os
 import warnings
@@ -39,7 +39,7 @@ def leaving_cublas_workspace() -> Iterator[None]:
 
 @contextmanager
 def deterministic(device: torch.device) -> Iterator[None]:
-    """Take kernels that give the same bits every time, for as long as the context lasts.
+    """Use kernels whose results are bitwise reproducible, for as long as the context lasts.
 
     On a CPU all kernels in use do, so that nothing is changed there.
     """

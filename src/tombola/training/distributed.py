@@ -40,7 +40,7 @@ def accelerator(*, tracker: str | None = None, folder: str | None = None) -> Acc
 
     Args:
         tracker: what its `log` sends values to, a name that accelerate knows.
-        folder: for the files of the tracker.
+        folder: a folder for the files of the tracker.
 
     Raises: TombolaError, if accelerate is configured for anything but plain data parallelism, or
         if there are fewer GPUs than ranks.
@@ -58,7 +58,7 @@ def accelerator(*, tracker: str | None = None, folder: str | None = None) -> Acc
         )
     except (ImportError, ValueError) as error:
         raise _refused(" ".join(str(error).split())) from None
-    torch.set_num_threads(threads)  # which accelerate changes at times, and the bits with it
+    torch.set_num_threads(threads)  # accelerate changes it at times, and so the last digits
     kind = here.distributed_type
     if kind != DistributedType.NO and not kind.value.startswith("MULTI_"):
         raise _refused(kind.value)
@@ -113,9 +113,9 @@ def refuse_too_few_gpus(processes: int, gpus: int) -> None:
     """
     if processes > gpus:
         raise TombolaError(
-            f"expected a GPU for each of {processes} processes, got {gpus}. Take --processes "
-            f"{gpus}, or --workers {processes} to share the {'GPUs' if gpus > 1 else 'GPU'} "
-            "among trainings."
+            f"expected a GPU for each of {processes} processes, got {gpus}. Use --processes "
+            f"{gpus}, or --workers {processes} to share the {'GPUs' if gpus > 1 else 'GPU'} among "
+            "trainings."
         )
 
 
@@ -150,7 +150,7 @@ def agree(what: str, digest: str) -> None:
 
     Args:
         what: its name, for the error.
-        digest: of it, 64 hexadecimal digits.
+        digest: its digest, 64 hexadecimal digits.
 
     Raises: TombolaError, on every rank, naming the first that differs from rank 0.
     """

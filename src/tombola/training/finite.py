@@ -18,7 +18,7 @@ class FiniteCheck:
     """Checks the loss and the gradient of every step of a training.
 
     Args:
-        device: of the training; on a CPU every step is checked at once.
+        device: the device of the training; on a CPU every step is checked at once.
         done: steps done before.
     """
 
@@ -26,15 +26,16 @@ class FiniteCheck:
         self.every = 1 if device.type == "cpu" else CHECK_EVERY
         self.done = done
         self.loss: float | None = None
-        """Of the last batch that was checked."""
+        """The loss of the last batch that was checked."""
         self._unseen: list[Tensor] = []
 
     def add(self, loss: Tensor, norm: Tensor | None) -> Diverged | None:
         """Add a step, and check if it is time to.
 
         Args:
-            loss: of the batch.
-            norm: of the gradient; None where an infinite one only skips a step, as in fp16.
+            loss: the loss of the batch.
+            norm: the norm of the gradient; None where an infinite one only skips a step, as in
+                fp16.
         """
         self._unseen.append(torch.stack([loss, loss if norm is None else torch.as_tensor(norm)]))
         return self.first_fault() if len(self._unseen) >= self.every else None

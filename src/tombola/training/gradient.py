@@ -73,7 +73,7 @@ class Arithmetic:
         return total, bool(wishes)
 
     def recorded(self, held: Mask) -> "Arithmetic":
-        """The same arithmetic, replayed from recorded gradients where it can be."""
+        """This arithmetic, replayed from recorded gradients where it can be."""
         can = self.here.device.type == "cuda" and self.here.num_processes == 1
         if not can or self.spec.precision == "fp16" or not self._in_one_row() or self.teacher:
             return self
@@ -130,7 +130,7 @@ class Arithmetic:
         return self.teacher.asks if self.teacher else {}
 
     def _differentiate_row(self, row: Batch, scaler: torch.amp.GradScaler) -> Tensor:
-        """Add the gradient of a batch without padding, times its `weight`; its loss, likewise."""
+        """Add the gradient of a batch without padding, times its `weight`, and so its loss."""
         weight = row["weight"]
         texts = {name: tensor for name, tensor in row.items() if name != "weight"}
         model, reads = self.network.model, self.kind.reads
@@ -152,7 +152,7 @@ class Arithmetic:
     def _differentiate(
         self, batch: Batch, portion: Portion, scaler: torch.amp.GradScaler
     ) -> Tensor:
-        """Add the gradient of what rows add to the loss of their batch; the loss, likewise."""
+        """Add the gradient of what rows add to the loss of their batch, and likewise the loss."""
         loss = self._loss(to_device(batch, self.here.device), portion)
         scaler.scale(loss).backward()
         return loss.detach()
@@ -227,13 +227,13 @@ def differentiating(
     """Prepare the network for the gradients of a training, and restore it afterwards.
 
     Args:
-        network: on the device.
+        network: the network, on the device.
         task: what it learns.
         spec: the recipe.
         here: the device, and the ranks.
-        held: the mask held meanwhile, where a GPU may record gradients and replay them: hooks of
+        held: the mask that is held, where a GPU may record gradients and replay them: hooks of
             parameters are then called while one is recorded only. It is `resident`.
-        pruned: weight -> its mask, which is held meanwhile; some kernels skip the zeros.
+        pruned: weight -> its mask, which is held; some kernels skip the zeros.
         teacher: what it learns from, besides the labels; with one, no gradient is recorded.
 
     Raises: SpecError, if precision or kernel need what is not there; ModelError, if the
@@ -284,7 +284,7 @@ def _compute_blocks_again(model: Any, wanted: bool) -> None:
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The same batch on a device."""
+    """A batch, moved to a device."""
     if device.type == "cuda":
         return on_device(batch, device)
     return {name: tensor.to(device) for name, tensor in batch.items()}

@@ -82,7 +82,7 @@ def fit(
 
     Args:
         task: what the network learns.
-        examples: of the training split.
+        examples: the examples of the training split.
         mask, scope: which weights of a scope are kept.
         spec: recipe and seed.
         course: which steps are done, as the whole training does them, but with fresh moments.
@@ -146,7 +146,7 @@ class _Copies:
     training: Training
     checkpoint: Checkpoint | None
     facts: Mapping[str, Any]
-    """What a training must have in common with a copy to go on from it."""
+    """What a training must have in common with a copy to resume from it."""
 
     @classmethod
     def resume(
@@ -275,7 +275,7 @@ def _facts(
     *,
     course: CourseSpec,
 ) -> dict[str, Any]:
-    """What a training must have in common with a checkpoint to go on from it."""
+    """What a training must have in common with a checkpoint to resume from it."""
     return {
         "network": [network.fingerprint, network.config_digest],
         "task": [task.name, task.version, len(examples)],
@@ -292,10 +292,10 @@ def _schedule(
     """The learning rate after some steps: a linear warm-up, then a linear decay.
 
     Args:
-        training: whose optimizer it sets.
+        training: the training whose optimizer it sets.
         spec: the recipe.
         course: over how many lengths of the training it decays.
-        steps: of the whole training.
+        steps: the steps of the whole training.
         done: those that were done before.
     """
     warmup, horizon = round(spec.warmup * steps), steps * course.horizon
@@ -310,8 +310,8 @@ def _stretch(course: CourseSpec, steps: int) -> tuple[int, int]:
     last = course.last or steps
     if not course.first < last <= steps:
         raise SpecError(
-            f"a course is within the {steps} steps of the training, got first {course.first} and "
-            f"last {last}. Take earlier steps, or train for more epochs."
+            f"a course must lie within the {steps} steps of the training, got first {course.first} "
+            f"and last {last}. Use earlier steps, or train for more epochs."
         )
     return course.first, last
 

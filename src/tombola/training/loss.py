@@ -17,9 +17,9 @@ def mean_loss(network: Network, task: TaskDefinition, examples: Examples) -> flo
     """The training loss of a network, in nats or squared units of the label.
 
     Args:
-        network: as it stands, on any device.
+        network: the network as it stands, on any device.
         task: what the network was trained on.
-        examples: of any split.
+        examples: the examples of any split.
 
     Returns: the mean over examples, or over masked tokens where these are the targets; the tokens
         masked are those of `predict`, the same for every network.

@@ -1,4 +1,4 @@
-"""What the bits of a result depend on in addition to its spec."""
+"""What the last digits of a result depend on in addition to its spec."""
 
 from importlib.metadata import version
 from typing import Any
@@ -32,7 +32,7 @@ def numerics(spec: TrainSpec) -> dict[str, Any]:
 
 
 def _sparse_products(name: str) -> dict[str, str]:
-    """What else the bits of a kernel with sparse products depend on."""
+    """What else the last digits of a kernel with sparse products depend on."""
     found = products.instruction_set()
     if name == SPARSE:
         found = f"{found}, crossovers {crossovers.table_digest()}"
@@ -40,7 +40,7 @@ def _sparse_products(name: str) -> dict[str, str]:
 
 
 def kernel(spec: TrainSpec) -> str:
-    """What computes the network's blocks, which decides the bits.
+    """What computes the network's blocks, which the last digits depend on.
 
     Returns: the name of the arithmetic of `kernel.packed` on a CPU or of `kernel.varlen` on a GPU,
     which leave models that they don't know to themselves; `model`, where neither is used; or
@@ -72,7 +72,7 @@ def refuse_unavailable(spec: TrainSpec) -> None:
     """
     if spec.precision == "fp16" and device_type() != "cuda":
         raise SpecError(
-            f"precision fp16 needs a CUDA device, got {device_type()}. Take bf16 or fp32."
+            f"precision fp16 needs a CUDA device, got {device_type()}. Use bf16 or fp32."
         )
     name = spec.kernel
     if name not in IN_C:
@@ -81,6 +81,6 @@ def refuse_unavailable(spec: TrainSpec) -> None:
         raise SpecError(f"kernel {name} needs a CPU, got {device_type()}. Leave the knob out.")
     if not available() or (name != FUSED and not products.available()):
         raise SpecError(
-            f"kernel {name} needs tombola's C extension, which was not built. Install a C "
-            f"compiler, then tombola again, or take kernel {KERNEL}."
+            f"kernel {name} needs tombola's C extension, which was not built. Install a C compiler "
+            f"and reinstall tombola, or use kernel {KERNEL}."
         )

@@ -31,7 +31,7 @@ PLAIN = TrainSpec(kernel=KERNEL)
 """A recipe whose kernel is torch's operators."""
 
 LEAST_ROWS = 512
-"""Tokens that logits are made for, at least: of fewer rows a matrix product has other bits."""
+"""Fewest tokens that logits are made for: with fewer rows a matrix product rounds differently."""
 
 
 def predict(
@@ -98,7 +98,7 @@ def _words_for(network: Network, rows: Tensor) -> Iterator[list[Tensor]]:
     """Lets the layer that scores every word of the vocabulary read some tokens only.
 
     Args:
-        network: with a head for masked language modelling.
+        network: a network with a head for masked language modelling.
         rows: places of the tokens in the flattened batch.
 
     Yields: a list that stays empty where the network has no such layer and scores all tokens.

@@ -32,7 +32,7 @@ class Diverged:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Diverged | None":
-        """From the facts of a training; None if it did not diverge."""
+        """Where a training diverged, from its facts; None if it did not."""
         found = facts.get("diverged")
         return None if found is None else cls(**found)
 

@@ -212,7 +212,7 @@ def test_masks_of_different_models_are_refused_in_one_line(
     status, _, errors = cli("overlap", tickets[0], other)
     assert (status, errors.count("\n")) == (2, 1)
     assert "expected tickets of one network, got " in errors
-    assert "(ffffffffffff). Compare tickets that were found in the same." in errors
+    assert "(ffffffffffff). Compare tickets that were found in the same network." in errors
 
 
 @pytest.mark.parametrize(

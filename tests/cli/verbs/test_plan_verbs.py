@@ -61,7 +61,7 @@ def test_a_watch_ends_where_no_process_works_on_the_plan(
     assert (status, errors, slept) == (1, "", [WATCH] * (IDLE_LOOKS - 1))
     assert shown.splitlines()[-1] == (
         "no process works on it: 1 job left, failed or not tried. "
-        "`tombola run mine.yaml --store kept` goes on."
+        "`tombola run mine.yaml --store kept` continues it."
     )
     assert cli("status", plan, "--store", "kept")[0] == 0
 

@@ -253,7 +253,7 @@ def test_wrong_plans_and_flags_are_refused(plan: Plan, cli: Cli) -> None:
     assert "Did you mean 'figure2'" in refusal(cli("claims", name="figur2"))
     assert "Did you mean '--json'" in refusal(cli("matching", "--jsn", "x"))
     assert "no format of a table 'xls'" in refusal(cli("table", "--format", "xls"))
-    assert "Name one with --output" in refusal(cli("table", "--format", "parquet"))
+    assert "Pass --output" in refusal(cli("table", "--format", "parquet"))
     cli("table", "--output", "rows.csv")
     said = refusal(cli("matching", "--data", "x", name="rows.csv"))
     assert said.startswith("expected no --data with a table of runs, got 'x'. Leave it out")

@@ -102,16 +102,22 @@ def test_a_ticket_in_a_folder_makes_the_jobs_that_find_makes(tmp_path: Path) -> 
         (FURTHER.replace("0.75", "0.5") + "}", "6: sparsity must be above 0.5, that of the ticket"),
         (FURTHER.replace("arm: tickets", "arm: tikets") + "}", "6: there is no arm 'tikets'. Did"),
         (FURTHER + ", seeds: [7]}", "6: expected a seed of the arm 'tickets', got 7."),
-        ("a: {kind: imp, from: {arm: a}}", "5: arms are of each other: a -> a."),
-        ("a: {kind: imp, from: {arm: b}}\nb: {kind: dense}", "5: arm 'a' is of an arm of kind"),
-        ("a: {kind: imp, from: {sparsity: 0.5}}", "5: from needs `arm`, or is a folder, got nei"),
+        ("a: {kind: imp, from: {arm: a}}", "5: arms refer to each other in a circle: a -> a."),
+        (
+            "a: {kind: imp, from: {arm: b}}\nb: {kind: dense}",
+            "5: arm 'a' must refer to an arm of kind",
+        ),
+        ("a: {kind: imp, from: {sparsity: 0.5}}", "5: from needs `arm`, or must be a folder, got"),
         ("a: {kind: imp, from: {arm: a, seed: 1}}", "5: there is no field of from 'seed'."),
-        ("a: {kind: imp, from: [a]}", "5: from is a folder, got a list."),
+        ("a: {kind: imp, from: [a]}", "5: from must be a folder, got a list."),
         ("a: {kind: imp, from_ticket: a}", "5: there is no field of arm 'a' of kind imp 'from_t"),
-        (f"{TICKETS}\na: {{kind: imp, from: tickets}}", "6: from is a folder, or fields that name"),
+        (
+            f"{TICKETS}\na: {{kind: imp, from: tickets}}",
+            "6: from must be a folder, or fields that name",
+        ),
         (
             f"{TICKETS}\na: {{kind: imp, from: {{arm: tickets, sparsity: [0.25, 0.5]}}}}",
-            "6: a search goes on from a ticket of one sparsity, got 2. Keep one.",
+            "6: a search starts from a ticket of one sparsity, got 2. Keep one.",
         ),
         (
             f"{TICKETS}\na: {{kind: snip, structure: '1:4', from: {{arm: tickets}}}}",

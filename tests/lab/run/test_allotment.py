@@ -241,7 +241,7 @@ def test_a_store_of_before_is_not_refused(
         run_plan(rest, LabSpec(store=str(store.folder)), RunCallback())
         trained = [store.read(job.key) for job in rest.jobs if job.kind == "train"]
         assert [result.numerics["threads"] for result in trained if result] == [1] * len(trained)
-        with pytest.raises(SpecError, match="Take the same --threads"):
+        with pytest.raises(SpecError, match="Use the same --threads"):
             run_plan(plan, LabSpec(store=str(store.folder), threads=2), RunCallback())
     finally:
         torch.set_num_threads(before)

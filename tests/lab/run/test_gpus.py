@@ -65,7 +65,7 @@ def test_sharers_are_those_that_were_placed_there(workers: int, cards: int, proc
 @pytest.mark.parametrize(("processes", "gpus", "said"), [(2, 1, "the GPU"), (4, 3, "the GPUs")])
 def test_processes_that_would_share_a_gpu_are_refused(processes: int, gpus: int, said: str) -> None:
     expected = (
-        f"expected a GPU for each of {processes} processes, got {gpus}. Take --processes {gpus}, "
+        f"expected a GPU for each of {processes} processes, got {gpus}. Use --processes {gpus}, "
         f"or --workers {processes} to share {said} among trainings."
     )
     names = [str(number) for number in range(gpus)]
@@ -257,7 +257,7 @@ def test_a_lack_of_memory_is_one_line_and_holds_no_tensor(
     with pytest.raises(TombolaError) as caught:
         within_memory("dense network", 1, job)
     assert str(caught.value) == (
-        f"expected dense network to fit in {room}, but it needs more. Take a higher "
+        f"expected dense network to fit in {room}, but it needs more. Use a higher "
         "--accumulation or a smaller --batch-size."
     )
     assert caught.value.__context__ is caught.value.__cause__ is None
@@ -297,7 +297,7 @@ def test_a_lack_of_memory_names_the_share(monkeypatch: pytest.MonkeyPatch) -> No
     assert taken == [9 / 80]
     assert str(caught.value) == (
         "expected dense network to fit in a share of 9.0 GiB of a GPU of 80.0 GiB for 8 workers, "
-        "but it needs more. Take fewer --workers, a higher --accumulation or a smaller "
+        "but it needs more. Use fewer --workers, a higher --accumulation or a smaller "
         "--batch-size."
     )
     with pytest.raises(TombolaError, match=r"in the 60\.0 GiB that are free on its GPU of 80"):

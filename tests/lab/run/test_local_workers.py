@@ -1,4 +1,4 @@
-"""Who does the work changes nothing: the same bits from one process, several, two ranks, or Ray."""
+"""Who does the work changes no bit of a result: one process, several, two ranks, or Ray."""
 
 import contextlib
 import dataclasses
@@ -79,7 +79,7 @@ def bits(plan: Plan, store: Store) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def alone(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The bits that this process makes by itself."""
+    """The results that this process makes by itself."""
     return bits(plan, done(plan, tmp_path_factory.mktemp("alone") / "store"))
 
 
@@ -195,7 +195,7 @@ def test_where_no_other_process_can_start_one_line_says_so(
     pool = ProcessPool(Store(tmp_path / "store"), 2)
     monkeypatch.setattr(pool._context.Process, "start", refuse)
     payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=1)
-    with pytest.raises(TombolaError, match=r"got: Resource .* unavailable\. Take fewer --workers"):
+    with pytest.raises(TombolaError, match=r"got: Resource .* unavailable\. Use fewer --workers"):
         pool.submit(payload, Listener())
 
 

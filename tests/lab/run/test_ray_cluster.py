@@ -1,4 +1,4 @@
-"""A Ray cluster makes the same bits, whether workers see the store or not, and though they die."""
+"""A Ray cluster's results are bitwise identical, even if workers don't see the store, or die."""
 
 import os
 import signal

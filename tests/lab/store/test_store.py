@@ -295,7 +295,7 @@ def test_a_store_that_can_only_be_read_is_read(fixed: Store) -> None:
 def test_writing_where_only_reading_is_possible_gives_one_line(
     fixed: Store, write: Callable[[Store], Any]
 ) -> None:
-    with pytest.raises(OutputError, match=r"Read-only file system.*Name a --store") as error:
+    with pytest.raises(OutputError, match=r"Read-only file system.*Use a --store") as error:
         write(fixed)
     assert "\n" not in str(error.value)
     assert fixed.intact(result().key)

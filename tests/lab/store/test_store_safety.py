@@ -281,7 +281,7 @@ def test_nothing_that_is_no_plain_file_holds_a_store_up(
 
 def test_a_store_json_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "store.json")
-    with pytest.raises(OutputError, match="Name another --store"):
+    with pytest.raises(OutputError, match="Use another --store"):
         Store(tmp_path)
 
 

@@ -91,7 +91,7 @@ def test_a_grid_has_each_matrix_and_what_is_outside(kept: dict[str, torch.Tensor
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"heads": None}, "take the network's number of attention heads, got none"),
+        ({"heads": None}, "need the network's number of attention heads, got none"),
         ({"heads": 3}, "divides the width 8, got 3"),
         ({"without": "encoder.layer.1.attention.self.key.weight"}, "needs blocks of square query"),
     ],

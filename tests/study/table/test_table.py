@@ -266,7 +266,7 @@ def test_seeds_of_a_network_are_summed_up_together(plan: Plan, store: Store) -> 
 
 def test_an_empty_store_is_refused_in_one_line(plan: Plan, tmp_path: Path) -> None:
     kept = Store(tmp_path / "empty")
-    with pytest.raises(SpecError, match=rf"got none of {len(plan.cells)}\. Do some") as caught:
+    with pytest.raises(SpecError, match=rf"got none of {len(plan.cells)}\. Run some") as caught:
         refuse_empty(rows(plan, kept), kept)
     assert "\n" not in str(caught.value)
 

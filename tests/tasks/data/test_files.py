@@ -89,7 +89,7 @@ def test_a_missing_split_is_reported_with_those_that_are_there(tmp_path: Path) -
     write(tmp_path, "validation", [ROW])
     said = refusal(tmp_path, "test")
     assert said.startswith("task 'sentiment' needs the split 'test' in ")
-    assert "found train, validation. Name another with --eval-split" in said
+    assert "found train, validation. Add it, or use another --eval-split" in said
 
 
 def test_a_missing_column_is_reported_with_those_that_are_there(tmp_path: Path) -> None:

@@ -141,7 +141,7 @@ def test_labels_that_are_hidden_are_told_apart_from_one_bad_row(tmp_path: Path) 
     rows = [{"text": f"a film {n}", "label": n % 2} for n in range(4)]
     as_jsonl(rows, tmp_path / "train")
     as_jsonl([row | {"label": -1} for row in rows], tmp_path / "test")
-    with pytest.raises(DataError, match=r"labels of the test split .* Name another --eval-split"):
+    with pytest.raises(DataError, match=r"labels of the test split .* Use another --eval-split"):
         read(CLASSES, "test", tmp_path)
     as_jsonl([*rows, {"text": "a film", "label": -1}], tmp_path / "test")
     with pytest.raises(DataError, match=r"line 5, column 'label': .* got '-1'"):
@@ -150,7 +150,7 @@ def test_labels_that_are_hidden_are_told_apart_from_one_bad_row(tmp_path: Path) 
 
 def test_several_classes_in_a_row_are_refused_by_name(tmp_path: Path) -> None:
     as_jsonl([{"text": "a film", "label": [0, 1]}], tmp_path / "train")
-    with pytest.raises(DataError, match="multi-label classification, is not there yet"):
+    with pytest.raises(DataError, match="multi-label classification, is not supported yet"):
         read(CLASSES, "train", tmp_path)
 
 

@@ -107,7 +107,7 @@ def test_of_two_versions_of_squad_the_one_with_answers_is_read(tmp_path: Path) -
     assert row == {"question": "one?", "context": "yes", "answers": answered}
     for path in tmp_path.glob("*-v1.1.json"):
         path.unlink()
-    with pytest.raises(DataError, match=r"another version of SQuAD.* Give version 1\.1\."):
+    with pytest.raises(DataError, match=r"another version of SQuAD.* Use version 1\.1\."):
         open_source(load_task("squad"), tmp_path)
 
 

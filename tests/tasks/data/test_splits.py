@@ -70,7 +70,7 @@ def test_one_file_is_a_task_by_its_folder_or_by_itself(
 def test_two_files_that_are_no_splits_are_not_guessed_at(tmp_path: Path) -> None:
     for name in ("reviews.csv", "others.csv"):
         (tmp_path / name).write_text(LINES)
-    with pytest.raises(DataError, match=r"found others.csv, reviews.csv\. .* name one file"):
+    with pytest.raises(DataError, match=r"found others.csv, reviews.csv\. .* pass one file"):
         named_task(f"csv:{tmp_path}", TaskSpec())
     (tmp_path / "more").mkdir()
     (tmp_path / "more" / "test.csv").write_text(LINES)

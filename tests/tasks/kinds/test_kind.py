@@ -163,4 +163,4 @@ def test_a_fifth_kind_refuses_metrics_and_knobs_of_others(task: Task) -> None:
 def test_a_fifth_kind_stands_in_messages(multi_label: TaskKind, cli: Cli) -> None:
     status, _, err = cli("find", "--task", "csv:here", "--kind", "ner")
     assert status == 2
-    assert "There are the kinds classification, mlm, regression, span, topics" in err
+    assert "The kinds are classification, mlm, regression, span, topics" in err

@@ -99,7 +99,9 @@ def test_a_long_question_is_cut_and_the_context_kept(tokenizer: Any) -> None:
     assert tokenizer.decode(examples.inputs["input_ids"][0]) == (
         "[CLS] very very very very very very [SEP] the film [SEP]"
     )
-    with pytest.raises(SpecError, match="leaves room for the context, got 18 with a question of"):
+    with pytest.raises(
+        SpecError, match="must leave room for the context, got 18 with a question of"
+    ):
         windows(tokenizer, row, max_length=18, stride=8)
 
 

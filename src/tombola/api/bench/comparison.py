@@ -79,7 +79,7 @@ class Benched:
         return [line for shape in self.shapes if (line := shape.lost)]
 
     def to_json(self) -> dict[str, Any]:
-        """As `tombola bench --json` writes it."""
+        """The comparison as `tombola bench --json` writes it."""
         return {**asdict(self), "lost": self.lost}
 
 
@@ -112,8 +112,9 @@ def bench(
             installed.
         rounds: calls of each runtime, for each batch size and length.
         seconds: time limit for the rounds of one batch size and length; at least three are done.
-        threads: of each call; by default torch's own number.
-        examples: of the task's dev split on which a trained network is scored; 0 is none.
+        threads: threads of each call; by default torch's own number.
+        examples: how many examples of the task's dev split a trained network is scored on; 0 is
+            none.
 
     Raises: TombolaError, if one of them can't be used.
     """
@@ -255,7 +256,7 @@ def _check_lengths(subject: BenchedNetwork, spec: BenchSpec) -> None:
     if 0 < most < max(spec.lengths):
         raise SpecError(
             f"expected lengths of at most {most} tokens, the network's positions, got "
-            f"{max(spec.lengths)}. Name shorter ones."
+            f"{max(spec.lengths)}. Use shorter ones."
         )
 
 

@@ -91,7 +91,7 @@ def scored_on(
     if limit == 0:
         return "no scores were asked for"
     if isinstance(source, Ticket) or (Path(source) / JSON_NAME).exists():
-        return "a ticket has no trained head to score; name the folder that `tombola train` writes"
+        return "a ticket has no trained head to score; pass the folder that `tombola train` writes"
     with suppress(OutputError):
         origin = trained_on(Path(source))
         if origin.task is not None:

@@ -25,9 +25,9 @@ def score(runnable: Runnable, network: Network, task: Task, examples: Examples) 
 
     Args:
         runnable: what predicts.
-        network: whose tokenizer made the examples.
+        network: the network whose tokenizer made the examples.
         task: what is asked.
-        examples: of a split.
+        examples: examples of a split.
     """
     kind = TASK_KINDS[task.kind]
     size = (len(examples), kind.prediction_columns)

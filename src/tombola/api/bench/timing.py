@@ -29,9 +29,9 @@ def times(
 
     Args:
         runnables: each is called once before the first round.
-        inputs: of every call.
-        rounds: at most.
-        seconds: after which rounds end, if there are LEAST.
+        inputs: the inputs of every call.
+        rounds: the most rounds.
+        seconds: the time after which rounds end, once there are LEAST.
         clock: what the seconds of a call are read from.
     """
     found: dict[str, list[float]] = {name: [] for name in runnables}
@@ -54,7 +54,7 @@ def timings(found: Mapping[str, list[float]], tokens: int, first: str) -> dict[s
 
     Args:
         found: what `times` measured.
-        tokens: of a call.
+        tokens: tokens in a call.
         first: what the others are compared with, round by round: the median of the ratios.
     """
     against = _float64(found[first])

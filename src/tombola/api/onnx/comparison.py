@@ -73,7 +73,7 @@ def difference_of(network: Network, made: OnnxNetwork, task: Task, examples: Exa
     if largest > TOLERANCE:
         raise ModelError(
             f"expected outputs of {network.name!r} in ONNX Runtime within {TOLERANCE:g} of its "
-            f"own, got a difference of {largest:.3g}. Take another architecture."
+            f"own, got a difference of {largest:.3g}. Use another architecture."
         )
     return largest
 
@@ -90,7 +90,7 @@ def zeros_of(network: Network, made: OnnxNetwork) -> tuple[int, int]:
         if theirs.get(name, count + 1 if pruned else count) != count:
             raise ModelError(
                 f"expected {count:,} zeros in {name} in the ONNX file, got "
-                f"{theirs.get(name, 'no such weight')}. Take another architecture."
+                f"{theirs.get(name, 'no such weight')}. Use another architecture."
             )
         zeros, weights = zeros + count * pruned, weights + weight.numel() * pruned
     return zeros, weights

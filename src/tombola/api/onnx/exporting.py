@@ -47,7 +47,7 @@ class Exported:
     examples: int
     """Examples of the task that both networks were given."""
     split: str
-    """Where they are from."""
+    """The split they are from."""
     difference: float
     """The largest difference of an output."""
     zeros: int
@@ -56,7 +56,7 @@ class Exported:
     """Weights in those matrices."""
 
     def to_json(self) -> dict[str, Any]:
-        """The same as JSON has it."""
+        """These facts as JSON has them."""
         return {**vars(self), "file": str(self.file)}
 
 
@@ -80,9 +80,9 @@ def export(
             folder, or what `find` returned for one seed, of which the pre-trained network is
             exported with its pruned weights at zero, for a head that its files hold.
         output: the file to write, such as model.onnx; the ending is required.
-        task: that the network was trained on; by default the one that a ticket was found on, or
-            that `tombola.train` trained on.
-        examples: of the task on which file and network are compared; 0 is all.
+        task: the task that the network was trained on; by default the one that a ticket was found
+            on, or that `tombola.train` trained on.
+        examples: how many examples of the task file and network are compared on; 0 is all.
         data: where the task's files are, if not in the package.
         model: where a ticket's network is, if not under the name that the ticket gives.
         columns: what the columns of a user's own data mean.
@@ -130,7 +130,7 @@ def _check_name(place: Path) -> None:
     """
     if place.suffix.lower() != SUFFIX:
         raise SpecError(
-            f"expected the name of a file that ends in {SUFFIX}, got {str(place)!r}. Name one, "
+            f"expected the name of a file that ends in {SUFFIX}, got {str(place)!r}. Pass one, "
             f"such as model{SUFFIX}."
         )
     check_file(place)
@@ -147,8 +147,8 @@ def _ticket(source: str | Path | Ticket, model: str | Path | None) -> Ticket | N
         return ticket_for(Path(source), None if model is None else str(model))
     if model is not None:
         raise SpecError(
-            f"model is the network of a ticket, got it for {str(source)!r}, which is none. Leave "
-            f"it out."
+            f"model names the network of a ticket, but {str(source)!r} is not a ticket. Leave "
+            "model out."
         )
     return None
 
@@ -164,8 +164,7 @@ def _task(
     if origin.task is None:
         what = "ticket" if ticket else "network"
         raise SpecError(
-            f"expected a {what} that says which task it is of, got one that doesn't. Name the task "
-            "with --task."
+            f"expected a {what} that records its task, got one that doesn't. Pass --task."
         )
     return changed_task(origin.task, columns), origin.place
 
@@ -188,8 +187,8 @@ def _network(name: str, task: Task, ticket: Ticket | None) -> Network:
     if lacking:
         raise ModelError(
             f"expected a network trained on {task.name!r} in {name!r}, and its files lack "
-            f"{lacking}, or have another. Name the task of that network, or train one and save it "
-            f"with save_pretrained()."
+            f"{lacking}, or have another. Pass the task of that network, or train one and save it "
+            "with save_pretrained()."
         )
     if ticket is not None:
         _apply(ticket, network)

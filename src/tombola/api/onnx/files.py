@@ -22,7 +22,7 @@ def place_files(network: Network, file: Path, place: Path, *, keep: bool) -> Non
     """Put the tokenizer and the configuration next to the file's place, and the file there.
 
     Args:
-        network: whose they are.
+        network: the network they belong to.
         file: complete, in a folder of its own.
         place: where it goes.
         keep: whether files that are already there stay as they are.
@@ -40,7 +40,7 @@ def place_files(network: Network, file: Path, place: Path, *, keep: bool) -> Non
         if not keep and _differs(there, content):
             raise OutputError(
                 f"expected to write {name} next to {str(place)!r}, got another file of that name "
-                f"there. Name a file in another folder."
+                "there. Choose a file in another folder."
             )
         del contents[name]
     for name, content in contents.items():

@@ -48,15 +48,15 @@ class BenchSpec(Spec):
         if max(self.batch_sizes) * max(self.lengths) > LIMIT:
             raise SpecError(
                 f"expected at most {LIMIT:,} tokens in a call, got {max(self.batch_sizes):,} texts "
-                f"of {max(self.lengths):,}. Name smaller batch sizes or lengths."
+                f"of {max(self.lengths):,}. Use smaller batch sizes or lengths."
             )
         if self.rounds < 3:
-            raise SpecError(f"rounds must be 3 or more, got {self.rounds}. Name 3 or more.")
+            raise SpecError(f"rounds must be 3 or more, got {self.rounds}. Use 3 or more.")
         if not self.seconds > 0:
-            raise SpecError(f"seconds must be above 0, got {self.seconds}. Name a longer one.")
+            raise SpecError(f"seconds must be above 0, got {self.seconds}. Use a longer time.")
         if self.threads is not None and self.threads < 1:
             raise SpecError(f"threads must be 1 or more, got {self.threads}. Leave it out.")
         if self.examples < 0:
             raise SpecError(
-                f"examples must be 0, for none, or more, got {self.examples}. Name 0 or more."
+                f"examples must be 0, for none, or more, got {self.examples}. Use 0 or more."
             )

@@ -23,5 +23,5 @@ class ExportSpec(Spec):
         super().__post_init__()
         if self.examples < 0:
             raise SpecError(
-                f"examples must be 0, for all, or more, got {self.examples}. Name 1 or more."
+                f"examples must be 0, for all, or more, got {self.examples}. Use 1 or more."
             )

@@ -33,11 +33,11 @@ class LabSpec(Spec):
     the machine has the memory for them; otherwise one."""
 
     threads: int = 0
-    """Threads of each process; 0 takes the number that the plan's results in the store have, or
+    """Threads of each process; 0 uses the number that the plan's results in the store have, or
     else divides this machine's cores among the workers."""
 
     processes: int = 1
-    """Processes that share the batches of one training (data parallel); each takes a GPU of its own
+    """Processes that share the batches of one training (data parallel); each uses a GPU of its own
     if there are any."""
 
     ray_address: str = ""

@@ -37,5 +37,5 @@ class MergeSpec(Spec):
         if self.rule != MAJORITY:
             raise SpecError(
                 f"a sparsity is for the rule {MAJORITY}, got one for {self.rule}, which prunes as "
-                f"much as the tickets say. Leave it out, or take --rule {MAJORITY}."
+                f"much as the tickets say. Leave it out, or use --rule {MAJORITY}."
             )

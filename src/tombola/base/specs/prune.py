@@ -76,7 +76,7 @@ class PruneSpec(Spec):
             raise unknown("allocation", self.allocation, ALLOCATIONS)
         if self.structure != UNSTRUCTURED and self.allocation != type(self).allocation:
             raise SpecError(
-                f"allocation is of single weights, got {self.allocation} with the structure "
+                f"allocation is for single weights, got {self.allocation} with the structure "
                 f"{self.structure}. Leave one out."
             )
 

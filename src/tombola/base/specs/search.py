@@ -41,7 +41,7 @@ class FindSpec(Spec):
     """Method that finds the ticket; `tombola finders` lists them."""
 
     model: str = "mini"
-    """The embedded model, a folder that save_pretrained() wrote, or a hub id."""
+    """The network: an embedded model, a folder that save_pretrained() wrote, or a hub id."""
 
     task: str = "sentiment"
     """The task that the ticket is found on; `tombola tasks` lists them."""
@@ -73,7 +73,7 @@ class FindSpec(Spec):
         for control in self.controls:
             if control == NONE:
                 raise SpecError(
-                    f"controls are names, or {NONE} alone, got {brief(self.controls)}. Leave "
+                    f"controls must be names, or {NONE} alone, got {brief(self.controls)}. Leave "
                     f"{NONE} out, or the others."
                 )
             if control not in CONTROLS + OPTIONAL_CONTROLS:

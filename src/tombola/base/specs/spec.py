@@ -34,4 +34,4 @@ def refuse_repeated(field: str, names: Sequence[str]) -> None:
     """
     twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
     if twice is not None:
-        raise SpecError(f"{field} are different names, got {twice!r} twice. Name it once.")
+        raise SpecError(f"{field} must be different names, got {twice!r} twice. List it once.")

@@ -38,13 +38,13 @@ class TrainSpec(Spec):
     """Seed of the head, the data order, the masked tokens and dropout, each drawn separately."""
 
     order_seed: int = -1
-    """Seed of data order, masked tokens and dropout; -1 takes the seed of the head."""
+    """Seed of data order, masked tokens and dropout; -1 uses the seed of the head."""
 
     epochs: float = 3.0
     """Passes over the training examples."""
 
     min_steps: int = 0
-    """Least number of optimizer steps, with more epochs if needed; 0 for no minimum."""
+    """Minimum number of optimizer steps, with more epochs if needed; 0 for no minimum."""
 
     batch_size: int = 32
     """Examples in one step."""
@@ -81,12 +81,12 @@ class TrainSpec(Spec):
 
     head: str = "fresh"
     """What the task's head starts from: fresh (drawn from the seed) or checkpoint (the head in the
-    model's files, which masked language modelling always takes if there is one)."""
+    model's files, which masked language modelling always uses if there is one)."""
 
     precision: str = "fp32"
     """Arithmetic of the forward and backward pass: fp32, bf16, fp16 (CUDA only, with loss scaling),
-    or auto, which takes bf16 where this machine multiplies it at least twice as fast as fp32, and
-    otherwise fp32; a result is named by the precision taken."""
+    or auto, which uses bf16 if this machine multiplies it at least twice as fast as fp32, and
+    otherwise fp32; a result is named by the precision used."""
 
     accumulation: int = 1
     """Parts in which the gradient of a batch is computed, one after another, to save memory."""
@@ -101,7 +101,7 @@ class TrainSpec(Spec):
     """Implementation of the blocks of BERT and its relatives on a CPU: packed-1 (PyTorch alone);
     packed-3 (parts in C: faster, and rounds differently); sparse-1, which is packed-3 with linear
     layers, of any model, that skip pruned weights where that was measured to be faster;
-    sparse-always-1, where they always do; or auto, which takes the kernel of the plan's results in
+    sparse-always-1, where they always do; or auto, which uses the kernel of the plan's results in
     the store, otherwise packed-3 if the C extension was built."""
 
     distill: float = 0.0
@@ -141,7 +141,9 @@ class TrainSpec(Spec):
     def _beside_kernel(self, other: str) -> SpecError:
         """The error of a knob that the kernel can't be taken with."""
         takes = " or ".join(IN_C[self.kernel])
-        return SpecError(f"kernel {self.kernel} takes {takes} alone, got {other}. Leave one out.")
+        return SpecError(
+            f"kernel {self.kernel} works with {takes} only, got {other}. Leave one out."
+        )
 
     def _keeps_from(self, kernel: str) -> str:
         """The first knob that a kernel can't be taken with; empty if there is none."""
@@ -172,8 +174,8 @@ class TrainSpec(Spec):
             )
         if not self.distill and self.distill_temperature != type(self).distill_temperature:
             raise SpecError(
-                f"distill_temperature is of a distillation, got {self.distill_temperature:g} and "
-                "no distill. Name that, too, such as 0.5."
+                f"distill_temperature is for a distillation, got {self.distill_temperature:g} "
+                "without distill. Set distill too, such as 0.5."
             )
 
     def without_teacher(self) -> "TrainSpec":

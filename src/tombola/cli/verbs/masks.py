@@ -40,7 +40,7 @@ def overlap(options: Namespace) -> None:
     """Show how much masks overlap, compared with chance, and what each prunes entirely."""
     if len(options.masks) == 1 and Path(options.masks[0]).is_dir():
         raise SpecError(
-            "an overlap takes two or more tickets, or a plan, got one folder. Name another ticket."
+            "an overlap takes two or more tickets, or a plan, got one folder. Pass another ticket."
         )
     from tombola.cli.show.masks import show_overlap
     from tombola.cli.show.screen import screen

@@ -120,7 +120,7 @@ def status(options: Namespace) -> int:
             break
         time.sleep(WATCH)
     left = f"{counted(found.left, 'job')} left, failed or not tried"
-    say(console, f"no process works on it: {left}. `{command('run', options)}` goes on.")
+    say(console, f"no process works on it: {left}. `{command('run', options)}` continues it.")
     return 1
 
 

@@ -84,8 +84,8 @@ def _check_exist(subjects: Sequence[str]) -> None:
             if "Did you mean" in str(missing):
                 raise missing
             raise SpecError(
-                f"expected the folder of a search, a table of runs or a plan, got {subject!r}, "
-                "which is none of them. `tombola plans` lists the built-in plans."
+                f"{subject!r} is not a search folder, a table of runs or a plan. `tombola plans` "
+                "lists the built-in plans."
             )
 
 

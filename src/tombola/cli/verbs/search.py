@@ -138,7 +138,7 @@ def _experiment_flags(
 
     Args:
         parser: gets them.
-        words: as for `add_flags`.
+        words: other words for flags, as for `add_flags`.
         leave_out: fields of `TaskSpec` that mean nothing for the verb.
 
     Returns: the group of files.

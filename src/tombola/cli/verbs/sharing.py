@@ -23,7 +23,7 @@ def push_flags(parser: Parser) -> None:
         "--no-private",
         dest="private",
         action="store_false",
-        help="Let everyone see the hub's repository (default: only its owner)",
+        help="Make the repository on the hub public (default: only its owner sees it)",
     )
     parser.add_argument("--revision", metavar="NAME", help="Branch on the hub (default: main)")
     parser.add_argument("--message", metavar="TEXT", help="Commit message on the hub")

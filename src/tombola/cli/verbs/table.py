@@ -40,7 +40,7 @@ def table(options: Namespace) -> None:
     form = options.format or suffix
     FORMATS[form]
     if form == "parquet" and not options.output:
-        raise SpecError("parquet is binary and needs a file, got none. Name one with --output.")
+        raise SpecError("parquet is binary and needs a file, got none. Pass --output.")
     if options.output:
         check_file(options.output)
     rows, there = rows_of(options)

@@ -138,8 +138,8 @@ def _check_no_source(output: Path, tickets: Sequence[str]) -> None:
     for ticket in tickets:
         if output.resolve() == Path(ticket).resolve():
             raise OutputError(
-                f"expected a folder that is none of the tickets, got {ticket!r} as --output. "
-                "Name another."
+                f"expected a folder that is none of the tickets, got {ticket!r} as --output. Use "
+                "another."
             )
 
 

@@ -24,7 +24,7 @@ def _show_gaps(options: Namespace, table: list["Row"], *, several: bool) -> None
     """Say how many runs are missing, and how to continue (a table has no way to).
 
     Args:
-        options: with the plan or table.
+        options: the options, with the plan or table.
         table: its rows.
         several: whether there are several plans, so that their names are needed.
     """

@@ -73,7 +73,7 @@ def keep_by_matrix(scores: "Tensors", mask: "Mask", sparsity: "Decimal") -> "Mas
     Args:
         scores: name -> float tensor of the weight's shape.
         mask: what is pruned already and stays so.
-        sparsity: of the result, exactly.
+        sparsity: the exact sparsity of the result.
     """
     from tombola.ticket.mask import Mask
     from tombola.ticket.prune import check_scores

@@ -65,7 +65,7 @@ class ScoreLearner:
     """Learns scores of weights while these train under the mask that the scores make.
 
     Args:
-        mask: at the start.
+        mask: the mask at the start.
         rate: peak learning rate of the scores.
         cut: (scores, steps done, steps of the training, mask so far) -> the mask from now on.
         penalty: adds the gradient of a penalty to the scores' own, by the steps before this one

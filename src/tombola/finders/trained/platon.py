@@ -43,7 +43,7 @@ class PlatonSpec(RampSpec):
         for name in ("beta1", "beta2"):
             object.__setattr__(self, name, float(getattr(self, name)))
             if not 0 <= getattr(self, name) < 1:
-                raise SpecError(f"{name} is in [0, 1), got {getattr(self, name):g}.")
+                raise SpecError(f"{name} must be in [0, 1), got {getattr(self, name):g}.")
 
 
 @finder("platon", PlatonSpec, plan=prune_on_a_ramp, label="PLATON")

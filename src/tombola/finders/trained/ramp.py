@@ -44,7 +44,7 @@ class RampSpec(PruneSpec):
         if not 0 <= self.ramp_start < self.ramp_end <= 1:
             raise SpecError(
                 "ramp_start and ramp_end are fractions of the training, one after the other, got "
-                f"{self.ramp_start:g} and {self.ramp_end:g}. Take 0 <= ramp_start < ramp_end <= 1."
+                f"{self.ramp_start:g} and {self.ramp_end:g}. Use 0 <= ramp_start < ramp_end <= 1."
             )
         if self.every < 1:
             raise SpecError(f"every must be at least one step, got {self.every}.")

@@ -30,7 +30,7 @@ class SoupSpec(PruneSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.members < 2:
-            raise SpecError(f"members must be 2 or more, got {self.members}. For one, take imp.")
+            raise SpecError(f"members must be 2 or more, got {self.members}. For one, use imp.")
 
 
 def prune_by_members(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":
@@ -42,7 +42,7 @@ def prune_by_members(finder: Finder, subject: "Subject", spec: PruneSpec, seed: 
     if spec.members > subject.steps:
         raise SpecError(
             f"members must be at most the {subject.steps} steps that they share, got "
-            f"{spec.members}. Take fewer, or train for more epochs."
+            f"{spec.members}. Use fewer, or train for more epochs."
         )
     return train_mask(finder, subject, spec, seed)
 

@@ -76,7 +76,7 @@ def train_on_text(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int
     if subject.task.kind != "mlm" and spec.feature_distill < 1:
         raise SpecError(
             f"{finder.name} learns from masked tokens, and the task {subject.task.name} has "
-            "labels. Find its ticket on mlm and transfer it, or take feature_distill 1, which "
+            "labels. Find its ticket on mlm and transfer it, or set feature_distill to 1, which "
             "reads the texts alone."
         )
     if subject.recipe.distill:
@@ -87,8 +87,8 @@ def train_on_text(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int
     if subject.drawn_head and spec.feature_distill < 1:
         raise SpecError(
             f"{finder.name} learns from masked tokens by the head of pre-training, which it "
-            f"freezes, and the files of {subject.model!r} lack its {subject.drawn_head[0]}. Name a "
-            "checkpoint with its head, or take feature_distill 1, which needs none."
+            f"freezes, and the files of {subject.model!r} lack its {subject.drawn_head[0]}. Use a "
+            "checkpoint with its head, or set feature_distill to 1, which needs none."
         )
     return train_mask(finder, subject, spec, seed)
 

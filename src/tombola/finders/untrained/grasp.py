@@ -1,4 +1,4 @@
-"""GraSP: pruning before training, by what the gradient would lose with each weight."""
+"""GraSP: pruning before training, by how much the gradient norm would fall without each weight."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

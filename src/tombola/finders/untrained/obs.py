@@ -120,7 +120,7 @@ def block_costs(weight: "Tensor", kept: "Tensor", fisher: "Tensor", damping: flo
     """What the loss rises by without each kept weight, if the others of its block make up for it.
 
     Args:
-        weight: of any shape.
+        weight: a weight of any shape.
         kept: what is not pruned yet, likewise; others take no part.
         fisher: its blocks, (blocks, size, size), the last one filled up with zeros.
         damping: added to the diagonal.
@@ -179,7 +179,7 @@ def _factor(fisher: "Tensor", rows: "Tensor", damping: float) -> "Tensor":
     factor, info = torch.linalg.cholesky_ex(damped)
     if bool(info.any()):
         raise SpecError(
-            f"the damped blocks of the Fisher matrix have no inverse, got damping {damping:g}. "
-            "Take a larger one."
+            f"the damped blocks of the Fisher matrix have no inverse, got damping {damping:g}. Use "
+            "a larger one."
         )
     return factor

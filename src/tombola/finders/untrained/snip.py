@@ -1,4 +1,4 @@
-"""SNIP: pruning before training, by what the loss would lose with each weight."""
+"""SNIP: pruning before training, by how much the loss would change without each weight."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -43,13 +43,13 @@ class SparsegptSpec(BatchesSpec):
         super().__post_init__()
         if self.allocation not in (UNIFORM, ERK):
             raise SpecError(
-                f"sparsegpt prunes layer by layer, uniform or erk, got the allocation "
-                f"{self.allocation}. Take one of those."
+                "sparsegpt prunes layer by layer, uniform or erk, got the allocation "
+                f"{self.allocation}. Use one of those."
             )
         if self.structure in (HEADS_AND_NEURONS, ROWS_TOGETHER):
             raise SpecError(
-                f"sparsegpt prunes single weights or N:M, got the structure {self.structure}. "
-                "Take another finder."
+                f"sparsegpt prunes single weights or N:M, got the structure {self.structure}. Use "
+                "another finder."
             )
         if self.block_size < 1:
             raise SpecError(f"block_size must be 1 or more, got {self.block_size}.")
@@ -88,8 +88,8 @@ def sparsegpt(evidence: Evidence, spec: SparsegptSpec, mask: "Mask") -> Pruned:
         for name in names:
             if name not in products:
                 raise SpecError(
-                    f"{name} has no inputs in this task, so that sparsegpt can't score it. "
-                    "Take a scope without it."
+                    f"{name} has no inputs in this task, so that sparsegpt can't score it. Use a "
+                    "scope without it."
                 )
             transposed = name in evidence.layout.transposed
             matrix, base = (x.T if transposed else x for x in (weights[name], mask[name]))

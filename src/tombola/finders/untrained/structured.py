@@ -31,7 +31,7 @@ class StructuredSpec(ExamplesSpec):
         if self.structure != HEADS_AND_NEURONS:
             raise SpecError(
                 f"the finder structured prunes {HEADS_AND_NEURONS}, got the structure "
-                f"{self.structure}. Leave it out, or take another finder."
+                f"{self.structure}. Leave it out, or use another finder."
             )
 
 

@@ -42,7 +42,7 @@ def prune_by_paths(finder: Finder, subject: "Subject", spec: PruneSpec, seed: in
     if reason := subject.refused.get(HEADS_AND_NEURONS):
         raise SpecError(
             f"{finder.name} follows paths through heads and neurons, which aren't known here: "
-            f"{reason} Take another finder."
+            f"{reason} Use another finder."
         )
     return prune_once(finder, subject, spec, seed)
 

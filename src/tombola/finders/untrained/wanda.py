@@ -38,8 +38,8 @@ def wanda(evidence: Evidence, spec: WandaSpec, mask: "Mask") -> Pruned:
     inputs = evidence.activations(spec.batches)
     if unmet := sorted(evidence.weights.keys() - inputs.keys()):
         raise SpecError(
-            f"{unmet[0]} has no inputs in this task, so that wanda can't score it. "
-            "Take a scope without it."
+            f"{unmet[0]} has no inputs in this task, so that wanda can't score it. Use a scope "
+            "without it."
         )
     scores = {name: w.abs() * inputs[name].sqrt() for name, w in evidence.weights.items()}
     turned = evidence.layout.transposed  # with any allocation, as ties go by position

@@ -2,7 +2,7 @@
  *
  * They are plain C, made into vectors by the compiler. No product is contracted with a sum, sums
  * over a row are taken in sixteen lanes, whatever the registers are, and no function of a library
- * is called, so that the bits are the same on every processor.
+ * is called, so that results are bitwise identical on every processor.
  */
 
 #define NAME(function) JOIN(function, SET)

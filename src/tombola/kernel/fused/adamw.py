@@ -2,7 +2,7 @@
 
 Where few weights of a tensor are kept, the others have no moments. Rows of an embedding that no
 batch has had cost nothing: their moments are zero, so that a step changes them by weight decay
-only. The bits are those of a step over the whole matrix.
+only. The result is bitwise identical to that of a step over the whole matrix.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -59,7 +59,7 @@ def held(
     """Hold pruned weights at zero, and their gradients at least until they are clipped.
 
     Args:
-        optimizer: of `optimizer_of`.
+        optimizer: an optimizer of `optimizer_of`.
         model: the optimizer's.
         parameters: those of the scope.
         mask: same names and shapes.
@@ -86,7 +86,7 @@ class KeptAdamW(torch.optim.AdamW):
 
     Args:
         parameters: float32, on the CPU, contiguous.
-        learning_rate: of the first step, if no schedule changes it.
+        learning_rate: the learning rate of the first step, if no schedule changes it.
         weight_decay: decoupled.
     """
 

@@ -75,7 +75,7 @@ class Attention:
     """Queries, keys and values: (rows, width), all heads side by side. Rows may be parts of longer
     ones, with the same strides for keys and values."""
     biases: QueriesKeysValues
-    """Of shape (width,) each."""
+    """Tensors of shape (width,)."""
     heads: int
     texts: Texts
     dropout: Dropout

@@ -41,7 +41,7 @@ def places(tokens: Tensor, made: Tensor, read: Tensor | None, heads: int) -> tup
         tokens: (texts, length), False for padding.
         made: (texts, length), True for the tokens that are packed.
         read: (texts, length), True for those that the head reads; None is all that are packed.
-        heads: of a block; not used here.
+        heads: attention heads of a block; not used here.
     """
     counts, ends = tokens.sum(1), functional.pad(made.sum(1).cumsum(0), (1, 0))
     every = Places(None, Texts(ends, ends[:-1].contiguous(), counts))

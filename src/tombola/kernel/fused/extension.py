@@ -8,7 +8,7 @@ from tombola.kernel.c_extension import CExtension, at
 __all__ = ["at", "available", "extension", "half", "matrix", "rows_at", "use", "use_best"]
 
 
-_fused = CExtension("tombola.kernel.fused._fused")  # every instruction set gives the same bits
+_fused = CExtension("tombola.kernel.fused._fused")  # bitwise identical on every CPU
 available, extension, use, use_best = (
     _fused.available,
     _fused.module,

@@ -74,7 +74,7 @@ def norm(
         weight: (width), LayerNorm's.
         shift: (width), LayerNorm's bias.
         eps: what LayerNorm adds to the variance.
-        dropout: of x + bias.
+        dropout: the dropout of x + bias.
 
     Returns: (rows, width), and what each row was multiplied with, (rows).
     """
@@ -181,7 +181,8 @@ def adamw_kept(
     kept: Tensor,
     step: AdamWStep,
 ) -> None:
-    """The same update, to the bit, with moments of shape (kept weights,), in their order."""
+    """The update of `adamw`, bitwise identical, with moments of shape (kept weights,), in their
+    order."""
     shape, count = weight.shape, moments[0].numel()
     places = [at(each, *shape) for each in (weight, gradient)]
     places += [at(each, count) for each in moments]
@@ -196,7 +197,7 @@ def adamw_rows(
     kept: Tensor | None,
     step: AdamWStep,
 ) -> None:
-    """The same for a matrix in which few rows have a gradient.
+    """The update of `adamw` for a matrix in which few rows have a gradient.
 
     Rows that are UNTOUCHED have moments of zero: they decay, and are not read where nothing does.
     """

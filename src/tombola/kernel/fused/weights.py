@@ -45,7 +45,7 @@ class Weights:
         return weight.detach()
 
     def stacked(self, weights: Sequence[Tensor], *, shared: bool) -> list[Tensor]:
-        """The same for queries, keys and values, some of which may be stacked into one matrix.
+        """What `of` returns for queries, keys and values, some of them maybe stacked into a matrix.
 
         Args:
             weights: (width, width) each.

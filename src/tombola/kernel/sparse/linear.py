@@ -193,7 +193,7 @@ def _opaque(
         scales: those of the weight.
         bias: (out).
         shape: (out, in).
-        gelu: as in the layer.
+        gelu: whether a GELU follows, as in the layer.
     """
     outputs, inputs = shape
     values, columns, order, counts, starts = parts

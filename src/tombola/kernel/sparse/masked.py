@@ -129,7 +129,7 @@ def skipping(model: nn.Module, weights: Weights) -> Iterator[None]:
 
     Args:
         model: a network in training.
-        weights: of the network; nothing changes unless they are MaskedWeights.
+        weights: the network's weights; nothing changes unless they are MaskedWeights.
     """
     changed: list[Any] = []
     if isinstance(weights, MaskedWeights):

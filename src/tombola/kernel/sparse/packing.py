@@ -38,7 +38,7 @@ class Packed:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the dense matrix, whatever the weights are stored as."""
+        """The dtype of the dense matrix, whatever the weights are stored as."""
         return torch.float32
 
     @property

@@ -58,22 +58,22 @@ LAST = Sparsities()
 
 @dataclass(frozen=True, kw_only=True)
 class TicketFrom:
-    """The ticket that a search goes on from: that of another arm, or the one in a folder."""
+    """The ticket that a search starts from: that of another arm, or the one in a folder."""
 
     arm: ArmName = ArmName("")
     """The finder's arm whose ticket of the same task and seed it is; empty if it is in a folder."""
 
     sparsity: Sparsities = LAST
-    """Of the arm's ticket; by default the last of its search."""
+    """The sparsity of the arm's ticket; by default the last of its search."""
 
     folder: str = ""
-    """Of the ticket, where no arm has it."""
+    """The folder of the ticket, where no arm has it."""
 
     def __post_init__(self) -> None:
         for each in (self.sparsity.every, *self.sparsity.by_task.values()):
             if len(each) > 1:
                 raise SpecError(
-                    f"a search goes on from a ticket of one sparsity, got {len(each)}. Keep one."
+                    f"a search starts from a ticket of one sparsity, got {len(each)}. Keep one."
                 )
 
 
@@ -92,7 +92,7 @@ class Ground:
     cells: Mapping[str, list[Cell]]
     """Arm -> its cells, for the arms that come before."""
     under_ticket: Callable[[Subject, str], Subject] = field(default_factory=StartingTickets)
-    """Subject and folder of a ticket -> the subject of a search that goes on from it."""
+    """Subject and folder of a ticket -> the subject of a search that starts from it."""
 
 
 FINDER, TASK_FINDER = "finder", "task finder"
@@ -163,10 +163,11 @@ def tickets(
 
     Args:
         arm: its name.
-        ground: with its cells.
-        sparsity: by the task that a ticket was found on, or is trained on if found on none.
-        tasks: that tickets are trained on; empty for all.
-        seeds: of the tickets; empty for all.
+        ground: what the arm stands on, with its cells.
+        sparsity: the sparsities, by the task that a ticket was found on, or is trained on if found
+            on none.
+        tasks: the tasks that tickets are trained on; empty for all.
+        seeds: the seeds of the tickets; empty for all.
 
     Raises: SpecError, if there is no such ticket.
     """

@@ -117,7 +117,7 @@ class Control:
     """Sparsities of the tickets; by default the last of each search."""
 
     learning_rates: tuple[float, ...] = ()
-    """Train each control with each of these rates, so that none loses for its recipe; by default
+    """Train each control with each of these rates, so that none loses for want of one; by default
     with the ticket's."""
 
     tasks: tuple[TaskName, ...] = ()
@@ -193,8 +193,8 @@ class Evaluate:
         EvaluateSpec(init=self.init, seeds=self.seeds)
         if self.search_seed in self.seeds:
             raise SpecError(
-                f"a ticket is evaluated on seeds other than that of its search, got "
-                f"{self.search_seed}. Name fresh seeds."
+                "a ticket is evaluated on seeds other than that of its search, got "
+                f"{self.search_seed}. Use fresh seeds."
             )
 
     def cells(self, name: str, ground: Ground) -> list[Cell]:

@@ -105,7 +105,7 @@ class Fields:
 
         Args:
             kind: the dataclass.
-            node: with the fields.
+            node: the node with the fields.
             what: they describe, for errors.
             leave_out: fields that are read elsewhere.
             everywhere: name -> value of a field that is not given, if there is such a field.
@@ -181,10 +181,12 @@ class Fields:
             value = self.one(each, kind, name)
             if value in found:
                 with self.at(self.line(each)):
-                    raise SpecError(f"{name} has different entries, got {value} twice. Keep one.")
+                    raise SpecError(
+                        f"{name} must have different entries, got {value} twice. Keep one."
+                    )
             found.append(value)
         if not found:
-            raise self._wrong(node, name, "a list with something in it")
+            raise self._wrong(node, name, "a list that is not empty")
         return tuple(found)
 
     def _sparsities(self, node: Node, default: Any, name: str) -> Sparsities:
@@ -203,14 +205,16 @@ class Fields:
             given = self.read(self.entries(node, name), known, name)
             with self.at(self.line(node)):
                 if "arm" not in given:
-                    raise SpecError(f"{name} needs `arm`, or is a folder, got neither. Add it.")
+                    raise SpecError(
+                        f"{name} needs `arm`, or must be a folder, got neither. Add one."
+                    )
                 return TicketFrom(**given)
         place = self.place(self.one(node, Path, name))
         with self.at(self.line(node)):
             if node.value in self.names[ArmName][1] and not place.exists():
                 raise SpecError(
-                    f"{name} is a folder, or fields that name an arm, got {node.value!r}, which is "
-                    f"an arm. Write {{arm: {node.value}}}."
+                    f"{name} must be a folder, or fields that name an arm, got {node.value!r}, "
+                    f"which is an arm. Write {{arm: {node.value}}}."
                 )
         return TicketFrom(folder=str(place))
 
@@ -221,7 +225,9 @@ class Fields:
 
     def _wrong(self, node: Node, name: str, expected: str, hint: str = "") -> SpecError:
         got = _written(node)
-        return SpecError(f"{self.where}:{self.line(node)}: {name} is {expected}, got {got}.{hint}")
+        return SpecError(
+            f"{self.where}:{self.line(node)}: {name} must be {expected}, got {got}.{hint}"
+        )
 
 
 def _by_name(kind: Any) -> dict[str, "dataclasses.Field[Any]"]:

@@ -49,7 +49,7 @@ class FinderArm(Placed):
     them for finders that prune once. By default the last of the rounds, or 0.7."""
 
     from_ticket: TicketFrom = NO_TICKET
-    """Go on from the ticket in a folder, or from that of another finder's arm of the same task and
+    """Start from the ticket in a folder, or from that of another finder's arm of the same task and
     seed, `{arm: NAME, sparsity: 0.5}`; by default the last of its search."""
 
     budget: float = FindSpec.budget
@@ -72,15 +72,15 @@ class FinderArm(Placed):
             every_round = isinstance(self.search, RewindSpec) and not self.budget
             if len(sparsities) > 1 and every_round:
                 raise SpecError(
-                    f"sparsity is one number in an {self.finder.name} arm, got {len(sparsities)}. "
-                    "Name the last: every round has a cell."
+                    f"sparsity must be one number in an {self.finder.name} arm, got "
+                    f"{len(sparsities)}. Give the last: every round has its cells."
                 )
             for spec in self._to(sparsities):
                 spec.check_search()
 
     @property
     def of(self) -> ArmName | None:
-        """The arm that it goes on from, if there is one."""
+        """The arm that it starts from, if there is one."""
         return self.from_ticket.arm or None
 
     def _to(self, sparsities: tuple[Decimal, ...]) -> list[PruneSpec]:
@@ -100,7 +100,7 @@ class FinderArm(Placed):
     def _from_ticket(
         self, arm: str, ground: Ground, task: str, spec: PruneSpec, seed: int
     ) -> Iterator[Cell]:
-        """The trainings of a search at each rate, from the ticket that it goes on from."""
+        """The trainings of a search at each rate, from the ticket that it starts from."""
         subject, start = ground.subjects[task], self.from_ticket
         if start.folder:
             subject = ground.under_ticket(subject, start.folder)
@@ -148,7 +148,7 @@ class FinderArm(Placed):
 
 
 def _in_place_of(ticket: Cell, subject: Subject) -> tuple[Subject, Job]:
-    """A subject that goes on from a mask that stands for a ticket's, and the job of that mask.
+    """A subject that starts from a mask that stands for a ticket's, and the job of that mask.
 
     A search is planned under it as under any mask that exists already, so that neither its budget
     nor its learning rate reaches the search that comes before.
@@ -171,7 +171,7 @@ def _in_place_of(ticket: Cell, subject: Subject) -> tuple[Subject, Job]:
 
 
 def _onto(ticket: Cell, place: Job, cell: Cell) -> Cell:
-    """A cell that goes on from the ticket itself, where it was planned under what stood for it."""
+    """A cell that starts from the ticket itself, where it was planned under what stood for it."""
     mask = ticket.ticket
     assert mask is not None
     return _changed(cell, lambda job: mask if job.key == place.key else job)

@@ -26,8 +26,7 @@ def data_in(folder: str | Path, plan: PlanFile) -> PlanFile:
     if not found:
         raise SpecError(
             f"expected a folder for each task in {str(folder)!r} "
-            f"({', '.join(map(_folder_of, plan.tasks))}), got "
-            f"none of them. Name another --data."
+            f"({', '.join(map(_folder_of, plan.tasks))}), got none of them. Use another --data."
         )
     return replace(plan, data={**plan.data, **found})
 

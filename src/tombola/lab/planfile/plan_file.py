@@ -45,16 +45,16 @@ Changes = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class PlanFile:
-    """What stands in a plan file."""
+    """The content of a plan file."""
 
     tasks: Mapping[str, Changes]
-    """The tasks; a list of names, or a name and what is changed of its recipe."""
+    """The tasks: a list of names, or each name with the changes to its recipe."""
 
     arms: Mapping[str, Arm]
     """What is compared: name -> kind and knobs."""
 
     about: str = ""
-    """What the plan is to find out, in a line."""
+    """The question that the plan answers, in one line."""
 
     model: str = FindSpec.model
     """The network: an embedded model, a folder that save_pretrained() wrote, or a hub id."""
@@ -131,11 +131,11 @@ def expand(
     Args:
         plan: what stands in the file.
         subject: finds out the fingerprints of the plan's network, and of a task with its recipe.
-        under_ticket: subject and folder of a ticket -> the subject of a search that goes on from
+        under_ticket: subject and folder of a ticket -> the subject of a search that starts from
             it; by default they are read.
 
     Raises: SpecError, if a task does not exist or an arm asks for what another hasn't got;
-        TicketError, if a search can't go on from a ticket.
+        TicketError, if a search can't start from a ticket.
     """
     subjects = {}
     for name, changes in plan.tasks.items():
@@ -314,11 +314,13 @@ def _arms(
             chain = _chain(name, arms)
             if chain[-1] in chain[:-1]:
                 circle = " -> ".join(chain[chain.index(chain[-1]) :])
-                raise SpecError(f"arms are of each other: {circle}. Let one be of an imp arm.")
+                raise SpecError(
+                    f"arms refer to each other in a circle: {circle}. Let one refer to an imp arm."
+                )
             if len(chain) > 1 and kinds[chain[1]] not in (after := kinds_of_arms(arm.after)):
                 raise SpecError(
-                    f"arm {name!r} is of an arm of kind {' or '.join(after)}, got "
-                    f"{chain[1]!r} of kind {kinds[chain[1]]}. Name another."
+                    f"arm {name!r} must refer to an arm of kind {' or '.join(after)}, got "
+                    f"{chain[1]!r} of kind {kinds[chain[1]]}. Choose another."
                 )
     return arms
 

@@ -40,7 +40,7 @@ class ProgressBar(RunCallback):
     In a terminal that is a bar below the lines, elsewhere one line a minute.
 
     Args:
-        console: of rich; by default one on standard error.
+        console: a console of rich; by default one on standard error.
         clock: gives the time in seconds.
     """
 

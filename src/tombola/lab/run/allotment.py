@@ -1,6 +1,6 @@
 """How many workers a plan gets on this machine, and how many threads each of them.
 
-Threads decide bits, so neither depends on load, nor on how much of a plan is left.
+Threads affect the last digits, so neither depends on load, nor on how much of a plan is left.
 """
 
 import os

@@ -48,9 +48,9 @@ class Compute:
         """The compute of a training, without its time.
 
         Args:
-            tokens: that the network saw.
-            steps: of the optimizer.
-            teacher_tokens: that its teacher saw; 0 without one.
+            tokens: the tokens that the network saw.
+            steps: the optimizer's steps.
+            teacher_tokens: the tokens that its teacher saw; 0 without one.
         """
         forward = tokens + teacher_tokens
         return cls(forward_tokens=forward, backward_tokens=tokens, steps=steps)
@@ -140,7 +140,7 @@ def search_compute(training: Job, read: Callable[[str], Result | None]) -> Compu
     to.
 
     Args:
-        training: of the ticket.
+        training: the training of the ticket.
         read: key -> the result of a job, if there is one.
 
     Returns: None, if a part of it is not known.

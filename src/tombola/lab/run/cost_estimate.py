@@ -68,7 +68,7 @@ class CostEstimate:
     disk: int
     """Bytes that stay: masks and scores."""
     weights: int
-    """Bytes that are needed meanwhile: trained weights that later jobs read."""
+    """Bytes that are needed during the run: trained weights that later jobs read."""
     gpu: GpuEstimate | None = None
     """None without a GPU."""
 

@@ -300,7 +300,7 @@ class _Run:
             self.store.drop_weights(job.key)
 
     def tidy(self) -> None:
-        """Delete the weights that were left for other runs, if those have ended meanwhile."""
+        """Delete the weights that were left for other runs, if those have ended by now."""
         for job in self.plan.jobs:
             if job.key in self.plan.kept:
                 continue

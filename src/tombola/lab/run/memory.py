@@ -36,7 +36,7 @@ GPU_SIGNS = "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED"
 
 @contextmanager
 def peak_memory() -> Iterator[list[int]]:
-    """Largest resident memory of this process meanwhile, in bytes, where Linux reports it.
+    """Largest resident memory of this process within the block, in bytes, where Linux reports it.
 
     `gpu_peak` measures from here on, too.
     """
@@ -93,7 +93,7 @@ def memory_share(size: int, sharers: int) -> int:
     """Bytes that each of the processes that share a GPU may take for tensors.
 
     Args:
-        size: of the GPU's memory, in bytes.
+        size: the GPU's memory, in bytes.
         sharers: number of processes.
     """
     share = size // sharers
@@ -104,7 +104,7 @@ def fitting(size: int, taken: int) -> int:
     """How many trainings fit on a GPU at once, each with its share; at least one.
 
     Args:
-        size: of the GPU's memory, in bytes.
+        size: the GPU's memory, in bytes.
         taken: bytes for the tensors of one training.
     """
     return max(1, size // (taken + CONTEXT))
@@ -135,7 +135,7 @@ def within_memory(
     """Do a job within this process's share of its GPU's memory.
 
     Args:
-        label: of the job.
+        label: the label of the job.
         sharers: number of processes that share the GPU, this one included.
         job: what to do.
         free: drops what this process keeps from other jobs, and says whether that was anything; if
@@ -199,8 +199,8 @@ def _out_of_memory(label: str, sharers: int, lacking: str) -> TombolaError:
         free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()
     room = "this machine's memory" if lacking == CPU else _room(sharers, free, size)
     return TombolaError(
-        f"expected {label} to fit in {room}, but it needs more. "
-        f"Take {'fewer --workers, ' if sharers > 1 else ''}a higher --accumulation or a smaller "
+        f"expected {label} to fit in {room}, but it needs more. Use "
+        f"{'fewer --workers, ' if sharers > 1 else ''}a higher --accumulation or a smaller "
         "--batch-size."
     )
 

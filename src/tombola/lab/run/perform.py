@@ -215,7 +215,7 @@ def _score(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
     trained = result_of(store, payload.parents["trained"])
     spec = recipe_that_made(trained)
     if trained.diverged is not None:
-        raise SpecError(f"{trained.label} {trained.diverged}. Take a lower learning rate.")
+        raise SpecError(f"{trained.label} {trained.diverged}. Use a lower learning rate.")
     _check(payload, store, workspace)
     network, task = workspace.network, workspace.task
     network.model.to(accelerator().device)
@@ -299,7 +299,7 @@ def _interpolate(
 
 
 def between(left: Tensors, right: Tensors, position: float) -> Tensors:
-    """The point of the line between two networks: `left` at 0, `right` at 1, to the bit."""
+    """The point of the line between two networks: exactly `left` at 0, `right` at 1."""
     if position in (0, 1):
         return right if position else left
     return {name: torch.lerp(weight, right[name], position) for name, weight in left.items()}
@@ -328,7 +328,7 @@ def _keep_weights(payload: Payload, store: Store, weights: Tensors, digest: str)
 
 
 def _changed(before: Result, payload: Payload) -> str:
-    """What the bits depended on the first time, where it differs from now."""
+    """What the last digits depended on the first time, where it differs from now."""
     now = numerics(train_job(payload.job_spec).recipe)
     changed = {name: value for name, value in before.numerics.items() if now.get(name) != value}
     return ", ".join(f"{name} {value}" for name, value in changed.items()) or "which are the same"

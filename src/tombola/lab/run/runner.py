@@ -104,7 +104,7 @@ def _say_what_is_missing(kernel: str, callback: RunCallback) -> None:
 
     if kernel == AUTO and lacks_extension():
         callback.without(
-            "the C extension, which is faster: install a C compiler, then tombola again"
+            "the C extension, which is faster: install a C compiler and reinstall tombola"
         )
 
 
@@ -162,5 +162,5 @@ def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec, kernel: str = AUTO) -
         except SpecError as error:
             raise SpecError(
                 f"{str(store.folder)!r} holds results of this plan made with other numerics: "
-                f"{error} Take the same --threads, --processes and --kernel, or another --store."
+                f"{error} Use the same --threads, --processes and --kernel, or another --store."
             ) from None

@@ -15,8 +15,8 @@ def stopped(jobs: Iterable[Job], store: Store, todo: Collection[str]) -> dict[st
     search for a mask whose training has diverged leaves none.
 
     Args:
-        jobs: of a plan, parents first.
-        store: with the trainings and masks.
+        jobs: the jobs of a plan, parents first.
+        store: the store with the trainings and masks.
         todo: keys of the jobs that have no result yet.
     """
     found: dict[str, Job] = {}

@@ -204,7 +204,7 @@ def makespan(
     """Seconds until all jobs are done.
 
     Args:
-        jobs: in the order in which workers take them, as soon as their parents are done.
+        jobs: the jobs in the order in which workers take them, as soon as their parents are done.
         seconds: key -> how long a job takes, from now on.
         running: keys of those that have been started.
         workers: how many jobs are done at once.

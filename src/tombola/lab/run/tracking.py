@@ -29,8 +29,8 @@ def tracked(callback: RunCallback, lab: LabSpec) -> Iterator[RunCallback]:
     """The callback, wrapped so that the tracker that `lab` names, if any, sees the run as well.
 
     Args:
-        callback: of the run.
-        lab: whose tracker has passed `check_tracker`.
+        callback: the callback of the run.
+        lab: the laboratory whose tracker has passed `check_tracker`.
 
     Raises: SpecError, if the tracker can't start.
     """
@@ -69,7 +69,7 @@ def _tracker(name: str, folder: Path) -> "Accelerator":
     except Exception as error:  # whatever that package raises
         raise SpecError(
             f"expected the tracker {name!r} to begin, its files in {str(folder)!r}, got "
-            f"{_reason(error)}. Set it up or name another --track-dir, or leave --track out."
+            f"{_reason(error)}. Set it up or use another --track-dir, or leave --track out."
         ) from error
     return made
 

@@ -179,12 +179,12 @@ def _refuse_one(test: Examples, task: Task) -> None:
         what = "block of tokens" if test.blocks else "row"
         raise DataError(
             f"a score for task {task.name!r} needs two examples or more, got {scored} {what} in "
-            f"the {task.test_split} split. Add rows to it, or take another --eval-split."
+            f"the {task.test_split} split. Add rows to it, or use another --eval-split."
         )
 
 
 def mask_of(payload: Payload, store: Store, workspace: Workspace, role: str = "mask") -> Mask:
-    """The mask that a network is trained under, or with the role base a search goes on from;
+    """The mask that a network is trained under, or with the role base a search starts from;
     without one, that of the whole network."""
     if role in payload.parents:
         return read_mask(store, payload.parents[role])

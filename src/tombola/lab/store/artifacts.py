@@ -63,7 +63,7 @@ def read_mask(store: Store, key: str) -> Mask:
     if made.diverged is not None:
         raise OutputError(
             f"expected the mask {key[:12]} in the store, got none: its training {made.diverged}. "
-            "Take a lower learning rate."
+            "Use a lower learning rate."
         )
     listed = json.loads(store.content(made, SHAPES))
     shapes: Shapes = {name: tuple(shape) for name, shape in listed.items()}
@@ -105,7 +105,7 @@ def trained_weights(store: Store, key: str) -> Tensors:
         store.drop_weights(key)
         raise OutputError(
             f"expected the weights {recorded[:12]} of the training {key[:12]} in the store, got "
-            f"{'others' if path else 'none'}. Run the same command again: it trains them again."
+            f"{'others' if path else 'none'}. Run the same command again: it retrains them."
         )
     return weights
 

@@ -57,8 +57,8 @@ class Disk:
             raise self._foreign("a store.json of something else")
         if version > 1:
             raise OutputError(
-                f"expected a store of version 1 in {str(folder)!r}, got {version}. "
-                "Update tombola or name another --store."
+                f"expected a store of version 1 in {str(folder)!r}, got {version}. Update tombola "
+                "or use another --store."
             )
 
     @cached_property
@@ -77,8 +77,8 @@ class Disk:
 
     def _foreign(self, what: str) -> OutputError:
         return OutputError(
-            f"expected a store, an empty folder or none at {str(self.folder)!r}, got {what}. "
-            "Name another --store."
+            f"expected a store, an empty folder or none at {str(self.folder)!r}, got {what}. Use "
+            "another --store."
         )
 
     def at(self, part: str, key: str) -> Path:
@@ -125,11 +125,11 @@ class Disk:
             if refused is None:
                 raise
             code, reason = refused.errno or errno.EIO, refused.strerror or str(refused)
-            remedy = "Name a --store that can be written."
+            remedy = "Use a --store that can be written to."
             if code in LINKED:
                 remedy = "Put a folder in its place."
             if code in FULL:
-                remedy = f"Free some space with `{self.command('gc')}`, or name another --store."
+                remedy = f"Free some space with `{self.command('gc')}`, or use another --store."
             raise OutputError(
                 f"expected to write {target.relative_to(self.folder)} in {str(self.folder)!r}, "
                 f"got: {reason}. {remedy}"

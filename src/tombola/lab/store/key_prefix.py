@@ -24,7 +24,7 @@ def key_with_prefix(
     """The one key that begins with some digits.
 
     Args:
-        store: for the command that lists the keys, in the error.
+        store: the store, for the command in the error that lists the keys.
         prefix: the digits.
         keys: those to choose from.
         expected: what the prefix should be, for the error.

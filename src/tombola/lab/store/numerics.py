@@ -1,4 +1,4 @@
-"""Numerics: everything except its spec that the bits of a result depend on; compared here."""
+"""Numerics: all that the last digits of a result depend on, except its spec; compared here."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ __all__ = ["RERUN", "environment", "numerics_digest", "refuse_mixed", "refuse_ot
 OF_THE_RECIPE = ("precision", "kernel", "sparse_products")
 """Fields that follow from the recipe, and so may differ between the tasks of one plan."""
 
-RERUN = "Rerun one of them like the other: `tombola store forget` deletes a result."
+RERUN = "Rerun one of them with the numerics of the other: `tombola store forget` deletes a result."
 """What to do about results with different numerics."""
 
 
@@ -36,7 +36,7 @@ def refuse_others(store: "Store", payload: "Payload", numerics: Mapping[str, obj
     Args:
         store: has the trainings of the plan that are done.
         payload: the training, with the keys of the plan's other trainings.
-        numerics: of the training.
+        numerics: the numerics of the training.
 
     Raises: OutputError, with both numerics and what to do.
     """
@@ -51,10 +51,10 @@ def refuse_others(store: "Store", payload: "Payload", numerics: Mapping[str, obj
         ours = ", ".join(f"{name} {here.get(name, 'not recorded')}" for name in fields)
         forget = store.command("forget", "--numerics", numerics_digest(there))
         raise OutputError(
-            f"results of one plan share their numerics, but {other.label} in "
-            f"{str(store.folder)!r} was made with {theirs} (numerics {numerics_digest(there)}), "
-            f"and {payload.label} would be made with {ours} (numerics {numerics_digest(here)}). "
-            f"Run it like the other, or delete that one with `{forget}`."
+            f"results of one plan share their numerics, but {other.label} in {str(store.folder)!r} "
+            f"was made with {theirs} (numerics {numerics_digest(there)}), and {payload.label} "
+            f"would be made with {ours} (numerics {numerics_digest(here)}). Run it with the same "
+            f"numerics, or delete that one with `{forget}`."
         )
 
 
@@ -65,7 +65,7 @@ def refuse_mixed(
 
     Args:
         numerics: those of each run: threads, precision, kernel, versions of libraries, and others.
-        names: of the runs, for the error; by default they are numbered.
+        names: the names of the runs, for the error; by default they are numbered.
         remedy: what to do, for the error.
 
     Raises: SpecError, naming the first run that differs from the first, the field and both values.

@@ -26,7 +26,7 @@ class Process:
     """Boot and container: process numbers mean something only within one."""
     pid: int
     started: int
-    """In clock ticks, on Linux since the machine was booted; 0 if unknown."""
+    """When it started, in clock ticks, on Linux since the machine was booted; 0 if unknown."""
 
     @classmethod
     def here(cls) -> Self:

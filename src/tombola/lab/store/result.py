@@ -30,10 +30,10 @@ class Result(Named):
     facts: dict[str, Any]
     """What was measured, as plain JSON; numbers that are not finite are None."""
     numerics: dict[str, Any]
-    """Everything except the spec that its bits depend on."""
+    """Everything but the spec that its last digits depend on."""
     seconds: float
     peak_memory: int
-    """In bytes."""
+    """The peak memory in bytes."""
     files: dict[str, str] = field(default_factory=dict)
     """Name -> SHA-256; filled by the store."""
     sizes: dict[str, int] = field(default_factory=dict)

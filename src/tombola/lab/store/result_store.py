@@ -176,7 +176,7 @@ class Store:
         """Save a result; if the store has it already, that one stays.
 
         Args:
-            result: of a job; `files` and `sizes` are filled in.
+            result: the result of a job; `files` and `sizes` are filled in.
             files: name -> content.
 
         Returns: the result as it is stored.
@@ -240,7 +240,7 @@ class Store:
         """Save the weights of a training; if the store has them already, those stay.
 
         Args:
-            key: of the training.
+            key: the key of the training.
             write: writes them as safetensors to the path that it is given.
 
         Raises: OutputError, for an error of the disk.

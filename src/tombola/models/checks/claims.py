@@ -45,9 +45,9 @@ def _check_choice(name: str, value: object, model: str) -> None:
     known = EXPERTS if "experts" in name else ATTENTION
     if isinstance(value, str) and value not in known:
         raise ModelError(
-            f"expected {', '.join(known)} or nothing as {name!r} in the config.json of "
-            f"{model!r}, got {printable(brief(value))}, which may be code from elsewhere, and no "
-            f"code of a model is run. Take the field out of that file."
+            f"expected {', '.join(known)} or nothing as {name!r} in the config.json of {model!r}, "
+            f"got {printable(brief(value))}, which may be code from elsewhere, and no model's code "
+            "is ever run. Remove the field from that file."
         )
 
 

@@ -59,8 +59,8 @@ def curve(
         points: a row for each network and sparsity: network, x in percent, y, low and high in
             points, and the facts of a tooltip; None for a chart that a page fills.
         lines: y and name of the lines across: dense, and dense minus the margin.
-        looks: of every network among the points.
-        title: of the vertical axis.
+        looks: the looks of every network among the points.
+        title: the title of the vertical axis.
         size: area of a mark, in square pixels.
     """
     rules = _chart(lines, "lines").mark_rule(strokeDash=[4, 3])
@@ -89,9 +89,9 @@ def against_dense(points: Rows | None = None, looks: Looks | None = None, *, siz
     """Every task in a row: how far its networks are from dense, with intervals and the margin.
 
     Args:
-        points: as for `curve`, with task and margin; x is the difference from dense, and low and
-            high are the ends of its interval, in points.
-        looks: of every network among the points.
+        points: the points, as for `curve`, with task and margin; x is the difference from dense,
+            and low and high are the ends of its interval, in points.
+        looks: the looks of every network among the points.
         size: area of a mark, in square pixels.
     """
     base = _chart(points, "points").encode(

@@ -135,7 +135,7 @@ def _against_dense(rows: Sequence[Facts]) -> Any:
 
 
 def _for_paper(chart: Any, *, height: int | None) -> Any:
-    """The same chart in the size and the fonts of a column."""
+    """A chart in the size and the fonts of a column."""
     fit = alt.AutoSizeParams(type="fit-x", contains="padding")
     sized = chart.properties(width=COLUMN, autosize=fit, background="white")
     sized = sized.properties(height=height) if height else sized

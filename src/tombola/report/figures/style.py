@@ -22,7 +22,7 @@ def chart_of(rows: Sequence[Mapping[str, object]]) -> alt.Chart:
 
 
 def styled(chart: Any) -> Any:
-    """The same chart in the project's fonts and colours."""
+    """A chart in the project's fonts and colours."""
     return chart.configure(
         font="Liberation Sans, Arial, Helvetica, sans-serif",
         padding=10,
@@ -47,7 +47,7 @@ def svg(chart: alt.LayerChart | alt.VConcatChart) -> str:
 
 
 def _printable(value: Any) -> Any:
-    """The same chart with invisible characters in its texts escaped, which SVG can't hold.
+    """A chart with the invisible characters in its texts escaped, which SVG can't hold.
 
     Vega reads a backslash in a title as an escape, so another character replaces it.
     """

@@ -74,7 +74,7 @@ def packed(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, A
 
 
 def _shown(value: Any) -> Any:
-    """The same content, invisible characters in its texts shown as escapes."""
+    """Content with the invisible characters in its texts shown as escapes."""
     if isinstance(value, dict):
         return {printable(name): _shown(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -183,7 +183,10 @@ def _numerics(facts: Mapping[str, Any]) -> Section:
     versions = [(f"seed {seed}", about["versions"]) for seed, about in abouts]
     return Section(
         "Numerics and versions",
-        text=["The same numerics give the same bits. Runs with different numerics are not pooled."],
+        text=[
+            "Runs with the same numerics are bitwise reproducible; runs with different numerics "
+            "are not pooled."
+        ],
         tables=[numerics_table(records, "Numerics"), numerics_table(versions, "Versions")],
     )
 
@@ -233,7 +236,7 @@ def _limits(facts: Mapping[str, Any]) -> list[str]:
         "do better.",
         "The margin is the task's. Whether that many points matter is for the reader to judge.",
         f"Every network in the tables was scored on the {result['split']} split. If the recipe was "
-        "chosen on it, all scores are too good.",
+        "chosen on it, all scores are too optimistic.",
     ]
     if not result["controls"]:
         limits.append("No controls were trained: a random mask might do as well.")

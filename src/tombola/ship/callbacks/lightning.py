@@ -51,12 +51,12 @@ class LightningTicketCallback(Callback):
         trainer = Trainer(callbacks=[LightningTicketCallback(ticket)])
 
     The network is found inside the LightningModule: it is the one whose tensors have the ticket's
-    names and shapes. Whatever the trainer validates, saves or resumes meanwhile has the pruned
+    names and shapes. Whatever the trainer validates, saves or resumes in between has the pruned
     weights at +0.0, in every process of a distributed fit.
 
     Args:
         ticket: a ticket, its folder, or what `find` returned for one seed.
-        scope: as in `Ticket.hold`.
+        scope: the scope, as in `Ticket.hold`.
         network: name of the module that is pruned, such as `student`, where several would fit.
     """
 
@@ -100,8 +100,8 @@ def _fitting(module: nn.Module, mask: Mask, name: str | None) -> nn.Module:
 
     Args:
         module: contains it.
-        mask: of the network.
-        name: of the network in the module, if it is known.
+        mask: the network's mask.
+        name: the name of the network in the module, if it is known.
 
     Raises: TicketError, if none fits, or several do that share no weights.
     """
@@ -113,8 +113,8 @@ def _fitting(module: nn.Module, mask: Mask, name: str | None) -> nn.Module:
     what = f"expected one network with the ticket's tensors in {type(module).__name__}"
     if found:
         places = ", ".join(repr(place) for place, _ in found)
-        raise TicketError(f"{what}, got {places}. Name one as network.")
-    raise TicketError(f"{what}, got none. Name it as network to see what differs.")
+        raise TicketError(f"{what}, got {places}. Pass one as network.")
+    raise TicketError(f"{what}, got none. Pass it as network to see what differs.")
 
 
 def _named(module: nn.Module, name: str) -> nn.Module:

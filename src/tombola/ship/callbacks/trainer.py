@@ -17,7 +17,7 @@ class TicketCallback(TrainerCallback):
 
         trainer = Trainer(model, args, train_dataset=data, callbacks=[TicketCallback(ticket)])
 
-    Whatever the trainer saves, evaluates or loads meanwhile has the pruned weights at +0.0: its
+    Whatever the trainer saves, evaluates or loads in between has the pruned weights at +0.0: its
     checkpoints, the best model that it loads in the end, and every process of a distributed run.
     """
 

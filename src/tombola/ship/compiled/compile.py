@@ -38,7 +38,7 @@ def compile_network(model: M, mask: Mask, *, dtype: str, tokens: int) -> M:
         model: a network, or a wrapper of one, see `unwrapped`; it is left alone.
         mask: over weights of the network, zero where it prunes.
         dtype: how the weights of those layers are stored.
-        tokens: of a usual call, texts x length.
+        tokens: tokens of a usual call, texts x length.
 
     Returns: the network in evaluation mode, without gradients; dense if the extension is missing,
         which a warning says.
@@ -52,7 +52,7 @@ def compile_network(model: M, mask: Mask, *, dtype: str, tokens: int) -> M:
     if not available():
         warnings.warn(
             "the C extension of tombola is not built, so the compiled network stays dense. Install "
-            "a C compiler and then tombola again.",
+            "a C compiler and reinstall tombola.",
             stacklevel=3,
         )
         return network
@@ -73,10 +73,12 @@ def weight_bytes(network: nn.Module) -> int:
 
 def _check(dtype: str, tokens: int) -> None:
     if dtype not in DTYPES:
-        raise SpecError(f"dtype must be one of {', '.join(DTYPES)}, got {brief(dtype)}. Name one.")
+        raise SpecError(
+            f"dtype must be one of {', '.join(DTYPES)}, got {brief(dtype)}. Use one of them."
+        )
     if not isinstance(tokens, int) or tokens < 1:
         raise SpecError(
-            f"tokens is texts x length of a usual call, got {brief(tokens)}. Name 1 or more."
+            f"tokens must be texts x length of a usual call, got {brief(tokens)}. Pass 1 or more."
         )
 
 
@@ -144,7 +146,7 @@ def _join_activation(block: nn.Module, layout: Neurons) -> None:
 
 
 def _as_linear(layer: Layer) -> nn.Linear:
-    """The same layer with its weights as (outputs, inputs)."""
+    """A layer that computes the same with its weights as (outputs, inputs)."""
     if isinstance(layer, nn.Linear):
         return layer
     outputs, inputs = matrix(layer).shape

@@ -30,7 +30,7 @@ class BenchedNetwork:
     """Its pruned weights are zero; in evaluation mode."""
     ticket: Ticket
     scope: str | None
-    """As in `Ticket.hold`."""
+    """The scope, as in `Ticket.hold`."""
     token_types: bool
     """Whether the network takes `token_type_ids`."""
 

@@ -18,7 +18,7 @@ def refuse_to_save(network: nn.Module, *, came: str, method: str) -> None:
     Args:
         network: which `config.json` can't describe.
         came: what it is, as a noun phrase.
-        method: of a ticket and of a loaded network that makes it.
+        method: the method of a ticket and of a loaded network that makes it.
     """
     for each in (network, backbone(network)):
         for name in ("save_pretrained", "push_to_hub"):

@@ -39,7 +39,7 @@ class PartResult:
     opposite_p_value: float = 1.0
     """The P value of its opposite."""
     published: float | None = None
-    """The same effect in the paper."""
+    """The effect in the paper."""
     missing: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
 
@@ -82,7 +82,7 @@ class Claim:
         return DENSE_HAS_NOT_LEARNED if DENSE_HAS_NOT_LEARNED in reasons else reasons[0]
 
     def to_json(self) -> dict[str, Any]:
-        """As `tombola claims --json` writes it."""
+        """The answer as `tombola claims --json` writes it."""
         deciding = self.deciding
         return {
             "id": self.id,

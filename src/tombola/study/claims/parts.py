@@ -107,7 +107,7 @@ def decide_part(part: ClaimPart, table: Sequence[Row], error: float, opposite: f
     """Whether a part is shown, or its opposite.
 
     Args:
-        part: of a claim.
+        part: a part of a claim.
         table: rows of a plan, done or not.
         error: chance of calling the part reproduced that is not.
         opposite: chance of calling it contradicted that is not.
@@ -183,7 +183,7 @@ def _effect(
 
 
 def _bound(part: ClaimPart, pair: Comparison) -> float | None:
-    """In points."""
+    """The bound of a part, in points."""
     return None if pair.margin is None else part.margins * pair.margin
 
 

@@ -30,7 +30,7 @@ class ClaimPart:
     """A difference that lies above or below a bound in some, most or all comparisons."""
 
     says: str
-    """The same in words."""
+    """The rule in words."""
     first: NetworkFilter
     minus: NetworkFilter
     span: SparsityRange

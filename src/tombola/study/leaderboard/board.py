@@ -110,7 +110,7 @@ class Board:
         return None if place is None else self.entries[place]
 
     def to_json(self) -> dict[str, Any]:
-        """As `tombola leaderboard --json` writes it."""
+        """The board as `tombola leaderboard --json` writes it."""
         titles = [entry.title for entry in self.entries]
         return {
             "plan": self.plan,
@@ -142,7 +142,7 @@ class Leaderboard:
         return likeliest(entry.judged for board in self.boards for entry in board.entries)
 
     def to_json(self) -> dict[str, Any]:
-        """As `tombola leaderboard --json` writes it."""
+        """The leaderboard as `tombola leaderboard --json` writes it."""
         most = self.next_seed
         return {
             "boards": [board.to_json() for board in self.boards],

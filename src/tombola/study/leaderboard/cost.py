@@ -15,8 +15,8 @@ class Cost:
     """The search for a ticket and the training under it, the mean over seeds."""
 
     trainings: float
-    """In trainings of the dense network, the ticket's own being one; a backward pass counts as two
-    forward ones."""
+    """The cost in trainings of the dense network, the ticket's own being one; a backward pass
+    counts as two forward ones."""
     forward_tokens: float
     backward_tokens: float
     seconds: float

@@ -50,7 +50,7 @@ def ranking(networks: Sequence[NetworkRows]) -> Ranking:
     probability of at least 1 - LEVEL. A pair of which a seed is missing shows nothing.
 
     Args:
-        networks: on one task at one sparsity.
+        networks: networks on one task at one sparsity.
 
     Source: Al Mohamad, Goeman and van Zwet 2022, Biometrics, with Holm's tests instead of Tukey's:
         all that the intervals need is control of the family-wise error.

@@ -63,7 +63,7 @@ def anatomy(mask: Mask, heads: int | None) -> Anatomy:
     """What a mask looks like inside.
 
     Args:
-        mask: of any network.
+        mask: the mask of any network.
         heads: attention heads of a block; None if unknown.
     """
     fallen = tuple(each for each in dead_lines(mask) if each.dead_rows or each.dead_columns)
@@ -115,8 +115,8 @@ def _units(mask: Mask, heads: int | None) -> list[tuple[Units, Units]]:
     """Heads and neurons of each block, in order."""
     if heads is None:
         raise SpecError(
-            "heads and neurons take the network's number of attention heads, got none. Put the "
-            "network where the ticket says, or name --heads."
+            "heads and neurons need the network's number of attention heads, got none. Put the "
+            "network where the ticket says, or pass --heads."
         )
     names = [
         n

@@ -32,7 +32,7 @@ class ConnectivityLine:
     positions: tuple[float, ...]
     """Empty, as all below, where it has not been done; 0 is the first end, 1 the second."""
     scores: tuple[float, ...]
-    """In points."""
+    """The scores in points."""
     losses: tuple[float, ...]
     """Mean loss on the same examples."""
     score_barrier: float | None

@@ -121,7 +121,7 @@ def agreement(masks: Iterable[Mask]) -> Agreement:
     """
     given = list(masks)
     if len(given) < 2:
-        raise SpecError(f"agreement is among two masks or more, got {len(given)}. Name others.")
+        raise SpecError(f"agreement is among two masks or more, got {len(given)}. Pass more.")
     for other in given[1:]:
         given[0].check(other, "other mask")
     found, chance = np.zeros(len(given) + 1, dtype=np.int64), np.zeros(len(given) + 1)

@@ -41,7 +41,7 @@ def masks_of_tickets(folders: Sequence[str]) -> list[NamedMask]:
             raise TicketError(
                 f"expected tickets of one network, got {first!r} of {ours.model} "
                 f"({ours.fingerprint[:12]}) and {folder!r} of {theirs.model} "
-                f"({theirs.fingerprint[:12]}). Compare tickets that were found in the same."
+                f"({theirs.fingerprint[:12]}). Compare tickets that were found in the same network."
             )
     return [
         NamedMask(
@@ -104,7 +104,7 @@ def compare_masks(members: Sequence[NamedMask], heads: int | None) -> dict[str, 
     Raises: TicketError, if names or shapes differ; SpecError, for fewer than two.
     """
     if len(members) < 2:
-        raise SpecError(f"an overlap is of two masks or more, got {len(members)}. Name another.")
+        raise SpecError(f"an overlap is of two masks or more, got {len(members)}. Pass another.")
     for member in members[1:]:
         members[0].mask.check(member.mask, f"mask of {member.name}")
     pairs = []

@@ -42,7 +42,7 @@ def weight_distances(
         if shapes[0] is None or shapes[0] != shapes[1]:
             raise TicketError(
                 f"expected two sets of weights of one network, got {name} of shape {shapes[0]} "
-                f"before and {shapes[1]} after. Name a network and what was trained from it."
+                f"before and {shapes[1]} after. Pass a network and what was trained from it."
             )
         old, new = (np.asarray(w[name], dtype=np.float64) for w in (before, after))
         if mask is not None:
@@ -68,7 +68,7 @@ def checkpoint_distances(
 
 
 def stored_distances(store: Store, start: str, pretrained: str) -> tuple[str, dict[str, float]]:
-    """The same for a training in a store, of the weights that its mask keeps.
+    """How far a training in a store moved each matrix, of the weights that its mask keeps.
 
     Args:
         store: where it is.

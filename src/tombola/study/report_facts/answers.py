@@ -25,7 +25,7 @@ def answers(
     Args:
         judged: the verdicts on each plan.
         claims: each claim, with the runs that it rests on.
-        runs: of all plans.
+        runs: the runs of all plans.
 
     Returns: plan, text and runs of each sentence; no plan where it is about all of them.
     """

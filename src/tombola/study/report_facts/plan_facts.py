@@ -38,10 +38,10 @@ def stored(name: str, file: PlanFile, plan: Plan, store: Store, *, command: str 
     """A plan and the store with what is done of it.
 
     Args:
-        name: of the plan.
+        name: the name of the plan.
         file: the plan file.
         plan: its jobs and cells.
-        store: with the results of jobs that are done.
+        store: the store with the results of jobs that are done.
         command: runs the plan again.
     """
     kept = {job.key: result for job in plan.jobs if (result := store.read(job.key)) is not None}

@@ -31,7 +31,7 @@ def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any
     """The facts of a search, as JSON has them.
 
     Args:
-        folder: with result.json and the tickets; experiment.json if it is there.
+        folder: a folder with result.json and the tickets, and experiment.json if it is there.
         one_shot: model, sparsity, scope -> the ticket of its largest pre-trained weights.
 
     Returns: result, experiment, seeds of the runs, task (flags that name a user's own), finder
@@ -92,7 +92,7 @@ def _seeds(result: SearchResult, experiment: dict[str, Any], place: Path) -> lis
             return named
     raise OutputError(
         f"expected the seeds of {runs} runs with {str(place)!r}, got neither `seeds` nor an "
-        "experiment.json that names them. Search again: it trains nothing again."
+        "experiment.json that names them. Search again: that retrains nothing."
     )
 
 
@@ -112,7 +112,8 @@ def task_flags(identity: Sequence[Any]) -> dict[str, Any]:
     """The flags of `tombola find` that name a user's own task; DIR stands for its folder.
 
     Args:
-        identity: of the task: its name and version, and its definition if it is a user's own.
+        identity: the identity of the task: its name and version, and its definition if it is a
+            user's own.
     """
     name, _, *defined = identity
     if not defined:
@@ -131,7 +132,7 @@ def task_flags(identity: Sequence[Any]) -> dict[str, Any]:
 
 
 def _task_flags(experiment: dict[str, Any], place: Path) -> dict[str, Any]:
-    """The same for an experiment.json, whatever it contains.
+    """The flags of the task in an experiment.json, whatever it contains.
 
     Raises: OutputError, if it names no task.
     """
@@ -143,7 +144,7 @@ def _task_flags(experiment: dict[str, Any], place: Path) -> dict[str, Any]:
     if not all(isinstance(each, str) for each in values):
         raise OutputError(
             f"expected the task of an experiment in {str(place)!r}, got "
-            f"{brief(experiment.get('task'))}. Name a search's folder as it was written."
+            f"{brief(experiment.get('task'))}. Pass a search's folder as it was written."
         )
     return flags
 

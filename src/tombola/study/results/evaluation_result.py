@@ -39,7 +39,7 @@ class Evaluated(NotebookResult):
     left_out: dict[str, int]
     """Name with stars -> weights of the blocks, with two axes or more, outside of the scope."""
     notes: list[str]
-    """What a reader must know to read the scores rightly."""
+    """What a reader must know to read the scores correctly."""
     counts: dict[str, dict[str, Any]]
     """Split -> rows used, rows dropped by reason, and what else was counted of it."""
     output: str
@@ -61,7 +61,7 @@ def evaluated_in(
     """The result of an evaluation whose jobs are all done.
 
     Args:
-        store: with the results of the jobs.
+        store: the store with the results of the jobs.
         init: what the kept weights started from.
         ticket: its folder.
 

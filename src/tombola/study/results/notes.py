@@ -59,8 +59,9 @@ def same_mask_notes(
 
     Args:
         finder: its label.
-        jaccard: of the two masks' pruned weights, if that is known.
-        summed_learning_rate: of the training that the mask depends on; None if it depends on none.
+        jaccard: the Jaccard index of the two masks' pruned weights, if it is known.
+        summed_learning_rate: the summed learning rate of the training that the mask depends on;
+            None if it depends on none.
     """
     if jaccard is None or jaccard < SAME_MASK:
         return []

@@ -132,7 +132,7 @@ def read_result(place: Path) -> SearchResult:
     """
     reader = RecordReader(
         where=repr(str(place)),
-        remedy="Name a search's folder as `tombola find` wrote it, or a plan.",
+        remedy="Pass a search's folder as `tombola find` wrote it, or a plan.",
         error=OutputError,
     )
     plain = read_object(place)
@@ -153,12 +153,12 @@ def read_object(place: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(
-            f"expected the output of `tombola find` with {str(place)!r}, got: {reason}. "
-            "Name the folder that it wrote, or a plan."
+            f"expected the output of `tombola find` with {str(place)!r}, got: {reason}. Pass the "
+            "folder that it wrote, or a plan."
         ) from None
     if not isinstance(found, dict):
         raise OutputError(
-            f"expected a JSON object in {str(place)!r}, got {brief(found)}. Name the folder that "
+            f"expected a JSON object in {str(place)!r}, got {brief(found)}. Pass the folder that "
             "`tombola find` wrote, or a plan."
         )
     return found

@@ -64,7 +64,7 @@ class Found(NotebookResult):
     and its cost in trainings of the dense network; null where an earlier version did a part of it
     without counting."""
     search_seconds: float | None
-    """Time of that search, the mean over seeds; null likewise."""
+    """Time of that search, the mean over seeds; null in the same cases."""
     seconds: float
     """Time of all trainings and evaluations, whenever they were done."""
     summed_learning_rate: float
@@ -74,7 +74,7 @@ class Found(NotebookResult):
     left_out: dict[str, int]
     """Name with stars -> weights of the blocks, with two axes or more, outside of the scope."""
     notes: list[str]
-    """What a reader must know to read the scores rightly."""
+    """What a reader must know to read the scores correctly."""
     counts: dict[str, dict[str, Any]]
     """Split -> rows used, rows dropped by reason, and what else was counted of it."""
     output: str

@@ -51,14 +51,14 @@ class Trained:
     recipe: dict[str, Any]
     """Every knob of the training but the seeds."""
     numerics: dict[str, Any]
-    """What the bits depend on in addition: device, threads, versions."""
+    """What the last digits depend on as well: device, threads, versions."""
     weights: str
     """Digest of the weights."""
     whole_model_sparsity: float
     """Zero weights as a fraction of the backbone, embeddings included."""
     seconds: float
     notes: list[str]
-    """What a reader must know to read the score rightly."""
+    """What a reader must know to read the score correctly."""
     counts: dict[str, dict[str, Any]]
     """Split -> rows used, rows dropped by reason, and what else was counted of it."""
     key: str
@@ -83,7 +83,7 @@ class Trained:
         return printable(f"<Trained: {facts}>")
 
     def _repr_html_(self) -> str:
-        """The same as a table, for notebooks."""
+        """The summary as a table, for notebooks."""
         return html_table(self._summary(), caption="Trained network")
 
     def _summary(self) -> list[tuple[str, str]]:
@@ -114,7 +114,7 @@ def trained_in(subject: Subject, run: Result, *, init: str, sparsity: Decimal) -
         subject: network and task.
         run: its result in the store.
         init: what the kept weights started from.
-        sparsity: of the ticket.
+        sparsity: the sparsity of the ticket.
     """
     facts, counts = run.facts, counts_by_split(subject, run.facts)
     origin = origin_fields(subject, margin=subject.task.margin)
@@ -162,8 +162,6 @@ def read_trained(place: Path) -> Trained:
 
     Raises: OutputError, with the first field that is missing or not what it should be.
     """
-    reader = RecordReader(
-        where=repr(str(place)), remedy="Name another --output.", error=OutputError
-    )
+    reader = RecordReader(where=repr(str(place)), remedy="Use another --output.", error=OutputError)
     trained: Trained = reader.read(Trained, read_object(place))
     return trained

@@ -101,11 +101,11 @@ def verdict_on(
     """Whether a ticket matches dense; undecided, with the run named, where one diverged.
 
     Args:
-        store: with the results.
-        task: with its margin.
+        store: the store with the results.
+        task: the task, with its margin.
         dense: one training for each seed.
         ticket: trainings of the same seeds.
-        sparsity: of the ticket.
+        sparsity: the sparsity of the ticket.
         fixed: whether it is one ticket under all seeds, and not a search for each.
     """
     if not (reasons := [*dense.diverged, *ticket.diverged]):
@@ -134,7 +134,7 @@ def verdict_on_results(
     *,
     fixed: bool,
 ) -> Verdict:
-    """The same of trainings with a score: over seeds, or over the examples of a single run."""
+    """The verdict on trainings with a score: over seeds, or over the examples of a single run."""
     scores = [[run.facts["score"] for run in runs] for runs in (dense, ticket)]
     if len(dense) > 1:
         found = paired_t(

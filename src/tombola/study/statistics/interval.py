@@ -70,8 +70,8 @@ def p_above(
 
     Args:
         differences: [seeds], two or more.
-        bound: in the unit of the differences.
-        resolution, scale: as for ends().
+        bound: the bound, in the unit of the differences.
+        resolution, scale: the same as for ends().
     """
     mean, error, shift, freedom = t_parts(differences, resolution)
     of_t = float(scipy.special.stdtr(freedom, -(mean - shift - bound) / error))
@@ -90,7 +90,7 @@ def p_resolved(
 def p_below(
     differences: ArrayLike, bound: float, *, resolution: float, scale: float = 100.0
 ) -> float:
-    """The same, small if the true mean is below the bound."""
+    """One-sided P value: small, if the true mean is below the bound."""
     return p_above(
         -np.asarray(differences, dtype=np.float64), -bound, resolution=resolution, scale=scale
     )

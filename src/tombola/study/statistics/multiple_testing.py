@@ -21,7 +21,7 @@ def at_least(p_values: Sequence[float], count: int) -> float:
 
     Args:
         p_values: one a test; 1.0 for one that can't be made yet.
-        count: from 1 to their number.
+        count: how many of them, from 1 to all.
 
     Source: Benjamini and Heller 2008, partial conjunction, Bonferroni's form.
     """

@@ -30,7 +30,7 @@ def matching_power(
         dense_sd: true standard deviation of dense runs, in points. The ticket's is taken to be
             the same, and the two independent, so that a difference has sqrt(2) times it;
             pairs that go up and down together need fewer seeds.
-        margin: in points.
+        margin: the margin, in points.
         level: coverage of the interval; the test is one-sided at (1 - level) / 2.
         resolution: what one test example is worth, in points; 0 for examples without number.
 
@@ -71,7 +71,7 @@ def seeds_needed(
 
     Args:
         dense_sd: standard deviation of ten or more dense runs, in points.
-        margin: in points.
+        margin: the margin, in points.
         resolution: what one test example is worth, in points: on few examples, many seeds are
             needed however little they differ.
         power: the chance wanted.

@@ -22,7 +22,7 @@ class Correlation:
     interval: tuple[float, float, float]
     """Mean over seeds of Kendall's tau, and its lower and upper end over seeds, for these tasks."""
     rising_p_value: float
-    """Of the order of the tasks by chance, one-sided."""
+    """The P value of the order of the tasks by chance, one-sided."""
     falling_p_value: float
 
 
@@ -32,7 +32,7 @@ def kendall(sizes: Sequence[int], values: FloatArray, error: float) -> Correlati
     Args:
         sizes: [tasks], not all equal.
         values: [seeds, tasks], two seeds or more.
-        error: of either end of the interval.
+        error: the error of either end of the interval.
 
     Source: permutation test of the order of the tasks by their mean value; ties stay ties.
     """

@@ -1,4 +1,4 @@
-"""The scores of many resamples of test examples at once, to the bit as the metrics have them.
+"""The scores of many resamples of test examples at once, bitwise identical to those of the metrics.
 
 Libraries check their arguments and compute P values for each resample; of ten thousand, that takes
 minutes. Here each metric is sums over a whole batch of resamples, in the order of the library.
@@ -52,7 +52,8 @@ def _f1_of_one_class(predictions: FloatArray, resamples: IntArray) -> FloatArray
 
 
 def _matthews(predictions: FloatArray, resamples: IntArray) -> FloatArray:
-    """Of several classes (Gorodkin 2004); counts are whole numbers, so their sums are exact."""
+    """The correlation of several classes (Gorodkin 2004); counts are whole numbers, so their sums
+    are exact."""
     examples = resamples.shape[-1]
     hits = np.sum((predictions[:, 0] == predictions[:, 1])[resamples], axis=-1, dtype=np.float64)
     classes, numbers = np.unique(predictions[:, :2], return_inverse=True)

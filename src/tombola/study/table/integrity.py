@@ -68,7 +68,7 @@ def check_identities(table: Sequence[Row], place: str) -> None:
     """Refuse rows that are not those of whole plans, each run once.
 
     Args:
-        table: as it was read.
+        table: the table as it was read.
         place: the file, for errors.
 
     Raises: SpecError, naming the rows, counted from 1.

@@ -26,9 +26,9 @@ class Margin:
     dense: float | None = None
     """Score of the dense network on dev that the rule has taken, in points."""
     trivial: float | None = None
-    """Of a baseline that learns nothing from the texts, there, in points."""
+    """Score there of a baseline that learns nothing from the texts, in points."""
     seed: int | None = None
-    """Of that dense network."""
+    """Seed of that dense network."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields."""
@@ -44,8 +44,8 @@ class Margin:
             ]
         if self.origin == LEAST:
             return [
-                "the margin is 1 point: there is no dev split with labels, on which a share of "
-                "dense's gain could be taken. --margin names another."
+                "the margin is 1 point: there is no dev split with labels on which to measure "
+                "dense's gain. --margin sets another."
             ]
         if self.origin == DIVERGED:
             return ["the margin is 1 point: dense diverged, so that no share of its gain is known."]
@@ -58,8 +58,8 @@ def margin_rule(
     """The default margin: one point, or a share of what dense gains over the trivial baseline.
 
     Args:
-        dense_score: of the whole network, in points.
-        trivial_score: of the majority class or another constant answer, in points.
+        dense_score: the score of the whole network, in points.
+        trivial_score: the score of the majority class or another constant answer, in points.
         point: the least margin, in points.
         share: fraction of the gain.
 
@@ -98,8 +98,8 @@ def margins(plan: Plan, store: Store, halted: Collection[str] = ()) -> dict[str,
     asks.
 
     Args:
-        plan: with the scorings.
-        store: with their results.
+        plan: the plan, with the scorings.
+        store: the store with their results.
         halted: keys of the jobs that can't be done after a training that diverged.
     """
     scorings = {job.subject.task: job for job in plan.jobs if job.kind == "score"}

@@ -84,7 +84,7 @@ def read_rows(path: str | Path) -> list[Row]:
 
 
 def filled(table: Sequence[Row], known: Iterable[Row]) -> list[Row]:
-    """The same rows, with what another table has of those that are missing, by their keys.
+    """Rows of a table, with those that are missing taken from another table, by their keys.
 
     Args:
         table: rows of a plan.
@@ -96,8 +96,8 @@ def filled(table: Sequence[Row], known: Iterable[Row]) -> list[Row]:
     known = list(known)
     if _runs(table).isdisjoint(_runs(known)):
         raise SpecError(
-            "expected a table of the same plan as --fill, got one that has none of its runs. "
-            "Name another."
+            "expected a table of the same plan as --fill, got one that has none of its runs. Use "
+            "another."
         )
     there = {each.key: each for each in known if each.state != "missing"}
     dense = {each.dense_key: each for each in known if each.dense is not None}

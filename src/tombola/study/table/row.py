@@ -56,7 +56,7 @@ class Row:
     name: str
     """Display name of what was trained: dense, imp, one-shot, transfer, evaluate, or a control."""
     kind: str
-    """The same without the learning rate that an arm names; connectivity for the end of a line."""
+    """The name without the learning rate that an arm names; connectivity for the end of a line."""
     of: str = ""
     """The arm that a control is compared with; else empty."""
     finder: str = ""
@@ -118,9 +118,9 @@ class Row:
     backward_tokens: int | None = None
     """Tokens that went through its backward passes."""
     search_forward_tokens: int | None = None
-    """The same for all that the training depends on, each job once: the mask and the search for it,
-    and a teacher. This and the next three are None without a mask, and if a part was not counted or
-    is not done."""
+    """Tokens that went through networks in all that the training depends on, each job once: the
+    mask and the search for it, and a teacher. This and the next three are None without a mask, and
+    if a part was not counted or is not done."""
     search_backward_tokens: int | None = None
     search_seconds: float | None = None
     """Time of the search, without scoring networks."""

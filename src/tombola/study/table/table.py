@@ -40,8 +40,8 @@ def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
 
     Args:
         plan: its cells become the rows.
-        store: with the results.
-        name: of the plan.
+        store: the store with the results.
+        name: the name of the plan.
     """
     read = cache(store.read)
     spent = cache(lambda training: search_compute(training, read))
@@ -65,7 +65,7 @@ def rows(plan: Plan, store: Store, name: str = "") -> list[Row]:
 
 
 def _with_test_sets(table: Sequence[Row], store: Store) -> list[Row]:
-    """The same rows, with the baseline and resolution of a test set from any run on it."""
+    """The rows of a table, with the baseline and resolution of a test set from any run on it."""
     known: dict[str, tuple[float, float | None]] = {}
     for each in table:
         if each.state == "done" and each.trivial is not None and each.target not in known:
@@ -94,12 +94,12 @@ def _resolution(done: Row, store: Store) -> float | None:
 
 
 def with_overlaps(table: Sequence[Row], plan: Plan, store: Store) -> list[Row]:
-    """The same rows, with the overlap of each mask with one-shot pruning's where both are kept.
+    """The rows of a table, with each mask's overlap with one-shot pruning's where both are kept.
 
     Args:
         table: the rows of all cells of the plan, in their order.
-        plan: whose rows they are.
-        store: with the masks.
+        plan: the plan that the rows belong to.
+        store: the store with the masks.
     """
     from tombola.lab.store.artifacts import has_mask, read_mask
     from tombola.ticket.mask import jaccard
@@ -131,7 +131,7 @@ def refuse_empty(table: Sequence[Row], store: Store, command: str = "tombola run
     if all(each.state == "missing" for each in table):
         raise SpecError(
             f"expected runs of this plan in the store {str(store.folder)!r}, got none of "
-            f"{len(table)}. Do some with `{command}`, or name another --store."
+            f"{len(table)}. Run some with `{command}`, or use another --store."
         )
 
 

@@ -24,7 +24,8 @@ class Comparison:
 
     first: NetworkRows
     second: NetworkRows | None = None
-    """On the same seeds; None for the dense network, whose scores stand in the first's rows."""
+    """The other network, on the same seeds; None for the dense network, whose scores stand in the
+    first's rows."""
 
     @classmethod
     def on_shared_seeds(cls, first: NetworkRows, second: NetworkRows) -> "Comparison":

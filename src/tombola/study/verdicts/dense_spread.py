@@ -28,7 +28,8 @@ class DenseSpread:
     warning: str
     """Where the worst run has hardly learned the task; else empty."""
     seeds_needed: int | None
-    """For 80 % power, if a ticket equals dense; None as long as there are fewer than ten runs."""
+    """Seeds for 80 % power, if a ticket equals dense; None as long as there are fewer than ten
+    runs."""
 
     @property
     def planning_sd(self) -> float | None:

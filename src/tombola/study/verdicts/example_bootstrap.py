@@ -75,7 +75,7 @@ def bootstrap(
         ticket: the same for the ticket.
         test_set: the examples.
         margin: how far below dense still counts as matching, in points.
-        sparsity: of the ticket.
+        sparsity: the sparsity of the ticket.
         generator: draws the resamples.
         level: coverage of the interval.
         together: ticket minus dense on each of several resamples; by default, one after another.

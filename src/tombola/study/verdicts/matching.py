@@ -46,7 +46,7 @@ class NetworkVerdict:
     p_value: float
     """One-sided P value of "within the margin": the t test over seeds."""
     adjusted_p_value: float
-    """The same by Holm, over the tasks of its family."""
+    """The P value by Holm, over the tasks of its family."""
     sign_flip_p_value: float | None
     """The exact sign-flip test's, where this number of seeds can reach the corrected level."""
     within_dense_sd: bool | None
@@ -144,7 +144,7 @@ class Matching:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """As `tombola matching --json` writes it."""
+        """The answer as `tombola matching --json` writes it."""
         most = self.next_seed
         return {
             "networks": [each.to_json() for each in self.judged],

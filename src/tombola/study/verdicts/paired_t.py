@@ -39,7 +39,7 @@ def paired_t(
         dense: score of the dense run of each seed, in points; two seeds or more.
         ticket: score of the ticket of the same seeds, in the same order.
         margin: how far below dense still counts as matching, in points.
-        sparsity: of the ticket.
+        sparsity: the sparsity of the ticket.
         resolution: what one test example is worth, in points. It bounds the spread from below:
             equal differences on few examples are no certainty.
         level: coverage of the interval.
@@ -75,7 +75,7 @@ def paired_t(
 def _planned(
     undecided: Verdict, dense: FloatArray, dense_sd: float | None, resolution: float
 ) -> Verdict:
-    """The same verdict with the seeds that it needs, if the spread of dense is known."""
+    """A verdict with the seeds that it needs, if the spread of dense is known."""
     if dense_sd is None and dense.size >= LEAST_DENSE_RUNS:
         dense_sd = _sd(dense)
     if dense_sd is None or undecided.margin == 0:
@@ -91,7 +91,7 @@ def highest_matching(verdicts: Sequence[Verdict]) -> Verdict | None:
     undecided. A ticket matching above a failure does not count.
 
     Args:
-        verdicts: of one task, from the lowest sparsity upward.
+        verdicts: the verdicts on one task, from the lowest sparsity upward.
 
     Returns: None, if the first one fails.
     Raises: SpecError, if the sparsities do not rise.

@@ -41,7 +41,7 @@ def _read(name: str) -> list[dict[str, str]]:
 
 
 def published_difference(pair: Comparison) -> float | None:
-    """The same difference in the paper, if it has both networks on this task.
+    """A difference as the paper reports it, if it has both networks on this task.
 
     The embedded tasks are not those of the paper, whatever their names.
     """

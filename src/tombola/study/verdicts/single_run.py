@@ -1,4 +1,4 @@
-"""The verdict on a network of which a store has a single run, over its test examples."""
+"""The verdict on a network with a single run in the store, over its test examples."""
 
 from collections.abc import Callable
 from decimal import Decimal

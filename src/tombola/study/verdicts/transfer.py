@@ -102,7 +102,7 @@ class TransferMatrix:
         return list(dict.fromkeys(each.target for row in self.sources for each in row.places))
 
     def to_json(self) -> dict[str, Any]:
-        """As `tombola transfer --json` writes it."""
+        """The matrix as `tombola transfer --json` writes it."""
         return {
             "plan": self.plan,
             "arm": self.arm,

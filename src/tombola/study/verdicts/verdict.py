@@ -86,7 +86,7 @@ class Verdict:
         return f"<p>{html_text(self.sentence())}</p>"
 
     def without_premise(self, reason: str, detail: str = "") -> "Verdict":
-        """The same numbers, undecided for that reason."""
+        """A copy with the same numbers that is undecided, for that reason."""
         return replace(
             self, status="undecided", seeds_needed=None, outlook=None, reason=reason, detail=detail
         )
@@ -174,7 +174,7 @@ def not_learned(dense: Sequence[float], constant: float, margin: float) -> str:
     Args:
         dense: its scores, one a seed, in points.
         constant: the best score without learning anything from the texts, in points.
-        margin: of the task, in points; dense must gain more.
+        margin: the task's margin, in points; dense must gain more.
     """
     mean = fmean(dense)
     if mean - constant > margin:
@@ -191,7 +191,7 @@ def hardly_learned(worst: float, constant: float, margin: float, advice: str = L
     Args:
         worst: the lowest score of the dense network, in points.
         constant: the best score without learning anything from the texts, in points.
-        margin: of the task, in points.
+        margin: the task's margin, in points.
         advice: what may help.
     """
     if worst - constant > margin:

@@ -26,9 +26,9 @@ def encode_split(
     """Tokenise a split as a recipe says.
 
     Args:
-        rows: of the split.
+        rows: the rows of the split.
         task: what they are.
-        tokenizer: of the network.
+        tokenizer: the network's tokenizer.
         spec: the recipe: how long examples are, and how longer texts are cut.
         limit: number of rows that are used, or of blocks where the recipe makes them, by a choice
             that all seeds share; 0 is all.
@@ -52,16 +52,18 @@ def encode_blocks(
     What is left after the last whole block is dropped, unless it is all there is.
 
     Args:
-        rows: with the texts.
+        rows: the rows with the texts.
         task: which column they are in.
-        tokenizer: of the network.
+        tokenizer: the network's tokenizer.
         max_length: tokens of a block, special ones included.
         limit: number of blocks that are made, of the texts in a seeded order; 0 is all.
     """
     before, after = _around(tokenizer)
     room = max_length - len(before) - len(after)
     if room < 1:
-        raise DataError(f"max_length leaves room for a text, got {max_length}. Take a larger one.")
+        raise DataError(
+            f"max_length must leave room for a text, got {max_length}. Use a larger one."
+        )
     texts = [rows[n] for n in _shuffled(len(rows), "test-limit")] if limit else rows
     tokens = _joined(texts, task, tokenizer, enough=room * limit)
     if not len(tokens):

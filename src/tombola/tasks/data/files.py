@@ -141,7 +141,7 @@ def table_part(
     """The rows of a table.
 
     Args:
-        table: with some of the columns at least.
+        table: a table with at least some of the columns.
         file: its name, for messages.
         wanted: the columns that are asked for.
         columns: all that the file has.

@@ -17,7 +17,7 @@ class GlueTsv:
         """Files and columns.
 
         Args:
-            folder: with `train.tsv`, `dev.tsv` and the like.
+            folder: the folder with `train.tsv`, `dev.tsv` and the like.
             columns: our name -> that in the files' header, or its number from 0 where they have
                 no header.
         """
@@ -66,7 +66,7 @@ class GlueTsv:
                 if theirs >= len(first):
                     raise DataError(
                         f"{str(path)!r}: expected {theirs + 1} fields or more in each line, got "
-                        f"{len(first)}. Name the original release's files."
+                        f"{len(first)}. Use the original release's files."
                     )
                 places[name] = theirs
             elif theirs in header:
@@ -126,8 +126,8 @@ class MsrParaphrase(GlueTsv):
         if whole.rows and not chosen:
             raise DataError(
                 f"{whole.file!r}: expected pairs for {split}, got {len(whole.rows)} of which "
-                f"{self.DEV} names {'all' if split == 'train' else 'none'}. Take the {self.DEV} of "
-                "GLUE, or none."
+                f"{self.DEV} names {'all' if split == 'train' else 'none'}. Use the {self.DEV} of "
+                "GLUE, or leave it out."
             )
         yield FileRows(
             file=whole.file,

@@ -31,8 +31,8 @@ class HubName:
         found = re.fullmatch(rf"{HUB}([^/@]+/[^/@]+)(?:/([^/@]+))?(?:@([^@]+))?", text)
         if found is None:
             raise DataError(
-                f"expected {HUB}OWNER/NAME, with /CONFIGURATION and @REVISION after it if need "
-                f"be, got {text!r}."
+                f"expected {HUB}OWNER/NAME, optionally followed by /CONFIGURATION and @REVISION, "
+                f"got {text!r}."
             )
         return cls(*found.groups())
 
@@ -133,10 +133,10 @@ def _unreadable(name: HubName, error: Exception) -> DataError:
     reason = str(error).strip().split("\n")[0].rstrip(".")
     if "scripts are no longer supported" in reason or "trust_remote_code" in reason:
         return DataError(
-            f"{str(name)!r} is a script, which would run code from the hub: refused. Save its "
-            "data as parquet and name their folder with --data."
+            f"{str(name)!r} is a script, which would run code from the hub: refused. Save its data "
+            "as parquet and pass their folder as --data."
         )
     return DataError(
         f"expected the data set {str(name)!r} on the hub or in its local cache, got: {reason}. "
-        "Download its files elsewhere and name their folder with --data."
+        "Download its files elsewhere and pass their folder as --data."
     )

@@ -45,7 +45,7 @@ def check_rows(parts: Iterable[FileRows], task: Task, split: str, limit: int = 0
     for part in parts:
         if part.blank:
             continue
-        way_on = "Add it, or name another --eval-split." if split != "train" else "Add it."
+        way_on = "Add it, or use another --eval-split." if split != "train" else "Add it."
         part.check(wanted_columns(task), f"the {split} split of task {task.name!r}", way_on)
         _check_order(part, task)
         if part.note and part.note not in found.notes:
@@ -100,7 +100,7 @@ def _refusal(bad: BadRowError, part: FileRows, number: int, task: Task, split: s
     if split != "train" and bad.column == task.label and (all_ := _hidden(part.rows, task.label)):
         return DataError(
             f"{part.file!r}: the labels of the {split} split of task {task.name!r} are all {all_}, "
-            "so they seem to be hidden. Name another --eval-split."
+            "so they seem to be hidden. Use another --eval-split."
         )
     whose = f"the {split} split of task {task.name!r}"
     return bad_row(part, number, bad.column, f"{whose} needs {bad.expected}", bad.found)
@@ -111,7 +111,7 @@ def bad_row(part: FileRows, number: int, column: str, needed: str, found: Any) -
 
     Args:
         part: the file.
-        number: of the row in it.
+        number: the row's number in the file, from 0.
         column: where the fault is.
         needed: who needs what, as a sentence.
         found: what is there.

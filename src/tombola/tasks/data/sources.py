@@ -65,8 +65,8 @@ def open_source(task: Task, place: str | Path | None = None) -> DataSource:
     place = place or task.place or (task.folder if task.embedded else None)
     if place is None:
         raise DataError(
-            f"task {task.name!r} names no data, got none either. Name their folder with --data, or "
-            "as `data` in the task's file."
+            f"task {task.name!r} names no data, and none were given. Pass their folder as --data, "
+            "or set `data` in the task's file."
         )
     if on_hub(place):
         return Hub(str(place))
@@ -144,9 +144,9 @@ def read(task: Task, split: str, place: str | Path | None = None) -> Reading:
         notes.append(note)
     if not rows:
         raise DataError(
-            f"the {split} split of task {task.name!r} has no rows"
-            f"{f' left: all {sum(dropped.values()):,} were dropped' if dropped else ''}. "
-            f"Check its files{', or name another --eval-split' if split != 'train' else ''}."
+            f"the {split} split of task {task.name!r} has no "
+            f"rows{f' left: all {sum(dropped.values()):,} were dropped' if dropped else ''}. Check "
+            f"its files{', or use another --eval-split' if split != 'train' else ''}."
         )
     return Reading(rows, list(dict.fromkeys(notes)), dict(dropped))
 
@@ -190,9 +190,9 @@ def _no_split(
     needed = f" for the {split} split" if wanted != split else ""
     where = str(place or task.place or task.folder)
     way_on = (
-        "Call one of them train, or name one file for all splits."
+        "Call one of them train, or pass one file for all splits."
         if split == "train"
-        else "Name another with --eval-split, or add it."
+        else "Add it, or use another --eval-split."
     )
     return (
         f"task {task.name!r} needs the split {wanted!r}{needed} in {where!r}, found "
@@ -269,7 +269,7 @@ def read_facts(task: Task, place: str | None) -> DataFacts:
     """Facts about all rows that a task is trained and scored on.
 
     Args:
-        task: with the split that is scored.
+        task: the task, with the split that is scored.
         place: where the data are; None for the package's own.
 
     Raises: DataError, if they can't be read.

@@ -42,7 +42,7 @@ def share(rows: Rows, split: str, task: Task) -> tuple[Rows, str]:
     if len(groups) < 3:
         raise DataError(
             f"task {task.name!r} needs a test split, or three texts or more to hold some out, got "
-            f"{len(groups)}. A line of a text file and a row of any other is a text."
+            f"{len(groups)}. Each line of a text file, or row of any other file, is one text."
         )
     parts: dict[str, list[int]] = {"test": [], "dev": [], "train": []}
     held_out = TASK_KINDS[task.kind].held_out

@@ -25,7 +25,7 @@ class SquadJson:
         if not self.files:
             raise DataError(
                 f"expected train-v1.1.json and dev-v1.1.json in {str(folder)!r}, found another "
-                "version of SQuAD, with questions that have no answer. Give version 1.1."
+                "version of SQuAD, with questions that have no answer. Use version 1.1."
             )
         self.notes: list[str] = []
 

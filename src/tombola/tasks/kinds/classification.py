@@ -57,7 +57,7 @@ class Classification(TaskKind):
         label = row["label"]
         if not isinstance(label, int) or not 0 <= label < len(task.labels):
             last = len(task.labels) - 1
-            hidden = " They seem to be hidden: name another --eval-split." if label == -1 else ""
+            hidden = " They seem to be hidden: use another --eval-split." if label == -1 else ""
             raise DataError(f"task {task.name!r} has labels 0 to {last}, got {label!r}.{hidden}")
         return int(label)  # true and false, too
 

@@ -14,8 +14,8 @@ def divergence(student: "Tensor", teacher: "Tensor", temperature: float) -> "Ten
 
     Args:
         student: logits, (rows, classes); -inf has to be written as the least finite number.
-        teacher: those of its teacher, likewise.
-        temperature: that logits are divided by.
+        teacher: those of its teacher, of the same shape.
+        temperature: the temperature that logits are divided by.
 
     Returns: the mean over rows, in nats, as float32.
     Source: Hinton et al. 2015, section 2.

@@ -41,7 +41,7 @@ class TaskKind(ABC):
     text_columns: tuple[int, ...] = (1, 2)
     """How many columns with text it can have."""
     knobs: tuple[str, ...] = ()
-    """Knobs of a recipe that mean something for a task of this kind, and not for every other."""
+    """Knobs of a recipe that apply to a task of this kind, but not to every other."""
     held_out: tuple[int, int] = (20, 10)
     """Percent of the rows that are held out for test and dev, where there is no test split."""
     has_classes: bool = False
@@ -76,7 +76,7 @@ class TaskKind(ABC):
         """The labels of a row, in the one convention of this kind.
 
         Args:
-            row: as it is in the file.
+            row: the row as it is in the file.
             texts: column -> text.
             task: says which column is the label.
 
@@ -115,9 +115,9 @@ class TaskKind(ABC):
         """Tokenise rows, an example for each; of a pair, the longer text is cut.
 
         Args:
-            rows: of a split.
+            rows: the rows of a split.
             task: which columns the texts and the labels are in.
-            tokenizer: of the network.
+            tokenizer: the network's tokenizer.
             recipe: says how long an example is, and how longer texts are cut.
 
         Raises: DataError, for a row with a text or a target that can't be used.
@@ -159,8 +159,8 @@ class TaskKind(ABC):
     ) -> Batch:
         """Change a batch at random, such as by masking tokens.
 
-        What is drawn may depend on the batch's shape only, so that a training that is taken up
-        again can skip batches without reading them.
+        What is drawn may depend on the batch's shape only, so that a resumed training
+        can skip batches without reading them.
         """
         return batch
 
@@ -189,9 +189,9 @@ class TaskKind(ABC):
         """What a network predicts for the examples of a batch, next to what would be right.
 
         Args:
-            output: of the network.
-            labels: of the batch, on the CPU.
-            examples: of the split.
+            output: the network's output.
+            labels: the labels of the batch, on the CPU.
+            examples: the examples of the split.
             numbers: those in the batch.
             task: what is asked.
 
@@ -212,7 +212,7 @@ class TaskKind(ABC):
         """The predictions of trivial baselines, which say the same whatever the text says.
 
         Args:
-            network: whose tokenizer masks tokens, where they are masked.
+            network: the network whose tokenizer masks tokens, where they are masked.
             task: what is scored.
             test: the examples that scores come from.
         """

@@ -53,8 +53,8 @@ class MaskedLanguageModelling(TaskKind):
         """Refuse a tokenizer without a mask token."""
         if network.tokenizer.mask_token_id is None:
             raise ModelError(
-                f"masked language modelling needs a mask token, and the tokenizer of "
-                f"{network.name!r} has none. Take another task or another model."
+                "masked language modelling needs a mask token, and the tokenizer of "
+                f"{network.name!r} has none. Use another task or another model."
             )
 
     def collate(self, targets: Sequence[Any]) -> Batch:

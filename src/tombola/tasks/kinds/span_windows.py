@@ -41,7 +41,7 @@ def encode_spans(
     """Tokenise questions with their contexts.
 
     Args:
-        rows: with question, context, and answers as SQuAD has them.
+        rows: rows with question, context, and answers as SQuAD has them.
         task: which columns these are.
         tokenizer: a fast one, because answers are found by the characters under each token.
         recipe: its `max_length` is the tokens of a window, with question and special tokens; its
@@ -57,8 +57,8 @@ def encode_spans(
     room = max_length - tokenizer.num_special_tokens_to_add(pair=True) - max(sizes)
     if room < 1:
         raise SpecError(
-            f"max_length leaves room for the context, got {max_length} with a question of "
-            f"{max(sizes)} tokens. Take a larger one, or a query_length."
+            f"max_length must leave room for the context, got {max_length} with a question of "
+            f"{max(sizes)} tokens. Raise it, or set a query_length."
         )
     found: dict[int, list[_Window]] = {}
     cut = 0
@@ -180,7 +180,7 @@ def window_answers(
     Args:
         starts: (batch, length), how likely each token is the first of the answer.
         ends: (batch, length), the last.
-        examples: of the split.
+        examples: the examples of the split.
         numbers: those in the batch.
         task: how many tokens are considered.
     """
@@ -269,7 +269,7 @@ def marked_answers(windows: Predictions, examples: Examples, task: TaskDefinitio
 
     Args:
         windows: (windows, 3), see `window_answers`.
-        examples: of the split.
+        examples: the examples of the split.
         task: which column is the context.
 
     Returns: (questions, 3): F1 and exact match in [0, 1], against the gold answer that agrees

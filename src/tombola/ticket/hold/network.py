@@ -43,7 +43,7 @@ def hold_model(model: nn.Module, mask: Mask) -> "Hold":
     Args:
         model: a network, or a wrapper of one, see `unwrapped`. An adapter's own weights are free:
             what they add to a pruned weight is not zero.
-        mask: of the network.
+        mask: the network's mask.
 
     Raises: TicketError, if the network has other tensors than the mask, or can't be held.
     """
@@ -95,7 +95,7 @@ class Hold(AbstractContextManager[None]):
         """Warn if nothing was ever held."""
         if not self._entered:
             warnings.warn(
-                "a ticket holds a network inside a block only: write `with ticket.hold(model):`",
+                "a ticket holds a network only inside a block: write `with ticket.hold(model):`",
                 stacklevel=2,
             )
 
@@ -106,7 +106,7 @@ class _Holder:
     def __init__(self, model: nn.Module, mask: Mask) -> None:
         self.model, self.whole = model, mask
         self.mask = mask
-        """The same on the devices of the parameters."""
+        """The mask on the devices of the parameters."""
         self._find()
         self.known: Sequence[Known] = []
         self.hooks: list[RemovableHandle] = []
@@ -117,7 +117,7 @@ class _Holder:
         """Where the forward pass began that is going on: a wrapper, the network in it, or that
         without its head."""
         self.thread = threading.get_ident()
-        """That of the latest forward pass."""
+        """The thread of the latest forward pass."""
 
     def _find(self) -> None:
         self.places = places(self.model, self.whole)
@@ -161,8 +161,8 @@ class _Holder:
     def fill(self, *_: Any) -> None:
         """Set the pruned weights to +0.0, in parameters that may have been replaced or moved.
 
-        Autograd is not told, but of the first time: what it saved for a backward pass has these
-        zeros already, unless somebody else has written since, which tells it.
+        Autograd is notified the first time only: tensors saved for a backward pass already have
+        these zeros, unless other code has written to them since, which autograd detects.
 
         Raises: TicketError, if a parameter is gone or not in memory.
         """
@@ -223,8 +223,9 @@ def _same(now: Sequence[Known], before: Sequence[Known]) -> bool:
 
 
 class _Hook:
-    """A hook on a module that calls its holder. Its copies, in a copied or pickled network, do
-    nothing: that network is another one, and nobody would let it go.
+    """A hook on a module that calls its holder.
+
+    Copies of the network get hooks that do nothing: no holder would ever remove them.
     """
 
     def __init__(

@@ -49,7 +49,7 @@ def unwrapped(model: nn.Module, *, peft: bool = True) -> nn.Module:
         copies of them, and for what is no network.
     """
     if not isinstance(model, nn.Module):
-        raise TicketError(f"expected a network of torch, got {type(model).__name__}. Name one.")
+        raise TicketError(f"expected a torch network, got {type(model).__name__}. Pass one.")
     while (inner := _inner(model, peft=peft)) is not None:
         model = inner
     return model
@@ -109,7 +109,7 @@ def places(model: nn.Module, mask: Mask) -> dict[str, Place]:
         there = fitting(network, mask)
         if len(there) != 1:
             raise
-        raise TicketError(f"{error} It is of the module {there[0][0]!r} in there.") from None
+        raise TicketError(f"{error} It fits the module {there[0][0]!r} inside.") from None
 
 
 def fitting(model: nn.Module, mask: Mask) -> list[tuple[str, nn.Module]]:
@@ -117,7 +117,7 @@ def fitting(model: nn.Module, mask: Mask) -> list[tuple[str, nn.Module]]:
 
     Args:
         model: contains them; it may be one itself, of the name "".
-        mask: of the networks.
+        mask: the mask of the networks.
     """
     found: dict[frozenset[int], tuple[str, nn.Module]] = {}
     for name, each in model.named_modules():

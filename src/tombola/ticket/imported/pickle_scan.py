@@ -90,7 +90,7 @@ def _bare(file: IO[bytes]) -> Iterator[str]:
 def _called(pickle: IO[bytes]) -> Iterator[str]:
     """What a pickle calls, as "module name".
 
-    Raises: UnsafePickleError, if tuples are in others so often that to hash one takes for ever.
+    Raises: UnsafePickleError, if nested tuples would take too long to hash.
     """
     made, repeated = "", 0
     tuples: dict[object, int] = {}

@@ -76,7 +76,7 @@ def _read(path: Path) -> Tensors:
         if not files:
             raise TicketError(
                 f"expected *.safetensors or pytorch_model.bin in {printable(path)}, got neither. "
-                f"Name a folder that save_pretrained() wrote, or a file."
+                "Pass a folder that save_pretrained() wrote, or a file."
             )
         return {name: tensor for file in files for name, tensor in _read(file).items()}
     if not path.is_file():

@@ -220,7 +220,7 @@ def _wrong_places(tensor: Tensor) -> str:
 
 
 def _rebuilt(tensor: Tensor) -> Tensor:
-    """The same sparse tensor, with its places checked."""
+    """A copy of a sparse tensor, with its places checked."""
     *places, values = _parts(tensor)
     if tensor.layout is torch.sparse_coo:
         return torch.sparse_coo_tensor(places[0], values, tensor.shape, check_invariants=True)

@@ -42,7 +42,7 @@ class ExampleGradients(Protocol):
         """The gradient of a gate that scales an input for all tokens, (examples, inputs).
 
         Args:
-            name: of the layer's weight.
+            name: the name of the layer's weight.
             weight: (outputs, inputs).
         """
 
@@ -150,9 +150,9 @@ def calls_of(arithmetic: Arithmetic, parameters: Mapping[str, Tensor], batch: Ba
     """The per-example gradients of a batch for which `splits_by_example` holds.
 
     Args:
-        arithmetic: of the network, without dropout.
+        arithmetic: the network's arithmetic, without dropout.
         parameters: name -> weight.
-        batch: on the network's device.
+        batch: a batch on the network's device.
     """
     examples, model = len(batch["input_ids"]), arithmetic.network.model
     rows = ({n: tensor[row : row + 1] for n, tensor in batch.items()} for row in range(examples))

@@ -244,7 +244,7 @@ class WorkspaceEvidence(NetworkAndData):
         parts: int = 1,
         part: int = 0,
     ) -> Tensors:
-        """Train the network by the recipe, pruned meanwhile by a pruner; name -> trained weight."""
+        """Train the network by the recipe, while a pruner prunes it; name -> trained weight."""
         workspace, teacher = self.workspace, self._teacher(feature_distill)
         recipe = self._part(parts, part) if parts > 1 else self._recipe
         if frozen:
@@ -304,5 +304,5 @@ def _check_room(size: int, weights: int) -> None:
     if needed > there:
         raise SpecError(
             f"the Fisher matrix in blocks of {size} takes {needed:,.1f} GiB, and this machine has "
-            f"{there:,.1f}. Take a smaller block_size."
+            f"{there:,.1f}. Use a smaller block_size."
         )

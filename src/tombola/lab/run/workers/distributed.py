@@ -130,8 +130,8 @@ def _failure(payload: Payload, failures: Mapping[int, "ProcessFailure"]) -> tupl
     killed = failures[rank].exitcode < 0
     how = failures[rank].signal_name() if killed else f"exit status {failures[rank].exitcode}"
     message = (
-        f"expected {payload.processes} processes to do {payload.label}, but rank {rank} ended "
-        f"with {how}. They may need more memory than there is: take fewer --processes."
+        f"expected {payload.processes} processes to do {payload.label}, but rank {rank} ended with "
+        f"{how}. They may need more memory than there is: use fewer --processes."
     )
     return "killed" if killed else "failed", "TombolaError", message
 

@@ -1,4 +1,4 @@
-"""Environment variables of the processes that are started meanwhile."""
+"""Environment variables for the processes that are started within a block."""
 
 import os
 from collections.abc import Iterator, Mapping

@@ -74,7 +74,7 @@ def _program() -> str:
 
 
 def start_server(context: WorkerContext) -> None:
-    """Start the fork server, if there is none, so that it loads its modules meanwhile.
+    """Start the fork server, if there is none, so that it loads its modules in the background.
 
     Raises: OSError, if no process can be started.
     """
@@ -101,7 +101,7 @@ def started(
     """Start a worker in the environment of this process as it is now.
 
     Args:
-        context: of `worker_context`.
+        context: a context of `worker_context`.
         main: its main function.
         pipe: the first argument of that function; the others follow.
 

@@ -19,7 +19,7 @@ class WorkerGpus:
     """The GPUs of a worker."""
 
     gpus: tuple[str, ...] = ()
-    """As `CUDA_VISIBLE_DEVICES` names them: numbers or UUIDs; none where workers use the CPU."""
+    """Their names in `CUDA_VISIBLE_DEVICES`: numbers or UUIDs; none where workers use the CPU."""
     sharers: int = 1
     """Number of workers that share them, this one included."""
 
@@ -75,7 +75,7 @@ def sharers_of_a_gpu(workers: int, gpus: int, *, processes: int = 1) -> int:
     Args:
         workers: number of jobs at once; 0 for as many as have a GPU of their own.
         gpus: those of the cluster.
-        processes: of a training; several have a GPU each.
+        processes: the processes of a training; several have a GPU each.
     """
     return 1 if processes > 1 or not gpus else max(1, -(-workers // gpus))
 

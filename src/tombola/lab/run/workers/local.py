@@ -126,8 +126,8 @@ class ProcessPool:
                 process = started(self._context, work, *words)
         except OSError as error:
             raise TombolaError(
-                f"expected another process on this machine, got: {error.strerror or error}. "
-                "Take fewer --workers."
+                "expected to start another process on this machine, got: "
+                f"{error.strerror or error}. Use fewer --workers."
             ) from None
         finally:
             theirs.close()
@@ -182,7 +182,7 @@ def _all_ended(payload: Payload, status: int) -> TombolaError:
     """The error for a job whose workers all ended before it was finished."""
     if status < 0:
         how = f"signal {-status}"
-        remedy = "They may need more memory than there is: take fewer --workers."
+        remedy = "They may need more memory than there is: use fewer --workers."
     else:
         how = f"exit status {status}"
         remedy = (
@@ -210,7 +210,7 @@ def work(pipe: Connection, folder: str, sharers: int = 1) -> None:
     Args:
         pipe: brings payloads, and takes `("step", done, steps, loss)`, `("done",)` and
             `("failed", name of the error, message)`.
-        folder: of the store.
+        folder: the store's folder.
         sharers: number of workers that share this one's GPU, itself included.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the engine handles Ctrl-C, and ends this process

@@ -25,7 +25,7 @@ def train(payload_json: str, folder: str, pipe: Connection, lock: Lock, sharers:
 
     Args:
         payload_json: the training.
-        folder: of the store.
+        folder: the store's folder.
         pipe: gets `("step", done, steps, loss)` and `("failed", name of the error, message)`.
         lock: held while sending, as all ranks share the pipe.
         sharers: number of trainings that share this rank's GPU, this one included.
@@ -53,6 +53,6 @@ def train(payload_json: str, folder: str, pipe: Connection, lock: Lock, sharers:
             send("failed", type(error).__name__, " ".join(str(error).split()))
         if not isinstance(error, TombolaError):  # ours never come of a lost connection
             time.sleep(GRACE)  # the launcher ends this rank sooner if another was killed before
-        os._exit(1)  # without it the others would wait for this one for ever
+        os._exit(1)  # without it the others would wait forever
     here.wait_for_everyone()
     here.end_training()

@@ -53,9 +53,9 @@ def save(result: Mapping[str, Any], folder: Path, finder: str = "IMP") -> list[P
     """Write scores.svg and scores.png, the latter at twice the size for sharp screens.
 
     Args:
-        result: as for draw().
+        result: the result, as for draw().
         folder: created if it is missing. Each file appears under its name only when complete.
-        finder: as for draw().
+        finder: what found the tickets, as for draw().
 
     Returns: the two paths.
     Raises: OutputError, if the folder can't be written to.
@@ -140,7 +140,7 @@ def _marks(
     """The mean, and of several seeds each score, faint, and a standard deviation as whiskers.
 
     Args:
-        series: whose scores.
+        series: the series whose scores are drawn.
         x: their place, as a sparsity in percent.
         frame: the scales.
         look: colour and shape.

@@ -18,7 +18,7 @@ class Series:
 
     name: str
     sparsity: float
-    """In percent."""
+    """The sparsity in percent."""
 
     scores: tuple[float, ...]
     """One per seed that did not fail, in points."""
@@ -62,7 +62,7 @@ def read(result: Mapping[str, Any], finder: str) -> Content:
     """The series of a result, without the runs that failed.
 
     Args:
-        result: as for `chart.draw`.
+        result: the result, as for `chart.draw`.
         finder: name of the tickets' series.
 
     Raises: SpecError, if there is no score at all.

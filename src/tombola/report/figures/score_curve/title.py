@@ -22,7 +22,7 @@ def title(result: Mapping[str, Any], finder: str) -> alt.TitleParams:
     """The title of a search's picture.
 
     Args:
-        result: as for `chart.draw`.
+        result: the result, as for `chart.draw`.
         finder: what found the tickets.
     """
     seeds = len(result["dense"]["values"])

@@ -20,8 +20,8 @@ def claims_sections(claims: Sequence[Mapping[str, Any]]) -> list[Section]:
     table = Table(
         ("", "claim", "status", "what decides", "effect", "paper", "runs"),
         [_claim(claim) for claim in claims],
-        caption="Effect: of the comparison that decides, with its interval, in the unit named; "
-        "paper: the same in the paper's BERT-base.",
+        caption="Effect: that of the deciding comparison, with its interval, in the unit shown; "
+        "paper: the same for the paper's BERT-base.",
         right=frozenset((4, 5, 6)),
     )
     text = "The rules that decide were fixed before the runs; undecided is neither yes nor no."

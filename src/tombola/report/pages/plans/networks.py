@@ -70,8 +70,8 @@ def verdict_tables(groups: Sequence[Group], *, several: bool) -> list[Table]:
     """The verdict on each ticket, in one table, or none.
 
     Args:
-        groups: as for `scores_table`.
-        several: as for `scores_table`.
+        groups: the groups, as for `scores_table`.
+        several: whether there are several plans, as for `scores_table`.
     """
     judged = [group for group in groups if group["verdict"] or group["no_verdict"]]
     if not judged:
