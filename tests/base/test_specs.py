@@ -13,8 +13,8 @@ import pytest
 from tombola.base.errors import SpecError
 from tombola.base.keys import exact, key, knobs
 from tombola.base.specs import (
-    CONTROLS,
-    INITS,
+    DEFAULT_CONTROLS,
+    INIT_NAMES,
     OPTIONAL_CONTROLS,
     BenchSpec,
     CourseSpec,
@@ -138,7 +138,7 @@ def test_only_changed_knobs_are_named() -> None:
     assert knobs(ImpSpec()) == knobs(CourseSpec()) == knobs(ImpSpec(rewind_fraction=D("0.0"))) == {}
     assert knobs(CourseSpec(last=7)) == {"last": 7}
     assert knobs(ImpSpec(keep_head=True, rewind_step=3)) == {"keep_head": True, "rewind_step": 3}
-    assert knobs(FindSpec(controls=CONTROLS)) == knobs(ImpSpec(sparsity=D("0.70"))) == {}
+    assert knobs(FindSpec(controls=DEFAULT_CONTROLS)) == knobs(ImpSpec(sparsity=D("0.70"))) == {}
     changed = knobs(ImpSpec(sparsity=D("0.50"), step=D("0.25")))
     assert changed == {"sparsity": "0.5", "step": "0.25"}
     assert knobs(FindSpec(seeds=(0, 1), controls=())) == {"seeds": (0, 1), "controls": ()}
@@ -166,10 +166,10 @@ def test_steps_are_whole_batches_of_what_is_used_and_never_none(
 
 
 def test_controls_that_are_not_the_default_are_taken_by_name() -> None:
-    assert FindSpec().controls == CONTROLS
-    assert not {*CONTROLS} & {*OPTIONAL_CONTROLS}
+    assert FindSpec().controls == DEFAULT_CONTROLS
+    assert not {*DEFAULT_CONTROLS} & {*OPTIONAL_CONTROLS}
     assert FindSpec(controls=OPTIONAL_CONTROLS).controls == OPTIONAL_CONTROLS
-    assert {EvaluateSpec(init=init).init for init in INITS} == {*INITS}
+    assert {EvaluateSpec(init=init).init for init in INIT_NAMES} == {*INIT_NAMES}
 
 
 def test_a_whole_number_and_its_float_are_one_knob() -> None:

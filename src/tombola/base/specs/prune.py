@@ -21,15 +21,15 @@ __all__ = [
     "N_OF_M",
     "ROW",
     "ROWS_TOGETHER",
-    "STRUCTURES",
+    "STRUCTURE_NAMES",
     "UNSTRUCTURED",
     "PruneSpec",
     "goes_by_outputs",
 ]
 
 UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER = "unstructured", "heads-and-neurons", "rows"
-STRUCTURES = (UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER)
-"""Units of pruning, apart from N of M."""
+STRUCTURE_NAMES = (UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER)
+"""Units of pruning, apart from N of M: the names of `ticket.structures.STRUCTURES`."""
 
 GLOBAL, UNIFORM, ERK, ROW = "global", "uniform", "erk", "row"
 ALLOCATIONS = (GLOBAL, UNIFORM, ERK, ROW)
@@ -70,8 +70,8 @@ class PruneSpec(Spec):
         object.__setattr__(self, "sparsity", exact(self.sparsity))
         if pattern := N_OF_M.fullmatch(self.structure):
             self._check_pattern(int(pattern[1]), int(pattern[2]))
-        elif self.structure not in STRUCTURES:
-            raise unknown("structure", self.structure, (*STRUCTURES, "2:4"))
+        elif self.structure not in STRUCTURE_NAMES:
+            raise unknown("structure", self.structure, (*STRUCTURE_NAMES, "2:4"))
         if self.allocation not in ALLOCATIONS:
             raise unknown("allocation", self.allocation, ALLOCATIONS)
         if self.structure != UNSTRUCTURED and self.allocation != type(self).allocation:
