@@ -30,10 +30,11 @@ __all__ = [
     "TombolaError",
     "brief",
     "cut",
-    "error_of",
     "first_line",
     "naming_flags",
     "naming_keywords",
+    "rebuild_error",
+    "sent_name",
 ]
 
 _WIDTH = 80
@@ -137,9 +138,24 @@ def first_line(error: BaseException) -> str:
     return next(filter(None, said), type(error).__name__)
 
 
-def error_of(name: str, message: str) -> Exception:
-    """The error that another process has reported; a RuntimeError, if it isn't a TombolaError."""
-    kind = globals().get(name)
-    if isinstance(kind, type) and issubclass(kind, TombolaError):
-        return kind(message)
-    return RuntimeError(f"{name}: {message}")
+_BY_NAME: dict[str, type[Exception]] = {
+    kind.__name__: kind
+    for kind in (
+        *(TombolaError, SpecError, ModelError, DataError, MissingSplitError),
+        *(TicketError, OutputError),
+    )
+}
+"""The errors that one process can send to another."""
+
+
+def sent_name(error: Exception) -> str:
+    """What a process calls an error for `rebuild_error` in another process: the nearest class of
+    the tree above, as other modules have their own subclasses."""
+    kinds = (kind for kind in type(error).__mro__ if kind in _BY_NAME.values())
+    return next(kinds, type(error)).__name__
+
+
+def rebuild_error(name: str, message: str) -> Exception:
+    """The error that another process has sent; a RuntimeError, if it isn't a TombolaError."""
+    kind = _BY_NAME.get(name)
+    return kind(message) if kind else RuntimeError(f"{name}: {message}")
