@@ -138,8 +138,9 @@ TRAIN = '''\
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.
         callback: called as the job runs, such as `ProgressBar()`; by default nothing is shown.
 
-    Raises: TombolaError, if a knob, the ticket, the model or the data are not usable, or the
-        training diverges; JobFailedError, if it fails for another reason.
+    Raises: TombolaError, if a knob, the ticket, the model or the data are not usable;
+        TrainingDivergedError, if the training diverges; JobFailedError, if it fails for another
+        reason.
     """
     return train_ticket(
         ticket, given(train, locals(), leave_out=("ticket", "model")), model=text_of(model),

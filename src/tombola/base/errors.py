@@ -6,7 +6,8 @@ TombolaError                 everything a user can fix; the command line prints 
 ├── DataError                a task's data are missing or malformed
 │   └── MissingSplitError    they lack the split that was asked for
 ├── TicketError              a ticket is damaged, too new, or belongs to another network
-└── OutputError              a folder can't be used for results
+├── OutputError              a folder can't be used for results
+└── TrainingDivergedError    a training that a result needs has diverged
 
 Each message says what was expected, what came, and what to do. Any other exception is a bug
 and keeps its traceback: JobFailedError, if it stopped a training of find() or evaluate().
@@ -28,6 +29,7 @@ __all__ = [
     "SpecError",
     "TicketError",
     "TombolaError",
+    "TrainingDivergedError",
     "brief",
     "cut",
     "first_line",
@@ -79,6 +81,10 @@ class TicketError(TombolaError):
 
 class OutputError(TombolaError):
     """A folder can't be used for results."""
+
+
+class TrainingDivergedError(TombolaError):
+    """A training that a result needs has diverged: a number in it is not finite."""
 
 
 class JobFailedError(Exception):
@@ -142,7 +148,7 @@ _BY_NAME: dict[str, type[Exception]] = {
     kind.__name__: kind
     for kind in (
         *(TombolaError, SpecError, ModelError, DataError, MissingSplitError),
-        *(TicketError, OutputError),
+        *(TicketError, OutputError, TrainingDivergedError),
     )
 }
 """The errors that one process can send to another."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.amp import GradScaler
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tombola.base.errors import SpecError
+from tombola.base.errors import SpecError, TrainingDivergedError
 from tombola.base.specs import TrainSpec
 from tombola.finders.evidence import AfterBackward, AfterStep, Pruner
 from tombola.lab.run.allotment import memory
@@ -41,13 +41,13 @@ from tombola.training.gradient import differentiating, to_device
 from tombola.training.loop import Fit, fit
 from tombola.training.steps import Diverged
 
-__all__ = ["DivergedError", "WorkspaceEvidence"]
+__all__ = ["SearchDivergedError", "WorkspaceEvidence"]
 
 GIB = 1 << 30
 
 
-class DivergedError(Exception):
-    """Raised to end the search for a mask whose training diverged."""
+class SearchDivergedError(TrainingDivergedError):
+    """Ends the search for a mask whose training diverged."""
 
     def __init__(self, fault: Diverged) -> None:
         super().__init__(str(fault))
@@ -290,7 +290,7 @@ class WorkspaceEvidence(NetworkAndData):
         self.earlier_seconds += done.earlier_seconds
         self._done += done.steps
         if done.diverged:
-            raise DivergedError(done.diverged)
+            raise SearchDivergedError(done.diverged)
         return self._now()
 
 

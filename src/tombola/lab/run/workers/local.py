@@ -8,7 +8,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from tombola.base.errors import TombolaError, rebuild_error, sent_name
+from tombola.base.errors import SpecError, TombolaError, rebuild_error, sent_name
 from tombola.lab.run.engine import JobEvents, TakenOverError
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.workers.distributed import train_in_processes
@@ -125,7 +125,7 @@ class ProcessPool:
                 words = (theirs, str(self.store.folder), place.sharers)
                 process = started(self._context, work, *words)
         except OSError as error:
-            raise TombolaError(
+            raise SpecError(
                 f"expected another process on this machine, got: {error.strerror or error}. "
                 "Take fewer --workers."
             ) from None

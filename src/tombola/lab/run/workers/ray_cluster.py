@@ -58,7 +58,7 @@ class RayCluster:
     def _size(self, workers: int, cores: int, processes: int) -> None:
         """Choose how many jobs run at once, and what each asks for; a job has one node.
 
-        Raises: TombolaError, if no node has the cores or GPUs that a job needs.
+        Raises: SpecError, if no node has the cores or GPUs that a job needs.
         """
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         of_nodes = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
