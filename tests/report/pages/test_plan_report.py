@@ -89,6 +89,11 @@ def test_runs_with_other_numerics_are_shown_and_not_judged() -> None:
     assert page.answers == []
 
 
+def test_a_value_that_makes_no_sense_is_not_taken_for_other_numerics() -> None:
+    with pytest.raises(SpecError, match="margin must be 0 or more points"):
+        page_of(source(plan_rows.search("a", 0.0, margin=-1.0), "x"))
+
+
 def test_a_report_of_ten_thousand_runs_stays_below_five_megabytes() -> None:
     """A tenth of them, and what is the same for any number counted once."""
 

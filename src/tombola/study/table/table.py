@@ -135,7 +135,7 @@ def refuse_empty(table: Sequence[Row], store: Store, command: str = "tombola run
 def refuse_mixed_rows(table: Iterable[Row]) -> None:
     """Refuse to compare runs on one task whose arithmetic differs.
 
-    Raises: SpecError, with the two runs, the field and both values.
+    Raises: MixedNumericsError, with the two runs, the field and both values.
     """
     by_target: dict[str, dict[str, tuple[str, Any]]] = {}
     for each in table:
