@@ -21,6 +21,7 @@ from tombola.base.specs import (
     EvaluateSpec,
     FindSpec,
     LabSpec,
+    PruneSpec,
     Spec,
     TaskSpec,
     TrainSpec,
@@ -131,6 +132,25 @@ def test_the_last_round_is_the_final_sparsity() -> None:
     spec = ImpSpec(rounds=("0.30", 0.5))  # type: ignore[arg-type]
     assert (spec.rounds, spec.sparsity) == ((D("0.3"), D("0.5")), D("0.5"))
     assert ImpSpec(rounds=spec.rounds, sparsity=D("0.50")).sparsity == D("0.5")
+
+
+def test_a_sparsity_that_nobody_asked_for_follows_the_knobs_that_are_replaced() -> None:
+    patterned = dataclasses.replace(PruneSpec(), structure="2:4")
+    assert patterned == PruneSpec(structure="2:4")
+    assert dataclasses.replace(patterned, structure="1:4").sparsity == D("0.75")
+    assert dataclasses.replace(patterned, structure="rows") == PruneSpec(structure="rows")
+    assert knobs(patterned) == {"sparsity": "0.5", "structure": "2:4"}
+    stepped = dataclasses.replace(ImpSpec(), rounds=(D("0.3"), D("0.6")))
+    assert dataclasses.replace(stepped, rounds=(D("0.5"),)).sparsity == D("0.5")
+    assert dataclasses.replace(stepped, rounds=()) == ImpSpec()
+    for asked in (
+        PruneSpec(sparsity=D("0.7")),
+        dataclasses.replace(PruneSpec(), sparsity=D("0.7")),
+    ):
+        with pytest.raises(SpecError, match=r"2:4 keeps 2 of each 4 weights, got sparsity 0\.7"):
+            dataclasses.replace(asked, structure="2:4")
+    with pytest.raises(SpecError, match=r"2:4 keeps 2 of each 4 weights, got sparsity 0\.6"):
+        ImpSpec(structure="2:4", rounds=(D("0.6"),))
 
 
 def test_only_changed_knobs_are_named() -> None:

@@ -23,6 +23,7 @@ __all__ = [
     "ROWS_TOGETHER",
     "STRUCTURE_NAMES",
     "UNSTRUCTURED",
+    "Implied",
     "PruneSpec",
     "goes_by_outputs",
 ]
@@ -42,6 +43,16 @@ N_OF_M = re.compile(rf"([1-9]|[12][0-9]|3[01]):({'|'.join(map(str, GROUPS))})")
 """Pattern of how many weights of a group are kept, as in 2:4."""
 
 
+class Implied(Decimal):
+    """A sparsity that nobody asked for: the default, or what other knobs imply.
+
+    It remains one in `dataclasses.replace`, so that a knob that is replaced implies another.
+    """
+
+    def __repr__(self) -> str:
+        return f"{self:f}"
+
+
 def goes_by_outputs(structure: str, allocation: str) -> bool:
     """Whether a mask depends on which axis of a weight has its outputs."""
     return structure != UNSTRUCTURED or allocation == ROW
@@ -51,7 +62,7 @@ def goes_by_outputs(structure: str, allocation: str) -> bool:
 class PruneSpec(Spec):
     """How one round removes weights."""
 
-    sparsity: Decimal = Decimal("0.7")
+    sparsity: Decimal = Implied("0.7")
     """Fraction of the scope that is zero in the end, in [0, 1)."""
 
     structure: str = UNSTRUCTURED
@@ -64,10 +75,8 @@ class PruneSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.sparsity is PruneSpec.sparsity and (given := N_OF_M.fullmatch(self.structure)):
-            n, m = map(Decimal, given.groups())
-            object.__setattr__(self, "sparsity", max((m - n) / m, Decimal(0)))
-        object.__setattr__(self, "sparsity", exact(self.sparsity))
+        sparsity = self._implied() if isinstance(self.sparsity, Implied) else exact(self.sparsity)
+        object.__setattr__(self, "sparsity", sparsity)
         if pattern := N_OF_M.fullmatch(self.structure):
             self._check_pattern(int(pattern[1]), int(pattern[2]))
         elif self.structure not in STRUCTURE_NAMES:
@@ -101,6 +110,14 @@ class PruneSpec(Spec):
         """What the finder reads of the training data for its scores, such as "4 batches", in
         addition to what it trains on; empty for nothing."""
         return ""
+
+    def _implied(self) -> Implied:
+        """The sparsity, where none was asked for."""
+        pattern = N_OF_M.fullmatch(self.structure)
+        if not pattern:
+            return Implied(type(self).sparsity)
+        n, m = map(Decimal, pattern.groups())
+        return Implied(exact(max((m - n) / m, Decimal(0))))
 
     def _check_pattern(self, n: int, m: int) -> None:
         """Refuse n:m of another sparsity."""
