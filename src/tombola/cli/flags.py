@@ -44,7 +44,10 @@ def add_flags(
                 what = {"type": _reader(kind), "metavar": PLACES.get(name) or _metavar(kind)}
                 if name in words:
                     word = words[name][0]
-                    what = {"type": _or_word(word, what["type"]), "metavar": f"X|{word}"}
+                    what = {
+                        "type": _or_word(word, what["type"]),
+                        "metavar": f"{_metavar(kind)}|{word}",
+                    }
             about = text.rstrip(".") + (f" (default: {said})" if said else "")
             if kind is not bool and name in words:
                 about += f"; or {words[name][0]}: {words[name][1]}"

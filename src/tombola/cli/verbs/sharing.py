@@ -14,6 +14,9 @@ __all__ = ["VERBS"]
 
 PLACES = "OWNER/NAME on the Hugging Face hub, a URL such as s3://bucket/ticket, or a folder"
 
+ALL = "all"
+"""In place of a number of examples."""
+
 
 def push_flags(parser: Parser) -> None:
     """Add the flags of `tombola push`."""
@@ -72,7 +75,7 @@ def export_flags(parser: Parser) -> None:
         "pre-trained network has the head",
     )
     parser.add_argument("--output", metavar="FILE", required=True, help="File to write, NAME.onnx")
-    add_flags(parser, ExportSpec)
+    add_flags(parser, ExportSpec, words={"examples": (ALL, "every one")})
     parser.add_argument("--data", metavar="DIR", help="Where the task's files are")
     parser.add_argument("--model", metavar="NAME", help="Where a ticket's network is, if it moved")
     add_flags(parser, TaskSpec, leave_out=("eval_split", "margin", "drop_bad_rows"))
@@ -86,6 +89,8 @@ def export(options: Namespace) -> None:
 
     named = {f.name: vars(options)[f.name] for f in fields(TaskSpec) if f.name in options}
     knobs = {name: vars(options)[name] for name in ("task", "examples") if name in options}
+    if knobs.get("examples") == ALL:
+        knobs["examples"] = None
     made = api.export(
         options.source,
         output=options.output,
