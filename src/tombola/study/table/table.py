@@ -1,7 +1,7 @@
 """One row for each run of a plan, from a store; runs that are not done are marked."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
@@ -18,6 +18,7 @@ from tombola.study.table.margins import margins
 from tombola.study.table.row import Row, digest, row
 
 __all__ = [
+    "OF_GROUPS",
     "groups",
     "refuse_empty",
     "refuse_mixed_rows",
@@ -163,6 +164,13 @@ def texts_read(plan: Plan, store: Store) -> dict[str, dict[str, dict[str, Any]]]
         if result is not None and "inputs" in result.facts:
             found[cell.target] = result.facts["inputs"]
     return found
+
+
+OF_GROUPS: Mapping[str, type] = {
+    **dict.fromkeys(("cells", "done", "diverged"), int),
+    **dict.fromkeys(("mean", "std", "minus_dense"), float),
+}
+"""What one entry for all seeds of a network has besides columns of its rows -> its type."""
 
 
 def groups(table: Iterable[Row]) -> list[dict[str, Any]]:
