@@ -1,12 +1,11 @@
 """The verbs `push` and `pull` of tickets, and `export` of networks to other programs."""
 
 from argparse import Namespace
-from dataclasses import fields
 
 from tombola.base.rounding import percent
 from tombola.base.specs import ExportSpec, TaskSpec
 from tombola.base.text import counted
-from tombola.cli.arguments import json_flag, write_json
+from tombola.cli.arguments import json_flag, knobs_of, write_json
 from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser, Verb
 
@@ -87,8 +86,7 @@ def export(options: Namespace) -> None:
     from tombola import api
     from tombola.cli.show.screen import say, screen
 
-    named = {f.name: vars(options)[f.name] for f in fields(TaskSpec) if f.name in options}
-    knobs = {name: vars(options)[name] for name in ("task", "examples") if name in options}
+    knobs = knobs_of(options, ExportSpec)
     if knobs.get("examples") == ALL:
         knobs["examples"] = None
     made = api.export(
@@ -96,7 +94,7 @@ def export(options: Namespace) -> None:
         output=options.output,
         data=options.data,
         model=options.model,
-        columns=TaskSpec(**named),
+        columns=TaskSpec(**knobs_of(options, TaskSpec)),
         **knobs,
     )
     if write_json(options.json, made.to_json()):
