@@ -28,7 +28,7 @@ SEEN: dict[str, bool] = {}
 
 
 def examined(evidence: Any, spec: PruneSpec, mask: Mask) -> Pruned:
-    """Compare what evidence gives with what follows from it (Toy et al. 2026)."""
+    """Compare what evidence gives with what follows from it."""
     weights, gradients = evidence.weights, evidence.gradients(1)
     assert evidence.compute.forward_tokens == evidence.compute.backward_tokens > 0
     one, before = evidence.compute, evidence.compute

@@ -59,7 +59,7 @@ def test_a_plan_goes_on_without_it_and_says_what_diverged(
 
 
 def nan(evidence: Evidence, spec: PruneSpec, mask: Mask) -> Pruned:
-    """Score by NaN after a training (Toy et al. 2026)."""
+    """Score by NaN after a training."""
     evidence.train()
     scores = {name: torch.full_like(weight, torch.nan) for name, weight in evidence.weights.items()}
     return Pruned(STRUCTURES[spec.structure](scores, mask, spec.sparsity, 0))

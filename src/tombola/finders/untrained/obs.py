@@ -57,9 +57,16 @@ class ObsSpec(ExamplesSpec):
         return f"{super().reads}, {steps} times" if steps > 1 else super().reads
 
 
-@finder("obs", ObsSpec, plan=prune_from_examples, scores="obs-2", label="OBS")
+@finder(
+    "obs",
+    ObsSpec,
+    plan=prune_from_examples,
+    scores="obs-2",
+    label="OBS",
+    source="Kurtic et al. 2022",
+)
 def obs(evidence: Evidence, spec: ObsSpec, mask: "Mask") -> Pruned:
-    """Prune weights by w^2 times their Fisher information, estimated anew (Kurtic et al. 2022).
+    """Prune weights by w^2 times their Fisher information, estimated anew.
 
     Blocks of the Fisher matrix are of size one, unless `block_size` says otherwise. The best change
     of the other weights, by which the method makes up for a pruned one, is then none. With larger
