@@ -68,7 +68,7 @@ def _squared(evidence: Any, mask: Mask) -> None:
     half = Mask({n: torch.arange(k.numel()).reshape(k.shape) % 2 > 0 for n, k in mask.items()})
     steps: list[tuple[int, int]] = []
     evidence.step = lambda done, of: steps.append((done, of))
-    squares = evidence.squared_gradients(12, half, look=1, looks=3)
+    squares = evidence.squared_gradients(12, half, estimate=1, estimates=3)
     assert steps == [(12 + 8, 36), (12 + 12, 36)]
     found = [*evidence.example_gradients(12, half)]
     for name, square in squares.items():

@@ -79,11 +79,11 @@ def obs(evidence: Evidence, spec: ObsSpec, mask: "Mask") -> Pruned:
 
 def _diagonal(evidence: Evidence, spec: ObsSpec) -> "Callable[[Mask], Tensors]":
     """The scores with blocks of size one."""
-    look = count()
+    number = count()
 
     def score(kept: "Mask") -> "Tensors":
         information = evidence.squared_gradients(
-            spec.examples, kept, look=next(look), looks=spec.steps
+            spec.examples, kept, estimate=next(number), estimates=spec.steps
         )
         return {
             name: weight.square() * (information[name] + spec.damping) / 2
@@ -106,7 +106,7 @@ class _Surgery:
         self.evidence, self.spec, self.kept = evidence, spec, kept
         self.weights = {name: w * kept[name] for name, w in evidence.weights.items()}
         self.fisher: Tensors = {}
-        self._look = count()
+        self._number = count()
 
     def __call__(self, kept: "Mask") -> "Tensors":
         """Name -> what the loss would rise by without each weight."""
@@ -115,7 +115,11 @@ class _Surgery:
             fisher = self.fisher.pop(name)
             self.weights[name] = compensated(self.weights[name], kept[name], fisher, spec.damping)
         self.fisher = self.evidence.fisher_blocks(
-            spec.examples, spec.block_size, self.weights, look=next(self._look), looks=spec.steps
+            spec.examples,
+            spec.block_size,
+            self.weights,
+            estimate=next(self._number),
+            estimates=spec.steps,
         )
         return {
             name: block_costs(weight, kept[name], self.fisher[name], spec.damping)
