@@ -15,7 +15,7 @@ from command_line import Cli
 from conftest import review
 from ticket_seal import reseal
 from tombola import api
-from tombola.base.errors import DataError, SpecError, TicketError
+from tombola.base.errors import DataError, SpecError, TicketError, TrainingDivergedError
 from tombola.base.specs import EvaluateSpec, LabSpec
 from tombola.lab import tuning
 from tombola.lab.options import ticket_options
@@ -226,7 +226,7 @@ def test_a_rate_that_diverges_is_not_chosen(find: Find, monkeypatch: pytest.Monk
     assert (tuned["learning_rate"], tuned["seed"]) == (3e-4, 5)
     assert tuned["scores"]["3e+26"] is None
     monkeypatch.setattr(tuning, "FACTORS", (Fraction(10**30),))
-    with pytest.raises(SpecError, match=r"the dense network diverged\. Use a lower"):
+    with pytest.raises(TrainingDivergedError, match=r"the dense network diverged\. Use a lower"):
         find(learning_rate="tune", seeds=(5,))
 
 

@@ -49,14 +49,14 @@ class ToyEvidence:
         """Nobody waits."""
 
     def squared_gradients(
-        self, examples: int, mask: Mask | None = None, *, look: int = 0, looks: int = 1
+        self, examples: int, mask: Mask | None = None, *, estimate: int = 0, estimates: int = 1
     ) -> Tensors:
         """The mean of their squares."""
         found = [*self.example_gradients(examples, mask)]
         return {n: torch.stack([each[n].square() for each in found]).mean(0) for n in self.weights}
 
     def fisher_blocks(
-        self, examples: int, size: int, weights: Tensors, *, look: int = 0, looks: int = 1
+        self, examples: int, size: int, weights: Tensors, *, estimate: int = 0, estimates: int = 1
     ) -> Tensors:
         """Blocks of the mean of the whole matrix of products."""
         with torch.no_grad():

@@ -23,6 +23,7 @@ from tombola.base.specs import (
     TrainSpec,
     TrainTicketSpec,
 )
+from tombola.base.specs.prune import Implied
 from tombola.finders.imp import ImpSpec
 
 PAGE = Path(__file__).parents[1] / "src" / "tombola" / "api" / "signatures.py"
@@ -60,6 +61,7 @@ from tombola.api.given import given, place_of, text_of, with_finder_knobs
 from tombola.api.search import search
 from tombola.api.training import train_ticket
 from tombola.base.errors import naming_keywords
+from tombola.base.specs.prune import Implied
 from tombola.lab.run.engine import RunCallback
 from tombola.study.results.evaluation_result import Evaluated
 from tombola.study.results.search_result import Found
@@ -138,8 +140,9 @@ TRAIN = '''\
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.
         callback: called as the job runs, such as `ProgressBar()`; by default nothing is shown.
 
-    Raises: TombolaError, if a knob, the ticket, the model or the data are not usable, or the
-        training diverges; JobFailedError, if it fails for another reason.
+    Raises: TombolaError, if a knob, the ticket, the model or the data are not usable;
+        TrainingDivergedError, if the training diverges; JobFailedError, if it fails for another
+        reason.
     """
     return train_ticket(
         ticket, given(train, locals(), leave_out=("ticket", "model")), model=text_of(model),
@@ -226,6 +229,8 @@ def _shown(default: Any) -> str:
         return f"({inner},)" if len(default) == 1 else f"({inner})"
     if isinstance(default, str):
         return f'"{default}"'
+    if isinstance(default, Implied):
+        return f'Implied("{default}")'
     return f"{default:f}" if isinstance(default, Decimal) else repr(default)
 
 

@@ -16,6 +16,7 @@ from tombola.base.errors import (
     SpecError,
     TicketError,
     TombolaError,
+    TrainingDivergedError,
 )
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ __all__ = [
     "TombolaError",
     "Trained",
     "TrainedNetwork",
+    "TrainingDivergedError",
     "__version__",
     "bench",
     "evaluate",

@@ -113,7 +113,7 @@ def test_what_train_wrote_needs_no_name_of_its_task(
     ticket = tombola.one_shot(str(tiny), sparsity="0.7")
     net, store = tmp_path / "net", str(tmp_path / "store")
     tombola.train(ticket, task="sentiment", data=reviews, output=net, store=store, epochs=1)
-    made = tombola.export(net, data=reviews, output=net / "model.onnx")
+    made = tombola.export(net, data=reviews, output=net / "model.onnx", examples=None)
     assert made.zeros == ticket.mask.pruned
     assert made.examples == 24
 
@@ -247,7 +247,9 @@ def test_the_command_says_what_it_wrote_and_refuses_in_one_line(
     assert "differ by" in shown
     assert "2,509 of 3,584 weights" in shown
     assert cli(*command, "out/model.onnx")[0] == 0  # again, over itself
-    assert cli(*command, net / "model.onnx")[0] == 0  # next to the network's own files
+    assert (
+        cli(*command, net / "model.onnx", "--examples", "all")[0] == 0
+    )  # next to the network's own files
     Path("other").mkdir()
     Path("other/config.json").write_text("{}")
     assert "another file of that name" in refusal(cli(*command, "other/model.onnx"))
@@ -257,7 +259,8 @@ def test_the_command_says_what_it_wrote_and_refuses_in_one_line(
     )
     assert "Leave it out" in refusal(cli(*command, "a.onnx", "--model", "mini"))
     refusal(cli(*command, ""))
-    refusal(cli(*command, "a.onnx", "--examples", "-1"))
+    for few in ("0", "-1"):
+        assert "or ask for all" in refusal(cli(*command, "a.onnx", "--examples", few))
     assert sorted(path.name for path in Path().iterdir()) == ["other", "out"]
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     assert "pip install 'tombola[onnx]'" in refusal(cli(*command, "a.onnx"))

@@ -18,7 +18,7 @@ import tombola
 from quick_find import Find, Recorder, files, other_model, quick_find
 from tombola import api
 from tombola.base.errors import DataError, OutputError, SpecError
-from tombola.base.specs import CONTROLS
+from tombola.base.specs import DEFAULT_CONTROLS
 from tombola.lab.store.result_store import Store
 from tombola.plan.job import Subject
 from tombola.report.figures import score_curve as picture
@@ -103,7 +103,7 @@ def test_a_result_says_everything_that_is_documented(found: api.Found, tiny: Pat
     assert (result["task"], result["model"]) == ("sentiment", str(tiny))
     assert (result["metric"], result["split"]) == ("accuracy", "test")
     assert [entry["sparsity"] for entry in result["rounds"]] == ["0.25", "0.5"]
-    assert list(result["controls"]) == list(CONTROLS)
+    assert list(result["controls"]) == list(DEFAULT_CONTROLS)
     for entry in (result["dense"], *result["rounds"], *result["controls"].values()):
         (value,) = entry["values"]
         assert 0 <= value <= 100

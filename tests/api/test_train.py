@@ -18,7 +18,12 @@ from quick_find import RECIPE, Find, Recorder, files, quick_find
 from small_network import revived
 from tombola import api
 from tombola.api.network_folder import saved_network
-from tombola.base.errors import ModelError, OutputError, SpecError, TicketError
+from tombola.base.errors import (
+    ModelError,
+    OutputError,
+    TicketError,
+    TrainingDivergedError,
+)
 from tombola.base.specs import TrainSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.workspace import Workspace
@@ -294,7 +299,8 @@ def test_a_training_that_diverges_leaves_no_folder(
     ticket: api.Ticket, options: dict[str, Any], tmp_path: Path
 ) -> None:
     options |= {"learning_rate": 1e30}
-    with pytest.raises(SpecError, match=r"ticket at 0\.5 diverged: .* lower learning rate"):
+    message = r"ticket at 0\.5 diverged: .* lower learning rate"
+    with pytest.raises(TrainingDivergedError, match=message):
         tombola.train(ticket, output=tmp_path / "n", **options)
     assert not list(tmp_path.iterdir())
 

@@ -2,7 +2,17 @@
 
 import pytest
 
-from tombola.base.errors import SpecError, TombolaError, naming_keywords
+from tombola.base import errors
+from tombola.base.errors import (
+    MissingSplitError,
+    SpecError,
+    TombolaError,
+    naming_keywords,
+    rebuild_error,
+    sent_name,
+)
+from tombola.models.network import NoHeadError
+from tombola.ticket.prune import NaNScoresError
 
 MESSAGES = {
     "Pass --data.": "Pass `data`.",
@@ -35,3 +45,29 @@ def test_a_function_of_python_names_keywords_where_its_error_names_flags(
         outer()
     assert (str(caught.value), caught.value.with_flags) == (keywords, flags)
     assert TombolaError(flags).with_flags == flags
+
+
+@pytest.mark.parametrize(
+    ("raised", "rebuilt"),
+    [
+        (NaNScoresError("it"), SpecError("it")),
+        (NoHeadError("it"), errors.ModelError("it")),
+        (MissingSplitError("it"), MissingSplitError("it")),
+        (TombolaError("it"), TombolaError("it")),
+        (ZeroDivisionError("it"), RuntimeError("ZeroDivisionError: it")),
+    ],
+    ids=repr,
+)
+def test_another_process_raises_the_nearest_error_that_every_process_knows(
+    raised: Exception, rebuilt: Exception
+) -> None:
+    found = rebuild_error(sent_name(raised), str(raised))
+    assert (type(found), str(found)) == (type(rebuilt), str(rebuilt))
+
+
+def test_every_error_of_a_user_can_be_sent() -> None:
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    ours = [kind for kind in kinds if issubclass(kind, TombolaError)]
+    assert len(ours) > 6
+    for kind in ours:
+        assert type(rebuild_error(sent_name(kind("it")), "it")) is kind

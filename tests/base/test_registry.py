@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 
-from tombola.base.registry import Registry
+from tombola.base.registry import Registry, closest, unknown
 
 FIRST = """
 from {name} import THINGS
@@ -64,3 +64,11 @@ def test_every_thread_sees_all_plug_ins(tmp_path: Path) -> None:
     finally:
         sys.setswitchinterval(interval)
     assert seen == [["first", "second"]] * 8
+
+
+def test_a_mistyped_name_is_met_with_the_nearest_or_with_all() -> None:
+    known = ["random", "reinit"]
+    assert closest("rendom", known) == "random"
+    assert closest("Did you mean", known) is None
+    assert str(unknown("control", "rendom", known)).endswith("Did you mean 'random'?")
+    assert str(unknown("control", "Did you mean", known)).endswith("There are: random, reinit.")

@@ -13,14 +13,15 @@ import pytest
 from tombola.base.errors import SpecError
 from tombola.base.keys import exact, key, knobs
 from tombola.base.specs import (
-    CONTROLS,
-    INITS,
+    DEFAULT_CONTROLS,
+    INIT_NAMES,
     OPTIONAL_CONTROLS,
     BenchSpec,
     CourseSpec,
     EvaluateSpec,
     FindSpec,
     LabSpec,
+    PruneSpec,
     Spec,
     TaskSpec,
     TrainSpec,
@@ -137,12 +138,31 @@ def test_the_last_round_is_the_final_sparsity() -> None:
     assert ImpSpec(rounds=spec.rounds, sparsity=D("0.50")).sparsity == D("0.5")
 
 
+def test_a_sparsity_that_nobody_asked_for_follows_the_knobs_that_are_replaced() -> None:
+    patterned = dataclasses.replace(PruneSpec(), structure="2:4")
+    assert patterned == PruneSpec(structure="2:4")
+    assert dataclasses.replace(patterned, structure="1:4").sparsity == D("0.75")
+    assert dataclasses.replace(patterned, structure="rows") == PruneSpec(structure="rows")
+    assert knobs(patterned) == {"sparsity": "0.5", "structure": "2:4"}
+    stepped = dataclasses.replace(ImpSpec(), rounds=(D("0.3"), D("0.6")))
+    assert dataclasses.replace(stepped, rounds=(D("0.5"),)).sparsity == D("0.5")
+    assert dataclasses.replace(stepped, rounds=()) == ImpSpec()
+    for asked in (
+        PruneSpec(sparsity=D("0.7")),
+        dataclasses.replace(PruneSpec(), sparsity=D("0.7")),
+    ):
+        with pytest.raises(SpecError, match=r"2:4 keeps 2 of each 4 weights, got sparsity 0\.7"):
+            dataclasses.replace(asked, structure="2:4")
+    with pytest.raises(SpecError, match=r"2:4 keeps 2 of each 4 weights, got sparsity 0\.6"):
+        ImpSpec(structure="2:4", rounds=(D("0.6"),))
+
+
 def test_only_changed_knobs_are_named() -> None:
     assert knobs(FindSpec()) == knobs(TrainSpec()) == knobs(EvaluateSpec()) == {}
     assert knobs(ImpSpec()) == knobs(CourseSpec()) == knobs(ImpSpec(rewind_fraction=D("0.0"))) == {}
     assert knobs(CourseSpec(last=7)) == {"last": 7}
     assert knobs(ImpSpec(keep_head=True, rewind_step=3)) == {"keep_head": True, "rewind_step": 3}
-    assert knobs(FindSpec(controls=CONTROLS)) == knobs(ImpSpec(sparsity=D("0.70"))) == {}
+    assert knobs(FindSpec(controls=DEFAULT_CONTROLS)) == knobs(ImpSpec(sparsity=D("0.70"))) == {}
     changed = knobs(ImpSpec(sparsity=D("0.50"), step=D("0.25")))
     assert changed == {"sparsity": "0.5", "step": "0.25"}
     assert knobs(FindSpec(seeds=(0, 1), controls=())) == {"seeds": (0, 1), "controls": ()}
@@ -170,10 +190,10 @@ def test_steps_are_whole_batches_of_what_is_used_and_never_none(
 
 
 def test_controls_that_are_not_the_default_are_taken_by_name() -> None:
-    assert FindSpec().controls == CONTROLS
-    assert not {*CONTROLS} & {*OPTIONAL_CONTROLS}
+    assert FindSpec().controls == DEFAULT_CONTROLS
+    assert not {*DEFAULT_CONTROLS} & {*OPTIONAL_CONTROLS}
     assert FindSpec(controls=OPTIONAL_CONTROLS).controls == OPTIONAL_CONTROLS
-    assert {EvaluateSpec(init=init).init for init in INITS} == {*INITS}
+    assert {EvaluateSpec(init=init).init for init in INIT_NAMES} == {*INIT_NAMES}
 
 
 def test_a_whole_number_and_its_float_are_one_knob() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from command_line import Cli, refusal
-from tombola.base.specs import SCOPES
+from tombola.base.specs import SCOPE_NAMES
 from tombola.cli.completion import SHELLS, completion_script
 from tombola.cli.main import VERBS
 from tombola.cli.parser import Parser
@@ -47,7 +47,7 @@ def test_a_shell_reads_the_script(shell: str, cli: Cli, tmp_path: Path) -> None:
     status, shown, errors = cli("completion", shell)
     assert (status, errors) == (0, "")
     assert shown == completion_script(shell)
-    for name in (*VERBS, *task_names(), *FINDERS, *SCOPES, *plan_names(), "learning-rate"):
+    for name in (*VERBS, *task_names(), *FINDERS, *SCOPE_NAMES, *plan_names(), "learning-rate"):
         assert name in shown
     (tmp_path / "script").write_text(shown)
     if (program := shutil.which(shell)) is not None:
@@ -69,7 +69,7 @@ def test_bash_completes_verbs_and_every_flag_of_every_verb(script: Path) -> None
         (["find", "--task", ""], task_names()),
         (["evaluate", "ticket", "--task", "glue/m"], ["glue/mnli", "glue/mrpc"]),
         (["find", "--finder", ""], [*FINDERS]),
-        (["find", "--scope", ""], SCOPES),
+        (["find", "--scope", ""], SCOPE_NAMES),
         (["find", "--model", ""], [*EMBEDDED, "folder"]),
         (["merge", "--rule", ""], ["union", "intersection", "majority"]),
         (["merge", "f"], ["folder"]),

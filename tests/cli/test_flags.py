@@ -221,6 +221,12 @@ def test_a_configuration_file_that_is_missing_or_not_text_is_refused(tmp_path: P
         assert said.startswith(f"expected a YAML file as --config, got {str(tmp_path / name)!r}")
 
 
+def test_a_verb_may_have_the_flags_of_some_fields_only() -> None:
+    parser = Parser(prog="x", description="")
+    add_flags(parser, LabSpec, only=("store", "threads"))
+    assert {*parser.flags()} - {"--help", "--config"} == {"--store", "--threads"}
+
+
 def test_a_word_may_stand_for_a_number_where_a_verb_says_so() -> None:
     parser = Parser(prog="x", description="")
     words = {"learning_rate": ("tune", "the best of three")}

@@ -28,7 +28,7 @@ SEEN: dict[str, bool] = {}
 
 
 def examined(evidence: Any, spec: PruneSpec, mask: Mask) -> Pruned:
-    """Compare what evidence gives with what follows from it (Toy et al. 2026)."""
+    """Compare what evidence gives with what follows from it."""
     weights, gradients = evidence.weights, evidence.gradients(1)
     assert evidence.compute.forward_tokens == evidence.compute.backward_tokens > 0
     one, before = evidence.compute, evidence.compute
@@ -68,7 +68,7 @@ def _squared(evidence: Any, mask: Mask) -> None:
     half = Mask({n: torch.arange(k.numel()).reshape(k.shape) % 2 > 0 for n, k in mask.items()})
     steps: list[tuple[int, int]] = []
     evidence.step = lambda done, of: steps.append((done, of))
-    squares = evidence.squared_gradients(12, half, look=1, looks=3)
+    squares = evidence.squared_gradients(12, half, estimate=1, estimates=3)
     assert steps == [(12 + 8, 36), (12 + 12, 36)]
     found = [*evidence.example_gradients(12, half)]
     for name, square in squares.items():

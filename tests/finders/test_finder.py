@@ -39,7 +39,7 @@ class ToySpec(PruneSpec):
 
 
 def watching(evidence: Evidence, spec: ToySpec, mask: Mask) -> Pruned:
-    """Keep what was moved most while training (Toy et al. 2026)."""
+    """Keep what was moved most while training."""
     before = {name: weight.clone() for name, weight in evidence.weights.items()}
     steps: list[int] = []
     sums = {name: torch.zeros_like(weight) for name, weight in before.items()}
@@ -55,7 +55,7 @@ def watching(evidence: Evidence, spec: ToySpec, mask: Mask) -> Pruned:
 
 
 def looking(evidence: Evidence, spec: ToySpec, mask: Mask) -> Pruned:
-    """Look at everything that there is (Toy et al. 2026)."""
+    """Look at everything that there is."""
     gradients, inputs = evidence.gradients(2), evidence.activations(2)
     assert gradients.keys() == inputs.keys() == evidence.weights.keys()
     for name, weight in evidence.weights.items():
@@ -67,7 +67,7 @@ def looking(evidence: Evidence, spec: ToySpec, mask: Mask) -> Pruned:
 
 
 def freezing(evidence: Any, spec: ToySpec, mask: Mask) -> Pruned:
-    """Train nothing for as long as a training (Toy et al. 2026)."""
+    """Train nothing for as long as a training."""
     network = evidence.workspace.network
     before = {name: weight.clone() for name, weight in network.weights().items()}
     evidence.train(frozen=True)
@@ -79,7 +79,7 @@ def freezing(evidence: Any, spec: ToySpec, mask: Mask) -> Pruned:
 @pytest.fixture
 def toys() -> Iterator[None]:
     FINDERS["imp"]
-    finder("watching", ToySpec, plan=train_mask)(watching)
+    finder("watching", ToySpec, plan=train_mask, source="Toy et al. 2026")(watching)
     finder("freezing", ToySpec, plan=train_mask)(freezing)
     finder("looking", ToySpec, plan=prune_once)(looking)
     finder("blind", ToySpec, plan=prune_once, task_free=True)(looking)

@@ -359,7 +359,7 @@ def test_only_jobs_that_read_weights_say_so() -> None:
 
 
 def test_every_control_that_a_spec_names_exists() -> None:
-    assert tuple(CONTROLS) == specs.CONTROLS + specs.OPTIONAL_CONTROLS
+    assert tuple(CONTROLS) == specs.DEFAULT_CONTROLS + specs.OPTIONAL_CONTROLS
 
 
 @pytest.mark.parametrize("name", CONTROLS)
@@ -368,7 +368,7 @@ def test_a_control_differs_from_the_ticket_in_mask_or_start_alone(name: str) -> 
     ticket = search.trainings[HIGH]
     job = plans.control(name, subject(), search.masks[HIGH], HIGH, 4)
     start = train_job(job.spec).init
-    assert start in specs.INITS
+    assert start in specs.INIT_NAMES
     assert (job.parents["mask"].key != search.masks[HIGH].key) == (start == "pretrained")
     assert replace(train_job(job.spec), init="") == replace(train_job(ticket.spec), init="")
     assert job.parents["mask"].spec.to_json()["sparsity"] == "0.7"

@@ -40,7 +40,7 @@ from tombola.ticket.structures import STRUCTURES
 from tombola.training.loop import fit
 
 D = Decimal
-EVERY = (*specs.CONTROLS, *specs.OPTIONAL_CONTROLS)
+EVERY = (*specs.DEFAULT_CONTROLS, *specs.OPTIONAL_CONTROLS)
 SPEC = FindSpec(seeds=(5,), controls=EVERY)
 SHORT = replace(SPEC, controls=("random", "shuffle"))
 PATH = (D("0.3"), D("0.6"), D("0.63"))
@@ -286,7 +286,7 @@ def test_layer_random_masks_of_two_tickets_share_no_permutation(
 
 def test_the_names_in_the_specs_are_those_that_are_registered() -> None:
     assert set(EVERY) == set(CONTROLS)
-    assert set(specs.INITS) == set(INITS)
+    assert set(specs.INIT_NAMES) == set(INITS)
 
 
 def test_overlap_is_with_the_one_shot_mask_of_the_same_sparsity(

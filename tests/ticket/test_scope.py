@@ -10,6 +10,7 @@ from torch import nn
 
 from architectures import ARCHITECTURES, HIDDEN
 from tombola.base.errors import ModelError, SpecError
+from tombola.base.specs import SCOPE_NAMES
 from tombola.ticket.scope import (
     SCOPES,
     backbone,
@@ -123,7 +124,7 @@ def test_the_whole_model_leaves_heads_out() -> None:
 def test_a_mistyped_scope_is_met_with_the_nearest() -> None:
     with pytest.raises(SpecError, match="encoder"):
         scope_parameters(classifier("bert"), "encodre")
-    assert set(SCOPES) == {"encoder", "encoder+pooler"}
+    assert set(SCOPES) == {*SCOPE_NAMES} == {"encoder", "encoder+pooler"}
 
 
 # matrices that are no linear layer's

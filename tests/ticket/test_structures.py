@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from tombola.base.errors import SpecError
-from tombola.base.specs import STRUCTURES as NAMES
-from tombola.base.specs import PruneSpec
+from tombola.base.specs import STRUCTURE_NAMES, PruneSpec
 from tombola.base.specs.prune import GROUPS
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import keep_top
@@ -223,7 +222,7 @@ def test_a_gate_is_pruned_with_its_neuron_whatever_the_order_of_names() -> None:
 
 
 def test_every_name_that_a_spec_takes_is_a_structure_and_the_other_way_round() -> None:
-    assert set(STRUCTURES) == set(NAMES)
+    assert set(STRUCTURES) == set(STRUCTURE_NAMES)
     with pytest.raises(SpecError, match=r"no structure 'row'\. Did you mean 'rows'"):
         PruneSpec(structure="row")
     assert PruneSpec(structure="2:4").sparsity == Decimal("0.5")
@@ -236,7 +235,7 @@ def drawn(**shapes: tuple[int, ...]) -> Tensors:
     return {name: torch.rand(shape, generator=chance) for name, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", STRUCTURE_NAMES)
 @pytest.mark.parametrize("sparsity", ["0", "0.1", "0.37", "0.9"])
 def test_the_count_is_exact_and_what_is_pruned_stays_so(name: str, sparsity: str) -> None:
     scores = drawn(**block())

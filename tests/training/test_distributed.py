@@ -19,7 +19,7 @@ from accelerate.utils import DistributedType
 from safetensors.torch import load_file
 
 from small_network import half_mask
-from tombola.base.errors import TombolaError
+from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
 from tombola.kernel.fused.extension import available
 from tombola.tasks.data.encode import encode_split
@@ -301,7 +301,7 @@ def test_anything_but_data_parallelism_is_refused(
         return made
 
     monkeypatch.setattr(ranks, "Accelerator", make)
-    with pytest.raises(TombolaError, match="plain data parallelism, got: ") as refused:
+    with pytest.raises(SpecError, match="plain data parallelism, got: ") as refused:
         accelerator()
     assert came in str(refused.value)
     assert "\n" not in str(refused.value)

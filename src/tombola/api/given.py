@@ -22,21 +22,22 @@ PLACES = ("output", "data", "callback")
 def given(
     function: Callable[..., Any], arguments: Mapping[str, Any], leave_out: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The knobs that differ from the function's defaults, or were asked for by another object.
+    """The knobs that differ from the function's defaults, in value or in type.
 
-    A sparsity that happens to equal the default still counts as asked for, because rounds may
-    contradict it.
+    So a sparsity that equals the default, which is an `Implied` one, counts as asked for: rounds
+    may contradict it.
 
     Args:
         function: the function whose signature has the defaults.
         arguments: name -> value of each of its parameters.
         leave_out: other parameters that are not knobs.
     """
-    parameters = signature(function).parameters
+    defaults = {name: each.default for name, each in signature(function).parameters.items()}
     return {
         name: value
         for name, value in arguments.items()
-        if name not in (*PLACES, *leave_out) and value is not parameters[name].default
+        if name not in (*PLACES, *leave_out)
+        and (type(value) is not type(defaults[name]) or value != defaults[name])
     }
 
 

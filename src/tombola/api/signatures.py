@@ -14,6 +14,7 @@ from tombola.api.given import given, place_of, text_of, with_finder_knobs
 from tombola.api.search import search
 from tombola.api.training import train_ticket
 from tombola.base.errors import naming_keywords
+from tombola.base.specs.prune import Implied
 from tombola.lab.run.engine import RunCallback
 from tombola.study.results.evaluation_result import Evaluated
 from tombola.study.results.search_result import Found
@@ -37,11 +38,11 @@ def find(
     finder: str = "imp", model: str | Path = "mini", task: str = "sentiment",
     scope: str = "encoder", seeds: Sequence[int] = (0,), budget: float = 0.0,
     controls: Sequence[str] = ("random", "layer-random", "one-shot", "reinit", "shuffle"),
-    sparsity: Fraction = 0.7, structure: str = "unstructured", allocation: str = "global",
-    schedule: str = "linear", step: Fraction = 0.1, rounds: Sequence[Fraction] = (),
-    rewind_step: int = 0, rewind_fraction: Fraction = 0, no_rewind: bool = False,
-    keep_head: bool = False, long_horizon: bool = False, prune_first: bool = False,
-    finder_knobs: Mapping[str, object] | None = None,
+    sparsity: Fraction = Implied("0.7"), structure: str = "unstructured",
+    allocation: str = "global", schedule: str = "linear", step: Fraction = 0.1,
+    rounds: Sequence[Fraction] = (), rewind_step: int = 0, rewind_fraction: Fraction = 0,
+    no_rewind: bool = False, keep_head: bool = False, long_horizon: bool = False,
+    prune_first: bool = False, finder_knobs: Mapping[str, object] | None = None,
     # the task
     eval_split: str = "", kind: str = "", text_columns: Sequence[str] = (), label_column: str = "",
     labels: Sequence[str] = (), metric: str = "", drop_bad_rows: bool = False,
@@ -168,8 +169,9 @@ def train(
         data: folder with the task's files, or `hub:OWNER/NAME`, instead of the ticket's.
         callback: called as the job runs, such as `ProgressBar()`; by default nothing is shown.
 
-    Raises: TombolaError, if a knob, the ticket, the model or the data are not usable, or the
-        training diverges; JobFailedError, if it fails for another reason.
+    Raises: TombolaError, if a knob, the ticket, the model or the data are not usable;
+        TrainingDivergedError, if the training diverges; JobFailedError, if it fails for another
+        reason.
     """
     return train_ticket(
         ticket, given(train, locals(), leave_out=("ticket", "model")), model=text_of(model),

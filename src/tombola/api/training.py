@@ -9,7 +9,7 @@ from typing import Any
 from tombola.api.experiment import finished, stored_in
 from tombola.api.fixed_ticket import fixed_ticket
 from tombola.api.network_folder import NetworkWriter, saved_network
-from tombola.base.errors import SpecError
+from tombola.base.errors import TrainingDivergedError
 from tombola.base.specs import TrainTicketSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan, weights_in_use
@@ -44,8 +44,9 @@ def train_ticket(
         data: where the task's files are, if not where the task or the ticket says.
         callback: called as the job runs.
 
-    Raises: TombolaError, if an option, the ticket, the model or the data are not usable, or the
-        training diverges; JobFailedError, if it fails for another reason.
+    Raises: TombolaError, if an option, the ticket, the model or the data are not usable;
+        TrainingDivergedError, if the training diverges; JobFailedError, if it fails for another
+        reason.
     """
     asked = fixed_ticket(TrainTicketSpec, ticket, options, model=model, data=data)
     known = Subjects(Path(asked.lab.store))
@@ -78,9 +79,9 @@ def _folder(training: Job) -> Path:
 def _finite(store: Store, training: Job) -> Result:
     """The result of a training.
 
-    Raises: SpecError, if it diverged.
+    Raises: TrainingDivergedError, if it diverged.
     """
     run = result_of(store, training.key)
     if run.diverged is not None:
-        raise SpecError(f"{training.label} {run.diverged}. Use a lower learning rate.")
+        raise TrainingDivergedError(f"{training.label} {run.diverged}. Use a lower learning rate.")
     return run

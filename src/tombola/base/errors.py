@@ -6,7 +6,8 @@ TombolaError                 everything a user can fix; the command line prints 
 ├── DataError                a task's data are missing or malformed
 │   └── MissingSplitError    they lack the split that was asked for
 ├── TicketError              a ticket is damaged, too new, or belongs to another network
-└── OutputError              a folder can't be used for results
+├── OutputError              a folder can't be used for results
+└── TrainingDivergedError    a training that a result needs has diverged
 
 Each message says what was expected, what came, and what to do. Any other exception is a bug
 and keeps its traceback: JobFailedError, if it stopped a training of find() or evaluate().
@@ -28,12 +29,14 @@ __all__ = [
     "SpecError",
     "TicketError",
     "TombolaError",
+    "TrainingDivergedError",
     "brief",
     "cut",
-    "error_of",
     "first_line",
     "naming_flags",
     "naming_keywords",
+    "rebuild_error",
+    "sent_name",
 ]
 
 _WIDTH = 80
@@ -78,6 +81,10 @@ class TicketError(TombolaError):
 
 class OutputError(TombolaError):
     """A folder can't be used for results."""
+
+
+class TrainingDivergedError(TombolaError):
+    """A training that a result needs has diverged: a number in it is not finite."""
 
 
 class JobFailedError(Exception):
@@ -137,9 +144,24 @@ def first_line(error: BaseException) -> str:
     return next(filter(None, said), type(error).__name__)
 
 
-def error_of(name: str, message: str) -> Exception:
-    """The error that another process has reported; a RuntimeError, if it isn't a TombolaError."""
-    kind = globals().get(name)
-    if isinstance(kind, type) and issubclass(kind, TombolaError):
-        return kind(message)
-    return RuntimeError(f"{name}: {message}")
+_BY_NAME: dict[str, type[Exception]] = {
+    kind.__name__: kind
+    for kind in (
+        *(TombolaError, SpecError, ModelError, DataError, MissingSplitError),
+        *(TicketError, OutputError, TrainingDivergedError),
+    )
+}
+"""The errors that one process can send to another."""
+
+
+def sent_name(error: Exception) -> str:
+    """What a process calls an error for `rebuild_error` in another process: the nearest class of
+    the tree above, as other modules have their own subclasses."""
+    kinds = (kind for kind in type(error).__mro__ if kind in _BY_NAME.values())
+    return next(kinds, type(error)).__name__
+
+
+def rebuild_error(name: str, message: str) -> Exception:
+    """The error that another process has sent; a RuntimeError, if it isn't a TombolaError."""
+    kind = _BY_NAME.get(name)
+    return kind(message) if kind else RuntimeError(f"{name}: {message}")

@@ -9,7 +9,13 @@ from typing import Generic, TypeVar
 
 from tombola.base.errors import SpecError
 
-__all__ = ["Registry", "unknown"]
+__all__ = ["Registry", "closest", "unknown"]
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that a mistyped one is nearest to; None if none is near."""
+    close = get_close_matches(name, sorted(known), n=1)
+    return close[0] if close else None
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> SpecError:
@@ -21,8 +27,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> SpecError:
         known: the names that exist.
     """
     names = sorted(known)
-    close = get_close_matches(name, names, n=1)
-    hint = f"Did you mean {close[0]!r}?" if close else f"There are: {', '.join(names)}."
+    near = closest(name, names)
+    hint = f"Did you mean {near!r}?" if near is not None else f"There are: {', '.join(names)}."
     return SpecError(f"there is no {kind} {name!r}. {hint}")
 
 

@@ -4,12 +4,13 @@ import shlex
 import sys
 from argparse import Namespace, _ActionsContainer
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import SpecError, cut
 from tombola.base.json_text import json_text
-from tombola.base.specs import LabSpec, TrainSpec
+from tombola.base.specs import LabSpec, Spec, TrainSpec
 from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser
 
@@ -27,6 +28,7 @@ __all__ = [
     "command",
     "data_flag",
     "json_flag",
+    "knobs_of",
     "lab_of",
     "plan_flags",
     "plan_in_store",
@@ -78,7 +80,7 @@ def data_flag(parser: Parser) -> None:
 
 def store_flag(parser: Parser) -> None:
     """Add `--store`, the folder of results."""
-    add_flags(parser, LabSpec, leave_out=LabSpec.__dataclass_fields__.keys() - {"store"})
+    add_flags(parser, LabSpec, only=("store",))
 
 
 def json_flag(parser: _ActionsContainer, *, bare: bool = False) -> None:
@@ -130,10 +132,15 @@ def command(verb: str, options: Namespace, *names: str) -> str:
     return shlex.join(words)
 
 
+def knobs_of(options: Namespace, spec: type[Spec]) -> dict[str, Any]:
+    """The fields of a spec that flags give: name -> value."""
+    given = vars(options)
+    return {field.name: given[field.name] for field in fields(spec) if field.name in given}
+
+
 def lab_of(options: Namespace) -> LabSpec:
     """The laboratory settings that the flags give."""
-    names = LabSpec.__dataclass_fields__
-    return LabSpec(**{name: value for name, value in vars(options).items() if name in names})
+    return LabSpec(**knobs_of(options, LabSpec))
 
 
 def plan_of(

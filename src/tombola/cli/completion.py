@@ -7,12 +7,12 @@ from shlex import join
 
 from tombola.base.registry import unknown
 from tombola.base.specs import (
-    CONTROLS,
-    INITS,
+    DEFAULT_CONTROLS,
+    INIT_NAMES,
     MERGE_RULES,
     OPTIONAL_CONTROLS,
-    SCOPES,
-    STRUCTURES,
+    SCOPE_NAMES,
+    STRUCTURE_NAMES,
 )
 from tombola.base.specs.lab import ENGINES
 from tombola.base.specs.prune import ALLOCATIONS
@@ -104,17 +104,17 @@ def _names() -> Mapping[str, tuple[str, ...]]:
     return {
         "action": tuple(ACTIONS),
         "allocation": ALLOCATIONS,
-        "controls": (*CONTROLS, *OPTIONAL_CONTROLS),
+        "controls": (*DEFAULT_CONTROLS, *OPTIONAL_CONTROLS),
         "engine": ENGINES,
         "finder": tuple(FINDERS),
-        "init": INITS,
+        "init": INIT_NAMES,
         "model": tuple(EMBEDDED),
         "plan": tuple(plan_names()),
         "rule": MERGE_RULES,
         "schedule": tuple(SCHEDULES),
-        "scope": SCOPES,
+        "scope": SCOPE_NAMES,
         "shell": SHELLS,
-        "structure": STRUCTURES,
+        "structure": STRUCTURE_NAMES,
         "task": task_names(),
     }
 

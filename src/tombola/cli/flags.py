@@ -2,7 +2,7 @@
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from types import UnionType
 from typing import Any, get_args
@@ -17,6 +17,7 @@ def add_flags(
     parser: argparse._ActionsContainer,
     spec: type,
     *,
+    only: Collection[str] = (),
     leave_out: Iterable[str] = (),
     default: str | None = None,
     words: Mapping[str, tuple[str, str]] = {},
@@ -26,6 +27,7 @@ def add_flags(
     Args:
         parser: where the flags are added.
         spec: a dataclass with a docstring under each field.
+        only: fields that get one; by default all.
         leave_out: fields that get no flag.
         default: shown in the help instead of the field's own default; a flag that is not given is
             left out of the result either way.
@@ -33,7 +35,7 @@ def add_flags(
     """
     fields = {field.name: field for field in dataclasses.fields(spec)}
     for name, text in field_help(spec).items():
-        if name not in leave_out:
+        if name not in leave_out and (not only or name in only):
             field, flag = fields[name], f"--{name.replace('_', '-')}"
             kind = _given(field.type)
             said = _shown(field.default) if default is None else default
@@ -44,7 +46,10 @@ def add_flags(
                 what = {"type": _reader(kind), "metavar": PLACES.get(name) or _metavar(kind)}
                 if name in words:
                     word = words[name][0]
-                    what = {"type": _or_word(word, what["type"]), "metavar": f"X|{word}"}
+                    what = {
+                        "type": _or_word(word, what["type"]),
+                        "metavar": f"{_metavar(kind)}|{word}",
+                    }
             about = text.rstrip(".") + (f" (default: {said})" if said else "")
             if kind is not bool and name in words:
                 about += f"; or {words[name][0]}: {words[name][1]}"

@@ -107,7 +107,7 @@ class Evidence(Protocol):
         """
 
     def squared_gradients(
-        self, examples: int, mask: "Mask | None" = None, *, look: int = 0, looks: int = 1
+        self, examples: int, mask: "Mask | None" = None, *, estimate: int = 0, estimates: int = 1
     ) -> "Tensors":
         """Name -> mean over the first examples of a training of the squared gradient of the loss of
         one of them, as float32 of the weight's shape: the diagonal of the empirical Fisher matrix.
@@ -116,12 +116,12 @@ class Evidence(Protocol):
         Args:
             examples: how many.
             mask: weights that are zero while they are computed.
-            look: number of this estimate among those of the finder, from 0, for the progress.
-            looks: estimates that the finder makes.
+            estimate: number of this estimate among those of the finder, from 0, for the progress.
+            estimates: how many the finder makes.
         """
 
     def fisher_blocks(
-        self, examples: int, size: int, weights: "Tensors", *, look: int = 0, looks: int = 1
+        self, examples: int, size: int, weights: "Tensors", *, estimate: int = 0, estimates: int = 1
     ) -> "Tensors":
         """Name -> blocks on the diagonal of the empirical Fisher matrix: means over the first
         examples of a training of the products of `size` consecutive gradients, as float32 of shape
@@ -131,8 +131,8 @@ class Evidence(Protocol):
             examples: how many.
             size: the size of a block.
             weights: name -> weight to compute them with.
-            look: number of this estimate, from 0, see `squared_gradients`.
-            looks: estimates that the finder makes.
+            estimate: number of this estimate, from 0, see `squared_gradients`.
+            estimates: how many the finder makes.
         """
 
     def gate_gradients(self, examples: int, names: "Collection[str]") -> "Tensors":

@@ -5,7 +5,6 @@ another package; docs/how-to/finders.md shows how. Nothing here loads torch.
 """
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -73,6 +72,8 @@ class Finder:
     weights."""
     label: str
     """What it is called in labels, for people."""
+    source: str
+    """Where it was published; may be empty."""
     task_free: bool
     """Whether it looks at weights alone, so that one mask serves all tasks."""
 
@@ -82,14 +83,8 @@ class Finder:
 
     @property
     def about(self) -> str:
-        """What it does, in a line without its source."""
-        return _first_line(self.make).partition(" (")[0].rstrip(".")
-
-    @property
-    def source(self) -> str:
-        """Where it was published; empty if it doesn't say."""
-        found = re.search(r"\(([^()]*[0-9]{4})\)\.?$", _first_line(self.make))
-        return found[1] if found else ""
+        """What it does, in a line."""
+        return (self.make.__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
     def search(
         self, subject: "Subject", spec: PruneSpec, seed: int, *, budget: float = 0.0
@@ -155,9 +150,10 @@ def finder(
     plan: PlanShape,
     scores: str = "",
     label: str = "",
+    source: str = "",
     task_free: bool = False,
 ) -> "Callable[[Callable[[Evidence, S, Mask], Pruned]], Callable[[Evidence, S, Mask], Pruned]]":
-    """Enter a function as a finder; its docstring says what it does, and its source in parentheses.
+    """Enter a function as a finder; the first line of its docstring says what it does.
 
     Args:
         name: value of --finder, kind of an arm, and name in tables.
@@ -165,11 +161,12 @@ def finder(
         plan: one of `prune_once`, `prune_and_rewind` and `train_mask`.
         scores: what ranks the weights, in keys; by default the finder's name.
         label: what it is called in labels; by default its name.
+        source: where it was published, such as "Lee et al. 2019".
         task_free: whether it looks at weights alone, so that one mask serves all tasks.
     """
 
     def enter(make: "Callable[[Evidence, S, Mask], Pruned]") -> Any:
-        made = Finder(name, spec, plan, make, scores or name, label or name, task_free)
+        made = Finder(name, spec, plan, make, scores or name, label or name, source, task_free)
         FINDERS.register(name)(made)
         return make
 
@@ -204,10 +201,6 @@ def refuse_knobs_of_others(finder: Finder, options: Iterable[str]) -> None:
 def _sharing(scores: str, finders: Iterator[Finder]) -> Finder:
     sharing = [each for each in finders if each.scores == scores]
     return max(sharing, key=lambda each: each.task_free) if sharing else FINDERS[scores]
-
-
-def _first_line(make: Make) -> str:
-    return (make.__doc__ or "").strip().partition("\n")[0]
 
 
 def _names(spec: type[Spec]) -> set[str]:

@@ -20,8 +20,15 @@ class ImpSpec(RewindSpec):
     """Iterative magnitude pruning: how fast weights are pruned, and what the others go back to."""
 
 
-@finder("imp", ImpSpec, plan=prune_and_rewind, scores="magnitude", label="IMP")
+@finder(
+    "imp",
+    ImpSpec,
+    plan=prune_and_rewind,
+    scores="magnitude",
+    label="IMP",
+    source="Frankle & Carbin 2019",
+)
 def imp(evidence: Evidence, spec: ImpSpec, mask: "Mask") -> Pruned:
-    """Train, prune the smallest weights, rewind the others, again (Frankle & Carbin 2019)."""
+    """Train, prune the smallest weights, rewind the others, again."""
     scores = magnitude(evidence.weights)
     return Pruned(keep_best(scores, mask, spec, evidence.layout))

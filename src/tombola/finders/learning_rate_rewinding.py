@@ -37,11 +37,12 @@ class LearningRateRewindingSpec(RewindSpec):
     plan=prune_and_rewind,
     scores="magnitude",
     label="learning-rate rewinding",
+    source="Renda et al. 2020",
 )
 def learning_rate_rewinding(
     evidence: Evidence, spec: LearningRateRewindingSpec, mask: "Mask"
 ) -> Pruned:
-    """Train, prune the smallest weights, train on by the whole schedule, again (Renda et al. 2020).
+    """Train, prune the smallest weights, train on by the whole schedule, again.
 
     The same trainings as `imp --no-rewind`, the standard pruning of Chen et al. 2020, under the
     name of the paper that compares it with rewinding.

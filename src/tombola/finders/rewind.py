@@ -10,7 +10,7 @@ from tombola.base.errors import SpecError
 from tombola.base.fields import refuse_above
 from tombola.base.keys import exact
 from tombola.base.specs import CourseSpec, PruneSpec
-from tombola.base.specs.prune import N_OF_M
+from tombola.base.specs.prune import N_OF_M, Implied
 from tombola.base.specs.spec import STEPS
 from tombola.finders.finder import Finder
 from tombola.finders.shapes import pruning
@@ -57,12 +57,11 @@ class RewindSpec(PruneSpec):
     """Take the first mask from the pre-trained magnitudes, before any training."""
 
     def __post_init__(self) -> None:
-        asked = self.sparsity is not PruneSpec.sparsity  # 0.7 may be asked for, too
         super().__post_init__()
         for name in ("step", "rewind_fraction"):
             object.__setattr__(self, name, exact(getattr(self, name), name))
         if self.rounds:
-            self._follow_rounds(asked)
+            self._check_rounds()
         if N_OF_M.fullmatch(self.structure) and len(self.rounds) != 1:
             raise SpecError(
                 f"the structure {self.structure} is reached in one round, got several. "
@@ -94,8 +93,13 @@ class RewindSpec(PruneSpec):
         """The spec of one mask: the search that ends with its round."""
         return cls(sparsity=sparsity, structure=structure, rounds=(sparsity,), **knobs)
 
-    def _follow_rounds(self, asked: bool) -> None:
-        """Refuse rounds that don't rise or that another knob contradicts; the last is the end."""
+    def _implied(self) -> Implied:
+        """The last of the rounds, if there are any."""
+        last = self.rounds[-1:]
+        return Implied(exact(last[0], "each of the rounds")) if last else super()._implied()
+
+    def _check_rounds(self) -> None:
+        """Refuse rounds that don't rise or that another knob contradicts."""
         rounds = tuple(exact(each, "each of the rounds") for each in self.rounds)
         listed = ", ".join(f"{each:f}" for each in rounds)
         if any(now <= before for before, now in pairwise((Decimal(0), *rounds))):
@@ -106,13 +110,12 @@ class RewindSpec(PruneSpec):
                     f"rounds give every sparsity outright, got {listed} and {name} "
                     f"{getattr(self, name)}. Leave one out."
                 )
-        if asked and self.sparsity != rounds[-1]:
+        if self.sparsity != rounds[-1]:
             raise SpecError(
                 f"the last of the rounds is the final sparsity, got rounds {listed} and sparsity "
                 f"{self.sparsity:f}. Leave sparsity out."
             )
         object.__setattr__(self, "rounds", rounds)
-        object.__setattr__(self, "sparsity", rounds[-1])
 
     @property
     def path(self) -> tuple[Decimal, ...]:

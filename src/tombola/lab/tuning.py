@@ -6,7 +6,7 @@ from fractions import Fraction
 from math import isfinite
 from typing import Any
 
-from tombola.base.errors import SpecError
+from tombola.base.errors import SpecError, TrainingDivergedError
 from tombola.base.specs import TUNE
 from tombola.lab.run.engine import RunSummary
 from tombola.lab.store.result_store import Store
@@ -48,8 +48,8 @@ class Tuning:
     def chosen(self, store: Store, summary: RunSummary) -> Tuned:
         """The rate with the best score.
 
-        Raises: the error of a job that failed, unless its training diverged; SpecError, if all of
-            them diverged.
+        Raises: the error of a job that failed, unless its training diverged;
+            TrainingDivergedError, if all of them diverged.
         """
         diverged = {job.key for job in self.jobs.values() if _diverged(store, job)}
         for job, error in summary.failed:
@@ -62,7 +62,7 @@ class Tuning:
             scores[rate] = score if score is not None and isfinite(score) else None
         finite = {rate: score for rate, score in scores.items() if score is not None}
         if not finite:
-            raise SpecError(
+            raise TrainingDivergedError(
                 f"expected a learning rate that trains, got {', '.join(map(_written, scores))}; "
                 "with each of them the dense network diverged. Use a lower --learning-rate."
             )

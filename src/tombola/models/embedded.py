@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tombola.base.errors import ModelError
-from tombola.base.registry import unknown
+from tombola.base.registry import closest, unknown
 from tombola.models.files import check_model_folder
 
 __all__ = ["EMBEDDED", "about", "lasting_name", "model_path"]
@@ -34,9 +34,8 @@ def model_path(model: str) -> str:
             f"expected a model folder, got {kind} at {model!r}. Pass the folder where it is now as "
             "--model."
         )
-    mistyped = unknown("model", model, EMBEDDED)
-    if "Did you mean" in str(mistyped):
-        raise mistyped
+    if closest(model, EMBEDDED):
+        raise unknown("model", model, EMBEDDED)
     return model
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from tombola.base.errors import SpecError
 from tombola.base.keys import key
 from tombola.base.registry import unknown
-from tombola.base.specs import INITS, CourseSpec, PruneSpec
+from tombola.base.specs import INIT_NAMES, CourseSpec, PruneSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS, UNSTRUCTURED
 from tombola.plan.identity import DataIdentity
 from tombola.plan.job_spec import (
@@ -160,8 +160,8 @@ def train(
 
     Raises: SpecError, if mask or body are of another network or scope, or there is no such init.
     """
-    if init not in INITS:
-        raise unknown("initialisation", init, INITS)
+    if init not in INIT_NAMES:
+        raise unknown("initialisation", init, INIT_NAMES)
     subject.check(init)
     for other in (mask, body):
         if other is not None:

@@ -80,7 +80,7 @@ class TrainJob(_Job):
     recipe: TrainSpec
     """Its seeds included."""
     init: str = PRETRAINED
-    """What the weights in the scope start from: a name in INITS."""
+    """What the weights in the scope start from: a name in INIT_NAMES."""
     course: CourseSpec = WHOLE
     """Which part of the training is done."""
     scope: str = ENCODER

@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState, PartialState, is_initialized
 from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
-from tombola.base.errors import TombolaError
+from tombola.base.errors import SpecError, TombolaError
 from tombola.tasks.examples import Batch, Predictions
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask
@@ -42,7 +42,7 @@ def accelerator(*, tracker: str | None = None, folder: str | None = None) -> Acc
         tracker: what its `log` sends values to, a name that accelerate knows.
         folder: a folder for the files of the tracker.
 
-    Raises: TombolaError, if accelerate is configured for anything but plain data parallelism, or
+    Raises: SpecError, if accelerate is configured for anything but plain data parallelism, or
         if there are fewer GPUs than ranks.
     """
     _refuse_shared_gpus()
@@ -109,10 +109,10 @@ def _refuse_shared_gpus() -> None:
 def refuse_too_few_gpus(processes: int, gpus: int) -> None:
     """Refuse a training in more processes than there are GPUs: NCCL needs one for each.
 
-    Raises: TombolaError.
+    Raises: SpecError.
     """
     if processes > gpus:
-        raise TombolaError(
+        raise SpecError(
             f"expected a GPU for each of {processes} processes, got {gpus}. Use --processes "
             f"{gpus}, or --workers {processes} to share the {'GPUs' if gpus > 1 else 'GPU'} among "
             "trainings."
@@ -131,8 +131,8 @@ def _device() -> str | None:
     return device.type if device else None
 
 
-def _refused(found: str) -> TombolaError:
-    return TombolaError(
+def _refused(found: str) -> SpecError:
+    return SpecError(
         f"expected accelerate to train on one device or with plain data parallelism, got: {found}. "
         f"Start it with torchrun and without FSDP, DeepSpeed or mixed precision."
     )

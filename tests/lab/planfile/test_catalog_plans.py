@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stand_in_subject import subject
-from tombola.base.specs import CONTROLS, OPTIONAL_CONTROLS
+from tombola.base.specs import DEFAULT_CONTROLS, OPTIONAL_CONTROLS
 from tombola.lab.planfile.arms import ARMS, kind_of_arm
 from tombola.lab.planfile.plan_file import expand, plan_names, read_plan
 from tombola.plan.job_spec import train_job
@@ -84,7 +84,7 @@ def test_table_2_trains_the_dense_network_once_a_task_and_seed() -> None:
     assert len(dense) == len(file.tasks) * len(file.seeds)
     assert len({(job.subject.task.name, job.label) for job in dense}) == len(dense)
     trainings = sum(job.kind == "train" for job in plan.jobs)
-    assert trainings == len(dense) * (1 + 7 + len(CONTROLS))
+    assert trainings == len(dense) * (1 + 7 + len(DEFAULT_CONTROLS))
 
 
 def test_plans_share_what_they_have_in_common() -> None:
@@ -103,7 +103,7 @@ def test_quick_has_every_kind_of_arm_and_control_and_few_trainings() -> None:
         kind_of_arm("imp"),
         kind_of_arm("one-shot"),
     }
-    assert {cell.what for cell in plan.cells} >= {*CONTROLS, *OPTIONAL_CONTROLS}
+    assert {cell.what for cell in plan.cells} >= {*DEFAULT_CONTROLS, *OPTIONAL_CONTROLS}
     assert sum(job.kind == "train" for job in plan.jobs) <= 40
     roles = {role for job in plan.jobs for role in job.parents}
     assert roles == {"mask", "start", "head", "body", "trained", "like", "left", "right"}

@@ -13,7 +13,7 @@ from plan_text import DENSE_ARM, TICKETS, grown
 from stand_in_subject import subject
 from tombola.base.errors import DataError, SpecError
 from tombola.base.fields import field_help
-from tombola.base.specs import CONTROLS, CourseSpec, TrainSpec
+from tombola.base.specs import DEFAULT_CONTROLS, CourseSpec, TrainSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
 from tombola.kernel import native_bf16
@@ -203,7 +203,7 @@ def test_the_teacher_at_every_learning_rate_is_the_dense_network_that_is_compare
 def test_each_ticket_has_its_controls(read: Any) -> None:
     text = f"{TICKETS}\ncontrols: {{kind: control, of: tickets}}"
     found = cells(read, text, "controls")
-    assert Counter(cell.what for cell in found) == dict.fromkeys(CONTROLS, 2 * 2)
+    assert Counter(cell.what for cell in found) == dict.fromkeys(DEFAULT_CONTROLS, 2 * 2)
     tickets = {(c.source, c.seed, c.sparsity): c for c in cells(read, text, "tickets")}
     for cell in found:
         ticket = tickets[cell.source, cell.seed, D("0.5")]

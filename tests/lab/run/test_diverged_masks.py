@@ -1,6 +1,7 @@
 """A mask whose own training diverges is recorded, and nothing that needs it is tried."""
 
 import csv
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 
 from command_line import Cli
 from small_search import small_search
-from tombola.base.errors import OutputError
+from tombola.base.errors import TrainingDivergedError
 from tombola.base.specs import PruneSpec
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import FINDERS, Pruned, finder
@@ -58,7 +59,7 @@ def test_a_plan_goes_on_without_it_and_says_what_diverged(
 
 
 def nan(evidence: Evidence, spec: PruneSpec, mask: Mask) -> Pruned:
-    """Score by NaN after a training (Toy et al. 2026)."""
+    """Score by NaN after a training."""
     evidence.train()
     scores = {name: torch.full_like(weight, torch.nan) for name, weight in evidence.weights.items()}
     return Pruned(STRUCTURES[spec.structure](scores, mask, spec.sparsity, 0))
@@ -77,6 +78,8 @@ def test_a_search_whose_masks_diverge_is_undecided_without_a_ticket(
 ) -> None:
     found = small_search(tmp_path, tiny, reviews, finder="nan", controls=("random",), threads=1)
     assert (found.ticket, found.tickets) == ("", {})
+    with pytest.raises(TrainingDivergedError, match="got one whose searches all diverged"):
+        os.fspath(found)
     assert found.verdict["status"] == "undecided"
     assert "can't be done after a training that diverged" in found.verdict["reason"]
     assert None not in (*found.dense["values"], *found.controls["random"]["values"])
@@ -87,5 +90,6 @@ def test_a_search_whose_masks_diverge_is_undecided_without_a_ticket(
     assert fault.startswith("diverged: its scores are not finite at step")
     key = next(mask.key for mask in masks if mask and mask.diverged)
     assert not has_mask(store, key)
-    with pytest.raises(OutputError, match="its training diverged: its scores are not finite"):
+    message = "its training diverged: its scores are not finite"
+    with pytest.raises(TrainingDivergedError, match=message):
         read_mask(store, key)

@@ -73,7 +73,7 @@ def test_processes_that_would_share_a_gpu_are_refused(processes: int, gpus: int,
         lambda: places(1, names, processes=processes),
         lambda: ray_gpus(0, gpus, processes=processes),
     ):
-        with pytest.raises(TombolaError) as caught:
+        with pytest.raises(SpecError) as caught:
             refused()
         assert str(caught.value) == expected
 

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tombola.base.errors import ModelError, TombolaError
+from tombola.base.errors import ModelError, SpecError, TombolaError
 from tombola.base.specs import LabSpec
 from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.run.engine import RunCallback
@@ -195,7 +195,7 @@ def test_where_no_other_process_can_start_one_line_says_so(
     pool = ProcessPool(Store(tmp_path / "store"), 2)
     monkeypatch.setattr(pool._context.Process, "start", refuse)
     payload = payload_for(plan.jobs[0], keep_weights=False, threads=1, processes=1)
-    with pytest.raises(TombolaError, match=r"got: Resource .* unavailable\. Use fewer --workers"):
+    with pytest.raises(SpecError, match=r"got: Resource .* unavailable\. Use fewer --workers"):
         pool.submit(payload, Listener())
 
 

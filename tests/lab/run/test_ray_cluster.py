@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tombola.base.errors import SpecError, TombolaError
+from tombola.base.errors import SpecError
 from tombola.base.specs import LabSpec, TrainSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
@@ -147,7 +147,7 @@ def test_jobs_share_a_gpu(plan: Plan, alone: list[Any], tmp_path: Path) -> None:
     ray.shutdown()
     ray.init(num_cpus=2, num_gpus=1, include_dashboard=False, logging_level="error")
     store = Store(tmp_path / "s")
-    with pytest.raises(TombolaError, match="a GPU for each of 2 processes, got 1"):
+    with pytest.raises(SpecError, match="a GPU for each of 2 processes, got 1"):
         RayCluster(store, address="", workers=1, threads=1, processes=2)
     cluster = RayCluster(store, address="", workers=2, threads=1, processes=1)
     assert (cluster.gpus_per_job, cluster.free_slots) == (0.5, 2)

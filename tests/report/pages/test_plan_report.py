@@ -61,6 +61,12 @@ def test_gaps_of_an_unfinished_plan_are_marked() -> None:
     assert states.count("missing") == 3
 
 
+def test_a_page_without_charts_has_no_script_that_draws_them() -> None:
+    html = render(page_of(source(plan_rows.search("a", None, dense=(None,) * 3), "x")))
+    assert "const report =" in html
+    assert "data.explorer" not in html
+
+
 def test_a_number_has_the_runs_that_it_is_made_from() -> None:
     page = page_of(source(plan_rows.search("a", 0.0), "x"))
     (table,) = next(each for each in page.sections if each.heading == "Networks").tables
@@ -81,6 +87,11 @@ def test_runs_with_other_numerics_are_shown_and_not_judged() -> None:
     (note,) = page.notes
     assert note.startswith("Plan x is not judged: ")
     assert page.answers == []
+
+
+def test_a_value_that_makes_no_sense_is_not_taken_for_other_numerics() -> None:
+    with pytest.raises(SpecError, match="margin must be 0 or more points"):
+        page_of(source(plan_rows.search("a", 0.0, margin=-1.0), "x"))
 
 
 def test_a_report_of_ten_thousand_runs_stays_below_five_megabytes() -> None:

@@ -4,16 +4,18 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from stand_in_subject import subject
+from tombola.base.errors import SpecError
 from tombola.finders.imp import ImpSpec
 from tombola.lab.planfile.arm import Ground
 from tombola.lab.planfile.arms import kind_of_arm
 from tombola.lab.store.artifacts import keep_mask
 from tombola.lab.store.result_store import Store
 from tombola.plan.plan import Plan
-from tombola.study.masks.overlap_report import masks_of_plan
+from tombola.study.masks.overlap_report import masks_of_plan, refuse_too_few
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 
@@ -32,6 +34,8 @@ def test_masks_of_one_label_are_named_with_their_arms(tmp_path: Path) -> None:
     }
     cells = [cell for name, arm in arms.items() for cell in arm.cells(name, ground)]
     store = Store(tmp_path / "store")
+    with pytest.raises(SpecError, match=r"got 0 of 3 at 0\.5 .* the plan has masks at 0\.5\. Run"):
+        refuse_too_few(masks_of_plan(Plan.of(cells), store), Plan.of(cells))
     for cell in cells:
         assert cell.ticket
         keep_mask(store, cell.ticket, Mask({"w": torch.tensor([True, False])}))

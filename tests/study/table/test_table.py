@@ -300,7 +300,13 @@ def test_csv_and_parquet_have_every_column_of_every_row(few: list[Row], tmp_path
     assert pq.read_table(file).to_pylist() == plain
     nothing = network("imp", "a", None)
     file.write_bytes(export(nothing, "parquet"))
-    assert pq.read_schema(file).field("score").type == "double"
+    schema = pq.read_schema(file)
+    for name, kind in {"score": "double", "steps": "int64", "sparsity": "string"}.items():
+        assert schema.field(name).type == kind
+    file.write_bytes(export(nothing, "parquet", together=True))
+    schema = pq.read_schema(file)
+    for name, kind in {"mean": "double", "diverged": "int64", "sparsity": "string"}.items():
+        assert schema.field(name).type == kind
     json.dumps(plain)
 
 

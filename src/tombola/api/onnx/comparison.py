@@ -27,9 +27,16 @@ TOLERANCE = 1e-4
 
 
 def examples_of(
-    network: Network, task: Task, limit: int, data: str | Path | None
+    network: Network, task: Task, limit: int | None, data: str | Path | None
 ) -> tuple[str, Examples]:
-    """Examples of the dev split, or of that for scores where there is no other; and which."""
+    """Examples of the dev split, or of that for scores where there is no other; and which.
+
+    Args:
+        network: that reads them.
+        task: whose examples they are.
+        limit: on their number; None for all.
+        data: where the task's files are, if not where it says.
+    """
     place = str(data) if data else task.place
     if place is not None and on_hub(place):
         from tombola.tasks.data.hub import pinned
@@ -44,7 +51,7 @@ def examples_of(
     except MissingSplitError:
         split = task.test_split
         rows = read_split(task, split, place)
-    return split, encode_split(rows, task, network.tokenizer, recipe, limit=limit)
+    return split, encode_split(rows, task, network.tokenizer, recipe, limit=limit or 0)
 
 
 def sample_of(network: Network, task: Task, examples: Examples) -> Mapping[str, Tensor]:

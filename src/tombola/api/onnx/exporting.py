@@ -66,7 +66,7 @@ def export(
     *,
     output: str | Path,
     task: str = ExportSpec.task,
-    examples: int = ExportSpec.examples,
+    examples: int | None = ExportSpec.examples,
     data: str | Path | None = None,
     model: str | Path | None = None,
     columns: TaskSpec | None = None,
@@ -82,7 +82,7 @@ def export(
         output: the file to write, such as model.onnx; the ending is required.
         task: the task that the network was trained on; by default the one that a ticket was found
             on, or that `tombola.train` trained on.
-        examples: how many examples of the task file and network are compared on; 0 is all.
+        examples: how many examples of the task file and network are compared on; None is all.
         data: where the task's files are, if not in the package.
         model: where a ticket's network is, if not under the name that the ticket gives.
         columns: what the columns of a user's own data mean.

@@ -5,15 +5,15 @@ place: it is part of what names a result. Bump the version of the job kind inste
 """
 
 from tombola.base.specs.bench import BenchSpec
-from tombola.base.specs.evaluate import INITS, EvaluateSpec, FixedTicketSpec, TrainTicketSpec
+from tombola.base.specs.evaluate import INIT_NAMES, EvaluateSpec, FixedTicketSpec, TrainTicketSpec
 from tombola.base.specs.export import ExportSpec
 from tombola.base.specs.lab import LabSpec
 from tombola.base.specs.merge import MERGE_RULES, MergeSpec
-from tombola.base.specs.prune import STRUCTURES, PruneSpec
+from tombola.base.specs.prune import STRUCTURE_NAMES, PruneSpec
 from tombola.base.specs.search import (
-    CONTROLS,
+    DEFAULT_CONTROLS,
     OPTIONAL_CONTROLS,
-    SCOPES,
+    SCOPE_NAMES,
     TUNE,
     FindSpec,
 )
@@ -23,15 +23,15 @@ from tombola.base.specs.train import AUTO, IN_C, KERNELS, SEEDS, CourseSpec, Tra
 
 __all__ = [
     "AUTO",
-    "CONTROLS",
-    "INITS",
+    "DEFAULT_CONTROLS",
+    "INIT_NAMES",
     "IN_C",
     "KERNELS",
     "MERGE_RULES",
     "OPTIONAL_CONTROLS",
-    "SCOPES",
+    "SCOPE_NAMES",
     "SEEDS",
-    "STRUCTURES",
+    "STRUCTURE_NAMES",
     "TUNE",
     "BenchSpec",
     "CourseSpec",

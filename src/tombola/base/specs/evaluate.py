@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 from tombola.base.errors import SpecError, brief
 from tombola.base.registry import unknown
-from tombola.base.specs.search import SCOPES
+from tombola.base.specs.search import SCOPE_NAMES
 from tombola.base.specs.spec import Spec, check_distinct
 
-__all__ = ["INITS", "EvaluateSpec", "FixedTicketSpec", "TrainTicketSpec"]
+__all__ = ["INIT_NAMES", "EvaluateSpec", "FixedTicketSpec", "TrainTicketSpec"]
 
-INITS = ("pretrained", "reinit", "shuffle", "shuffle-layers", "signs")
-"""What the weights that a ticket keeps can start from."""
+INIT_NAMES = ("pretrained", "reinit", "shuffle", "shuffle-layers", "signs")
+"""What the weights that a ticket keeps can start from: the names of `ticket.init.INITS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +29,10 @@ class FixedTicketSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.init not in INITS:
-            raise unknown("initialisation", self.init, INITS)
-        if self.scope and self.scope not in SCOPES:
-            raise unknown("scope", self.scope, SCOPES)
+        if self.init not in INIT_NAMES:
+            raise unknown("initialisation", self.init, INIT_NAMES)
+        if self.scope and self.scope not in SCOPE_NAMES:
+            raise unknown("scope", self.scope, SCOPE_NAMES)
 
 
 @dataclass(frozen=True, kw_only=True)

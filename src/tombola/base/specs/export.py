@@ -16,12 +16,12 @@ class ExportSpec(Spec):
     """The task that the network was trained on; by default the one that a ticket was found on, or
     that tombola train has trained it on."""
 
-    examples: int = 256
-    """Examples of the task's dev split on which file and network are compared; 0 is all."""
+    examples: int | None = 256
+    """Examples of the task's dev split on which file and network are compared."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.examples < 0:
+        if self.examples is not None and self.examples < 1:
             raise SpecError(
-                f"examples must be 0, for all, or more, got {self.examples}. Use 1 or more."
+                f"examples must be 1 or more, got {self.examples}. Use 1 or more, or ask for all."
             )

@@ -21,15 +21,16 @@ __all__ = [
     "N_OF_M",
     "ROW",
     "ROWS_TOGETHER",
-    "STRUCTURES",
+    "STRUCTURE_NAMES",
     "UNSTRUCTURED",
+    "Implied",
     "PruneSpec",
     "goes_by_outputs",
 ]
 
 UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER = "unstructured", "heads-and-neurons", "rows"
-STRUCTURES = (UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER)
-"""Units of pruning, apart from N of M."""
+STRUCTURE_NAMES = (UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER)
+"""Units of pruning, apart from N of M: the names of `ticket.structures.STRUCTURES`."""
 
 GLOBAL, UNIFORM, ERK, ROW = "global", "uniform", "erk", "row"
 ALLOCATIONS = (GLOBAL, UNIFORM, ERK, ROW)
@@ -42,6 +43,16 @@ N_OF_M = re.compile(rf"([1-9]|[12][0-9]|3[01]):({'|'.join(map(str, GROUPS))})")
 """Pattern of how many weights of a group are kept, as in 2:4."""
 
 
+class Implied(Decimal):
+    """A sparsity that nobody asked for: the default, or what other knobs imply.
+
+    It remains one in `dataclasses.replace`, so that a knob that is replaced implies another.
+    """
+
+    def __repr__(self) -> str:
+        return f"{self:f}"
+
+
 def goes_by_outputs(structure: str, allocation: str) -> bool:
     """Whether a mask depends on which axis of a weight has its outputs."""
     return structure != UNSTRUCTURED or allocation == ROW
@@ -51,7 +62,7 @@ def goes_by_outputs(structure: str, allocation: str) -> bool:
 class PruneSpec(Spec):
     """How one round removes weights."""
 
-    sparsity: Decimal = Decimal("0.7")
+    sparsity: Decimal = Implied("0.7")
     """Fraction of the scope that is zero in the end, in [0, 1)."""
 
     structure: str = UNSTRUCTURED
@@ -64,14 +75,12 @@ class PruneSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.sparsity is PruneSpec.sparsity and (given := N_OF_M.fullmatch(self.structure)):
-            n, m = map(Decimal, given.groups())
-            object.__setattr__(self, "sparsity", max((m - n) / m, Decimal(0)))
-        object.__setattr__(self, "sparsity", exact(self.sparsity))
+        sparsity = self._implied() if isinstance(self.sparsity, Implied) else exact(self.sparsity)
+        object.__setattr__(self, "sparsity", sparsity)
         if pattern := N_OF_M.fullmatch(self.structure):
             self._check_pattern(int(pattern[1]), int(pattern[2]))
-        elif self.structure not in STRUCTURES:
-            raise unknown("structure", self.structure, (*STRUCTURES, "2:4"))
+        elif self.structure not in STRUCTURE_NAMES:
+            raise unknown("structure", self.structure, (*STRUCTURE_NAMES, "2:4"))
         if self.allocation not in ALLOCATIONS:
             raise unknown("allocation", self.allocation, ALLOCATIONS)
         if self.structure != UNSTRUCTURED and self.allocation != type(self).allocation:
@@ -101,6 +110,14 @@ class PruneSpec(Spec):
         """What the finder reads of the training data for its scores, such as "4 batches", in
         addition to what it trains on; empty for nothing."""
         return ""
+
+    def _implied(self) -> Implied:
+        """The sparsity, where none was asked for."""
+        pattern = N_OF_M.fullmatch(self.structure)
+        if not pattern:
+            return Implied(type(self).sparsity)
+        n, m = map(Decimal, pattern.groups())
+        return Implied(exact(max((m - n) / m, Decimal(0))))
 
     def _check_pattern(self, n: int, m: int) -> None:
         """Refuse n:m of another sparsity."""

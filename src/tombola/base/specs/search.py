@@ -9,22 +9,31 @@ from tombola.base.fields import refuse_above
 from tombola.base.registry import unknown
 from tombola.base.specs.spec import Spec, check_distinct, refuse_repeated
 
-__all__ = ["CONTROLS", "OPTIONAL_CONTROLS", "SCOPES", "TUNE", "FindSpec", "check_budget"]
+__all__ = [
+    "DEFAULT_CONTROLS",
+    "OPTIONAL_CONTROLS",
+    "SCOPE_NAMES",
+    "TUNE",
+    "FindSpec",
+    "check_budget",
+]
 
-CONTROLS = ("random", "layer-random", "one-shot", "reinit", "shuffle")
+DEFAULT_CONTROLS = ("random", "layer-random", "one-shot", "reinit", "shuffle")
 """What a ticket is compared with at its own sparsity, in addition to the dense network."""
 
 OPTIONAL_CONTROLS = (
     *("random-init", "shuffle-layers", "small-dense"),
     *("permuted-mask", "signs"),
 )
-"""Controls that are trained only if they are named."""
+"""Controls that are trained only if they are named; with the others, the names of
+`plan.controls.CONTROLS`."""
 
 NONE = "none"
 """In place of controls, trains none."""
 
-SCOPES = ("encoder", "encoder+pooler")
-"""Which weights may be pruned: the matrices of the repeated blocks, and the pooler's."""
+SCOPE_NAMES = ("encoder", "encoder+pooler")
+"""Which weights may be pruned, the matrices of the repeated blocks, and the pooler's: the names of
+`ticket.scope.SCOPES`."""
 
 TRAININGS = 10_000
 """The largest budget."""
@@ -56,14 +65,14 @@ class FindSpec(Spec):
     """Length of the search for a ticket, in trainings' worth of steps, not counting the ticket's
     own training; 0 keeps the finder's own length."""
 
-    controls: tuple[str, ...] = CONTROLS
+    controls: tuple[str, ...] = DEFAULT_CONTROLS
     """What the ticket is compared with at its final sparsity, or none; random-init, shuffle-layers,
     small-dense, permuted-mask and signs are trained only if they are named."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.scope not in SCOPES:
-            raise unknown("scope", self.scope, SCOPES)
+        if self.scope not in SCOPE_NAMES:
+            raise unknown("scope", self.scope, SCOPE_NAMES)
         check_distinct(self.seeds)
         object.__setattr__(self, "model", os.path.expanduser(self.model))
         object.__setattr__(self, "budget", float(self.budget))
@@ -76,8 +85,8 @@ class FindSpec(Spec):
                     f"controls must be names, or {NONE} alone, got {brief(self.controls)}. Leave "
                     f"{NONE} out, or the others."
                 )
-            if control not in CONTROLS + OPTIONAL_CONTROLS:
-                raise unknown("control", control, (*CONTROLS, *OPTIONAL_CONTROLS, NONE))
+            if control not in DEFAULT_CONTROLS + OPTIONAL_CONTROLS:
+                raise unknown("control", control, (*DEFAULT_CONTROLS, *OPTIONAL_CONTROLS, NONE))
         refuse_repeated("controls", self.controls)
 
 

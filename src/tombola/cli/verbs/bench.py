@@ -4,7 +4,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from tombola.base.specs import BenchSpec
-from tombola.cli.arguments import json_flag, write_json
+from tombola.cli.arguments import json_flag, knobs_of, write_json
 from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser, Verb
 
@@ -31,8 +31,7 @@ def bench_flags(parser: Parser) -> None:
 
 def bench(options: Namespace) -> None:
     """Measure, and show what was measured."""
-    names = BenchSpec.__dataclass_fields__
-    knobs = {name: value for name, value in vars(options).items() if name in names}
+    knobs = knobs_of(options, BenchSpec)
     BenchSpec(**knobs)  # reports a mistake before torch is loaded
 
     from tombola import api

@@ -49,6 +49,7 @@ def overlap(options: Namespace) -> None:
         compare_masks,
         masks_of_plan,
         masks_of_tickets,
+        refuse_too_few,
     )
 
     if len(options.masks) == 1:
@@ -56,6 +57,7 @@ def overlap(options: Namespace) -> None:
         plan, kept = plan_in_store(options)
         sparsity = exact(options.sparsity) if options.sparsity else None
         members, model = masks_of_plan(plan, kept, sparsity), plan.jobs[0].subject.model
+        refuse_too_few(members, plan, sparsity)
     else:
         members = masks_of_tickets(options.masks)
         if len(members) < 2:

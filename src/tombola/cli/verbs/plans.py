@@ -85,7 +85,7 @@ def run(options: Namespace) -> int:
         console,
         kept=len(plan.jobs) - summary.counted,
         seconds=time.monotonic() - began,
-        command=command("run", options, *LabSpec.__dataclass_fields__),
+        command=command("run", options, *(field.name for field in dataclasses.fields(LabSpec))),
     )
     return 1 if summary.failed else 0
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import SpecError
-from tombola.base.registry import unknown
+from tombola.base.registry import closest, unknown
 from tombola.cli.arguments import (
     command,
     data_flag,
@@ -80,9 +80,8 @@ def _check_exist(subjects: Sequence[str]) -> None:
 
     for subject in subjects:
         if subject not in plan_names() and not Path(subject).exists():
-            missing = unknown("plan", subject, plan_names())
-            if "Did you mean" in str(missing):
-                raise missing
+            if closest(subject, plan_names()):
+                raise unknown("plan", subject, plan_names())
             raise SpecError(
                 f"{subject!r} is not a search folder, a table of runs or a plan. `tombola plans` "
                 "lists the built-in plans."

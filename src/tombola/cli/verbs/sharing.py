@@ -1,18 +1,20 @@
 """The verbs `push` and `pull` of tickets, and `export` of networks to other programs."""
 
 from argparse import Namespace
-from dataclasses import fields
 
 from tombola.base.rounding import percent
 from tombola.base.specs import ExportSpec, TaskSpec
 from tombola.base.text import counted
-from tombola.cli.arguments import json_flag, write_json
+from tombola.cli.arguments import json_flag, knobs_of, write_json
 from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser, Verb
 
 __all__ = ["VERBS"]
 
 PLACES = "OWNER/NAME on the Hugging Face hub, a URL such as s3://bucket/ticket, or a folder"
+
+ALL = "all"
+"""In place of a number of examples."""
 
 
 def push_flags(parser: Parser) -> None:
@@ -72,7 +74,7 @@ def export_flags(parser: Parser) -> None:
         "pre-trained network has the head",
     )
     parser.add_argument("--output", metavar="FILE", required=True, help="File to write, NAME.onnx")
-    add_flags(parser, ExportSpec)
+    add_flags(parser, ExportSpec, words={"examples": (ALL, "every one")})
     parser.add_argument("--data", metavar="DIR", help="Where the task's files are")
     parser.add_argument("--model", metavar="NAME", help="Where a ticket's network is, if it moved")
     add_flags(parser, TaskSpec, leave_out=("eval_split", "margin", "drop_bad_rows"))
@@ -84,14 +86,15 @@ def export(options: Namespace) -> None:
     from tombola import api
     from tombola.cli.show.screen import say, screen
 
-    named = {f.name: vars(options)[f.name] for f in fields(TaskSpec) if f.name in options}
-    knobs = {name: vars(options)[name] for name in ("task", "examples") if name in options}
+    knobs = knobs_of(options, ExportSpec)
+    if knobs.get("examples") == ALL:
+        knobs["examples"] = None
     made = api.export(
         options.source,
         output=options.output,
         data=options.data,
         model=options.model,
-        columns=TaskSpec(**named),
+        columns=TaskSpec(**knobs_of(options, TaskSpec)),
         **knobs,
     )
     if write_json(options.json, made.to_json()):

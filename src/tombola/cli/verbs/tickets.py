@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tombola.base.errors import OutputError
-from tombola.base.specs import SCOPES, MergeSpec
+from tombola.base.specs import SCOPE_NAMES, MergeSpec
 from tombola.cli.arguments import json_flag, write_json
 from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser, Verb
@@ -58,7 +58,8 @@ def import_flags(parser: Parser) -> None:
     parser.add_argument(
         "--scope",
         metavar="NAME",
-        help=f"The weights that could be pruned: {' or '.join(SCOPES)} (default: the masked ones)",
+        help=f"The weights that could be pruned: {' or '.join(SCOPE_NAMES)} "
+        "(default: the masked ones)",
     )
     parser.add_argument(
         "--output",

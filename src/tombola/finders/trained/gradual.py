@@ -23,9 +23,9 @@ class GradualSpec(RampSpec):
     """Steps from one pruning to the next, until the final sparsity is reached."""
 
 
-@finder("gradual", GradualSpec, plan=prune_on_a_ramp)
+@finder("gradual", GradualSpec, plan=prune_on_a_ramp, source="Zhu & Gupta 2018")
 def gradual(evidence: Evidence, spec: GradualSpec, mask: "Mask") -> Pruned:
-    """Prune the smallest weights step by step within one training (Zhu & Gupta 2018)."""
+    """Prune the smallest weights step by step within one training."""
     pruner = _Smallest(Ramp(spec, evidence, mask))
     evidence.train(pruner=pruner)
     return Pruned(pruner.held.to("cpu"))

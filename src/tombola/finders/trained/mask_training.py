@@ -40,9 +40,9 @@ class MaskTrainingSpec(PenaltySpec):
     """Peak learning rate of the scores; decays linearly to zero."""
 
 
-@finder("mask-training", MaskTrainingSpec, plan=prune_on_a_ramp)
+@finder("mask-training", MaskTrainingSpec, plan=prune_on_a_ramp, source="Jiang et al. 2023")
 def mask_training(evidence: Evidence, spec: MaskTrainingSpec, mask: "Mask") -> Pruned:
-    """Train the mask alone, with weights and head frozen (Jiang et al. 2023).
+    """Train the mask alone, with weights and head frozen.
 
     Single weights are ranked within their matrix, and a matrix keeps more of them the higher the
     sigmoids of its scores are among those of its kind (SMP-S, equation 4), unless there is another

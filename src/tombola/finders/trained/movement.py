@@ -48,9 +48,9 @@ def check_rate(rate: float) -> None:
         raise SpecError(f"score_learning_rate must be above 0, got {rate:g}.")
 
 
-@finder("movement", MovementSpec, plan=prune_on_a_ramp)
+@finder("movement", MovementSpec, plan=prune_on_a_ramp, source="Sanh et al. 2020")
 def movement(evidence: Evidence, spec: MovementSpec, mask: "Mask") -> Pruned:
-    """Learn by straight-through gradients which weights to keep (Sanh et al. 2020)."""
+    """Learn by straight-through gradients which weights to keep."""
     ramp = Ramp(spec, evidence, mask)
 
     def cut(scores: "Tensors", done: int, steps: int, before: "Mask") -> "Mask":

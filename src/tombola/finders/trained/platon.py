@@ -46,9 +46,9 @@ class PlatonSpec(RampSpec):
                 raise SpecError(f"{name} must be in [0, 1), got {getattr(self, name):g}.")
 
 
-@finder("platon", PlatonSpec, plan=prune_on_a_ramp, label="PLATON")
+@finder("platon", PlatonSpec, plan=prune_on_a_ramp, label="PLATON", source="Zhang et al. 2022")
 def platon(evidence: Evidence, spec: PlatonSpec, mask: "Mask") -> Pruned:
-    """Prune weights of low smoothed |w dL/dw| and low uncertainty of it (Zhang et al. 2022)."""
+    """Prune weights of low smoothed |w dL/dw| and low uncertainty of it."""
     pruner = _Sensitivities(spec, Ramp(spec, evidence, mask))
     evidence.train(pruner=pruner)
     return Pruned(pruner.held.to("cpu"))

@@ -30,9 +30,9 @@ class SoftMovementSpec(PenaltySpec):
             raise SpecError(f"threshold must be between 0 and 1, got {self.threshold:g}.")
 
 
-@finder("soft-movement", SoftMovementSpec, plan=prune_on_a_ramp)
+@finder("soft-movement", SoftMovementSpec, plan=prune_on_a_ramp, source="Sanh et al. 2020")
 def soft_movement(evidence: Evidence, spec: SoftMovementSpec, mask: "Mask") -> Pruned:
-    """Learn by straight-through gradients which weights pass a threshold (Sanh et al. 2020).
+    """Learn by straight-through gradients which weights pass a threshold.
 
     How many pass is not known beforehand, so that the ticket keeps the best scores at the wanted
     sparsity; `threshold_sparsity` is what the threshold itself prunes in the end.

@@ -47,9 +47,9 @@ def prune_by_members(finder: Finder, subject: "Subject", spec: PruneSpec, seed: 
     return train_mask(finder, subject, spec, seed)
 
 
-@finder("soup", SoupSpec, plan=prune_by_members)
+@finder("soup", SoupSpec, plan=prune_by_members, source="Jaiswal et al. 2023")
 def soup(evidence: Evidence, spec: SoupSpec, mask: "Mask") -> Pruned:
-    """Prune what most masks of short, differently ordered trainings prune (Jaiswal et al. 2023).
+    """Prune what most masks of short, differently ordered trainings prune.
 
     Each member begins at the pre-trained weights, sees the data in an order of its own, and keeps
     its largest weights. Other than in the paper, the final sparsity is reached at once, and members

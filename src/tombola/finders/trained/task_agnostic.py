@@ -93,9 +93,9 @@ def train_on_text(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int
     return train_mask(finder, subject, spec, seed)
 
 
-@finder("task-agnostic", TaskAgnosticSpec, plan=train_on_text)
+@finder("task-agnostic", TaskAgnosticSpec, plan=train_on_text, source="Liu et al. 2022")
 def task_agnostic(evidence: Evidence, spec: TaskAgnosticSpec, mask: "Mask") -> Pruned:
-    """Train the mask alone, on masked tokens and what the whole network sees (Liu et al. 2022)."""
+    """Train the mask alone, on masked tokens and what the whole network sees."""
     learner = _Learner(spec, mask, evidence)
     evidence.train(pruner=learner, frozen=True, feature_distill=spec.feature_distill)
     return Pruned(learner.mask.to("cpu"))

@@ -29,9 +29,9 @@ class GraspSpec(BatchesSpec):
         return f"{super().reads}, 2 times"
 
 
-@finder("grasp", GraspSpec, plan=prune_from_batches, label="GraSP")
+@finder("grasp", GraspSpec, plan=prune_from_batches, label="GraSP", source="Wang et al. 2020")
 def grasp(evidence: Evidence, spec: GraspSpec, mask: "Mask") -> Pruned:
-    """Keep the weights without which the gradient shrinks most, by w Hg (Wang et al. 2020).
+    """Keep the weights without which the gradient shrinks most, by w Hg.
 
     The paper divides logits by 200, so that the softmax is flat. A new head's logits are near zero,
     and are taken as they are.

@@ -57,9 +57,16 @@ class ObsSpec(ExamplesSpec):
         return f"{super().reads}, {steps} times" if steps > 1 else super().reads
 
 
-@finder("obs", ObsSpec, plan=prune_from_examples, scores="obs-2", label="OBS")
+@finder(
+    "obs",
+    ObsSpec,
+    plan=prune_from_examples,
+    scores="obs-2",
+    label="OBS",
+    source="Kurtic et al. 2022",
+)
 def obs(evidence: Evidence, spec: ObsSpec, mask: "Mask") -> Pruned:
-    """Prune weights by w^2 times their Fisher information, estimated anew (Kurtic et al. 2022).
+    """Prune weights by w^2 times their Fisher information, estimated anew.
 
     Blocks of the Fisher matrix are of size one, unless `block_size` says otherwise. The best change
     of the other weights, by which the method makes up for a pruned one, is then none. With larger
@@ -72,11 +79,11 @@ def obs(evidence: Evidence, spec: ObsSpec, mask: "Mask") -> Pruned:
 
 def _diagonal(evidence: Evidence, spec: ObsSpec) -> "Callable[[Mask], Tensors]":
     """The scores with blocks of size one."""
-    look = count()
+    number = count()
 
     def score(kept: "Mask") -> "Tensors":
         information = evidence.squared_gradients(
-            spec.examples, kept, look=next(look), looks=spec.steps
+            spec.examples, kept, estimate=next(number), estimates=spec.steps
         )
         return {
             name: weight.square() * (information[name] + spec.damping) / 2
@@ -99,7 +106,7 @@ class _Surgery:
         self.evidence, self.spec, self.kept = evidence, spec, kept
         self.weights = {name: w * kept[name] for name, w in evidence.weights.items()}
         self.fisher: Tensors = {}
-        self._look = count()
+        self._number = count()
 
     def __call__(self, kept: "Mask") -> "Tensors":
         """Name -> what the loss would rise by without each weight."""
@@ -108,7 +115,11 @@ class _Surgery:
             fisher = self.fisher.pop(name)
             self.weights[name] = compensated(self.weights[name], kept[name], fisher, spec.damping)
         self.fisher = self.evidence.fisher_blocks(
-            spec.examples, spec.block_size, self.weights, look=next(self._look), looks=spec.steps
+            spec.examples,
+            spec.block_size,
+            self.weights,
+            estimate=next(self._number),
+            estimates=spec.steps,
         )
         return {
             name: block_costs(weight, kept[name], self.fisher[name], spec.damping)

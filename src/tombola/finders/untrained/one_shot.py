@@ -15,8 +15,15 @@ if TYPE_CHECKING:
 __all__ = ["one_shot"]
 
 
-@finder("one-shot", PruneSpec, plan=prune_once, scores="magnitude", task_free=True)
+@finder(
+    "one-shot",
+    PruneSpec,
+    plan=prune_once,
+    scores="magnitude",
+    task_free=True,
+    source="Han et al. 2015",
+)
 def one_shot(evidence: Evidence, spec: PruneSpec, mask: "Mask") -> Pruned:
-    """Prune the smallest pre-trained weights (Han et al. 2015)."""
+    """Prune the smallest pre-trained weights."""
     scores = magnitude(evidence.weights)
     return Pruned(keep_best(scores, mask, spec, evidence.layout))

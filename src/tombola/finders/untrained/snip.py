@@ -22,9 +22,9 @@ class SnipSpec(BatchesSpec):
     """Training batches whose gradients are averaged."""
 
 
-@finder("snip", SnipSpec, plan=prune_from_batches, label="SNIP")
+@finder("snip", SnipSpec, plan=prune_from_batches, label="SNIP", source="Lee et al. 2019")
 def snip(evidence: Evidence, spec: SnipSpec, mask: "Mask") -> Pruned:
-    """Prune weights by |w dL/dw| before training (Lee et al. 2019)."""
+    """Prune weights by |w dL/dw| before training."""
     gradients = evidence.gradients(spec.batches)
     scores = {name: (w * gradients[name]).abs() for name, w in evidence.weights.items()}
     return Pruned(keep_best(scores, mask, spec, evidence.layout))

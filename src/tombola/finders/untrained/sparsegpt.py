@@ -69,9 +69,15 @@ class SparsegptSpec(BatchesSpec):
         return int(pattern[2]) if pattern else self.block_size
 
 
-@finder("sparsegpt", SparsegptSpec, plan=prune_by_inputs, label="SparseGPT")
+@finder(
+    "sparsegpt",
+    SparsegptSpec,
+    plan=prune_by_inputs,
+    label="SparseGPT",
+    source="Frantar & Alistarh 2023",
+)
 def sparsegpt(evidence: Evidence, spec: SparsegptSpec, mask: "Mask") -> Pruned:
-    """Prune, block by block, what layer outputs depend on least (Frantar & Alistarh 2023).
+    """Prune, block by block, what layer outputs depend on least.
 
     The other weights of a row make up for a pruned one before the next is chosen, and later blocks
     see what earlier ones then give. Only the mask is kept: the ticket's own training begins from

@@ -41,9 +41,10 @@ class StructuredSpec(ExamplesSpec):
     plan=prune_from_examples,
     scores="structured-2",
     label="heads and neurons",
+    source="Michel et al. 2019",
 )
 def structured(evidence: Evidence, spec: StructuredSpec, mask: "Mask") -> Pruned:
-    """Prune heads and neurons whose gate has the smallest mean |dL/dgate| (Michel et al. 2019).
+    """Prune heads and neurons whose gate has the smallest mean |dL/dgate|.
 
     As in the paper, the numbers of each layer are divided by their norm; here by its mean square,
     so that heads and neurons, of which there are different numbers, can be compared.

@@ -47,9 +47,16 @@ def prune_by_paths(finder: Finder, subject: "Subject", spec: PruneSpec, seed: in
     return prune_once(finder, subject, spec, seed)
 
 
-@finder("synflow", SynflowSpec, plan=prune_by_paths, label="SynFlow", task_free=True)
+@finder(
+    "synflow",
+    SynflowSpec,
+    plan=prune_by_paths,
+    label="SynFlow",
+    task_free=True,
+    source="Tanaka et al. 2020",
+)
 def synflow(evidence: Evidence, spec: SynflowSpec, mask: "Mask") -> Pruned:
-    """Prune weights that the fewest paths go through, by their strength (Tanaka et al. 2020).
+    """Prune weights that the fewest paths go through, by their strength.
 
     The strength of a path is the product of its |w|. Paths go from the embeddings to the end, along
     the residual stream or through query, key or value and the output, and through the neurons.

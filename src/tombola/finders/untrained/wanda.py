@@ -30,9 +30,9 @@ class WandaSpec(BatchesSpec):
     """Training batches whose inputs are read; four of 32 are the paper's 128 examples."""
 
 
-@finder("wanda", WandaSpec, plan=prune_by_inputs, label="Wanda")
+@finder("wanda", WandaSpec, plan=prune_by_inputs, label="Wanda", source="Sun et al. 2024")
 def wanda(evidence: Evidence, spec: WandaSpec, mask: "Mask") -> Pruned:
-    """Prune weights by |w| times the norm of its input, in each output (Sun et al. 2024)."""
+    """Prune weights by |w| times the norm of its input, in each output."""
     from tombola.ticket.mask import Mask
 
     inputs = evidence.activations(spec.batches)

@@ -11,7 +11,7 @@ from typing import ClassVar, cast
 
 from tombola.base.errors import SpecError
 from tombola.base.registry import unknown
-from tombola.base.specs import CONTROLS, EvaluateSpec, TrainSpec
+from tombola.base.specs import DEFAULT_CONTROLS, EvaluateSpec, TrainSpec
 from tombola.finders.finder import FINDERS
 from tombola.lab.planfile.arm import (
     ARMS,
@@ -110,7 +110,7 @@ class Control:
     of: ArmName
     """The arm with the tickets: a finder's, transfer or evaluate."""
 
-    names: tuple[ControlName, ...] = tuple(map(ControlName, CONTROLS))
+    names: tuple[ControlName, ...] = tuple(map(ControlName, DEFAULT_CONTROLS))
     """Controls by name."""
 
     sparsity: Sparsities = LAST

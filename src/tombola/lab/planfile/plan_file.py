@@ -12,7 +12,7 @@ from yaml.nodes import MappingNode, Node
 from tombola.base.errors import SpecError, TicketError
 from tombola.base.registry import unknown
 from tombola.base.specs import (
-    CONTROLS,
+    DEFAULT_CONTROLS,
     OPTIONAL_CONTROLS,
     SEEDS,
     TUNE,
@@ -175,7 +175,7 @@ RECIPE = {field.name: field for field in dataclasses.fields(TrainSpec) if field.
 def _parse(text: str, where: str, folder: Path) -> PlanFile:
     """What stands in a plan; folders that it names are relative to its own."""
     root = compose(text, where)
-    controls = {ControlName: ("control", [*CONTROLS, *OPTIONAL_CONTROLS])}
+    controls = {ControlName: ("control", [*DEFAULT_CONTROLS, *OPTIONAL_CONTROLS])}
     fields = Fields(where, folder, controls)
     entries = fields.entries(root, "the plan")
     _check_version(fields, root, entries)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from tombola.base.errors import DataError, ModelError, OutputError, SpecError
+from tombola.base.errors import DataError, ModelError, OutputError, TrainingDivergedError
 from tombola.base.specs import TrainSpec
 from tombola.lab.run.evidence.masks import drawn_like, pruned
 from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
@@ -215,7 +215,7 @@ def _score(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
     trained = result_of(store, payload.parents["trained"])
     spec = recipe_that_made(trained)
     if trained.diverged is not None:
-        raise SpecError(f"{trained.label} {trained.diverged}. Use a lower learning rate.")
+        raise TrainingDivergedError(f"{trained.label} {trained.diverged}. Use a lower learning rate.")
     _check(payload, store, workspace)
     network, task = workspace.network, workspace.task
     network.model.to(accelerator().device)

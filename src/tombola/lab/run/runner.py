@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tombola.base.errors import SpecError
 from tombola.base.specs import AUTO, LabSpec
 from tombola.lab.run.allotment import allotted, kernel_before
 from tombola.lab.run.engine import RunCallback, RunSummary, Workers, execute, outstanding
@@ -13,7 +12,7 @@ from tombola.lab.run.payload import kernel_of
 from tombola.lab.run.tracking import check_tracker, tracked
 from tombola.lab.run.workers.gpus import places, visible_gpus
 from tombola.lab.run.workers.local import ProcessPool, ThisProcess
-from tombola.lab.store.numerics import refuse_mixed
+from tombola.lab.store.numerics import MixedNumericsError, refuse_mixed
 from tombola.lab.store.result_store import Store
 from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan
@@ -159,8 +158,8 @@ def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec, kernel: str = AUTO) -
             now |= {name: result.numerics[name] for name in OF_A_NODE if name in result.numerics}
         try:
             refuse_mixed([result.numerics, now])
-        except SpecError as error:
-            raise SpecError(
+        except MixedNumericsError as error:
+            raise MixedNumericsError(
                 f"{str(store.folder)!r} holds results of this plan made with other numerics: "
                 f"{error} Use the same --threads, --processes and --kernel, or another --store."
             ) from None

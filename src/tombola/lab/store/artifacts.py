@@ -10,7 +10,7 @@ from safetensors.numpy import save
 from safetensors.torch import load
 from safetensors.torch import load_file as load_tensors
 
-from tombola.base.errors import OutputError
+from tombola.base.errors import OutputError, TrainingDivergedError
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
 from tombola.tasks.examples import Predictions
@@ -57,11 +57,12 @@ def has_mask(store: Store, key: str) -> bool:
 def read_mask(store: Store, key: str) -> Mask:
     """The mask that a prune job made.
 
-    Raises: OutputError, if the store has none, or not the one that was recorded.
+    Raises: OutputError, if the store has none, or not the one that was recorded;
+        TrainingDivergedError, if its training diverged.
     """
     made = result_of(store, key)
     if made.diverged is not None:
-        raise OutputError(
+        raise TrainingDivergedError(
             f"expected the mask {key[:12]} in the store, got none: its training {made.diverged}. "
             "Use a lower learning rate."
         )

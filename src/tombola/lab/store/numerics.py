@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from tombola.lab.run.payload import Payload
     from tombola.lab.store.result_store import Store
 
-__all__ = ["RERUN", "environment", "numerics_digest", "refuse_mixed", "refuse_others"]
+__all__ = [
+    "RERUN",
+    "MixedNumericsError",
+    "environment",
+    "numerics_digest",
+    "refuse_mixed",
+    "refuse_others",
+]
 
 OF_THE_RECIPE = ("precision", "kernel", "sparse_products")
 """Fields that follow from the recipe, and so may differ between the tasks of one plan."""
@@ -58,6 +65,10 @@ def refuse_others(store: "Store", payload: "Payload", numerics: Mapping[str, obj
         )
 
 
+class MixedNumericsError(SpecError):
+    """Runs that would be compared differ in their numerics."""
+
+
 def refuse_mixed(
     numerics: Sequence[Mapping[str, object]], names: Sequence[str] = (), *, remedy: str = RERUN
 ) -> None:
@@ -68,14 +79,15 @@ def refuse_mixed(
         names: the names of the runs, for the error; by default they are numbered.
         remedy: what to do, for the error.
 
-    Raises: SpecError, naming the first run that differs from the first, the field and both values.
+    Raises: MixedNumericsError, naming the first run that differs from the first, the field and
+        both values.
     """
     named = names or [f"run {number}" for number in range(1, len(numerics) + 1)]
     for name, record in zip(named[1:], numerics[1:], strict=True):
         for field in sorted({*numerics[0], *record}):
             values = [one.get(field, "not recorded") for one in (numerics[0], record)]
             if values[0] != values[1]:
-                raise SpecError(
+                raise MixedNumericsError(
                     f"runs to compare share their numerics, but {field} is {values[0]} in "
                     f"{named[0]} and {values[1]} in {name}. {remedy}"
                 )

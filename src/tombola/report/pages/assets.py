@@ -29,7 +29,8 @@ def scripts(*, explored: bool) -> list[str]:
     Args:
         explored: whether it has charts that a reader chooses; Vega is half a megabyte.
     """
-    return [*([vega()] if explored else []), _read("runs.js"), _read("explorer.js")][: 2 + explored]
+    runs = _read("runs.js")
+    return [vega(), runs, _read("explorer.js")] if explored else [runs]
 
 
 @cache

@@ -27,7 +27,7 @@ def decide_claims(table: Sequence[Row], rules: Rules | None = None) -> list[Clai
             task that several plans have, a difference must hold in each of them.
         rules: how the claims are decided; by default those of Chen et al. 2020.
 
-    Raises: SpecError, if runs that are compared have different numerics.
+    Raises: MixedNumericsError, if runs that are compared have different numerics.
     """
     for rows in by_plan(table).values():
         refuse_mixed_rows(rows)

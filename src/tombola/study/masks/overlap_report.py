@@ -16,7 +16,7 @@ from tombola.study.masks.overlap import Overlap, agreement, overlap
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["NamedMask", "compare_masks", "masks_of_plan", "masks_of_tickets"]
+__all__ = ["NamedMask", "compare_masks", "masks_of_plan", "masks_of_tickets", "refuse_too_few"]
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,10 @@ def masks_of_tickets(folders: Sequence[str]) -> list[NamedMask]:
 
 
 def masks_of_plan(plan: Plan, store: Store, sparsity: Decimal | None = None) -> list[NamedMask]:
-    """The masks of a plan at one sparsity, by default its highest, as far as they are done.
-
-    Raises: SpecError, if it has no two of them.
-    """
-    masked = [cell for cell in plan.cells if cell.ticket is not None and cell.sparsity is not None]
-    wanted = sparsity or max((c.sparsity for c in masked if c.sparsity), default=None)
-    chosen: dict[str, Cell] = {}
-    for cell in masked:
-        if cell.ticket and cell.sparsity == wanted:
-            chosen.setdefault(cell.ticket.key, cell)
+    """The masks of a plan at one sparsity, by default its highest, as far as they are done."""
+    chosen = _cells_of_masks(plan, sparsity or _highest(plan))
     labels = Counter(cell.ticket.label for cell in chosen.values() if cell.ticket)
-    found = [
+    return [
         NamedMask(
             _name(cell, cell.ticket, labels),
             read_mask(store, key),
@@ -80,12 +72,42 @@ def masks_of_plan(plan: Plan, store: Store, sparsity: Decimal | None = None) -> 
         for key, cell in chosen.items()
         if cell.ticket and store.intact(key) and has_mask(store, key)
     ]
-    if len(found) < 2:
-        there = ", ".join(sorted({f"{c.sparsity:f}" for c in masked})) or "none"
+
+
+def refuse_too_few(masks: Sequence[NamedMask], plan: Plan, sparsity: Decimal | None = None) -> None:
+    """Refuse to compare fewer than two masks of a plan.
+
+    Args:
+        masks: those that are done.
+        plan: that they are of.
+        sparsity: of them; None for the plan's highest.
+
+    Raises: SpecError, with the sparsities that the plan has.
+    """
+    if len(masks) < 2:
+        wanted = sparsity or _highest(plan)
+        there = ", ".join(sorted({f"{each:f}" for each in _sparsities(plan)})) or "none"
         raise SpecError(
-            f"expected two masks or more of one sparsity, got {len(found)} of {len(chosen)} at "
-            f"{wanted} in the store; the plan has masks at {there}. Run the plan first."
+            f"expected two masks or more of one sparsity, got {len(masks)} of "
+            f"{len(_cells_of_masks(plan, wanted))} at {wanted} in the store; the plan has masks "
+            f"at {there}. Run the plan first."
         )
+
+
+def _sparsities(plan: Plan) -> list[Decimal]:
+    return [cell.sparsity for cell in plan.cells if cell.ticket and cell.sparsity is not None]
+
+
+def _highest(plan: Plan) -> Decimal | None:
+    return max(filter(None, _sparsities(plan)), default=None)
+
+
+def _cells_of_masks(plan: Plan, sparsity: Decimal | None) -> dict[str, Cell]:
+    """Key of a mask of that sparsity -> the first cell that has it."""
+    found: dict[str, Cell] = {}
+    for cell in plan.cells:
+        if cell.ticket and cell.sparsity is not None and cell.sparsity == sparsity:
+            found.setdefault(cell.ticket.key, cell)
     return found
 
 

@@ -113,8 +113,5 @@ def _job(label: str, kind: str, key: str, result: Result | None) -> dict[str, An
 
 def _overlap(file: PlanFile, plan: Plan, store: Store) -> dict[str, Any] | None:
     """The overlap of the masks at the plan's highest sparsity; None without two of them."""
-    try:
-        members = masks_of_plan(plan, store)
-    except SpecError:
-        return None
-    return compare_masks(members, attention_heads(file.model))
+    members = masks_of_plan(plan, store)
+    return compare_masks(members, attention_heads(file.model)) if len(members) > 1 else None

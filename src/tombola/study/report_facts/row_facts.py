@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tombola.base.errors import SpecError
 from tombola.finders.finder import FINDERS
+from tombola.lab.store.numerics import MixedNumericsError
 from tombola.study.claims.claim import Claim
 from tombola.study.claims.claims import decide_claims
 from tombola.study.leaderboard.board import boards_of
@@ -58,7 +58,7 @@ def _matching(rows: Sequence[Row], one_run: OneRun | None) -> tuple[Matching | N
     """The verdicts on a plan, or why there are none."""
     try:
         return matching(rows, one_run), ""
-    except SpecError as error:  # runs with different numerics are not pooled
+    except MixedNumericsError as error:
         return None, str(error)
 
 
@@ -66,7 +66,7 @@ def _claims(table: Sequence[Row], runs: RunList) -> tuple[list[tuple[Claim, list
     """The claims that any run bears on, with these runs; or why they are not decided."""
     try:
         found = decide_claims(table)
-    except SpecError as error:
+    except MixedNumericsError as error:
         return [], str(error)
     plans = list(by_plan(table))
     with_runs = [
@@ -92,7 +92,7 @@ def _transfer(rows: Sequence[Row], runs: RunList) -> list[dict[str, Any]]:
     """The matrices of a plan's transfer arms; none where numerics are mixed."""
     try:
         matrices = transfer_matrices(rows)
-    except SpecError:
+    except MixedNumericsError:
         return []
     return [_matrix(matrix, runs) for matrix in matrices]
 

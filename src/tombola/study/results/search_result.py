@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
-from tombola.base.errors import SpecError
+from tombola.base.errors import SpecError, TrainingDivergedError
 from tombola.base.specs import FindSpec
 from tombola.finders.finder import FINDERS
 from tombola.lab.run.compute import compute_of, search_compute, total_compute
@@ -85,12 +85,12 @@ class Found(NotebookResult):
     def __fspath__(self) -> str:
         """The folder of the ticket, so that the result of one seed stands for its ticket.
 
-        Raises: SpecError, if there are several tickets, or none.
+        Raises: SpecError, if there are several tickets; TrainingDivergedError, if there is none.
         """
         if len(self.tickets) == 1:
             return self.ticket
         if not self.tickets:
-            raise SpecError(
+            raise TrainingDivergedError(
                 "expected a result with a ticket, got one whose searches all diverged. "
                 "Search again with a lower learning rate."
             )

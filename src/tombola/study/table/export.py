@@ -9,8 +9,8 @@ from tombola.base.errors import SpecError
 from tombola.base.registry import Registry
 from tombola.base.rounding import points
 from tombola.base.text import counted, printable
-from tombola.study.table.row import Row
-from tombola.study.table.table import groups
+from tombola.study.table.row import TYPES, Row
+from tombola.study.table.table import OF_GROUPS, groups
 
 __all__ = ["FORMATS", "SUFFIXES", "export"]
 
@@ -21,18 +21,6 @@ SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".tex": "latex", ".md": "markd
 
 READABLE = ("arm", "name", "source", "target", "sparsity", "seed", "state", "score", "difference")
 """Columns of Markdown and LaTeX tables, since a page has no room for all."""
-
-WHOLE_NUMBERS = (
-    *("seed", "rewind_step", "examples", "cells", "done", "diverged", "plan_rows", "steps"),
-    *("forward_tokens", "backward_tokens", "search_forward_tokens", "search_backward_tokens"),
-)
-NUMBERS = (
-    *("learning_rate", "margin", "score", "dense", "difference", "trivial", "seconds"),
-    *("resolution", "summed_learning_rate", "jaccard_one_shot", "mean", "std", "minus_dense"),
-    *("search_seconds", "search_trainings", "budget"),
-    *("distill", "distill_temperature"),
-)
-"""Columns of numbers, whole or not; the others hold text."""
 
 
 def export(table: Sequence[Row], form: str, *, together: bool = False) -> bytes:
@@ -89,9 +77,8 @@ def _arrow(column: str) -> Any:
     """The type of a column, the same whether it has values or not."""
     import pyarrow as pa
 
-    if column in WHOLE_NUMBERS:
-        return pa.int64()
-    return pa.float64() if column in NUMBERS else pa.string()
+    kind = OF_GROUPS.get(column) or TYPES[column][0]
+    return {int: pa.int64(), float: pa.float64()}.get(kind, pa.string())
 
 
 @FORMATS.register("markdown")

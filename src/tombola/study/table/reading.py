@@ -6,15 +6,14 @@ from dataclasses import replace
 from decimal import Decimal
 from math import isfinite
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from tombola.base.errors import SpecError, cut, first_line
 from tombola.base.fields import CALLED
 from tombola.base.keys import PLACES
 from tombola.study.table.export import SUFFIXES
 from tombola.study.table.integrity import check_identities, check_row
-from tombola.study.table.row import COLUMNS, MEASURED, OF_SEARCH, STATES, Row, digest, minus
+from tombola.study.table.row import COLUMNS, MEASURED, OF_SEARCH, STATES, TYPES, Row, digest, minus
 
 __all__ = ["filled", "is_table", "read_rows"]
 
@@ -50,7 +49,6 @@ READERS: Mapping[Any, tuple[Callable[[str], Any], str]] = {
     Mapping[str, Any]: (lambda text: {"digest": text}, "a digest"),
 }
 """Type of a field -> how its text is read, and what it is called."""
-TYPES = {name: get_type_hints(Row)[name] for name in COLUMNS}
 
 
 def is_table(path: str | Path) -> bool:
@@ -210,8 +208,8 @@ def _value(name: str, text: str) -> Any:
 
     Raises: SpecError, naming the column; the caller adds the row.
     """
-    type, *rest = get_args(TYPES[name]) if NoneType in get_args(TYPES[name]) else [TYPES[name]]
-    if rest and not text:
+    type, optional = TYPES[name]
+    if optional and not text:
         return None
     read, expected = READERS[type]
     try:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from math import isfinite
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from tombola.base.specs import TrainSpec
 from tombola.base.specs.prune import UNSTRUCTURED
@@ -21,6 +22,7 @@ __all__ = [
     "MEASURED",
     "OF_SEARCH",
     "STATES",
+    "TYPES",
     "Row",
     "digest",
     "minus",
@@ -177,6 +179,15 @@ class Row:
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Row))
 """Fields that a table has."""
+
+
+def _typed(hint: Any) -> tuple[Any, bool]:
+    inner = get_args(hint)
+    return (inner[0], True) if NoneType in inner else (hint, False)
+
+
+TYPES = {name: _typed(hint) for name, hint in get_type_hints(Row).items() if name in COLUMNS}
+"""Column -> its type without None, and whether it may be None."""
 
 
 def row(

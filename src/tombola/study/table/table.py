@@ -1,7 +1,7 @@
 """One row for each run of a plan, from a store; runs that are not done are marked."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any
@@ -19,6 +19,7 @@ from tombola.study.table.margins import margins
 from tombola.study.table.row import Row, digest, row
 
 __all__ = [
+    "OF_GROUPS",
     "groups",
     "refuse_empty",
     "refuse_mixed_rows",
@@ -138,7 +139,7 @@ def refuse_empty(table: Sequence[Row], store: Store, command: str = "tombola run
 def refuse_mixed_rows(table: Iterable[Row]) -> None:
     """Refuse to compare runs on one task whose arithmetic differs.
 
-    Raises: SpecError, with the two runs, the field and both values.
+    Raises: MixedNumericsError, with the two runs, the field and both values.
     """
     by_target: dict[str, dict[str, tuple[str, Any]]] = {}
     for each in table:
@@ -166,6 +167,13 @@ def texts_read(plan: Plan, store: Store) -> dict[str, dict[str, dict[str, Any]]]
         if result is not None and "inputs" in result.facts:
             found[cell.target] = result.facts["inputs"]
     return found
+
+
+OF_GROUPS: Mapping[str, type] = {
+    **dict.fromkeys(("cells", "done", "diverged"), int),
+    **dict.fromkeys(("mean", "std", "minus_dense"), float),
+}
+"""What one entry for all seeds of a network has besides columns of its rows -> its type."""
 
 
 def groups(table: Iterable[Row]) -> list[dict[str, Any]]:

@@ -180,7 +180,7 @@ def matching(
         one_run: gives the verdict on a network with a single run; without it there is none.
         components: gives the components of variance of networks with several.
 
-    Raises: SpecError, if runs on one task have different numerics.
+    Raises: MixedNumericsError, if runs on one task have different numerics.
     """
     table = list(table)
     refuse_mixed_rows(table)

@@ -132,7 +132,7 @@ def transfer_matrices(table: Sequence[Row]) -> list[TransferMatrix]:
     Args:
         table: rows of a plan, done or not.
 
-    Raises: SpecError, if runs on one task have different numerics.
+    Raises: MixedNumericsError, if runs on one task have different numerics.
     """
     refuse_mixed_rows(table)
     pruned = by_plan(row for row in table if row.sparsity is not None)

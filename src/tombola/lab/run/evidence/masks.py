@@ -12,7 +12,7 @@ from tombola.base.specs.prune import N_OF_M, ROWS_TOGETHER, UNSTRUCTURED
 from tombola.finders.allocations import keep_best
 from tombola.finders.finder import finder_of_scores
 from tombola.finders.scores import uniform
-from tombola.lab.run.evidence.of_workspace import DivergedError, WorkspaceEvidence
+from tombola.lab.run.evidence.of_workspace import SearchDivergedError, WorkspaceEvidence
 from tombola.plan.job_spec import PERMUTED, RANDOM, PruneJob
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import NaNScoresError, permuted_like, random_like
@@ -82,7 +82,7 @@ def pruned(evidence: WorkspaceEvidence) -> tuple[Mask | None, Mapping[str, Any]]
     found = finder_of_scores(spec.scores)
     try:
         made = found.make(evidence, found.read(spec), base)
-    except DivergedError as error:
+    except SearchDivergedError as error:
         return None, {"diverged": asdict(error.fault), **_counted(evidence)}
     except NaNScoresError:
         if not spec.trains:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.amp import GradScaler
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tombola.base.errors import SpecError
+from tombola.base.errors import SpecError, TrainingDivergedError
 from tombola.base.specs import TrainSpec
 from tombola.finders.evidence import AfterBackward, AfterStep, Pruner
 from tombola.lab.run.allotment import memory
@@ -41,13 +41,13 @@ from tombola.training.gradient import differentiating, to_device
 from tombola.training.loop import Fit, fit
 from tombola.training.steps import Diverged
 
-__all__ = ["DivergedError", "WorkspaceEvidence"]
+__all__ = ["SearchDivergedError", "WorkspaceEvidence"]
 
 GIB = 1 << 30
 
 
-class DivergedError(Exception):
-    """Raised to end the search for a mask whose training diverged."""
+class SearchDivergedError(TrainingDivergedError):
+    """Ends the search for a mask whose training diverged."""
 
     def __init__(self, fault: Diverged) -> None:
         super().__init__(str(fault))
@@ -129,19 +129,19 @@ class WorkspaceEvidence(NetworkAndData):
         network.model.zero_grad()
 
     def squared_gradients(
-        self, examples: int, mask: Mask | None = None, *, look: int = 0, looks: int = 1
+        self, examples: int, mask: Mask | None = None, *, estimate: int = 0, estimates: int = 1
     ) -> Tensors:
         """Name -> mean over examples of the squared gradient of one, as float32 on the CPU."""
         self._remember_weights()
         parameters = self._parameters()
         total = {name: torch.zeros_like(p.detach()).float() for name, p in parameters.items()}
         with under(mask, parameters):
-            for part in self._looked(examples, look, looks):
+            for part in self._estimated(examples, estimate, estimates):
                 part.add_squares(total)
         return {name: squares.cpu() / examples for name, squares in total.items()}
 
     def fisher_blocks(
-        self, examples: int, size: int, weights: Tensors, *, look: int = 0, looks: int = 1
+        self, examples: int, size: int, weights: Tensors, *, estimate: int = 0, estimates: int = 1
     ) -> Tensors:
         """Name -> mean over examples of the products of `size` consecutive gradients, as float32 on
         the CPU, (blocks, size, size)."""
@@ -153,17 +153,19 @@ class WorkspaceEvidence(NetworkAndData):
             for name, p in parameters.items()
         }
         with at_weights(weights, parameters):
-            for part in self._looked(examples, look, looks):
+            for part in self._estimated(examples, estimate, estimates):
                 part.add_blocks(total)
         return {name: blocks.div_(examples).cpu() for name, blocks in total.items()}
 
-    def _looked(self, examples: int, look: int, looks: int) -> Iterator[ExampleGradients]:
-        """The gradients of the first examples of a training; reports how far all looks are."""
-        done = look * examples
+    def _estimated(
+        self, examples: int, estimate: int, estimates: int
+    ) -> Iterator[ExampleGradients]:
+        """The gradients of the first examples of a training; reports how far all estimates are."""
+        done = estimate * examples
         for part in self._parts(examples, self._parameters()):
             yield part
             done += part.examples
-            self.step(done, looks * examples)
+            self.step(done, estimates * examples)
 
     def gate_gradients(self, examples: int, names: Collection[str]) -> Tensors:
         """Name -> gradient of a gate on each input, (examples, inputs), as float32 on the CPU."""
@@ -290,7 +292,7 @@ class WorkspaceEvidence(NetworkAndData):
         self.earlier_seconds += done.earlier_seconds
         self._done += done.steps
         if done.diverged:
-            raise DivergedError(done.diverged)
+            raise SearchDivergedError(done.diverged)
         return self._now()
 
 

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tombola.base.errors import TombolaError, error_of
+from tombola.base.errors import TombolaError, rebuild_error
 from tombola.lab.run.payload import Payload
 from tombola.lab.store.result_store import Store
 from tombola.training.steps import OnStep
@@ -54,7 +54,7 @@ def train_in_processes(payload: Payload, store: Store, step: OnStep, *, sharers:
                 process.terminate()
             process.wait()
         if failure:
-            raise error_of(*failure)
+            raise rebuild_error(*failure)
         if not store.has(payload.key):
             raise TombolaError(
                 f"expected {payload.processes} processes to do {payload.label}, got exit status "

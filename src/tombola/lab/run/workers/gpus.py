@@ -32,7 +32,7 @@ def places(workers: int, gpus: Sequence[str], *, processes: int = 1) -> list[Wor
         gpus: names of this machine's GPUs; may be none.
         processes: number of processes that share a training; each of them needs its own GPU.
 
-    Raises: TombolaError, if there are GPUs, but fewer than processes.
+    Raises: SpecError, if there are GPUs, but fewer than processes.
     """
     if not gpus:
         return [WorkerGpus()] * workers
@@ -83,7 +83,7 @@ def sharers_of_a_gpu(workers: int, gpus: int, *, processes: int = 1) -> int:
 def ray_gpus(workers: int, gpus: int, *, processes: int = 1) -> float:
     """The number of GPUs, or the part of one, that a job asks Ray for.
 
-    Raises: TombolaError, if there are GPUs, but fewer than processes.
+    Raises: SpecError, if there are GPUs, but fewer than processes.
     """
     if not gpus:
         return 0

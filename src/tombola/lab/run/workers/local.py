@@ -8,7 +8,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from tombola.base.errors import TombolaError, error_of
+from tombola.base.errors import SpecError, TombolaError, rebuild_error, sent_name
 from tombola.lab.run.engine import JobEvents, TakenOverError
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.workers.distributed import train_in_processes
@@ -125,7 +125,7 @@ class ProcessPool:
                 words = (theirs, str(self.store.folder), place.sharers)
                 process = started(self._context, work, *words)
         except OSError as error:
-            raise TombolaError(
+            raise SpecError(
                 "expected to start another process on this machine, got: "
                 f"{error.strerror or error}. Use fewer --workers."
             ) from None
@@ -158,7 +158,7 @@ class ProcessPool:
         if kind == "done":
             events.done(payload.key)
         else:
-            events.failed(payload.key, error_of(*content))
+            events.failed(payload.key, rebuild_error(*content))
 
     def _replace(self, worker: _WorkerProcess, events: JobEvents) -> None:
         """Submit the job of a worker that has ended again, at most `TRIES` times."""
@@ -230,7 +230,7 @@ def work(pipe: Connection, folder: str, sharers: int = 1) -> None:
         try:
             worker.do(payload, step)
         except Exception as error:
-            _tell(pipe, "failed", type(error).__name__, str(error))
+            _tell(pipe, "failed", sent_name(error), str(error))
             if _uses_gpu():  # which may be left in a state that fails every job from here on
                 return
         else:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Lock
 
-from tombola.base.errors import TombolaError
+from tombola.base.errors import TombolaError, sent_name
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.perform import perform
 from tombola.lab.run.workspace import WorkspaceCache
@@ -50,7 +50,7 @@ def train(payload_json: str, folder: str, pipe: Connection, lock: Lock, sharers:
         perform(payload, Store(folder), WorkspaceCache(), step, main=main, sharers=sharers)
     except Exception as error:
         with suppress(OSError):
-            send("failed", type(error).__name__, " ".join(str(error).split()))
+            send("failed", sent_name(error), " ".join(str(error).split()))
         if not isinstance(error, TombolaError):  # ours never come of a lost connection
             time.sleep(GRACE)  # the launcher ends this rank sooner if another was killed before
         os._exit(1)  # without it the others would wait forever

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tombola.base.errors import SpecError, TombolaError, error_of, first_line
+from tombola.base.errors import SpecError, TombolaError, first_line, rebuild_error, sent_name
 from tombola.lab.run.engine import JobEvents
 from tombola.lab.run.payload import Payload
 from tombola.lab.run.workers.gpus import ray_gpus, sharers_of_a_gpu
@@ -58,7 +58,7 @@ class RayCluster:
     def _size(self, workers: int, cores: int, processes: int) -> None:
         """Choose how many jobs run at once, and what each asks for; a job has one node.
 
-        Raises: TombolaError, if no node has the cores or GPUs that a job needs.
+        Raises: SpecError, if no node has the cores or GPUs that a job needs.
         """
         nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         of_nodes = [(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
@@ -144,7 +144,7 @@ class RayCluster:
                 self._shared = False
                 self.submit(payload, events)
             elif said == "failed":
-                events.failed(payload.key, error_of(*rest))
+                events.failed(payload.key, rebuild_error(*rest))
             else:
                 self._take(payload, *rest)
                 events.done(payload.key)
@@ -243,7 +243,7 @@ def run_remotely(
         with tempfile.TemporaryDirectory() as scratch:
             return "done", *_run_without_store(payload, Path(scratch), inputs, sharers)
     except Exception as error:
-        return "failed", type(error).__name__, " ".join(str(error).split())
+        return "failed", sent_name(error), " ".join(str(error).split())
 
 
 def _run_without_store(
