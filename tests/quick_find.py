@@ -31,10 +31,10 @@ class Recorder(RunCallback):
         self.done: list[str] = []
         self.kept: list[str] = []
 
-    def plan(self, todo: list[Job], kept: list[Job]) -> None:
-        self.kept = [job.label for job in kept if job.kind == "train"]
+    def on_plan(self, todo: list[Job], done: list[Job]) -> None:
+        self.kept = [job.label for job in done if job.kind == "train"]
 
-    def finish(self, job: Job, result: Result) -> None:
+    def on_job_end(self, job: Job, result: Result) -> None:
         if job.kind == "train":
             self.done.append(job.label)
 

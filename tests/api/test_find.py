@@ -234,7 +234,7 @@ def test_the_same_call_does_nothing(found: api.Found, find: Find, tmp_path: Path
 
 def test_a_search_leaves_the_generator_of_the_program_alone(found: api.Found, find: Find) -> None:
     class Careless(Recorder):
-        def subject(self, subject: Subject) -> None:
+        def on_subject(self, subject: Subject) -> None:
             torch.manual_seed(7)
 
     before = torch.get_rng_state()

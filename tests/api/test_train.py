@@ -219,7 +219,7 @@ def test_a_folder_of_another_training_is_refused(
 class Interrupting(RunCallback):
     """Presses Ctrl-C in the middle of a training."""
 
-    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+    def on_job_step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         raise KeyboardInterrupt
 
 

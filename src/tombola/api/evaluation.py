@@ -64,7 +64,7 @@ def evaluate_ticket(
     pruning = given(subject, part.mask.digest(), part.sparsity)
     keep_mask(Store(asked.lab.store), pruning, part.mask)
     jobs = evaluation(subject, pruning, asked.spec)
-    callback.subject(subject)
+    callback.on_subject(subject)
     store = finished(*run_plan(jobs.plan, asked.lab, callback))
     known.save()
     margin = margin_after(asked.task, store, jobs.scoring)

@@ -73,7 +73,7 @@ def search(
     if start:
         start.keep(Store(lab.store))
     plan = _plan(jobs, asked, experiment) if keep_weights else jobs.plan
-    callback.subject(subject)
+    callback.on_subject(subject)
     with weights_in_use(Store(lab.store), plan.kept):
         store = finished(*run_plan(plan, lab, callback))
         known.save()

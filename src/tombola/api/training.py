@@ -57,7 +57,7 @@ def train_ticket(
         return replace(before, ticket=asked.place)
     store = Store(asked.lab.store)
     keep_mask(store, pruning, part.mask)
-    callback.subject(subject)
+    callback.on_subject(subject)
     plan = replace(Plan.of([training]), kept=frozenset({training.key}))
     with weights_in_use(store, plan.kept):
         finished(*run_plan(plan, asked.lab, callback))
