@@ -14,7 +14,7 @@ from tombola.plan.job import Job
 
 __all__ = ["RECIPE", "Find", "Recorder", "files", "other_model", "quick_find"]
 
-Find = Callable[..., api.Found]
+Find = Callable[..., api.SearchResult]
 RECIPE: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-2}
 
 

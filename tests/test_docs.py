@@ -47,7 +47,7 @@ SHORT = {
 SHOWN = [(str(page.relative_to(ROOT)), code) for page in PAGES for code in blocks(page)]
 
 
-def short(**knobs: Any) -> tombola.Found:
+def short(**knobs: Any) -> tombola.SearchResult:
     """A search as a page shows it, on a few examples and for one seed."""
     own = {"step"} if "finder" in knobs else set[str]()
     if knobs.get("task") == "gloss-span":  # whose questions take more

@@ -61,9 +61,9 @@ from tombola.api.search import search
 from tombola.api.training import train_ticket
 from tombola.base.errors import naming_keywords
 from tombola.lab.run.engine import RunCallback
-from tombola.study.results.evaluation_result import Evaluated
-from tombola.study.results.search_result import Found
-from tombola.study.results.training_result import Trained
+from tombola.study.results.evaluation_result import EvaluationResult
+from tombola.study.results.search_result import SearchResult
+from tombola.study.results.training_result import TrainingResult
 from tombola.ticket.ticket import Ticket
 
 __all__ = ["Fraction", "evaluate", "find", "train"]
@@ -79,7 +79,7 @@ OF_FIND = ("finder_knobs", "keep_weights", "from_ticket")
 '''
 
 FIND = '''\
-) -> Found:
+) -> SearchResult:
     """Find a ticket; the knobs are fields of the specs, described by `tombola find --help`.
 
     Args:
@@ -100,7 +100,7 @@ FIND = '''\
 '''
 
 EVALUATE = '''\
-) -> Evaluated:
+) -> EvaluationResult:
     """Train a ticket on a task with fresh seeds, next to the dense network.
 
     Every knob is a field of `EvaluateSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its
@@ -124,7 +124,7 @@ EVALUATE = '''\
 '''
 
 TRAIN = '''\
-) -> Trained:
+) -> TrainingResult:
     """Train a ticket on a task, and keep the network as a folder that `from_pretrained` reads.
 
     Every knob is a field of `TrainTicketSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its

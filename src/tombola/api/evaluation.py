@@ -21,7 +21,7 @@ from tombola.plan.job_spec import train_revisions
 from tombola.plan.plan import Subject, given
 from tombola.plan.search import evaluation
 from tombola.ship.sources import merged_in
-from tombola.study.results.evaluation_result import Evaluated, evaluated_in
+from tombola.study.results.evaluation_result import EvaluationResult, build_evaluation_result
 from tombola.study.table.margins import TICKET
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
@@ -42,7 +42,7 @@ def evaluate_ticket(
     output: Path | None,
     data: str | None,
     callback: RunCallback,
-) -> Evaluated:
+) -> EvaluationResult:
     """Train a ticket on a task with fresh seeds.
 
     Args:
@@ -68,15 +68,15 @@ def evaluate_ticket(
     store = finished(*run_plan(jobs.plan, asked.lab, callback))
     known.save()
     margin = margin_after(asked.task, store, jobs.scoring)
-    evaluated = evaluated_in(
+    evaluated = build_evaluation_result(
         store,
         subject,
         jobs,
         margin=replace(margin, origin=TICKET) if asked.margin_from_search else margin,
         init=asked.spec.init,
         sparsity=part.sparsity,
-        ticket=asked.place,
-        output=str(experiment.output.folder),
+        ticket=Path(asked.place) if asked.place else None,
+        output=experiment.output.folder,
         key=experiment.key,
     )
     with stored_in(store):

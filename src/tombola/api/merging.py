@@ -15,7 +15,7 @@ from tombola.base.errors import SpecError, TicketError, naming_keywords
 from tombola.base.specs import MergeSpec
 from tombola.base.specs.merge import INTERSECTION, MAJORITY, UNION
 from tombola.ship.sources import source_record
-from tombola.study.results.search_result import Found
+from tombola.study.results.search_result import SearchResult
 from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import keep_top
@@ -31,7 +31,7 @@ OF_THE_SEARCH = ("metric", "recipe", "split", "margin", "data", "tuned", "finder
 
 @naming_keywords()
 def merge(
-    tickets: Iterable[Ticket | str | PathLike[str]] | Found,
+    tickets: Iterable[Ticket | str | PathLike[str]] | SearchResult,
     *,
     rule: str = MAJORITY,
     sparsity: float | str | Decimal | None = None,
@@ -75,13 +75,13 @@ def merge(
 
 
 def _several(
-    tickets: Iterable[Ticket | str | PathLike[str]] | Found,
+    tickets: Iterable[Ticket | str | PathLike[str]] | SearchResult,
 ) -> list[Ticket | str]:
     """Two or more of them.
 
     Raises: SpecError, for fewer, or something else.
     """
-    if isinstance(tickets, Found):
+    if isinstance(tickets, SearchResult):
         tickets = tickets.tickets.values()
     elif isinstance(tickets, str | PathLike | Ticket):
         tickets = [tickets]

@@ -22,7 +22,7 @@ from tombola.lab.tuning import Tuned, tuning
 from tombola.plan.job_spec import train_revisions
 from tombola.plan.plan import Plan, Subject
 from tombola.plan.search import Finding, finding
-from tombola.study.results.search_result import Found
+from tombola.study.results.search_result import SearchResult
 from tombola.ticket.ticket import Ticket
 from tombola.training.distributed import leaving_process_as_it_was
 
@@ -44,7 +44,7 @@ def search(
     callback: RunCallback,
     keep_weights: bool = False,
     from_ticket: Ticket | str | PathLike[str] | None = None,
-) -> Found:
+) -> SearchResult:
     """Find a ticket.
 
     Args:

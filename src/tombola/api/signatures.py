@@ -15,9 +15,9 @@ from tombola.api.search import search
 from tombola.api.training import train_ticket
 from tombola.base.errors import naming_keywords
 from tombola.lab.run.engine import RunCallback
-from tombola.study.results.evaluation_result import Evaluated
-from tombola.study.results.search_result import Found
-from tombola.study.results.training_result import Trained
+from tombola.study.results.evaluation_result import EvaluationResult
+from tombola.study.results.search_result import SearchResult
+from tombola.study.results.training_result import TrainingResult
 from tombola.ticket.ticket import Ticket
 
 __all__ = ["Fraction", "evaluate", "find", "train"]
@@ -62,7 +62,7 @@ def find(
     output: str | Path | None = None, data: str | Path | None = None,
     callback: RunCallback | None = None, keep_weights: bool = False,
     from_ticket: Ticket | str | PathLike[str] | None = None,
-) -> Found:
+) -> SearchResult:
     """Find a ticket; the knobs are fields of the specs, described by `tombola find --help`.
 
     Args:
@@ -107,7 +107,7 @@ def evaluate(
     processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
     model: str | Path | None = None, output: str | Path | None = None,
     data: str | Path | None = None, callback: RunCallback | None = None,
-) -> Evaluated:
+) -> EvaluationResult:
     """Train a ticket on a task with fresh seeds, next to the dense network.
 
     Every knob is a field of `EvaluateSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its
@@ -154,7 +154,7 @@ def train(
     processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
     model: str | Path | None = None, output: str | Path | None = None,
     data: str | Path | None = None, callback: RunCallback | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Train a ticket on a task, and keep the network as a folder that `from_pretrained` reads.
 
     Every knob is a field of `TrainTicketSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its

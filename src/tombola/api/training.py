@@ -17,7 +17,7 @@ from tombola.lab.store.artifacts import keep_mask, result_of
 from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.plan import Job, Plan, evaluate, given
-from tombola.study.results.training_result import Trained, trained_in
+from tombola.study.results.training_result import TrainingResult, build_training_result
 from tombola.ticket.ticket import Ticket
 from tombola.training.distributed import leaving_process_as_it_was
 
@@ -33,7 +33,7 @@ def train_ticket(
     output: Path | None,
     data: str | None,
     callback: RunCallback,
-) -> Trained:
+) -> TrainingResult:
     """Train a ticket on a task and keep the network.
 
     Args:
@@ -53,8 +53,9 @@ def train_ticket(
     pruning = given(subject, part.mask.digest(), part.sparsity)
     (training,) = evaluate(subject, pruning, [asked.spec.seed], asked.spec.init)
     folder = output or _folder(training)
+    place = Path(asked.place) if asked.place else None
     if (before := saved_network(folder, training.key)) is not None:
-        return replace(before, ticket=asked.place)
+        return replace(before, ticket=place)
     store = Store(asked.lab.store)
     keep_mask(store, pruning, part.mask)
     callback.on_subject(subject)
@@ -62,12 +63,16 @@ def train_ticket(
     with weights_in_use(store, plan.kept):
         finished(*run_plan(plan, asked.lab, callback))
         known.save()
-        trained = trained_in(
-            subject, _finite(store, training), init=asked.spec.init, sparsity=part.sparsity
+        trained = build_training_result(
+            subject,
+            _finite(store, training),
+            init=asked.spec.init,
+            sparsity=part.sparsity,
+            output=folder,
         )
         with stored_in(store):
             written = NetworkWriter(store, subject).write(trained, part, folder)
-    return replace(written, ticket=asked.place)
+    return replace(written, ticket=place)
 
 
 def _folder(training: Job) -> Path:

@@ -14,7 +14,7 @@ from tombola.lab.starting_ticket import ticket_for
 from tombola.models.network import Network, load_backbone
 from tombola.ship.compiled.runtimes import BenchedNetwork
 from tombola.ship.trained_network import load
-from tombola.study.results.training_result import trained_on
+from tombola.study.results.training_result import read_origin
 from tombola.tasks.examples import Examples
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import Task
@@ -93,7 +93,7 @@ def scored_on(
     if isinstance(source, Ticket) or (Path(source) / JSON_NAME).exists():
         return "a ticket has no trained head to score; name the folder that `tombola train` writes"
     with suppress(OutputError):
-        origin = trained_on(Path(source))
+        origin = read_origin(Path(source))
         if origin.task is not None:
             return _scored(os.fspath(source), origin.task, limit, data or origin.place)
     return "no scores, as no result.json next to the network says what it was trained on"

@@ -23,7 +23,7 @@ from tombola.lab.ticket_origin import Origin, origin_of
 from tombola.models.embedded import model_path
 from tombola.models.network import Network, NoHeadError
 from tombola.ship.onnx_file import OnnxNetwork, check_onnx, write_onnx
-from tombola.study.results.training_result import trained_on
+from tombola.study.results.training_result import read_origin
 from tombola.tasks.examples import Examples
 from tombola.tasks.networks import load_network
 from tombola.tasks.own_task import changed_task, named_task
@@ -32,13 +32,13 @@ from tombola.ticket.format import JSON_NAME
 from tombola.ticket.scope import backbone
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Exported", "export"]
+__all__ = ["ExportResult", "export"]
 
 SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exported:
+class ExportResult:
     """What was written, and how it compares with the network that it was made of."""
 
     file: Path
@@ -70,7 +70,7 @@ def export(
     data: str | Path | None = None,
     model: str | Path | None = None,
     columns: TaskSpec | None = None,
-) -> Exported:
+) -> ExportResult:
     """Write a network with the head of a task as an ONNX file, with inputs of any batch and length.
 
     The file is run in ONNX Runtime on examples of the task's dev split before it gets its name.
@@ -103,7 +103,9 @@ def export(
     return _written(network, about, compared, split, place)
 
 
-def _written(network: Network, task: Task, examples: Examples, split: str, place: Path) -> Exported:
+def _written(
+    network: Network, task: Task, examples: Examples, split: str, place: Path
+) -> ExportResult:
     """The file of a network, compared with it before it gets its name."""
     with TemporaryDirectory() as scratch:
         file = Path(scratch) / place.name
@@ -112,7 +114,7 @@ def _written(network: Network, task: Task, examples: Examples, split: str, place
         difference = difference_of(network, made, task, examples)
         zeros, weights = zeros_of(network, made)
         place_files(network, file, place, keep=same_folder(network.name, place.parent))
-    return Exported(
+    return ExportResult(
         file=place,
         bytes=place.stat().st_size,
         examples=len(examples),
@@ -173,7 +175,7 @@ def _task(
 def _origin(source: object) -> Origin:
     """What the result says that `tombola train` writes next to a network."""
     with suppress(OutputError):
-        return trained_on(Path(str(source)))
+        return read_origin(Path(str(source)))
     return Origin()
 
 

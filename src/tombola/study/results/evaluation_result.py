@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from tombola.lab.store.numerics import refuse_mixed
@@ -13,11 +14,11 @@ from tombola.study.results.notes import counts_by_split, learning_notes
 from tombola.study.results.trainings import Trainings, verdict_on
 from tombola.study.table.margins import Margin
 
-__all__ = ["Evaluated", "evaluated_in"]
+__all__ = ["EvaluationResult", "build_evaluation_result"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Evaluated(NotebookResult):
+class EvaluationResult(NotebookResult):
     """How one fixed ticket does on a task, with fresh seeds."""
 
     task: str
@@ -25,7 +26,7 @@ class Evaluated(NotebookResult):
     metric: str
     split: str
     init: str
-    sparsity: str
+    sparsity: Decimal
     dense: dict[str, Any]
     scores: dict[str, Any]
     """values, mean, std, keys of the masked network."""
@@ -34,7 +35,8 @@ class Evaluated(NotebookResult):
     verdict: dict[str, Any]
     margin: dict[str, Any]
     """points, and their origin: named, ticket, or rule with the dense and trivial score on dev."""
-    ticket: str
+    ticket: Path | None
+    """Its folder; None for one that is in memory."""
     seconds: float
     left_out: dict[str, int]
     """Name with stars -> weights of the blocks, with two axes or more, outside of the scope."""
@@ -42,11 +44,16 @@ class Evaluated(NotebookResult):
     """What a reader must know to read the scores rightly."""
     counts: dict[str, dict[str, Any]]
     """Split -> rows used, rows dropped by reason, and what else was counted of it."""
-    output: str
+    output: Path
     key: str
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields, as `--json` writes them; `ticket` is empty for one that is in memory."""
+        fields = super().to_json()
+        return {**fields, "ticket": fields["ticket"] or ""}
 
-def evaluated_in(
+
+def build_evaluation_result(
     store: Store,
     subject: Subject,
     jobs: Evaluation,
@@ -54,16 +61,16 @@ def evaluated_in(
     margin: Margin,
     init: str,
     sparsity: Decimal,
-    ticket: str,
-    output: str,
+    ticket: Path | None,
+    output: Path,
     key: str,
-) -> Evaluated:
+) -> EvaluationResult:
     """The result of an evaluation whose jobs are all done.
 
     Args:
         store: with the results of the jobs.
         init: what the kept weights started from.
-        ticket: its folder.
+        ticket: its folder, if it has one.
 
     Raises: SpecError, if its trainings have different numerics.
     """
@@ -72,13 +79,13 @@ def evaluated_in(
     refuse_mixed([one.numerics for one in (*dense.done, *masked.done)])
     facts = dense.done[0].facts
     counts = counts_by_split(subject, facts)
-    return Evaluated(
+    return EvaluationResult(
         task=task.name,
         model=subject.model,
         metric=task.metric,
         split=task.test_split,
         init=init,
-        sparsity=f"{sparsity:f}",
+        sparsity=sparsity,
         dense=dense.summary(),
         scores=masked.summary(),
         trivial=facts["trivial"],

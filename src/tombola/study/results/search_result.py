@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import SpecError
@@ -20,11 +21,11 @@ from tombola.study.results.notes import counts_by_split, learning_notes, same_ma
 from tombola.study.results.trainings import Trainings, mean_jaccard, verdict_on
 from tombola.study.table.margins import Margin
 
-__all__ = ["Found", "found_in", "whole_model_sparsity"]
+__all__ = ["SearchResult", "build_search_result", "whole_model_sparsity"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Found(NotebookResult):
+class SearchResult(NotebookResult):
     """What a search found; scores are in points of the metric, from the test split.
 
     Where a ticket or its folder is expected, the result of a search with one seed will do.
@@ -52,12 +53,9 @@ class Found(NotebookResult):
     """points, and their origin: named, or rule with the dense and trivial score on dev."""
     tuned: dict[str, Any] | None
     """learning_rate, seed and the scores on dev of all rates that were tried; null if none were."""
-    ticket: str
-    """Folder of the ticket: the first seed's, never the best; empty where the search diverged under
-    every seed, so that there is none."""
-    tickets: dict[str, str]
+    tickets: dict[int, Path]
     """Seed -> folder of its ticket; none for a seed under which the search diverged."""
-    networks: dict[str, str]
+    networks: dict[int, Path]
     """Seed -> folder of its trained network, if they were asked for."""
     compute: dict[str, float | None]
     """forward_tokens and backward_tokens of the search for the final ticket, the mean over seeds,
@@ -77,38 +75,49 @@ class Found(NotebookResult):
     """What a reader must know to read the scores rightly."""
     counts: dict[str, dict[str, Any]]
     """Split -> rows used, rows dropped by reason, and what else was counted of it."""
-    output: str
+    output: Path
     """Folder with everything."""
     key: str
     """Name of this experiment, from all that made it."""
+
+    @property
+    def ticket(self) -> Path:
+        """Folder of the ticket: the first seed's, never the best.
+
+        Raises: SpecError, if the search diverged under every seed, so that there is none.
+        """
+        if not self.tickets:
+            raise SpecError(
+                "expected a result with a ticket, got one whose searches all diverged. "
+                "Search again with a lower learning rate."
+            )
+        return next(iter(self.tickets.values()))
 
     def __fspath__(self) -> str:
         """The folder of the ticket, so that the result of one seed stands for its ticket.
 
         Raises: SpecError, if there are several tickets, or none.
         """
-        if len(self.tickets) == 1:
-            return self.ticket
-        if not self.tickets:
-            raise SpecError(
-                "expected a result with a ticket, got one whose searches all diverged. "
-                "Search again with a lower learning rate."
-            )
-        seeds = ", ".join(self.tickets)
+        if len(self.tickets) <= 1:
+            return str(self.ticket)
+        seeds = ", ".join(map(str, self.tickets))
         raise SpecError(
             f"expected a result with one ticket, got one with tickets of the seeds {seeds}. Choose "
-            f"one: `found.ticket` is the first, `found.tickets[{[*self.tickets][-1]!r}]` the last."
+            f"one: `found.ticket` is the first, `found.tickets[{[*self.tickets][-1]}]` the last."
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, as `--json` writes them; `networks` only where there are any."""
-        fields = super().to_json()
-        return (
-            fields if fields["networks"] else {k: v for k, v in fields.items() if k != "networks"}
-        )
+        """The fields and the ticket, as `--json` writes them; `networks` where there are any."""
+        written: dict[str, Any] = {}
+        for name, value in super().to_json().items():
+            if name == "tickets":
+                written["ticket"] = next(iter(value.values()), "")
+            if name != "networks" or value:
+                written[name] = value
+        return written
 
 
-def found_in(
+def build_search_result(
     store: Store,
     subject: Subject,
     spec: FindSpec,
@@ -116,9 +125,9 @@ def found_in(
     *,
     margin: Margin,
     tuned: dict[str, Any] | None,
-    output: str,
+    output: Path,
     key: str,
-) -> Found:
+) -> SearchResult:
     """The result of a search whose jobs are all done, before its tickets are written.
 
     Args:
@@ -132,7 +141,7 @@ def found_in(
     sparsity, last = max(trainings.by_sparsity.items())
     counts = counts_by_split(subject, trainings.facts)
     notes = [*subject.notes, *margin.notes, *learning_notes(task, dense, counts)]
-    return Found(
+    return SearchResult(
         finder={**FINDERS[spec.finder].named(), "knobs": [*_knobs(jobs, sparsity)]},
         task=task.name,
         model=spec.model,
@@ -146,7 +155,6 @@ def found_in(
         verdict=verdict_on(store, task, dense, last, sparsity, fixed=jobs.fixed).to_json(),
         margin=margin.to_json(),
         tuned=tuned,
-        ticket="",
         tickets={},
         networks={},
         **_searched(store, jobs, sparsity),
