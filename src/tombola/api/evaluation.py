@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tombola.api.experiment import Experiment, describe, finished, margin_after, stored_in
+from tombola.api.experiment import Experiment, describe, raise_failed, read_margin, stored_in
 from tombola.api.fixed_ticket import fixed_ticket
 from tombola.base.errors import SpecError
 from tombola.base.files import write_file
@@ -65,9 +65,10 @@ def evaluate_ticket(
     keep_mask(Store(asked.lab.store), pruning, part.mask)
     jobs = evaluation(subject, pruning, asked.spec)
     callback.on_subject(subject)
-    store = finished(*run_plan(jobs.plan, asked.lab, callback))
+    store, summary = run_plan(jobs.plan, asked.lab, callback)
+    raise_failed(summary)
     known.save()
-    margin = margin_after(asked.task, store, jobs.scoring)
+    margin = read_margin(asked.task, store, jobs.scoring)
     evaluated = build_evaluation_result(
         store,
         subject,
@@ -106,4 +107,4 @@ def _experiment(
     content = describe(subject, mask=mask.digest(), init=spec.init, seeds=spec.seeds)
     name = f"evaluate-{subject.task.name.replace('/', '-')}"
     version = VERSION + train_revisions(subject.recipe, spec.init)
-    return Experiment.of("evaluate", version, content, output or name)
+    return Experiment.of("evaluate", version, content, folder=output, name=name)

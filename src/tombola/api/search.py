@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tombola.api.experiment import Experiment, describe, finished, margin_after, stored_in
+from tombola.api.experiment import Experiment, describe, raise_failed, read_margin, stored_in
 from tombola.api.network_folder import saved_network
 from tombola.api.search_output import SearchOutput, network_of
 from tombola.base.keys import knobs
@@ -75,9 +75,10 @@ def search(
     plan = _plan(jobs, asked, experiment) if keep_weights else jobs.plan
     callback.on_subject(subject)
     with weights_in_use(Store(lab.store), plan.kept):
-        store = finished(*run_plan(plan, lab, callback))
+        store, summary = run_plan(plan, lab, callback)
+        raise_failed(summary)
         known.save()
-        margin = margin_after(asked.task, store, jobs.scoring)
+        margin = read_margin(asked.task, store, jobs.scoring)
         made = SearchOutput(
             *(store, subject, asked, jobs, margin, tuned, experiment),
             keep_weights=keep_weights,
@@ -117,7 +118,8 @@ def _experiment(
     name = f"{subject.task.name.replace('/', '-')}-{asked.prune.sparsity:f}"
     version = VERSION + sum(control in REVISED_CONTROLS for control in spec.controls)
     version += train_revisions(subject.recipe)
-    return Experiment.of("find", version, describe(subject, **ours), output or name)
+    about = describe(subject, **ours)
+    return Experiment.of("find", version, about, folder=output, name=name)
 
 
 def _tuned(

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tombola.api.experiment import finished, stored_in
+from tombola.api.experiment import raise_failed, stored_in
 from tombola.api.fixed_ticket import fixed_ticket
 from tombola.api.network_folder import NetworkWriter, saved_network
 from tombola.base.errors import SpecError
@@ -61,7 +61,8 @@ def train_ticket(
     callback.on_subject(subject)
     plan = replace(Plan.of([training]), kept=frozenset({training.key}))
     with weights_in_use(store, plan.kept):
-        finished(*run_plan(plan, asked.lab, callback))
+        _, summary = run_plan(plan, asked.lab, callback)
+        raise_failed(summary)
         known.save()
         trained = build_training_result(
             subject,
