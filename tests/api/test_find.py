@@ -196,7 +196,7 @@ def test_inspecting_shows_provenance_size_and_layers(two: api.SearchResult) -> N
     ticket = Ticket.load(two.ticket)
     assert facts["layers"] == ticket.mask.layer_sparsities()
     assert facts["bytes"] == sum(len(content) for content in files(two.ticket).values())
-    assert {k: v for k, v in facts.items() if k not in ("layers", "bytes")} == ticket.describe()
+    assert {k: v for k, v in facts.items() if k not in ("layers", "bytes")} == ticket.to_json()
     assert json.loads(json.dumps(facts)) == facts
 
 

@@ -76,7 +76,7 @@ def _ticket(folder: Path) -> dict[str, Any]:
     """What a ticket is."""
     loaded = Ticket.load(folder)
     return {
-        **loaded.describe(),
+        **loaded.to_json(),
         "bytes": directory_size(folder),
         "layers": loaded.mask.layer_sparsities(),
     }
@@ -123,4 +123,4 @@ def _scope(network: nn.Module, model: str, scope: str) -> dict[str, Any]:
 def _ticket_bytes(network: nn.Module, model: str, scope: str, sparsity: Decimal) -> int:
     """The bytes that the one-shot ticket of a sparsity takes."""
     ticket = one_shot(network, sparsity=sparsity, scope=scope)
-    return sum(map(len, ticket_files(ticket.describe(), ticket.mask).values()))
+    return sum(map(len, ticket_files(ticket.to_json(), ticket.mask).values()))

@@ -16,6 +16,7 @@ from tombola.base.specs import MergeSpec
 from tombola.base.specs.merge import INTERSECTION, MAJORITY, UNION
 from tombola.ship.sources import source_record
 from tombola.study.results.search_result import SearchResult
+from tombola.ticket.checks import check_network
 from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import keep_top
@@ -188,7 +189,7 @@ def _weights(ticket: Ticket, model: str | Path | nn.Module | None) -> Tensors:
     Raises: TicketError, if the network is not the one that the ticket was found in.
     """
     network, name = named_network(ticket.model if model is None else model)
-    ticket.check_network(fingerprint(network), name)
+    check_network(ticket, fingerprint(network), name)
     parameters = scope_parameters(network, ticket.scope)
     return {name: parameter.detach().cpu() for name, parameter in parameters.items()}
 

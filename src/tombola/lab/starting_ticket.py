@@ -152,7 +152,8 @@ def check_belongs(ticket: "Ticket", subject: Subject, model_option: str = "--mod
     if ticket.fingerprint == subject.fingerprint:
         return
     from tombola.models.network import load_backbone
+    from tombola.ticket.checks import check_network
     from tombola.ticket.scope import scope_parameters
 
     ticket.mask.check(scope_parameters(load_backbone(subject.model), ticket.scope))
-    ticket.check_network(subject.fingerprint, subject.model, model_option)
+    check_network(ticket, subject.fingerprint, subject.model, model_option)

@@ -18,6 +18,7 @@ from tombola.ship.hub import HubRepository
 from tombola.ship.local_folder import LocalFolder
 from tombola.ship.ticket_files import SIZE_LIMITS, Files, TicketLocation, loaded
 from tombola.ship.urls import Remote
+from tombola.ticket.checks import check_ticket_folder
 from tombola.ticket.extensions import TRANSPORTS
 from tombola.ticket.format import CARD_NAME
 from tombola.ticket.ticket import Ticket
@@ -97,7 +98,7 @@ def pull(
     Raises: TicketError, if there is no ticket, or it is damaged; OutputError, if the folder holds
         anything else or can't be written.
     """
-    Ticket.check_place(folder)
+    check_ticket_folder(folder)
     files = _read(place_of(place, revision=revision, token=token))
     ticket = loaded(files)
     write_folder(folder, files, replaces=SIZE_LIMITS)

@@ -11,7 +11,7 @@ from torch import nn
 
 from tombola.base.errors import SpecError, TicketError, naming_keywords
 from tombola.base.fields import path_text
-from tombola.base.folders import check_folder, write_folder
+from tombola.base.folders import write_folder
 from tombola.base.keys import exact
 from tombola.base.rounding import percent
 from tombola.base.text import html_table, printable
@@ -204,15 +204,7 @@ class Ticket:
 
         Raises: OutputError, if the folder holds anything else or can't be written.
         """
-        return write_folder(path, ticket_files(self.describe(), self.mask), replaces=NAMES)
-
-    @staticmethod
-    def check_place(path: str | Path) -> None:
-        """Refuse a folder that `save` could not write, before there is a ticket.
-
-        Raises: OutputError, if the folder holds anything but a ticket or can't be written.
-        """
-        check_folder(path, replaces=NAMES, needed=(JSON_NAME, MASK_NAME))
+        return write_folder(path, ticket_files(self.to_json(), self.mask), replaces=NAMES)
 
     @classmethod
     def load(cls, path: str | PathLike[str], *, limit: int = WEIGHT_LIMIT) -> "Ticket":
@@ -309,24 +301,7 @@ class Ticket:
             commit_message=commit_message,
         )
 
-    def check_network(self, fingerprint: str, name: str, option: str = "--model") -> None:
-        """Refuse a network that the ticket was not found in.
-
-        Args:
-            fingerprint: of the network, as `ticket.fingerprint.fingerprint` takes it.
-            name: what a message calls the network.
-            option: where another network is named.
-
-        Raises: TicketError.
-        """
-        if fingerprint != self.fingerprint:
-            raise TicketError(
-                f"the ticket was found in a network with fingerprint {self.fingerprint[:12]} "
-                f"({self.model}), got {fingerprint[:12]} ({name}). Name the network it was found "
-                f"in as {option}."
-            )
-
-    def describe(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """What ticket.json holds, its checksums apart."""
         return {
             "format": FORMAT,

@@ -28,6 +28,7 @@ from tombola.tasks.examples import Examples
 from tombola.tasks.networks import load_network
 from tombola.tasks.own_task import changed_task, named_task
 from tombola.tasks.task import Task
+from tombola.ticket.checks import check_network
 from tombola.ticket.format import JSON_NAME
 from tombola.ticket.scope import backbone
 from tombola.ticket.ticket import Ticket
@@ -202,4 +203,4 @@ def _apply(ticket: Ticket, network: Network) -> None:
     """Zero the pruned weights; a pooler that the head has no use for is left out."""
     body = dict(backbone(network.model).named_parameters())
     ticket.apply(network.model, scope=None if ticket.mask.keys() <= body.keys() else "encoder")
-    ticket.check_network(network.fingerprint, network.name)
+    check_network(ticket, network.fingerprint, network.name)

@@ -71,10 +71,10 @@ def import_masks(options: Namespace) -> None:
     """Save the ticket, and describe it."""
     from tombola import api
     from tombola.cli.show.screen import say, screen
-    from tombola.ticket.ticket import Ticket
+    from tombola.ticket.checks import check_ticket_folder
 
     if options.output:
-        Ticket.check_place(options.output)
+        check_ticket_folder(options.output)
     ticket = api.import_ticket(options.source, model=options.model, scope=options.scope)
     default = Path("runs") / f"imported-{ticket.mask.digest()[:8]}"
     place = Path(options.output) if options.output else default
@@ -117,10 +117,10 @@ def merge(options: Namespace) -> None:
 
     from tombola import api
     from tombola.cli.show.screen import say, screen
-    from tombola.ticket.ticket import Ticket
+    from tombola.ticket.checks import check_ticket_folder
 
     if options.output:
-        Ticket.check_place(options.output)
+        check_ticket_folder(options.output)
         _check_no_source(Path(options.output), options.tickets)
     ticket = api.merge(options.tickets, model=options.model, **knobs)
     place = Path(options.output or Path("runs") / f"merged-{ticket.mask.digest()[:8]}")

@@ -149,7 +149,7 @@ def _task_flags(experiment: dict[str, Any], place: Path) -> dict[str, Any]:
 
 
 def _about(ticket: Ticket) -> dict[str, Any]:
-    return {name: value for name, value in ticket.describe().items() if name != "shapes"}
+    return {name: value for name, value in ticket.to_json().items() if name != "shapes"}
 
 
 def _overlap_with_one_shot(
