@@ -192,10 +192,13 @@ def test_the_picture_is_next_to_the_result(found: api.SearchResult) -> None:
 
 
 def test_inspecting_shows_provenance_size_and_layers(two: api.SearchResult) -> None:
-    facts = tombola.inspect(two.ticket)
+    found = tombola.inspect(two.ticket)
+    assert isinstance(found, tombola.TicketInfo)
     ticket = Ticket.load(two.ticket)
-    assert facts["layers"] == ticket.mask.layer_sparsities()
-    assert facts["bytes"] == sum(len(content) for content in files(two.ticket).values())
+    assert found.ticket == ticket
+    assert found.layers == ticket.mask.layer_sparsities()
+    assert found.bytes == sum(len(content) for content in files(two.ticket).values())
+    facts = found.to_json()
     assert {k: v for k, v in facts.items() if k not in ("layers", "bytes")} == ticket.to_json()
     assert json.loads(json.dumps(facts)) == facts
 

@@ -70,7 +70,7 @@ def test_a_ticket_is_found_evaluated_and_inspected(
     assert "encoder.layer.1.output.dense.weight" in shown
     status, shown, _ = cli("inspect", result["ticket"], "--json")
     assert status == 0
-    assert json.loads(shown) == api.inspect(result["ticket"])
+    assert json.loads(shown) == api.inspect(result["ticket"]).to_json()
 
 
 def test_a_configuration_file_is_a_command(cli: Cli, find: list[object], tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The functions for Python: find, evaluate, train and look at tickets."""
 
 from tombola.api.bench.comparison import BenchmarkResult, bench
-from tombola.api.inspection import inspect
+from tombola.api.inspection import NetworkInfo, ScopeInfo, TicketInfo, inspect
 from tombola.api.merging import merge
 from tombola.api.onnx.exporting import ExportResult, export
 from tombola.api.signatures import evaluate, find, train
@@ -20,10 +20,13 @@ __all__ = [
     "BenchmarkResult",
     "EvaluationResult",
     "ExportResult",
+    "NetworkInfo",
     "ProgressBar",
     "RunCallback",
+    "ScopeInfo",
     "SearchResult",
     "Ticket",
+    "TicketInfo",
     "TrainedNetwork",
     "TrainingResult",
     "bench",

@@ -35,9 +35,10 @@ def inspect(options: Namespace) -> None:
     from tombola.cli.show.screen import screen
     from tombola.cli.show.tickets import show_ticket
 
-    facts = api.inspect(options.ticket)
+    found = api.inspect(options.ticket)
+    facts = found.to_json()
     if not write_json(options.json, facts):
-        show = show_network if "scopes" in facts else show_ticket
+        show = show_ticket if isinstance(found, api.TicketInfo) else show_network
         show(facts, screen())
 
 
