@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from tombola.api.bench.machine import machine
-from tombola.api.bench.network import Scored, scored_on, subject_of
+from tombola.api.bench.network import Scored, load_scored, load_subject
 from tombola.api.bench.scoring import score
 from tombola.api.bench.timing import Timing, times, timings
-from tombola.api.given import ticket_or_path
+from tombola.api.given import text_of, ticket_or_path
 from tombola.base.errors import ModelError, SpecError, TombolaError, first_line, naming_keywords
 from tombola.base.json_text import plain
 from tombola.base.specs import BenchSpec
@@ -129,10 +129,10 @@ def bench(
     )
     chosen = _runtimes(spec)
     source = ticket_or_path(source, "a ticket, its folder, or that of a trained network")
-    subject = subject_of(source, model)
+    subject = load_subject(source, text_of(model))
     _check_lengths(subject, spec)
     with _threads(spec.threads):
-        scored = scored_on(source, spec.examples, data)
+        scored = load_scored(source, spec.examples, text_of(data))
         return _benched(subject, spec, chosen, scored)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tombola.api.given import ticket_or_path
-from tombola.api.onnx.comparison import difference_of, examples_of, sample_of, zeros_of
+from tombola.api.given import load_source_ticket, text_of, ticket_or_path
+from tombola.api.onnx.comparison import difference_of, sample_of, zeros_of
 from tombola.api.onnx.files import place_files, same_folder
 from tombola.base.errors import (
     ModelError,
@@ -18,7 +18,7 @@ from tombola.base.errors import (
 )
 from tombola.base.files import check_file
 from tombola.base.specs import ExportSpec, TaskSpec
-from tombola.lab.starting_ticket import ticket_for
+from tombola.lab.task_examples import read_examples
 from tombola.lab.ticket_origin import Origin, origin_of
 from tombola.models.embedded import model_path
 from tombola.models.network import Network, NoHeadError
@@ -29,7 +29,6 @@ from tombola.tasks.networks import load_network
 from tombola.tasks.own_task import changed_task, named_task
 from tombola.tasks.task import Task
 from tombola.ticket.checks import check_network
-from tombola.ticket.format import JSON_NAME
 from tombola.ticket.scope import backbone
 from tombola.ticket.ticket import Ticket
 
@@ -93,14 +92,15 @@ def export(
     """
     spec, place = ExportSpec(task=task, examples=examples), Path(output).expanduser()
     source = ticket_or_path(source, "a ticket, its folder, or that of a trained network")
+    model = text_of(model)
     check_onnx()
     _check_name(place)
-    ticket = _ticket(source, model)
+    ticket = load_source_ticket(source, model)
     if ticket is None:
         model_path(str(source))  # refused before the question of which task it is of
     about, place_of_data = _task(spec, source, ticket, columns or TaskSpec())
-    network = _network(str(source) if ticket is None else str(model or ticket.model), about, ticket)
-    split, compared = examples_of(network, about, spec.examples, data or place_of_data)
+    network = _network(str(source) if ticket is None else model or ticket.model, about, ticket)
+    split, compared = read_examples(network, about, spec.examples, text_of(data) or place_of_data)
     return _written(network, about, compared, split, place)
 
 
@@ -142,22 +142,8 @@ def _check_name(place: Path) -> None:
 # --- what is exported ----------------------------------------------------------
 
 
-def _ticket(source: str | Path | Ticket, model: str | Path | None) -> Ticket | None:
-    """The ticket, if it is one and not a network."""
-    if isinstance(source, Ticket):
-        return source
-    if (Path(source) / JSON_NAME).is_file():
-        return ticket_for(Path(source), None if model is None else str(model))
-    if model is not None:
-        raise SpecError(
-            f"model is the network of a ticket, got it for {str(source)!r}, which is none. Leave "
-            f"it out."
-        )
-    return None
-
-
 def _task(
-    spec: ExportSpec, source: str | Path | Ticket, ticket: Ticket | None, columns: TaskSpec
+    spec: ExportSpec, source: str | Ticket, ticket: Ticket | None, columns: TaskSpec
 ) -> tuple[Task, str | None]:
     """The task that was named, or else that of the ticket or of `tombola train`; and the place of
     its data, if it is known and not the package."""
