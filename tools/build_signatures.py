@@ -1,4 +1,5 @@
-"""Writes src/tombola/api/signatures.py: find(), evaluate() and train(), each knob in the signature.
+"""Writes src/tombola/api/signatures.py: find(), evaluate(), train() and export(), every knob in the
+signature.
 
 Names, types and defaults are those of the specs. A knob of the recipe is None by default, because
 the task decides its value.
@@ -17,6 +18,7 @@ from tombola.base.specs import (
     SEEDS,
     TUNE,
     EvaluateSpec,
+    ExportSpec,
     FindSpec,
     LabSpec,
     TaskSpec,
@@ -44,7 +46,7 @@ PATHS = ("model", "store")
 """Fields of text that may be given as a path."""
 
 HEAD = '''\
-"""The public functions `find`, `evaluate` and `train`, each knob in its signature.
+"""The public functions `find`, `evaluate`, `train` and `export`, each knob in its signature.
 
 Written by tools/build_signatures.py; run it after changing a spec.
 """
@@ -57,6 +59,7 @@ from typing import Literal, TypeAlias
 
 from tombola.api.evaluation import evaluate_ticket
 from tombola.api.given import given, place_of, text_of, with_finder_knobs
+from tombola.api.onnx.exporting import ExportResult, export_network
 from tombola.api.search import search
 from tombola.api.training import train_ticket
 from tombola.base.errors import naming_keywords
@@ -66,7 +69,7 @@ from tombola.study.results.search_result import SearchResult
 from tombola.study.results.training_result import TrainingResult
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Fraction", "evaluate", "find", "train"]
+__all__ = ["Fraction", "evaluate", "export", "find", "train"]
 
 Fraction: TypeAlias = float | str | Decimal
 """A fraction that is read as the decimal that was written: 0.7 is exactly 7/10."""
@@ -147,11 +150,39 @@ TRAIN = '''\
     )
 '''
 
+EXPORT = '''\
+) -> ExportResult:
+    """Write a network with the head of a task as an ONNX file, with inputs of any batch and length.
+
+    The file is run in ONNX Runtime on examples of the task's dev split before it gets its name.
+    Every knob is a field of `ExportSpec` or `TaskSpec`, with its description there and in
+    `tombola export --help`.
+
+    Args:
+        source: folder of a trained network, or what `tombola.train` returned; or a ticket, its
+            folder, or what `find` returned for one seed, of which the pre-trained network is
+            exported with its pruned weights at zero, for a head that its files hold.
+        output: the file to write, such as model.onnx; the ending is required.
+        data: where the task's files are, if not in the package.
+        model: where a ticket's network is, if not under the name that the ticket gives.
+
+    Raises: TombolaError, if one of them can't be used, or the file is not the network: an output
+        differs by more than 1e-4, or a zero is lost.
+    """
+    return export_network(
+        source, given(export, locals(), leave_out=("source", "model")), output=output,
+        data=text_of(data), model=text_of(model),
+    )
+'''
+
 PLACES = (
     "output: str | Path | None = None",
     "data: str | Path | None = None",
     "callback: RunCallback | None = None",
 )
+
+OF_SCORES = ("eval_split", "margin", "drop_bad_rows")
+"""Fields of `TaskSpec` that mean nothing for an export."""
 
 OTHERS = "finder_knobs: Mapping[str, object] | None = None"
 OF_FIND = ("keep_weights: bool = False", "from_ticket: Ticket | str | PathLike[str] | None = None")
@@ -170,6 +201,12 @@ def page() -> str:
     evaluate = [*_group("the evaluation", _knobs(EvaluateSpec)), *_shared("", model)]
     of_training = _group("the training", _knobs(TrainTicketSpec))
     train = [*of_training, *_shared("", model, leave_out=("margin",))]
+    columns = [name for name in _names(TaskSpec) if name not in OF_SCORES]
+    export = [
+        *_group("the export", ("output: str | Path", *_knobs(ExportSpec))),
+        *_group("the user's own data", _knobs(TaskSpec, columns)),
+        *_group("files", ("data: str | Path | None = None", "model: str | Path | None = None")),
+    ]
     return (
         HEAD
         + "".join(["@naming_keywords()\ndef find(\n    *,\n", *find, FIND])
@@ -179,6 +216,9 @@ def page() -> str:
         + "\n\n"
         + "@naming_keywords()\ndef train(\n    ticket: Ticket | str | PathLike[str],\n    *,\n"
         + "".join([*train, TRAIN])
+        + "\n\n"
+        + "@naming_keywords()\ndef export(\n    source: Ticket | str | PathLike[str],\n    *,\n"
+        + "".join([*export, EXPORT])
         + "# fmt: on\n"
     )
 

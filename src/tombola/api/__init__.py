@@ -3,8 +3,8 @@
 from tombola.api.bench.comparison import BenchmarkResult, bench
 from tombola.api.inspection import NetworkInfo, ScopeInfo, TicketInfo, inspect
 from tombola.api.merging import merge
-from tombola.api.onnx.exporting import ExportResult, export
-from tombola.api.signatures import evaluate, find, train
+from tombola.api.onnx.exporting import ExportResult
+from tombola.api.signatures import evaluate, export, find, train
 from tombola.api.tickets import import_ticket, one_shot
 from tombola.lab.progress.bar import ProgressBar
 from tombola.lab.run.engine import RunCallback

@@ -1,4 +1,4 @@
-"""The public functions `find`, `evaluate` and `train`, each knob in its signature.
+"""The public functions `find`, `evaluate`, `train` and `export`, each knob in its signature.
 
 Written by tools/build_signatures.py; run it after changing a spec.
 """
@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 
 from tombola.api.evaluation import evaluate_ticket
 from tombola.api.given import given, place_of, text_of, with_finder_knobs
+from tombola.api.onnx.exporting import ExportResult, export_network
 from tombola.api.search import search
 from tombola.api.training import train_ticket
 from tombola.base.errors import naming_keywords
@@ -20,7 +21,7 @@ from tombola.study.results.search_result import SearchResult
 from tombola.study.results.training_result import TrainingResult
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Fraction", "evaluate", "find", "train"]
+__all__ = ["Fraction", "evaluate", "export", "find", "train"]
 
 Fraction: TypeAlias = float | str | Decimal
 """A fraction that is read as the decimal that was written: 0.7 is exactly 7/10."""
@@ -174,5 +175,40 @@ def train(
     return train_ticket(
         ticket, given(train, locals(), leave_out=("ticket", "model")), model=text_of(model),
         output=place_of(output), data=text_of(data), callback=callback or RunCallback(),
+    )
+
+
+@naming_keywords()
+def export(
+    source: Ticket | str | PathLike[str],
+    *,
+    # the export
+    output: str | Path, task: str = "", examples: int = 256,
+    # the user's own data
+    kind: str = "", text_columns: Sequence[str] = (), label_column: str = "",
+    labels: Sequence[str] = (), metric: str = "",
+    # files
+    data: str | Path | None = None, model: str | Path | None = None,
+) -> ExportResult:
+    """Write a network with the head of a task as an ONNX file, with inputs of any batch and length.
+
+    The file is run in ONNX Runtime on examples of the task's dev split before it gets its name.
+    Every knob is a field of `ExportSpec` or `TaskSpec`, with its description there and in
+    `tombola export --help`.
+
+    Args:
+        source: folder of a trained network, or what `tombola.train` returned; or a ticket, its
+            folder, or what `find` returned for one seed, of which the pre-trained network is
+            exported with its pruned weights at zero, for a head that its files hold.
+        output: the file to write, such as model.onnx; the ending is required.
+        data: where the task's files are, if not in the package.
+        model: where a ticket's network is, if not under the name that the ticket gives.
+
+    Raises: TombolaError, if one of them can't be used, or the file is not the network: an output
+        differs by more than 1e-4, or a zero is lost.
+    """
+    return export_network(
+        source, given(export, locals(), leave_out=("source", "model")), output=output,
+        data=text_of(data), model=text_of(model),
     )
 # fmt: on

@@ -1,21 +1,18 @@
-"""export(): a trained network as an ONNX file, compared with itself on examples of its task."""
+"""A trained network as an ONNX file, compared with itself on examples of its task."""
 
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tombola.api.given import load_source_ticket, text_of, ticket_or_path
+from tombola.api.given import load_source_ticket, ticket_or_path
 from tombola.api.onnx.comparison import difference_of, sample_of, zeros_of
 from tombola.api.onnx.files import place_files, same_folder
-from tombola.base.errors import (
-    ModelError,
-    OutputError,
-    SpecError,
-    naming_keywords,
-)
+from tombola.base.errors import ModelError, OutputError, SpecError
+from tombola.base.fields import path_text
 from tombola.base.files import check_file
 from tombola.base.specs import ExportSpec, TaskSpec
 from tombola.lab.task_examples import read_examples
@@ -32,7 +29,7 @@ from tombola.ticket.checks import check_network
 from tombola.ticket.scope import backbone
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["ExportResult", "export"]
+__all__ = ["ExportResult", "export_network"]
 
 SUFFIX = ".onnx"
 
@@ -60,48 +57,40 @@ class ExportResult:
         return {**vars(self), "file": str(self.file)}
 
 
-@naming_keywords()
-def export(
+def export_network(
     source: Ticket | str | PathLike[str],
+    options: Mapping[str, Any],
     *,
     output: str | Path,
-    task: str = ExportSpec.task,
-    examples: int = ExportSpec.examples,
-    data: str | Path | None = None,
-    model: str | Path | None = None,
-    columns: TaskSpec | None = None,
+    data: str | None,
+    model: str | None,
 ) -> ExportResult:
-    """Write a network with the head of a task as an ONNX file, with inputs of any batch and length.
-
-    The file is run in ONNX Runtime on examples of the task's dev split before it gets its name.
+    """Write a network with the head of a task as an ONNX file.
 
     Args:
-        source: folder of a trained network, or what `tombola.train` returned; or a ticket, its
-            folder, or what `find` returned for one seed, of which the pre-trained network is
-            exported with its pruned weights at zero, for a head that its files hold.
-        output: the file to write, such as model.onnx; the ending is required.
-        task: that the network was trained on; by default the one that a ticket was found on, or
-            that `tombola.train` trained on.
-        examples: of the task on which file and network are compared; 0 is all.
-        data: where the task's files are, if not in the package.
+        source: folder of a trained network; or a ticket or its folder.
+        options: fields of `ExportSpec` and `TaskSpec` that were given.
+        output: the file to write.
+        data: where the task's files are, if not where the task or the ticket says.
         model: where a ticket's network is, if not under the name that the ticket gives.
-        columns: what the columns of a user's own data mean.
 
     Raises: TombolaError, if one of them can't be used, or the file is not the network: an output
         differs by more than 1e-4, or a zero is lost.
     """
-    spec, place = ExportSpec(task=task, examples=examples), Path(output).expanduser()
+    knobs = {field.name for field in fields(ExportSpec)}
+    spec = ExportSpec(**{name: value for name, value in options.items() if name in knobs})
+    columns = TaskSpec(**{name: value for name, value in options.items() if name not in knobs})
     source = ticket_or_path(source, "a ticket, its folder, or that of a trained network")
-    model = text_of(model)
+    place = Path(path_text(output, "the file to write"))
     check_onnx()
     _check_name(place)
     ticket = load_source_ticket(source, model)
     if ticket is None:
         model_path(str(source))  # refused before the question of which task it is of
-    about, place_of_data = _task(spec, source, ticket, columns or TaskSpec())
-    network = _network(str(source) if ticket is None else model or ticket.model, about, ticket)
-    split, compared = read_examples(network, about, spec.examples, text_of(data) or place_of_data)
-    return _written(network, about, compared, split, place)
+    task, place_of_data = _task(spec, source, ticket, columns)
+    network = _network(str(source) if ticket is None else model or ticket.model, task, ticket)
+    split, examples = read_examples(network, task, spec.examples, data or place_of_data)
+    return _written(network, task, examples, split, place)
 
 
 def _written(

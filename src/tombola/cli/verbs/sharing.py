@@ -84,14 +84,13 @@ def export(options: Namespace) -> None:
     from tombola import api
     from tombola.cli.show.screen import say, screen
 
-    named = {f.name: vars(options)[f.name] for f in fields(TaskSpec) if f.name in options}
-    knobs = {name: vars(options)[name] for name in ("task", "examples") if name in options}
+    names = [field.name for spec in (ExportSpec, TaskSpec) for field in fields(spec)]
+    knobs = {name: vars(options)[name] for name in names if name in options}
     made = api.export(
         options.source,
         output=options.output,
         data=options.data,
         model=options.model,
-        columns=TaskSpec(**named),
         **knobs,
     )
     if write_json(options.json, made.to_json()):
