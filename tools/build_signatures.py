@@ -42,7 +42,7 @@ TYPES: dict[Any, str] = {
 }
 """Type of a field -> what may be given for it."""
 
-PATHS = ("model", "store")
+PATHS = ("model", "store", "track_dir")
 """Fields of text that may be given as a path."""
 
 HEAD = '''\
@@ -53,8 +53,6 @@ Written by tools/build_signatures.py; run it after changing a spec.
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from os import PathLike
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tombola.api.evaluation import evaluate_ticket
@@ -63,6 +61,7 @@ from tombola.api.onnx.exporting import ExportResult, export_network
 from tombola.api.search import search
 from tombola.api.training import train_ticket
 from tombola.base.errors import naming_keywords
+from tombola.base.fields import StrPath
 from tombola.lab.run.engine import RunCallback
 from tombola.study.results.evaluation_result import EvaluationResult
 from tombola.study.results.search_result import SearchResult
@@ -176,8 +175,8 @@ EXPORT = '''\
 '''
 
 PLACES = (
-    "output: str | Path | None = None",
-    "data: str | Path | None = None",
+    "output: StrPath | None = None",
+    "data: StrPath | None = None",
     "callback: RunCallback | None = None",
 )
 
@@ -185,7 +184,7 @@ OF_SCORES = ("eval_split", "margin", "drop_bad_rows")
 """Fields of `TaskSpec` that mean nothing for an export."""
 
 OTHERS = "finder_knobs: Mapping[str, object] | None = None"
-OF_FIND = ("keep_weights: bool = False", "from_ticket: Ticket | str | PathLike[str] | None = None")
+OF_FIND = ("keep_weights: bool = False", "from_ticket: Ticket | StrPath | None = None")
 
 
 def page() -> str:
@@ -197,27 +196,27 @@ def page() -> str:
         ),
         *_shared(TUNE, (*PLACES, *OF_FIND)),
     ]
-    model = ("model: str | Path | None = None", *PLACES)
+    model = ("model: StrPath | None = None", *PLACES)
     evaluate = [*_group("the evaluation", _knobs(EvaluateSpec)), *_shared("", model)]
     of_training = _group("the training", _knobs(TrainTicketSpec))
     train = [*of_training, *_shared("", model, leave_out=("margin",))]
     columns = [name for name in _names(TaskSpec) if name not in OF_SCORES]
     export = [
-        *_group("the export", ("output: str | Path", *_knobs(ExportSpec))),
+        *_group("the export", ("output: StrPath", *_knobs(ExportSpec))),
         *_group("the user's own data", _knobs(TaskSpec, columns)),
-        *_group("files", ("data: str | Path | None = None", "model: str | Path | None = None")),
+        *_group("files", ("data: StrPath | None = None", "model: StrPath | None = None")),
     ]
     return (
         HEAD
         + "".join(["@naming_keywords()\ndef find(\n    *,\n", *find, FIND])
         + "\n\n"
-        + "@naming_keywords()\ndef evaluate(\n    ticket: Ticket | str | PathLike[str],\n    *,\n"
+        + "@naming_keywords()\ndef evaluate(\n    ticket: Ticket | StrPath,\n    *,\n"
         + "".join([*evaluate, EVALUATE])
         + "\n\n"
-        + "@naming_keywords()\ndef train(\n    ticket: Ticket | str | PathLike[str],\n    *,\n"
+        + "@naming_keywords()\ndef train(\n    ticket: Ticket | StrPath,\n    *,\n"
         + "".join([*train, TRAIN])
         + "\n\n"
-        + "@naming_keywords()\ndef export(\n    source: Ticket | str | PathLike[str],\n    *,\n"
+        + "@naming_keywords()\ndef export(\n    source: Ticket | StrPath,\n    *,\n"
         + "".join([*export, EXPORT])
         + "# fmt: on\n"
     )
@@ -253,7 +252,7 @@ def _knobs(spec: type, names: Iterable[str] | None = None, *, optional: bool = F
 
 
 def _parameter(field: dataclasses.Field[Any], optional: bool) -> str:
-    kind = "str | Path" if field.name in PATHS else TYPES[field.type]
+    kind = "StrPath" if field.name in PATHS else TYPES[field.type]
     if optional:
         return f"{field.name}: {kind} | None = None"
     return f"{field.name}: {kind} = {_shown(field.default)}"

@@ -95,6 +95,8 @@ def test_a_cache_of_ones_own_is_used_and_heals(
     (blob,) = {path.resolve() for path in cache.rglob("mask.safetensors")}
     blob.write_bytes(b"damaged")
     assert Ticket.from_pretrained(REPO, cache_dir=cache).to_json() == ticket.to_json()
+    tombola.pull(REPO, tmp_path / "other", cache_dir=str(tmp_path / "another-cache"))
+    assert [*(tmp_path / "another-cache").rglob("mask.safetensors")]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])

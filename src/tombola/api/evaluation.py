@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from tombola.api.experiment import Experiment, describe, raise_failed, read_margin, stored_in
 from tombola.api.fixed_ticket import fixed_ticket
 from tombola.base.errors import SpecError
+from tombola.base.fields import StrPath
 from tombola.base.files import write_file
 from tombola.base.json_text import json_text
 from tombola.base.specs import EvaluateSpec
@@ -35,7 +35,7 @@ VERSION = 1
 
 @leaving_process_as_it_was()
 def evaluate_ticket(
-    ticket: Ticket | str | PathLike[str],
+    ticket: Ticket | StrPath,
     options: Mapping[str, Any],
     *,
     model: str | None,

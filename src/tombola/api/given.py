@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import SpecError, brief
-from tombola.base.fields import A_TICKET, path_text
+from tombola.base.fields import A_TICKET, StrPath, path_text
 from tombola.base.registry import unknown
 from tombola.base.specs import FindSpec
 from tombola.finders.finder import FINDERS, refuse_knobs_of_others
@@ -74,12 +74,12 @@ def with_finder_knobs(
     return {**options, **finder_knobs}
 
 
-def place_of(path: str | Path | None) -> Path | None:
+def place_of(path: StrPath | None) -> Path | None:
     """A path, if there is one; `~` is the user's home."""
     return Path(path_text(path, "a path")) if path else None
 
 
-def text_of(path: str | Path | None) -> str | None:
+def text_of(path: StrPath | None) -> str | None:
     """A path or a name as text, if there is one; `~` is the user's home."""
     return None if path is None else path_text(path, "a path or a name")
 

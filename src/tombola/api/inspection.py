@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass
 from decimal import Decimal
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from torch import nn
 
 from tombola.api.tickets import one_shot
 from tombola.base.errors import ModelError, TicketError, naming_keywords
-from tombola.base.fields import path_text
+from tombola.base.fields import StrPath, path_text
 from tombola.base.folders import directory_size
 from tombola.base.json_text import plain
 from tombola.base.text import printable
@@ -95,7 +94,7 @@ class NetworkInfo:
 
 
 @naming_keywords()
-def inspect(place: str | PathLike[str]) -> TicketInfo | NetworkInfo:
+def inspect(place: StrPath) -> TicketInfo | NetworkInfo:
     """What a ticket is, or what each scope would prune of a network.
 
     Args:

@@ -12,6 +12,7 @@ from torch import nn
 from tombola.api.given import ticket_or_path
 from tombola.api.tickets import named_network
 from tombola.base.errors import SpecError, TicketError, naming_keywords
+from tombola.base.fields import StrPath
 from tombola.base.specs import MergeSpec
 from tombola.base.specs.merge import INTERSECTION, MAJORITY, UNION
 from tombola.ship.sources import source_record
@@ -32,11 +33,11 @@ OF_THE_SEARCH = ("metric", "recipe", "split", "margin", "data", "tuned", "finder
 
 @naming_keywords()
 def merge(
-    tickets: Iterable[Ticket | str | PathLike[str]] | SearchResult,
+    tickets: Iterable[Ticket | StrPath] | SearchResult,
     *,
     rule: str = MAJORITY,
     sparsity: float | str | Decimal | None = None,
-    model: str | Path | nn.Module | None = None,
+    model: StrPath | nn.Module | None = None,
 ) -> Ticket:
     """One ticket from several of the same network and scope.
 
@@ -76,7 +77,7 @@ def merge(
 
 
 def _several(
-    tickets: Iterable[Ticket | str | PathLike[str]] | SearchResult,
+    tickets: Iterable[Ticket | StrPath] | SearchResult,
 ) -> list[Ticket | str]:
     """Two or more of them.
 
@@ -183,7 +184,7 @@ def _votes(sources: Sequence[Ticket]) -> Tensors:
     }
 
 
-def _weights(ticket: Ticket, model: str | Path | nn.Module | None) -> Tensors:
+def _weights(ticket: Ticket, model: StrPath | nn.Module | None) -> Tensors:
     """The pre-trained weights of a ticket's scope.
 
     Raises: TicketError, if the network is not the one that the ticket was found in.

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from tombola.api.experiment import Experiment, describe, raise_failed, read_margin, stored_in
 from tombola.api.network_folder import saved_network
 from tombola.api.search_output import SearchOutput, network_of
+from tombola.base.fields import StrPath
 from tombola.base.keys import knobs
 from tombola.base.specs import TUNE, FindSpec, LabSpec
 from tombola.finders.finder import FINDERS
@@ -43,7 +43,7 @@ def search(
     data: str | None,
     callback: RunCallback,
     keep_weights: bool = False,
-    from_ticket: Ticket | str | PathLike[str] | None = None,
+    from_ticket: Ticket | StrPath | None = None,
 ) -> SearchResult:
     """Find a ticket.
 

@@ -5,8 +5,6 @@ Written by tools/build_signatures.py; run it after changing a spec.
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from os import PathLike
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tombola.api.evaluation import evaluate_ticket
@@ -15,6 +13,7 @@ from tombola.api.onnx.exporting import ExportResult, export_network
 from tombola.api.search import search
 from tombola.api.training import train_ticket
 from tombola.base.errors import naming_keywords
+from tombola.base.fields import StrPath
 from tombola.lab.run.engine import RunCallback
 from tombola.study.results.evaluation_result import EvaluationResult
 from tombola.study.results.search_result import SearchResult
@@ -35,8 +34,8 @@ OF_FIND = ("finder_knobs", "keep_weights", "from_ticket")
 def find(
     *,
     # the search: iterative magnitude pruning, or another finder
-    finder: str = "imp", model: str | Path = "mini", task: str = "sentiment",
-    scope: str = "encoder", seeds: Sequence[int] = (0,), budget: float = 0.0,
+    finder: str = "imp", model: StrPath = "mini", task: str = "sentiment", scope: str = "encoder",
+    seeds: Sequence[int] = (0,), budget: float = 0.0,
     controls: Sequence[str] = ("random", "layer-random", "one-shot", "reinit", "shuffle"),
     sparsity: Fraction = 0.7, structure: str = "unstructured", allocation: str = "global",
     schedule: str = "linear", step: Fraction = 0.1, rounds: Sequence[Fraction] = (),
@@ -58,11 +57,11 @@ def find(
     kernel: str | None = None, distill: float | None = None,
     distill_temperature: float | None = None,
     # laboratory and files
-    store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
-    processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
-    output: str | Path | None = None, data: str | Path | None = None,
-    callback: RunCallback | None = None, keep_weights: bool = False,
-    from_ticket: Ticket | str | PathLike[str] | None = None,
+    store: StrPath = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
+    processes: int = 1, ray_address: str = "", track: str = "",
+    track_dir: StrPath = "runs/tracking", output: StrPath | None = None,
+    data: StrPath | None = None, callback: RunCallback | None = None, keep_weights: bool = False,
+    from_ticket: Ticket | StrPath | None = None,
 ) -> SearchResult:
     """Find a ticket; the knobs are fields of the specs, described by `tombola find --help`.
 
@@ -85,7 +84,7 @@ def find(
 
 @naming_keywords()
 def evaluate(
-    ticket: Ticket | str | PathLike[str],
+    ticket: Ticket | StrPath,
     *,
     # the evaluation
     task: str = "", init: str = "pretrained", scope: str = "", seeds: Sequence[int] = (100,),
@@ -104,10 +103,11 @@ def evaluate(
     kernel: str | None = None, distill: float | None = None,
     distill_temperature: float | None = None,
     # laboratory and files
-    store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
-    processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
-    model: str | Path | None = None, output: str | Path | None = None,
-    data: str | Path | None = None, callback: RunCallback | None = None,
+    store: StrPath = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
+    processes: int = 1, ray_address: str = "", track: str = "",
+    track_dir: StrPath = "runs/tracking", model: StrPath | None = None,
+    output: StrPath | None = None, data: StrPath | None = None,
+    callback: RunCallback | None = None,
 ) -> EvaluationResult:
     """Train a ticket on a task with fresh seeds, next to the dense network.
 
@@ -133,7 +133,7 @@ def evaluate(
 
 @naming_keywords()
 def train(
-    ticket: Ticket | str | PathLike[str],
+    ticket: Ticket | StrPath,
     *,
     # the training
     task: str = "", init: str = "pretrained", scope: str = "", seed: int = 100,
@@ -151,10 +151,11 @@ def train(
     kernel: str | None = None, distill: float | None = None,
     distill_temperature: float | None = None,
     # laboratory and files
-    store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
-    processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
-    model: str | Path | None = None, output: str | Path | None = None,
-    data: str | Path | None = None, callback: RunCallback | None = None,
+    store: StrPath = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
+    processes: int = 1, ray_address: str = "", track: str = "",
+    track_dir: StrPath = "runs/tracking", model: StrPath | None = None,
+    output: StrPath | None = None, data: StrPath | None = None,
+    callback: RunCallback | None = None,
 ) -> TrainingResult:
     """Train a ticket on a task, and keep the network as a folder that `from_pretrained` reads.
 
@@ -180,15 +181,15 @@ def train(
 
 @naming_keywords()
 def export(
-    source: Ticket | str | PathLike[str],
+    source: Ticket | StrPath,
     *,
     # the export
-    output: str | Path, task: str = "", examples: int = 256,
+    output: StrPath, task: str = "", examples: int = 256,
     # the user's own data
     kind: str = "", text_columns: Sequence[str] = (), label_column: str = "",
     labels: Sequence[str] = (), metric: str = "",
     # files
-    data: str | Path | None = None, model: str | Path | None = None,
+    data: StrPath | None = None, model: StrPath | None = None,
 ) -> ExportResult:
     """Write a network with the head of a task as an ONNX file, with inputs of any batch and length.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from tombola.api.experiment import raise_failed, stored_in
 from tombola.api.fixed_ticket import fixed_ticket
 from tombola.api.network_folder import NetworkWriter, saved_network
 from tombola.base.errors import SpecError
+from tombola.base.fields import StrPath
 from tombola.base.specs import TrainTicketSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan, weights_in_use
@@ -26,7 +26,7 @@ __all__ = ["train_ticket"]
 
 @leaving_process_as_it_was()
 def train_ticket(
-    ticket: Ticket | str | PathLike[str],
+    ticket: Ticket | StrPath,
     options: Mapping[str, Any],
     *,
     model: str | None,

@@ -1,8 +1,7 @@
 """Checks around a ticket: of the folder that it goes to, and of the network that it belongs to."""
 
-from pathlib import Path
-
 from tombola.base.errors import TicketError
+from tombola.base.fields import StrPath, path_text
 from tombola.base.folders import check_folder
 from tombola.ticket.format import JSON_NAME, MASK_NAME
 from tombola.ticket.ticket import NAMES, Ticket
@@ -10,12 +9,13 @@ from tombola.ticket.ticket import NAMES, Ticket
 __all__ = ["check_network", "check_ticket_folder"]
 
 
-def check_ticket_folder(path: str | Path) -> None:
+def check_ticket_folder(path: StrPath) -> None:
     """Refuse a folder that `Ticket.save` could not write, before there is a ticket.
 
     Raises: OutputError, if the folder holds anything but a ticket or can't be written.
     """
-    check_folder(path, replaces=NAMES, needed=(JSON_NAME, MASK_NAME))
+    folder = path_text(path, "the folder of a ticket")
+    check_folder(folder, replaces=NAMES, needed=(JSON_NAME, MASK_NAME))
 
 
 def check_network(ticket: Ticket, fingerprint: str, name: str, option: str = "--model") -> None:

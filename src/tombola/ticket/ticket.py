@@ -3,14 +3,13 @@
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from torch import nn
 
 from tombola.base.errors import SpecError, TicketError, naming_keywords
-from tombola.base.fields import path_text
+from tombola.base.fields import StrPath, path_text
 from tombola.base.folders import write_folder
 from tombola.base.keys import exact
 from tombola.base.rounding import percent
@@ -199,15 +198,16 @@ class Ticket:
             f"{self.scope!r}. Leave the scope out."
         )
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: StrPath) -> Path:
         """Write the ticket as a folder, completely or not at all; an older ticket is replaced.
 
         Raises: OutputError, if the folder holds anything else or can't be written.
         """
-        return write_folder(path, ticket_files(self.to_json(), self.mask), replaces=NAMES)
+        files = ticket_files(self.to_json(), self.mask)
+        return write_folder(path_text(path, "the folder of a ticket"), files, replaces=NAMES)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], *, limit: int = WEIGHT_LIMIT) -> "Ticket":
+    def load(cls, path: StrPath, *, limit: int = WEIGHT_LIMIT) -> "Ticket":
         """Read a ticket; every size is checked before anything of that size is allocated.
 
         Args:
@@ -246,11 +246,11 @@ class Ticket:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | PathLike[str],
+        name_or_path: StrPath,
         *,
         revision: str | None = None,
         token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
+        cache_dir: StrPath | None = None,
     ) -> "Ticket":
         """Load a ticket from a folder, from the Hugging Face hub, or from a URL that fsspec reads.
 
@@ -262,10 +262,9 @@ class Ticket:
 
         Raises: TicketError, if there is no ticket, or it did not arrive as it was sent.
         """
-        cache = None if cache_dir is None else Path(cache_dir)
         place = path_text(name_or_path, "a folder, or the name of a ticket")
         ticket: Ticket = TRANSPORTS["hub"].fetch(
-            place, revision=revision, token=token, cache_dir=cache
+            place, revision=revision, token=token, cache_dir=cache_dir
         )
         return ticket
 

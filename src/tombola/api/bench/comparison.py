@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +15,7 @@ from tombola.api.bench.scoring import score
 from tombola.api.bench.timing import Timing, times, timings
 from tombola.api.given import text_of, ticket_or_path
 from tombola.base.errors import ModelError, SpecError, TombolaError, first_line, naming_keywords
+from tombola.base.fields import StrPath
 from tombola.base.json_text import plain
 from tombola.base.specs import BenchSpec
 from tombola.base.text import counted, printable
@@ -86,10 +85,10 @@ class BenchmarkResult:
 
 @naming_keywords()
 def bench(
-    source: Ticket | str | PathLike[str],
+    source: Ticket | StrPath,
     *,
-    model: str | Path | None = None,
-    data: str | Path | None = None,
+    model: StrPath | None = None,
+    data: StrPath | None = None,
     batch_sizes: Sequence[int] = BenchSpec.batch_sizes,
     lengths: Sequence[int] = BenchSpec.lengths,
     runtimes: Sequence[str] = BenchSpec.runtimes,

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,7 +11,7 @@ from tombola.api.given import load_source_ticket, ticket_or_path
 from tombola.api.onnx.comparison import difference_of, sample_of, zeros_of
 from tombola.api.onnx.files import place_files, same_folder
 from tombola.base.errors import ModelError, OutputError, SpecError
-from tombola.base.fields import path_text
+from tombola.base.fields import StrPath, path_text
 from tombola.base.files import check_file
 from tombola.base.specs import ExportSpec, TaskSpec
 from tombola.lab.task_examples import read_examples
@@ -58,10 +57,10 @@ class ExportResult:
 
 
 def export_network(
-    source: Ticket | str | PathLike[str],
+    source: Ticket | StrPath,
     options: Mapping[str, Any],
     *,
-    output: str | Path,
+    output: StrPath,
     data: str | None,
     model: str | None,
 ) -> ExportResult:

@@ -51,6 +51,11 @@ def pull_flags(parser: Parser) -> None:
     parser.add_argument(
         "--revision", metavar="NAME", help="Branch, tag or commit on the hub (default: main)"
     )
+    parser.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        help="Cache of the hub's files (default: the hub's own)",
+    )
 
 
 def pull(options: Namespace) -> None:
@@ -58,7 +63,9 @@ def pull(options: Namespace) -> None:
     from tombola.cli.show.screen import say, screen
     from tombola.ship.sharing import pull
 
-    ticket = pull(options.place, options.folder, revision=options.revision)
+    ticket = pull(
+        options.place, options.folder, revision=options.revision, cache_dir=options.cache_dir
+    )
     say(screen(), f"ticket    {options.folder}")
     say(screen(), repr(ticket))
 
