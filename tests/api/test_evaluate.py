@@ -70,7 +70,7 @@ def test_a_ticket_goes_to_another_task(
         two.ticket, data=reviews, output=tmp_path, task="valence", seeds=[7, 8], **RECIPE
     )
     assert (result.task, result.metric, result.verdict["margin"]) == ("valence", "pearson", 3.0)
-    assert all(-100 <= score <= 100 for score in result.scores["values"])
+    assert all(score is not None and -100 <= score <= 100 for score in result.scores["values"])
 
 
 def test_evaluating_twice_trains_once(two: api.SearchResult, reviews: Path, tmp_path: Path) -> None:

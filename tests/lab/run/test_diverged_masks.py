@@ -78,7 +78,7 @@ def test_a_search_whose_masks_diverge_is_undecided_without_a_ticket(
     found = small_search(tmp_path, tiny, reviews, finder="nan", controls=("random",), threads=1)
     assert found.tickets == {}
     assert found.verdict["status"] == "undecided"
-    assert "can't be done after a training that diverged" in found.verdict["reason"]
+    assert "can't be done after a training that diverged" in str(found.verdict["reason"])
     assert None not in (*found.dense["values"], *found.controls["random"]["values"])
     store = Store(tmp_path / "store")
     masks = [store.read(row["key"]) for row in store.rows(kind="prune")]

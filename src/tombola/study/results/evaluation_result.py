@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Store
@@ -11,6 +11,7 @@ from tombola.plan.job import Subject
 from tombola.plan.search import Evaluation
 from tombola.study.results.notebook import NotebookResult
 from tombola.study.results.notes import counts_by_split, learning_notes
+from tombola.study.results.result_file import ScoresRecord, VerdictRecord
 from tombola.study.results.trainings import Trainings, verdict_on
 from tombola.study.table.margins import Margin
 
@@ -27,12 +28,12 @@ class EvaluationResult(NotebookResult):
     split: str
     init: str
     sparsity: Decimal
-    dense: dict[str, Any]
-    scores: dict[str, Any]
+    dense: ScoresRecord
+    scores: ScoresRecord
     """values, mean, std, keys of the masked network."""
     trivial: float
     """The best score without learning anything from the texts."""
-    verdict: dict[str, Any]
+    verdict: VerdictRecord
     margin: dict[str, Any]
     """points, and their origin: named, ticket, or rule with the dense and trivial score on dev."""
     ticket: Path | None
@@ -79,6 +80,7 @@ def build_evaluation_result(
     refuse_mixed([one.numerics for one in (*dense.done, *masked.done)])
     facts = dense.done[0].facts
     counts = counts_by_split(subject, facts)
+    verdict = verdict_on(store, task, dense, masked, sparsity, fixed=True)
     return EvaluationResult(
         task=task.name,
         model=subject.model,
@@ -89,7 +91,7 @@ def build_evaluation_result(
         dense=dense.summary(),
         scores=masked.summary(),
         trivial=facts["trivial"],
-        verdict=verdict_on(store, task, dense, masked, sparsity, fixed=True).to_json(),
+        verdict=cast("VerdictRecord", verdict.to_json()),
         margin=margin.to_json(),
         ticket=ticket,
         seconds=float(sum(run.seconds for run in (*dense.done, *masked.done))),

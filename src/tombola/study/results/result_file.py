@@ -10,7 +10,15 @@ from tombola.base.files import read_plain
 from tombola.base.json_text import parse_json
 from tombola.base.records import MISSING, RecordReader
 
-__all__ = ["SearchRecord", "read_object", "read_search_record"]
+__all__ = [
+    "FinderRecord",
+    "RoundRecord",
+    "ScoresRecord",
+    "SearchRecord",
+    "VerdictRecord",
+    "read_object",
+    "read_search_record",
+]
 
 LIMIT = 1 << 26
 """Bytes of a JSON file."""
@@ -36,6 +44,7 @@ class ScoresRecord(TypedDict):
     std: Number | None
     keys: NotRequired[list[str]]
     more: NotRequired[dict[str, Number | None]]
+    diverged: NotRequired[Count]
     jaccard_one_shot: NotRequired[Number | None]
 
 

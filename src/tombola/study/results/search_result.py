@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import FindSpec
@@ -18,6 +18,12 @@ from tombola.plan.job import Subject, finder_knobs
 from tombola.plan.search import Finding
 from tombola.study.results.notebook import NotebookResult
 from tombola.study.results.notes import counts_by_split, learning_notes, same_mask_notes
+from tombola.study.results.result_file import (
+    FinderRecord,
+    RoundRecord,
+    ScoresRecord,
+    VerdictRecord,
+)
 from tombola.study.results.trainings import Trainings, mean_jaccard, verdict_on
 from tombola.study.table.margins import Margin
 
@@ -31,7 +37,7 @@ class SearchResult(NotebookResult):
     Where a ticket or its folder is expected, the result of a search with one seed will do.
     """
 
-    finder: dict[str, Any]
+    finder: FinderRecord
     """name and label of the finder, and knobs of the mask that are not at their default."""
     task: str
     model: str
@@ -39,15 +45,15 @@ class SearchResult(NotebookResult):
     split: str
     seeds: list[int]
     """The seed of each value below."""
-    dense: dict[str, Any]
+    dense: ScoresRecord
     """values, mean, std, keys of the dense network, one value a seed."""
-    rounds: list[dict[str, Any]]
+    rounds: list[RoundRecord]
     """sparsity, values, mean, std, keys, jaccard_one_shot after each round of pruning."""
-    controls: dict[str, dict[str, Any]]
+    controls: dict[str, ScoresRecord]
     """Control -> values, mean, std, keys at the final sparsity."""
     trivial: float
     """The best score without learning anything from the texts, such as the commonest class."""
-    verdict: dict[str, Any]
+    verdict: VerdictRecord
     """status, sparsity, interval, margin, estimand, and a sentence that says it all."""
     margin: dict[str, Any]
     """points, and their origin: named, or rule with the dense and trivial score on dev."""
@@ -140,9 +146,10 @@ def build_search_result(
     dense, rounds = trainings.dense, trainings.rounds(store, jobs)
     sparsity, last = max(trainings.by_sparsity.items())
     counts = counts_by_split(subject, trainings.facts)
+    verdict = verdict_on(store, task, dense, last, sparsity, fixed=jobs.fixed)
     notes = [*subject.notes, *margin.notes, *learning_notes(task, dense, counts)]
     return SearchResult(
-        finder={**FINDERS[spec.finder].named(), "knobs": [*_knobs(jobs, sparsity)]},
+        finder=_finder(spec, jobs, sparsity),
         task=task.name,
         model=spec.model,
         metric=task.metric,
@@ -152,7 +159,7 @@ def build_search_result(
         rounds=rounds,
         controls={name: each.summary() for name, each in trainings.controls.items()},
         **{name: trainings.facts[name] for name in ("trivial", "summed_learning_rate")},
-        verdict=verdict_on(store, task, dense, last, sparsity, fixed=jobs.fixed).to_json(),
+        verdict=cast("VerdictRecord", verdict.to_json()),
         margin=margin.to_json(),
         tuned=tuned,
         tickets={},
@@ -168,9 +175,11 @@ def build_search_result(
     )
 
 
-def _knobs(jobs: Finding, sparsity: Decimal) -> tuple[str, ...]:
-    """The finder's knobs of the final masks, which all seeds share."""
-    return finder_knobs(next(iter(jobs.searches.values())).masks[sparsity])
+def _finder(spec: FindSpec, jobs: Finding, sparsity: Decimal) -> FinderRecord:
+    """The finder, with its knobs of the final masks, which all seeds share."""
+    knobs = finder_knobs(next(iter(jobs.searches.values())).masks[sparsity])
+    finder = FINDERS[spec.finder]
+    return {"name": finder.name, "label": finder.label, "knobs": [*knobs]}
 
 
 def _searched(store: Store, jobs: Finding, sparsity: Decimal) -> dict[str, Any]:
@@ -238,16 +247,16 @@ class _SearchTrainings:
         each = (self.dense, *self.by_sparsity.values(), *self.controls.values())
         return [run for trainings in each for run in trainings.done]
 
-    def rounds(self, store: Store, jobs: Finding) -> list[dict[str, Any]]:
+    def rounds(self, store: Store, jobs: Finding) -> list[RoundRecord]:
         """The entry of each round of pruning, lowest sparsity first."""
-        found = []
+        found: list[RoundRecord] = []
         for sparsity, trainings in self.by_sparsity.items():
             masks = [search.masks[sparsity] for search in jobs.searches.values()]
             masks = [mask for mask in masks if has_mask(store, mask.key)]
             one_shot = [jobs.one_shot[sparsity]] * len(masks)
             same = mean_jaccard(store, masks, one_shot) if masks else None
-            entry = {"sparsity": f"{sparsity:f}", **trainings.summary()}
-            found.append({**entry, "jaccard_one_shot": same})
+            scores = trainings.summary()
+            found.append({"sparsity": f"{sparsity:f}", **scores, "jaccard_one_shot": same})
         return found
 
 
