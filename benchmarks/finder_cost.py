@@ -43,7 +43,7 @@ class Clock(RunCallback):
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+    def on_job_step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         """One more step is done."""
         self.times.append(time.process_time())
 

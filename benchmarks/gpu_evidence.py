@@ -62,11 +62,11 @@ class Progress(RunCallback):
         self.trainings = 0
         self.failed: list[str] = []
 
-    def plan(self, todo: list[Job], kept: list[Job]) -> None:
+    def on_plan(self, todo: list[Job], done: list[Job]) -> None:
         """Begin to measure."""
         self.began = time.monotonic()
 
-    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+    def on_job_step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         """Count the steps of a training that goes on."""
         self.steps[job.key] = done
         self._say()
@@ -77,14 +77,14 @@ class Progress(RunCallback):
             self._said = time.monotonic()
             print(self.line(), flush=True)
 
-    def finish(self, job: Job, result: Result) -> None:
+    def on_job_end(self, job: Job, result: Result) -> None:
         """Count a training."""
         if job.kind == "train":
             self.steps[job.key] = job.steps
             self.trainings += 1
         self._say()
 
-    def fail(self, job: Job, reason: str) -> None:
+    def on_job_error(self, job: Job, reason: str) -> None:
         """Keep and show why a job failed."""
         self.failed.append(f"{job.label}: {reason}")
         print(f"failed: {self.failed[-1]}", flush=True)

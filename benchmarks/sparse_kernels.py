@@ -11,8 +11,9 @@ all of them alike. OpenVINO, ONNX Runtime and sparselab are measured if they are
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from importlib import import_module
 from itertools import product
@@ -27,7 +28,7 @@ from transformers import BertConfig, BertModel
 
 from sparse_tables import sparse_tables
 from tombola.api.bench.machine import machine
-from tombola.api.bench.timing import times, timings
+from tombola.api.bench.timing import Timing, times, timings
 from tombola.api.tickets import one_shot
 from tombola.base.errors import TombolaError
 from tombola.kernel.sparse.linear import SparseLinear
@@ -70,10 +71,15 @@ def encoders(*, quick: bool) -> Iterator[dict[str, Any]]:
                 "sparsity": sparsity,
                 "batch_size": batch,
                 "length": length,
-                "timings": timings(found, tokens, "dense fp32"),
+                "timings": _plain(timings(found, tokens, "dense fp32")),
                 "megabytes": {name: each.bytes / 1e6 for name, each in made.items()},
             }
             _say(f"{sparsity} {batch} x {length}")
+
+
+def _plain(found: Mapping[str, Timing]) -> dict[str, Any]:
+    """Timings as JSON has them."""
+    return {name: asdict(each) for name, each in found.items()}
 
 
 def _subject(sparsity: str, *, layers: int) -> BenchedNetwork:
@@ -148,7 +154,7 @@ def products(*, quick: bool) -> Iterator[dict[str, Any]]:
             "out": outputs,
             "sparsity": sparsity,
             "tokens": tokens,
-            "timings": timings(found, tokens, "dense fp32"),
+            "timings": _plain(timings(found, tokens, "dense fp32")),
             "bytes": {name: each.bytes for name, each in sides.items()},
         }
     _say("products")

@@ -129,6 +129,8 @@ def measured(name: str, runs: Sequence[Result]) -> dict[str, Any]:
     task = load_task(name)
     facts = runs[0].facts
     scores = score_summary(runs)
+    mean = scores["mean"]
+    assert mean is not None
     train, test = read_split(task, "train"), read_split(task, task.test_split)
     shortcuts = {k: score(task, train, test) for k, score in SHORTCUTS[name].items()}
     return {
@@ -138,7 +140,7 @@ def measured(name: str, runs: Sequence[Result]) -> dict[str, Any]:
         "trivial": facts["trivial"],
         "shortcuts": shortcuts,
         "dense": scores,
-        "margin": margin_rule(scores["mean"], facts["trivial"]),
+        "margin": margin_rule(mean, facts["trivial"]),
         "summed_learning_rate": facts["summed_learning_rate"],
     }
 

@@ -14,7 +14,7 @@ from tombola.plan.job import Job
 
 __all__ = ["RECIPE", "Find", "Recorder", "files", "other_model", "quick_find"]
 
-Find = Callable[..., api.Found]
+Find = Callable[..., api.SearchResult]
 RECIPE: dict[str, Any] = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-2}
 
 
@@ -31,10 +31,10 @@ class Recorder(RunCallback):
         self.done: list[str] = []
         self.kept: list[str] = []
 
-    def plan(self, todo: list[Job], kept: list[Job]) -> None:
-        self.kept = [job.label for job in kept if job.kind == "train"]
+    def on_plan(self, todo: list[Job], done: list[Job]) -> None:
+        self.kept = [job.label for job in done if job.kind == "train"]
 
-    def finish(self, job: Job, result: Result) -> None:
+    def on_job_end(self, job: Job, result: Result) -> None:
         if job.kind == "train":
             self.done.append(job.label)
 

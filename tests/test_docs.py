@@ -14,7 +14,6 @@ import pytest
 import tombola
 from page_network import NETWORK, shared_by
 from tombola.api import signatures
-from tombola.api.onnx import exporting
 from tombola.cli.main import main
 from tombola.finders.finder import FINDERS
 from tombola.lab.store.result_store import Store
@@ -47,7 +46,7 @@ SHORT = {
 SHOWN = [(str(page.relative_to(ROOT)), code) for page in PAGES for code in blocks(page)]
 
 
-def short(**knobs: Any) -> tombola.Found:
+def short(**knobs: Any) -> tombola.SearchResult:
     """A search as a page shows it, on a few examples and for one seed."""
     own = {"step"} if "finder" in knobs else set[str]()
     if knobs.get("task") == "gloss-span":  # whose questions take more
@@ -70,7 +69,7 @@ class Export:
             kept, found = self.made[name]
             shutil.copytree(kept, target)
             return found
-        found = exporting.export(ticket, output=output, **knobs)
+        found = signatures.export(ticket, output=output, **knobs)
         shutil.copytree(target, kept)
         self.made[name] = kept, found
         return found

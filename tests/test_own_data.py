@@ -65,7 +65,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("data") / "films", "dev", "test")
 
 
-Find = Callable[..., api.Found]
+Find = Callable[..., api.SearchResult]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def find(tiny: Path, films: Path, store: str, tmp_path_factory: pytest.TempPathF
     small = {"task": f"csv:{films}", "model": str(tiny), "store": store, **SMALL}
     outputs = tmp_path_factory.mktemp("outputs")
 
-    def call(**options: Any) -> api.Found:
+    def call(**options: Any) -> api.SearchResult:
         output = outputs / str(len(list(outputs.iterdir())))
         return tombola.find(**{"output": output, **small, **options})
 
@@ -82,7 +82,7 @@ def find(tiny: Path, films: Path, store: str, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="module")
-def found(find: Find) -> api.Found:
+def found(find: Find) -> api.SearchResult:
     return find(learning_rate=1e-2)
 
 
@@ -94,7 +94,7 @@ def kinds(folder: str) -> list[str]:
 
 
 def test_the_margin_of_an_own_task_is_the_rule_s_from_dev(
-    found: api.Found, find: Find, store: str
+    found: api.SearchResult, find: Find, store: str
 ) -> None:
     told = found.margin
     assert (told["origin"], told["seed"]) == ("rule", 0)
@@ -109,7 +109,9 @@ def test_the_margin_of_an_own_task_is_the_rule_s_from_dev(
     assert again.margin == told  # more seeds don't move it
 
 
-def test_the_margin_is_no_part_of_a_training(found: api.Found, find: Find, store: str) -> None:
+def test_the_margin_is_no_part_of_a_training(
+    found: api.SearchResult, find: Find, store: str
+) -> None:
     before = len(kinds(store))
     wide = find(learning_rate=1e-2, margin=40)
     assert len(kinds(store)) == before  # nothing is trained
@@ -247,7 +249,7 @@ def test_tuning_is_for_a_search_only(cli: Cli, tmp_path: Path) -> None:
 # the ticket
 
 
-def evaluate(found: api.Found, **options: Any) -> api.Evaluated:
+def evaluate(found: api.SearchResult, **options: Any) -> api.EvaluationResult:
     return tombola.evaluate(found.ticket, **options)
 
 
@@ -303,7 +305,9 @@ def test_data_that_have_gone_are_named_by_a_keyword(
     assert told.task == "csv"
 
 
-def test_another_task_has_its_own_recipe(found: api.Found, store: str, reviews: Path) -> None:
+def test_another_task_has_its_own_recipe(
+    found: api.SearchResult, store: str, reviews: Path
+) -> None:
     told = evaluate(found, store=store, task="sentiment", data=reviews, epochs=1, max_length=16)
     result = Store(store).read(told.dense["keys"][0])
     assert result is not None
@@ -315,7 +319,7 @@ def test_another_task_has_its_own_recipe(found: api.Found, store: str, reviews: 
     }
 
 
-def with_provenance(folder: Path, ticket: str, **changes: Any) -> str:
+def with_provenance(folder: Path, ticket: Path, **changes: Any) -> str:
     """A copy of a ticket that tells something else of its search, or nothing where that is None."""
     shutil.copytree(ticket, folder)
     place = folder / "ticket.json"
@@ -330,7 +334,7 @@ def with_provenance(folder: Path, ticket: str, **changes: Any) -> str:
 
 
 def test_an_older_ticket_says_what_to_name(
-    found: api.Found, films: Path, store: str, tmp_path: Path
+    found: api.SearchResult, films: Path, store: str, tmp_path: Path
 ) -> None:
     gone = dict.fromkeys(("task", "data", "split", "margin"))
     old = with_provenance(tmp_path / "old", found.ticket, **gone)
@@ -354,7 +358,7 @@ def test_an_older_ticket_says_what_to_name(
     ],
 )
 def test_a_ticket_whose_search_makes_no_sense_is_refused_in_a_line(
-    found: api.Found, store: str, wrong: dict[str, Any], tmp_path: Path
+    found: api.SearchResult, store: str, wrong: dict[str, Any], tmp_path: Path
 ) -> None:
     ticket = with_provenance(tmp_path / "ticket", found.ticket, **wrong)
     with pytest.raises(TicketError, match="expected the task and the recipe of a search") as caught:

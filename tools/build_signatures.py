@@ -1,4 +1,5 @@
-"""Writes src/tombola/api/signatures.py: find(), evaluate() and train(), each knob in the signature.
+"""Writes src/tombola/api/signatures.py: find(), evaluate(), train() and export(), every knob in the
+signature.
 
 Names, types and defaults are those of the specs. A knob of the recipe is None by default, because
 the task decides its value.
@@ -17,6 +18,7 @@ from tombola.base.specs import (
     SEEDS,
     TUNE,
     EvaluateSpec,
+    ExportSpec,
     FindSpec,
     LabSpec,
     TaskSpec,
@@ -41,34 +43,34 @@ TYPES: dict[Any, str] = {
 }
 """Type of a field -> what may be given for it."""
 
-PATHS = ("model", "store")
+PATHS = ("model", "store", "track_dir")
 """Fields of text that may be given as a path."""
 
 HEAD = '''\
-"""The public functions `find`, `evaluate` and `train`, each knob in its signature.
+"""The public functions `find`, `evaluate`, `train` and `export`, each knob in its signature.
 
 Written by tools/build_signatures.py; run it after changing a spec.
 """
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from os import PathLike
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tombola.api.evaluation import evaluate_ticket
 from tombola.api.given import given, place_of, text_of, with_finder_knobs
+from tombola.api.onnx.exporting import ExportResult, export_network
 from tombola.api.search import search
 from tombola.api.training import train_ticket
 from tombola.base.errors import naming_keywords
+from tombola.base.fields import StrPath
 from tombola.base.specs.prune import Implied
 from tombola.lab.run.engine import RunCallback
-from tombola.study.results.evaluation_result import Evaluated
-from tombola.study.results.search_result import Found
-from tombola.study.results.training_result import Trained
+from tombola.study.results.evaluation_result import EvaluationResult
+from tombola.study.results.search_result import SearchResult
+from tombola.study.results.training_result import TrainingResult
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Fraction", "evaluate", "find", "train"]
+__all__ = ["Fraction", "evaluate", "export", "find", "train"]
 
 Fraction: TypeAlias = float | str | Decimal
 """A fraction that is read as the decimal that was written: 0.7 is exactly 7/10."""
@@ -81,7 +83,7 @@ OF_FIND = ("finder_knobs", "keep_weights", "from_ticket")
 '''
 
 FIND = '''\
-) -> Found:
+) -> SearchResult:
     """Find a ticket; the knobs are fields of the specs, described by `tombola find --help`.
 
     Args:
@@ -102,7 +104,7 @@ FIND = '''\
 '''
 
 EVALUATE = '''\
-) -> Evaluated:
+) -> EvaluationResult:
     """Train a ticket on a task with fresh seeds, next to the dense network.
 
     Every knob is a field of `EvaluateSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its
@@ -126,7 +128,7 @@ EVALUATE = '''\
 '''
 
 TRAIN = '''\
-) -> Trained:
+) -> TrainingResult:
     """Train a ticket on a task, and keep the network as a folder that `from_pretrained` reads.
 
     Every knob is a field of `TrainTicketSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its
@@ -150,14 +152,42 @@ TRAIN = '''\
     )
 '''
 
+EXPORT = '''\
+) -> ExportResult:
+    """Write a network with the head of a task as an ONNX file, with inputs of any batch and length.
+
+    The file is run in ONNX Runtime on examples of the task's dev split before it gets its name.
+    Every knob is a field of `ExportSpec` or `TaskSpec`, with its description there and in
+    `tombola export --help`.
+
+    Args:
+        source: folder of a trained network, or what `tombola.train` returned; or a ticket, its
+            folder, or what `find` returned for one seed, of which the pre-trained network is
+            exported with its pruned weights at zero, for a head that its files hold.
+        output: the file to write, such as model.onnx; the ending is required.
+        data: where the task's files are, if not in the package.
+        model: where a ticket's network is, if not under the name that the ticket gives.
+
+    Raises: TombolaError, if one of them can't be used, or the file is not the network: an output
+        differs by more than 1e-4, or a zero is lost.
+    """
+    return export_network(
+        source, given(export, locals(), leave_out=("source", "model")), output=output,
+        data=text_of(data), model=text_of(model),
+    )
+'''
+
 PLACES = (
-    "output: str | Path | None = None",
-    "data: str | Path | None = None",
+    "output: StrPath | None = None",
+    "data: StrPath | None = None",
     "callback: RunCallback | None = None",
 )
 
+OF_SCORES = ("eval_split", "margin", "drop_bad_rows")
+"""Fields of `TaskSpec` that mean nothing for an export."""
+
 OTHERS = "finder_knobs: Mapping[str, object] | None = None"
-OF_FIND = ("keep_weights: bool = False", "from_ticket: Ticket | str | PathLike[str] | None = None")
+OF_FIND = ("keep_weights: bool = False", "from_ticket: Ticket | StrPath | None = None")
 
 
 def page() -> str:
@@ -169,19 +199,28 @@ def page() -> str:
         ),
         *_shared(TUNE, (*PLACES, *OF_FIND)),
     ]
-    model = ("model: str | Path | None = None", *PLACES)
+    model = ("model: StrPath | None = None", *PLACES)
     evaluate = [*_group("the evaluation", _knobs(EvaluateSpec)), *_shared("", model)]
     of_training = _group("the training", _knobs(TrainTicketSpec))
     train = [*of_training, *_shared("", model, leave_out=("margin",))]
+    columns = [name for name in _names(TaskSpec) if name not in OF_SCORES]
+    export = [
+        *_group("the export", ("output: StrPath", *_knobs(ExportSpec))),
+        *_group("the user's own data", _knobs(TaskSpec, columns)),
+        *_group("files", ("data: StrPath | None = None", "model: StrPath | None = None")),
+    ]
     return (
         HEAD
         + "".join(["@naming_keywords()\ndef find(\n    *,\n", *find, FIND])
         + "\n\n"
-        + "@naming_keywords()\ndef evaluate(\n    ticket: Ticket | str | PathLike[str],\n    *,\n"
+        + "@naming_keywords()\ndef evaluate(\n    ticket: Ticket | StrPath,\n    *,\n"
         + "".join([*evaluate, EVALUATE])
         + "\n\n"
-        + "@naming_keywords()\ndef train(\n    ticket: Ticket | str | PathLike[str],\n    *,\n"
+        + "@naming_keywords()\ndef train(\n    ticket: Ticket | StrPath,\n    *,\n"
         + "".join([*train, TRAIN])
+        + "\n\n"
+        + "@naming_keywords()\ndef export(\n    source: Ticket | StrPath,\n    *,\n"
+        + "".join([*export, EXPORT])
         + "# fmt: on\n"
     )
 
@@ -216,7 +255,7 @@ def _knobs(spec: type, names: Iterable[str] | None = None, *, optional: bool = F
 
 
 def _parameter(field: dataclasses.Field[Any], optional: bool) -> str:
-    kind = "str | Path" if field.name in PATHS else TYPES[field.type]
+    kind = "StrPath" if field.name in PATHS else TYPES[field.type]
     if optional:
         return f"{field.name}: {kind} | None = None"
     return f"{field.name}: {kind} = {_shown(field.default)}"

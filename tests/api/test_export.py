@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 import tombola
 from architectures import ROWS, TASKS, load, save
 from command_line import Cli, refusal
-from tombola.api.bench.network import Scored, scored_on
+from tombola.api.bench.network import Scored, load_scored
 from tombola.api.onnx import exporting
 from tombola.base.errors import ModelError, OutputError, SpecError, TicketError
 from tombola.base.specs import ExportSpec, TaskSpec
@@ -134,10 +134,10 @@ def test_a_network_of_own_data_knows_its_task_and_its_rows(tiny: Path, tmp_path:
         store=str(tmp_path / "store"),
         output=net,
     )
-    task, place = exporting._task(ExportSpec(), net, None, TaskSpec())
+    task, place = exporting._task(ExportSpec(), str(net), None, TaskSpec())
     assert (task.texts, task.label, task.labels) == (("body",), "stars", ("0", "1"))
     assert place == str(tmp_path / "films")
-    scored = scored_on(net, 4, None)
+    scored = load_scored(str(net), 4, None)
     assert isinstance(scored, Scored)
     assert (scored.split, len(scored.examples)) == ("dev", 4)
 

@@ -126,7 +126,7 @@ def test_a_merged_ticket_says_what_its_sources_agree_on_and_remembers_each(
     assert kept["merged"]["rule"] == "majority"
     for record, source in zip(kept["merged"]["sources"], seeds, strict=True):
         shared = {"format", "version", "fingerprint", "scope", "size", "shapes"}
-        assert record == {n: v for n, v in source.describe().items() if n not in shared}
+        assert record == {n: v for n, v in source.to_json().items() if n not in shared}
     other = replace(seeds[1], task="valence", provenance={"recipe": {"epochs": 2}, "split": "test"})
     mixed = tombola.merge([seeds[0], other], rule="union")
     assert mixed.task is None

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 import tombola
 from command_line import Cli, refusal
 from tombola.api.bench.comparison import Shape
-from tombola.api.bench.timing import times, timings
+from tombola.api.bench.timing import Timing, times, timings
 from tombola.base.errors import SpecError, TicketError
 from tombola.ship.compiled.runtimes import RUNTIMES, BenchedNetwork, Runnable, Runtime
 
@@ -55,8 +56,8 @@ def test_a_trained_network_is_timed_weighed_and_scored(
     assert shapes == [(1, 4), (1, 8), (2, 4), (2, 8)]
     for shape in found.shapes:
         assert shape.timings.keys() == found.megabytes.keys() == found.scores.keys() == names
-        assert {one["rounds"] for one in shape.timings.values()} == {3}
-        assert shape.timings["dense fp32"]["times_as_fast"] == 1
+        assert {one.rounds for one in shape.timings.values()} == {3}
+        assert shape.timings["dense fp32"].times_as_fast == 1
     assert found.megabytes["dense bf16"] == found.megabytes["dense fp32"] / 2
     assert found.megabytes["torch int8"] < found.megabytes["dense fp32"]
     assert found.scored == {
@@ -84,7 +85,7 @@ def test_a_ticket_is_run_on_its_network_and_what_is_missing_is_a_note(
     found = tombola.bench(ticket, runtimes=chosen, threads=2, **QUICK)
     assert [*found.shapes[0].timings] == [*found.megabytes] == ["dense bf16", "sparse fp32"]
     assert found.scores == {}
-    assert found.sparsity == "0.9"
+    assert found.sparsity == Decimal("0.9")
     assert found.machine["threads"] == 2
     assert torch.get_num_threads() == threads
     first, second = found.notes
@@ -128,16 +129,17 @@ def test_each_round_calls_every_network_once_and_in_another_order() -> None:
 
 def test_speed_is_the_median_ratio_of_calls_in_the_same_round() -> None:
     found = timings({"a": [1.0, 2.0, 4.0], "b": [0.5, 1.0, 4.0]}, tokens=10, first="a")
-    assert found["a"]["median_ms"] == 2000
-    assert found["a"]["p95_ms"] == pytest.approx(3800)
-    assert found["a"]["times_as_fast"] == 1
-    assert found["b"]["times_as_fast"] == 2
-    assert found["b"]["tokens_per_second"] == 10
-    assert found["b"]["rounds"] == 3
+    assert found["a"].median_ms == 2000
+    assert found["a"].p95_ms == pytest.approx(3800)
+    assert found["a"].times_as_fast == 1
+    assert found["b"].times_as_fast == 2
+    assert found["b"].tokens_per_second == 10
+    assert found["b"].rounds == 3
 
 
 def test_it_says_where_the_ticket_does_not_win() -> None:
-    slow, fast = {"median_ms": 3.0}, {"median_ms": 1.5}
+    rest: dict[str, Any] = {"p95_ms": 9.0, "tokens_per_second": 9.0, "times_as_fast": 1.0}
+    slow, fast = (Timing(median_ms=ms, rounds=3, **rest) for ms in (3.0, 1.5))
     lost = Shape(batch_size=1, length=16, timings={"dense bf16": fast, "sparse int8": slow})
     assert lost.lost == "1 text of 16 tokens: dense bf16 is 2.00 times as fast as sparse int8"
     assert Shape(batch_size=1, length=16, timings={"sparse fp32": slow}).lost is None

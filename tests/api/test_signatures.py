@@ -16,6 +16,7 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import (
     SEEDS,
     EvaluateSpec,
+    ExportSpec,
     FindSpec,
     LabSpec,
     TaskSpec,
@@ -64,6 +65,13 @@ def test_every_knob_is_in_the_signature_with_its_default(
     for field in dataclasses.fields(TrainSpec):
         assert (field.name in drawn) == (field.name not in parameters)
         assert field.name in SEEDS or parameters[field.name].default is None
+
+
+def test_every_knob_of_an_export_is_in_its_signature() -> None:
+    parameters = signature(api.export).parameters
+    for field in (*dataclasses.fields(ExportSpec), *dataclasses.fields(TaskSpec)):
+        if field.name not in ("eval_split", "margin", "drop_bad_rows"):
+            assert parameters[field.name].default == field.default
 
 
 def test_a_default_that_is_asked_for_may_contradict_another_knob() -> None:

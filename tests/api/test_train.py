@@ -134,7 +134,7 @@ def test_the_score_is_that_of_an_evaluation_and_is_not_computed_twice(
     assert evaluated.scores["values"] == [trained.score]
     assert evaluated.scores["keys"] == [trained.key]
     assert callback.done == ["sentiment, seed 7, dense"]
-    assert repr(trained).startswith("<Trained: model ")
+    assert repr(trained).startswith("<TrainingResult: model ")
     assert trained._repr_html_().count("<tr>") == 6
 
 
@@ -168,7 +168,7 @@ def test_by_default_the_training_names_the_folder(
     ticket: api.Ticket, options: dict[str, Any]
 ) -> None:
     trained = tombola.train(ticket, **options)
-    assert trained.output == f"runs/train-sentiment-{trained.key[:8]}"
+    assert trained.output == Path(f"runs/train-sentiment-{trained.key[:8]}")
     assert (Path(trained.output) / "ticket" / "mask.safetensors").is_file()
 
 
@@ -224,7 +224,7 @@ def test_a_folder_of_another_training_is_refused(
 class Interrupting(RunCallback):
     """Presses Ctrl-C in the middle of a training."""
 
-    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+    def on_job_step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         raise KeyboardInterrupt
 
 
@@ -269,7 +269,7 @@ def test_two_processes_may_write_one_folder(
     first = tombola.train(ticket, output=tmp_path / "a", **options)
     looked: list[Path] = []
 
-    def too_early(folder: Path, key: str) -> api.Trained | None:
+    def too_early(folder: Path, key: str) -> api.TrainingResult | None:
         looked.append(folder)
         if len(looked) == 1:  # nothing is there yet, and then another process is faster
             shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -280,7 +280,7 @@ def test_two_processes_may_write_one_folder(
         monkeypatch.setattr(f"tombola.api.{module}.saved_network", too_early)
     second = tombola.train(ticket, output=tmp_path / "b", **options)
     assert len(looked) == 2
-    assert second == replace(first, output=str(tmp_path / "b"))
+    assert second == replace(first, output=tmp_path / "b")
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -409,22 +409,20 @@ def test_an_imported_ticket_is_trained(
 
 
 @pytest.fixture(scope="module")
-def kept(find: Find, tmp_path_factory: pytest.TempPathFactory) -> api.Found:
+def kept(find: Find, tmp_path_factory: pytest.TempPathFactory) -> api.SearchResult:
     output = tmp_path_factory.mktemp("kept") / "two"
     return find(output=output, seeds=[3, 4], controls=[], keep_weights=True)
 
 
 def test_a_search_keeps_the_network_of_each_ticket(
-    kept: api.Found, options: dict[str, Any], store: str, tmp_path: Path
+    kept: api.SearchResult, options: dict[str, Any], store: str, tmp_path: Path
 ) -> None:
-    assert list(kept.networks) == ["3", "4"]
+    assert list(kept.networks) == [3, 4]
     assert json.loads(Path(kept.output, "result.json").read_text()) == kept.to_json()
     for seed, score in zip((3, 4), kept.rounds[-1]["values"], strict=True):
-        place = Path(kept.networks[str(seed)])
-        assert tombola.load(place).ticket == api.Ticket.load(kept.tickets[str(seed)])
-        again = tombola.train(
-            kept.tickets[str(seed)], seed=seed, output=tmp_path / str(seed), **options
-        )
+        place = Path(kept.networks[seed])
+        assert tombola.load(place).ticket == api.Ticket.load(kept.tickets[seed])
+        again = tombola.train(kept.tickets[seed], seed=seed, output=tmp_path / str(seed), **options)
         assert again.score == score
         for name in ("model.safetensors", "config.json", "tokenizer.json"):
             assert (tmp_path / str(seed) / name).read_bytes() == (place / name).read_bytes()
@@ -432,7 +430,7 @@ def test_a_search_keeps_the_network_of_each_ticket(
 
 
 def test_a_search_with_its_networks_is_the_search_without(
-    kept: api.Found, find: Find, tmp_path: Path
+    kept: api.SearchResult, find: Find, tmp_path: Path
 ) -> None:
     plain = find(output=tmp_path / "plain", seeds=[3, 4], controls=[])
     assert (plain.key, plain.networks) == (kept.key, {})
@@ -443,21 +441,21 @@ def test_a_search_with_its_networks_is_the_search_without(
 
 
 def test_a_network_that_is_missing_is_trained_again_and_no_other(
-    kept: api.Found, find: Find
+    kept: api.SearchResult, find: Find
 ) -> None:
-    before = files(kept.networks["3"])
-    shutil.rmtree(kept.networks["4"])
+    before = files(kept.networks[3])
+    shutil.rmtree(kept.networks[4])
     callback = Recorder()
     again = find(
         output=Path(kept.output), seeds=[3, 4], controls=[], keep_weights=True, callback=callback
     )
     assert callback.done == ["sentiment, seed 4, IMP at 0.5"]
     assert again.networks == kept.networks
-    assert files(kept.networks["3"]) == before
+    assert files(kept.networks[3]) == before
 
 
 def test_a_changed_network_of_a_search_is_refused_before_any_training(
-    kept: api.Found, find: Find, tmp_path: Path
+    kept: api.SearchResult, find: Find, tmp_path: Path
 ) -> None:
     shutil.copytree(kept.output, tmp_path / "copy")
     (tmp_path / "copy" / "network-seed-3" / "config.json").write_text("{}")
@@ -475,14 +473,14 @@ def test_a_changed_network_of_a_search_is_refused_before_any_training(
 
 def test_a_search_without_a_ticket_has_no_network(find: Find, tmp_path: Path) -> None:
     found = find(output=tmp_path / "f", learning_rate=1e30, controls=[], keep_weights=True)
-    assert (found.ticket, found.networks) == ("", {})
+    assert (found.tickets, found.networks) == ({}, {})
     assert "networks" not in json.loads((tmp_path / "f" / "result.json").read_text())
 
 
 def test_the_network_of_standard_pruning_says_where_it_started(find: Find, tmp_path: Path) -> None:
     options: dict[str, Any] = {"controls": [], "no_rewind": True, "keep_weights": True}
     found = find(output=tmp_path / "f", **options)
-    facts = json.loads((Path(found.networks["0"]) / "result.json").read_text())
+    facts = json.loads((Path(found.networks[0]) / "result.json").read_text())
     assert facts["init"] == "sentiment, seed 0, standard pruning at 0.25"
     assert facts["score"] == found.rounds[-1]["values"][0]
 
@@ -542,4 +540,4 @@ def test_a_ticket_in_memory_is_trained_as_the_one_on_disk(
     place = ticket.save(tmp_path / "t")
     memory = tombola.train(ticket, output=tmp_path / "n", **options)
     disk = tombola.train(place, output=tmp_path / "n", **options)
-    assert (memory.ticket, disk) == ("", replace(memory, ticket=str(place)))
+    assert (memory.ticket, disk) == (None, replace(memory, ticket=place))

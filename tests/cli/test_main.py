@@ -70,7 +70,7 @@ def test_a_ticket_is_found_evaluated_and_inspected(
     assert "encoder.layer.1.output.dense.weight" in shown
     status, shown, _ = cli("inspect", result["ticket"], "--json")
     assert status == 0
-    assert json.loads(shown) == api.inspect(result["ticket"])
+    assert json.loads(shown) == api.inspect(result["ticket"]).to_json()
 
 
 def test_a_configuration_file_is_a_command(cli: Cli, find: list[object], tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_configuration_file_is_a_command(cli: Cli, find: list[object], tmp_pat
 def test_the_same_command_continues_after_control_c(
     cli: Cli, find: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step, done = ProgressBar.step, []
+    step, done = ProgressBar.on_job_step, []
 
     def stop(self: ProgressBar, job: Job, count: int, steps: int, loss: float | None) -> None:
         step(self, job, count, steps, loss)
@@ -96,7 +96,7 @@ def test_the_same_command_continues_after_control_c(
         if len(done) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ProgressBar, "step", stop)
+    monkeypatch.setattr(ProgressBar, "on_job_step", stop)
     status, shown, errors = cli(*find, "--output", "out")
     assert status == 130
     assert errors == (

@@ -73,7 +73,7 @@ def test_json_without_a_file_takes_none_of_the_other_arguments(cli: Cli, tiny: P
     for argv in (["inspect", "--json", ticket], ["inspect", ticket, "--json"]):
         status, shown, errors = cli(*argv)
         assert (status, errors) == (0, "")
-        assert json.loads(shown) == api.inspect(ticket)
+        assert json.loads(shown) == api.inspect(ticket).to_json()
     assert json.loads(cli("store", "--json", "list", "--store", "kept")[1]) == []
     assert "required: TICKET" in cli("inspect", "--json")[2]
 
@@ -162,4 +162,4 @@ def test_a_device_as_a_file_stays_a_device(cli: Cli, tiny: Path) -> None:
     Path("link.json").symlink_to("there.json")
     assert cli("inspect", ticket, "--json", "link.json")[0] == 0
     assert Path("link.json").is_symlink()
-    assert json.loads(Path("there.json").read_text()) == api.inspect(ticket)
+    assert json.loads(Path("there.json").read_text()) == api.inspect(ticket).to_json()

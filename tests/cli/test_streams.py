@@ -90,7 +90,7 @@ def test_json_on_standard_output_is_nothing_but_json(tiny: Path, tmp_path: Path,
     everything = said([*asked, "--json", "-"], "")
     for status, shown, errors in (everything, cli(*asked, "--json"), cli(*asked, "--json=-")):
         assert (status, errors) == (0, "")
-        assert json.loads(shown) == api.inspect(tmp_path / "mine")
+        assert json.loads(shown) == api.inspect(tmp_path / "mine").to_json()
     status, shown, _ = cli(*asked, "--json", "/dev/null")
     assert status == 0
     assert "encoder.layer.0" in shown

@@ -97,7 +97,7 @@ def test_a_ramp_rises_from_what_is_pruned(tiny: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> api.Found:
+def made(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> api.SearchResult:
     """A search that learns which weights come back, from a ticket drawn at random."""
     place = tmp_path_factory.mktemp("from")
     start(tiny).save(place / "start")
@@ -115,13 +115,13 @@ def start(tiny: Path) -> Ticket:
     return replace(plain, mask=mask, sparsity=Decimal(mask.pruned) / Decimal(mask.size))
 
 
-def test_what_the_ticket_prunes_stays_pruned(made: api.Found, tiny: Path) -> None:
+def test_what_the_ticket_prunes_stays_pruned(made: api.SearchResult, tiny: Path) -> None:
     found, before = Ticket.load(Path(made.ticket)), start(tiny)
     assert found.mask.pruned > before.mask.pruned
     assert not any(bool((found.mask[n] & ~before.mask[n]).any()) for n in before.mask)
 
 
-def test_a_ticket_says_what_it_goes_on_from(made: api.Found, tiny: Path) -> None:
+def test_a_ticket_says_what_it_goes_on_from(made: api.SearchResult, tiny: Path) -> None:
     said = Ticket.load(Path(made.ticket)).provenance["from"]
     assert said["mask"] == start(tiny).mask.digest()
     assert made.compute["trainings"] == 1

@@ -35,7 +35,7 @@ class Watched(RunCallback):
         self.stop = stop
         self.seen: list[int] = []
 
-    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+    def on_job_step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         self.seen.append(done)
         if done == self.stop:
             raise KeyboardInterrupt

@@ -60,7 +60,7 @@ def test_members_begin_at_one_point_and_see_other_orders(
     seen: list[int] = []
 
     class Watched(RunCallback):
-        def step(self, job: Any, done: int, steps: int, loss: float | None) -> None:
+        def on_job_step(self, job: Any, done: int, steps: int, loss: float | None) -> None:
             seen.append(done)
 
     job = job_of("soup", tiny, reviews, tmp_path)

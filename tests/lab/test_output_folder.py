@@ -54,7 +54,7 @@ def test_a_damaged_description_is_reported(text: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_gets_the_experiments_key_unless_it_is_named() -> None:
-    found = Experiment.of("find", 1, {}, "sentiment-0.5")
+    found = Experiment.of("find", 1, {}, folder=None, name="sentiment-0.5")
     assert found.output.folder == Path("runs", f"sentiment-0.5-{found.key[:8]}")
     for name in ("MONKEY", "sentiment-KEY"):
-        assert Experiment.of("find", 1, {}, Path(name)).output.folder == Path(name)
+        assert Experiment.of("find", 1, {}, folder=Path(name), name="").output.folder == Path(name)

@@ -62,15 +62,15 @@ class Recorder(RunCallback):
         self.kept: list[str] = []
         self.trained: list[str] = []
 
-    def plan(self, todo: list[Job], kept: list[Job]) -> None:
-        self.kept = [job.label for job in kept if job.kind == "train"]
+    def on_plan(self, todo: list[Job], done: list[Job]) -> None:
+        self.kept = [job.label for job in done if job.kind == "train"]
 
-    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+    def on_job_step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         self.steps += 1
         if self.steps == self.stop_at:
             raise KeyboardInterrupt
 
-    def finish(self, job: Job, result: Result) -> None:
+    def on_job_end(self, job: Job, result: Result) -> None:
         if job.kind == "train":
             self.trained.append(job.label)
 

@@ -28,8 +28,8 @@ def test_a_ticket_goes_to_the_hub_and_comes_back(hub: Hub, ticket: Ticket, tmp_p
     assert address.startswith(f"{hub.endpoint}/{REPO}/commit/")
     assert hub.repositories[REPO].private
     assert f'from_pretrained("{REPO}")' in hub.files(REPO)["README.md"].decode()
-    assert Ticket.from_pretrained(REPO).describe() == ticket.describe()
-    assert tombola.pull(REPO, tmp_path / "back").describe() == ticket.describe()
+    assert Ticket.from_pretrained(REPO).to_json() == ticket.to_json()
+    assert tombola.pull(REPO, tmp_path / "back").to_json() == ticket.to_json()
     assert {file.name for file in (tmp_path / "back").iterdir()} == {
         *("README.md", "mask.safetensors", "ticket.json")
     }
@@ -60,7 +60,7 @@ def test_a_revision_is_a_branch_of_its_own(hub: Hub, ticket: Ticket, folder: Pat
     push(folder, REPO)
     ticket.push_to_hub(REPO, revision="seed-1", commit_message="Seed 1")
     assert set(hub.repositories[REPO].heads) == {"main", "seed-1"}
-    assert Ticket.from_pretrained(REPO, revision="seed-1").describe() == ticket.describe()
+    assert Ticket.from_pretrained(REPO, revision="seed-1").to_json() == ticket.to_json()
     with pytest.raises(TicketError, match=r"got no revision 'seed-2'\. Check the name of the"):
         Ticket.from_pretrained(REPO, revision="seed-2")
 
@@ -84,7 +84,7 @@ def test_a_cached_ticket_loads_without_the_hub(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     Ticket.from_pretrained(REPO)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    assert Ticket.from_pretrained(REPO).describe() == ticket.describe()
+    assert Ticket.from_pretrained(REPO).to_json() == ticket.to_json()
 
 
 def test_a_cache_of_ones_own_is_used_and_heals(
@@ -94,7 +94,9 @@ def test_a_cache_of_ones_own_is_used_and_heals(
     Ticket.from_pretrained(REPO, cache_dir=cache)
     (blob,) = {path.resolve() for path in cache.rglob("mask.safetensors")}
     blob.write_bytes(b"damaged")
-    assert Ticket.from_pretrained(REPO, cache_dir=cache).describe() == ticket.describe()
+    assert Ticket.from_pretrained(REPO, cache_dir=cache).to_json() == ticket.to_json()
+    tombola.pull(REPO, tmp_path / "other", cache_dir=str(tmp_path / "another-cache"))
+    assert [*(tmp_path / "another-cache").rglob("mask.safetensors")]
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])

@@ -47,9 +47,9 @@ def test_a_ticket_pulled_is_the_ticket_pushed(
     }[kind]
     push(folder, place)
     arrived = pull(place, tmp_path / "back")
-    assert arrived.describe() == ticket.describe() == Ticket.load(tmp_path / "back").describe()
+    assert arrived.to_json() == ticket.to_json() == Ticket.load(tmp_path / "back").to_json()
     assert names(tmp_path / "back") == NAMES
-    assert Ticket.from_pretrained(place).describe() == ticket.describe()
+    assert Ticket.from_pretrained(place).to_json() == ticket.to_json()
 
 
 def test_a_folder_may_begin_with_the_home_folder(

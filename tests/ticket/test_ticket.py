@@ -17,6 +17,7 @@ from damage import fields
 from tombola.base import folders as folder_module
 from tombola.base.errors import OutputError, SpecError, TicketError
 from tombola.base.folders import directory_size
+from tombola.ticket.checks import check_ticket_folder
 from tombola.ticket.fingerprint import fingerprint, versions
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
@@ -253,7 +254,7 @@ def test_unknown_fields_are_ignored(ticket: Ticket, saved: Path) -> None:
 
 def test_what_is_no_path_is_refused_in_one_line(ticket: Ticket) -> None:
     for came, got in {b"abc": "an object of type bytes", "a\0b": r"'a\\x00b' with a null"}.items():
-        for refuses in (ticket.save, Ticket.check_place, Ticket.load):
+        for refuses in (ticket.save, check_ticket_folder, Ticket.load):
             with pytest.raises(SpecError, match=f"expected .* got {got}"):
                 refuses(came)  # type: ignore[arg-type]
     with pytest.raises(TicketError, match=r"a ticket is a folder, got nothing at a{300}\."):

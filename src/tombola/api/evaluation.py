@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tombola.api.experiment import Experiment, describe, finished, margin_after, stored_in
+from tombola.api.experiment import Experiment, describe, raise_failed, read_margin, stored_in
 from tombola.api.fixed_ticket import fixed_ticket
 from tombola.base.errors import SpecError
+from tombola.base.fields import StrPath
 from tombola.base.files import write_file
 from tombola.base.json_text import json_text
 from tombola.base.specs import EvaluateSpec
@@ -21,7 +21,7 @@ from tombola.plan.job_spec import train_revisions
 from tombola.plan.plan import Subject, given
 from tombola.plan.search import evaluation
 from tombola.ship.sources import merged_in
-from tombola.study.results.evaluation_result import Evaluated, evaluated_in
+from tombola.study.results.evaluation_result import EvaluationResult, build_evaluation_result
 from tombola.study.table.margins import TICKET
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
@@ -35,14 +35,14 @@ VERSION = 1
 
 @leaving_process_as_it_was()
 def evaluate_ticket(
-    ticket: Ticket | str | PathLike[str],
+    ticket: Ticket | StrPath,
     options: Mapping[str, Any],
     *,
     model: str | None,
     output: Path | None,
     data: str | None,
     callback: RunCallback,
-) -> Evaluated:
+) -> EvaluationResult:
     """Train a ticket on a task with fresh seeds.
 
     Args:
@@ -64,19 +64,20 @@ def evaluate_ticket(
     pruning = given(subject, part.mask.digest(), part.sparsity)
     keep_mask(Store(asked.lab.store), pruning, part.mask)
     jobs = evaluation(subject, pruning, asked.spec)
-    callback.subject(subject)
-    store = finished(*run_plan(jobs.plan, asked.lab, callback))
+    callback.on_subject(subject)
+    store, summary = run_plan(jobs.plan, asked.lab, callback)
+    raise_failed(summary)
     known.save()
-    margin = margin_after(asked.task, store, jobs.scoring)
-    evaluated = evaluated_in(
+    margin = read_margin(asked.task, store, jobs.scoring)
+    evaluated = build_evaluation_result(
         store,
         subject,
         jobs,
         margin=replace(margin, origin=TICKET) if asked.margin_from_search else margin,
         init=asked.spec.init,
         sparsity=part.sparsity,
-        ticket=asked.place,
-        output=str(experiment.output.folder),
+        ticket=Path(asked.place) if asked.place else None,
+        output=experiment.output.folder,
         key=experiment.key,
     )
     with stored_in(store):
@@ -106,4 +107,4 @@ def _experiment(
     content = describe(subject, mask=mask.digest(), init=spec.init, seeds=spec.seeds)
     name = f"evaluate-{subject.task.name.replace('/', '-')}"
     version = VERSION + train_revisions(subject.recipe, spec.init)
-    return Experiment.of("evaluate", version, content, output or name)
+    return Experiment.of("evaluate", version, content, folder=output, name=name)

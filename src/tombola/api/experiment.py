@@ -16,7 +16,7 @@ from tombola.plan.job import Job, Subject
 from tombola.study.table.margins import Margin, margin_of
 from tombola.tasks.task import Task, load_task, task_names
 
-__all__ = ["Experiment", "describe", "finished", "margin_after", "stored_in"]
+__all__ = ["Experiment", "describe", "raise_failed", "read_margin", "stored_in"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,13 @@ class Experiment:
 
     @classmethod
     def of(
-        cls, kind: str, version: int, description: Mapping[str, Any], place: Path | str
+        cls,
+        kind: str,
+        version: int,
+        description: Mapping[str, Any],
+        *,
+        folder: Path | None,
+        name: str,
     ) -> "Experiment":
         """The experiment that a description names.
 
@@ -38,14 +44,14 @@ class Experiment:
             version: version of that kind and of its jobs; incremented when the same description
                 comes to mean something else.
             description: everything that makes the result what it is, from `describe`.
-            place: the folder of the result, or the beginning of its name in `runs/`, to which the
-                key's first digits are added.
+            folder: for the result; None is one under `runs/`.
+            name: of that one, to which the key's first digits are added.
 
         Raises: OutputError, if the folder holds another experiment or something else.
         """
-        name = key(kind, version, **description)
-        folder = Path("runs", f"{place}-{name[:8]}") if isinstance(place, str) else place
-        return cls(name, Output(folder, dict(description)))
+        digits = key(kind, version, **description)
+        folder = folder or Path("runs", f"{name}-{digits[:8]}")
+        return cls(digits, Output(folder, dict(description)))
 
 
 def describe(subject: Subject, **more: Any) -> dict[str, Any]:
@@ -68,19 +74,18 @@ def _named_margin(task: Task) -> dict[str, float]:
     return {} if known or task.by_rule else {"margin": task.margin}
 
 
-def finished(store: Store, summary: RunSummary) -> Store:
-    """The store, if no job has failed.
+def raise_failed(summary: RunSummary) -> None:
+    """Raise the error of the first job that failed, if any did.
 
-    Raises: TombolaError, the first that a job has raised; JobFailedError, for any other exception.
+    Raises: TombolaError, if the job raised one; JobFailedError, for any other exception.
     """
     for job, error in summary.failed:
         if isinstance(error, TombolaError):
             raise error
         raise JobFailedError(f"{job.label}: {type(error).__name__}: {error}") from error
-    return store
 
 
-def margin_after(task: Task, store: Store, scoring: Job | None) -> Margin:
+def read_margin(task: Task, store: Store, scoring: Job | None) -> Margin:
     """The margin of a task, once its dense network has been scored on dev, where the rule asks."""
     result: Result | None = store.read(scoring.key) if scoring else None
     return margin_of(task, result, tried=scoring is not None)

@@ -2,12 +2,11 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from os import PathLike
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tombola.base.errors import DataError, SpecError
-from tombola.base.fields import A_TICKET, path_text
+from tombola.base.fields import A_TICKET, StrPath, path_text
 from tombola.base.specs import FixedTicketSpec, LabSpec, TrainSpec
 from tombola.lab.options import ticket_options
 from tombola.lab.starting_ticket import check_belongs, ticket_for
@@ -63,7 +62,7 @@ class FixedTicket(Generic[S]):
 
 def fixed_ticket(
     kind: type[S],
-    ticket: Ticket | str | PathLike[str],
+    ticket: Ticket | StrPath,
     options: Mapping[str, Any],
     *,
     model: str | None,

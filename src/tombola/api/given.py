@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import SpecError, brief
-from tombola.base.fields import A_TICKET, path_text
+from tombola.base.fields import A_TICKET, StrPath, path_text
 from tombola.base.registry import unknown
 from tombola.base.specs import FindSpec
 from tombola.finders.finder import FINDERS, refuse_knobs_of_others
+from tombola.lab.starting_ticket import ticket_for
+from tombola.ticket.format import JSON_NAME
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["given", "place_of", "text_of", "ticket_or_path", "with_finder_knobs"]
+__all__ = [
+    "given",
+    "is_ticket",
+    "load_source_ticket",
+    "place_of",
+    "text_of",
+    "ticket_or_path",
+    "with_finder_knobs",
+]
 
 PLACES = ("output", "data", "callback")
 """Parameters of every such function that are not knobs."""
@@ -68,12 +78,12 @@ def with_finder_knobs(
     return {**options, **finder_knobs}
 
 
-def place_of(path: str | Path | None) -> Path | None:
+def place_of(path: StrPath | None) -> Path | None:
     """A path, if there is one; `~` is the user's home."""
     return Path(path_text(path, "a path")) if path else None
 
 
-def text_of(path: str | Path | None) -> str | None:
+def text_of(path: StrPath | None) -> str | None:
     """A path or a name as text, if there is one; `~` is the user's home."""
     return None if path is None else path_text(path, "a path or a name")
 
@@ -84,3 +94,28 @@ def ticket_or_path(came: object, wanted: str = A_TICKET) -> Ticket | str:
     Raises: SpecError, for anything else.
     """
     return came if isinstance(came, Ticket) else path_text(came, wanted)
+
+
+def is_ticket(source: Ticket | str) -> bool:
+    """Whether a source is a ticket or the folder of one, and not a network."""
+    return isinstance(source, Ticket) or (Path(source) / JSON_NAME).is_file()
+
+
+def load_source_ticket(source: Ticket | str, model: str | None) -> Ticket | None:
+    """The ticket that a source is, or whose folder it is; None for a network.
+
+    Args:
+        source: a ticket, its folder, or a network.
+        model: where a ticket's network is, if not under the name that the ticket gives.
+
+    Raises: TicketError, if the ticket is damaged; SpecError, for a model of what is no ticket.
+    """
+    if isinstance(source, Ticket):
+        return source
+    if is_ticket(source):
+        return ticket_for(Path(source), model)
+    if model is not None:
+        raise SpecError(
+            f"model is the network of a ticket, got it for {source!r}, which is none. Leave it out."
+        )
+    return None

@@ -1,7 +1,7 @@
 """What is in a ticket, and what each scope would prune of a network before anything is trained."""
 
+from dataclasses import asdict, dataclass
 from decimal import Decimal
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,9 @@ from torch import nn
 
 from tombola.api.tickets import one_shot
 from tombola.base.errors import ModelError, TicketError, naming_keywords
-from tombola.base.fields import path_text
+from tombola.base.fields import StrPath, path_text
 from tombola.base.folders import directory_size
+from tombola.base.json_text import plain
 from tombola.base.text import printable
 from tombola.models.embedded import EMBEDDED
 from tombola.ship.card import HUB_NAME
@@ -25,14 +26,75 @@ from tombola.ticket.scope import (
 )
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["inspect"]
+__all__ = ["LeftOut", "NetworkInfo", "ScopeInfo", "TicketInfo", "inspect"]
 
 SPARSITIES = (Decimal("0.7"), Decimal("0.9"))
 """Sparsities at which the size of a one-shot ticket is reported."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TicketInfo:
+    """What is in a ticket."""
+
+    ticket: Ticket
+    bytes: int
+    """Size of its folder."""
+    layers: dict[str, float]
+    """Matrix -> its sparsity."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The ticket's fields and the others, as `tombola inspect --json` writes them."""
+        return {**self.ticket.to_json(), "bytes": self.bytes, "layers": self.layers}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A parameter that a scope doesn't prune."""
+
+    shape: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScopeInfo:
+    """What one scope would prune of a network."""
+
+    size: int
+    """Number of weights."""
+    share: float
+    """Of the network's weights, without its head."""
+    matrices: dict[str, tuple[int, ...]]
+    """Name -> shape."""
+    left_out: dict[str, LeftOut]
+    ticket_bytes: dict[Decimal, int]
+    """Sparsity -> size of the one-shot ticket."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkInfo:
+    """What each scope would prune of a network, its task head left out."""
+
+    model: str
+    architecture: str
+    """Name of its class."""
+    fingerprint: str
+    size: int
+    """Number of weights."""
+    scopes: dict[str, ScopeInfo]
+    """Of the scopes that the network can have."""
+    refused: dict[str, str]
+    """Each of the others -> why the network can't have it."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, as `tombola inspect --json` writes them, with all scopes together."""
+        fields: dict[str, Any] = plain(asdict(self))
+        reasons = fields.pop("refused")
+        scopes = fields["scopes"] | {name: {"refused": each} for name, each in reasons.items()}
+        return {**fields, "scopes": {name: scopes[name] for name in SCOPES}}
+
+
 @naming_keywords()
-def inspect(place: str | PathLike[str]) -> dict[str, Any]:
+def inspect(place: StrPath) -> TicketInfo | NetworkInfo:
     """What a ticket is, or what each scope would prune of a network.
 
     Args:
@@ -72,55 +134,61 @@ def _neither(folder: Path) -> TicketError:
     )
 
 
-def _ticket(folder: Path) -> dict[str, Any]:
+def _ticket(folder: Path) -> TicketInfo:
     """What a ticket is."""
     loaded = Ticket.load(folder)
-    return {
-        **loaded.describe(),
-        "bytes": directory_size(folder),
-        "layers": loaded.mask.layer_sparsities(),
-    }
+    return TicketInfo(
+        ticket=loaded, bytes=directory_size(folder), layers=loaded.mask.layer_sparsities()
+    )
 
 
-def _network(model: str) -> dict[str, Any]:
-    """What each scope would prune of a network."""
+def _network(model: str) -> NetworkInfo:
+    """What each scope would prune of a network.
+
+    Raises: ModelError, if it can't have any of them.
+    """
     from tombola.models.network import load_backbone
 
     network = load_backbone(model)
-    scopes = {scope: _scope(network, model, scope) for scope in SCOPES}
-    if all("refused" in about for about in scopes.values()):
-        raise ModelError(scopes["encoder"]["refused"])
-    return {
-        "model": model,
-        "architecture": type(backbone(network)).__name__,
-        "fingerprint": fingerprint(network),
-        "size": whole_model_size(network),
-        "scopes": scopes,
-    }
+    scopes: dict[str, ScopeInfo] = {}
+    refused: dict[str, str] = {}
+    for scope in SCOPES:
+        try:
+            scopes[scope] = _scope(network, model, scope)
+        except ModelError as error:
+            refused[scope] = str(error)
+    if not scopes:
+        raise ModelError(refused["encoder"])
+    return NetworkInfo(
+        model=model,
+        architecture=type(backbone(network)).__name__,
+        fingerprint=fingerprint(network),
+        size=whole_model_size(network),
+        scopes=scopes,
+        refused=refused,
+    )
 
 
-def _scope(network: nn.Module, model: str, scope: str) -> dict[str, Any]:
-    """What one scope would prune; only `refused`, the reason, if the network can't have it."""
-    try:
-        parameters = scope_parameters(network, scope)
-    except ModelError as error:
-        return {"refused": str(error)}
+def _scope(network: nn.Module, model: str, scope: str) -> ScopeInfo:
+    """What one scope would prune.
+
+    Raises: ModelError, if the network can't have it.
+    """
+    parameters = scope_parameters(network, scope)
     size = sum(parameter.numel() for parameter in parameters.values())
-    return {
-        "size": size,
-        "share": size / whole_model_size(network),
-        "matrices": {name: list(parameter.shape) for name, parameter in parameters.items()},
-        "left_out": {
-            name: {"shape": list(parameter.shape), "reason": reason}
+    return ScopeInfo(
+        size=size,
+        share=size / whole_model_size(network),
+        matrices={name: tuple(parameter.shape) for name, parameter in parameters.items()},
+        left_out={
+            name: LeftOut(shape=tuple(parameter.shape), reason=reason)
             for name, (parameter, reason) in reasons_left_out(network, scope).items()
         },
-        "ticket_bytes": {
-            format(s, "f"): _ticket_bytes(network, model, scope, s) for s in SPARSITIES
-        },
-    }
+        ticket_bytes={s: _ticket_bytes(network, model, scope, s) for s in SPARSITIES},
+    )
 
 
 def _ticket_bytes(network: nn.Module, model: str, scope: str, sparsity: Decimal) -> int:
     """The bytes that the one-shot ticket of a sparsity takes."""
     ticket = one_shot(network, sparsity=sparsity, scope=scope)
-    return sum(map(len, ticket_files(ticket.describe(), ticket.mask).values()))
+    return sum(map(len, ticket_files(ticket.to_json(), ticket.mask).values()))

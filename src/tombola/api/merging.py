@@ -12,10 +12,12 @@ from torch import nn
 from tombola.api.given import ticket_or_path
 from tombola.api.tickets import named_network
 from tombola.base.errors import SpecError, TicketError, naming_keywords
+from tombola.base.fields import StrPath
 from tombola.base.specs import MergeSpec
 from tombola.base.specs.merge import INTERSECTION, MAJORITY, UNION
 from tombola.ship.sources import source_record
-from tombola.study.results.search_result import Found
+from tombola.study.results.search_result import SearchResult
+from tombola.ticket.checks import check_network
 from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import keep_top
@@ -31,11 +33,11 @@ OF_THE_SEARCH = ("metric", "recipe", "split", "margin", "data", "tuned", "finder
 
 @naming_keywords()
 def merge(
-    tickets: Iterable[Ticket | str | PathLike[str]] | Found,
+    tickets: Iterable[Ticket | StrPath] | SearchResult,
     *,
     rule: str = MAJORITY,
     sparsity: float | str | Decimal | None = None,
-    model: str | Path | nn.Module | None = None,
+    model: StrPath | nn.Module | None = None,
 ) -> Ticket:
     """One ticket from several of the same network and scope.
 
@@ -75,13 +77,13 @@ def merge(
 
 
 def _several(
-    tickets: Iterable[Ticket | str | PathLike[str]] | Found,
+    tickets: Iterable[Ticket | StrPath] | SearchResult,
 ) -> list[Ticket | str]:
     """Two or more of them.
 
     Raises: SpecError, for fewer, or something else.
     """
-    if isinstance(tickets, Found):
+    if isinstance(tickets, SearchResult):
         tickets = tickets.tickets.values()
     elif isinstance(tickets, str | PathLike | Ticket):
         tickets = [tickets]
@@ -182,13 +184,13 @@ def _votes(sources: Sequence[Ticket]) -> Tensors:
     }
 
 
-def _weights(ticket: Ticket, model: str | Path | nn.Module | None) -> Tensors:
+def _weights(ticket: Ticket, model: StrPath | nn.Module | None) -> Tensors:
     """The pre-trained weights of a ticket's scope.
 
     Raises: TicketError, if the network is not the one that the ticket was found in.
     """
     network, name = named_network(ticket.model if model is None else model)
-    ticket.check_network(fingerprint(network), name)
+    check_network(ticket, fingerprint(network), name)
     parameters = scope_parameters(network, ticket.scope)
     return {name: parameter.detach().cpu() for name, parameter in parameters.items()}
 

@@ -16,7 +16,7 @@ from tombola.base.specs import TrainSpec
 from tombola.lab.store.artifacts import trained_weights
 from tombola.lab.store.result_store import Store
 from tombola.plan.job import Subject
-from tombola.study.results.training_result import Trained, read_trained
+from tombola.study.results.training_result import TrainingResult, read_training_result
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.ticket.format import NESTED
 from tombola.ticket.ticket import Ticket
@@ -32,7 +32,7 @@ SHOWN = ("epochs", "batch_size", "learning_rate", "weight_decay", "max_length", 
 """Knobs that the card names even at their defaults."""
 
 
-def saved_network(folder: Path, key: str) -> Trained | None:
+def saved_network(folder: Path, key: str) -> TrainingResult | None:
     """The network of a training that a folder has already; None for a new or an empty folder.
 
     Args:
@@ -45,7 +45,7 @@ def saved_network(folder: Path, key: str) -> Trained | None:
         check_folder(folder)
         return None
     try:
-        found = read_trained(folder / RESULT)
+        found = read_training_result(folder / RESULT)
     except OutputError:
         raise OutputError(
             f"{str(folder)!r} holds something else. Pass an empty or new folder as --output."
@@ -63,7 +63,7 @@ def saved_network(folder: Path, key: str) -> Trained | None:
                 f"{'another' if (folder / name).is_file() else 'none'}. Delete the folder, or use "
                 "another --output."
             )
-    return replace(found, output=str(folder))
+    return found
 
 
 class NetworkWriter:
@@ -76,7 +76,7 @@ class NetworkWriter:
         self._store, self._subject = store, subject
         self._network = load_network(subject.model, task.kind, len(task.labels), head=head)
 
-    def write(self, trained: Trained, ticket: Ticket, folder: Path) -> Trained:
+    def write(self, trained: TrainingResult, ticket: Ticket, folder: Path) -> TrainingResult:
         """Write a network whose weights are in the store, next to its ticket.
 
         Args:
@@ -99,9 +99,9 @@ class NetworkWriter:
             if faster and (found := saved_network(folder, trained.key)):  # by another process
                 return found
             raise not_written(folder, error) from None
-        return replace(written, output=str(folder))
+        return written
 
-    def _fill(self, folder: Path, trained: Trained, ticket: Ticket) -> None:
+    def _fill(self, folder: Path, trained: TrainingResult, ticket: Ticket) -> None:
         """Write everything but result.json."""
         from tombola.models.saving import save_network
         from tombola.ship.card import card
@@ -112,7 +112,7 @@ class NetworkWriter:
         write_file(place / CARD, card(ticket))
         write_file(folder / CARD, network_card(ticket, self._card_facts(trained)))
 
-    def _card_facts(self, trained: Trained) -> "CardFacts":
+    def _card_facts(self, trained: TrainingResult) -> "CardFacts":
         """What the card says of the training."""
         from tombola.ship.network_card import CardFacts
 

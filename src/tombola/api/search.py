@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tombola.api.experiment import Experiment, describe, finished, margin_after, stored_in
+from tombola.api.experiment import Experiment, describe, raise_failed, read_margin, stored_in
 from tombola.api.network_folder import saved_network
 from tombola.api.search_output import SearchOutput, network_of
+from tombola.base.fields import StrPath
 from tombola.base.keys import knobs
 from tombola.base.specs import TUNE, FindSpec, LabSpec
 from tombola.base.specs.prune import UNSTRUCTURED
@@ -23,7 +23,7 @@ from tombola.lab.tuning import Tuned, tuning
 from tombola.plan.job_spec import train_revisions
 from tombola.plan.plan import Plan, Subject
 from tombola.plan.search import Finding, finding
-from tombola.study.results.search_result import Found
+from tombola.study.results.search_result import SearchResult
 from tombola.ticket.ticket import Ticket
 from tombola.training.distributed import leaving_process_as_it_was
 
@@ -44,8 +44,8 @@ def search(
     data: str | None,
     callback: RunCallback,
     keep_weights: bool = False,
-    from_ticket: Ticket | str | PathLike[str] | None = None,
-) -> Found:
+    from_ticket: Ticket | StrPath | None = None,
+) -> SearchResult:
     """Find a ticket.
 
     Args:
@@ -74,11 +74,12 @@ def search(
     if start:
         start.keep(Store(lab.store))
     plan = _plan(jobs, asked, experiment) if keep_weights else jobs.plan
-    callback.subject(subject)
+    callback.on_subject(subject)
     with weights_in_use(Store(lab.store), plan.kept):
-        store = finished(*run_plan(plan, lab, callback))
+        store, summary = run_plan(plan, lab, callback)
+        raise_failed(summary)
         known.save()
-        margin = margin_after(asked.task, store, jobs.scoring)
+        margin = read_margin(asked.task, store, jobs.scoring)
         made = SearchOutput(
             *(store, subject, asked, jobs, margin, tuned, experiment),
             keep_weights=keep_weights,
@@ -119,7 +120,8 @@ def _experiment(
     version = VERSION + sum(REVISED_CONTROLS.count(control) for control in spec.controls)
     version += train_revisions(subject.recipe)
     version += asked.prune.structure != UNSTRUCTURED  # once its controls pruned single weights
-    return Experiment.of("find", version, describe(subject, **ours), output or name)
+    about = describe(subject, **ours)
+    return Experiment.of("find", version, about, folder=output, name=name)
 
 
 def _tuned(

@@ -22,8 +22,12 @@ from tombola.lab.tuning import Tuned
 from tombola.models.embedded import lasting_name
 from tombola.plan.plan import Job, Search, Subject
 from tombola.plan.search import Finding
-from tombola.study.results.search_result import Found, found_in, whole_model_sparsity
-from tombola.study.results.training_result import trained_in
+from tombola.study.results.search_result import (
+    SearchResult,
+    build_search_result,
+    whole_model_sparsity,
+)
+from tombola.study.results.training_result import build_training_result
 from tombola.study.table.margins import Margin
 from tombola.ticket.ticket import Ticket
 
@@ -49,27 +53,26 @@ class SearchOutput:
     keep_weights: bool = False
     start: Start | None = None
 
-    def write(self) -> Found:
+    def write(self) -> SearchResult:
         """Write tickets, picture and result to the output folder."""
         folder = self.experiment.output.open()
-        found = found_in(
+        found = build_search_result(
             self.store,
             self.subject,
             self.asked.search,
             self.jobs,
             margin=self.margin,
             tuned=self.tuned.to_json() if self.tuned else None,
-            output=str(folder),
+            output=folder,
             key=self.experiment.key,
         )
         tickets = self._tickets(found.verdict)
-        places = {seed: str(folder / f"ticket-seed-{seed}") for seed in tickets}
+        places = {seed: folder / f"ticket-seed-{seed}" for seed in tickets}
         for seed, ticket in tickets.items():
             ticket.save(places[seed])
         found = replace(
             found,
-            tickets={str(seed): place for seed, place in places.items()},
-            ticket=next(iter(places.values()), ""),
+            tickets=places,
             networks=self._networks(folder, tickets) if self.keep_weights else {},
         )
         if any(value is not None for value in found.dense["values"]):
@@ -91,9 +94,10 @@ class SearchOutput:
         """The training of the final ticket."""
         return one.trainings[self.asked.prune.sparsity]
 
-    def _networks(self, folder: Path, tickets: Mapping[int, Ticket]) -> dict[str, str]:
+    def _networks(self, folder: Path, tickets: Mapping[int, Ticket]) -> dict[int, Path]:
         """Seed -> folder of the network that its ticket was trained to; none that diverged."""
-        writer, networks = NetworkWriter(self.store, self.subject), {}
+        writer = NetworkWriter(self.store, self.subject)
+        networks: dict[int, Path] = {}
         for seed, ticket in tickets.items():
             job, place = self._last(self.jobs.searches[seed]), network_of(folder, seed)
             (run,) = results(self.store, [job])
@@ -101,14 +105,15 @@ class SearchOutput:
                 continue
             if saved_network(place, job.key) is None:
                 start = job.parents.get("start")
-                trained = trained_in(
+                trained = build_training_result(
                     self.subject,
                     run,
                     init=start.label if start else "pretrained",
                     sparsity=ticket.sparsity,
+                    output=place,
                 )
                 writer.write(trained, ticket, place)
-            networks[str(seed)] = str(place)
+            networks[seed] = place
         return networks
 
     def _ticket(self, one: Search, verdict: Mapping[str, Any]) -> Ticket:

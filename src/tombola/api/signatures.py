@@ -1,27 +1,27 @@
-"""The public functions `find`, `evaluate` and `train`, each knob in its signature.
+"""The public functions `find`, `evaluate`, `train` and `export`, each knob in its signature.
 
 Written by tools/build_signatures.py; run it after changing a spec.
 """
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from os import PathLike
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from tombola.api.evaluation import evaluate_ticket
 from tombola.api.given import given, place_of, text_of, with_finder_knobs
+from tombola.api.onnx.exporting import ExportResult, export_network
 from tombola.api.search import search
 from tombola.api.training import train_ticket
 from tombola.base.errors import naming_keywords
+from tombola.base.fields import StrPath
 from tombola.base.specs.prune import Implied
 from tombola.lab.run.engine import RunCallback
-from tombola.study.results.evaluation_result import Evaluated
-from tombola.study.results.search_result import Found
-from tombola.study.results.training_result import Trained
+from tombola.study.results.evaluation_result import EvaluationResult
+from tombola.study.results.search_result import SearchResult
+from tombola.study.results.training_result import TrainingResult
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Fraction", "evaluate", "find", "train"]
+__all__ = ["Fraction", "evaluate", "export", "find", "train"]
 
 Fraction: TypeAlias = float | str | Decimal
 """A fraction that is read as the decimal that was written: 0.7 is exactly 7/10."""
@@ -35,8 +35,8 @@ OF_FIND = ("finder_knobs", "keep_weights", "from_ticket")
 def find(
     *,
     # the search: iterative magnitude pruning, or another finder
-    finder: str = "imp", model: str | Path = "mini", task: str = "sentiment",
-    scope: str = "encoder", seeds: Sequence[int] = (0,), budget: float = 0.0,
+    finder: str = "imp", model: StrPath = "mini", task: str = "sentiment", scope: str = "encoder",
+    seeds: Sequence[int] = (0,), budget: float = 0.0,
     controls: Sequence[str] = ("random", "layer-random", "one-shot", "reinit", "shuffle"),
     sparsity: Fraction = Implied("0.7"), structure: str = "unstructured",
     allocation: str = "global", schedule: str = "linear", step: Fraction = 0.1,
@@ -58,12 +58,12 @@ def find(
     kernel: str | None = None, distill: float | None = None,
     distill_temperature: float | None = None,
     # laboratory and files
-    store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
-    processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
-    output: str | Path | None = None, data: str | Path | None = None,
-    callback: RunCallback | None = None, keep_weights: bool = False,
-    from_ticket: Ticket | str | PathLike[str] | None = None,
-) -> Found:
+    store: StrPath = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
+    processes: int = 1, ray_address: str = "", track: str = "",
+    track_dir: StrPath = "runs/tracking", output: StrPath | None = None,
+    data: StrPath | None = None, callback: RunCallback | None = None, keep_weights: bool = False,
+    from_ticket: Ticket | StrPath | None = None,
+) -> SearchResult:
     """Find a ticket; the knobs are fields of the specs, described by `tombola find --help`.
 
     Args:
@@ -85,7 +85,7 @@ def find(
 
 @naming_keywords()
 def evaluate(
-    ticket: Ticket | str | PathLike[str],
+    ticket: Ticket | StrPath,
     *,
     # the evaluation
     task: str = "", init: str = "pretrained", scope: str = "", seeds: Sequence[int] = (100,),
@@ -104,11 +104,12 @@ def evaluate(
     kernel: str | None = None, distill: float | None = None,
     distill_temperature: float | None = None,
     # laboratory and files
-    store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
-    processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
-    model: str | Path | None = None, output: str | Path | None = None,
-    data: str | Path | None = None, callback: RunCallback | None = None,
-) -> Evaluated:
+    store: StrPath = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
+    processes: int = 1, ray_address: str = "", track: str = "",
+    track_dir: StrPath = "runs/tracking", model: StrPath | None = None,
+    output: StrPath | None = None, data: StrPath | None = None,
+    callback: RunCallback | None = None,
+) -> EvaluationResult:
     """Train a ticket on a task with fresh seeds, next to the dense network.
 
     Every knob is a field of `EvaluateSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its
@@ -133,7 +134,7 @@ def evaluate(
 
 @naming_keywords()
 def train(
-    ticket: Ticket | str | PathLike[str],
+    ticket: Ticket | StrPath,
     *,
     # the training
     task: str = "", init: str = "pretrained", scope: str = "", seed: int = 100,
@@ -151,11 +152,12 @@ def train(
     kernel: str | None = None, distill: float | None = None,
     distill_temperature: float | None = None,
     # laboratory and files
-    store: str | Path = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
-    processes: int = 1, ray_address: str = "", track: str = "", track_dir: str = "runs/tracking",
-    model: str | Path | None = None, output: str | Path | None = None,
-    data: str | Path | None = None, callback: RunCallback | None = None,
-) -> Trained:
+    store: StrPath = "runs/store", engine: str = "local", workers: int = 0, threads: int = 0,
+    processes: int = 1, ray_address: str = "", track: str = "",
+    track_dir: StrPath = "runs/tracking", model: StrPath | None = None,
+    output: StrPath | None = None, data: StrPath | None = None,
+    callback: RunCallback | None = None,
+) -> TrainingResult:
     """Train a ticket on a task, and keep the network as a folder that `from_pretrained` reads.
 
     Every knob is a field of `TrainTicketSpec`, `TaskSpec`, `TrainSpec` or `LabSpec`, with its
@@ -176,5 +178,40 @@ def train(
     return train_ticket(
         ticket, given(train, locals(), leave_out=("ticket", "model")), model=text_of(model),
         output=place_of(output), data=text_of(data), callback=callback or RunCallback(),
+    )
+
+
+@naming_keywords()
+def export(
+    source: Ticket | StrPath,
+    *,
+    # the export
+    output: StrPath, task: str = "", examples: int = 256,
+    # the user's own data
+    kind: str = "", text_columns: Sequence[str] = (), label_column: str = "",
+    labels: Sequence[str] = (), metric: str = "",
+    # files
+    data: StrPath | None = None, model: StrPath | None = None,
+) -> ExportResult:
+    """Write a network with the head of a task as an ONNX file, with inputs of any batch and length.
+
+    The file is run in ONNX Runtime on examples of the task's dev split before it gets its name.
+    Every knob is a field of `ExportSpec` or `TaskSpec`, with its description there and in
+    `tombola export --help`.
+
+    Args:
+        source: folder of a trained network, or what `tombola.train` returned; or a ticket, its
+            folder, or what `find` returned for one seed, of which the pre-trained network is
+            exported with its pruned weights at zero, for a head that its files hold.
+        output: the file to write, such as model.onnx; the ending is required.
+        data: where the task's files are, if not in the package.
+        model: where a ticket's network is, if not under the name that the ticket gives.
+
+    Raises: TombolaError, if one of them can't be used, or the file is not the network: an output
+        differs by more than 1e-4, or a zero is lost.
+    """
+    return export_network(
+        source, given(export, locals(), leave_out=("source", "model")), output=output,
+        data=text_of(data), model=text_of(model),
     )
 # fmt: on

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from tombola.base.errors import ModelError, naming_keywords
-from tombola.base.fields import path_text
+from tombola.base.fields import StrPath, path_text
 from tombola.base.keys import exact
 from tombola.models.embedded import EMBEDDED, lasting_name
 from tombola.ticket.fingerprint import fingerprint
@@ -22,7 +22,7 @@ __all__ = ["import_ticket", "named_network", "one_shot"]
 
 @naming_keywords()
 def one_shot(
-    model: str | Path | nn.Module, *, sparsity: float | str | Decimal, scope: str = "encoder"
+    model: StrPath | nn.Module, *, sparsity: float | str | Decimal, scope: str = "encoder"
 ) -> Ticket:
     """The ticket of the largest pre-trained weights, found without training.
 
@@ -53,7 +53,7 @@ def one_shot(
 
 @naming_keywords()
 def import_ticket(
-    source: str | Path, *, model: str | Path | nn.Module, scope: str | None = None
+    source: StrPath, *, model: StrPath | nn.Module, scope: str | None = None
 ) -> Ticket:
     """A ticket from masks made by other programs, or from the zeros of a checkpoint.
 
@@ -95,7 +95,7 @@ def _refuse_meta(network: nn.Module) -> None:
             )
 
 
-def named_network(model: str | Path | nn.Module) -> tuple[nn.Module, str]:
+def named_network(model: StrPath | nn.Module) -> tuple[nn.Module, str]:
     """A network, and what a ticket calls it.
 
     Raises: ModelError, if there is no such model, or it has adapters; TicketError, if FSDP has

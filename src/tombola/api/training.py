@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from tombola.api.experiment import finished, stored_in
+from tombola.api.experiment import raise_failed, stored_in
 from tombola.api.fixed_ticket import fixed_ticket
 from tombola.api.network_folder import NetworkWriter, saved_network
 from tombola.base.errors import TrainingDivergedError
+from tombola.base.fields import StrPath
 from tombola.base.specs import TrainTicketSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan, weights_in_use
@@ -17,7 +17,7 @@ from tombola.lab.store.artifacts import keep_mask, result_of
 from tombola.lab.store.result_store import Result, Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.plan import Job, Plan, evaluate, given
-from tombola.study.results.training_result import Trained, trained_in
+from tombola.study.results.training_result import TrainingResult, build_training_result
 from tombola.ticket.ticket import Ticket
 from tombola.training.distributed import leaving_process_as_it_was
 
@@ -26,14 +26,14 @@ __all__ = ["train_ticket"]
 
 @leaving_process_as_it_was()
 def train_ticket(
-    ticket: Ticket | str | PathLike[str],
+    ticket: Ticket | StrPath,
     options: Mapping[str, Any],
     *,
     model: str | None,
     output: Path | None,
     data: str | None,
     callback: RunCallback,
-) -> Trained:
+) -> TrainingResult:
     """Train a ticket on a task and keep the network.
 
     Args:
@@ -54,21 +54,27 @@ def train_ticket(
     pruning = given(subject, part.mask.digest(), part.sparsity)
     (training,) = evaluate(subject, pruning, [asked.spec.seed], asked.spec.init)
     folder = output or _folder(training)
+    place = Path(asked.place) if asked.place else None
     if (before := saved_network(folder, training.key)) is not None:
-        return replace(before, ticket=asked.place)
+        return replace(before, ticket=place)
     store = Store(asked.lab.store)
     keep_mask(store, pruning, part.mask)
-    callback.subject(subject)
+    callback.on_subject(subject)
     plan = replace(Plan.of([training]), kept=frozenset({training.key}))
     with weights_in_use(store, plan.kept):
-        finished(*run_plan(plan, asked.lab, callback))
+        _, summary = run_plan(plan, asked.lab, callback)
+        raise_failed(summary)
         known.save()
-        trained = trained_in(
-            subject, _finite(store, training), init=asked.spec.init, sparsity=part.sparsity
+        trained = build_training_result(
+            subject,
+            _finite(store, training),
+            init=asked.spec.init,
+            sparsity=part.sparsity,
+            output=folder,
         )
         with stored_in(store):
             written = NetworkWriter(store, subject).write(trained, part, folder)
-    return replace(written, ticket=asked.place)
+    return replace(written, ticket=place)
 
 
 def _folder(training: Job) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeAlias, TypeVar, get_args, get_origin
 
 from tombola.base.errors import SpecError, brief
 
@@ -18,12 +18,16 @@ __all__ = [
     "A_TICKET",
     "CALLED",
     "SOME_DIGIT",
+    "StrPath",
     "check_types",
     "field_help",
     "number",
     "path_text",
     "refuse_above",
 ]
+
+StrPath: TypeAlias = str | os.PathLike[str]
+"""A path, or a name, as public functions take it; `path_text` makes text of it."""
 
 A_TICKET = "a ticket, its folder, or what find() returned"
 """What a message calls whatever stands for a ticket."""

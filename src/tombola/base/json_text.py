@@ -3,9 +3,22 @@
 import json
 import math
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-__all__ = ["finite", "json_text", "parse_json"]
+__all__ = ["finite", "json_text", "parse_json", "plain"]
+
+
+def plain(value: Any) -> Any:
+    """The same content as JSON has it: decimals, paths and keys as text."""
+    if isinstance(value, dict):
+        return {str(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return str(value) if isinstance(value, Path) else value
 
 
 def finite(value: Any) -> Any:
@@ -24,10 +37,10 @@ def json_text(content: Any) -> str:
     what the number was: `{"rounds.0.mean": "nan"}`.
     """
     lost = dict(_not_finite(content, ""))
-    plain = finite(content)
-    if lost and isinstance(plain, dict):
-        plain["not_finite"] = lost
-    return json.dumps(plain, indent=1, allow_nan=False) + "\n"
+    written = finite(content)
+    if lost and isinstance(written, dict):
+        written["not_finite"] = lost
+    return json.dumps(written, indent=1, allow_nan=False) + "\n"
 
 
 def _not_finite(value: Any, place: str) -> Iterator[tuple[str, str]]:

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import ModelError, SpecError
-from tombola.base.fields import A_TICKET, path_text
+from tombola.base.fields import A_TICKET, StrPath, path_text
 from tombola.base.specs import PruneSpec
 from tombola.finders.finder import FINDERS
 from tombola.plan.identity import NetworkIdentity
@@ -86,7 +85,7 @@ class StartingTickets:
 
 
 def start_of(
-    ticket: "Ticket | str | PathLike[str]", subject: Subject, *, model_option: str = "--model"
+    ticket: "Ticket | StrPath", subject: Subject, *, model_option: str = "--model"
 ) -> Start:
     """A ticket as the start of a search.
 
@@ -152,7 +151,8 @@ def check_belongs(ticket: "Ticket", subject: Subject, model_option: str = "--mod
     if ticket.fingerprint == subject.fingerprint:
         return
     from tombola.models.network import load_backbone
+    from tombola.ticket.checks import check_network
     from tombola.ticket.scope import scope_parameters
 
     ticket.mask.check(scope_parameters(load_backbone(subject.model), ticket.scope))
-    ticket.check_network(subject.fingerprint, subject.model, model_option)
+    check_network(ticket, subject.fingerprint, subject.model, model_option)

@@ -1,9 +1,11 @@
 """The models that come with the package, and where a model's files are; no torch."""
 
 import json
+import os
 from pathlib import Path
 
 from tombola.base.errors import ModelError
+from tombola.base.fields import StrPath
 from tombola.base.registry import closest, unknown
 from tombola.models.files import check_model_folder
 
@@ -13,11 +15,12 @@ EMBEDDED = {"mini": Path(__file__).parents[1] / "suite" / "mini"}
 """Name -> folder of the models that come with the package."""
 
 
-def model_path(model: str) -> str:
+def model_path(model: StrPath) -> str:
     """Where a model's files are: those of an embedded name, a folder, or a hub id as it is.
 
     Raises: ModelError, for a path without a model; SpecError, for a mistyped name.
     """
+    model = os.fspath(model)
     if model in EMBEDDED:
         return str(EMBEDDED[model])
     if Path(model).is_dir():

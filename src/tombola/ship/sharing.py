@@ -3,13 +3,12 @@
 import os
 import re
 from contextlib import suppress
-from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import unquote
 
 from tombola.base.errors import OutputError, SpecError, TicketError, cut, naming_keywords
-from tombola.base.fields import A_TICKET, path_text
+from tombola.base.fields import A_TICKET, StrPath, path_text
 from tombola.base.files import write_bytes
 from tombola.base.folders import write_folder
 from tombola.ship.card import card, is_generated
@@ -18,6 +17,7 @@ from tombola.ship.hub import HubRepository
 from tombola.ship.local_folder import LocalFolder
 from tombola.ship.ticket_files import SIZE_LIMITS, Files, TicketLocation, loaded
 from tombola.ship.urls import Remote
+from tombola.ticket.checks import check_ticket_folder
 from tombola.ticket.extensions import TRANSPORTS
 from tombola.ticket.format import CARD_NAME
 from tombola.ticket.ticket import Ticket
@@ -30,8 +30,8 @@ REPOSITORY = re.compile(rf"{PART}/{PART}", re.ASCII)
 
 @naming_keywords()
 def push(
-    ticket: Ticket | str | PathLike[str],
-    place: str | Path,
+    ticket: Ticket | StrPath,
+    place: StrPath,
     *,
     private: bool = True,
     revision: str | None = None,
@@ -78,11 +78,12 @@ def push(
 
 @naming_keywords()
 def pull(
-    place: str | Path,
-    folder: str | Path,
+    place: StrPath,
+    folder: StrPath,
     *,
     revision: str | None = None,
     token: str | bool | None = None,
+    cache_dir: StrPath | None = None,
 ) -> Ticket:
     """Fetch a ticket from the hub, a URL or a folder, check it, and write its folder.
 
@@ -93,28 +94,29 @@ def pull(
         folder: a folder for the ticket; an older ticket there is replaced.
         revision: branch, tag or commit on the hub; by default `main`.
         token: a token for the hub, as in `push`.
+        cache_dir: where the hub's files are cached; by default its own cache.
 
     Raises: TicketError, if there is no ticket, or it is damaged; OutputError, if the folder holds
         anything else or can't be written.
     """
-    Ticket.check_place(folder)
-    files = _read(place_of(place, revision=revision, token=token))
+    check_ticket_folder(folder)
+    files = _read(place_of(place, revision=revision, token=token, cache_dir=cache_dir))
     ticket = loaded(files)
-    write_folder(folder, files, replaces=SIZE_LIMITS)
+    write_folder(path_text(folder, "a folder"), files, replaces=SIZE_LIMITS)
     return ticket
 
 
 def fetch(
-    place: str | Path,
+    place: StrPath,
     *,
     revision: str | None = None,
     token: str | bool | None = None,
-    cache_dir: Path | None = None,
+    cache_dir: StrPath | None = None,
 ) -> Ticket:
     """The ticket at a place, with arguments as in `pull`.
 
     Args:
-        cache_dir: where the hub's library keeps files; by default its own cache.
+        cache_dir: where the hub's files are cached; by default its own cache.
 
     Raises: TicketError, if there is no ticket, or it is damaged.
     """
@@ -123,11 +125,11 @@ def fetch(
 
 
 def place_of(
-    place: str | Path,
+    place: StrPath,
     *,
     revision: str | None = None,
     token: str | bool | None = None,
-    cache_dir: Path | None = None,
+    cache_dir: StrPath | None = None,
     private: bool = True,
     commit_message: str | None = None,
 ) -> TicketLocation:
@@ -148,21 +150,22 @@ def place_of(
                     f"{flag} is for a repository on the hub, got {found}. Leave it out."
                 )
         return found
-    text = str(place)
+    text = os.fspath(place)
     name = text.removeprefix("hf://")
     _check_repository(name, sure=name != text)
-    return HubRepository(name, revision, token, cache_dir, private, commit_message)
+    cache = None if cache_dir is None else Path(path_text(cache_dir, "a folder"))
+    return HubRepository(name, revision, token, cache, private, commit_message)
 
 
-def _outside_the_hub(place: str | Path) -> TicketLocation | None:
+def _outside_the_hub(place: StrPath) -> TicketLocation | None:
     """The folder or URL that a place is; None for a repository of the hub."""
-    text = str(place)
+    text = path_text(place, "OWNER/NAME on the hub, a URL or a folder")
     if text.startswith("file://"):
         return LocalFolder(_of_file_url(text))
     if "://" in text:
         return None if text.startswith("hf://") else Remote(text)
-    if isinstance(place, Path) or _is_folder(text):
-        return LocalFolder(Path(path_text(text, "a folder")))
+    if isinstance(place, os.PathLike) or _is_folder(text):
+        return LocalFolder(Path(text))
     return None
 
 

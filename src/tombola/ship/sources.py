@@ -39,7 +39,7 @@ class Merged:
 
 def source_record(ticket: Ticket) -> dict[str, Any]:
     """What the provenance of a merged ticket keeps of one source, as plain JSON."""
-    return {name: value for name, value in ticket.describe().items() if name not in COMMON}
+    return {name: value for name, value in ticket.to_json().items() if name not in COMMON}
 
 
 def merged_in(provenance: Mapping[str, Any]) -> Merged | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tombola.base.errors import ModelError, TicketError, cut, naming_keywords
-from tombola.base.fields import path_text
+from tombola.base.fields import StrPath, path_text
 from tombola.base.text import printable
 from tombola.models.files import config_of
 from tombola.models.loading import load_network_files
@@ -47,7 +46,7 @@ class TrainedNetwork:
 
 
 @naming_keywords()
-def load(folder: str | PathLike[str]) -> TrainedNetwork:
+def load(folder: StrPath) -> TrainedNetwork:
     """Load a network that `tombola train` or `tombola find --keep-weights` wrote.
 
     Args:

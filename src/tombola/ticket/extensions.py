@@ -1,11 +1,11 @@
 """What the layers above do for a ticket; they are loaded when a ticket is first asked for it."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from torch import nn
 
+from tombola.base.fields import StrPath
 from tombola.base.registry import Registry
 
 __all__ = ["FASTER", "TRANSPORTS", "Transport"]
@@ -15,7 +15,12 @@ class Transport(Protocol):
     """Carries a ticket to the hub and back."""
 
     def fetch(
-        self, place: str, *, revision: str | None, token: str | bool | None, cache_dir: Path | None
+        self,
+        place: str,
+        *,
+        revision: str | None,
+        token: str | bool | None,
+        cache_dir: StrPath | None,
     ) -> Any:
         """The `Ticket` at a place."""
 

@@ -3,15 +3,14 @@
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from torch import nn
 
 from tombola.base.errors import SpecError, TicketError, naming_keywords
-from tombola.base.fields import path_text
-from tombola.base.folders import check_folder, write_folder
+from tombola.base.fields import StrPath, path_text
+from tombola.base.folders import write_folder
 from tombola.base.keys import exact
 from tombola.base.rounding import percent
 from tombola.base.text import html_table, printable
@@ -199,23 +198,16 @@ class Ticket:
             f"{self.scope!r}. Leave the scope out."
         )
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: StrPath) -> Path:
         """Write the ticket as a folder, completely or not at all; an older ticket is replaced.
 
         Raises: OutputError, if the folder holds anything else or can't be written.
         """
-        return write_folder(path, ticket_files(self.describe(), self.mask), replaces=NAMES)
-
-    @staticmethod
-    def check_place(path: str | Path) -> None:
-        """Refuse a folder that `save` could not write, before there is a ticket.
-
-        Raises: OutputError, if the folder holds anything but a ticket or can't be written.
-        """
-        check_folder(path, replaces=NAMES, needed=(JSON_NAME, MASK_NAME))
+        files = ticket_files(self.to_json(), self.mask)
+        return write_folder(path_text(path, "the folder of a ticket"), files, replaces=NAMES)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], *, limit: int = WEIGHT_LIMIT) -> "Ticket":
+    def load(cls, path: StrPath, *, limit: int = WEIGHT_LIMIT) -> "Ticket":
         """Read a ticket; every size is checked before anything of that size is allocated.
 
         Args:
@@ -254,11 +246,11 @@ class Ticket:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | PathLike[str],
+        name_or_path: StrPath,
         *,
         revision: str | None = None,
         token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
+        cache_dir: StrPath | None = None,
     ) -> "Ticket":
         """Load a ticket from a folder, from the Hugging Face hub, or from a URL that fsspec reads.
 
@@ -270,10 +262,9 @@ class Ticket:
 
         Raises: TicketError, if there is no ticket, or it did not arrive as it was sent.
         """
-        cache = None if cache_dir is None else Path(cache_dir)
         place = path_text(name_or_path, "a folder, or the name of a ticket")
         ticket: Ticket = TRANSPORTS["hub"].fetch(
-            place, revision=revision, token=token, cache_dir=cache
+            place, revision=revision, token=token, cache_dir=cache_dir
         )
         return ticket
 
@@ -309,24 +300,7 @@ class Ticket:
             commit_message=commit_message,
         )
 
-    def check_network(self, fingerprint: str, name: str, option: str = "--model") -> None:
-        """Refuse a network that the ticket was not found in.
-
-        Args:
-            fingerprint: the network's fingerprint, as `ticket.fingerprint.fingerprint` takes it.
-            name: what a message calls the network.
-            option: where another network is named.
-
-        Raises: TicketError.
-        """
-        if fingerprint != self.fingerprint:
-            raise TicketError(
-                f"the ticket was found in a network with fingerprint {self.fingerprint[:12]} "
-                f"({self.model}), got {fingerprint[:12]} ({name}). Pass the network it was found "
-                f"in as {option}."
-            )
-
-    def describe(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """What ticket.json holds, its checksums apart."""
         return {
             "format": FORMAT,

@@ -72,11 +72,11 @@ def test_the_progress_of_a_hostile_name_is_shown(monkeypatch: pytest.MonkeyPatch
 
     def draw(console: Screen) -> None:
         shown = ProgressBar(console)
-        shown.plan([job], [])  # type: ignore[list-item]
-        shown.start(job)  # type: ignore[arg-type]
+        shown.on_plan([job], [])  # type: ignore[list-item]
+        shown.on_job_start(job)  # type: ignore[arg-type]
         shown.bar.refresh()
-        shown.fail(job, label)  # type: ignore[arg-type]
-        shown.end()
+        shown.on_job_error(job, label)  # type: ignore[arg-type]
+        shown.on_run_end()
 
     drawn = _drawn(draw, force_terminal=True)
     assert "\x1b[2J" not in drawn
@@ -90,11 +90,11 @@ def test_how_far_a_mask_is_stands_next_to_its_label(monkeypatch: pytest.MonkeyPa
 
     def draw(console: Screen) -> None:
         shown = ProgressBar(console)
-        shown.plan([job], [])  # type: ignore[list-item]
-        shown.start(job)  # type: ignore[arg-type]
-        shown.step(job, 3, 4, None)  # type: ignore[arg-type]
+        shown.on_plan([job], [])  # type: ignore[list-item]
+        shown.on_job_start(job)  # type: ignore[arg-type]
+        shown.on_job_step(job, 3, 4, None)  # type: ignore[arg-type]
         shown.bar.refresh()
-        shown.end()
+        shown.on_run_end()
 
     assert "OBS mask 75%" in _drawn(draw, force_terminal=True)
 

@@ -96,7 +96,7 @@ def test_what_each_scope_would_prune_of_a_model_is_shown(cli: Cli, tiny: Path) -
     status, said, errors = cli("inspect", tiny, "--json")
     assert (status, errors) == (0, "")
     facts = json.loads(said)
-    assert facts == api.inspect(tiny)
+    assert facts == api.inspect(tiny).to_json()
     for scope, about in facts["scopes"].items():
         ticket = api.one_shot(tiny, sparsity="0.9", scope=scope)
         saved = ticket.save(scope)

@@ -40,16 +40,16 @@ def shown(*, terminal: bool, step: float, width: int = 160) -> str:
     now, out = 0.0, io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=width, color_system=None)
     progress = ProgressBar(console, lambda: now)
-    progress.plan(JOBS, [])
-    progress.workers(1, 2)
+    progress.on_plan(JOBS, [])
+    progress.on_workers(1, 2)
     for job in JOBS:
-        progress.start(job)
+        progress.on_job_start(job)
         for done in range(1, STEPS + 1):
             now += step
-            progress.step(job, done, STEPS, 0.6931)
+            progress.on_job_step(job, done, STEPS, 0.6931)
         progress.bar.refresh()
-        progress.finish(job, result(job))
-    progress.end()
+        progress.on_job_end(job, result(job))
+    progress.on_run_end()
     return out.getvalue()
 
 
@@ -89,31 +89,31 @@ def test_the_time_left_runs_down_while_a_network_is_scored() -> None:
         progress.bar.refresh()
         return out.getvalue()
 
-    progress.plan(JOBS, [])
+    progress.on_plan(JOBS, [])
     for job in JOBS:
-        progress.start(job)
+        progress.on_job_start(job)
         for done in range(1, STEPS + 1):
             now += 10
-            progress.step(job, done, STEPS, None)
+            progress.on_job_step(job, done, STEPS, None)
         if job == JOBS[0]:
             now += 60  # for its score
-            progress.finish(job, result(job))
+            progress.on_job_end(job, result(job))
     assert "sentiment, seed 1, dense, scoring" in (ended := bar())
     assert "100% job 2 of 2 50 s left, 1.8 GB" in ended
     now += 45
     assert "100% job 2 of 2 5 s left, 1.8 GB" in bar()
     now += 45
     assert "100% job 2 of 2 1.8 GB" in bar()
-    progress.end()
+    progress.on_run_end()
 
 
 def test_a_loss_that_was_not_read_yet_is_left_out() -> None:
     out, now = io.StringIO(), 0.0
     progress = ProgressBar(Console(file=out, width=160), lambda: now)
-    progress.plan(JOBS[:1], [])
-    progress.start(JOBS[0])
+    progress.on_plan(JOBS[:1], [])
+    progress.on_job_start(JOBS[0])
     now = 61.0
-    progress.step(JOBS[0], 1, STEPS, None)
+    progress.on_job_step(JOBS[0], 1, STEPS, None)
     assert out.getvalue().strip().startswith("3 %, job 1 of 1, 1.8 GB; sentiment")
 
 
@@ -142,10 +142,10 @@ def test_a_run_ends_its_callback_even_if_it_fails(tmp_path: Path) -> None:
     class Ended(RunCallback):
         ends = 0
 
-        def plan(self, todo: list[Job], kept: list[Job]) -> None:
+        def on_plan(self, todo: list[Job], done: list[Job]) -> None:
             raise KeyboardInterrupt
 
-        def end(self) -> None:
+        def on_run_end(self) -> None:
             self.ends += 1
 
     callback = Ended()
@@ -158,8 +158,8 @@ def test_a_program_in_python_gets_a_bar_on_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     progress = tombola.ProgressBar()
-    progress.plan(JOBS[:1], [])
-    progress.fail(JOBS[0], "no more [red]room")
-    progress.end()
+    progress.on_plan(JOBS[:1], [])
+    progress.on_job_error(JOBS[0], "no more [red]room")
+    progress.on_run_end()
     shown = capsys.readouterr()
     assert (shown.out, "no more [red]room" in shown.err) == ("", True)

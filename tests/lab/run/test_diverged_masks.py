@@ -77,11 +77,11 @@ def test_a_search_whose_masks_diverge_is_undecided_without_a_ticket(
     toy: None, tiny: Path, reviews: Path, tmp_path: Path
 ) -> None:
     found = small_search(tmp_path, tiny, reviews, finder="nan", controls=("random",), threads=1)
-    assert (found.ticket, found.tickets) == ("", {})
+    assert found.tickets == {}
     with pytest.raises(TrainingDivergedError, match="got one whose searches all diverged"):
         os.fspath(found)
     assert found.verdict["status"] == "undecided"
-    assert "can't be done after a training that diverged" in found.verdict["reason"]
+    assert "can't be done after a training that diverged" in str(found.verdict["reason"])
     assert None not in (*found.dense["values"], *found.controls["random"]["values"])
     store = Store(tmp_path / "store")
     masks = [store.read(row["key"]) for row in store.rows(kind="prune")]

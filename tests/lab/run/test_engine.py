@@ -108,16 +108,16 @@ class Recorder(RunCallback):
         self.finished: list[str] = []
         self.failed: dict[str, str] = {}
 
-    def plan(self, todo: list[Job], kept: list[Job]) -> None:
-        self.todo, self.kept = [j.label for j in todo], [j.label for j in kept]
+    def on_plan(self, todo: list[Job], done: list[Job]) -> None:
+        self.todo, self.kept = [j.label for j in todo], [j.label for j in done]
 
-    def start(self, job: Job) -> None:
+    def on_job_start(self, job: Job) -> None:
         self.started.append(job.label)
 
-    def finish(self, job: Job, result: Result) -> None:
+    def on_job_end(self, job: Job, result: Result) -> None:
         self.finished.append(job.label)
 
-    def fail(self, job: Job, reason: str) -> None:
+    def on_job_error(self, job: Job, reason: str) -> None:
         self.failed[job.label] = reason
 
 
@@ -217,6 +217,14 @@ def test_weights_of_a_diverged_training_are_not_waited_for(store: Store) -> None
     plan = dataclasses.replace(dense, kept=frozenset({dense.jobs[0].key}))
     assert len(run(plan, store, Diverging(store)).done) == 1
     assert missing(plan, store) == set()
+
+
+def test_every_callback_is_told(store: Store) -> None:
+    plan, workers, callbacks = plan_of((0, 1)), FakeWorkers(store), [Recorder(), Recorder()]
+    workers.bad["sentiment, seed 0, IMP at 0.25"] = SpecError("too bad")
+    execute(plan, store, workers, *callbacks, threads=1)
+    assert callbacks[0].failed
+    assert vars(callbacks[0]) == vars(callbacks[1])
 
 
 def test_a_failure_stops_only_what_depends_on_it(store: Store) -> None:

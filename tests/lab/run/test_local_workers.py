@@ -89,7 +89,7 @@ class Killer(RunCallback):
     def __init__(self) -> None:
         self.killed: list[str] = []
 
-    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+    def on_job_step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         if done == 2 and len(self.killed) < 2:
             mine = multiprocessing.active_children()
             if mine:

@@ -73,8 +73,8 @@ class Rehearsal:
 
     def run(self) -> "Rehearsal":
         left = TimeLeft(lambda: self.now)
-        left.plan([*self.plan.jobs], [])
-        left.workers(self.workers, 1)
+        left.on_plan([*self.plan.jobs], [])
+        left.on_workers(self.workers, 1)
         waiting, events = [*self.plan.jobs], list[tuple[float, int, Callable[[], None]]]()
         undone = {job.key for job in waiting}
         busy = 0
@@ -83,14 +83,14 @@ class Rehearsal:
             nonlocal busy
             busy -= 1
             undone.discard(job.key)
-            left.finish(job, result(job))
+            left.on_job_end(job, result(job))
 
         while waiting or events:
             for job in [*waiting]:
                 if busy < self.workers and not any(p.key in undone for p in job.parents.values()):
                     waiting.remove(job)
                     busy += 1
-                    left.start(job)
+                    left.on_job_start(job)
                     begins = self.now + around_seconds(job) / 3
                     for n in range(1, job.steps + 1):
                         at = begins + n * step_seconds(job)
@@ -106,7 +106,7 @@ class Rehearsal:
 
 
 def stepped(left: TimeLeft, job: Job, done: int) -> Callable[[], None]:
-    return lambda: left.step(job, done, job.steps, 0.5)
+    return lambda: left.on_job_step(job, done, job.steps, 0.5)
 
 
 def result(job: Job, diverged: str | None = None) -> Result:
@@ -127,10 +127,10 @@ def test_after_a_tenth_of_a_run_the_estimate_is_right_within_a_quarter(workers: 
 
 def test_nothing_is_said_before_anything_was_measured() -> None:
     left = TimeLeft(lambda: 0.0)
-    left.plan([*MIXED.jobs], [])
-    left.start(MIXED.jobs[0])
+    left.on_plan([*MIXED.jobs], [])
+    left.on_job_start(MIXED.jobs[0])
     assert left.seconds() is None
-    left.step(MIXED.jobs[0], 1, 60, None)
+    left.on_job_step(MIXED.jobs[0], 1, 60, None)
     assert left.seconds() is None
 
 
@@ -139,13 +139,13 @@ def test_jobs_that_will_not_be_done_take_no_time() -> None:
     left = TimeLeft(lambda: now)
     first = dense(SHORT, 0)
     jobs = [first, *(job for job in MIXED.jobs if job.key != first.key)]
-    left.plan(jobs, [])
-    left.start(first)
+    left.on_plan(jobs, [])
+    left.on_job_start(first)
     for done in range(1, first.steps + 1):
         now += 1.0
-        left.step(first, done, first.steps, 0.5)
+        left.on_job_step(first, done, first.steps, 0.5)
     before = left.seconds()
-    left.fail(first, "it broke")
+    left.on_job_error(first, "it broke")
     after = left.seconds()
     assert before is not None
     assert after is not None
@@ -170,12 +170,12 @@ def test_a_step_with_a_teacher_is_taken_to_cost_a_forward_pass_more() -> None:
     ticket = train(taught, 0, "ticket", mask=one_shot(taught, HALF))
     now = 0.0
     left = TimeLeft(lambda: now)
-    left.plan([first, ticket], [])
-    left.start(first)
+    left.on_plan([first, ticket], [])
+    left.on_job_start(first)
     for done in range(1, first.steps + 1):
         now += 0.3
-        left.step(first, done, first.steps, None)
-    left.finish(first, result(first))
+        left.on_job_step(first, done, first.steps, None)
+    left.on_job_end(first, result(first))
     scoring = 500 * 0.1 / taught.recipe.batch_size
     assert left.seconds() == pytest.approx(ticket.steps * 0.4 + scoring)
 
@@ -184,12 +184,12 @@ def test_a_task_without_counted_texts_is_taken_to_fill_its_batches() -> None:
     now = 0.0
     left = TimeLeft(lambda: now)
     short, long = dense(SHORT, 0), dense(replace(LONG, counts={}), 0)
-    left.plan([short, long], [])
-    left.start(short)
+    left.on_plan([short, long], [])
+    left.on_job_start(short)
     for done in range(1, short.steps + 1):
         now += 1.0
-        left.step(short, done, short.steps, 0.5)
-    left.finish(short, result(short))
+        left.on_job_step(short, done, short.steps, 0.5)
+    left.on_job_end(short, result(short))
     tokens = 2 + 100 / 4
     assert left.seconds() == pytest.approx(long.steps * LONG.recipe.max_length / tokens)
 
@@ -197,9 +197,9 @@ def test_a_task_without_counted_texts_is_taken_to_fill_its_batches() -> None:
 def test_a_worker_that_is_killed_goes_back_some_steps() -> None:
     now, job = 0.0, dense(SHORT, 0)
     left = TimeLeft(lambda: now)
-    left.plan([job], [])
-    left.start(job)
+    left.on_plan([job], [])
+    left.on_job_start(job)
     for done, seconds in ((1, 9), (2, 2), (3, 2), (4, 2), (2, 40), (3, 2), (4, 2)):
         now += seconds
-        left.step(job, done, job.steps, 0.5)
+        left.on_job_step(job, done, job.steps, 0.5)
     assert left.seconds() == pytest.approx(2.0 * (job.steps - 4))

@@ -10,7 +10,7 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import LabSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
-from tombola.lab.run.tracking import Tracking, check_tracker, tracked
+from tombola.lab.run.tracking import Tracking, check_tracker, trackers
 from tombola.lab.store.result_store import Result
 from tombola.plan.job import Job, dense
 from tombola.plan.plan import Plan
@@ -30,16 +30,8 @@ class Log:
         self.sent += [(step, name, value) for name, value in values.items()]
 
 
-class Names(RunCallback):
-    """Notes which callbacks were called."""
-
-    def __init__(self) -> None:
-        self.called: list[str] = []
-
-    def __getattribute__(self, name: str) -> object:
-        if name in dir(RunCallback) and not name.startswith("_"):
-            self.called.append(name)
-        return super().__getattribute__(name)
+def ignore(what: str) -> None:
+    """What becomes of the tracker does not matter."""
 
 
 def result(job: Job, **facts: object) -> Result:
@@ -48,14 +40,14 @@ def result(job: Job, **facts: object) -> Result:
 
 def test_the_steps_of_a_tracker_rise_over_all_jobs_and_losses_come_once_a_second() -> None:
     now, log = 0.0, Log()
-    tracking = Tracking(RunCallback(), log, lambda: now)
+    tracking = Tracking(log, ignore, lambda: now)
     jobs = [dense(SUBJECT, seed) for seed in (0, 1)]
     for done in range(1, 31):
         for job in jobs:
-            tracking.step(job, done, 30, 1 / done)
+            tracking.on_job_step(job, done, 30, 1 / done)
         now += 0.25
     for job in jobs:
-        tracking.finish(job, result(job, score=80.0))
+        tracking.on_job_end(job, result(job, score=80.0))
     losses = [each for each in log.sent if each[1].startswith("loss/")]
     first = [value for _, name, value in losses if name == "loss/sentiment-seed-0-dense"]
     assert first == [1 / done for done in (*range(1, 30, 4), 30)]
@@ -65,35 +57,19 @@ def test_the_steps_of_a_tracker_rise_over_all_jobs_and_losses_come_once_a_second
 
 def test_a_job_without_loss_or_score_sends_nothing() -> None:
     log = Log()
-    tracking = Tracking(RunCallback(), log)
-    tracking.step(dense(SUBJECT, 0), 1, 30, None)
-    tracking.finish(dense(SUBJECT, 0), result(dense(SUBJECT, 0), score=None))
+    tracking = Tracking(log, ignore)
+    tracking.on_job_step(dense(SUBJECT, 0), 1, 30, None)
+    tracking.on_job_end(dense(SUBJECT, 0), result(dense(SUBJECT, 0), score=None))
     assert log.sent == []
-
-
-def test_every_callback_is_passed_on() -> None:
-    names, job = Names(), dense(SUBJECT, 0)
-    tracking = Tracking(names, Log())
-    tracking.subject(SUBJECT)
-    tracking.plan([job], [])
-    tracking.workers(1, 1)
-    tracking.without("a part")
-    tracking.start(job)
-    tracking.step(job, 1, 30, 0.5)
-    tracking.finish(job, result(job))
-    tracking.fail(job, "it broke")
-    tracking.end()
-    public = [name for name in vars(RunCallback) if not name.startswith("_")]
-    assert names.called == public
 
 
 def test_a_tracker_writes_its_files(tmp_path: Path) -> None:
     events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     lab = LabSpec(track="tensorboard", track_dir=str(tmp_path / "logs"))
     job = dense(SUBJECT, 0)
-    with tracked(RunCallback(), lab) as callback:
-        callback.step(job, 1, 30, 0.75)
-        callback.finish(job, result(job, score=81.5))
+    with trackers(lab, ignore) as (callback,):
+        callback.on_job_step(job, 1, 30, 0.75)
+        callback.on_job_end(job, result(job, score=81.5))
     found = events.EventAccumulator(str(tmp_path / "logs" / "tombola")).Reload()
     (loss,) = found.Scalars("loss/sentiment-seed-0-dense")
     (score,) = found.Scalars("score/sentiment-seed-0-dense")
@@ -115,17 +91,16 @@ def test_a_tracker_that_is_not_there_is_refused(name: str, message: str) -> None
 def test_steps_rise_though_a_killed_worker_goes_back() -> None:
     log, job = Log(), dense(SUBJECT, 0)
     now = 0.0
-    tracking = Tracking(RunCallback(), log, lambda: now)
+    tracking = Tracking(log, ignore, lambda: now)
     for done in (8, 9, 5, 6, 10):
         now += 2
-        tracking.step(job, done, 30, 0.5)
+        tracking.on_job_step(job, done, 30, 0.5)
     assert [step for step, *_ in log.sent] == [8, 9, 9, 9, 10]
 
 
-def test_without_one_nothing_comes_between() -> None:
-    callback = RunCallback()
-    with tracked(callback, LabSpec()) as told:
-        assert told is callback
+def test_there_is_no_callback_where_no_tracker_is_named() -> None:
+    with trackers(LabSpec(), ignore) as callbacks:
+        assert callbacks == []
 
 
 def test_a_tracker_that_is_not_there_is_refused_even_if_nothing_is_left_to_do(
@@ -141,25 +116,21 @@ def test_a_tracker_that_cannot_begin_is_refused_in_one_line(tmp_path: Path) -> N
     lab = LabSpec(track="tensorboard", track_dir=str(tmp_path / "file"))
     with (
         pytest.raises(SpecError, match=r"'tensorboard' to begin, its files in .*Error: ") as found,
-        tracked(RunCallback(), lab),
+        trackers(lab, ignore),
     ):
         raise AssertionError
     assert "\n" not in str(found.value)
 
 
 def test_a_run_goes_on_without_a_tracker_that_fails() -> None:
-    asked, told = [], []
-
-    class Says(RunCallback):
-        def without(self, what: str) -> None:
-            told.append(what)
+    asked, told = [], list[str]()
 
     def fails(values: dict[str, float], step: int) -> None:
         asked.append(step)
         raise OSError("no space left\non device")
 
-    tracking, job = Tracking(Says(), fails), dense(SUBJECT, 0)
-    tracking.step(job, 1, 30, 0.5)
-    tracking.finish(job, result(job, score=80.0))
+    tracking, job = Tracking(fails, told.append), dense(SUBJECT, 0)
+    tracking.on_job_step(job, 1, 30, 0.5)
+    tracking.on_job_end(job, result(job, score=80.0))
     assert asked == [1]
     assert told == ["the tracker from here on: OSError: 'no space left on device'"]

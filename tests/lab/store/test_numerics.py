@@ -53,10 +53,10 @@ class Rival(RunCallback):
         self.store, self.moment = store, moment
         self.last = plan.jobs[-1]
 
-    def start(self, job: Job) -> None:
+    def on_job_start(self, job: Job) -> None:
         self.act("start")
 
-    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+    def on_job_step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         self.act("step")
 
     def act(self, moment: str) -> None:

@@ -14,7 +14,7 @@ from command_line import Cli
 from ticket_seal import reseal
 from tombola import api
 from tombola.base.text import lines
-from tombola.study.results.result_file import read_result
+from tombola.study.results.result_file import read_search_record
 
 HOSTILE = "</script><b>\x1b[2J\x00\u202e\ud800'\"`$(x)`"
 STRANGE: tuple[Any, ...] = (None, True, 3, -1e300, "text", [], [None], {}, {"a": []}, [[]])
@@ -76,7 +76,7 @@ def test_every_field_of_any_other_kind_makes_a_page_or_one_line(folder: Path) ->
             put(changed, way, strange)
             place.write_text(json.dumps(changed))
             try:
-                result = read_result(place)
+                result = read_search_record(place)
             except TombolaError as error:
                 refused.append(str(error))
                 continue

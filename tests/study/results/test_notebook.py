@@ -21,8 +21,8 @@ FOUND: dict[str, Any] = {
 
 
 def test_a_line_says_what_was_found_and_where() -> None:
-    assert result_line("Found", FOUND) == (
-        "<Found: sentiment on <b>mini, 2 seeds; matching at 50 %: so & so. Folder: runs/x>"
+    assert result_line("SearchResult", FOUND) == (
+        "<SearchResult: sentiment on <b>mini, 2 seeds; matching at 50 %: so & so. Folder: runs/x>"
     )
 
 

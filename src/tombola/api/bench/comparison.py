@@ -4,25 +4,26 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from os import PathLike
-from pathlib import Path
+from decimal import Decimal
 from typing import Any
 
 import torch
 
 from tombola.api.bench.machine import machine
-from tombola.api.bench.network import Scored, scored_on, subject_of
+from tombola.api.bench.network import Scored, load_scored, load_subject
 from tombola.api.bench.scoring import score
 from tombola.api.bench.timing import Timing, times, timings
-from tombola.api.given import ticket_or_path
+from tombola.api.given import text_of, ticket_or_path
 from tombola.base.errors import ModelError, SpecError, TombolaError, first_line, naming_keywords
+from tombola.base.fields import StrPath
+from tombola.base.json_text import plain
 from tombola.base.specs import BenchSpec
 from tombola.base.text import counted, printable
 from tombola.models.tokenizer import reserved_positions
 from tombola.ship.compiled.runtimes import RUNTIMES, BenchedNetwork, Runnable
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Benched", "Shape", "bench"]
+__all__ = ["BenchmarkResult", "Shape", "bench"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +33,7 @@ class Shape:
     batch_size: int
     length: int
     timings: dict[str, Timing]
-    """Runtime -> `median_ms`, `p95_ms`, `tokens_per_second`, `times_as_fast` as the first runtime
-    (the median over rounds), and `rounds`."""
+    """Runtime -> how fast it is."""
 
     @property
     def lost(self) -> str | None:
@@ -53,11 +53,11 @@ class Shape:
         )
 
     def _median(self, name: str) -> float:
-        return float(self.timings[name]["median_ms"])
+        return self.timings[name].median_ms
 
 
 @dataclass(frozen=True, kw_only=True)
-class Benched:
+class BenchmarkResult:
     """How a network runs under its ticket, next to other ways to run it."""
 
     shapes: list[Shape]
@@ -67,7 +67,7 @@ class Benched:
     """Runtime -> points of the task's metric; empty if the network was not scored."""
     scored: dict[str, Any]
     """Task, metric, split and number of examples of the scores."""
-    sparsity: str
+    sparsity: Decimal
     machine: dict[str, Any]
     """Processor, instruction set, threads, load before the run, versions."""
     notes: list[str] = field(default_factory=list)
@@ -80,15 +80,15 @@ class Benched:
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as `tombola bench --json` writes it."""
-        return {**asdict(self), "lost": self.lost}
+        return {**plain(asdict(self)), "lost": self.lost}
 
 
 @naming_keywords()
 def bench(
-    source: Ticket | str | PathLike[str],
+    source: Ticket | StrPath,
     *,
-    model: str | Path | None = None,
-    data: str | Path | None = None,
+    model: StrPath | None = None,
+    data: StrPath | None = None,
     batch_sizes: Sequence[int] = BenchSpec.batch_sizes,
     lengths: Sequence[int] = BenchSpec.lengths,
     runtimes: Sequence[str] = BenchSpec.runtimes,
@@ -96,7 +96,7 @@ def bench(
     seconds: float = BenchSpec.seconds,
     threads: int | None = BenchSpec.threads,
     examples: int = BenchSpec.examples,
-) -> Benched:
+) -> BenchmarkResult:
     """Measure the speed of a network under its ticket, next to other ways to run it on this CPU.
 
     Networks are called in turn, so that other work on the machine slows all of them alike.
@@ -129,10 +129,10 @@ def bench(
     )
     chosen = _runtimes(spec)
     source = ticket_or_path(source, "a ticket, its folder, or that of a trained network")
-    subject = subject_of(source, model)
+    subject = load_subject(source, text_of(model))
     _check_lengths(subject, spec)
     with _threads(spec.threads):
-        scored = scored_on(source, spec.examples, data)
+        scored = load_scored(source, spec.examples, text_of(data))
         return _benched(subject, spec, chosen, scored)
 
 
@@ -149,7 +149,7 @@ def _runtimes(spec: BenchSpec) -> list[str]:
 
 def _benched(
     subject: BenchedNetwork, spec: BenchSpec, chosen: list[str], scored: Scored | str
-) -> Benched:
+) -> BenchmarkResult:
     facts = machine()
     notes = [] if isinstance(scored, Scored) else [scored]
     shapes: list[Shape] = []
@@ -167,12 +167,12 @@ def _benched(
             name: score(each, scored.network, scored.task, scored.examples)
             for name, each in made.items()
         }
-    return Benched(
+    return BenchmarkResult(
         shapes=shapes,
         megabytes=megabytes,
         scores=scores,
         scored=_about(scored) if isinstance(scored, Scored) else {},
-        sparsity=f"{subject.ticket.sparsity:f}",
+        sparsity=subject.ticket.sparsity,
         machine=facts,
         notes=notes,
     )

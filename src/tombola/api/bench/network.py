@@ -1,28 +1,25 @@
 """The network that is run: a trained one, or the pre-trained one of a ticket."""
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 
 from torch import nn
 
-from tombola.api.onnx.comparison import examples_of
+from tombola.api.given import is_ticket, load_source_ticket
 from tombola.base.errors import OutputError, SpecError, TombolaError
-from tombola.lab.starting_ticket import ticket_for
+from tombola.lab.task_examples import read_examples
 from tombola.models.network import Network, load_backbone
 from tombola.ship.compiled.runtimes import BenchedNetwork
 from tombola.ship.trained_network import load
-from tombola.study.results.training_result import trained_on
+from tombola.study.results.training_result import read_origin
 from tombola.tasks.examples import Examples
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import Task
-from tombola.ticket.format import JSON_NAME
 from tombola.ticket.scope import backbone
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Scored", "scored_on", "subject_of"]
+__all__ = ["Scored", "load_scored", "load_subject"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Scored:
     examples: Examples
 
 
-def subject_of(source: Ticket | str | PathLike[str], model: str | Path | None) -> BenchedNetwork:
+def load_subject(source: Ticket | str, model: str | None) -> BenchedNetwork:
     """The network under its ticket.
 
     Args:
@@ -46,26 +43,23 @@ def subject_of(source: Ticket | str | PathLike[str], model: str | Path | None) -
     """
     if not isinstance(source, Ticket) and not Path(source).exists():
         raise SpecError(
-            f"expected a ticket or a trained network, got nothing at {os.fspath(source)!r}. Check "
-            "the path."
+            f"expected a ticket or a trained network, got nothing at {source!r}. Check the path."
         )
-    if not isinstance(source, Ticket) and not (Path(source) / JSON_NAME).exists():
-        if model is not None:
-            raise SpecError(
-                f"model is the network of a ticket, got one for the network {os.fspath(source)!r}. "
-                "Leave it out."
-            )
-        trained = load(source)
-        named = "token_type_ids" in trained.tokenizer.model_input_names
-        return BenchedNetwork(
-            trained.model, trained.ticket, None, named and _has_types(trained.model)
-        )
-    found = source if isinstance(source, Ticket) else ticket_for(Path(source), _name(model))
-    network = load_backbone(_name(model) or found.model)
+    ticket = load_source_ticket(source, model)
+    if ticket is None:
+        return _trained(str(source))
+    network = load_backbone(model or ticket.model)
     inside = dict(backbone(network).named_parameters())
-    scope = None if found.mask.keys() <= inside.keys() else "encoder"
-    under = found.apply(network, scope=scope).eval()
-    return BenchedNetwork(under, found, scope, _has_types(under))
+    scope = None if ticket.mask.keys() <= inside.keys() else "encoder"
+    under = ticket.apply(network, scope=scope).eval()
+    return BenchedNetwork(under, ticket, scope, _has_types(under))
+
+
+def _trained(folder: str) -> BenchedNetwork:
+    """A trained network under the ticket in its folder."""
+    trained = load(folder)
+    named = "token_type_ids" in trained.tokenizer.model_input_names
+    return BenchedNetwork(trained.model, trained.ticket, None, named and _has_types(trained.model))
 
 
 def _has_types(network: nn.Module) -> bool:
@@ -74,13 +68,7 @@ def _has_types(network: nn.Module) -> bool:
     return types > 1
 
 
-def _name(model: str | Path | None) -> str | None:
-    return None if model is None else str(model)
-
-
-def scored_on(
-    source: Ticket | str | PathLike[str], limit: int, data: str | Path | None
-) -> Scored | str:
+def load_scored(source: Ticket | str, limit: int, data: str | None) -> Scored | str:
     """What a trained network is scored on; or why it is not scored, in one line.
 
     Args:
@@ -90,18 +78,18 @@ def scored_on(
     """
     if limit == 0:
         return "no scores were asked for"
-    if isinstance(source, Ticket) or (Path(source) / JSON_NAME).exists():
+    if isinstance(source, Ticket) or is_ticket(source):
         return "a ticket has no trained head to score; pass the folder that `tombola train` writes"
     with suppress(OutputError):
-        origin = trained_on(Path(source))
+        origin = read_origin(Path(source))
         if origin.task is not None:
-            return _scored(os.fspath(source), origin.task, limit, data or origin.place)
+            return _scored(source, origin.task, limit, data or origin.place)
     return "no scores, as no result.json next to the network says what it was trained on"
 
 
-def _scored(source: str, task: Task, limit: int, data: str | Path | None) -> Scored | str:
+def _scored(source: str, task: Task, limit: int, data: str | None) -> Scored | str:
     try:
         network = load_network(source, task.kind, len(task.labels), head="checkpoint")
-        return Scored(network, task, *examples_of(network, task, limit, data))
+        return Scored(network, task, *read_examples(network, task, limit, data))
     except TombolaError as error:
         return f"no scores: {error}"

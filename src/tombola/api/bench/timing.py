@@ -1,8 +1,8 @@
 """Calls of several networks in turn, so that other work on the machine slows all alike."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +14,17 @@ __all__ = ["LEAST", "Timing", "times", "timings"]
 LEAST = 3
 """The fewest rounds, however long they take."""
 
-Timing = dict[str, Any]
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """The calls of one runtime, of one batch size and length."""
+
+    median_ms: float
+    p95_ms: float
+    tokens_per_second: float
+    times_as_fast: float
+    """As the first runtime: the median over rounds."""
+    rounds: int
 
 
 def times(
@@ -60,13 +70,13 @@ def timings(found: Mapping[str, list[float]], tokens: int, first: str) -> dict[s
     against = _float64(found[first])
     seconds = {name: _float64(each) for name, each in found.items()}
     return {
-        name: {
-            "median_ms": 1000 * _quantile(each, 0.5),
-            "p95_ms": 1000 * _quantile(each, 0.95),
-            "tokens_per_second": tokens / _quantile(each, 0.5),
-            "times_as_fast": _quantile(against / each, 0.5),
-            "rounds": len(each),
-        }
+        name: Timing(
+            median_ms=1000 * _quantile(each, 0.5),
+            p95_ms=1000 * _quantile(each, 0.95),
+            tokens_per_second=tokens / _quantile(each, 0.5),
+            times_as_fast=_quantile(against / each, 0.5),
+            rounds=len(each),
+        )
         for name, each in seconds.items()
     }
 

@@ -1,57 +1,24 @@
 """An ONNX file next to the network that it was made of: outputs on examples, and zeros."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from tombola.base.errors import MissingSplitError, ModelError
+from tombola.base.errors import ModelError
 from tombola.kernel.reads import Reads
 from tombola.models.network import Network
 from tombola.ship.onnx_file import OnnxNetwork, count_zeros
 from tombola.tasks.data.batches import evaluation_batches
-from tombola.tasks.data.encode import encode_split
-from tombola.tasks.data.sources import read_split
 from tombola.tasks.examples import Examples
 from tombola.tasks.kinds.kind import TASK_KINDS
-from tombola.tasks.recipes import recipe_for
-from tombola.tasks.task import Task, on_hub
+from tombola.tasks.task import Task
 from tombola.ticket.scope import scope_parameters
 
-__all__ = ["difference_of", "examples_of", "sample_of", "zeros_of"]
+__all__ = ["difference_of", "sample_of", "zeros_of"]
 
 TOLERANCE = 1e-4
 """How far an output may be from the network's own."""
-
-
-def examples_of(
-    network: Network, task: Task, limit: int | None, data: str | Path | None
-) -> tuple[str, Examples]:
-    """Examples of the dev split, or of that for scores where there is no other; and which.
-
-    Args:
-        network: that reads them.
-        task: whose examples they are.
-        limit: on their number; None for all.
-        data: where the task's files are, if not where it says.
-    """
-    place = str(data) if data else task.place
-    if place is not None and on_hub(place):
-        from tombola.tasks.data.hub import pinned
-
-        place = pinned(place)
-    recipe = recipe_for(task, network.name, {})
-    length = min(recipe.max_length, network.positions or recipe.max_length)
-    recipe = replace(recipe, max_length=length)
-    split = "dev"
-    try:
-        rows = read_split(task, split, place)
-    except MissingSplitError:
-        split = task.test_split
-        rows = read_split(task, split, place)
-    return split, encode_split(rows, task, network.tokenizer, recipe, limit=limit or 0)
 
 
 def sample_of(network: Network, task: Task, examples: Examples) -> Mapping[str, Tensor]:

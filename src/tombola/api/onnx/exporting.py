@@ -1,44 +1,40 @@
-"""export(): a trained network as an ONNX file, compared with itself on examples of its task."""
+"""A trained network as an ONNX file, compared with itself on examples of its task."""
 
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from os import PathLike
+from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tombola.api.given import ticket_or_path
-from tombola.api.onnx.comparison import difference_of, examples_of, sample_of, zeros_of
+from tombola.api.given import load_source_ticket, ticket_or_path
+from tombola.api.onnx.comparison import difference_of, sample_of, zeros_of
 from tombola.api.onnx.files import place_files, same_folder
-from tombola.base.errors import (
-    ModelError,
-    OutputError,
-    SpecError,
-    naming_keywords,
-)
+from tombola.base.errors import ModelError, OutputError, SpecError
+from tombola.base.fields import StrPath, path_text
 from tombola.base.files import check_file
 from tombola.base.specs import ExportSpec, TaskSpec
-from tombola.lab.starting_ticket import ticket_for
+from tombola.lab.task_examples import read_examples
 from tombola.lab.ticket_origin import Origin, origin_of
 from tombola.models.embedded import model_path
 from tombola.models.network import Network, NoHeadError
 from tombola.ship.onnx_file import OnnxNetwork, check_onnx, write_onnx
-from tombola.study.results.training_result import trained_on
+from tombola.study.results.training_result import read_origin
 from tombola.tasks.examples import Examples
 from tombola.tasks.networks import load_network
 from tombola.tasks.own_task import changed_task, named_task
 from tombola.tasks.task import Task
-from tombola.ticket.format import JSON_NAME
+from tombola.ticket.checks import check_network
 from tombola.ticket.scope import backbone
 from tombola.ticket.ticket import Ticket
 
-__all__ = ["Exported", "export"]
+__all__ = ["ExportResult", "export_network"]
 
 SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exported:
+class ExportResult:
     """What was written, and how it compares with the network that it was made of."""
 
     file: Path
@@ -60,50 +56,45 @@ class Exported:
         return {**vars(self), "file": str(self.file)}
 
 
-@naming_keywords()
-def export(
-    source: Ticket | str | PathLike[str],
+def export_network(
+    source: Ticket | StrPath,
+    options: Mapping[str, Any],
     *,
-    output: str | Path,
-    task: str = ExportSpec.task,
-    examples: int | None = ExportSpec.examples,
-    data: str | Path | None = None,
-    model: str | Path | None = None,
-    columns: TaskSpec | None = None,
-) -> Exported:
-    """Write a network with the head of a task as an ONNX file, with inputs of any batch and length.
-
-    The file is run in ONNX Runtime on examples of the task's dev split before it gets its name.
+    output: StrPath,
+    data: str | None,
+    model: str | None,
+) -> ExportResult:
+    """Write a network with the head of a task as an ONNX file.
 
     Args:
-        source: folder of a trained network, or what `tombola.train` returned; or a ticket, its
-            folder, or what `find` returned for one seed, of which the pre-trained network is
-            exported with its pruned weights at zero, for a head that its files hold.
-        output: the file to write, such as model.onnx; the ending is required.
-        task: the task that the network was trained on; by default the one that a ticket was found
-            on, or that `tombola.train` trained on.
-        examples: how many examples of the task file and network are compared on; None is all.
-        data: where the task's files are, if not in the package.
+        source: folder of a trained network; or a ticket or its folder.
+        options: fields of `ExportSpec` and `TaskSpec` that were given.
+        output: the file to write.
+        data: where the task's files are, if not where the task or the ticket says.
         model: where a ticket's network is, if not under the name that the ticket gives.
-        columns: what the columns of a user's own data mean.
 
     Raises: TombolaError, if one of them can't be used, or the file is not the network: an output
         differs by more than 1e-4, or a zero is lost.
     """
-    spec, place = ExportSpec(task=task, examples=examples), Path(output).expanduser()
+    knobs = {field.name for field in fields(ExportSpec)}
+    spec = ExportSpec(**{name: value for name, value in options.items() if name in knobs})
+    columns = TaskSpec(**{name: value for name, value in options.items() if name not in knobs})
     source = ticket_or_path(source, "a ticket, its folder, or that of a trained network")
+    place = Path(path_text(output, "the file to write"))
     check_onnx()
     _check_name(place)
-    ticket = _ticket(source, model)
+    ticket = load_source_ticket(source, model)
     if ticket is None:
         model_path(str(source))  # refused before the question of which task it is of
-    about, place_of_data = _task(spec, source, ticket, columns or TaskSpec())
-    network = _network(str(source) if ticket is None else str(model or ticket.model), about, ticket)
-    split, compared = examples_of(network, about, spec.examples, data or place_of_data)
-    return _written(network, about, compared, split, place)
+    task, place_of_data = _task(spec, source, ticket, columns)
+    network = _network(str(source) if ticket is None else model or ticket.model, task, ticket)
+    split, examples = read_examples(network, task, spec.examples, data or place_of_data)
+    return _written(network, task, examples, split, place)
 
 
-def _written(network: Network, task: Task, examples: Examples, split: str, place: Path) -> Exported:
+def _written(
+    network: Network, task: Task, examples: Examples, split: str, place: Path
+) -> ExportResult:
     """The file of a network, compared with it before it gets its name."""
     with TemporaryDirectory() as scratch:
         file = Path(scratch) / place.name
@@ -112,7 +103,7 @@ def _written(network: Network, task: Task, examples: Examples, split: str, place
         difference = difference_of(network, made, task, examples)
         zeros, weights = zeros_of(network, made)
         place_files(network, file, place, keep=same_folder(network.name, place.parent))
-    return Exported(
+    return ExportResult(
         file=place,
         bytes=place.stat().st_size,
         examples=len(examples),
@@ -139,22 +130,8 @@ def _check_name(place: Path) -> None:
 # --- what is exported ----------------------------------------------------------
 
 
-def _ticket(source: str | Path | Ticket, model: str | Path | None) -> Ticket | None:
-    """The ticket, if it is one and not a network."""
-    if isinstance(source, Ticket):
-        return source
-    if (Path(source) / JSON_NAME).is_file():
-        return ticket_for(Path(source), None if model is None else str(model))
-    if model is not None:
-        raise SpecError(
-            f"model names the network of a ticket, but {str(source)!r} is not a ticket. Leave "
-            "model out."
-        )
-    return None
-
-
 def _task(
-    spec: ExportSpec, source: str | Path | Ticket, ticket: Ticket | None, columns: TaskSpec
+    spec: ExportSpec, source: str | Ticket, ticket: Ticket | None, columns: TaskSpec
 ) -> tuple[Task, str | None]:
     """The task that was named, or else that of the ticket or of `tombola train`; and the place of
     its data, if it is known and not the package."""
@@ -172,7 +149,7 @@ def _task(
 def _origin(source: object) -> Origin:
     """What the result says that `tombola train` writes next to a network."""
     with suppress(OutputError):
-        return trained_on(Path(str(source)))
+        return read_origin(Path(str(source)))
     return Origin()
 
 
@@ -199,4 +176,4 @@ def _apply(ticket: Ticket, network: Network) -> None:
     """Zero the pruned weights; a pooler that the head has no use for is left out."""
     body = dict(backbone(network.model).named_parameters())
     ticket.apply(network.model, scope=None if ticket.mask.keys() <= body.keys() else "encoder")
-    ticket.check_network(network.fingerprint, network.name)
+    check_network(ticket, network.fingerprint, network.name)

@@ -9,7 +9,7 @@ from tombola.cli.flags import add_flags
 from tombola.cli.parser import Parser, Verb
 
 if TYPE_CHECKING:
-    from tombola.api.bench.comparison import Benched, Shape
+    from tombola.api.bench.comparison import BenchmarkResult, Shape
     from tombola.cli.show.grid import Grid
 
 __all__ = ["VERBS"]
@@ -41,14 +41,14 @@ def bench(options: Namespace) -> None:
         _show(found)
 
 
-def _show(found: "Benched") -> None:
+def _show(found: "BenchmarkResult") -> None:
     from tombola.base.rounding import percent
     from tombola.cli.show.screen import say, screen
 
     console, about = screen(), found.machine
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     for name, value in {
-        "sparsity": f"{percent(float(found.sparsity))} of the scope",
+        "sparsity": f"{percent(found.sparsity)} of the scope",
         "processor": f"{about['processor']}, {about['instruction_set']}",
         "threads": f"{about['threads']}, load before the run {about['load']}",
         "versions": versions,
@@ -63,7 +63,7 @@ def _show(found: "Benched") -> None:
         say(console, f"{'note':10} {note}")
 
 
-def _weights(found: "Benched") -> "Grid":
+def _weights(found: "BenchmarkResult") -> "Grid":
     """Size and score of each runtime."""
     from tombola.cli.show.grid import Grid
 
@@ -86,10 +86,10 @@ def _calls(shape: "Shape") -> "Grid":
     for name, one in shape.timings.items():
         grid.add(
             name,
-            f"{one['median_ms']:,.2f}",
-            f"{one['p95_ms']:,.2f}",
-            f"{one['tokens_per_second']:,.0f}",
-            f"{one['times_as_fast']:.2f}",
+            f"{one.median_ms:,.2f}",
+            f"{one.p95_ms:,.2f}",
+            f"{one.tokens_per_second:,.0f}",
+            f"{one.times_as_fast:.2f}",
         )
     return grid
 

@@ -78,9 +78,10 @@ def find(options: Namespace) -> int:
         from_ticket=from_ticket,
     )
     if not write_json(options.json, found.to_json()):
-        example = EXAMPLE.format(ticket=found.ticket, model=found.model)
-        show_found(found.to_json(), console, example=example)
-    return 0 if found.ticket else 1
+        facts = found.to_json()
+        example = EXAMPLE.format(ticket=facts["ticket"], model=found.model)
+        show_found(facts, console, example=example)
+    return 0 if found.tickets else 1
 
 
 def evaluate_flags(parser: Parser) -> None:

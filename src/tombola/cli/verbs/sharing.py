@@ -53,6 +53,11 @@ def pull_flags(parser: Parser) -> None:
     parser.add_argument(
         "--revision", metavar="NAME", help="Branch, tag or commit on the hub (default: main)"
     )
+    parser.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        help="Cache of the hub's files (default: the hub's own)",
+    )
 
 
 def pull(options: Namespace) -> None:
@@ -60,7 +65,9 @@ def pull(options: Namespace) -> None:
     from tombola.cli.show.screen import say, screen
     from tombola.ship.sharing import pull
 
-    ticket = pull(options.place, options.folder, revision=options.revision)
+    ticket = pull(
+        options.place, options.folder, revision=options.revision, cache_dir=options.cache_dir
+    )
     say(screen(), f"ticket    {options.folder}")
     say(screen(), repr(ticket))
 
@@ -86,7 +93,7 @@ def export(options: Namespace) -> None:
     from tombola import api
     from tombola.cli.show.screen import say, screen
 
-    knobs = knobs_of(options, ExportSpec)
+    knobs = {**knobs_of(options, ExportSpec), **knobs_of(options, TaskSpec)}
     if knobs.get("examples") == ALL:
         knobs["examples"] = None
     made = api.export(
@@ -94,7 +101,6 @@ def export(options: Namespace) -> None:
         output=options.output,
         data=options.data,
         model=options.model,
-        columns=TaskSpec(**knobs_of(options, TaskSpec)),
         **knobs,
     )
     if write_json(options.json, made.to_json()):

@@ -35,9 +35,10 @@ def inspect(options: Namespace) -> None:
     from tombola.cli.show.screen import screen
     from tombola.cli.show.tickets import show_ticket
 
-    facts = api.inspect(options.ticket)
+    found = api.inspect(options.ticket)
+    facts = found.to_json()
     if not write_json(options.json, facts):
-        show = show_network if "scopes" in facts else show_ticket
+        show = show_ticket if isinstance(found, api.TicketInfo) else show_network
         show(facts, screen())
 
 
@@ -72,10 +73,10 @@ def import_masks(options: Namespace) -> None:
     """Save the ticket, and describe it."""
     from tombola import api
     from tombola.cli.show.screen import say, screen
-    from tombola.ticket.ticket import Ticket
+    from tombola.ticket.checks import check_ticket_folder
 
     if options.output:
-        Ticket.check_place(options.output)
+        check_ticket_folder(options.output)
     ticket = api.import_ticket(options.source, model=options.model, scope=options.scope)
     default = Path("runs") / f"imported-{ticket.mask.digest()[:8]}"
     place = Path(options.output) if options.output else default
@@ -118,10 +119,10 @@ def merge(options: Namespace) -> None:
 
     from tombola import api
     from tombola.cli.show.screen import say, screen
-    from tombola.ticket.ticket import Ticket
+    from tombola.ticket.checks import check_ticket_folder
 
     if options.output:
-        Ticket.check_place(options.output)
+        check_ticket_folder(options.output)
         _check_no_source(Path(options.output), options.tickets)
     ticket = api.merge(options.tickets, model=options.model, **knobs)
     place = Path(options.output or Path("runs") / f"merged-{ticket.mask.digest()[:8]}")

@@ -65,15 +65,15 @@ class ProgressBar(RunCallback):
         self.facts = ""
         """The last loss, and the memory, at the last look."""
 
-    def subject(self, subject: Subject) -> None:
+    def on_subject(self, subject: Subject) -> None:
         """Show the recipe of a task."""
         self.console.print(recipe_line(subject), soft_wrap=True)
 
-    def plan(self, todo: list[Job], kept: list[Job]) -> None:
+    def on_plan(self, todo: list[Job], done: list[Job]) -> None:
         """Show the bar."""
-        self.left.plan(todo, kept)
-        if kept:
-            trainings = sum(job.kind == "train" for job in kept)
+        self.left.on_plan(todo, done)
+        if done:
+            trainings = sum(job.kind == "train" for job in done)
             say(self.console, f"  trainings kept from before: {trainings}")
         if todo:
             self.total, self.jobs = sum(_share(job) for job in todo), len(todo)
@@ -83,20 +83,20 @@ class ProgressBar(RunCallback):
             if self.console.is_terminal:
                 self.bar.start()
 
-    def workers(self, number: int, threads: int) -> None:
+    def on_workers(self, number: int, threads: int) -> None:
         """Show how many there are, where the jobs run in several."""
-        self.left.workers(number, threads)
+        self.left.on_workers(number, threads)
         if number > 1:
             each = f"{counted(threads, 'thread')} each"
             say(self.console, f"  {number} workers, {each}")
 
-    def without(self, what: str) -> None:
+    def on_unavailable(self, what: str) -> None:
         """Show what the run does without."""
         say(self.console, f"  without {what}")
 
-    def start(self, job: Job) -> None:
+    def on_job_start(self, job: Job) -> None:
         """Show the label of the job that is running."""
-        self.left.start(job)
+        self.left.on_job_start(job)
         self.done.setdefault(job.key, 0)
         self._describe(job.label)
 
@@ -105,10 +105,10 @@ class ProgressBar(RunCallback):
         short = label if len(label) <= room else f"{label[: room - 3]}..."
         self.bar.update(self.task, description=printable(short + after), number=len(self.done))
 
-    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+    def on_job_step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         """Advance the bar, or print a line if the last one was a minute ago; of a job that takes no
         optimizer steps, say how far it is."""
-        self.left.step(job, done, steps, loss)
+        self.left.on_job_step(job, done, steps, loss)
         if job.steps:
             self._move(job, done)
             if job.kind == "train" and done == job.steps:
@@ -145,21 +145,21 @@ class ProgressBar(RunCallback):
         self.bar.advance(self.task, done - self.done.get(job.key, 0))
         self.done[job.key] = done
 
-    def finish(self, job: Job, result: Result) -> None:
+    def on_job_end(self, job: Job, result: Result) -> None:
         """Show the score of a training, or that a mask's training diverged."""
-        self.left.finish(job, result)
+        self.left.on_job_end(job, result)
         self._move(job, _share(job))
         self._estimate()
         if job.kind == "train" or result.diverged:
             say(self.console, f"  {job.label:44} {_ended(result)}")
 
-    def fail(self, job: Job, reason: str) -> None:
+    def on_job_error(self, job: Job, reason: str) -> None:
         """Show which job failed, and why."""
-        self.left.fail(job, reason)
+        self.left.on_job_error(job, reason)
         self._estimate()
         say(self.console, (f"  {job.label}: {reason}", "red"))
 
-    def end(self) -> None:
+    def on_run_end(self) -> None:
         """Take the bar away."""
         if self.bar.live.is_started:
             self.bar.stop()

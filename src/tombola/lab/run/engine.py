@@ -1,6 +1,7 @@
 """Runs the jobs of a plan that the store lacks, parents first, each in one process only."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,32 +36,32 @@ class RunCallback:
     the same call resumes.
     """
 
-    def subject(self, subject: Subject) -> None:
+    def on_subject(self, subject: Subject) -> None:
         """Called first, with the network, the task and the recipe of an experiment."""
 
-    def plan(self, todo: list[Job], kept: list[Job]) -> None:
-        """Called with the jobs to be done, and with those whose results are in the store."""
+    def on_plan(self, todo: list[Job], done: list[Job]) -> None:
+        """Called with the jobs to be done, and those whose results are in the store already."""
 
-    def workers(self, number: int, threads: int) -> None:
+    def on_workers(self, number: int, threads: int) -> None:
         """Called with the number of workers, if there is anything to do, and threads of each."""
 
-    def without(self, what: str) -> None:
-        """Called with what the run goes on without: a part that isn't installed, or that failed."""
+    def on_unavailable(self, what: str) -> None:
+        """Called with a part that the run does without: one that isn't installed, or failed."""
 
-    def start(self, job: Job) -> None:
+    def on_job_start(self, job: Job) -> None:
         """Called when a job starts."""
 
-    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+    def on_job_step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         """Called after an optimizer step of a job, with the loss of the last batch that was read
         from the device, if there is one."""
 
-    def finish(self, job: Job, result: Result) -> None:
+    def on_job_end(self, job: Job, result: Result) -> None:
         """Called when the result of a job is in the store."""
 
-    def fail(self, job: Job, reason: str) -> None:
+    def on_job_error(self, job: Job, reason: str) -> None:
         """Called when a job has failed; the jobs that depend on it won't be done."""
 
-    def end(self) -> None:
+    def on_run_end(self) -> None:
         """Called last, even if an exception ends the run."""
 
 
@@ -148,8 +149,7 @@ def execute(
     plan: Plan,
     store: Store,
     workers: Workers,
-    callback: RunCallback,
-    *,
+    *callbacks: RunCallback,
     threads: int,
     kernel: str = AUTO,
     processes: int = 1,
@@ -160,7 +160,7 @@ def execute(
         plan: the jobs.
         store: has the results that exist, and gets the new ones.
         workers: what does the jobs.
-        callback: called with the progress.
+        callbacks: called in turn with the progress.
         threads: number of threads of each process.
         kernel: arithmetic on a CPU, where a recipe leaves it open.
         processes: number of processes that share the batches of one training.
@@ -171,9 +171,10 @@ def execute(
     read = (job.key for job in plan.jobs if plan.readers(job) or job.key in plan.kept)
     with store.announce(read) as reading:
         todo, halted = outstanding(plan, store)
-        run = _Run(plan, store, callback, todo, threads, kernel, processes, reading)
+        run = _Run(plan, store, callbacks, todo, threads, kernel, processes, reading)
         run.summary.stopped = halted
-        callback.plan([j for j in plan.jobs if j.key in run.todo], run.kept())
+        for callback in callbacks:
+            callback.on_plan([j for j in plan.jobs if j.key in run.todo], run.kept())
         try:
             while run.todo:
                 run.submit_ready(workers)
@@ -194,7 +195,7 @@ class _Run:
 
     plan: Plan
     store: Store
-    callback: RunCallback
+    callbacks: Sequence[RunCallback]
     todo: set[str]
     """Keys of the jobs that are waiting or in progress."""
     threads: int
@@ -243,7 +244,8 @@ class _Run:
             return
         if self.store.has(job.key) and not self.store.intact(job.key):
             self.store.remove(job.key)
-        self.callback.start(job)
+        for callback in self.callbacks:
+            callback.on_job_start(job)
         payload = payload_for(
             job,
             keep_weights=self._read_later(job),
@@ -273,7 +275,8 @@ class _Run:
         if lease.lost:  # it stays in todo until the process that took it over has ended it
             self.leases.pop(key).release()
             return False
-        self.callback.step(self.by_key[key], done, steps, loss)
+        for callback in self.callbacks:
+            callback.on_job_step(self.by_key[key], done, steps, loss)
         return True
 
     def done(self, key: str) -> None:
@@ -292,7 +295,8 @@ class _Run:
         for parent in (*job.reads_weights, job):
             if parent.kind == "train" and not self._read_later(parent):
                 self._drop_weights(parent)
-        self.callback.finish(job, result)
+        for callback in self.callbacks:
+            callback.on_job_end(job, result)
 
     def _drop_weights(self, job: Job) -> None:
         """Delete the weights of a training, unless another run reads them."""
@@ -320,7 +324,8 @@ class _Run:
         blocked = self._descendants(key)
         self.summary.blocked += [j for j in self.plan.jobs if j.key in blocked & self.todo]
         self.todo -= {key, *blocked}
-        self.callback.fail(job, _reason(error))
+        for callback in self.callbacks:
+            callback.on_job_error(job, _reason(error))
 
     def _descendants(self, key: str) -> set[str]:
         found = {key}

@@ -215,7 +215,9 @@ def _score(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
     trained = result_of(store, payload.parents["trained"])
     spec = recipe_that_made(trained)
     if trained.diverged is not None:
-        raise TrainingDivergedError(f"{trained.label} {trained.diverged}. Use a lower learning rate.")
+        raise TrainingDivergedError(
+            f"{trained.label} {trained.diverged}. Use a lower learning rate."
+        )
     _check(payload, store, workspace)
     network, task = workspace.network, workspace.task
     network.model.to(accelerator().device)

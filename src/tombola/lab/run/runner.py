@@ -9,7 +9,7 @@ from tombola.base.specs import AUTO, LabSpec
 from tombola.lab.run.allotment import allotted, kernel_before
 from tombola.lab.run.engine import RunCallback, RunSummary, Workers, execute, outstanding
 from tombola.lab.run.payload import kernel_of
-from tombola.lab.run.tracking import check_tracker, tracked
+from tombola.lab.run.tracking import check_tracker, trackers
 from tombola.lab.run.workers.gpus import places, visible_gpus
 from tombola.lab.run.workers.local import ProcessPool, ThisProcess
 from tombola.lab.store.numerics import MixedNumericsError, refuse_mixed
@@ -44,16 +44,25 @@ def run_plan(
     try:
         todo, halted = outstanding(plan, store)
         if not todo:
-            callback.plan([], [job for job in plan.jobs if job.key not in halted])
+            callback.on_plan([], [job for job in plan.jobs if job.key not in halted])
             return store, RunSummary(stopped=halted)
         lab, kernel = _prepared(plan, spec, store, whole)
-        with tracked(callback, lab) as told:
-            _say_what_is_missing(kernel, told)
-            told.workers(lab.workers, lab.threads)
-            each = {"threads": lab.threads, "processes": lab.processes}
-            return store, execute(plan, store, _workers(lab, store), told, kernel=kernel, **each)
+        with trackers(lab, callback.on_unavailable) as found:
+            _say_what_is_missing(kernel, callback)
+            callback.on_workers(lab.workers, lab.threads)
+            summary = execute(
+                plan,
+                store,
+                _workers(lab, store),
+                *found,
+                callback,
+                threads=lab.threads,
+                kernel=kernel,
+                processes=lab.processes,
+            )
+            return store, summary
     finally:
-        callback.end()
+        callback.on_run_end()
 
 
 def check_run(plan: Plan, spec: LabSpec, store: Store) -> LabSpec:
@@ -102,7 +111,7 @@ def _say_what_is_missing(kernel: str, callback: RunCallback) -> None:
     from tombola.training.numerics import lacks_extension
 
     if kernel == AUTO and lacks_extension():
-        callback.without(
+        callback.on_unavailable(
             "the C extension, which is faster: install a C compiler and reinstall tombola"
         )
 

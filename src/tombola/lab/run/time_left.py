@@ -109,20 +109,20 @@ class TimeLeft(RunCallback):
         self._speeds: dict[_Work, _Speed] = {}
         self._workers = 1
 
-    def plan(self, todo: list[Job], kept: list[Job]) -> None:
+    def on_plan(self, todo: list[Job], done: list[Job]) -> None:
         """Set the jobs to be done."""
         self._todo = {job.key: job for job in todo}
 
-    def workers(self, number: int, threads: int) -> None:
+    def on_workers(self, number: int, threads: int) -> None:
         """Set the number of workers; a cluster has as many as are seen working."""
         self._workers = max(1, number)
 
-    def start(self, job: Job) -> None:
+    def on_job_start(self, job: Job) -> None:
         """Start the clock of a job."""
         self._running[job.key] = _Running(self._clock())
         self._workers = max(self._workers, len(self._running))
 
-    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+    def on_job_step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         """Time a step of a job whose number of steps is known beforehand; one whose worker was
         killed goes on from fewer steps."""
         if not job.steps:
@@ -135,7 +135,7 @@ class TimeLeft(RunCallback):
             running.counted, running.seconds = running.counted + count, running.seconds + seconds
         running.stepped, running.done = now, done
 
-    def finish(self, job: Job, result: Result) -> None:
+    def on_job_end(self, job: Job, result: Result) -> None:
         """Record the time that a job took besides its steps."""
         self._todo.pop(job.key, None)
         running = self._running.pop(job.key, None)
@@ -146,7 +146,7 @@ class TimeLeft(RunCallback):
         if result.diverged:
             self._leave_out(job)
 
-    def fail(self, job: Job, reason: str) -> None:
+    def on_job_error(self, job: Job, reason: str) -> None:
         """Leave out a job that failed, and those that need it."""
         self._running.pop(job.key, None)
         self._leave_out(job)

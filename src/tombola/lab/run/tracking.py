@@ -12,12 +12,12 @@ from tombola.base.registry import unknown
 from tombola.base.specs import LabSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.store.result_store import Result
-from tombola.plan.job import Job, Subject
+from tombola.plan.job import Job
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["Tracking", "check_tracker", "tracked"]
+__all__ = ["Tracking", "check_tracker", "trackers"]
 
 PROJECT = "tombola"
 EVERY = 1.0
@@ -25,21 +25,21 @@ EVERY = 1.0
 
 
 @contextmanager
-def tracked(callback: RunCallback, lab: LabSpec) -> Iterator[RunCallback]:
-    """The callback, wrapped so that the tracker that `lab` names, if any, sees the run as well.
+def trackers(lab: LabSpec, report: Callable[[str], None]) -> Iterator[list[RunCallback]]:
+    """A callback for the tracker that `lab` names; none if it names none.
 
     Args:
-        callback: the callback of the run.
         lab: the laboratory whose tracker has passed `check_tracker`.
+        report: called with what the run goes on without, if the tracker fails.
 
     Raises: SpecError, if the tracker can't start.
     """
     if not lab.track:
-        yield callback
+        yield []
         return
     tracker = _tracker(lab.track, Path(lab.track_dir))
     try:
-        yield Tracking(callback, tracker.log)
+        yield [Tracking(tracker.log, report)]
     finally:
         tracker.end_training()
 
@@ -84,65 +84,35 @@ class Tracking(RunCallback):
     some trackers only accept steps in rising order. A tracker that fails is not used again.
 
     Args:
-        callback: every call is passed on to it.
         log: sends values at a step.
+        report: called with what the run goes on without, if the tracker fails.
         clock: gives the time in seconds.
     """
 
     def __init__(
         self,
-        callback: RunCallback,
         log: Callable[[dict[str, float], int], None],
+        report: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._callback, self._log, self._clock = callback, log, clock
+        self._log, self._report, self._clock = log, report, clock
         self._done: dict[str, int] = {}
         """Key of each job that has taken a step -> its steps, the most if its worker was killed."""
         self._sent: dict[str, float] = {}
         """Key of each of them -> when its loss was sent."""
 
-    def subject(self, subject: Subject) -> None:
-        """Pass it on."""
-        self._callback.subject(subject)
-
-    def plan(self, todo: list[Job], kept: list[Job]) -> None:
-        """Pass it on."""
-        self._callback.plan(todo, kept)
-
-    def workers(self, number: int, threads: int) -> None:
-        """Pass it on."""
-        self._callback.workers(number, threads)
-
-    def without(self, what: str) -> None:
-        """Pass it on."""
-        self._callback.without(what)
-
-    def start(self, job: Job) -> None:
-        """Pass it on."""
-        self._callback.start(job)
-
-    def step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
+    def on_job_step(self, job: Job, done: int, steps: int, loss: float | None) -> None:
         """Send the loss of a job, at most once a second and at its last step."""
         self._done[job.key] = max(done, self._done.get(job.key, 0))
         now = self._clock()
         if loss is not None and (done == steps or now - self._sent.get(job.key, -EVERY) >= EVERY):
             self._sent[job.key] = now
             self._send("loss", job, loss)
-        self._callback.step(job, done, steps, loss)
 
-    def finish(self, job: Job, result: Result) -> None:
+    def on_job_end(self, job: Job, result: Result) -> None:
         """Send the score of a job, if it has one."""
         if (score := result.facts.get("score")) is not None:
             self._send("score", job, score)
-        self._callback.finish(job, result)
-
-    def fail(self, job: Job, reason: str) -> None:
-        """Pass it on."""
-        self._callback.fail(job, reason)
-
-    def end(self) -> None:
-        """Pass it on."""
-        self._callback.end()
 
     def _send(self, what: str, job: Job, value: float) -> None:
         name = re.sub(r"[^\w.-]+", "-", job.label.replace("%", "percent")).strip("-")
@@ -150,7 +120,7 @@ class Tracking(RunCallback):
             self._log({f"{what}/{name}": value}, sum(self._done.values()))
         except Exception as error:  # the run goes on, whatever becomes of its tracker
             self._log = _log_nothing
-            self._callback.without(f"the tracker from here on: {_reason(error)}")
+            self._report(f"the tracker from here on: {_reason(error)}")
 
 
 def _log_nothing(values: dict[str, float], step: int) -> None:

@@ -3,12 +3,12 @@
 import sys
 from contextlib import ExitStack
 from importlib import import_module
-from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from tombola.base.errors import SpecError, TicketError
+from tombola.base.fields import StrPath
 from tombola.ticket.hold.places import fitting
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
@@ -62,7 +62,7 @@ class LightningTicketCallback(Callback):
 
     def __init__(
         self,
-        ticket: Ticket | str | PathLike[str],
+        ticket: Ticket | StrPath,
         *,
         scope: str | None = None,
         network: str | None = None,

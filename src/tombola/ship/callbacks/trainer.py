@@ -1,11 +1,11 @@
 """A callback that keeps a ticket's pruned weights at zero in `transformers.Trainer`."""
 
 from contextlib import ExitStack
-from os import PathLike
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from tombola.base.fields import StrPath
 from tombola.ticket.hold.places import sharded_by
 from tombola.ticket.ticket import Ticket
 
@@ -21,7 +21,7 @@ class TicketCallback(TrainerCallback):
     checkpoints, the best model that it loads in the end, and every process of a distributed run.
     """
 
-    def __init__(self, ticket: Ticket | str | PathLike[str], *, scope: str | None = None) -> None:
+    def __init__(self, ticket: Ticket | StrPath, *, scope: str | None = None) -> None:
         self.ticket = ticket if isinstance(ticket, Ticket) else Ticket.load(ticket)
         self.scope = scope
         self._held = ExitStack()

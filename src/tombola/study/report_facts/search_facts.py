@@ -16,7 +16,7 @@ from tombola.models.attention_heads import attention_heads, on_this_machine
 from tombola.study.masks.anatomy import anatomy
 from tombola.study.masks.overlap import overlap
 from tombola.study.masks.overlap_report import NamedMask, compare_masks
-from tombola.study.results.result_file import SearchResult, read_object, read_result
+from tombola.study.results.result_file import SearchRecord, read_object, read_search_record
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import task_names
 from tombola.ticket.mask import Mask
@@ -40,7 +40,7 @@ def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any
         other if there are several.
     Raises: OutputError, TicketError, if that is not the output of `tombola find`, or damaged.
     """
-    result = read_result(folder / "result.json")
+    result = read_search_record(folder / "result.json")
     place = folder / "experiment.json"
     tickets = {
         seed: Ticket.load(folder / Path(path).name) for seed, path in result["tickets"].items()
@@ -72,7 +72,7 @@ def search_facts(folder: Path, one_shot: Callable[..., Ticket]) -> dict[str, Any
     }
 
 
-def _seeds(result: SearchResult, experiment: dict[str, Any], place: Path) -> list[str]:
+def _seeds(result: SearchRecord, experiment: dict[str, Any], place: Path) -> list[str]:
     """The seed of each run of a network, in their order.
 
     A result of an earlier version says it by its tickets, of which a seed whose dense network
@@ -96,7 +96,7 @@ def _seeds(result: SearchResult, experiment: dict[str, Any], place: Path) -> lis
     )
 
 
-def _finder(result: SearchResult) -> dict[str, Any]:
+def _finder(result: SearchRecord) -> dict[str, Any]:
     """Name and label of the finder, and default and help of each of its knobs; of one that is not
     installed here, the knobs that all finders have."""
     found = result.get("finder") or FINDERS[FindSpec.finder].named()
@@ -150,7 +150,7 @@ def _task_flags(experiment: dict[str, Any], place: Path) -> dict[str, Any]:
 
 
 def _about(ticket: Ticket) -> dict[str, Any]:
-    return {name: value for name, value in ticket.describe().items() if name != "shapes"}
+    return {name: value for name, value in ticket.to_json().items() if name != "shapes"}
 
 
 def _overlap_with_one_shot(

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Store
@@ -10,14 +11,15 @@ from tombola.plan.job import Subject
 from tombola.plan.search import Evaluation
 from tombola.study.results.notebook import NotebookResult
 from tombola.study.results.notes import counts_by_split, learning_notes
+from tombola.study.results.result_file import ScoresRecord, VerdictRecord
 from tombola.study.results.trainings import Trainings, verdict_on
 from tombola.study.table.margins import Margin
 
-__all__ = ["Evaluated", "evaluated_in"]
+__all__ = ["EvaluationResult", "build_evaluation_result"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Evaluated(NotebookResult):
+class EvaluationResult(NotebookResult):
     """How one fixed ticket does on a task, with fresh seeds."""
 
     task: str
@@ -25,16 +27,17 @@ class Evaluated(NotebookResult):
     metric: str
     split: str
     init: str
-    sparsity: str
-    dense: dict[str, Any]
-    scores: dict[str, Any]
+    sparsity: Decimal
+    dense: ScoresRecord
+    scores: ScoresRecord
     """values, mean, std, keys of the masked network."""
     trivial: float
     """The best score without learning anything from the texts."""
-    verdict: dict[str, Any]
+    verdict: VerdictRecord
     margin: dict[str, Any]
     """points, and their origin: named, ticket, or rule with the dense and trivial score on dev."""
-    ticket: str
+    ticket: Path | None
+    """Its folder; None for one that is in memory."""
     seconds: float
     left_out: dict[str, int]
     """Name with stars -> weights of the blocks, with two axes or more, outside of the scope."""
@@ -42,11 +45,16 @@ class Evaluated(NotebookResult):
     """What a reader must know to read the scores correctly."""
     counts: dict[str, dict[str, Any]]
     """Split -> rows used, rows dropped by reason, and what else was counted of it."""
-    output: str
+    output: Path
     key: str
 
+    def to_json(self) -> dict[str, Any]:
+        """The fields, as `--json` writes them; `ticket` is empty for one that is in memory."""
+        fields = super().to_json()
+        return {**fields, "ticket": fields["ticket"] or ""}
 
-def evaluated_in(
+
+def build_evaluation_result(
     store: Store,
     subject: Subject,
     jobs: Evaluation,
@@ -54,16 +62,16 @@ def evaluated_in(
     margin: Margin,
     init: str,
     sparsity: Decimal,
-    ticket: str,
-    output: str,
+    ticket: Path | None,
+    output: Path,
     key: str,
-) -> Evaluated:
+) -> EvaluationResult:
     """The result of an evaluation whose jobs are all done.
 
     Args:
         store: the store with the results of the jobs.
         init: what the kept weights started from.
-        ticket: its folder.
+        ticket: its folder, if it has one.
 
     Raises: SpecError, if its trainings have different numerics.
     """
@@ -72,17 +80,18 @@ def evaluated_in(
     refuse_mixed([one.numerics for one in (*dense.done, *masked.done)])
     facts = dense.done[0].facts
     counts = counts_by_split(subject, facts)
-    return Evaluated(
+    verdict = verdict_on(store, task, dense, masked, sparsity, fixed=True)
+    return EvaluationResult(
         task=task.name,
         model=subject.model,
         metric=task.metric,
         split=task.test_split,
         init=init,
-        sparsity=f"{sparsity:f}",
+        sparsity=sparsity,
         dense=dense.summary(),
         scores=masked.summary(),
         trivial=facts["trivial"],
-        verdict=verdict_on(store, task, dense, masked, sparsity, fixed=True).to_json(),
+        verdict=cast("VerdictRecord", verdict.to_json()),
         margin=margin.to_json(),
         ticket=ticket,
         seconds=float(sum(run.seconds for run in (*dense.done, *masked.done))),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tombola.base.json_text import plain
 from tombola.base.rounding import mean_sd, percent, points
 from tombola.base.text import counted, html_table, html_text, printable
 
@@ -26,7 +27,8 @@ class NotebookResult:
 
     def to_json(self) -> dict[str, Any]:
         """The fields, as `--json` writes them."""
-        return dataclasses.asdict(self)
+        fields: dict[str, Any] = plain(dataclasses.asdict(self))
+        return fields
 
 
 def result_line(kind: str, result: Mapping[str, Any]) -> str:

@@ -10,7 +10,15 @@ from tombola.base.files import read_plain
 from tombola.base.json_text import parse_json
 from tombola.base.records import MISSING, RecordReader
 
-__all__ = ["SearchResult", "read_object", "read_result"]
+__all__ = [
+    "FinderRecord",
+    "RoundRecord",
+    "ScoresRecord",
+    "SearchRecord",
+    "VerdictRecord",
+    "read_object",
+    "read_search_record",
+]
 
 LIMIT = 1 << 26
 """Bytes of a JSON file."""
@@ -28,7 +36,7 @@ SeedNumber = Annotated[int, Meta(ge=0, le=(1 << 63) - 1, description="a whole nu
 Interval = Annotated[list[Number], Meta(min_length=2, max_length=2, description="a list of two")]
 
 
-class NetworkScores(TypedDict):
+class ScoresRecord(TypedDict):
     """The scores of one network, one for each seed."""
 
     values: Annotated[list[Number | None], Meta(min_length=1, description="a list of scores")]
@@ -36,10 +44,11 @@ class NetworkScores(TypedDict):
     std: Number | None
     keys: NotRequired[list[str]]
     more: NotRequired[dict[str, Number | None]]
+    diverged: NotRequired[Count]
     jaccard_one_shot: NotRequired[Number | None]
 
 
-class Round(NetworkScores):
+class RoundRecord(ScoresRecord):
     """The scores of the tickets of one round."""
 
     sparsity: Sparsity
@@ -71,7 +80,7 @@ class VerdictRecord(TypedDict):
     outlook: NotRequired[OutlookRecord | None]
 
 
-class Inputs(TypedDict):
+class InputsRecord(TypedDict):
     """What a report shows of `tasks.input_counts.InputCounts`."""
 
     examples: Count
@@ -91,13 +100,13 @@ class FinderRecord(TypedDict):
     knobs: NotRequired[list[str]]
 
 
-class Split(TypedDict):
+class SplitRecord(TypedDict):
     """What a report shows of one split of the data."""
 
-    inputs: Inputs | None
+    inputs: InputsRecord | None
 
 
-class SearchResult(TypedDict):
+class SearchRecord(TypedDict):
     """What `tombola find` wrote of a search."""
 
     finder: NotRequired[FinderRecord]
@@ -109,15 +118,15 @@ class SearchResult(TypedDict):
     key: str
     seeds: NotRequired[list[SeedNumber]]
     """Missing in results of earlier versions."""
-    dense: NetworkScores
-    rounds: Annotated[list[Round], Meta(min_length=1, description="a list of rounds")]
-    controls: dict[str, NetworkScores]
+    dense: ScoresRecord
+    rounds: Annotated[list[RoundRecord], Meta(min_length=1, description="a list of rounds")]
+    controls: dict[str, ScoresRecord]
     verdict: VerdictRecord
     tickets: dict[Seed, str]
     trivial: Number | None
     whole_model_sparsity: Number | None
     notes: list[str]
-    counts: NotRequired[dict[str, Split]]
+    counts: NotRequired[dict[str, SplitRecord]]
     left_out: NotRequired[dict[str, Number]]
 
 
@@ -125,7 +134,7 @@ JUDGED = ("estimand", "sparsity", "difference", "level", "seeds")
 """Fields of a verdict with an interval; one without has its reason instead."""
 
 
-def read_result(place: Path) -> SearchResult:
+def read_search_record(place: Path) -> SearchRecord:
     """What `tombola find` wrote.
 
     Raises: OutputError, with the first field that is missing or not what it should be.
@@ -136,8 +145,8 @@ def read_result(place: Path) -> SearchResult:
         error=OutputError,
     )
     plain = read_object(place)
-    reader.read(SearchResult, plain)
-    found = cast("SearchResult", plain)  # a page shows the fields of later versions, too
+    reader.read(SearchRecord, plain)
+    found = cast("SearchRecord", plain)  # a page shows the fields of later versions, too
     _check_lengths(found, reader)
     _check_verdict(found["verdict"], reader)
     return found
@@ -164,10 +173,10 @@ def read_object(place: Path) -> dict[str, Any]:
     return found
 
 
-def _check_lengths(found: SearchResult, reader: RecordReader) -> None:
+def _check_lengths(found: SearchRecord, reader: RecordReader) -> None:
     """Refuse entries that are not one for each seed, and tickets of other seeds."""
     seeds = len(found["dense"]["values"])
-    entries: dict[str, NetworkScores] = {"dense": found["dense"]}
+    entries: dict[str, ScoresRecord] = {"dense": found["dense"]}
     entries |= {f"rounds.{number}": one for number, one in enumerate(found["rounds"])}
     entries |= {f"controls.{name}": one for name, one in found["controls"].items()}
     for place, entry in entries.items():

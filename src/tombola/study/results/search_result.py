@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 from tombola.base.errors import SpecError, TrainingDivergedError
 from tombola.base.specs import FindSpec
@@ -17,20 +18,26 @@ from tombola.plan.job import Subject, finder_knobs
 from tombola.plan.search import Finding
 from tombola.study.results.notebook import NotebookResult
 from tombola.study.results.notes import counts_by_split, learning_notes, same_mask_notes
+from tombola.study.results.result_file import (
+    FinderRecord,
+    RoundRecord,
+    ScoresRecord,
+    VerdictRecord,
+)
 from tombola.study.results.trainings import Trainings, mean_jaccard, verdict_on
 from tombola.study.table.margins import Margin
 
-__all__ = ["Found", "found_in", "whole_model_sparsity"]
+__all__ = ["SearchResult", "build_search_result", "whole_model_sparsity"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Found(NotebookResult):
+class SearchResult(NotebookResult):
     """What a search found; scores are in points of the metric, from the test split.
 
     Where a ticket or its folder is expected, the result of a search with one seed will do.
     """
 
-    finder: dict[str, Any]
+    finder: FinderRecord
     """name and label of the finder, and knobs of the mask that are not at their default."""
     task: str
     model: str
@@ -38,26 +45,23 @@ class Found(NotebookResult):
     split: str
     seeds: list[int]
     """The seed of each value below."""
-    dense: dict[str, Any]
+    dense: ScoresRecord
     """values, mean, std, keys of the dense network, one value a seed."""
-    rounds: list[dict[str, Any]]
+    rounds: list[RoundRecord]
     """sparsity, values, mean, std, keys, jaccard_one_shot after each round of pruning."""
-    controls: dict[str, dict[str, Any]]
+    controls: dict[str, ScoresRecord]
     """Control -> values, mean, std, keys at the final sparsity."""
     trivial: float
     """The best score without learning anything from the texts, such as the commonest class."""
-    verdict: dict[str, Any]
+    verdict: VerdictRecord
     """status, sparsity, interval, margin, estimand, and a sentence that says it all."""
     margin: dict[str, Any]
     """points, and their origin: named, or rule with the dense and trivial score on dev."""
     tuned: dict[str, Any] | None
     """learning_rate, seed and the scores on dev of all rates that were tried; null if none were."""
-    ticket: str
-    """Folder of the ticket: the first seed's, never the best; empty where the search diverged under
-    every seed, so that there is none."""
-    tickets: dict[str, str]
+    tickets: dict[int, Path]
     """Seed -> folder of its ticket; none for a seed under which the search diverged."""
-    networks: dict[str, str]
+    networks: dict[int, Path]
     """Seed -> folder of its trained network, if they were asked for."""
     compute: dict[str, float | None]
     """forward_tokens and backward_tokens of the search for the final ticket, the mean over seeds,
@@ -77,38 +81,49 @@ class Found(NotebookResult):
     """What a reader must know to read the scores correctly."""
     counts: dict[str, dict[str, Any]]
     """Split -> rows used, rows dropped by reason, and what else was counted of it."""
-    output: str
+    output: Path
     """Folder with everything."""
     key: str
     """Name of this experiment, from all that made it."""
+
+    @property
+    def ticket(self) -> Path:
+        """Folder of the ticket: the first seed's, never the best.
+
+        Raises: TrainingDivergedError, if the search diverged under every seed.
+        """
+        if not self.tickets:
+            raise TrainingDivergedError(
+                "expected a result with a ticket, got one whose searches all diverged. "
+                "Search again with a lower learning rate."
+            )
+        return next(iter(self.tickets.values()))
 
     def __fspath__(self) -> str:
         """The folder of the ticket, so that the result of one seed stands for its ticket.
 
         Raises: SpecError, if there are several tickets; TrainingDivergedError, if there is none.
         """
-        if len(self.tickets) == 1:
-            return self.ticket
-        if not self.tickets:
-            raise TrainingDivergedError(
-                "expected a result with a ticket, got one whose searches all diverged. "
-                "Search again with a lower learning rate."
-            )
-        seeds = ", ".join(self.tickets)
+        if len(self.tickets) <= 1:
+            return str(self.ticket)
+        seeds = ", ".join(map(str, self.tickets))
         raise SpecError(
             f"expected a result with one ticket, got one with tickets of the seeds {seeds}. Choose "
-            f"one: `found.ticket` is the first, `found.tickets[{[*self.tickets][-1]!r}]` the last."
+            f"one: `found.ticket` is the first, `found.tickets[{[*self.tickets][-1]}]` the last."
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, as `--json` writes them; `networks` only where there are any."""
-        fields = super().to_json()
-        return (
-            fields if fields["networks"] else {k: v for k, v in fields.items() if k != "networks"}
-        )
+        """The fields and the ticket, as `--json` writes them; `networks` where there are any."""
+        written: dict[str, Any] = {}
+        for name, value in super().to_json().items():
+            if name == "tickets":
+                written["ticket"] = next(iter(value.values()), "")
+            if name != "networks" or value:
+                written[name] = value
+        return written
 
 
-def found_in(
+def build_search_result(
     store: Store,
     subject: Subject,
     spec: FindSpec,
@@ -116,9 +131,9 @@ def found_in(
     *,
     margin: Margin,
     tuned: dict[str, Any] | None,
-    output: str,
+    output: Path,
     key: str,
-) -> Found:
+) -> SearchResult:
     """The result of a search whose jobs are all done, before its tickets are written.
 
     Args:
@@ -131,9 +146,10 @@ def found_in(
     dense, rounds = trainings.dense, trainings.rounds(store, jobs)
     sparsity, last = max(trainings.by_sparsity.items())
     counts = counts_by_split(subject, trainings.facts)
+    verdict = verdict_on(store, task, dense, last, sparsity, fixed=jobs.fixed)
     notes = [*subject.notes, *margin.notes, *learning_notes(task, dense, counts)]
-    return Found(
-        finder={**FINDERS[spec.finder].named(), "knobs": [*_knobs(jobs, sparsity)]},
+    return SearchResult(
+        finder=_finder(spec, jobs, sparsity),
         task=task.name,
         model=spec.model,
         metric=task.metric,
@@ -143,10 +159,9 @@ def found_in(
         rounds=rounds,
         controls={name: each.summary() for name, each in trainings.controls.items()},
         **{name: trainings.facts[name] for name in ("trivial", "summed_learning_rate")},
-        verdict=verdict_on(store, task, dense, last, sparsity, fixed=jobs.fixed).to_json(),
+        verdict=cast("VerdictRecord", verdict.to_json()),
         margin=margin.to_json(),
         tuned=tuned,
-        ticket="",
         tickets={},
         networks={},
         **_searched(store, jobs, sparsity),
@@ -160,9 +175,11 @@ def found_in(
     )
 
 
-def _knobs(jobs: Finding, sparsity: Decimal) -> tuple[str, ...]:
-    """The finder's knobs of the final masks, which all seeds share."""
-    return finder_knobs(next(iter(jobs.searches.values())).masks[sparsity])
+def _finder(spec: FindSpec, jobs: Finding, sparsity: Decimal) -> FinderRecord:
+    """The finder, with its knobs of the final masks, which all seeds share."""
+    knobs = finder_knobs(next(iter(jobs.searches.values())).masks[sparsity])
+    finder = FINDERS[spec.finder]
+    return {"name": finder.name, "label": finder.label, "knobs": [*knobs]}
 
 
 def _searched(store: Store, jobs: Finding, sparsity: Decimal) -> dict[str, Any]:
@@ -230,16 +247,16 @@ class _SearchTrainings:
         each = (self.dense, *self.by_sparsity.values(), *self.controls.values())
         return [run for trainings in each for run in trainings.done]
 
-    def rounds(self, store: Store, jobs: Finding) -> list[dict[str, Any]]:
+    def rounds(self, store: Store, jobs: Finding) -> list[RoundRecord]:
         """The entry of each round of pruning, lowest sparsity first."""
-        found = []
+        found: list[RoundRecord] = []
         for sparsity, trainings in self.by_sparsity.items():
             masks = [search.masks[sparsity] for search in jobs.searches.values()]
             masks = [mask for mask in masks if has_mask(store, mask.key)]
             one_shot = [jobs.one_shot[sparsity]] * len(masks)
             same = mean_jaccard(store, masks, one_shot) if masks else None
-            entry = {"sparsity": f"{sparsity:f}", **trainings.summary()}
-            found.append({**entry, "jaccard_one_shot": same})
+            scores = trainings.summary()
+            found.append({"sparsity": f"{sparsity:f}", **scores, "jaccard_one_shot": same})
         return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import OutputError
+from tombola.base.json_text import plain
 from tombola.base.records import RecordReader
 from tombola.base.rounding import percent, points
 from tombola.base.specs import SEEDS
@@ -18,7 +19,7 @@ from tombola.study.results.notes import counts_by_split, input_notes
 from tombola.study.results.result_file import read_object
 from tombola.study.results.search_result import whole_model_sparsity
 
-__all__ = ["Trained", "read_trained", "trained_in", "trained_on"]
+__all__ = ["TrainingResult", "build_training_result", "read_origin", "read_training_result"]
 
 PLACES = ("ticket", "output")
 """Fields that are not written, because the folder may move."""
@@ -28,7 +29,7 @@ OF_OWN_DATA = ("definition", "data")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Trained:
+class TrainingResult:
     """A network that was trained from a ticket; scores in points of the metric.
 
     Where the folder of a network is expected, such a result will do.
@@ -42,7 +43,7 @@ class Trained:
     init: str
     """What the kept weights started from."""
     seed: int
-    sparsity: str
+    sparsity: Decimal
     score: float
     more: dict[str, float | None]
     """Further metrics."""
@@ -69,18 +70,18 @@ class Trained:
     """Where its data were, a folder or `hub:OWNER/NAME`, if they are not the package's own."""
     files: dict[str, str] = field(default_factory=dict)
     """File of the folder -> its SHA-256; the cards are left out, so that they can be edited."""
-    ticket: str = ""
-    """Folder of the ticket that was trained; empty for one that is in memory."""
-    output: str = ""
+    ticket: Path | None = None
+    """Folder of the ticket that was trained; None for one that is in memory."""
+    output: Path
     """Folder of the network, with the ticket in `ticket/`."""
 
     def __fspath__(self) -> str:
         """The folder of the network, so that the result stands for it."""
-        return self.output
+        return str(self.output)
 
     def __repr__(self) -> str:
         facts = ", ".join(f"{name} {value}" for name, value in self._summary())
-        return printable(f"<Trained: {facts}>")
+        return printable(f"<TrainingResult: {facts}>")
 
     def _repr_html_(self) -> str:
         """The summary as a table, for notebooks."""
@@ -94,20 +95,23 @@ class Trained:
             ("seed", str(self.seed)),
             ("sparsity", percent(self.sparsity)),
             (f"{self.metric} on {self.split}", points(self.score)),
-            ("folder", self.output),
+            ("folder", str(self.output)),
         ]
 
     def to_json(self) -> dict[str, Any]:
         """The fields, as `--json` writes them; of `OF_OWN_DATA` only those that say something."""
-        every = dataclasses.asdict(self).items()
-        return {n: value for n, value in every if value is not None or n not in OF_OWN_DATA}
+        fields = plain(dataclasses.asdict(self))
+        fields["ticket"] = fields["ticket"] or ""
+        return {n: each for n, each in fields.items() if each is not None or n not in OF_OWN_DATA}
 
     def to_file(self) -> dict[str, Any]:
         """What stands in the folder's result.json: the fields without places."""
         return {name: value for name, value in self.to_json().items() if name not in PLACES}
 
 
-def trained_in(subject: Subject, run: Result, *, init: str, sparsity: Decimal) -> Trained:
+def build_training_result(
+    subject: Subject, run: Result, *, init: str, sparsity: Decimal, output: Path
+) -> TrainingResult:
     """The result of a training that did not diverge.
 
     Args:
@@ -115,17 +119,18 @@ def trained_in(subject: Subject, run: Result, *, init: str, sparsity: Decimal) -
         run: its result in the store.
         init: what the kept weights started from.
         sparsity: the sparsity of the ticket.
+        output: the folder for the network.
     """
     facts, counts = run.facts, counts_by_split(subject, run.facts)
     origin = origin_fields(subject, margin=subject.task.margin)
-    return Trained(
+    return TrainingResult(
         task=subject.task.name,
         model=subject.model,
         metric=subject.task.metric,
         split=subject.task.test_split,
         init=init,
         seed=facts["seed"],
-        sparsity=f"{sparsity:f}",
+        sparsity=sparsity,
         score=facts["score"],
         more=dict(facts.get("more", {})),
         trivial=facts["trivial"],
@@ -139,6 +144,7 @@ def trained_in(subject: Subject, run: Result, *, init: str, sparsity: Decimal) -
         key=run.key,
         definition=origin.get("task"),
         data=origin.get("data"),
+        output=output,
     )
 
 
@@ -147,21 +153,23 @@ def _recipe(subject: Subject) -> dict[str, Any]:
     return {name: value for name, value in knobs.items() if name not in SEEDS}
 
 
-def trained_on(folder: Path) -> Origin:
+def read_origin(folder: Path) -> Origin:
     """The task of a network that `tombola train` wrote to a folder, and where its data were.
 
     Raises: OutputError, if there is no such network; TicketError, for a task that is not valid.
     """
-    found = read_trained(folder / "result.json")
+    found = read_training_result(folder / "result.json")
     kept = {"task": found.definition, "split": found.split, "data": found.data}
     return origin_of(found.task, kept)
 
 
-def read_trained(place: Path) -> Trained:
+def read_training_result(place: Path) -> TrainingResult:
     """What `to_file` gave, from the result.json of a network's folder.
 
     Raises: OutputError, with the first field that is missing or not what it should be.
     """
     reader = RecordReader(where=repr(str(place)), remedy="Use another --output.", error=OutputError)
-    trained: Trained = reader.read(Trained, read_object(place))
+    trained: TrainingResult = reader.read(
+        TrainingResult, read_object(place), computed={"output": place.parent}
+    )
     return trained

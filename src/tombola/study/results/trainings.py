@@ -4,11 +4,11 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from tombola.lab.store.artifacts import read_mask, read_predictions
 from tombola.lab.store.result_store import Result, Store
 from tombola.plan.job import Job
+from tombola.study.results.result_file import ScoresRecord
 from tombola.study.verdicts.paired_t import paired_t
 from tombola.study.verdicts.single_run import single_run_verdict
 from tombola.study.verdicts.verdict import (
@@ -55,12 +55,12 @@ class Trainings:
                 lost.append(f"{job.label}, {one.diverged or 'diverged'}")
         return lost
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> ScoresRecord:
         """Scores, mean and so on; no mean where one diverged, which its absence would hide."""
         if not self.diverged:
             return score_summary(self.done)
         return {
-            "values": [one and one.facts["score"] for one in self.results],
+            "values": [None if one is None else one.facts["score"] for one in self.results],
             "mean": None,
             "std": None,
             "keys": [job.key for job in self.jobs],
@@ -68,23 +68,25 @@ class Trainings:
         }
 
 
-def score_summary(runs: Sequence[Result]) -> dict[str, Any]:
+def score_summary(runs: Sequence[Result]) -> ScoresRecord:
     """Scores in points, mean and standard deviation (null for one), and the trainings' keys.
 
     The means of a task's other metrics, if it has any, stand under `more`.
     """
     values = [run.facts["score"] for run in runs]
-    summary = {
+    summary: ScoresRecord = {
         "values": values,
         "mean": statistics.fmean(values),
         "std": statistics.stdev(values) if len(values) > 1 else None,
         "keys": [run.key for run in runs],
     }
-    more = {
+    more: dict[str, float | None] = {
         name: statistics.fmean(run.facts["more"][name] for run in runs)
         for name in runs[0].facts.get("more", {})
     }
-    return {**summary, "more": more} if more else summary
+    if more:
+        summary["more"] = more
+    return summary
 
 
 def mean_jaccard(store: Store, ours: Sequence[Job], theirs: Sequence[Job]) -> float:
