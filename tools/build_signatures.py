@@ -40,6 +40,7 @@ TYPES: dict[Any, str] = {
     tuple[str, ...]: "Sequence[str]",
     tuple[Decimal, ...]: "Sequence[Fraction]",
     float | None: "float | None",
+    int | None: "int | None",
 }
 """Type of a field -> what may be given for it."""
 

@@ -186,7 +186,7 @@ def export(
     source: Ticket | StrPath,
     *,
     # the export
-    output: StrPath, task: str = "", examples: int = 256,
+    output: StrPath, task: str = "", examples: int | None = 256,
     # the user's own data
     kind: str = "", text_columns: Sequence[str] = (), label_column: str = "",
     labels: Sequence[str] = (), metric: str = "",
