@@ -14,14 +14,14 @@ __all__ = ["read_examples"]
 
 
 def read_examples(
-    network: Network, task: Task, limit: int, data: str | None
+    network: Network, task: Task, limit: int | None, data: str | None
 ) -> tuple[str, Examples]:
     """Examples of the dev split, or of that for scores where there is no other; and which.
 
     Args:
-        network: whose tokenizer makes them.
-        task: what they are of.
-        limit: number of rows; 0 is all.
+        network: the network whose tokenizer encodes them.
+        task: the task that they are examples of.
+        limit: the number of rows; None is all.
         data: where the task's files are, if not where the task says.
     """
     place = data or task.place
@@ -38,4 +38,4 @@ def read_examples(
     except MissingSplitError:
         split = task.test_split
         rows = read_split(task, split, place)
-    return split, encode_split(rows, task, network.tokenizer, recipe, limit=limit)
+    return split, encode_split(rows, task, network.tokenizer, recipe, limit=limit or 0)
