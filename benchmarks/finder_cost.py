@@ -23,7 +23,8 @@ from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.subjects import Subjects
 from tombola.plan.job import Job, dense
-from tombola.plan.plan import Plan, Subject
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 
 STEPS = 15

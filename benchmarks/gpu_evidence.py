@@ -39,8 +39,10 @@ from tombola.base.specs import LabSpec, TrainSpec
 from tombola.cli.main import QUIET
 from tombola.lab.planfile.plan_file import PlanFile
 from tombola.lab.run.engine import RunCallback
-from tombola.lab.store.result_store import Result
-from tombola.plan.plan import Job, Plan, Subject
+from tombola.lab.store.result import Result
+from tombola.plan.job import Job
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import Task
 
 SHORT = {"train_limit": 4, "test_limit": 4, "batch_size": 4, "max_length": 96}

@@ -10,9 +10,10 @@ from stand_in_subject import subject as stand_in
 from tombola.base.errors import SpecError
 from tombola.base.specs import FindSpec, TrainSpec
 from tombola.finders.finder import FINDERS
-from tombola.plan.job import Job, Subject
+from tombola.plan.job import Job
 from tombola.plan.job_spec import PruneJob, train_job
 from tombola.plan.plan import Plan, Search
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 
 HALF = Decimal("0.5")

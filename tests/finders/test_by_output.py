@@ -20,7 +20,8 @@ from tombola.lab.store.artifacts import read_mask
 from tombola.lab.subjects import Subjects
 from tombola.plan.job import Job, prune
 from tombola.plan.job_spec import PruneJob, read_spec
-from tombola.plan.plan import Plan, Subject
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.structures import by_output, check_lines, patterns_lost

@@ -20,9 +20,10 @@ from tombola.lab.run.workspace import Workspace, WorkspaceCache
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects, damaged_fingerprints
 from tombola.models.embedded import model_path
-from tombola.plan.job import Subject, one_shot
+from tombola.plan.job import dense, one_shot
 from tombola.plan.job_spec import train_job
-from tombola.plan.plan import Plan, dense
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.own_task import named_task
 from tombola.tasks.task import Task, load_task
 from tombola.training.steps import ignore_step

@@ -14,8 +14,8 @@ from architectures import ARCHITECTURES, save
 from tombola.base.errors import ModelError, SpecError
 from tombola.lab.subjects import Subjects
 from tombola.plan import plan as plans
-from tombola.plan.job import Subject, one_shot
-from tombola.plan.plan import Job
+from tombola.plan.job import Job, one_shot
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 
 HALF = Decimal("0.5")

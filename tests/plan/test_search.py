@@ -23,12 +23,14 @@ from tombola.lab.run.payload import payload_for
 from tombola.lab.run.runner import run_plan
 from tombola.lab.run.workspace import Workspace
 from tombola.lab.store.artifacts import keep_mask, read_mask, read_predictions, results
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.controls import CONTROLS
-from tombola.plan.job import Job, Subject, one_shot
-from tombola.plan.plan import Plan, given, transfer
+from tombola.plan.job import Job, given, one_shot
+from tombola.plan.plan import Plan, transfer
 from tombola.plan.search import Finding, evaluation, finding
+from tombola.plan.subject import Subject
 from tombola.study.results.trainings import mean_jaccard, score_summary, verdict_on_results
 from tombola.study.verdicts.verdict import FIXED_TICKET, SEARCH, THIS_RUN
 from tombola.tasks.task import load_task

@@ -17,9 +17,10 @@ from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import keep_mask
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
+from tombola.plan.job import given
 from tombola.plan.job_spec import train_revisions
-from tombola.plan.plan import Subject, given
 from tombola.plan.search import evaluation
+from tombola.plan.subject import Subject
 from tombola.ship.sources import merged_in
 from tombola.study.results.evaluation_result import Evaluated, evaluated_in
 from tombola.study.table.margins import TICKET

@@ -11,8 +11,10 @@ from tombola.base.errors import JobFailedError, OutputError, TombolaError
 from tombola.base.keys import key, knobs
 from tombola.lab.output_folder import Output
 from tombola.lab.run.engine import RunSummary
-from tombola.lab.store.result_store import Result, Store
-from tombola.plan.job import Job, Subject
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
+from tombola.plan.job import Job
+from tombola.plan.subject import Subject
 from tombola.study.table.margins import Margin, margin_of
 from tombola.tasks.task import Task, load_task, task_names
 

@@ -13,7 +13,7 @@ from tombola.lab.options import ticket_options
 from tombola.lab.starting_ticket import check_belongs, ticket_for
 from tombola.lab.subjects import Subjects
 from tombola.lab.ticket_origin import Origin, origin_of
-from tombola.plan.plan import Subject
+from tombola.plan.subject import Subject
 from tombola.tasks.task import Task, on_hub
 from tombola.ticket.schedule import shortest
 from tombola.ticket.ticket import Ticket

@@ -15,7 +15,7 @@ from tombola.base.keys import knobs
 from tombola.base.specs import TrainSpec
 from tombola.lab.store.artifacts import trained_weights
 from tombola.lab.store.result_store import Store
-from tombola.plan.job import Subject
+from tombola.plan.subject import Subject
 from tombola.study.results.training_result import Trained, read_trained
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.ticket.format import NESTED

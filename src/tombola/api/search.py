@@ -21,8 +21,9 @@ from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.lab.tuning import Tuned, tuning
 from tombola.plan.job_spec import train_revisions
-from tombola.plan.plan import Plan, Subject
+from tombola.plan.plan import Plan
 from tombola.plan.search import Finding, finding
+from tombola.plan.subject import Subject
 from tombola.study.results.search_result import Found
 from tombola.ticket.ticket import Ticket
 from tombola.training.distributed import leaving_process_as_it_was

@@ -20,8 +20,10 @@ from tombola.lab.store.result_store import Store
 from tombola.lab.ticket_origin import origin_fields
 from tombola.lab.tuning import Tuned
 from tombola.models.embedded import lasting_name
-from tombola.plan.plan import Job, Search, Subject
+from tombola.plan.job import Job
+from tombola.plan.plan import Search
 from tombola.plan.search import Finding
+from tombola.plan.subject import Subject
 from tombola.study.results.search_result import Found, found_in, whole_model_sparsity
 from tombola.study.results.training_result import trained_in
 from tombola.study.table.margins import Margin

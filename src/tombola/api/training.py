@@ -14,9 +14,11 @@ from tombola.base.specs import TrainTicketSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan, weights_in_use
 from tombola.lab.store.artifacts import keep_mask, result_of
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
-from tombola.plan.plan import Job, Plan, evaluate, given
+from tombola.plan.job import Job, given
+from tombola.plan.plan import Plan, evaluate
 from tombola.study.results.training_result import Trained, trained_in
 from tombola.ticket.ticket import Ticket
 from tombola.training.distributed import leaving_process_as_it_was

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from tombola.lab.starting_ticket import StartingTickets
     from tombola.lab.store.result_store import Store
     from tombola.lab.subjects import Subjects
-    from tombola.plan.plan import Plan, Subject
+    from tombola.plan.plan import Plan
+    from tombola.plan.subject import Subject
     from tombola.study.table.row import Row
     from tombola.tasks.task import Task
 

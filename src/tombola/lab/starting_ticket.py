@@ -14,7 +14,7 @@ from tombola.finders.finder import FINDERS
 from tombola.plan.identity import NetworkIdentity
 from tombola.plan.job import pruned_already
 from tombola.plan.job_spec import GivenMask
-from tombola.plan.plan import Subject
+from tombola.plan.subject import Subject
 from tombola.ticket.schedule import shortest
 from tombola.ticket.structures import patterns_lost
 

@@ -18,7 +18,7 @@ from tombola.base.files import read_plain_text, write_file
 from tombola.base.specs import TrainSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.models.embedded import EMBEDDED, model_path
-from tombola.plan.job import Subject
+from tombola.plan.subject import Subject
 from tombola.tasks.input_counts import SplitCounts
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import Task, check_recipe, on_hub

@@ -11,7 +11,7 @@ from typing import Any
 from tombola.base.errors import DataError, SpecError, TicketError
 from tombola.base.records import RecordReader
 from tombola.base.specs import SEEDS, TaskSpec, TrainSpec
-from tombola.plan.job import Subject
+from tombola.plan.subject import Subject
 from tombola.tasks.own_task import named_task
 from tombola.tasks.task import Task, on_hub, parse_task, task_names
 

@@ -31,7 +31,6 @@ __all__ = [
     "READS_WEIGHTS",
     "Job",
     "Named",
-    "Subject",
     "dense",
     "finder_knobs",
     "given",

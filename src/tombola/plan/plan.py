@@ -12,26 +12,11 @@ from itertools import product
 
 from tombola.base.errors import SpecError
 from tombola.plan.cell import FROM_TICKET, PLAIN, Cell, Variant
-from tombola.plan.controls import control
-from tombola.plan.job import Job, Subject, dense, given, one_shot, prune, scoring, train
+from tombola.plan.job import Job, dense, train
 from tombola.plan.job_spec import GivenMask, PruneJob
+from tombola.plan.subject import Subject
 
-__all__ = [
-    "Cell",
-    "Job",
-    "Plan",
-    "Search",
-    "Subject",
-    "control",
-    "dense",
-    "evaluate",
-    "given",
-    "one_shot",
-    "prune",
-    "scoring",
-    "train",
-    "transfer",
-]
+__all__ = ["Plan", "Search", "evaluate", "transfer"]
 
 
 @dataclass(frozen=True)

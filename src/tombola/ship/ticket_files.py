@@ -6,7 +6,8 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from tombola.base.errors import TicketError, cut, first_line
-from tombola.ticket.format import CARD_NAME, JSON_LIMIT, JSON_NAME, MASK_NAME, WEIGHT_LIMIT
+from tombola.ticket.coder import MASK_NAME
+from tombola.ticket.format import CARD_NAME, JSON_LIMIT, JSON_NAME, WEIGHT_LIMIT
 from tombola.ticket.ticket import Ticket
 
 __all__ = [

@@ -25,7 +25,6 @@ __all__ = [
     "FORMAT_VERSION",
     "JSON_LIMIT",
     "JSON_NAME",
-    "MASK_NAME",
     "NESTED",
     "WEIGHT_LIMIT",
     "Document",

@@ -15,6 +15,7 @@ from tombola.base.folders import check_folder, write_folder
 from tombola.base.keys import exact
 from tombola.base.rounding import percent
 from tombola.base.text import html_table, printable
+from tombola.ticket.coder import MASK_NAME
 from tombola.ticket.extensions import FASTER, TRANSPORTS
 from tombola.ticket.fingerprint import versions
 from tombola.ticket.format import (
@@ -22,7 +23,6 @@ from tombola.ticket.format import (
     FORMAT,
     FORMAT_VERSION,
     JSON_NAME,
-    MASK_NAME,
     WEIGHT_LIMIT,
     Document,
     check_is_ticket,

@@ -19,7 +19,7 @@ from tombola.lab.run.perform import perform
 from tombola.lab.run.workspace import WorkspaceCache
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
-from tombola.plan.plan import dense
+from tombola.plan.job import dense
 from tombola.tasks.task import load_task
 from tombola.ticket.ticket import Ticket
 from tombola.training.steps import ignore_step

@@ -8,7 +8,8 @@ import pytest
 
 from stand_in_subject import subject
 from tombola.base.specs import DEFAULT_CONTROLS, OPTIONAL_CONTROLS
-from tombola.lab.planfile.arms import ARMS, kind_of_arm
+from tombola.lab.planfile.arm import ARMS
+from tombola.lab.planfile.arms import kind_of_arm
 from tombola.lab.planfile.plan_file import expand, plan_names, read_plan
 from tombola.plan.job_spec import train_job
 

@@ -14,7 +14,8 @@ from tombola.base.keys import knobs
 from tombola.base.specs import LabSpec, TrainSpec
 from tombola.finders.imp import ImpSpec
 from tombola.lab.planfile.arm import Ground
-from tombola.lab.planfile.arms import Connectivity, Dense, kind_of_arm
+from tombola.lab.planfile.arms import Dense, kind_of_arm
+from tombola.lab.planfile.connectivity import Connectivity
 from tombola.lab.run.cost_estimate import estimate_cost
 from tombola.lab.run.engine import RunCallback, missing
 from tombola.lab.run.payload import payload_for
@@ -22,9 +23,11 @@ from tombola.lab.run.perform import between
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
-from tombola.plan.job import Subject, dense, reordered
+from tombola.plan.cell import Cell
+from tombola.plan.job import dense, reordered
 from tombola.plan.job_spec import train_job
-from tombola.plan.plan import Cell, Plan
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.report.figures import connectivity
 from tombola.study.masks.barriers import barrier, connectivity_lines
 from tombola.tasks.data.batches import evaluation_batches, training_batches

@@ -17,14 +17,17 @@ from tombola.base.specs import DEFAULT_CONTROLS, CourseSpec, TrainSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
 from tombola.kernel import native_bf16
-from tombola.lab.planfile.arm import Sparsities
-from tombola.lab.planfile.arms import ARMS, FinderArm, kind_of_arm
+from tombola.lab.planfile.arm import ARMS, Sparsities
+from tombola.lab.planfile.arms import kind_of_arm
 from tombola.lab.planfile.fields import IN_A_FILE
+from tombola.lab.planfile.finder_arm import FinderArm
 from tombola.lab.planfile.plan_data import data_in
 from tombola.lab.planfile.plan_file import PlanFile, expand, read_plan
-from tombola.plan import plan as plans
+from tombola.plan.cell import Cell
+from tombola.plan.job import dense
 from tombola.plan.job_spec import train_job
-from tombola.plan.plan import Cell, Plan, Subject
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import Task, load_task
 
 D = Decimal
@@ -225,7 +228,7 @@ def test_a_sweep_of_rates_keeps_the_baseline(read: Any) -> None:
         1e-3,
     ]
     task = load_task("mlm")
-    assert low.dense == high.dense == plans.dense(subject(task, task.recipe), 1).key
+    assert low.dense == high.dense == dense(subject(task, task.recipe), 1).key
 
 
 def test_transfer_goes_from_sources_to_targets_with_the_seed_of_the_search(read: Any) -> None:
@@ -266,7 +269,7 @@ def test_a_fixed_ticket_is_evaluated_on_fresh_seeds(read: Any) -> None:
     for cell in found:
         assert cell.mask == ticket.mask
         assert train_job(cell.training.spec).init == "shuffle"
-        assert cell.dense == plans.dense(subject(task, task.recipe), cell.seed).key
+        assert cell.dense == dense(subject(task, task.recipe), cell.seed).key
 
 
 def test_arms_may_stand_before_those_they_are_of(read: Any) -> None:

@@ -17,7 +17,8 @@ from tombola.lab.run.runner import run_plan
 from tombola.lab.run.workspace import Workspace
 from tombola.lab.store.artifacts import read_mask
 from tombola.lab.subjects import Subjects
-from tombola.plan.plan import Plan, Subject
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top

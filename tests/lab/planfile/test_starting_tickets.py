@@ -18,8 +18,11 @@ from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.starting_ticket import StartingTickets, start_of
 from tombola.lab.store.artifacts import read_mask
 from tombola.lab.store.result_store import Store
+from tombola.plan.cell import Cell
+from tombola.plan.job import Job
 from tombola.plan.job_spec import GivenMask, train_job
-from tombola.plan.plan import Cell, Job, Plan, Subject
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 
 MLM = load_task("mlm")

@@ -17,7 +17,8 @@ from tombola.lab.run.allotment import allotted, chains, kernel_before, memory_of
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.payload import Payload, kernel_of, payload_for
 from tombola.lab.run.runner import run_plan
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan

@@ -18,7 +18,8 @@ from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
 from tombola.lab.run.engine import RunCallback, RunSummary, execute
 from tombola.lab.run.runner import _refuse_mixed, run_plan
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.job_spec import train_job
 from tombola.plan.plan import Plan

@@ -14,7 +14,8 @@ from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.damage import damage_in
 from tombola.lab.store.numerics import environment, numerics_digest, refuse_mixed
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan

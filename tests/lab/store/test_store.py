@@ -20,7 +20,8 @@ from tombola.base.specs import PruneSpec
 from tombola.lab.store.damage import damage_in
 from tombola.lab.store.garbage import collect
 from tombola.lab.store.process import Process
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.plan.identity import NetworkIdentity
 from tombola.plan.job import Job
 from tombola.plan.job_spec import GivenMask, PruneJob

@@ -9,7 +9,7 @@ from rich.console import Console
 from tombola.base.rounding import percent
 from tombola.base.text import counted
 from tombola.cli.show.grid import show_rows
-from tombola.cli.show.screen import say
+from tombola.lab.progress.screen import say
 
 __all__ = ["show_distances", "show_lines", "show_overlap"]
 

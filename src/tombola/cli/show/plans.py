@@ -9,7 +9,7 @@ from tombola.base.rounding import duration, percent, points
 from tombola.base.text import counted
 from tombola.cli.show.grid import Grid
 from tombola.cli.show.scores import score
-from tombola.cli.show.screen import say
+from tombola.lab.progress.screen import say
 from tombola.lab.run.cost_estimate import CostEstimate, GpuEstimate, remaining_seconds
 from tombola.lab.run.engine import RunSummary, outstanding
 from tombola.lab.store.result_store import Store

@@ -7,7 +7,7 @@ from rich.console import Console
 from tombola.base.rounding import interval, percent, points
 from tombola.base.text import counted
 from tombola.cli.show.grid import Grid
-from tombola.cli.show.screen import say
+from tombola.lab.progress.screen import say
 from tombola.study.claims.claim import Claim, PartResult
 from tombola.study.leaderboard.board import Board, BoardEntry, Leaderboard
 from tombola.study.report_facts.answers import highest_text

@@ -121,7 +121,8 @@ def connectivity(options: Namespace) -> None:
     """Show, and draw, the barriers between runs of one network with different data orders."""
     from tombola.base.folders import check_folder
     from tombola.cli.show.masks import show_lines
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
     from tombola.study.masks.barriers import connectivity_lines
 
     if options.output:

@@ -45,8 +45,9 @@ def run_flags(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Do the jobs that the store lacks; exit status 1 if one failed."""
     from tombola.cli.show.plans import show_cells, show_estimate, show_remarks, show_report
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
     from tombola.lab.progress.bar import ProgressBar, recipe_line
+    from tombola.lab.progress.screen import say
     from tombola.lab.starting_ticket import StartingTickets
     from tombola.lab.store.result_store import Store
 
@@ -105,7 +106,8 @@ def status(options: Namespace) -> int:
     """Show how far a plan has got, whichever processes work on it; with --watch, exit status 1 if
     they have all ended before it is done."""
     from tombola.cli.show.plans import show_status
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
 
     console, idle = screen(), 0
     while True:

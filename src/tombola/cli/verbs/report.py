@@ -45,7 +45,8 @@ def report_flags(parser: Parser) -> None:
 def report(options: Namespace) -> None:
     """Write one HTML file with all results of a search or of plans."""
     from tombola.base.files import check_file
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
     from tombola.report.pages.page import save
 
     folders = [subject for subject in options.subjects if Path(subject).is_dir()]

@@ -12,7 +12,7 @@ from tombola.cli.arguments import STDOUT, json_flag, store_flag, store_of, write
 from tombola.cli.parser import Parser, Verb
 
 if TYPE_CHECKING:
-    from tombola.cli.show.screen import Screen
+    from tombola.lab.progress.screen import Screen
     from tombola.lab.store.result_store import Store
 
 __all__ = ["VERBS"]
@@ -58,8 +58,9 @@ def store_flags(parser: Parser) -> None:
 
 def store(options: Namespace) -> int:
     """List, show, verify or tidy a store; exit status 1 if something is damaged."""
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
     from tombola.cli.show.store import show_listing
+    from tombola.lab.progress.screen import say
 
     if options.action not in ACTIONS:
         raise unknown("store action", options.action, ACTIONS)
@@ -117,7 +118,7 @@ def _refuse_others(options: Namespace) -> None:
 
 def _verify(kept: "Store", options: Namespace, console: "Screen") -> int:
     """List what is wrong, and count the damaged results; exit status 1 if there are any."""
-    from tombola.cli.show.screen import say
+    from tombola.lab.progress.screen import say
     from tombola.lab.store.damage import damage_in
 
     found, keys = list(damage_in(kept)), kept.keys()
@@ -134,7 +135,7 @@ def _verify(kept: "Store", options: Namespace, console: "Screen") -> int:
 
 def _forget(kept: "Store", options: Namespace, console: "Screen") -> None:
     """Remove results, or only list them; show what was made from them."""
-    from tombola.cli.show.screen import say
+    from tombola.lab.progress.screen import say
     from tombola.lab.store.deletion import chosen, dependants, forget, made_with
 
     if bool(options.keys) == (options.numerics is not None):

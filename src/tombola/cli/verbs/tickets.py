@@ -71,7 +71,8 @@ def import_flags(parser: Parser) -> None:
 def import_masks(options: Namespace) -> None:
     """Save the ticket, and describe it."""
     from tombola import api
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
     from tombola.ticket.ticket import Ticket
 
     if options.output:
@@ -117,7 +118,8 @@ def merge(options: Namespace) -> None:
     MergeSpec(**knobs)  # reports a mistake before torch is loaded
 
     from tombola import api
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
     from tombola.ticket.ticket import Ticket
 
     if options.output:

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from tombola.kernel.c_extension import at
 from tombola.kernel.fused.dropout import Dropout
-from tombola.kernel.fused.extension import at, extension, half, rows_at
+from tombola.kernel.fused.extension import extension, half, rows_at
 
 __all__ = ["Attention", "Texts", "attend", "attend_backward"]
 

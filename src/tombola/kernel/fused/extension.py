@@ -5,7 +5,7 @@ from torch import Tensor
 
 from tombola.kernel.c_extension import CExtension, at
 
-__all__ = ["at", "available", "extension", "half", "matrix", "rows_at", "use", "use_best"]
+__all__ = ["available", "extension", "half", "matrix", "rows_at", "use", "use_best"]
 
 
 _fused = CExtension("tombola.kernel.fused._fused")  # bitwise identical on every CPU

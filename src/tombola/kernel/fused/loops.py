@@ -11,8 +11,9 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from tombola.kernel.c_extension import at
 from tombola.kernel.fused.dropout import Dropout
-from tombola.kernel.fused.extension import at, extension, half, matrix
+from tombola.kernel.fused.extension import extension, half, matrix
 
 __all__ = [
     "NO_GRADIENT",

@@ -13,7 +13,8 @@ from tombola.base.specs import EvaluateSpec
 from tombola.lab.starting_ticket import StartingTickets
 from tombola.plan.cell import AT_RATE, Cell
 from tombola.plan.derived import taught_by
-from tombola.plan.job import Job, Subject
+from tombola.plan.job import Job
+from tombola.plan.subject import Subject
 
 __all__ = [
     "ARMS",

@@ -30,24 +30,14 @@ from tombola.lab.planfile.arm import (
     check_seeds,
     tickets,
 )
-from tombola.lab.planfile.connectivity import Connectivity
 from tombola.lab.planfile.finder_arm import FinderArm
-from tombola.lab.planfile.transfer import Transfer
-from tombola.plan import plan as plans
 from tombola.plan.cell import PLAIN, Cell
-from tombola.plan.plan import Subject
+from tombola.plan.controls import control
+from tombola.plan.job import dense
+from tombola.plan.plan import evaluate
+from tombola.plan.subject import Subject
 
-__all__ = [
-    "ARMS",
-    "Connectivity",
-    "Control",
-    "Dense",
-    "Evaluate",
-    "FinderArm",
-    "Transfer",
-    "kind_of_arm",
-    "kinds_of_arms",
-]
+__all__ = ["Control", "Dense", "Evaluate", "kind_of_arm", "kinds_of_arms"]
 
 
 @ARMS.register("dense")
@@ -59,7 +49,7 @@ class Dense(Placed):
         """A training for each task and seed."""
         made = []
         for task, seed in self.places(ground):
-            job = plans.dense(ground.subjects[task], seed)
+            job = dense(ground.subjects[task], seed)
             made.append(
                 Cell(arm=name, role="dense", target=task, seed=seed, training=job, baseline=job)
             )
@@ -135,9 +125,9 @@ class Control:
         """A training for each ticket, control and learning rate."""
         chosen = tickets(self.of, ground, self.sparsity, self.tasks, self.seeds)
         return [
-            self._cell(name, ground.subjects[ticket.target], ticket, control, rate)
+            self._cell(name, ground.subjects[ticket.target], ticket, kind, rate)
             for ticket in chosen
-            for control, rate in product(self.names, self.learning_rates or (None,))
+            for kind, rate in product(self.names, self.learning_rates or (None,))
         ]
 
     def _cell(
@@ -147,7 +137,7 @@ class Control:
         assert ticket.sparsity is not None
         rate = rate or ticket.learning_rate
         subject = at_rate(subject, rate)
-        training = plans.control(name, subject, ticket.ticket, ticket.sparsity, ticket.seed)
+        training = control(name, subject, ticket.ticket, ticket.sparsity, ticket.seed)
         mask = training.parents["mask"]
         variant = ticket.mask_variant if mask.key == ticket.mask else PLAIN
         cell = replace(
@@ -205,7 +195,7 @@ class Evaluate:
             assert ticket.ticket is not None
             subject = ground.subjects[ticket.target]
             trained = at_rate(subject, ticket.learning_rate)
-            trainings = plans.evaluate(trained, ticket.ticket, self.seeds, self.init)
+            trainings = evaluate(trained, ticket.ticket, self.seeds, self.init)
             for seed, training in zip(self.seeds, trainings, strict=True):
                 cell = replace(
                     ticket,
@@ -213,7 +203,7 @@ class Evaluate:
                     role="evaluate",
                     variant=ticket.mask_variant,
                     seed=seed,
-                    baseline=plans.dense(subject, seed),
+                    baseline=dense(subject, seed),
                 )
                 made.append(replace(cell, training=at_rate_of(cell, training)))
         return made

@@ -24,12 +24,11 @@ from tombola.lab.planfile.arm import (
     at_rate,
     tickets,
 )
-from tombola.plan import plan as plans
 from tombola.plan.cell import AT_RATE, Cell
 from tombola.plan.derived import derived, taught_by
-from tombola.plan.job import Job, pruned_already
+from tombola.plan.job import Job, dense, pruned_already
 from tombola.plan.job_spec import GivenMask, PruneJob
-from tombola.plan.plan import Subject
+from tombola.plan.subject import Subject
 from tombola.ticket.structures import patterns_at_risk
 
 __all__ = ["FinderArm"]
@@ -116,7 +115,7 @@ class FinderArm(Placed):
         self, arm: str, subject: Subject, task: str, spec: PruneSpec, seed: int
     ) -> Iterator[Cell]:
         """The trainings of a search at each rate, next to dense at the recipe's."""
-        baseline = plans.dense(subject, seed)
+        baseline = dense(subject, seed)
         for rate in self.learning_rates:
             for cell in self._search(arm, at_rate(subject, rate), task, spec, seed):
                 yield _at_rate(replace(cell, baseline=baseline, learning_rate=rate), rate)

@@ -27,7 +27,9 @@ from tombola.lab.planfile.fields import Fields, compose
 from tombola.lab.starting_ticket import StartingTickets
 from tombola.models.embedded import EMBEDDED
 from tombola.plan.cell import Cell
-from tombola.plan.plan import Job, Plan, Subject, scoring
+from tombola.plan.job import Job, scoring
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.own_task import named_task
 from tombola.tasks.recipes import recipe_for
 from tombola.tasks.task import Task, on_hub

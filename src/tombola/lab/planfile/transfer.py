@@ -19,9 +19,10 @@ from tombola.lab.planfile.arm import (
     check_seeds,
     tickets,
 )
-from tombola.plan import plan as plans
 from tombola.plan.cell import Cell
-from tombola.plan.plan import Job, Subject
+from tombola.plan.job import Job, dense
+from tombola.plan.plan import transfer
+from tombola.plan.subject import Subject
 
 __all__ = ["Transfer"]
 
@@ -80,7 +81,7 @@ class Transfer:
         return [
             _from(cell, origins[cell.mask], targets[cell.target])
             for source, masks in found.items()
-            for cell in plans.transfer(
+            for cell in transfer(
                 {source: masks}, trained, chosen[source], masks, early=early, arm=name
             )
         ]
@@ -107,6 +108,6 @@ def _from(cell: Cell, ticket: Cell, target: Subject) -> Cell:
         variant=variant,
         mask_variant=ticket.mask_variant,
         learning_rate=ticket.learning_rate,
-        baseline=plans.dense(target, cell.seed),
+        baseline=dense(target, cell.seed),
     )
     return replace(known, training=at_rate_of(known, cell.training))

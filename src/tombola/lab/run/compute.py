@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tombola.finders.finder import Finder, finder_of_scores
-from tombola.lab.store.result_store import Result
+from tombola.lab.store.result import Result
 from tombola.plan.job import Job
 from tombola.plan.job_spec import PruneJob
 from tombola.plan.plan import Plan

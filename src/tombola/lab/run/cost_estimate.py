@@ -12,7 +12,8 @@ from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.lab.run.compute import STEP_COST, step_cost
 from tombola.lab.run.engine import missing
 from tombola.lab.run.payload import payload_for
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.plan.job import Job
 from tombola.plan.job_spec import ENCODER, PRETRAINED, WHOLE, PruneJob, TrainJob, train_job
 from tombola.plan.plan import Plan

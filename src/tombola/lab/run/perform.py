@@ -25,7 +25,8 @@ from tombola.lab.store.artifacts import (
     trained_weights,
 )
 from tombola.lab.store.numerics import refuse_others
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import forget_fingerprints
 from tombola.plan.job_spec import (
     InterpolateJob,

@@ -12,9 +12,10 @@ from statistics import median
 
 from tombola.lab.run.compute import step_cost
 from tombola.lab.run.engine import RunCallback
-from tombola.lab.store.result_store import Result
-from tombola.plan.job import Job, Subject
+from tombola.lab.store.result import Result
+from tombola.plan.job import Job
 from tombola.plan.job_spec import PruneJob
+from tombola.plan.subject import Subject
 
 __all__ = ["TimeLeft", "makespan"]
 

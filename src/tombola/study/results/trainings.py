@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from tombola.lab.store.artifacts import read_mask, read_predictions
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.plan.job import Job
 from tombola.study.verdicts.paired_t import paired_t
 from tombola.study.verdicts.single_run import single_run_verdict

@@ -12,7 +12,7 @@ from tombola.base.specs import TrainSpec
 from tombola.base.specs.prune import UNSTRUCTURED
 from tombola.lab.run.compute import Compute, compute_of
 from tombola.lab.store.numerics import numerics_digest
-from tombola.lab.store.result_store import Result
+from tombola.lab.store.result import Result
 from tombola.plan.cell import AT_RATE, Cell
 from tombola.plan.job import finder_knobs
 from tombola.plan.job_spec import PruneJob, train_job

@@ -8,8 +8,9 @@ from transformers import PreTrainedTokenizerBase
 from tombola.base.errors import DataError
 from tombola.base.seeds import stream
 from tombola.base.specs import TrainSpec
+from tombola.tasks.data.rows import Rows
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Examples, Numbers, Rows, texts_of
+from tombola.tasks.examples import Examples, Numbers, texts_of
 from tombola.tasks.kinds.kind import TASK_KINDS
 
 __all__ = ["chosen", "encode_split"]
