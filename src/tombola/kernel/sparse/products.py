@@ -1,6 +1,6 @@
 """Products with a sparse matrix by the C extension: dtypes, shapes and layouts are checked here.
 
-Nothing here records gradients; `SparseLinear` does.
+Nothing here records gradients; `masked` does.
 """
 
 from dataclasses import dataclass
