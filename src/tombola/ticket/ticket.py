@@ -17,7 +17,6 @@ from tombola.base.rounding import percent
 from tombola.base.text import html_table, printable
 from tombola.ticket.coder import MASK_NAME
 from tombola.ticket.extensions import FASTER, TRANSPORTS
-from tombola.ticket.fingerprint import versions
 from tombola.ticket.format import (
     CARD_NAME,
     FORMAT,
@@ -33,6 +32,7 @@ from tombola.ticket.hold.network import hold_model
 from tombola.ticket.hold.places import masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import pruned_count
+from tombola.ticket.versions import versions
 
 __all__ = ["Ticket"]
 
