@@ -67,8 +67,7 @@ class RewindSpec(PruneSpec):
                 f"the structure {self.structure} is reached in one round, got several. "
                 f"Write rounds {self.sparsity:f}."
             )
-        if not self.sparsity:
-            raise SpecError("sparsity must be above 0 in a search, got 0. For 70 % write 0.7.")
+        self.check_sparse()
         refuse_above(self.rewind_step, STEPS, "rewind_step")
         if self.rewind_step < 0:
             raise SpecError(f"rewind_step must be 0 or more, got {self.rewind_step}.")

@@ -23,7 +23,7 @@ from tombola.models.embedded import EMBEDDED, model_path
 from tombola.models.files import config_of
 from tombola.models.quiet import quiet
 from tombola.models.stored_types import check_files, files_of
-from tombola.ticket.scope import backbone
+from tombola.ticket.scope import backbone, ends_with
 
 __all__ = ["Report", "hub_answers", "inside", "load", "load_configuration", "load_network_files"]
 
@@ -185,12 +185,8 @@ def _prefixes(network: nn.Module, theirs: Iterable[str]) -> list[str]:
     names = set(theirs)
     body = [name for name, _ in backbone(network).named_parameters()]
     wanted = [name for name in body if not name.startswith("pooler.")]
-    prefixes = {name.removesuffix(wanted[0]) for name in names if _ends_with(name, wanted[0])}
+    prefixes = {name.removesuffix(wanted[0]) for name in names if ends_with(name, wanted[0])}
     return sorted(p for p in prefixes if all(f"{p}{name}" in names for name in wanted))
-
-
-def _ends_with(theirs: str, name: str) -> bool:
-    return theirs == name or theirs.endswith(f".{name}")
 
 
 def _check_sizes(network: nn.Module, report: Report, model: str) -> None:

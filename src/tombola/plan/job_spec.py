@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from tombola.base.keys import knobs
-from tombola.base.specs import CourseSpec, PruneSpec, TrainSpec
+from tombola.base.specs import WHOLE_COURSE, CourseSpec, PruneSpec, TrainSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS, UNSTRUCTURED
 from tombola.plan.identity import DataIdentity, Json, NetworkIdentity, Stored
 
@@ -18,7 +18,6 @@ __all__ = [
     "MAGNITUDE",
     "PRETRAINED",
     "VERSIONS",
-    "WHOLE",
     "GivenMask",
     "InterpolateJob",
     "JobSpec",
@@ -37,9 +36,6 @@ ENCODER, PRETRAINED, MAGNITUDE = "encoder", "pretrained", "magnitude"
 GIVEN, UNITS = "given", "units"
 RANDOM, PERMUTED = "random", "permuted"
 """Scores of masks that are drawn: by themselves or like another, or by moving another's lines."""
-
-WHOLE = CourseSpec()
-"""The course of a training from its first step to its last."""
 
 
 def train_revisions(recipe: TrainSpec, init: str = PRETRAINED) -> int:
@@ -81,7 +77,7 @@ class TrainJob(_Job):
     """Its seeds included."""
     init: str = PRETRAINED
     """What the weights in the scope start from: a name in INIT_NAMES."""
-    course: CourseSpec = WHOLE
+    course: CourseSpec = WHOLE_COURSE
     """Which part of the training is done."""
     scope: str = ENCODER
     """Scope of the mask and of init; the encoder where there are neither."""

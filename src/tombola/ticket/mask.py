@@ -121,8 +121,13 @@ class Mask(Mapping[str, Tensor]):
         Raises: TicketError, if names or shapes differ.
         """
         self.check(parameters)
-        for name in self.pruned_tensors:
-            weight = parameters[name].detach()
+        self.zero(parameters)
+
+    @torch.no_grad()
+    def zero(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set what is pruned to +0.0, in place, in those tensors that are there."""
+        for name in self.pruned_tensors & tensors.keys():
+            weight = tensors[name].detach()
             as_integers(weight).mul_(self[name].to(weight.device))
 
     def revived(self, parameters: Mapping[str, Tensor]) -> tuple[str, int] | None:

@@ -22,7 +22,7 @@ from transformers import get_linear_schedule_with_warmup
 
 from tombola.base.errors import SpecError
 from tombola.base.seeds import stream
-from tombola.base.specs import CourseSpec, TrainSpec
+from tombola.base.specs import WHOLE_COURSE, CourseSpec, TrainSpec
 from tombola.kernel.fused.adamw import clip_gradient, held, optimizer_of
 from tombola.models.network import Network
 from tombola.tasks.data.batches import training_batches
@@ -39,9 +39,6 @@ from tombola.training.numerics import kernel, numerics
 from tombola.training.steps import Diverged, OnStep, ignore_step
 
 __all__ = ["Fit", "fit"]
-
-WHOLE = CourseSpec()
-"""A training from its first step to its last."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ def fit(
     spec: TrainSpec,
     *,
     scope: str,
-    course: CourseSpec = WHOLE,
+    course: CourseSpec = WHOLE_COURSE,
     checkpoint: Checkpoint | None = None,
     on_step: OnStep = ignore_step,
     on_gradient: Callable[[], None] | None = None,

@@ -94,6 +94,14 @@ class PruneSpec(Spec):
         """The spec of one mask, whatever rounds of a search came before it."""
         return cls(sparsity=sparsity, structure=structure, **knobs)
 
+    def check_sparse(self) -> None:
+        """Refuse a search that prunes nothing.
+
+        Raises: SpecError.
+        """
+        if not self.sparsity:
+            raise SpecError("sparsity must be above 0 in a search, got 0. For 70 % write 0.7.")
+
     def check_search(self) -> None:
         """Refuse knobs that no search can follow, though a single mask may have them.
 

@@ -8,14 +8,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tombola.base.specs import CourseSpec, TrainSpec
+from tombola.base.specs import WHOLE_COURSE, CourseSpec, TrainSpec
 from tombola.lab.run.compute import STEP_COST, step_cost
 from tombola.lab.run.engine import missing
 from tombola.lab.run.payload import payload_for
 from tombola.lab.store.result import Result
 from tombola.lab.store.result_store import Store
 from tombola.plan.job import Job
-from tombola.plan.job_spec import ENCODER, PRETRAINED, WHOLE, PruneJob, TrainJob, train_job
+from tombola.plan.job_spec import ENCODER, PRETRAINED, PruneJob, TrainJob, train_job
 from tombola.plan.plan import Plan
 
 __all__ = ["CostEstimate", "GpuEstimate", "Throughput", "estimate_cost", "remaining_seconds"]
@@ -145,7 +145,8 @@ def _kind(job: Job) -> str:
         return "lines between trainings"
     if "mask" in job.parents:
         return "trainings under a mask"
-    return "dense trainings" if train_job(job.spec).course == WHOLE else "other dense trainings"
+    whole = train_job(job.spec).course == WHOLE_COURSE
+    return "dense trainings" if whole else "other dense trainings"
 
 
 def _counted(things: Iterable[str]) -> dict[str, int]:
