@@ -19,7 +19,7 @@ from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask
 from tombola.lab.subjects import Subjects
 from tombola.plan.job import Job, prune
-from tombola.plan.job_spec import PruneJob, read_spec
+from tombola.plan.job_spec import PruneJobSpec, read_spec
 from tombola.plan.plan import Plan
 from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
@@ -114,7 +114,7 @@ def test_only_such_masks_of_such_networks_have_names_of_their_own(
         job = searched(gpt2, "one-shot", **knobs)
         plain = searched(replace(gpt2, transposed=frozenset()), "one-shot", **knobs)
         assert (job.key != plain.key) == (knobs in SPECS)
-        assert isinstance(job.spec, PruneJob)
+        assert isinstance(job.spec, PruneJobSpec)
         assert read_spec("prune", job.spec.to_json()).to_json() == job.spec.to_json()
         told = searched(bert, "one-shot", **knobs).spec.to_json()
         assert "transposed" not in told

@@ -21,7 +21,7 @@ from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects, damaged_fingerprints
 from tombola.models.embedded import model_path
 from tombola.plan.job import dense, one_shot
-from tombola.plan.job_spec import train_job
+from tombola.plan.job_spec import as_training
 from tombola.plan.plan import Plan
 from tombola.plan.subject import Subject
 from tombola.tasks.own_task import named_task
@@ -64,7 +64,7 @@ def test_the_embedded_data_keep_their_names(known: Subjects, tiny: Path, name: s
     made = subject(known, tiny, load_task(name), None)
     version, data = EMBEDDED[name]
     assert made.data.startswith(data)
-    assert train_job(dense(made, 0).spec).task == [name, version]
+    assert as_training(dense(made, 0).spec).task == [name, version]
     assert made.recipe == load_task(name).recipe
 
 

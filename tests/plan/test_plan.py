@@ -20,7 +20,7 @@ from tombola.finders.imp import ImpSpec
 from tombola.plan.cell import Cell
 from tombola.plan.controls import CONTROLS, control
 from tombola.plan.job import Job, dense, given, one_shot, reordered, train
-from tombola.plan.job_spec import PruneJob, read_spec, train_job
+from tombola.plan.job_spec import PruneJobSpec, as_training, read_spec
 from tombola.plan.plan import Plan, Search, evaluate, transfer
 from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
@@ -241,7 +241,7 @@ def test_each_round_prunes_the_last_training_and_trains_from_the_start() -> None
     for sparsity, training in search.trainings.items():
         assert roles(training) == {"mask": search.masks[sparsity].key}
         assert not course(training)
-        assert train_job(training.spec).recipe == train_job(search.dense.spec).recipe
+        assert as_training(training.spec).recipe == as_training(search.dense.spec).recipe
 
 
 def test_a_search_to_a_higher_sparsity_goes_on_with_a_lower_one() -> None:
@@ -368,10 +368,10 @@ def test_a_control_differs_from_the_ticket_in_mask_or_start_alone(name: str) -> 
     search = FINDERS["imp"].search(subject(), SPEC, 4)
     ticket = search.trainings[HIGH]
     job = control(name, subject(), search.masks[HIGH], HIGH, 4)
-    start = train_job(job.spec).init
+    start = as_training(job.spec).init
     assert start in specs.INIT_NAMES
     assert (job.parents["mask"].key != search.masks[HIGH].key) == (start == "pretrained")
-    assert replace(train_job(job.spec), init="") == replace(train_job(ticket.spec), init="")
+    assert replace(as_training(job.spec), init="") == replace(as_training(ticket.spec), init="")
     assert job.parents["mask"].spec.to_json()["sparsity"] == "0.7"
 
 
@@ -381,7 +381,7 @@ def test_controls_prune_in_the_units_of_the_ticket(structure: str) -> None:
     ticket = FINDERS["one-shot"].search(subject(), spec, 4).masks[D("0.5")]
     for name in ("random", "layer-random", "one-shot", "random-init"):
         mask = control(name, subject(), ticket, D("0.5"), 4).parents["mask"]
-        assert isinstance(mask.spec, PruneJob)
+        assert isinstance(mask.spec, PruneJobSpec)
         assert mask.spec.prune.structure == structure
     same = control("one-shot", subject(), ticket, D("0.5"), 4).parents["mask"]
     assert same.key == ticket.key

@@ -19,13 +19,13 @@ __all__ = [
     "PRETRAINED",
     "VERSIONS",
     "GivenMask",
-    "InterpolateJob",
+    "InterpolateJobSpec",
     "JobSpec",
-    "PruneJob",
-    "ScoreJob",
-    "TrainJob",
+    "PruneJobSpec",
+    "ScoreJobSpec",
+    "TrainJobSpec",
+    "as_training",
     "read_spec",
-    "train_job",
     "train_revisions",
 ]
 
@@ -48,7 +48,7 @@ def train_revisions(recipe: TrainSpec, init: str = PRETRAINED) -> int:
     return sum(revised)
 
 
-class _Job:
+class _JobSpec:
     """A kind of job that has had one version, and does no steps; others say so."""
 
     kind: ClassVar[str]
@@ -63,7 +63,7 @@ class _Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainJob(_Job):
+class TrainJobSpec(_JobSpec):
     """A training of a network on a task."""
 
     kind = "train"
@@ -96,7 +96,7 @@ class TrainJob(_Job):
         }
 
     @classmethod
-    def from_json(cls, stored: Stored) -> "TrainJob":
+    def from_json(cls, stored: Stored) -> "TrainJobSpec":
         """What `to_json` wrote."""
         return cls(
             network=NetworkIdentity.from_json(stored),
@@ -118,7 +118,7 @@ class TrainJob(_Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreJob(_Job):
+class ScoreJobSpec(_JobSpec):
     """The score of a trained network on a split."""
 
     kind = "score"
@@ -132,13 +132,13 @@ class ScoreJob(_Job):
         return {"split": self.split, "rows": self.rows}
 
     @classmethod
-    def from_json(cls, stored: Stored) -> "ScoreJob":
+    def from_json(cls, stored: Stored) -> "ScoreJobSpec":
         """What `to_json` wrote."""
         return cls(split=stored["split"], rows=stored["rows"])
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneJob(_Job):
+class PruneJobSpec(_JobSpec):
     """A mask, by the scores of weights."""
 
     kind = "prune"
@@ -195,7 +195,7 @@ class PruneJob(_Job):
         }
 
     @classmethod
-    def from_json(cls, stored: Stored) -> "PruneJob":
+    def from_json(cls, stored: Stored) -> "PruneJobSpec":
         """What `to_json` wrote."""
         units = stored["scores"] == UNITS
         structure = HEADS_AND_NEURONS if units else stored.get("structure", UNSTRUCTURED)
@@ -228,7 +228,7 @@ class PruneJob(_Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GivenMask(_Job):
+class GivenMask(_JobSpec):
     """A mask that exists already, by its digest."""
 
     kind = "prune"
@@ -260,7 +260,7 @@ class GivenMask(_Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InterpolateJob(_Job):
+class InterpolateJobSpec(_JobSpec):
     """Score and loss of networks on the straight line between two trained ones."""
 
     kind = "interpolate"
@@ -273,7 +273,7 @@ class InterpolateJob(_Job):
         return {"points": self.points}
 
     @classmethod
-    def from_json(cls, stored: Stored) -> "InterpolateJob":
+    def from_json(cls, stored: Stored) -> "InterpolateJobSpec":
         """What `to_json` wrote."""
         return cls(points=stored["points"])
 
@@ -282,20 +282,20 @@ class InterpolateJob(_Job):
         return self.points
 
 
-JobSpec: TypeAlias = TrainJob | ScoreJob | PruneJob | GivenMask | InterpolateJob
+JobSpec: TypeAlias = TrainJobSpec | ScoreJobSpec | PruneJobSpec | GivenMask | InterpolateJobSpec
 
 
 def read_spec(kind: str, stored: Stored) -> JobSpec:
     """The typed spec of a job, from its JSON in a store."""
     if kind == "prune" and stored.get("of") == GIVEN:
         return GivenMask.from_json(stored)
-    kinds = (TrainJob, ScoreJob, PruneJob, InterpolateJob)
+    kinds = (TrainJobSpec, ScoreJobSpec, PruneJobSpec, InterpolateJobSpec)
     return next(each for each in kinds if each.kind == kind).from_json(stored)
 
 
-def train_job(spec: JobSpec) -> TrainJob:
+def as_training(spec: JobSpec) -> TrainJobSpec:
     """The spec of a job that is known to be a training."""
-    assert isinstance(spec, TrainJob), spec.kind
+    assert isinstance(spec, TrainJobSpec), spec.kind
     return spec
 
 

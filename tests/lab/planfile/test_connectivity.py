@@ -25,7 +25,7 @@ from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
 from tombola.plan.cell import Cell
 from tombola.plan.job import dense, reordered
-from tombola.plan.job_spec import train_job
+from tombola.plan.job_spec import as_training
 from tombola.plan.plan import Plan
 from tombola.plan.subject import Subject
 from tombola.report.figures import connectivity
@@ -85,7 +85,7 @@ def store(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_the_two_ends_differ_in_their_order_only(plan: Plan) -> None:
     for first, second in zip(plan.cells[::2], plan.cells[1::2], strict=True):
-        specs = [train_job(cell.training.spec).recipe for cell in (first, second)]
+        specs = [as_training(cell.training.spec).recipe for cell in (first, second)]
         assert [spec.order_seed for spec in specs] == [100, 101]
         assert replace(specs[0], order_seed=101) == specs[1]
         assert first.training.parents == second.training.parents

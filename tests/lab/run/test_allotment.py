@@ -20,7 +20,7 @@ from tombola.lab.run.runner import run_plan
 from tombola.lab.store.result import Result
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
-from tombola.plan.job_spec import train_job
+from tombola.plan.job_spec import as_training
 from tombola.plan.plan import Plan
 
 PLAN = """\
@@ -180,7 +180,7 @@ def test_a_kernel_that_one_task_asks_for_is_not_that_of_the_others(
 def test_a_worker_gets_the_kernel_without_its_being_part_of_a_name(plan_of: Make) -> None:
     job = plan_of(0).jobs[0]
     sent = payload_for(job, keep_weights=False, threads=1, processes=1, kernel="packed-1")
-    assert train_job(Payload.from_json(sent.to_json()).job_spec).recipe.kernel == "packed-1"
+    assert as_training(Payload.from_json(sent.to_json()).job_spec).recipe.kernel == "packed-1"
     assert "kernel" not in sent.to_json().replace('"kernel": "packed-1"', "", 1)
     asked = replace(job, subject=replace(job.subject, recipe=TrainSpec(kernel="packed-3")))
     assert kernel_of(asked, "packed-1") == "packed-3"

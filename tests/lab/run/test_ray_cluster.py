@@ -21,7 +21,7 @@ from tombola.lab.run.runner import _refuse_mixed, run_plan
 from tombola.lab.store.result import Result
 from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import Subjects
-from tombola.plan.job_spec import train_job
+from tombola.plan.job_spec import as_training
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
 from tombola.training.numerics import numerics
@@ -136,7 +136,7 @@ def test_results_of_a_cluster_may_have_its_device_and_not_that_of_this_machine(
     engine: str, changed: dict[str, str], refused: str, plan: Plan, tmp_path: Path
 ) -> None:
     store, job = Store(tmp_path / "s"), plan.jobs[0]
-    there = {**numerics(train_job(job.spec).recipe), "threads": 1, **changed}
+    there = {**numerics(as_training(job.spec).recipe), "threads": 1, **changed}
     result = replace(Result.of(job, {"score": 1.0}), numerics=there)
     store.save(result, {})
     spec = LabSpec(store=str(store.folder), engine=engine, threads=1)

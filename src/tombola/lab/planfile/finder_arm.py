@@ -27,7 +27,7 @@ from tombola.lab.planfile.arm import (
 from tombola.plan.cell import AT_RATE, Cell
 from tombola.plan.derived import derived, taught_by
 from tombola.plan.job import Job, dense, pruned_already
-from tombola.plan.job_spec import GivenMask, PruneJob
+from tombola.plan.job_spec import GivenMask, PruneJobSpec
 from tombola.plan.subject import Subject
 from tombola.ticket.structures import patterns_at_risk
 
@@ -160,7 +160,7 @@ def _in_place_of(ticket: Cell, subject: Subject) -> tuple[Subject, Job]:
         network=subject.network,
         scope=subject.scope,
     )
-    assert isinstance(ticket.ticket.spec, PruneJob)
+    assert isinstance(ticket.ticket.spec, PruneJobSpec)
     at_risk = patterns_at_risk(ticket.ticket.spec.prune.structure)
     refused = {**subject.refused, **at_risk}
     under = replace(subject, pruned=mask, pruned_on=ticket.source, refused=refused)

@@ -15,7 +15,7 @@ from tombola.lab.run.payload import payload_for
 from tombola.lab.store.result import Result
 from tombola.lab.store.result_store import Store
 from tombola.plan.job import Job
-from tombola.plan.job_spec import ENCODER, PRETRAINED, PruneJob, TrainJob, train_job
+from tombola.plan.job_spec import ENCODER, PRETRAINED, PruneJobSpec, TrainJobSpec, as_training
 from tombola.plan.plan import Plan
 
 __all__ = ["CostEstimate", "GpuEstimate", "Throughput", "estimate_cost", "remaining_seconds"]
@@ -145,7 +145,7 @@ def _kind(job: Job) -> str:
         return "lines between trainings"
     if "mask" in job.parents:
         return "trainings under a mask"
-    whole = train_job(job.spec).course == WHOLE_COURSE
+    whole = as_training(job.spec).course == WHOLE_COURSE
     return "dense trainings" if whole else "other dense trainings"
 
 
@@ -158,18 +158,18 @@ def _counted(things: Iterable[str]) -> dict[str, int]:
 
 def _trains(job: Job) -> bool:
     """Whether it trains a network, for its score or for a mask."""
-    return job.kind == "train" or (isinstance(job.spec, PruneJob) and job.spec.trains)
+    return job.kind == "train" or (isinstance(job.spec, PruneJobSpec) and job.spec.trains)
 
 
-def _training(job: Job | Result) -> TrainJob:
+def _training(job: Job | Result) -> TrainJobSpec:
     """The training that a job does; of a mask, that of the finder, without its pruning."""
     made = job.spec if isinstance(job, Job) else job.job_spec
-    if not isinstance(made, PruneJob):
-        return train_job(made)
+    if not isinstance(made, PruneJobSpec):
+        return as_training(made)
     assert made.data is not None
     assert made.network is not None
     of = made.data
-    return TrainJob(network=made.network, data=of.data, task=of.task, recipe=of.recipe)
+    return TrainJobSpec(network=made.network, data=of.data, task=of.task, recipe=of.recipe)
 
 
 def _sort(job: Job | Result) -> tuple[Any, ...]:

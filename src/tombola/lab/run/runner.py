@@ -14,7 +14,7 @@ from tombola.lab.run.workers.gpus import places, visible_gpus
 from tombola.lab.run.workers.local import ProcessPool, ThisProcess
 from tombola.lab.store.numerics import MixedNumericsError, refuse_mixed
 from tombola.lab.store.result_store import Store
-from tombola.plan.job_spec import train_job
+from tombola.plan.job_spec import as_training
 from tombola.plan.plan import Plan
 
 __all__ = ["check_run", "run_plan", "weights_in_use"]
@@ -93,7 +93,7 @@ def _refuse_unavailable(plan: Plan) -> None:
     """Refuse, before any work, recipes that this machine can't train by."""
     from tombola.training.numerics import refuse_unavailable
 
-    for recipe in {train_job(job.spec).recipe for job in plan.jobs if job.kind == "train"}:
+    for recipe in {as_training(job.spec).recipe for job in plan.jobs if job.kind == "train"}:
         refuse_unavailable(recipe)
 
 
@@ -152,7 +152,7 @@ def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec, kernel: str = AUTO) -
     torch.set_num_threads(spec.threads)
     trainings = [job for job in plan.jobs if job.kind == "train" and store.intact(job.key)]
     for job, result in zip(trainings, results(store, trainings), strict=True):
-        recipe = replace(train_job(result.job_spec).recipe, kernel=kernel_of(job, kernel))
+        recipe = replace(as_training(result.job_spec).recipe, kernel=kernel_of(job, kernel))
         now = numerics(recipe) | {"processes": spec.processes}
         if spec.engine == "ray" and result.numerics.get("device") != now["device"]:
             now |= {name: result.numerics[name] for name in OF_A_NODE if name in result.numerics}

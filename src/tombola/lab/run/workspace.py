@@ -10,7 +10,7 @@ from tombola.lab.store.artifacts import read_mask, trained_weights
 from tombola.lab.store.result_store import Store
 from tombola.models.network import Network
 from tombola.plan.identity import NetworkIdentity
-from tombola.plan.job_spec import JobSpec, PruneJob, ScoreJob, TrainJob
+from tombola.plan.job_spec import JobSpec, PruneJobSpec, ScoreJobSpec, TrainJobSpec
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import data_fingerprint, read_facts, read_split
@@ -56,12 +56,12 @@ class Workspace:
         Raises: ModelError, DataError.
         """
         match spec:
-            case TrainJob():
+            case TrainJobSpec():
                 self._check_network(spec.network)
                 self._check_data(spec.data)
-            case ScoreJob():
+            case ScoreJobSpec():
                 self._check_split(spec.split, spec.rows)
-            case PruneJob(network=NetworkIdentity() as network):
+            case PruneJobSpec(network=NetworkIdentity() as network):
                 self._check_network(network)
                 if spec.data:
                     self._check_data(spec.data.data)

@@ -13,7 +13,7 @@ from tombola.finders.allocations import keep_best
 from tombola.finders.finder import finder_of_scores
 from tombola.finders.scores import uniform
 from tombola.lab.run.evidence.of_workspace import SearchDivergedError, WorkspaceEvidence
-from tombola.plan.job_spec import PERMUTED, RANDOM, PruneJob
+from tombola.plan.job_spec import PERMUTED, RANDOM, PruneJobSpec
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import NaNScoresError, permuted_like, random_like
 from tombola.ticket.schedule import pruned_count
@@ -26,7 +26,7 @@ DRAWN = {RANDOM: ("layer-random", random_like), PERMUTED: ("permuted", permuted_
 """Scores -> name and function of how a mask like another is drawn."""
 
 
-def drawn_like(like: Mask, spec: PruneJob, transposed: Container[str]) -> Mask:
+def drawn_like(like: Mask, spec: PruneJobSpec, transposed: Container[str]) -> Mask:
     """A mask that is drawn by the seed of a job, and has as many weights in each matrix.
 
     Args:
@@ -43,7 +43,7 @@ def drawn_like(like: Mask, spec: PruneJob, transposed: Container[str]) -> Mask:
     return Mask(by_output(drawn, transposed))
 
 
-def _structured_like(like: Tensors, spec: PruneJob, generator: torch.Generator) -> Tensors:
+def _structured_like(like: Tensors, spec: PruneJobSpec, generator: torch.Generator) -> Tensors:
     """A mask with the units of another, matrix by matrix or block by block, in random order.
 
     With N:M, it is the weights of each group that change places.
