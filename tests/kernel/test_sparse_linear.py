@@ -119,14 +119,14 @@ def test_other_dtypes_of_the_input_come_back() -> None:
         assert layer(x.to(dtype)).dtype == dtype
 
 
-def test_infinity_and_nan_spread_along_living_weights_only() -> None:
+def test_infinity_and_nan_spread_along_kept_weights_only() -> None:
     layer = nn.Linear(2, 2, bias=False)
     layer.load_state_dict({"weight": torch.tensor([[1.0, 0.0], [0.0, -2.0]])})
     found = SparseLinear.from_linear(layer)(torch.tensor([[torch.nan, 1.0], [1.0, torch.inf]]))
     assert found.nan_to_num(5.0, 7.0, -7.0).tolist() == [[5.0, -2.0], [1.0, -7.0]]
 
 
-def test_a_weight_that_is_nan_lives() -> None:
+def test_a_weight_that_is_nan_is_kept() -> None:
     layer = masked(20, 10, 1.0)
     with torch.no_grad():
         layer.weight[3, 4] = torch.nan
@@ -160,7 +160,7 @@ def test_it_is_saved_and_copied_with_its_weights() -> None:
         assert torch.equal(same(x), layer(x))
 
 
-def test_its_bytes_are_those_of_the_living_weights() -> None:
+def test_its_bytes_are_those_of_the_kept_weights() -> None:
     dense = masked(768, 768, 0.9)
     sizes = {name: SparseLinear.from_linear(dense, dtype=name).nbytes for name in TOLERANCE}
     assert sizes["int8"] < sizes["bfloat16"] < sizes["float32"] < dense.weight.nbytes / 7
@@ -280,7 +280,7 @@ def test_it_is_dense_for_many_tokens_where_that_is_faster(monkeypatch: pytest.Mo
     assert set(seen) == {300}
 
 
-def test_it_pays_where_few_weights_live_and_not_where_all_do(
+def test_it_pays_where_few_weights_are_kept_and_not_where_all_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(crossovers, "instruction_set", lambda: "avx512")

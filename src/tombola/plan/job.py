@@ -150,7 +150,7 @@ def train(
         subject: which network, on what, and how.
         seed: the seed of head, data order and dropout.
         what: which network it is, for people.
-        mask: the pruning that says which weights live; None for the dense network.
+        mask: the pruning that says which weights are kept; None for the dense network.
         init: what the kept weights start from.
         start: the training whose trained weights, head included, it starts from instead.
         head: the training whose trained head it starts from.
