@@ -490,12 +490,12 @@ def test_a_job_knows_who_needs_it_and_who_reads_its_weights() -> None:
     search = imp(no_rewind=True)
     plan = Plan.of(search.trainings.values())
     after = {search.masks[LOW].key, search.trainings[LOW].key}
-    assert {job.key for job in plan.needed_by(search.dense)} == after
+    assert {job.key for job in plan.children(search.dense)} == after
     assert {job.key for job in plan.readers(search.dense)} == after
     mask = search.masks[LOW]
-    assert [job.key for job in plan.needed_by(mask)] == [search.trainings[LOW].key]
+    assert [job.key for job in plan.children(mask)] == [search.trainings[LOW].key]
     assert not plan.readers(mask)
-    assert not plan.needed_by(search.trainings[HIGH])
+    assert not plan.children(search.trainings[HIGH])
 
 
 def test_a_plan_does_not_depend_on_which_experiment_comes_first() -> None:

@@ -26,7 +26,7 @@ from tombola.study.results.evaluation_result import Evaluated, evaluated_in
 from tombola.study.table.margins import TICKET
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
-from tombola.training.distributed import leaving_process_as_it_was
+from tombola.training.distributed import restoring_process
 
 __all__ = ["evaluate_ticket"]
 
@@ -34,7 +34,7 @@ VERSION = 1
 """Incremented when the same knobs come to mean something else."""
 
 
-@leaving_process_as_it_was()
+@restoring_process()
 def evaluate_ticket(
     ticket: Ticket | str | PathLike[str],
     options: Mapping[str, Any],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import JobFailedError, OutputError, TombolaError
-from tombola.base.keys import key, knobs
+from tombola.base.keys import changed_knobs, key
 from tombola.lab.output_folder import Output
 from tombola.lab.run.engine import RunSummary
 from tombola.lab.store.result import Result
@@ -56,7 +56,7 @@ def describe(subject: Subject, **more: Any) -> dict[str, Any]:
         **subject.network.to_json(),
         "data": subject.data,
         "task": subject.task.identity,
-        "train": knobs(subject.recipe),
+        "train": changed_knobs(subject.recipe),
         **_named_margin(subject.task),
         **more,
     }

@@ -15,7 +15,7 @@ from tombola.lab.subjects import Subjects
 from tombola.lab.ticket_origin import Origin, origin_of
 from tombola.plan.subject import Subject
 from tombola.tasks.task import Task, on_hub
-from tombola.ticket.schedule import shortest
+from tombola.ticket.schedule import shortest_sparsity
 from tombola.ticket.ticket import Ticket
 
 __all__ = ["FixedTicket", "fixed_ticket"]
@@ -52,7 +52,7 @@ class FixedTicket(Generic[S]):
         Raises: TicketError, if the ticket belongs to another network.
         """
         scopes = known.scopes(self.model, self.task, self.recipe)
-        ticket, notes = _usable(self.ticket, self.spec.scope, scopes, self.task)
+        ticket, notes = _fit_to_task(self.ticket, self.spec.scope, scopes, self.task)
         subject = known.subject(
             self.model, self.task, self.recipe, scope=ticket.scope, folder=self.data
         )
@@ -121,7 +121,7 @@ def _same_data(asked: FixedTicket[S], origin: Origin) -> str | None:
     return place
 
 
-def _usable(
+def _fit_to_task(
     ticket: Ticket, scope: str, scopes: Collection[str], task: Task
 ) -> tuple[Ticket, list[str]]:
     """The part of a ticket that was asked for, or that a task's network has weights for; and notes.
@@ -149,4 +149,6 @@ def _part(ticket: Ticket, scope: str) -> Ticket:
     mask = ticket.mask_for(scope)
     if scope == ticket.scope:
         return ticket
-    return replace(ticket, mask=mask, scope=scope, sparsity=shortest(mask.pruned, mask.size))
+    return replace(
+        ticket, mask=mask, scope=scope, sparsity=shortest_sparsity(mask.pruned, mask.size)
+    )

@@ -11,7 +11,7 @@ from tombola.base.errors import OutputError
 from tombola.base.files import not_written, write_file, write_synced
 from tombola.base.folders import check_folder, new_folder
 from tombola.base.json_text import json_text
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import TrainSpec
 from tombola.lab.store.artifacts import trained_weights
 from tombola.lab.store.result_store import Store
@@ -117,7 +117,7 @@ class NetworkWriter:
         from tombola.ship.network_card import CardFacts
 
         kind = TASK_KINDS[self._subject.task.kind]
-        named = {*SHOWN, *knobs(TrainSpec(**trained.recipe))}
+        named = {*SHOWN, *changed_knobs(TrainSpec(**trained.recipe))}
         return CardFacts(
             auto_class=kind.head(2).auto_class,
             task=trained.task,

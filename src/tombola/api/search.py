@@ -9,7 +9,7 @@ from typing import Any
 from tombola.api.experiment import Experiment, describe, finished, margin_after, stored_in
 from tombola.api.network_folder import saved_network
 from tombola.api.search_output import SearchOutput, network_of
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import TUNE, FindSpec, LabSpec
 from tombola.base.specs.prune import UNSTRUCTURED
 from tombola.finders.finder import FINDERS
@@ -26,7 +26,7 @@ from tombola.plan.search import Finding, finding
 from tombola.plan.subject import Subject
 from tombola.study.results.search_result import Found
 from tombola.ticket.ticket import Ticket
-from tombola.training.distributed import leaving_process_as_it_was
+from tombola.training.distributed import restoring_process
 
 __all__ = ["search"]
 
@@ -37,7 +37,7 @@ REVISED_CONTROLS = ("layer-random", "shuffle-layers", "shuffle-layers")
 """Controls whose definition has changed since the first version, once for each change."""
 
 
-@leaving_process_as_it_was()
+@restoring_process()
 def search(
     options: Mapping[str, Any],
     *,
@@ -113,7 +113,7 @@ def _experiment(
     subject: Subject, asked: FindOptions, output: Path | None, start: Start | None
 ) -> Experiment:
     """The search by what makes it, and its folder."""
-    spec, ours = asked.search, knobs(asked.search) | knobs(asked.prune)
+    spec, ours = asked.search, changed_knobs(asked.search) | changed_knobs(asked.prune)
     ours = {name: value for name, value in ours.items() if name not in ("model", "task")}
     ours |= start.described() if start else {}
     name = f"{subject.task.name.replace('/', '-')}-{asked.prune.sparsity:f}"

@@ -21,12 +21,12 @@ from tombola.plan.job import Job, given
 from tombola.plan.plan import Plan, evaluate
 from tombola.study.results.training_result import Trained, trained_in
 from tombola.ticket.ticket import Ticket
-from tombola.training.distributed import leaving_process_as_it_was
+from tombola.training.distributed import restoring_process
 
 __all__ = ["train_ticket"]
 
 
-@leaving_process_as_it_was()
+@restoring_process()
 def train_ticket(
     ticket: Ticket | str | PathLike[str],
     options: Mapping[str, Any],

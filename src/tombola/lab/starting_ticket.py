@@ -15,7 +15,7 @@ from tombola.plan.identity import NetworkIdentity
 from tombola.plan.job import pruned_already
 from tombola.plan.job_spec import GivenMask
 from tombola.plan.subject import Subject
-from tombola.ticket.schedule import shortest
+from tombola.ticket.schedule import shortest_sparsity
 from tombola.ticket.structures import patterns_lost
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Start:
 
     def described(self) -> dict[str, Any]:
         """Its description in the experiment and in new tickets."""
-        sparsity = f"{shortest(self.mask.pruned, self.mask.size):f}"
+        sparsity = f"{shortest_sparsity(self.mask.pruned, self.mask.size):f}"
         of_task = {"task": self.task} if self.task else {}
         return {"from": {"mask": self.mask.digest(), "sparsity": sparsity, **of_task}}
 
@@ -105,7 +105,7 @@ def start_of(
     check_belongs(found, subject, model_option)
     mask = found.mask_for(subject.scope)
     start = GivenMask(
-        prune=PruneSpec(sparsity=shortest(mask.pruned, mask.size)),
+        prune=PruneSpec(sparsity=shortest_sparsity(mask.pruned, mask.size)),
         digest=mask.digest(),
         network=subject.network,
         scope=subject.scope,

@@ -8,7 +8,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import WHOLE_COURSE, CourseSpec, PruneSpec, TrainSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS, UNSTRUCTURED
 from tombola.plan.identity import DataIdentity, Json, NetworkIdentity, Stored
@@ -84,12 +84,12 @@ class TrainJobSpec(_JobSpec):
 
     def to_json(self) -> Json:
         """The fields that name it, as they stand in a store."""
-        course = knobs(self.course)
+        course = changed_knobs(self.course)
         return {
             **self.network.to_json(),
             "data": self.data,
             "task": self.task,
-            "train": knobs(self.recipe),
+            "train": changed_knobs(self.recipe),
             **({} if self.init == PRETRAINED else {"init": self.init}),
             **({"course": course} if course else {}),
             **_scope(self.scope),
@@ -159,7 +159,7 @@ class PruneJobSpec(_JobSpec):
     seed: int = 0
     """Seed of whatever is drawn at random."""
     scope: str = ENCODER
-    knobs: Mapping[str, Any] = field(default_factory=dict)
+    changed_knobs: Mapping[str, Any] = field(default_factory=dict)
     """The finder's own knobs that are not at their default, as JSON has them."""
     data: DataIdentity | None = None
     """What the finder looks at besides weights."""

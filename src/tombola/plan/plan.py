@@ -45,20 +45,20 @@ class Plan:
                 _collect(each, jobs)
         return cls(tuple(jobs.values()), tuple(cells))
 
-    def needed_by(self, job: Job) -> tuple[Job, ...]:
+    def children(self, job: Job) -> tuple[Job, ...]:
         """The jobs that read anything of this one."""
-        return tuple(self._children.get(job.key, ()))
+        return tuple(self._children_by_key.get(job.key, ()))
 
     def readers(self, job: Job) -> tuple[Job, ...]:
         """The jobs that read the trained weights of this one."""
         return tuple(
             child
-            for child in self.needed_by(job)
+            for child in self.children(job)
             if any(parent.key == job.key for parent in child.reads_weights)
         )
 
     @cached_property
-    def _children(self) -> dict[str, list[Job]]:
+    def _children_by_key(self) -> dict[str, list[Job]]:
         children: dict[str, list[Job]] = {}
         for job in self.jobs:
             for parent in {parent.key for parent in job.parents.values()}:

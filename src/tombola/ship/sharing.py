@@ -16,7 +16,7 @@ from tombola.ship.card import card, is_generated
 from tombola.ship.deadline import within_limit
 from tombola.ship.hub import HubRepository
 from tombola.ship.local_folder import LocalFolder
-from tombola.ship.ticket_files import SIZE_LIMITS, Files, TicketLocation, loaded
+from tombola.ship.ticket_files import SIZE_LIMITS, Files, TicketLocation, load_ticket
 from tombola.ship.urls import Remote
 from tombola.ticket.extensions import TRANSPORTS
 from tombola.ticket.format import CARD_NAME
@@ -99,7 +99,7 @@ def pull(
     """
     Ticket.check_place(folder)
     files = _read(place_of(place, revision=revision, token=token))
-    ticket = loaded(files)
+    ticket = load_ticket(files)
     write_folder(folder, files, replaces=SIZE_LIMITS)
     return ticket
 
@@ -119,7 +119,9 @@ def fetch(
     Raises: TicketError, if there is no ticket, or it is damaged.
     """
     source = place_of(place, revision=revision, token=token, cache_dir=cache_dir)
-    return Ticket.load(source.path) if isinstance(source, LocalFolder) else loaded(_read(source))
+    return (
+        Ticket.load(source.path) if isinstance(source, LocalFolder) else load_ticket(_read(source))
+    )
 
 
 def place_of(
@@ -212,7 +214,7 @@ def _with_card(folder: LocalFolder, target: TicketLocation) -> Files:
     Raises: TicketError, if the ticket is damaged.
     """
     files = folder.read()
-    ticket = loaded(files)
+    ticket = load_ticket(files)
     old = files.get(CARD_NAME)
     if old is not None and not is_generated(old, ticket):
         return files

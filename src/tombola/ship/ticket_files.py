@@ -17,7 +17,7 @@ __all__ = [
     "check_arrived",
     "check_names",
     "check_size",
-    "loaded",
+    "load_ticket",
     "one_line",
 ]
 
@@ -78,7 +78,7 @@ def check_arrived(sent: Mapping[str, bytes], found: Mapping[str, bytes], place: 
             )
 
 
-def loaded(files: Files) -> Ticket:
+def load_ticket(files: Files) -> Ticket:
     """The ticket that these files hold.
 
     Raises: TicketError, if they are damaged.

@@ -12,7 +12,7 @@ from torch import nn
 from tombola.base.errors import SpecError, TicketError, naming_keywords
 from tombola.base.fields import path_text
 from tombola.base.folders import check_folder, write_folder
-from tombola.base.keys import exact
+from tombola.base.keys import exact_fraction
 from tombola.base.rounding import percent
 from tombola.base.text import html_table, printable
 from tombola.ticket.coder import MASK_NAME
@@ -86,7 +86,7 @@ class Ticket:
     """Anything else that JSON can hold."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sparsity", exact(self.sparsity))
+        object.__setattr__(self, "sparsity", exact_fraction(self.sparsity))
         wanted = pruned_count(self.sparsity, self.mask.size)
         if self.mask.pruned != wanted:
             raise TicketError(
@@ -240,9 +240,9 @@ class Ticket:
             model=document.model,
             fingerprint=document.fingerprint,
             scope=document.scope,
-            sparsity=exact(document.sparsity),
+            sparsity=exact_fraction(document.sparsity),
             schedule=document.schedule,
-            step=None if document.step is None else exact(document.step),
+            step=None if document.step is None else exact_fraction(document.step),
             task=document.task,
             seed=document.seed,
             scores=document.scores,

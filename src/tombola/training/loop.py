@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_linear_schedule_with_warmup
 
 from tombola.base.errors import SpecError
-from tombola.base.seeds import stream
+from tombola.base.seeds import derive_seed
 from tombola.base.specs import WHOLE_COURSE, CourseSpec, TrainSpec
 from tombola.kernel.fused.adamw import clip_gradient, held, optimizer_of
 from tombola.models.network import Network
@@ -38,11 +38,11 @@ from tombola.training.gradient import Arithmetic, differentiating
 from tombola.training.numerics import kernel, numerics
 from tombola.training.steps import Diverged, OnStep, ignore_step
 
-__all__ = ["Fit", "fit"]
+__all__ = ["FitResult", "fit"]
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitResult:
     """What one training did."""
 
     steps: int
@@ -74,7 +74,7 @@ def fit(
     companion: Companion | None = None,
     replay: bool = True,
     teacher: Teacher | FeatureTeacher | None = None,
-) -> Fit:
+) -> FitResult:
     """Train the masked network from where it is, in place, as long as its numbers are finite.
 
     Args:
@@ -246,13 +246,13 @@ class _Stepper:
 
 def _summary(
     stepper: _Stepper, network: Network, parameters: Mapping[str, nn.Parameter], mask: Mask
-) -> Fit:
+) -> FitResult:
     """What a training did; its optimizer's state is freed."""
     training = stepper.training
     if not stepper.has_diverged():
         agree_on_weights("trained weights", network.model, parameters, mask)
     training.optimizer.state.clear()  # the schedule keeps the optimizer from being freed at once
-    return Fit(
+    return FitResult(
         steps=training.steps,
         tokens=training.tokens,
         summed_learning_rate=training.summed_learning_rate,
@@ -317,7 +317,7 @@ def _start(
     network: Network, spec: TrainSpec, here: Accelerator, *, first: int, tail: int
 ) -> Training:
     """A training before its first step, which keeps the losses of its last `tail` steps."""
-    torch.manual_seed(stream(spec.noise_seed, _dropout(first, here.process_index)))
+    torch.manual_seed(derive_seed(spec.noise_seed, _dropout(first, here.process_index)))
     network.model.to(here.device).train()
     network.model.zero_grad()  # of a training that was interrupted
     optimizer = optimizer_of(network.model, spec, kernel(spec))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tombola.base.errors import SpecError
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import LabSpec, TrainSpec
 from tombola.finders.imp import ImpSpec
 from tombola.lab.planfile.arm import Ground
@@ -101,7 +101,7 @@ def test_the_two_ends_differ_in_their_order_only(plan: Plan) -> None:
 def test_the_seed_as_order_is_the_training_that_is_there(subject: Subject) -> None:
     job = dense(subject, 5)
     assert reordered(job, 5).key == job.key
-    assert knobs(TrainSpec(seed=5, order_seed=5)) == {"seed": 5}
+    assert changed_knobs(TrainSpec(seed=5, order_seed=5)) == {"seed": 5}
     assert reordered(job, 6).key != job.key
     assert TrainSpec(seed=5).noise_seed == 5
     assert TrainSpec(seed=5, order_seed=6).noise_seed == 6

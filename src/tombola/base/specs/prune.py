@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, Self
 
 from tombola.base.errors import SpecError
-from tombola.base.keys import exact
+from tombola.base.keys import exact_fraction
 from tombola.base.registry import unknown
 from tombola.base.specs.spec import Spec
 
@@ -75,7 +75,9 @@ class PruneSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sparsity = self._implied() if isinstance(self.sparsity, Implied) else exact(self.sparsity)
+        sparsity = (
+            self._implied() if isinstance(self.sparsity, Implied) else exact_fraction(self.sparsity)
+        )
         object.__setattr__(self, "sparsity", sparsity)
         if pattern := N_OF_M.fullmatch(self.structure):
             self._check_pattern(int(pattern[1]), int(pattern[2]))

@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from tombola.base.errors import SpecError
-from tombola.base.keys import exact
+from tombola.base.keys import exact_fraction
 from tombola.cli.arguments import (
     command,
     data_flag,
@@ -55,7 +55,7 @@ def overlap(options: Namespace) -> None:
     if len(options.masks) == 1:
         options.plan = options.masks[0]
         plan, kept = plan_in_store(options)
-        sparsity = exact(options.sparsity) if options.sparsity else None
+        sparsity = exact_fraction(options.sparsity) if options.sparsity else None
         members, model = masks_of_plan(plan, kept, sparsity), plan.jobs[0].subject.model
         refuse_too_few(members, plan, sparsity)
     else:

@@ -13,7 +13,7 @@ from tombola.finders.finder import Finder
 from tombola.finders.layout import Layout
 from tombola.finders.scores import above_zero
 from tombola.finders.shapes import train_mask
-from tombola.ticket.schedule import shortest
+from tombola.ticket.schedule import shortest_sparsity
 
 if TYPE_CHECKING:
     from tombola.finders.evidence import Evidence
@@ -115,7 +115,7 @@ class Ramp:
     @cached_property
     def _begun(self) -> Decimal:
         """The sparsity that it rises from."""
-        return shortest(self.base.pruned, self.base.size)
+        return shortest_sparsity(self.base.pruned, self.base.size)
 
     def _cut(self, scores: "Tensors", base: "Mask", sparsity: Decimal) -> "Mask":
         return cut_to(scores, base, self.spec, self.evidence.layout, sparsity=sparsity)

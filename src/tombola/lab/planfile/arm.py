@@ -12,7 +12,7 @@ from tombola.base.rounding import unrounded
 from tombola.base.specs import EvaluateSpec
 from tombola.lab.starting_ticket import StartingTickets
 from tombola.plan.cell import AT_RATE, Cell
-from tombola.plan.derived import taught_by
+from tombola.plan.derived import replace_teacher
 from tombola.plan.job import Job
 from tombola.plan.subject import Subject
 
@@ -150,7 +150,7 @@ def at_rate_of(cell: Cell, training: Job) -> Job:
     """A training for a cell, planned with a subject of `at_rate`: it says its rate, and learns from
     the cell's baseline if it has a teacher."""
     rate = "" if cell.learning_rate is None else f"{AT_RATE}{unrounded(cell.learning_rate)}"
-    return taught_by(cell.baseline, replace(training, label=f"{training.label}{rate}"))
+    return replace_teacher(cell.baseline, replace(training, label=f"{training.label}{rate}"))
 
 
 def tickets(

@@ -25,7 +25,7 @@ from tombola.lab.planfile.arm import (
     tickets,
 )
 from tombola.plan.cell import AT_RATE, Cell
-from tombola.plan.derived import derived, taught_by
+from tombola.plan.derived import derive_jobs, replace_teacher
 from tombola.plan.job import Job, dense, pruned_already
 from tombola.plan.job_spec import GivenMask, PruneJobSpec
 from tombola.plan.subject import Subject
@@ -182,14 +182,14 @@ def _at_rate(cell: Cell, rate: float) -> Cell:
 
     def at_rate(job: Job) -> Job:
         label = f"{job.label}{AT_RATE}{unrounded(rate)}" if job.kind == "train" else job.label
-        return taught_by(cell.baseline, replace(job, label=label))
+        return replace_teacher(cell.baseline, replace(job, label=label))
 
     return _changed(cell, at_rate)
 
 
 def _changed(cell: Cell, change: Callable[[Job], Job]) -> Cell:
     """A cell whose trainings and masks are changed, with all that they depend on."""
-    made = derived(filter(None, (cell.training, cell.ticket, cell.early)), change)
+    made = derive_jobs(filter(None, (cell.training, cell.ticket, cell.early)), change)
     return replace(
         cell,
         training=made[cell.training.key],

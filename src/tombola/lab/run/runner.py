@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tombola.base.specs import AUTO, LabSpec
-from tombola.lab.run.allotment import allotted, kernel_before
+from tombola.lab.run.allotment import allot, kernel_before
 from tombola.lab.run.engine import RunCallback, RunSummary, Workers, execute, outstanding
 from tombola.lab.run.payload import kernel_of
 from tombola.lab.run.tracking import check_tracker, tracked
@@ -65,7 +65,7 @@ def check_run(plan: Plan, spec: LabSpec, store: Store) -> LabSpec:
     if spec.track:
         check_tracker(spec.track)
     if not outstanding(plan, store)[0]:
-        return allotted(spec, plan, store)
+        return allot(spec, plan, store)
     lab, _ = _prepared(plan, spec, store)
     if lab.engine == "ray":
         from tombola.lab.run.workers.ray_cluster import check_cluster
@@ -81,7 +81,7 @@ def _prepared(
 ) -> tuple[LabSpec, str]:
     """The laboratory with all its numbers, and the kernel, if results in the store have the same
     numerics."""
-    lab = allotted(spec, plan, store, whole)
+    lab = allot(spec, plan, store, whole)
     if lab.engine == "local":
         _refuse_unavailable(plan)
     kernel = kernel_before(plan, store)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from tombola.base.errors import SpecError
-from tombola.base.seeds import stream
+from tombola.base.seeds import derive_seed
 from tombola.base.specs.prune import N_OF_M, ROWS_TOGETHER, UNSTRUCTURED
 from tombola.finders.allocations import keep_best
 from tombola.finders.finder import finder_of_scores
@@ -36,7 +36,7 @@ def drawn_like(like: Mask, spec: PruneJobSpec, transposed: Container[str]) -> Ma
     """
     name, draw = DRAWN[spec.scores]
     purpose = f"{name} mask like {like.digest()}"  # of two tickets, two permutations
-    generator = torch.Generator().manual_seed(stream(spec.seed, purpose))
+    generator = torch.Generator().manual_seed(derive_seed(spec.seed, purpose))
     if spec.prune.structure == UNSTRUCTURED:
         return draw(like, generator)
     drawn = _structured_like(by_output(like, transposed), spec, generator)
@@ -76,7 +76,7 @@ def pruned(evidence: WorkspaceEvidence) -> tuple[Mask | None, Mapping[str, Any]]
     diverged; and what its finder says of it."""
     spec, base = evidence.job, evidence.base
     if spec.scores == RANDOM:
-        drawn = torch.Generator().manual_seed(stream(spec.seed, "random mask"))
+        drawn = torch.Generator().manual_seed(derive_seed(spec.seed, "random mask"))
         scores = uniform(evidence.weights, drawn)
         return keep_best(scores, base, spec.prune, evidence.layout), {}
     found = finder_of_scores(spec.scores)
