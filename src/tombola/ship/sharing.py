@@ -18,7 +18,7 @@ from tombola.ship.hub import HubRepository
 from tombola.ship.local_folder import LocalFolder
 from tombola.ship.ticket_files import SIZE_LIMITS, Files, TicketLocation, load_ticket
 from tombola.ship.urls import Remote
-from tombola.ticket.extensions import TRANSPORTS
+from tombola.ticket.extensions import HUB
 from tombola.ticket.format import CARD_NAME
 from tombola.ticket.ticket import Ticket
 
@@ -229,11 +229,6 @@ def _read(place: TicketLocation) -> Files:
     return within_limit(str(place), place.read)
 
 
-class Hub:
-    """What `Ticket.from_pretrained` and `Ticket.push_to_hub` use."""
-
-    push = staticmethod(push)
-    fetch = staticmethod(fetch)
-
-
-TRANSPORTS.register("hub")(Hub())
+# for `Ticket.from_pretrained` and `Ticket.push_to_hub`
+HUB.register("fetch")(fetch)
+HUB.register("push")(push)

@@ -16,7 +16,7 @@ from tombola.base.keys import exact_fraction
 from tombola.base.rounding import percent
 from tombola.base.text import html_table, printable
 from tombola.ticket.coder import MASK_NAME
-from tombola.ticket.extensions import FASTER, TRANSPORTS
+from tombola.ticket.extensions import FASTER, HUB
 from tombola.ticket.format import (
     CARD_NAME,
     FORMAT,
@@ -272,10 +272,8 @@ class Ticket:
         """
         cache = None if cache_dir is None else Path(cache_dir)
         place = path_text(name_or_path, "a folder, or the name of a ticket")
-        ticket: Ticket = TRANSPORTS["hub"].fetch(
-            place, revision=revision, token=token, cache_dir=cache
-        )
-        return ticket
+        found: Ticket = HUB["fetch"](place, revision=revision, token=token, cache_dir=cache)
+        return found
 
     @naming_keywords()
     def push_to_hub(
@@ -300,7 +298,7 @@ class Ticket:
         Returns: the address of the commit.
         Raises: TicketError, if the hub refuses, or holds something else afterwards.
         """
-        return TRANSPORTS["hub"].push(
+        address: str = HUB["push"](
             self,
             f"hf://{path_text(repo_id, 'OWNER/NAME on the hub').removeprefix('hf://')}",
             private=private,
@@ -308,6 +306,7 @@ class Ticket:
             token=token,
             commit_message=commit_message,
         )
+        return address
 
     def check_network(self, fingerprint: str, name: str, option: str = "--model") -> None:
         """Refuse a network that the ticket was not found in.
