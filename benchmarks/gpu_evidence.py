@@ -139,12 +139,12 @@ def build_texts(plans: Iterable[str]) -> None:
 
 def subjects(store: Path) -> MakeSubject:
     """What makes the subjects of the plans, with their fingerprints."""
-    from tombola.lab.subjects import Subjects
+    from tombola.lab.subjects import SubjectFactory
 
-    known = Subjects(store)
+    subjects = SubjectFactory(store)
 
     def subject(task: Task, recipe: TrainSpec) -> Subject:
-        return known.subject("mini", task, recipe, scope="encoder", folder=None)
+        return subjects.subject("mini", task, recipe, scope="encoder", folder=None)
 
     return subject
 

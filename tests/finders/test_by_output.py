@@ -17,7 +17,7 @@ from tombola.finders.layout import Layout
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.job import Job, prune
 from tombola.plan.job_spec import PruneJobSpec, read_spec
 from tombola.plan.plan import Plan
@@ -33,7 +33,9 @@ SPECS = ({"structure": "2:4"}, {"structure": "rows"}, {"allocation": "row"})
 
 def subject_of(name: str, reviews: Path, place: Path) -> Subject:
     folder, task = save(name, place / "network"), load_task("sentiment")
-    return Subjects(place).subject(str(folder), task, RECIPE, scope="encoder", folder=str(reviews))
+    return SubjectFactory(place).subject(
+        str(folder), task, RECIPE, scope="encoder", folder=str(reviews)
+    )
 
 
 def searched(subject: Subject, name: str, **knobs: Any) -> Job:

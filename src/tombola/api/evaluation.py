@@ -16,7 +16,7 @@ from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import keep_mask
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.job import given
 from tombola.plan.job_spec import train_revisions
 from tombola.plan.search import evaluation
@@ -59,15 +59,15 @@ def evaluate_ticket(
     """
     asked = fixed_ticket(EvaluateSpec, ticket, options, model=model, data=data)
     _check_fresh(asked.ticket, asked.spec)
-    known = Subjects(Path(asked.lab.store))
-    subject, part = asked.on_network(known)
+    subjects = SubjectFactory(Path(asked.lab.store))
+    subject, part = asked.on_network(subjects)
     experiment = _experiment(asked.spec, subject, part.mask, output)
     pruning = given(subject, part.mask.digest(), part.sparsity)
     keep_mask(Store(asked.lab.store), pruning, part.mask)
     jobs = evaluation(subject, pruning, asked.spec)
     callback.subject(subject)
     store = finished(*run_plan(jobs.plan, asked.lab, callback))
-    known.save()
+    subjects.save()
     margin = margin_after(asked.task, store, jobs.scoring)
     evaluated = evaluated_in(
         store,

@@ -11,7 +11,7 @@ from tombola.base.fields import A_TICKET, path_text
 from tombola.base.specs import FixedTicketSpec, LabSpec, TrainSpec
 from tombola.lab.options import ticket_options
 from tombola.lab.starting_ticket import check_belongs, ticket_for
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.lab.ticket_origin import Origin, origin_of
 from tombola.plan.subject import Subject
 from tombola.tasks.task import Task, on_hub
@@ -46,14 +46,14 @@ class FixedTicket(Generic[S]):
         """What messages call the ticket."""
         return repr(self.place) if self.place else "the ticket"
 
-    def on_network(self, known: Subjects) -> tuple[Subject, Ticket]:
+    def on_network(self, subjects: SubjectFactory) -> tuple[Subject, Ticket]:
         """The network and the data, and the part of the ticket that the network has weights for.
 
         Raises: TicketError, if the ticket belongs to another network.
         """
-        scopes = known.scopes(self.model, self.task, self.recipe)
+        scopes = subjects.scopes(self.model, self.task, self.recipe)
         ticket, notes = _fit_to_task(self.ticket, self.spec.scope, scopes, self.task)
-        subject = known.subject(
+        subject = subjects.subject(
             self.model, self.task, self.recipe, scope=ticket.scope, folder=self.data
         )
         subject = replace(subject, notes=(*subject.notes, *notes))

@@ -18,7 +18,7 @@ from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan, weights_in_use
 from tombola.lab.starting_ticket import Start, start_of
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.lab.tuning import Tuned, tuning
 from tombola.plan.job_spec import train_revisions
 from tombola.plan.plan import Plan
@@ -62,12 +62,12 @@ def search(
     """
     asked = find_options(options)
     spec, lab = asked.search, asked.lab
-    known, tuned = Subjects(Path(lab.store)), None
-    subject = known.subject(spec.model, asked.task, asked.recipe, scope=spec.scope, folder=data)
+    subjects, tuned = SubjectFactory(Path(lab.store)), None
+    subject = subjects.subject(spec.model, asked.task, asked.recipe, scope=spec.scope, folder=data)
     start = None if from_ticket is None else start_of(from_ticket, subject)
     if options.get("learning_rate") == TUNE:
         whole = _jobs(subject, asked, start).plan
-        tuned = _tuned(known.with_dev(subject), spec, lab, callback, whole)
+        tuned = _tuned(subjects.with_dev(subject), spec, lab, callback, whole)
         recipe = replace(subject.recipe, learning_rate=tuned.learning_rate)
         subject = replace(subject, recipe=recipe)
     experiment = _experiment(subject, asked, output, start)
@@ -78,7 +78,7 @@ def search(
     callback.subject(subject)
     with weights_in_use(Store(lab.store), plan.kept):
         store = finished(*run_plan(plan, lab, callback))
-        known.save()
+        subjects.save()
         margin = margin_after(asked.task, store, jobs.scoring)
         made = SearchOutput(
             *(store, subject, asked, jobs, margin, tuned, experiment),

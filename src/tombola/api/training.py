@@ -16,7 +16,7 @@ from tombola.lab.run.runner import run_plan, weights_in_use
 from tombola.lab.store.artifacts import keep_mask, result_of
 from tombola.lab.store.result import Result
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.job import Job, given
 from tombola.plan.plan import Plan, evaluate
 from tombola.study.results.training_result import Trained, trained_in
@@ -51,8 +51,8 @@ def train_ticket(
         reason.
     """
     asked = fixed_ticket(TrainTicketSpec, ticket, options, model=model, data=data)
-    known = Subjects(Path(asked.lab.store))
-    subject, part = asked.on_network(known)
+    subjects = SubjectFactory(Path(asked.lab.store))
+    subject, part = asked.on_network(subjects)
     pruning = given(subject, part.mask.digest(), part.sparsity)
     (training,) = evaluate(subject, pruning, [asked.spec.seed], asked.spec.init)
     folder = output or _folder(training)
@@ -64,7 +64,7 @@ def train_ticket(
     plan = replace(Plan.of([training]), kept=frozenset({training.key}))
     with weights_in_use(store, plan.kept):
         finished(*run_plan(plan, asked.lab, callback))
-        known.save()
+        subjects.save()
         trained = trained_in(
             subject, _finite(store, training), init=asked.spec.init, sparsity=part.sparsity
         )

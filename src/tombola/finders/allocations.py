@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tombola.base.specs import PruneSpec
-from tombola.base.specs.prune import ERK, GLOBAL, ROW, UNSTRUCTURED, goes_by_outputs
+from tombola.base.specs.prune import ERK, GLOBAL, ROW, UNSTRUCTURED, depends_on_outputs
 from tombola.finders.layout import PLAIN, Layout
 from tombola.ticket.schedule import pruned_count, shortest_sparsity
 from tombola.ticket.structures import STRUCTURES, by_output, check_lines
@@ -40,7 +40,7 @@ def keep_best(
     """
     from tombola.ticket.mask import Mask
 
-    if layout.transposed and goes_by_outputs(spec.structure, spec.allocation):
+    if layout.transposed and depends_on_outputs(spec.structure, spec.allocation):
         mask.check(scores, "scores")
         turned, plain = layout.transposed, Layout(layout.heads)
         pair = by_output(scores, turned), Mask(by_output(mask, turned))

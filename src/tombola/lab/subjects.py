@@ -1,4 +1,4 @@
-"""Subjects of experiments: networks and data by their fingerprints, with a cache of these.
+"""SubjectFactory of experiments: networks and data by their fingerprints, with a cache of these.
 
 A fingerprint covers every weight or row, so it is cached next to the results, under the size and
 times of change of each file that it was computed from; a cached one needs no torch. Each entry has
@@ -23,7 +23,7 @@ from tombola.tasks.input_counts import SplitCounts
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import Task, check_recipe, on_hub
 
-__all__ = ["Subjects", "damaged_fingerprints", "forget_fingerprints"]
+__all__ = ["SubjectFactory", "damaged_fingerprints", "forget_fingerprints"]
 
 LIMIT = 1 << 28
 """Largest cache that is read, in bytes."""
@@ -37,7 +37,7 @@ EARLIER = {"units": HEADS_AND_NEURONS}
 """Name of a structure in the caches of earlier versions -> its name now."""
 
 
-class Subjects:
+class SubjectFactory:
     """Makes subjects, with a cache of fingerprints in the folder of the store."""
 
     def __init__(self, folder: Path) -> None:

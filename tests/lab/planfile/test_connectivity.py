@@ -13,7 +13,7 @@ from tombola.base.errors import SpecError
 from tombola.base.keys import changed_knobs
 from tombola.base.specs import LabSpec, TrainSpec
 from tombola.finders.imp import ImpSpec
-from tombola.lab.planfile.arm import Ground
+from tombola.lab.planfile.arm import ArmContext
 from tombola.lab.planfile.arms import Dense, kind_of_arm
 from tombola.lab.planfile.connectivity import Connectivity
 from tombola.lab.run.cost_estimate import estimate_cost
@@ -22,7 +22,7 @@ from tombola.lab.run.payload import payload_for
 from tombola.lab.run.perform import between
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.cell import Cell
 from tombola.plan.job import dense, reordered
 from tombola.plan.job_spec import as_training
@@ -47,7 +47,7 @@ ROUNDS = ImpSpec(sparsity=D("0.5"), step=D("0.5"))
 
 @pytest.fixture(scope="module")
 def subject(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    known = Subjects(tmp_path_factory.mktemp("known"))
+    known = SubjectFactory(tmp_path_factory.mktemp("known"))
     return known.subject(
         str(tiny), load_task("sentiment"), RECIPE, scope="encoder", folder=str(reviews)
     )
@@ -55,12 +55,12 @@ def subject(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def cells(subject: Subject, **of: Connectivity) -> list[Cell]:
     """The cells of connectivity arms, next to a dense arm and a search."""
-    ground = Ground({"sentiment": subject}, (5,), found := {})
-    found["dense"] = Dense().cells("dense", ground)
+    context = ArmContext({"sentiment": subject}, (5,), found := {})
+    found["dense"] = Dense().cells("dense", context)
     found["tickets"] = Imp(
         search=ROUNDS, sparsity=replace(Imp().sparsity, every=(D("0.5"),))
-    ).cells("tickets", ground)
-    return [cell for name, arm in of.items() for cell in arm.cells(name, ground)]
+    ).cells("tickets", context)
+    return [cell for name, arm in of.items() for cell in arm.cells(name, context)]
 
 
 ARMS: dict[str, Any] = {

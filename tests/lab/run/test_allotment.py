@@ -19,7 +19,7 @@ from tombola.lab.run.payload import Payload, kernel_of, payload_for
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.result import Result
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.job_spec import as_training
 from tombola.plan.plan import Plan
 
@@ -43,7 +43,7 @@ def plan_of(tmp_path: Path, tiny: Path) -> Make:
     def plan_of(*seeds: int, trains: bool = False) -> Plan:
         file = tmp_path / "plan.yaml"
         file.write_text(PLAN.format(model=tiny if trains else "mini", seeds=[*seeds]))
-        plan, known = read_plan(file), Subjects(tmp_path)
+        plan, known = read_plan(file), SubjectFactory(tmp_path)
 
         def real(task: Any, recipe: Any) -> Any:
             return known.subject(plan.model, task, recipe, scope=plan.scope, folder=None)

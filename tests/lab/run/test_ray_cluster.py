@@ -20,7 +20,7 @@ from tombola.lab.run.engine import RunCallback, RunSummary, execute
 from tombola.lab.run.runner import _refuse_mixed, run_plan
 from tombola.lab.store.result import Result
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.job_spec import as_training
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
@@ -36,7 +36,7 @@ RECIPE = TrainSpec(epochs=2, batch_size=16, learning_rate=1e-2, max_length=30)
 
 @pytest.fixture(scope="module")
 def plan(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    known = Subjects(tmp_path_factory.mktemp("known"))
+    known = SubjectFactory(tmp_path_factory.mktemp("known"))
     task = load_task("sentiment")
     subject = known.subject(str(tiny), task, RECIPE, scope="encoder", folder=str(reviews))
     spec = ImpSpec(sparsity="0.5", step="0.5")  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ __all__ = [
     "UNSTRUCTURED",
     "Implied",
     "PruneSpec",
-    "goes_by_outputs",
+    "depends_on_outputs",
 ]
 
 UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER = "unstructured", "heads-and-neurons", "rows"
@@ -53,7 +53,7 @@ class Implied(Decimal):
         return f"{self:f}"
 
 
-def goes_by_outputs(structure: str, allocation: str) -> bool:
+def depends_on_outputs(structure: str, allocation: str) -> bool:
     """Whether a mask depends on which axis of a weight has its outputs."""
     return structure != UNSTRUCTURED or allocation == ROW
 

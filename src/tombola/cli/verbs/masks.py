@@ -54,9 +54,9 @@ def overlap(options: Namespace) -> None:
 
     if len(options.masks) == 1:
         options.plan = options.masks[0]
-        plan, kept = plan_in_store(options)
+        plan, store = plan_in_store(options)
         sparsity = exact_fraction(options.sparsity) if options.sparsity else None
-        members, model = masks_of_plan(plan, kept, sparsity), plan.jobs[0].subject.model
+        members, model = masks_of_plan(plan, store, sparsity), plan.jobs[0].subject.model
         refuse_too_few(members, plan, sparsity)
     else:
         members = masks_of_tickets(options.masks)
@@ -127,8 +127,8 @@ def connectivity(options: Namespace) -> None:
 
     if options.output:
         check_folder(options.output)
-    plan, kept = plan_in_store(options)
-    found = [line.to_json() for line in connectivity_lines(plan, kept)]
+    plan, store = plan_in_store(options)
+    found = [line.to_json() for line in connectivity_lines(plan, store)]
     if not found:
         raise SpecError(
             f"expected a plan with connectivity arms, got none in {options.plan!r}. "

@@ -119,8 +119,10 @@ def _source(options: Namespace, subject: str) -> "PlanRuns":
         refuse_unused_data(options.data, "a table of runs")
         return tabled(subject)
     named = Namespace(**{**vars(options), "plan": subject})
-    plan, kept = plan_in_store(named)
-    return stored(Path(subject).stem, read_plan(subject), plan, kept, command=command("run", named))
+    plan, store = plan_in_store(named)
+    return stored(
+        Path(subject).stem, read_plan(subject), plan, store, command=command("run", named)
+    )
 
 
 VERBS = {

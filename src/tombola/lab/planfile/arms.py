@@ -19,16 +19,16 @@ from tombola.lab.planfile.arm import (
     LAST,
     TASK_FINDER,
     Arm,
+    ArmContext,
     ArmName,
     ControlName,
-    Ground,
-    Placed,
     Sparsities,
+    TaskArm,
     TaskName,
     at_rate,
-    at_rate_of,
     check_seeds,
     tickets,
+    with_learning_rate_of,
 )
 from tombola.lab.planfile.finder_arm import FinderArm
 from tombola.plan.cell import PLAIN, Cell
@@ -42,14 +42,14 @@ __all__ = ["Control", "Dense", "Evaluate", "kind_of_arm", "kinds_of_arms"]
 
 @ARMS.register("dense")
 @dataclass(frozen=True, kw_only=True)
-class Dense(Placed):
+class Dense(TaskArm):
     """The whole network."""
 
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
+    def cells(self, name: str, context: ArmContext) -> list[Cell]:
         """A training for each task and seed."""
         made = []
-        for task, seed in self.places(ground):
-            job = dense(ground.subjects[task], seed)
+        for task, seed in self.places(context):
+            job = dense(context.subjects[task], seed)
             made.append(
                 Cell(arm=name, role="dense", target=task, seed=seed, training=job, baseline=job)
             )
@@ -121,11 +121,11 @@ class Control:
         for rate in self.learning_rates:
             TrainSpec(learning_rate=rate)
 
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
+    def cells(self, name: str, context: ArmContext) -> list[Cell]:
         """A training for each ticket, control and learning rate."""
-        chosen = tickets(self.of, ground, self.sparsity, self.tasks, self.seeds)
+        chosen = tickets(self.of, context, self.sparsity, self.tasks, self.seeds)
         return [
-            self._cell(name, ground.subjects[ticket.target], ticket, kind, rate)
+            self._cell(name, context.subjects[ticket.target], ticket, kind, rate)
             for ticket in chosen
             for kind, rate in product(self.names, self.learning_rates or (None,))
         ]
@@ -151,7 +151,7 @@ class Control:
             ticket=mask,
             compared_arm=self.of,
         )
-        return replace(cell, training=at_rate_of(cell, training))
+        return replace(cell, training=with_learning_rate_of(cell, training))
 
 
 @ARMS.register("evaluate")
@@ -187,13 +187,13 @@ class Evaluate:
                 f"{self.search_seed}. Use fresh seeds."
             )
 
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
+    def cells(self, name: str, context: ArmContext) -> list[Cell]:
         """A training for each ticket and fresh seed."""
         made = []
         chosen = (self.search_seed,)
-        for ticket in tickets(self.of, ground, self.sparsity, self.tasks, chosen):
+        for ticket in tickets(self.of, context, self.sparsity, self.tasks, chosen):
             assert ticket.ticket is not None
-            subject = ground.subjects[ticket.target]
+            subject = context.subjects[ticket.target]
             trained = at_rate(subject, ticket.learning_rate)
             trainings = evaluate(trained, ticket.ticket, self.seeds, self.init)
             for seed, training in zip(self.seeds, trainings, strict=True):
@@ -205,5 +205,5 @@ class Evaluate:
                     seed=seed,
                     baseline=dense(subject, seed),
                 )
-                made.append(replace(cell, training=at_rate_of(cell, training)))
+                made.append(replace(cell, training=with_learning_rate_of(cell, training)))
         return made

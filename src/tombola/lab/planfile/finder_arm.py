@@ -15,10 +15,10 @@ from tombola.lab.planfile.arm import (
     FINDER,
     LAST,
     NO_TICKET,
+    ArmContext,
     ArmName,
-    Ground,
-    Placed,
     Sparsities,
+    TaskArm,
     TaskName,
     TicketFrom,
     at_rate,
@@ -37,7 +37,7 @@ SEARCH = PruneSpec()
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinderArm(Placed):
+class FinderArm(TaskArm):
     """The tickets of a finder: a search for each task and seed, a cell for each sparsity."""
 
     after: ClassVar[tuple[str, ...]] = (FINDER,)
@@ -87,29 +87,29 @@ class FinderArm(Placed):
         specs = [replace(self.search, sparsity=each) for each in sparsities]
         return specs or [self.search]
 
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
+    def cells(self, name: str, context: ArmContext) -> list[Cell]:
         """The trainings of each search."""
         return [
             cell
-            for task, seed in self.places(ground)
+            for task, seed in self.places(context)
             for spec in self._to(self.sparsity.of(task))
-            for cell in self._from_ticket(name, ground, task, spec, seed)
+            for cell in self._from_ticket(name, context, task, spec, seed)
         ]
 
     def _from_ticket(
-        self, arm: str, ground: Ground, task: str, spec: PruneSpec, seed: int
+        self, arm: str, context: ArmContext, task: str, spec: PruneSpec, seed: int
     ) -> Iterator[Cell]:
         """The trainings of a search at each rate, from the ticket that it starts from."""
-        subject, start = ground.subjects[task], self.from_ticket
+        subject, start = context.subjects[task], self.from_ticket
         if start.folder:
-            subject = ground.under_ticket(subject, start.folder)
+            subject = context.under_ticket(subject, start.folder)
         if not start.arm:
             yield from self._at_rates(arm, subject, task, spec, seed)
             return
-        (ticket,) = tickets(start.arm, ground, start.sparsity, (TaskName(task),), (seed,))
-        subject, place = _in_place_of(ticket, subject)
+        (ticket,) = tickets(start.arm, context, start.sparsity, (TaskName(task),), (seed,))
+        subject, place = _substituted(ticket, subject)
         for cell in self._at_rates(arm, subject, task, spec, seed):
-            yield _onto(ticket, place, cell)
+            yield _on_ticket(ticket, place, cell)
 
     def _at_rates(
         self, arm: str, subject: Subject, task: str, spec: PruneSpec, seed: int
@@ -146,7 +146,7 @@ class FinderArm(Placed):
             )
 
 
-def _in_place_of(ticket: Cell, subject: Subject) -> tuple[Subject, Job]:
+def _substituted(ticket: Cell, subject: Subject) -> tuple[Subject, Job]:
     """A subject that starts from a mask that stands for a ticket's, and the job of that mask.
 
     A search is planned under it as under any mask that exists already, so that neither its budget
@@ -169,7 +169,7 @@ def _in_place_of(ticket: Cell, subject: Subject) -> tuple[Subject, Job]:
     return under, job
 
 
-def _onto(ticket: Cell, place: Job, cell: Cell) -> Cell:
+def _on_ticket(ticket: Cell, place: Job, cell: Cell) -> Cell:
     """A cell that starts from the ticket itself, where it was planned under what stood for it."""
     mask = ticket.ticket
     assert mask is not None
