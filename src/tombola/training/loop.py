@@ -322,9 +322,8 @@ def _start(
     network.model.zero_grad()  # of a training that was interrupted
     optimizer = optimizer_of(network.model, recipe, kernel(recipe))
     for group in optimizer.param_groups:
-        group["initial_lr"] = (
-            recipe.learning_rate
-        )  # where a schedule begins later than at its start
+        # where a schedule begins later than at its start
+        group["initial_lr"] = recipe.learning_rate
     scaler = GradScaler(here.device.type, enabled=recipe.precision == "fp16")
     return Training(network.model, optimizer, scaler, deque(maxlen=max(1, tail)))
 
