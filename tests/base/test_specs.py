@@ -143,7 +143,7 @@ def test_a_sparsity_that_nobody_asked_for_follows_the_knobs_that_are_replaced() 
     assert patterned == PruneSpec(structure="2:4")
     assert dataclasses.replace(patterned, structure="1:4").sparsity == D("0.75")
     assert dataclasses.replace(patterned, structure="rows") == PruneSpec(structure="rows")
-    assert knobs(patterned) == {"sparsity": "0.5", "structure": "2:4"}
+    assert changed_knobs(patterned) == {"sparsity": "0.5", "structure": "2:4"}
     stepped = dataclasses.replace(ImpSpec(), rounds=(D("0.3"), D("0.6")))
     assert dataclasses.replace(stepped, rounds=(D("0.5"),)).sparsity == D("0.5")
     assert dataclasses.replace(stepped, rounds=()) == ImpSpec()
@@ -158,28 +158,15 @@ def test_a_sparsity_that_nobody_asked_for_follows_the_knobs_that_are_replaced() 
 
 
 def test_only_changed_knobs_are_named() -> None:
-    assert (
-        changed_knobs(FindSpec())
-        == changed_knobs(TrainSpec())
-        == changed_knobs(EvaluateSpec())
-        == {}
+    unchanged = (
+        *(FindSpec(), TrainSpec(), EvaluateSpec(), ImpSpec(), CourseSpec()),
+        *(ImpSpec(rewind_fraction=D("0.0")), ImpSpec(sparsity=D("0.70"))),
+        FindSpec(controls=DEFAULT_CONTROLS),
     )
-    assert (
-        changed_knobs(ImpSpec())
-        == changed_knobs(CourseSpec())
-        == changed_knobs(ImpSpec(rewind_fraction=D("0.0")))
-        == {}
-    )
+    assert [*map(changed_knobs, unchanged)] == [{}] * len(unchanged)
     assert changed_knobs(CourseSpec(last=7)) == {"last": 7}
-    assert changed_knobs(ImpSpec(keep_head=True, rewind_step=3)) == {
-        "keep_head": True,
-        "rewind_step": 3,
-    }
-    assert (
-        changed_knobs(FindSpec(controls=DEFAULT_CONTROLS))
-        == changed_knobs(ImpSpec(sparsity=D("0.70")))
-        == {}
-    )
+    head = ImpSpec(keep_head=True, rewind_step=3)
+    assert changed_knobs(head) == {"keep_head": True, "rewind_step": 3}
     changed = changed_knobs(ImpSpec(sparsity=D("0.50"), step=D("0.25")))
     assert changed == {"sparsity": "0.5", "step": "0.25"}
     assert changed_knobs(FindSpec(seeds=(0, 1), controls=())) == {"seeds": (0, 1), "controls": ()}

@@ -1,4 +1,4 @@
-"""SubjectFactory of experiments: networks and data by their fingerprints, with a cache of these.
+"""Subjects of experiments: networks and data by their fingerprints, with a cache of these.
 
 A fingerprint covers every weight or row, so it is cached next to the results, under the size and
 times of change of each file that it was computed from; a cached one needs no torch. Each entry has

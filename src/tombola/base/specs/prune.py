@@ -75,9 +75,8 @@ class PruneSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sparsity = (
-            self._implied() if isinstance(self.sparsity, Implied) else exact_fraction(self.sparsity)
-        )
+        implied = isinstance(self.sparsity, Implied)
+        sparsity = self._implied() if implied else exact_fraction(self.sparsity)
         object.__setattr__(self, "sparsity", sparsity)
         if pattern := N_OF_M.fullmatch(self.structure):
             self._check_pattern(int(pattern[1]), int(pattern[2]))
@@ -127,7 +126,7 @@ class PruneSpec(Spec):
         if not pattern:
             return Implied(type(self).sparsity)
         n, m = map(Decimal, pattern.groups())
-        return Implied(exact(max((m - n) / m, Decimal(0))))
+        return Implied(exact_fraction(max((m - n) / m, Decimal(0))))
 
     def _check_pattern(self, n: int, m: int) -> None:
         """Refuse n:m of another sparsity."""
