@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 
 from tombola.base.specs import TrainSpec
 from tombola.lab.planfile.plan_file import PlanFile, expand, read_plan
-from tombola.plan.plan import Job, Plan, Subject
+from tombola.plan.job import Job
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import Task
 
 EVIDENCE = Path(__file__).parents[1] / "evidence"

@@ -21,9 +21,10 @@ from tombola.base.specs import LabSpec
 from tombola.finders.finder import FINDERS
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.job import Job, dense
-from tombola.plan.plan import Plan, Subject
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 
 STEPS = 15
@@ -52,8 +53,8 @@ def subject(task: str) -> Subject:
     """A task with a short training, which tests on as little as it can."""
     recipe = load_task(task).recipe
     recipe = replace(recipe, epochs=1, train_limit=STEPS * recipe.batch_size, test_limit=2)
-    known = Subjects(Path(tempfile.gettempdir()))
-    return known.subject("mini", load_task(task), recipe, scope="encoder", folder=None)
+    subjects = SubjectFactory(Path(tempfile.gettempdir()))
+    return subjects.subject("mini", load_task(task), recipe, scope="encoder", folder=None)
 
 
 def seconds(job: Job) -> float:

@@ -39,8 +39,10 @@ from tombola.base.specs import LabSpec, TrainSpec
 from tombola.cli.main import QUIET
 from tombola.lab.planfile.plan_file import PlanFile
 from tombola.lab.run.engine import RunCallback
-from tombola.lab.store.result_store import Result
-from tombola.plan.plan import Job, Plan, Subject
+from tombola.lab.store.result import Result
+from tombola.plan.job import Job
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import Task
 
 SHORT = {"train_limit": 4, "test_limit": 4, "batch_size": 4, "max_length": 96}
@@ -137,12 +139,12 @@ def build_texts(plans: Iterable[str]) -> None:
 
 def subjects(store: Path) -> MakeSubject:
     """What makes the subjects of the plans, with their fingerprints."""
-    from tombola.lab.subjects import Subjects
+    from tombola.lab.subjects import SubjectFactory
 
-    known = Subjects(store)
+    subjects = SubjectFactory(store)
 
     def subject(task: Task, recipe: TrainSpec) -> Subject:
-        return known.subject("mini", task, recipe, scope="encoder", folder=None)
+        return subjects.subject("mini", task, recipe, scope="encoder", folder=None)
 
     return subject
 

@@ -18,7 +18,7 @@ from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import results
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.plan import Plan
 from tombola.plan.search import finding
 
@@ -69,7 +69,7 @@ def search(protocol: Protocol, place: Path, workers: int = 1) -> dict[str, Any]:
         }
     )
     spec, prune = asked.search, asked.prune
-    subject = Subjects(place).subject(
+    subject = SubjectFactory(place).subject(
         spec.model, asked.task, asked.recipe, scope=spec.scope, folder=None
     )
     finder = FINDERS[spec.finder]

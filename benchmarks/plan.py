@@ -14,7 +14,8 @@ from platform import machine, processor, python_version
 
 from tombola.base.specs import TrainSpec
 from tombola.lab.planfile.plan_file import expand, read_plan
-from tombola.plan.plan import Plan, Subject
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import Task
 
 JOBS = 10_000

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from tombola.ticket.fingerprint import versions
+from tombola.ticket.versions import versions
 
 __all__ = [
     "DENSE",

@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn.utils import prune
 
 from protocol import alone
-from tombola.ticket.fingerprint import versions
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
+from tombola.ticket.versions import versions
 
 SHAPES = [(768, 768)] * 4 + [(3072, 768), (768, 3072)]
 LAYERS = 12

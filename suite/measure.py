@@ -21,9 +21,10 @@ from tombola.base.specs import LabSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import results
-from tombola.lab.store.result_store import Result
-from tombola.lab.subjects import Subjects
-from tombola.plan.plan import Plan, dense
+from tombola.lab.store.result import Result
+from tombola.lab.subjects import SubjectFactory
+from tombola.plan.job import dense
+from tombola.plan.plan import Plan
 from tombola.study.results.trainings import score_summary
 from tombola.study.table.margins import margin_rule
 from tombola.tasks.data.sources import read_split
@@ -106,7 +107,7 @@ SHORTCUTS: Mapping[str, Mapping[str, Shortcut]] = {
 
 def trained(names: Sequence[str], folder: Path) -> dict[str, list[Result]]:
     """Dense runs of `mini` on each task, by workers of one thread each."""
-    subjects = Subjects(folder)
+    subjects = SubjectFactory(folder)
     tasks = {name: load_task(name) for name in names}
     jobs = {
         name: [

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ticket_seal import reseal
-from tombola.ticket.format import sealed
+from tombola.ticket.format import seal
 
 TICKETS = Path(__file__).parent / "fixtures" / "tickets"
 """A ticket of each version; the damage is to that of version 2."""
@@ -64,7 +64,7 @@ def text(content: bytes) -> Attack:
 def overflow(folder: Path) -> None:
     """A number that no float64 holds."""
     place = folder / "ticket.json"
-    place.write_bytes(sealed(place.read_bytes().replace(b"2e-05", b"1e999")))
+    place.write_bytes(seal(place.read_bytes().replace(b"2e-05", b"1e999")))
 
 
 def named(name: str) -> Attack:

@@ -9,7 +9,7 @@ from transformers import BertConfig, BertModel
 
 from tombola import api
 from tombola.lab.run.engine import RunCallback
-from tombola.lab.store.result_store import Result
+from tombola.lab.store.result import Result
 from tombola.plan.job import Job
 
 __all__ = ["RECIPE", "Find", "Recorder", "files", "other_model", "quick_find"]

@@ -1,7 +1,7 @@
 """A subject for plans that no test trains: it stands for a network and data that are not there."""
 
 from tombola.base.specs import TrainSpec
-from tombola.plan.plan import Subject
+from tombola.plan.subject import Subject
 from tombola.tasks.task import Task
 
 __all__ = ["subject"]

@@ -17,7 +17,7 @@ import pytest
 
 from tombola.base.errors import SpecError
 from tombola.lab.planfile.plan_file import PlanFile
-from tombola.plan.plan import Subject
+from tombola.plan.subject import Subject
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row, row
 

@@ -23,7 +23,7 @@ from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.lab.ticket_origin import Origin
 from tombola.study.table.margins import margin_rule, margins
 from tombola.study.table.table import rows
@@ -159,7 +159,7 @@ def test_a_plan_s_own_tasks_have_the_rule_s_margin(tiny: Path, films: Path, tmp_
         "train: {epochs: 1, batch_size: 16, max_length: 16, learning_rate: 1.0e-2}\n"
         "arms: {dense: {kind: dense}, one-shot: {kind: one-shot, sparsity: 0.5}}\n"
     )
-    known = Subjects(tmp_path / "store")
+    known = SubjectFactory(tmp_path / "store")
     plan = expand(
         read_plan(tmp_path / "plan.yaml"),
         lambda task, recipe: known.subject(str(tiny), task, recipe, scope="encoder", folder=None),

@@ -4,7 +4,7 @@ import json
 from hashlib import sha256
 from pathlib import Path
 
-from tombola.ticket.format import sealed
+from tombola.ticket.format import seal
 
 __all__ = ["reseal"]
 
@@ -17,4 +17,4 @@ def reseal(folder: Path) -> None:
     if "mask.safetensors" in (document.get("files") or {}):
         document["files"]["mask.safetensors"] = sha256(content).hexdigest()
     text = json.dumps(document).encode()
-    place.write_bytes(sealed(text) if "checksum" in document else text)
+    place.write_bytes(seal(text) if "checksum" in document else text)

@@ -10,8 +10,8 @@ from tombola.base.fields import field_help
 from tombola.base.specs import SEEDS, PruneSpec, TrainSpec
 from tombola.finders.finder import FINDERS
 from tombola.lab.planfile.arm import ARMS, ArmName, ControlName, Sparsities, TaskName, TicketFrom
-from tombola.lab.planfile.arms import FinderArm
 from tombola.lab.planfile.fields import IN_A_FILE
+from tombola.lab.planfile.finder_arm import FinderArm
 from tombola.lab.planfile.plan_file import SIMPLE, VERSION, PlanFile
 from tombola.tasks.recipes import UNTUNED
 from tombola.tasks.task import COMPUTED, Task

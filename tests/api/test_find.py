@@ -20,7 +20,7 @@ from tombola import api
 from tombola.base.errors import DataError, OutputError, SpecError
 from tombola.base.specs import DEFAULT_CONTROLS
 from tombola.lab.store.result_store import Store
-from tombola.plan.job import Subject
+from tombola.plan.subject import Subject
 from tombola.report.figures import score_curve as picture
 from tombola.ship.card import card
 from tombola.study.results.notes import SAME_MASK

@@ -16,7 +16,7 @@ from tombola import api
 from tombola.base.errors import SpecError, TicketError
 from tombola.ship.sources import merged_in
 from tombola.ticket.mask import Mask
-from tombola.ticket.schedule import pruned_count, shortest
+from tombola.ticket.schedule import pruned_count, shortest_sparsity
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket
 
@@ -35,7 +35,7 @@ def seeds(tiny: Path) -> list[Ticket]:
             replace(
                 base,
                 mask=mask,
-                sparsity=shortest(mask.pruned, mask.size),
+                sparsity=shortest_sparsity(mask.pruned, mask.size),
                 task="sentiment",
                 seed=seed,
                 provenance={"recipe": {"epochs": 1}, "split": "test", "dense": 80.0 + seed},
@@ -211,7 +211,7 @@ def test_tickets_that_cannot_be_merged_are_refused_in_one_line(
 def test_an_intersection_that_keeps_nothing_is_refused(seeds: list[Ticket]) -> None:
     first = seeds[0]
     inverse = Mask({name: ~kept for name, kept in first.mask.items()})
-    other = replace(first, mask=inverse, sparsity=shortest(inverse.pruned, inverse.size))
+    other = replace(first, mask=inverse, sparsity=shortest_sparsity(inverse.pruned, inverse.size))
     with pytest.raises(SpecError, match="the intersection of 2 tickets keeps, got none"):
         tombola.merge([first, other], rule="intersection")
     assert tombola.merge([first, other], rule="union").sparsity == 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tombola.base.errors import SpecError
-from tombola.base.keys import exact, key, knobs
+from tombola.base.keys import changed_knobs, exact_fraction, key
 from tombola.base.specs import (
     DEFAULT_CONTROLS,
     INIT_NAMES,
@@ -33,12 +33,12 @@ D = Decimal
 
 @pytest.mark.parametrize("value", ["0.70", "0.7", 0.7, D("0.7"), D("0.70"), "7e-1", " 0.7 "])
 def test_a_fraction_is_the_decimal_that_was_written(value: Any) -> None:
-    assert exact(value) == D(7) / D(10)
-    assert str(exact(value)) == "0.7"
+    assert exact_fraction(value) == D(7) / D(10)
+    assert str(exact_fraction(value)) == "0.7"
 
 
 def test_zero_has_no_sign() -> None:
-    assert {str(exact(zero)) for zero in (0, 0.0, -0.0, "-0", "0.00")} == {"0"}
+    assert {str(exact_fraction(zero)) for zero in (0, 0.0, -0.0, "-0", "0.00")} == {"0"}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_zero_has_no_sign() -> None:
 )
 def test_a_bad_fraction_is_refused_with_what_to_write(value: Any, message: str) -> None:
     with pytest.raises(SpecError) as caught:
-        exact(value)
+        exact_fraction(value)
     assert str(caught.value) == message
 
 
@@ -143,7 +143,7 @@ def test_a_sparsity_that_nobody_asked_for_follows_the_knobs_that_are_replaced() 
     assert patterned == PruneSpec(structure="2:4")
     assert dataclasses.replace(patterned, structure="1:4").sparsity == D("0.75")
     assert dataclasses.replace(patterned, structure="rows") == PruneSpec(structure="rows")
-    assert knobs(patterned) == {"sparsity": "0.5", "structure": "2:4"}
+    assert changed_knobs(patterned) == {"sparsity": "0.5", "structure": "2:4"}
     stepped = dataclasses.replace(ImpSpec(), rounds=(D("0.3"), D("0.6")))
     assert dataclasses.replace(stepped, rounds=(D("0.5"),)).sparsity == D("0.5")
     assert dataclasses.replace(stepped, rounds=()) == ImpSpec()
@@ -158,17 +158,21 @@ def test_a_sparsity_that_nobody_asked_for_follows_the_knobs_that_are_replaced() 
 
 
 def test_only_changed_knobs_are_named() -> None:
-    assert knobs(FindSpec()) == knobs(TrainSpec()) == knobs(EvaluateSpec()) == {}
-    assert knobs(ImpSpec()) == knobs(CourseSpec()) == knobs(ImpSpec(rewind_fraction=D("0.0"))) == {}
-    assert knobs(CourseSpec(last=7)) == {"last": 7}
-    assert knobs(ImpSpec(keep_head=True, rewind_step=3)) == {"keep_head": True, "rewind_step": 3}
-    assert knobs(FindSpec(controls=DEFAULT_CONTROLS)) == knobs(ImpSpec(sparsity=D("0.70"))) == {}
-    changed = knobs(ImpSpec(sparsity=D("0.50"), step=D("0.25")))
+    unchanged = (
+        *(FindSpec(), TrainSpec(), EvaluateSpec(), ImpSpec(), CourseSpec()),
+        *(ImpSpec(rewind_fraction=D("0.0")), ImpSpec(sparsity=D("0.70"))),
+        FindSpec(controls=DEFAULT_CONTROLS),
+    )
+    assert [*map(changed_knobs, unchanged)] == [{}] * len(unchanged)
+    assert changed_knobs(CourseSpec(last=7)) == {"last": 7}
+    head = ImpSpec(keep_head=True, rewind_step=3)
+    assert changed_knobs(head) == {"keep_head": True, "rewind_step": 3}
+    changed = changed_knobs(ImpSpec(sparsity=D("0.50"), step=D("0.25")))
     assert changed == {"sparsity": "0.5", "step": "0.25"}
-    assert knobs(FindSpec(seeds=(0, 1), controls=())) == {"seeds": (0, 1), "controls": ()}
-    rounds = knobs(ImpSpec(rounds=(0.5, D("0.70"))))  # type: ignore[arg-type]
+    assert changed_knobs(FindSpec(seeds=(0, 1), controls=())) == {"seeds": (0, 1), "controls": ()}
+    rounds = changed_knobs(ImpSpec(rounds=(0.5, D("0.70"))))  # type: ignore[arg-type]
     assert rounds == {"rounds": ("0.5", "0.7")}
-    assert knobs(ImpSpec(step=D("0.0000001")))["step"] == "0.0000001"
+    assert changed_knobs(ImpSpec(step=D("0.0000001")))["step"] == "0.0000001"
 
 
 @pytest.mark.parametrize(
@@ -200,7 +204,7 @@ def test_a_whole_number_and_its_float_are_one_knob() -> None:
     whole: Any = {"epochs": 4, "clip_norm": 2, "weight_decay": 1, "warmup": 1}
     floats: Any = {name: float(value) for name, value in whole.items()}
     assert repr(TrainSpec(**whole)) == repr(TrainSpec(**floats))
-    assert key("find", 1, **knobs(TrainSpec(**whole))) == key("find", 1, **floats)
+    assert key("find", 1, **changed_knobs(TrainSpec(**whole))) == key("find", 1, **floats)
 
 
 def test_a_key_does_not_depend_on_the_order_of_its_parts() -> None:
@@ -224,22 +228,27 @@ def test_every_part_of_a_key_counts() -> None:
 
 PINNED: dict[str, tuple[dict[str, Any], str]] = {
     "defaults": (
-        {**knobs(FindSpec()), **knobs(ImpSpec()), **knobs(TrainSpec()), **knobs(EvaluateSpec())},
+        {
+            **changed_knobs(FindSpec()),
+            **changed_knobs(ImpSpec()),
+            **changed_knobs(TrainSpec()),
+            **changed_knobs(EvaluateSpec()),
+        },
         "dd4da93d624c2667f6a298d231e0c72517bababd63c2cd3cb2d11ce4df914210",
     ),
     "search": (
         {
-            **knobs(FindSpec(seeds=(0, 1), controls=())),
-            **knobs(ImpSpec(sparsity=D("0.50"), schedule="geometric")),
+            **changed_knobs(FindSpec(seeds=(0, 1), controls=())),
+            **changed_knobs(ImpSpec(sparsity=D("0.50"), schedule="geometric")),
         },
         "e91d67b68c74c5199d388d3dba4bfb61b590c3700fec533ff94f9ae880161506",
     ),
     "recipe": (
-        knobs(TrainSpec(epochs=1, learning_rate=4e-4, max_length=96, precision="bf16")),
+        changed_knobs(TrainSpec(epochs=1, learning_rate=4e-4, max_length=96, precision="bf16")),
         "3e0c68a0d638f43f8d01cee2b719ef8c7ae40059367f8da9ee1e14929053746a",
     ),
     "test": (
-        knobs(EvaluateSpec(task="mlm", init="reinit", seeds=(7,))),
+        changed_knobs(EvaluateSpec(task="mlm", init="reinit", seeds=(7,))),
         "d12d966b30b6936f21566d9fbdffb978f62ed3e39ebbfc8e8639aafbe9156493",
     ),
 }

@@ -11,7 +11,7 @@ import pytest
 from command_line import Cli
 from tombola.base.errors import SpecError
 from tombola.base.fields import number
-from tombola.base.keys import exact
+from tombola.base.keys import exact_fraction
 from tombola.base.specs import FindSpec, LabSpec, TrainSpec
 from tombola.base.yaml_text import NotYamlError, compose, construct
 from tombola.finders.imp import ImpSpec
@@ -163,18 +163,18 @@ def test_a_value_in_a_configuration_is_what_is_written(tmp_path: Path, cli: Cli)
 )
 def test_a_fraction_without_bounds_is_refused_in_a_short_line(sparsity: str) -> None:
     with pytest.raises(SpecError, match="sparsity") as error:
-        exact(sparsity)
+        exact_fraction(sparsity)
     assert len(str(error.value)) < 300
 
 
 def test_fractions_that_are_written_with_many_digits_are_read() -> None:
-    assert exact("1e-64") == Decimal("1e-64")
-    assert exact("0." + "0" * 70) == 0
-    assert exact("0." + "9" * 28) == Decimal("0." + "9" * 28)
-    assert exact("0.5" + "0" * 40) == Decimal("0.5")
+    assert exact_fraction("1e-64") == Decimal("1e-64")
+    assert exact_fraction("0." + "0" * 70) == 0
+    assert exact_fraction("0." + "9" * 28) == Decimal("0." + "9" * 28)
+    assert exact_fraction("0.5" + "0" * 40) == Decimal("0.5")
     with pytest.raises(SpecError, match=r"at most 28 digits, got '?0\.9+.*Round it"):
-        exact("0." + "9" * 29)
-    assert exact("0e-999999") == exact("-0") == exact("0e999999") == 0
+        exact_fraction("0." + "9" * 29)
+    assert exact_fraction("0e-999999") == exact_fraction("-0") == exact_fraction("0e999999") == 0
 
 
 @pytest.mark.parametrize(

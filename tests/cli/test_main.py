@@ -22,6 +22,7 @@ from tombola.base.specs import SEEDS, FindSpec, TrainSpec
 from tombola.cli import verbs, versions
 from tombola.cli.main import HEADINGS, TRAIN, VERBS, main
 from tombola.cli.parser import Parser
+from tombola.kernel import processor
 from tombola.lab.progress.bar import ProgressBar
 from tombola.lab.store.result_store import Store
 from tombola.models import embedded
@@ -190,19 +191,19 @@ def test_the_version_is_the_first_line_and_others_follow_by_name(cli: Cli) -> No
 def test_the_instruction_set_is_that_of_torch_and_what_is_unknown_is_left_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(versions, "_version", lambda package: None)
+    monkeypatch.setattr(versions, "package_version", lambda package: None)
     plain = list(versions.versions())
     assert [line.split()[0] for line in plain] == ["tombola", "Python", platform.system()]
     capability = torch.backends.cpu.get_cpu_capability()
-    if versions.CPU_INFO.exists() and capability in versions.INSTRUCTION_SETS:
+    if processor.CPUINFO.exists() and capability in versions.INSTRUCTION_SETS:
         assert plain[-1].endswith(f" {capability}")
-    for name in ("CPU_INFO", "DRIVER"):
-        monkeypatch.setattr(versions, name, tmp_path / "nothing")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "nothing")
+    monkeypatch.setattr(versions, "DRIVER", tmp_path / "nothing")
     assert list(versions.versions())[-1].endswith(platform.machine())
     driver = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC\n"
     (tmp_path / "driver").write_text(driver + "GCC version:  gcc version 12.3.0 (Ubuntu)\n")
     monkeypatch.setattr(versions, "DRIVER", tmp_path / "driver")
-    monkeypatch.setattr(versions, "_version", {"nvidia-cuda-runtime-cu12": "12.6.77"}.get)
+    monkeypatch.setattr(versions, "package_version", {"nvidia-cuda-runtime-cu12": "12.6.77"}.get)
     assert list(versions.versions())[-2:] == ["CUDA 12.6.77", "NVIDIA-driver 550.54.15"]
 
 

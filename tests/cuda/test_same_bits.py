@@ -14,7 +14,7 @@ from tombola.base.specs import TrainSpec
 from tombola.tasks.data.encode import encode_split
 from tombola.ticket.mask import Tensors
 from tombola.training.checkpoint import Checkpoint
-from tombola.training.loop import Fit
+from tombola.training.loop import FitResult
 
 pytestmark = pytest.mark.cuda
 
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("encoders")
 
 
-def same(one: tuple[Fit, Tensors], two: tuple[Fit, Tensors]) -> bool:
+def same(one: tuple[FitResult, Tensors], two: tuple[FitResult, Tensors]) -> bool:
     """Whether two trainings ended in bitwise identical results and did the same."""
     fits = [asdict(replace(done, training_seconds=0, earlier_seconds=0)) for done, _ in (one, two)]
     weights = all(torch.equal(bits(one[1][n]), bits(two[1][n])) for n in {*one[1], *two[1]})

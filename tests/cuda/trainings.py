@@ -14,7 +14,7 @@ from tombola.tasks.examples import Examples
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import Task
 from tombola.ticket.mask import Mask, Tensors
-from tombola.training.loop import Fit, fit
+from tombola.training.loop import FitResult, fit
 
 __all__ = [
     "CASES",
@@ -66,7 +66,7 @@ class Case:
     examples: Examples
     mask: Mask
 
-    def train(self, spec: TrainSpec = SPEC, **more: Any) -> tuple[Fit, Tensors]:
+    def train(self, spec: TrainSpec = SPEC, **more: Any) -> tuple[FitResult, Tensors]:
         """Train from the pre-trained weights: what was done, and the weights on the CPU."""
         self.network.rewind(spec.seed)
         done = fit(

@@ -11,7 +11,7 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import PruneSpec
 from tombola.finders.allocations import keep_best, quotas
 from tombola.finders.finder import FINDERS
-from tombola.plan.job_spec import PruneJob
+from tombola.plan.job_spec import PruneJobSpec
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import pruned_count
@@ -85,7 +85,7 @@ def test_an_allocation_is_in_the_key_of_the_mask_and_read_back() -> None:
             more: dict[str, Any] = {"rounds": (SPARSITY,)} if name == "imp" else {}
             spec = FINDERS[name].spec(sparsity=SPARSITY, allocation=allocation, **more)
             job = FINDERS[name].search(on, spec, 0).masks[SPARSITY]
-            assert isinstance(job.spec, PruneJob)
+            assert isinstance(job.spec, PruneJobSpec)
             assert FINDERS[name].read(job.spec) == spec
             keys.add(job.key)
     assert len(keys) == 6

@@ -10,9 +10,10 @@ from stand_in_subject import subject as stand_in
 from tombola.base.errors import SpecError
 from tombola.base.specs import FindSpec, TrainSpec
 from tombola.finders.finder import FINDERS
-from tombola.plan.job import Job, Subject
-from tombola.plan.job_spec import PruneJob, train_job
+from tombola.plan.job import Job
+from tombola.plan.job_spec import PruneJobSpec, as_training
 from tombola.plan.plan import Plan, Search
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 
 HALF = Decimal("0.5")
@@ -55,7 +56,7 @@ def test_a_budget_is_spread_over_the_trainings_of_a_search(
     found = search(subject, finder, budget, **knobs)
     assert [job.steps for job in trainings(found)] == steps
     (ticket,) = found.trainings.values()
-    assert train_job(ticket.spec).recipe == RECIPE
+    assert as_training(ticket.spec).recipe == RECIPE
     assert found.dense.key == search(subject, finder, 0, **knobs).dense.key
 
 
@@ -96,7 +97,7 @@ def test_the_mask_of_a_longer_training_has_another_name(subject: Subject) -> Non
     masks = [search(subject, "gradual", budget).masks[HALF] for budget in (1, 3)]
     assert masks[0].key != masks[1].key
     specs = [mask.spec for mask in masks]
-    assert [s.data.recipe.epochs for s in specs if isinstance(s, PruneJob) and s.data] == [3, 9]
+    assert [s.data.recipe.epochs for s in specs if isinstance(s, PruneJobSpec) and s.data] == [3, 9]
 
 
 def test_a_least_number_of_steps_is_shared_too() -> None:

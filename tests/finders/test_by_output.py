@@ -17,10 +17,11 @@ from tombola.finders.layout import Layout
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.job import Job, prune
-from tombola.plan.job_spec import PruneJob, read_spec
-from tombola.plan.plan import Plan, Subject
+from tombola.plan.job_spec import PruneJobSpec, read_spec
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.structures import by_output, check_lines, patterns_lost
@@ -32,7 +33,9 @@ SPECS = ({"structure": "2:4"}, {"structure": "rows"}, {"allocation": "row"})
 
 def subject_of(name: str, reviews: Path, place: Path) -> Subject:
     folder, task = save(name, place / "network"), load_task("sentiment")
-    return Subjects(place).subject(str(folder), task, RECIPE, scope="encoder", folder=str(reviews))
+    return SubjectFactory(place).subject(
+        str(folder), task, RECIPE, scope="encoder", folder=str(reviews)
+    )
 
 
 def searched(subject: Subject, name: str, **knobs: Any) -> Job:
@@ -113,7 +116,7 @@ def test_only_such_masks_of_such_networks_have_names_of_their_own(
         job = searched(gpt2, "one-shot", **knobs)
         plain = searched(replace(gpt2, transposed=frozenset()), "one-shot", **knobs)
         assert (job.key != plain.key) == (knobs in SPECS)
-        assert isinstance(job.spec, PruneJob)
+        assert isinstance(job.spec, PruneJobSpec)
         assert read_spec("prune", job.spec.to_json()).to_json() == job.spec.to_json()
         told = searched(bert, "one-shot", **knobs).spec.to_json()
         assert "transposed" not in told

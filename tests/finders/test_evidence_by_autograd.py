@@ -18,7 +18,7 @@ from tombola.finders.shapes import prune_once
 from tombola.lab.run.compute import compute_of
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
@@ -135,7 +135,7 @@ def examining() -> Iterator[None]:
 def test_evidence_follows_from_the_loss(
     examining: None, tiny: Path, reviews: Path, tmp_path: Path
 ) -> None:
-    subject = Subjects(tmp_path).subject(
+    subject = SubjectFactory(tmp_path).subject(
         str(tiny),
         load_task("sentiment"),
         TrainSpec(epochs=1, batch_size=8, learning_rate=1e-2, max_length=30),

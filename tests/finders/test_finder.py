@@ -19,7 +19,7 @@ from tombola.finders.shapes import prune_once, train_mask
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask, result_of
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.plan import Plan
 from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
@@ -90,7 +90,7 @@ def toys() -> Iterator[None]:
 
 @pytest.fixture
 def subject(tiny: Path, reviews: Path, tmp_path: Path) -> Subject:
-    return Subjects(tmp_path).subject(
+    return SubjectFactory(tmp_path).subject(
         str(tiny), load_task("sentiment"), RECIPE, scope="encoder", folder=str(reviews)
     )
 

@@ -13,7 +13,7 @@ from tombola.finders.finder import FINDERS
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
 
@@ -32,7 +32,7 @@ KNOBS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_masks_are_exact_or_refused_in_one_line(name: str, reviews: Path, tmp_path: Path) -> None:
     folder = save(name, tmp_path / "network")
-    subject = Subjects(tmp_path).subject(
+    subject = SubjectFactory(tmp_path).subject(
         str(folder), load_task("sentiment"), RECIPE, scope="encoder", folder=str(reviews)
     )
     planned, refused = {}, dict[str, str]()

@@ -16,9 +16,9 @@ from tombola.base.errors import SpecError, TicketError
 from tombola.base.specs import PruneSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.trained.ramp import Ramp, RampSpec
-from tombola.plan.job import Subject
 from tombola.plan.job_spec import GivenMask
 from tombola.plan.plan import Plan, Search
+from tombola.plan.subject import Subject
 from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.ticket import Ticket

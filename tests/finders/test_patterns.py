@@ -11,7 +11,7 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import PruneSpec, TrainSpec
 from tombola.finders.finder import FINDERS, finder_of_scores
 from tombola.finders.rewind import RewindSpec
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.job import prune
 from tombola.tasks.task import load_task
 
@@ -34,7 +34,7 @@ def test_rows_that_do_not_divide_are_refused_before_any_training(
     name: str, tiny: Path, reviews: Path, tmp_path: Path
 ) -> None:
     recipe = TrainSpec(epochs=1, batch_size=8, max_length=30)
-    subject = Subjects(tmp_path).subject(
+    subject = SubjectFactory(tmp_path).subject(
         str(tiny), load_task("sentiment"), recipe, scope="encoder", folder=str(reviews)
     )
     reason = r"N:32 needs a number of inputs that 32 divides, got encoder.* of shape \(32, 48\)\."

@@ -11,7 +11,7 @@ from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
@@ -44,7 +44,7 @@ class Watched(RunCallback):
 def job_of(name: str, tiny: Path, reviews: Path, tmp_path: Path) -> Job:
     """The mask of a search with a dozen steps."""
     recipe = TrainSpec(epochs=2, batch_size=8, learning_rate=1e-2, max_length=30, test_limit=16)
-    subject = Subjects(tmp_path).subject(
+    subject = SubjectFactory(tmp_path).subject(
         str(tiny), load_task("sentiment"), recipe, scope="encoder", folder=str(reviews)
     )
     knobs: dict[str, Any] = TRAINED.get(name, {})

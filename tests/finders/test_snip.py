@@ -11,7 +11,7 @@ from tombola.base.errors import SpecError
 from tombola.finders.finder import FINDERS
 from tombola.finders.layout import Layout
 from tombola.finders.untrained.snip import SnipSpec, snip
-from tombola.plan.job_spec import PruneJob
+from tombola.plan.job_spec import PruneJobSpec
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 
@@ -43,7 +43,7 @@ def test_a_search_is_one_mask_by_seed_and_batches_and_a_training_under_it() -> N
         spec = SnipSpec(sparsity=HALF, batches=batches)
         found = FINDERS["snip"].search(on, spec, seed)
         mask = found.masks[HALF]
-        assert isinstance(mask.spec, PruneJob)
+        assert isinstance(mask.spec, PruneJobSpec)
         assert mask.spec.data is not None
         assert (mask.spec.scores, mask.spec.data.recipe.seed) == ("snip", seed)
         assert FINDERS["snip"].read(mask.spec) == spec

@@ -5,19 +5,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from tombola.kernel import native_bf16
+from tombola.kernel import processor
 from tombola.kernel.native_bf16 import fast_precision
 
 AVX2 = "fpu sse4_2 avx avx2 fma"
 
 
-def processor(
+def set_processor(
     flags: str, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str = "flags\t\t"
 ) -> None:
     """Give this machine a processor with some flags, twice, and no GPU."""
     core = f"processor\t: 0\nvendor_id\t: Any\n{name}: {flags}\nvmx flags\t: vnmi amx_bf16\n"
     (folder / "cpuinfo").write_text(f"{core}\n{core}\n")
-    monkeypatch.setattr(native_bf16, "CPUINFO", folder / "cpuinfo")
+    monkeypatch.setattr(processor, "CPUINFO", folder / "cpuinfo")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
 
@@ -35,16 +35,16 @@ def processor(
 def test_a_processor_is_known_by_its_instructions(
     flags: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processor(flags, tmp_path, monkeypatch)
+    set_processor(flags, tmp_path, monkeypatch)
     assert fast_precision() == precision
 
 
 def test_a_processor_that_nobody_measured_takes_fp32(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    processor("fp asimd bf16", tmp_path, monkeypatch, name="Features\t")
+    set_processor("fp asimd bf16", tmp_path, monkeypatch, name="Features\t")
     assert fast_precision() == "fp32"
-    monkeypatch.setattr(native_bf16, "CPUINFO", tmp_path / "none")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "none")
     assert fast_precision() == "fp32"
 
 
@@ -63,13 +63,13 @@ def test_gpus_are_known_by_their_compute_capability(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    processor(f"{AVX2} amx_bf16", tmp_path, monkeypatch)
+    set_processor(f"{AVX2} amx_bf16", tmp_path, monkeypatch)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
     monkeypatch.setattr(torch.cuda, "get_device_capability", capabilities.__getitem__)
     assert fast_precision() == precision
 
 
 def test_another_accelerator_takes_fp32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    processor(f"{AVX2} amx_bf16", tmp_path, monkeypatch)
+    set_processor(f"{AVX2} amx_bf16", tmp_path, monkeypatch)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
     assert fast_precision() == "fp32"

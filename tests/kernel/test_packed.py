@@ -25,8 +25,7 @@ from transformers import (
 )
 
 from tombola.kernel.packed import _kept, packable, packed
-from tombola.kernel.reads import Reads
-from tombola.tasks.kinds.mlm import IGNORED
+from tombola.kernel.reads import IGNORED, Reads
 
 READS = {"classification": Reads.FIRST, "span": Reads.ALL, "mlm": Reads.LABELLED}
 LENGTHS = [9, 4, 1, 6, 4]

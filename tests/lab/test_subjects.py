@@ -18,11 +18,12 @@ from tombola.lab.run.payload import payload_for
 from tombola.lab.run.perform import perform
 from tombola.lab.run.workspace import Workspace, WorkspaceCache
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects, damaged_fingerprints
+from tombola.lab.subjects import SubjectFactory, damaged_fingerprints
 from tombola.models.embedded import model_path
-from tombola.plan.job import Subject, one_shot
-from tombola.plan.job_spec import train_job
-from tombola.plan.plan import Plan, dense
+from tombola.plan.job import dense, one_shot
+from tombola.plan.job_spec import as_training
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.own_task import named_task
 from tombola.tasks.task import Task, load_task
 from tombola.training.steps import ignore_step
@@ -31,12 +32,12 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 @pytest.fixture
-def known(tmp_path: Path) -> Subjects:
-    return Subjects(tmp_path / "store")
+def known(tmp_path: Path) -> SubjectFactory:
+    return SubjectFactory(tmp_path / "store")
 
 
 def subject(
-    known: Subjects, tiny: Path, task: Task, folder: Path | None, **knobs: float
+    known: SubjectFactory, tiny: Path, task: Task, folder: Path | None, **knobs: float
 ) -> Subject:
     recipe = replace(task.recipe, **knobs)  # type: ignore[arg-type]
     place = None if folder is None else str(folder)
@@ -59,15 +60,15 @@ EMBEDDED = {
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
-def test_the_embedded_data_keep_their_names(known: Subjects, tiny: Path, name: str) -> None:
+def test_the_embedded_data_keep_their_names(known: SubjectFactory, tiny: Path, name: str) -> None:
     made = subject(known, tiny, load_task(name), None)
     version, data = EMBEDDED[name]
     assert made.data.startswith(data)
-    assert train_job(dense(made, 0).spec).task == [name, version]
+    assert as_training(dense(made, 0).spec).task == [name, version]
     assert made.recipe == load_task(name).recipe
 
 
-def test_steps_count_the_windows_that_are_trained_on(known: Subjects, tiny: Path) -> None:
+def test_steps_count_the_windows_that_are_trained_on(known: SubjectFactory, tiny: Path) -> None:
     task = load_task("squad")
     short = {"max_length": 120, "stride": 60, "query_length": 16, "epochs": 1.0, "batch_size": 4}
     made = subject(known, tiny, task, FIXTURES / "squad_json", **short)
@@ -75,14 +76,16 @@ def test_steps_count_the_windows_that_are_trained_on(known: Subjects, tiny: Path
     assert made.examples == len(training) > 24 == len(training.rows)
     assert dense(made, 0).steps == made.recipe.steps(len(training))
     known.save()
-    again = subject(Subjects(known.place.parent), tiny, task, FIXTURES / "squad_json", **short)
+    again = subject(
+        SubjectFactory(known.place.parent), tiny, task, FIXTURES / "squad_json", **short
+    )
     assert again == made
     longer = subject(known, tiny, task, FIXTURES / "squad_json", **{**short, "stride": 30})
     assert longer.examples > made.examples
     assert longer.data == made.data
 
 
-def test_both_layouts_are_one_subject(known: Subjects, tiny: Path) -> None:
+def test_both_layouts_are_one_subject(known: SubjectFactory, tiny: Path) -> None:
     task = load_task("glue/qqp")
     original = subject(known, tiny, task, FIXTURES / "glue_tsv")
     theirs = subject(known, tiny, task, FIXTURES / "glue_parquet")
@@ -91,7 +94,7 @@ def test_both_layouts_are_one_subject(known: Subjects, tiny: Path) -> None:
 
 
 def test_a_link_to_nothing_that_is_no_file_of_a_network_changes_nothing(
-    known: Subjects, tiny: Path, tmp_path: Path
+    known: SubjectFactory, tiny: Path, tmp_path: Path
 ) -> None:
     place = Path(shutil.copytree(tiny, tmp_path / "model"))
     (place / "notes.md").symlink_to("gone")
@@ -102,7 +105,7 @@ def test_a_link_to_nothing_that_is_no_file_of_a_network_changes_nothing(
     assert found[0].fingerprint == found[1].fingerprint
 
 
-def test_the_rows_that_are_scored_name_a_result(known: Subjects, tiny: Path) -> None:
+def test_the_rows_that_are_scored_name_a_result(known: SubjectFactory, tiny: Path) -> None:
     keys = {
         dense(subject(known, tiny, named_task("glue/mnli", spec), FIXTURES / "glue_tsv"), 0).key
         for spec in (TaskSpec(eval_split=split) for split in ("", "dev", "validation"))
@@ -110,7 +113,9 @@ def test_the_rows_that_are_scored_name_a_result(known: Subjects, tiny: Path) -> 
     assert len(keys) == 3
 
 
-def test_texts_of_one_s_own_are_read_in_blocks(known: Subjects, tiny: Path, tmp_path: Path) -> None:
+def test_texts_of_one_s_own_are_read_in_blocks(
+    known: SubjectFactory, tiny: Path, tmp_path: Path
+) -> None:
     for split in ("train", "test"):
         lines = [f"a very long story of the actor {n}" for n in range(9)]
         (tmp_path / f"{split}.txt").write_text("\n".join(lines))
@@ -123,7 +128,7 @@ def test_texts_of_one_s_own_are_read_in_blocks(known: Subjects, tiny: Path, tmp_
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_checkpoint_without_its_pre_trained_head_is_noted(
-    known: Subjects, tiny: Path, tmp_path: Path, *, tied: bool
+    known: SubjectFactory, tiny: Path, tmp_path: Path, *, tied: bool
 ) -> None:
     lines = "\n".join(f"a very long story of the actor {n}" for n in range(9))
     for split in ("train", "test"):
@@ -142,7 +147,7 @@ def test_a_checkpoint_without_its_pre_trained_head_is_noted(
 
 
 def test_what_is_also_scored_is_a_fact_of_the_result(
-    known: Subjects, tiny: Path, tmp_path: Path
+    known: SubjectFactory, tiny: Path, tmp_path: Path
 ) -> None:
     store = Store(tmp_path / "results")
     for name, more in (("glue/mnli", "mismatched accuracy"), ("glue/mrpc", "binary-f1")):
@@ -156,13 +161,13 @@ def test_what_is_also_scored_is_a_fact_of_the_result(
         assert 0 <= result.facts["more"][more] <= 100
 
 
-def test_a_recipe_with_knobs_of_another_kind_is_refused(known: Subjects, tiny: Path) -> None:
+def test_a_recipe_with_knobs_of_another_kind_is_refused(known: SubjectFactory, tiny: Path) -> None:
     with pytest.raises(SpecError, match="stride is for tasks of kind span"):
         subject(known, tiny, load_task("sentiment"), None, stride=8)
 
 
 def test_an_example_of_more_tokens_than_the_model_has_positions_is_reported(
-    known: Subjects, tiny: Path
+    known: SubjectFactory, tiny: Path
 ) -> None:
     made = subject(known, tiny, load_task("squad"), FIXTURES / "squad_json", max_length=384)
     with pytest.raises(SpecError, match="reads at most 128 tokens at once"):
@@ -189,7 +194,7 @@ def test_the_paper_s_plans_are_of_its_eleven_tasks(name: str) -> None:
 
 
 def test_a_network_that_computes_otherwise_names_other_trainings(
-    known: Subjects, tiny: Path, tmp_path: Path
+    known: SubjectFactory, tiny: Path, tmp_path: Path
 ) -> None:
     task, other = load_task("sentiment"), tmp_path / "other"
     shutil.copytree(tiny, other)
@@ -208,7 +213,7 @@ def test_a_network_that_computes_otherwise_names_other_trainings(
         bench_of(same).check(dense(same, 0).spec)
 
 
-def test_the_embedded_network_needs_no_further_name(known: Subjects) -> None:
+def test_the_embedded_network_needs_no_further_name(known: SubjectFactory) -> None:
     made = subject(known, Path("mini"), load_task("sentiment"), None)
     assert made.fingerprint.startswith("27632a721687")
     assert "fittings" not in dense(made, 0).spec.to_json()
@@ -222,7 +227,7 @@ def test_the_embedded_network_needs_no_further_name(known: Subjects) -> None:
 
 
 def test_the_rate_that_a_network_carries_names_no_result(
-    known: Subjects, tiny: Path, tmp_path: Path
+    known: SubjectFactory, tiny: Path, tmp_path: Path
 ) -> None:
     task = load_task("sentiment")
     advised = tmp_path / "advised"
@@ -243,7 +248,7 @@ FITTINGS = {
 
 
 def test_rows_that_have_changed_since_the_plan_are_refused(
-    known: Subjects, tiny: Path, tmp_path: Path
+    known: SubjectFactory, tiny: Path, tmp_path: Path
 ) -> None:
     for split in ("train", "test"):
         (tmp_path / f"{split}.csv").write_text("text,label\na good film,1\na bad film,0\n")
@@ -257,7 +262,7 @@ def test_rows_that_have_changed_since_the_plan_are_refused(
 
 
 def test_only_the_trainings_with_a_limit_on_test_rows_have_a_later_version(
-    known: Subjects, tiny: Path
+    known: SubjectFactory, tiny: Path
 ) -> None:
     task = load_task("sentiment")
     plain, limited = (subject(known, tiny, task, None, test_limit=n) for n in (0, 5))
@@ -274,7 +279,7 @@ def csv_task(folder: Path, text: str = "text,label\na good film,1\na bad film,0\
 
 
 def test_a_file_that_was_changed_and_given_its_old_time_back_is_read_again(
-    known: Subjects, tiny: Path, tmp_path: Path
+    known: SubjectFactory, tiny: Path, tmp_path: Path
 ) -> None:
     task = csv_task(tmp_path)
     before = subject(known, tiny, task, None)
@@ -287,7 +292,7 @@ def test_a_file_that_was_changed_and_given_its_old_time_back_is_read_again(
 
 @pytest.mark.parametrize("change", ["found", "digest", "entry", "file"])
 def test_a_kept_fingerprint_that_was_edited_is_noticed_and_taken_again(
-    known: Subjects, tiny: Path, tmp_path: Path, change: str
+    known: SubjectFactory, tiny: Path, tmp_path: Path, change: str
 ) -> None:
     task = csv_task(tmp_path)
     made = subject(known, tiny, task, None)
@@ -304,11 +309,11 @@ def test_a_kept_fingerprint_that_was_edited_is_noticed_and_taken_again(
     known.place.write_text(json.dumps([] if change == "file" else entries))
     assert kept == 3  # network, data, and dev, which a csv task's margin goes by
     assert len(damaged_fingerprints(known.place.parent)) == (0 if change == "file" else kept)
-    assert subject(Subjects(known.place.parent), tiny, task, None) == made
+    assert subject(SubjectFactory(known.place.parent), tiny, task, None) == made
 
 
 def test_a_bad_row_of_the_dev_split_is_no_missing_split(
-    known: Subjects, tiny: Path, tmp_path: Path
+    known: SubjectFactory, tiny: Path, tmp_path: Path
 ) -> None:
     task = csv_task(tmp_path)
     (tmp_path / "dev.csv").write_text("text,label\na good film,1\na bad film,perhaps\n")
@@ -319,7 +324,7 @@ def test_a_bad_row_of_the_dev_split_is_no_missing_split(
 
 
 def test_a_refused_network_or_data_are_examined_again_the_next_time(
-    known: Subjects, tiny: Path, tmp_path: Path
+    known: SubjectFactory, tiny: Path, tmp_path: Path
 ) -> None:
     task = csv_task(tmp_path)
     wrong = replace(subject(known, tiny, task, None), data="0" * 64)

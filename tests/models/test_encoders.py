@@ -21,7 +21,7 @@ from tombola.finders.imp import ImpSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import read_mask
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.models.network import Network, load_backbone
 from tombola.plan.plan import Plan
 from tombola.tasks.data.batches import collate
@@ -155,7 +155,7 @@ def test_a_ticket_is_found_saved_and_trained_under_another_head(
     name: str, folder: Folder, reviews: Path, tmp_path: Path
 ) -> None:
     made, spec = ARCHITECTURES[name], ImpSpec(sparsity=Decimal("0.4"), step=Decimal("0.2"))
-    subject = Subjects(tmp_path).subject(
+    subject = SubjectFactory(tmp_path).subject(
         str(folder(name)), TASKS["classification"], SHORT, scope="encoder", folder=str(reviews)
     )
     search = FINDERS["imp"].search(subject, spec, 0)

@@ -11,7 +11,7 @@ from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 from transformers import AutoModel
 from transformers.utils import logging
 
-from tombola.models.loading import load
+from tombola.models.loading import load_with
 from tombola.models.quiet import quiet
 
 
@@ -58,6 +58,6 @@ def test_bars_that_the_environment_asks_for_stay(monkeypatch: pytest.MonkeyPatch
 
 def test_loading_prints_nothing(tiny: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = switches()
-    load(AutoModel.from_pretrained, str(tiny))
+    load_with(AutoModel.from_pretrained, str(tiny))
     assert capfd.readouterr() == ("", "")
     assert switches() == before

@@ -12,10 +12,10 @@ from transformers import AutoTokenizer
 
 from architectures import ARCHITECTURES, save
 from tombola.base.errors import ModelError, SpecError
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan import plan as plans
-from tombola.plan.job import Subject, one_shot
-from tombola.plan.plan import Job
+from tombola.plan.job import Job, one_shot
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 
 HALF = Decimal("0.5")
@@ -25,7 +25,7 @@ MIXTURE = {"num_hidden_layers": 2, "num_key_value_heads": 2, "num_local_experts"
 
 def made(place: Path, kept: Path, *, task: str = "sentiment", scope: str = "encoder") -> Subject:
     found = load_task(task)
-    return Subjects(kept).subject(str(place), found, found.recipe, scope=scope, folder=None)
+    return SubjectFactory(kept).subject(str(place), found, found.recipe, scope=scope, folder=None)
 
 
 def saved(tiny: Path, folder: Path, kind: str, **settings: int) -> Path:

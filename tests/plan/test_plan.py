@@ -17,11 +17,12 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
-from tombola.plan import plan as plans
-from tombola.plan.controls import CONTROLS
-from tombola.plan.job import reordered
-from tombola.plan.job_spec import PruneJob, read_spec, train_job
-from tombola.plan.plan import Cell, Job, Plan, Search, Subject
+from tombola.plan.cell import Cell
+from tombola.plan.controls import CONTROLS, control
+from tombola.plan.job import Job, dense, given, one_shot, reordered, train
+from tombola.plan.job_spec import PruneJobSpec, as_training, read_spec
+from tombola.plan.plan import Plan, Search, evaluate, transfer
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 
 D = Decimal
@@ -57,21 +58,21 @@ def roles(job: Job) -> dict[str, str]:
 
 # --- names -------------------------------------------------------------------
 
-MASK = plans.one_shot(subject(), HIGH)
+MASK = one_shot(subject(), HIGH)
 SEARCH = FINDERS["imp"].search(subject(), SPEC, 1)
 POOLED = replace(subject(), scope="encoder+pooler")
 PINNED: dict[str, tuple[Job, str]] = {
     "train dense": (
-        plans.dense(subject(), 0),
+        dense(subject(), 0),
         "17419623f4cf49bd08821fa673cc72abfbb2c6bf4a95359e1e847fd183fdf4f0",
     ),
     "train dense, seed 1": (
-        plans.dense(subject(), 1),
+        dense(subject(), 1),
         "783e8320450c73fa42bbe094b544cca7efe45be3625ed6393aa1048cad62dcd1",
     ),
     "prune one-shot": (MASK, "5d73dc6e009e8fd0378436527b03bbc2e13d5b5d93281e2cc5993da58c847232"),
     "train one-shot": (
-        plans.control("one-shot", subject(), MASK, HIGH, 0),
+        control("one-shot", subject(), MASK, HIGH, 0),
         "e63e9f102bf0ef1bf593dbd7efb0f0d907f1b7fc49ba41de9ed17f0e8e6d10bd",
     ),
     "prune trained": (
@@ -91,35 +92,35 @@ PINNED: dict[str, tuple[Job, str]] = {
         "4c691ab0a53f04e3ab7fcaabee3d7f880faea5dd824afbd14ca98f196ca6c577",
     ),
     "prune random": (
-        plans.control("random", subject(), MASK, HIGH, 1).parents["mask"],
+        control("random", subject(), MASK, HIGH, 1).parents["mask"],
         "4722de9816d90a534b0ad9b7bb149853e203bd792124dd6c1ed93c6094ae259b",
     ),
     "prune like": (
-        plans.control("layer-random", subject(), MASK, HIGH, 1).parents["mask"],
+        control("layer-random", subject(), MASK, HIGH, 1).parents["mask"],
         "567d1b42e7f936af9ea84a00da0063ba71851b8179590aebbd3a59e2518b8e55",
     ),
     "prune units": (
-        plans.control("small-dense", subject(), MASK, HIGH, 1).parents["mask"],
+        control("small-dense", subject(), MASK, HIGH, 1).parents["mask"],
         "6b310dd7462a261df79eef0ec4f1f7e8d3c34eb6ca23129197c0b9a39cad4c6c",
     ),
     "prune random-init": (
-        plans.control("random-init", subject(), MASK, HIGH, 1).parents["mask"],
+        control("random-init", subject(), MASK, HIGH, 1).parents["mask"],
         "cd629edf42e7ea8a1de64964c7e57b016b9c6e3cf0beb7f17ee108c2bb42e6d6",
     ),
     "train reinit": (
-        plans.control("reinit", subject(), MASK, HIGH, 0),
+        control("reinit", subject(), MASK, HIGH, 0),
         "d82e59a7f1ac49c1229ce15419f14d5faf25f7cf73ebb186a750f25cea5db3fa",
     ),
     "prune given": (
-        plans.given(subject(), "2" * 64, HIGH),
+        given(subject(), "2" * 64, HIGH),
         "7eeb8f7322861d595a2dea00a8dc24cc40f8d1bc9880405d4ca484703b545b0f",
     ),
     "evaluate": (
-        plans.evaluate(subject(), MASK, [100], "shuffle")[0],
+        evaluate(subject(), MASK, [100], "shuffle")[0],
         "50be03e2699300e4be06db479b4ef13930b97bafc259471b864988e84a9d88af",
     ),
     "train on another task": (
-        plans.evaluate(subject("mlm"), MASK, [100])[0],
+        evaluate(subject("mlm"), MASK, [100])[0],
         "0ea64184f0bd00ea3d3f47ce206655292c25a9247adc8ddb7be7b159fe886ae3",
     ),
     "prune with the pooler": (
@@ -178,11 +179,11 @@ def test_a_spec_is_the_same_after_it_was_written_as_json() -> None:
     ],
 )
 def test_network_data_task_and_recipe_name_a_training(change: dict[str, Any]) -> None:
-    assert plans.dense(subject(**change), 0).key != plans.dense(subject(), 0).key
+    assert dense(subject(**change), 0).key != dense(subject(), 0).key
 
 
 def test_the_dense_network_is_the_same_for_every_scope_and_a_mask_is_not() -> None:
-    assert plans.dense(POOLED, 0).key == plans.dense(subject(), 0).key
+    assert dense(POOLED, 0).key == dense(subject(), 0).key
     ours, theirs = FINDERS["imp"].search(subject(), SPEC, 0), FINDERS["imp"].search(POOLED, SPEC, 0)
     assert ours.masks[LOW].key != theirs.masks[LOW].key
     assert ours.trainings[LOW].key != theirs.trainings[LOW].key
@@ -190,7 +191,7 @@ def test_the_dense_network_is_the_same_for_every_scope_and_a_mask_is_not() -> No
 
 def test_a_mask_s_name_holds_nothing_of_the_task_it_is_moved_to() -> None:
     search = FINDERS["imp"].search(subject(), SPEC, 0)
-    [moved] = plans.evaluate(subject("supersense"), search.masks[HIGH], [0])
+    [moved] = evaluate(subject("supersense"), search.masks[HIGH], [0])
     assert moved.parents["mask"].key == search.masks[HIGH].key
     assert moved.key != search.trainings[HIGH].key
     needed = Plan.of([search.masks[HIGH]]).jobs
@@ -200,7 +201,7 @@ def test_a_mask_s_name_holds_nothing_of_the_task_it_is_moved_to() -> None:
 
 def test_one_shot_and_random_masks_are_shared_by_all_tasks() -> None:
     for name in ("one-shot", "random", "random-init", "small-dense"):
-        jobs = [plans.control(name, subject(task), MASK, HIGH, 3) for task in ("sentiment", "mlm")]
+        jobs = [control(name, subject(task), MASK, HIGH, 3) for task in ("sentiment", "mlm")]
         assert len({job.key for job in jobs}) == 2
         assert len({job.parents["mask"].key for job in jobs}) == 1
 
@@ -217,14 +218,14 @@ def test_one_shot_and_random_masks_are_shared_by_all_tasks() -> None:
 )
 def test_a_mask_of_another_scope_or_network_is_refused(other: Subject, message: str) -> None:
     with pytest.raises(SpecError, match=message):
-        plans.evaluate(other, MASK, [0])
+        evaluate(other, MASK, [0])
     with pytest.raises(SpecError, match=message):
-        plans.transfer({"a": {0: {HIGH: MASK}}}, {"b": other}, [HIGH], [0])
+        transfer({"a": {0: {HIGH: MASK}}}, {"b": other}, [HIGH], [0])
 
 
 def test_an_unknown_start_is_met_with_the_nearest() -> None:
     with pytest.raises(SpecError, match=r"no initialisation 'shufle'\. Did you mean 'shuffle'"):
-        plans.evaluate(subject(), MASK, [0], "shufle")
+        evaluate(subject(), MASK, [0], "shufle")
 
 
 # --- searches ----------------------------------------------------------------
@@ -234,13 +235,13 @@ def test_each_round_prunes_the_last_training_and_trains_from_the_start() -> None
     search = imp()
     assert list(search.masks) == list(search.trainings) == [LOW, MIDDLE, HIGH]
     assert roles(search.masks[LOW]) == {"trained": search.dense.key}
-    assert search.dense.key == plans.dense(subject(), 0).key
+    assert search.dense.key == dense(subject(), 0).key
     for before, after in pairwise(search.trainings):
         assert roles(search.masks[after]) == {"trained": search.trainings[before].key}
     for sparsity, training in search.trainings.items():
         assert roles(training) == {"mask": search.masks[sparsity].key}
         assert not course(training)
-        assert train_job(training.spec).recipe == train_job(search.dense.spec).recipe
+        assert as_training(training.spec).recipe == as_training(search.dense.spec).recipe
 
 
 def test_a_search_to_a_higher_sparsity_goes_on_with_a_lower_one() -> None:
@@ -311,7 +312,7 @@ def test_the_long_horizon_is_that_of_all_trainings_and_spares_the_baseline() -> 
 
 def test_pruning_first_needs_no_dense_training() -> None:
     search = imp(prune_first=True, long_horizon=True)
-    assert search.masks[LOW].key == plans.one_shot(subject(), LOW).key
+    assert search.masks[LOW].key == one_shot(subject(), LOW).key
     assert roles(search.masks[MIDDLE]) == {"trained": search.trainings[LOW].key}
     assert search.dense.key not in {job.key for job in Plan.of(search.trainings.values()).jobs}
     assert course(search.trainings[LOW]) == {"horizon": 3}
@@ -352,7 +353,7 @@ def test_only_jobs_that_read_weights_say_so() -> None:
     training = search.trainings[LOW]
     read = {job.key for job in training.reads_weights}
     assert read == {training.parents["start"].key, training.parents["head"].key}
-    assert not plans.control("layer-random", subject(), MASK, HIGH, 0).reads_weights
+    assert not control("layer-random", subject(), MASK, HIGH, 0).reads_weights
 
 
 # --- controls ----------------------------------------------------------------
@@ -366,11 +367,11 @@ def test_every_control_that_a_spec_names_exists() -> None:
 def test_a_control_differs_from_the_ticket_in_mask_or_start_alone(name: str) -> None:
     search = FINDERS["imp"].search(subject(), SPEC, 4)
     ticket = search.trainings[HIGH]
-    job = plans.control(name, subject(), search.masks[HIGH], HIGH, 4)
-    start = train_job(job.spec).init
+    job = control(name, subject(), search.masks[HIGH], HIGH, 4)
+    start = as_training(job.spec).init
     assert start in specs.INIT_NAMES
     assert (job.parents["mask"].key != search.masks[HIGH].key) == (start == "pretrained")
-    assert replace(train_job(job.spec), init="") == replace(train_job(ticket.spec), init="")
+    assert replace(as_training(job.spec), init="") == replace(as_training(ticket.spec), init="")
     assert job.parents["mask"].spec.to_json()["sparsity"] == "0.7"
 
 
@@ -379,20 +380,20 @@ def test_controls_prune_in_the_units_of_the_ticket(structure: str) -> None:
     spec = specs.PruneSpec(sparsity=D("0.5"), structure=structure)
     ticket = FINDERS["one-shot"].search(subject(), spec, 4).masks[D("0.5")]
     for name in ("random", "layer-random", "one-shot", "random-init"):
-        mask = plans.control(name, subject(), ticket, D("0.5"), 4).parents["mask"]
-        assert isinstance(mask.spec, PruneJob)
+        mask = control(name, subject(), ticket, D("0.5"), 4).parents["mask"]
+        assert isinstance(mask.spec, PruneJobSpec)
         assert mask.spec.prune.structure == structure
-    same = plans.control("one-shot", subject(), ticket, D("0.5"), 4).parents["mask"]
+    same = control("one-shot", subject(), ticket, D("0.5"), 4).parents["mask"]
     assert same.key == ticket.key
     with pytest.raises(SpecError, match=f"the structure {structure} doesn't survive"):
-        plans.control("permuted-mask", subject(), ticket, D("0.5"), 4)
+        control("permuted-mask", subject(), ticket, D("0.5"), 4)
 
 
 def test_controls_differ_from_each_other() -> None:
-    jobs = [plans.control(name, subject(), MASK, HIGH, 4) for name in CONTROLS]
-    one_shot = 1  # the ticket here is the one-shot mask itself
+    jobs = [control(name, subject(), MASK, HIGH, 4) for name in CONTROLS]
+    shared = 1  # the ticket here is the one-shot mask itself
     assert len({job.key for job in jobs}) == len(CONTROLS)
-    assert sum(job.parents["mask"].key == MASK.key for job in jobs) == one_shot + 4
+    assert sum(job.parents["mask"].key == MASK.key for job in jobs) == shared + 4
 
 
 DRAWN = ("random", "layer-random", "random-init", "permuted-mask")
@@ -401,15 +402,14 @@ DRAWN = ("random", "layer-random", "random-init", "permuted-mask")
 def test_what_is_drawn_is_drawn_from_the_seed() -> None:
     for name in CONTROLS:
         masks = {
-            plans.control(name, subject(), MASK, HIGH, seed).parents["mask"].key
-            for seed in range(3)
+            control(name, subject(), MASK, HIGH, seed).parents["mask"].key for seed in range(3)
         }
         assert len(masks) == (3 if name in DRAWN else 1)
 
 
 def test_an_unknown_control_is_met_with_the_nearest() -> None:
     with pytest.raises(SpecError, match=r"no control 'small-dens'\. Did you mean 'small-dense'"):
-        plans.control("small-dens", subject(), MASK, HIGH, 0)
+        control("small-dens", subject(), MASK, HIGH, 0)
 
 
 # --- transfer ----------------------------------------------------------------
@@ -422,7 +422,7 @@ def moved(seeds: Iterable[int] = (0, 1)) -> list[Cell]:
         task: {seed: FINDERS["imp"].search(subject(task), SPEC, seed).masks for seed in (0, 1)}
         for task in TASKS
     }
-    return plans.transfer(sources, {task: subject(task) for task in TASKS}, [MIDDLE, HIGH], seeds)
+    return transfer(sources, {task: subject(task) for task in TASKS}, [MIDDLE, HIGH], seeds)
 
 
 def test_transfer_is_every_source_target_sparsity_and_seed() -> None:
@@ -433,7 +433,7 @@ def test_transfer_is_every_source_target_sparsity_and_seed() -> None:
         assert cell.ticket is not None
         assert cell.ticket.label.startswith(f"{cell.source}, seed {cell.seed}")
         assert cell.mask == cell.ticket.key == cell.training.parents["mask"].key
-        assert cell.dense == plans.dense(subject(cell.target), cell.seed).key
+        assert cell.dense == dense(subject(cell.target), cell.seed).key
         assert cell.key == cell.training.key
 
 
@@ -490,12 +490,12 @@ def test_a_job_knows_who_needs_it_and_who_reads_its_weights() -> None:
     search = imp(no_rewind=True)
     plan = Plan.of(search.trainings.values())
     after = {search.masks[LOW].key, search.trainings[LOW].key}
-    assert {job.key for job in plan.needed_by(search.dense)} == after
+    assert {job.key for job in plan.children(search.dense)} == after
     assert {job.key for job in plan.readers(search.dense)} == after
     mask = search.masks[LOW]
-    assert [job.key for job in plan.needed_by(mask)] == [search.trainings[LOW].key]
+    assert [job.key for job in plan.children(mask)] == [search.trainings[LOW].key]
     assert not plan.readers(mask)
-    assert not plan.needed_by(search.trainings[HIGH])
+    assert not plan.children(search.trainings[HIGH])
 
 
 def test_a_plan_does_not_depend_on_which_experiment_comes_first() -> None:
@@ -506,8 +506,8 @@ def test_a_plan_does_not_depend_on_which_experiment_comes_first() -> None:
 
 def test_a_thousand_experiments_share_their_dense_runs() -> None:
     cells = moved()
-    dense = [job for job in Plan.of(cells).jobs if job.kind == "train" and not job.parents]
-    assert Counter(job.subject.task.name for job in dense) == {"sentiment": 2, "mlm": 2}
+    untaught = [job for job in Plan.of(cells).jobs if job.kind == "train" and not job.parents]
+    assert Counter(job.subject.task.name for job in untaught) == {"sentiment": 2, "mlm": 2}
 
 
 def test_planning_loads_no_torch() -> None:
@@ -516,8 +516,8 @@ def test_planning_loads_no_torch() -> None:
 
 
 def test_a_course_of_the_whole_training_is_no_part_of_a_name() -> None:
-    job = plans.train(subject(), 0, "dense", course=CourseSpec())
-    assert job.key == plans.dense(subject(), 0).key
+    job = train(subject(), 0, "dense", course=CourseSpec())
+    assert job.key == dense(subject(), 0).key
 
 
 # --- teachers ------------------------------------------------------------------
@@ -526,17 +526,17 @@ TAUGHT = subject(recipe=replace(subject().recipe, distill=0.5))
 
 
 def test_the_teacher_is_the_dense_network_that_every_plan_has() -> None:
-    dense = plans.dense(TAUGHT, 1)
-    assert dense.key == plans.dense(subject(), 1).key
+    teacher = dense(TAUGHT, 1)
+    assert teacher.key == dense(subject(), 1).key
     search = FINDERS["imp"].search(TAUGHT, SPEC, 1)
-    assert search.dense.key == dense.key
+    assert search.dense.key == teacher.key
     for training in search.trainings.values():
-        assert training.parents["teacher"].key == dense.key
-        assert dense.key in {job.key for job in training.reads_weights}
-    random = plans.control("random", TAUGHT, search.masks[HIGH], HIGH, 1)
-    assert random.parents["teacher"].key == dense.key
+        assert training.parents["teacher"].key == teacher.key
+        assert teacher.key in {job.key for job in training.reads_weights}
+    random = control("random", TAUGHT, search.masks[HIGH], HIGH, 1)
+    assert random.parents["teacher"].key == teacher.key
     keys = [job.key for job in Plan.of([*search.trainings.values(), random]).jobs]
-    assert keys.count(dense.key) == 1
+    assert keys.count(teacher.key) == 1
 
 
 def test_a_teacher_changes_the_names_of_what_it_teaches() -> None:
@@ -550,7 +550,7 @@ def test_a_teacher_changes_the_names_of_what_it_teaches() -> None:
 
 
 def test_the_seed_of_the_data_order_has_the_same_teacher() -> None:
-    training = plans.train(TAUGHT, 1, "ticket", mask=plans.one_shot(TAUGHT, HIGH))
+    training = train(TAUGHT, 1, "ticket", mask=one_shot(TAUGHT, HIGH))
     other = reordered(training, 9)
     assert other.parents["teacher"].key == training.parents["teacher"].key
     assert other.key != training.key

@@ -23,12 +23,14 @@ from tombola.lab.run.payload import payload_for
 from tombola.lab.run.runner import run_plan
 from tombola.lab.run.workspace import Workspace
 from tombola.lab.store.artifacts import keep_mask, read_mask, read_predictions, results
-from tombola.lab.store.result_store import Result, Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.controls import CONTROLS
-from tombola.plan.job import Job, Subject, one_shot
-from tombola.plan.plan import Plan, given, transfer
+from tombola.plan.job import Job, given, one_shot
+from tombola.plan.plan import Plan, transfer
 from tombola.plan.search import Finding, evaluation, finding
+from tombola.plan.subject import Subject
 from tombola.study.results.trainings import mean_jaccard, score_summary, verdict_on_results
 from tombola.study.verdicts.verdict import FIXED_TICKET, SEARCH, THIS_RUN
 from tombola.tasks.task import load_task
@@ -77,7 +79,7 @@ class Recorder(RunCallback):
 
 @pytest.fixture(scope="module")
 def subject(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    known = Subjects(tmp_path_factory.mktemp("known"))
+    known = SubjectFactory(tmp_path_factory.mktemp("known"))
     return known.subject(
         str(tiny), load_task("sentiment"), RECIPE, scope="encoder", folder=str(reviews)
     )
@@ -413,7 +415,7 @@ def test_a_ticket_is_trained_from_the_weights_that_its_search_rewinds_to(
     texts = pa.table({"text": ["a bright and funny film", "the plot was dull"] * 64})
     for split in ("train", "test"):
         pq.write_table(texts, tmp_path / f"{split}-0.parquet")
-    known, task = Subjects(tmp_path), load_task("mlm")
+    known, task = SubjectFactory(tmp_path), load_task("mlm")
     source = known.subject(str(tiny), task, RECIPE, scope="encoder", folder=str(tmp_path))
     search = FINDERS["imp"].search(source, ImpSpec(rounds=(D("0.5"),), rewind_step=1), 4)
     assert search.early is not None
@@ -492,9 +494,9 @@ def test_a_network_that_has_changed_since_is_refused(subject: Subject, tmp_path:
 def test_fingerprints_are_taken_once(
     subject: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = Subjects(tmp_path)
+    known = SubjectFactory(tmp_path)
 
-    def again(known: Subjects) -> Subject:
+    def again(known: SubjectFactory) -> Subject:
         where: dict[str, Any] = {"scope": subject.scope, "folder": subject.folder}
         return known.subject(subject.model, subject.task, subject.recipe, **where)
 
@@ -503,4 +505,4 @@ def test_fingerprints_are_taken_once(
     known.save()
     monkeypatch.setattr("tombola.lab.subjects._network", lambda model: 1 / 0)
     monkeypatch.setattr("tombola.lab.subjects._data", lambda task, folder: 1 / 0)
-    assert again(Subjects(tmp_path)) == subject
+    assert again(SubjectFactory(tmp_path)) == subject

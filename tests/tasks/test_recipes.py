@@ -10,7 +10,7 @@ import torch
 from transformers import BertConfig, DistilBertConfig, GPT2Config, PretrainedConfig
 
 from tombola.base.errors import ModelError, SpecError
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import TaskSpec, TrainSpec
 from tombola.kernel import native_bf16
 from tombola.lab.options import find_options
@@ -105,7 +105,7 @@ def test_what_is_named_holds_on_every_network(tmp_path: Path) -> None:
 
 def test_a_task_without_a_tuned_recipe_gets_steps_enough_for_few_rows(tmp_path: Path) -> None:
     recipe = recipe_for(own(tmp_path), "mini", {})
-    assert knobs(recipe) == {"learning_rate": 3e-4, "warmup": 0.1, "min_steps": 300}
+    assert changed_knobs(recipe) == {"learning_rate": 3e-4, "warmup": 0.1, "min_steps": 300}
     assert [recipe.steps(rows) for rows in (8, 500, 5000, 50_000)] == [300, 300, 471, 4689]
     for named in ({"epochs": 1}, {"epochs": 3}, {"min_steps": 10}):
         assert recipe_for(own(tmp_path), "mini", named).min_steps == named.get("min_steps", 0)

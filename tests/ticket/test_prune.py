@@ -14,7 +14,7 @@ from torch.nn.utils import prune
 from tombola.base.errors import SpecError, TicketError
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import _SAMPLE, keep_top, random_like
-from tombola.ticket.schedule import path, pruned_count
+from tombola.ticket.schedule import pruned_count, round_sparsities
 
 D = Decimal
 INF = float("inf")
@@ -134,7 +134,7 @@ def linear_rounds(shapes: Sequence[tuple[int, int]], step: str) -> Iterator[tupl
     chance = torch.Generator().manual_seed(0)
     layers = {f"{n}": nn.Linear(*shape, bias=False) for n, shape in enumerate(shapes)}
     pairs = [(layer, "weight") for layer in layers.values()]
-    for number, sparsity in enumerate(path("linear", sparsity=D("0.9"), step=D(step))):
+    for number, sparsity in enumerate(round_sparsities("linear", sparsity=D("0.9"), step=D(step))):
         if not number:
             ours = Mask.full({name: layer.weight.detach() for name, layer in layers.items()})
         for layer in layers.values():

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tombola.base.errors import SpecError
-from tombola.ticket.schedule import SCHEDULES, path, pruned_count, shortest
+from tombola.ticket.schedule import SCHEDULES, pruned_count, round_sparsities, shortest_sparsity
 
 D = Decimal
 
@@ -28,7 +28,7 @@ D = Decimal
     ],
 )
 def test_path_is_exact(schedule: str, sparsity: str, step: str, expected: list[str]) -> None:
-    points = path(schedule, sparsity=D(sparsity), step=D(step))
+    points = round_sparsities(schedule, sparsity=D(sparsity), step=D(step))
     assert [str(point) for point in points] == expected
 
 
@@ -38,7 +38,7 @@ fractions = st.decimals("0.01", "0.99", places=3)
 @settings(deadline=None, max_examples=60, derandomize=True)
 @given(st.sampled_from(sorted(SCHEDULES)), fractions, fractions)
 def test_path_rises_strictly_to_the_target(schedule: str, sparsity: D, step: D) -> None:
-    points = path(schedule, sparsity=sparsity, step=step)
+    points = round_sparsities(schedule, sparsity=sparsity, step=step)
     assert points[-1] == sparsity
     assert list(points) == sorted(set(points))
     first = min(sparsity, step)
@@ -48,12 +48,12 @@ def test_path_rises_strictly_to_the_target(schedule: str, sparsity: D, step: D) 
 @pytest.mark.parametrize("step", ["0", "1", "-0.1", "1E-9"])
 def test_a_senseless_step_is_refused(step: str) -> None:
     with pytest.raises(SpecError, match="step"):
-        path("linear", sparsity=D("0.7"), step=D(step))
+        round_sparsities("linear", sparsity=D("0.7"), step=D(step))
 
 
 def test_a_mistyped_schedule_is_met_with_the_nearest() -> None:
     with pytest.raises(SpecError, match="linear"):
-        path("linaer", sparsity=D("0.7"), step=D("0.1"))
+        round_sparsities("linaer", sparsity=D("0.7"), step=D("0.1"))
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_pruned_count_never_passes_through_a_float() -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 85_524_480])
 def test_the_sparsity_of_a_count_is_the_shortest_that_gives_it(size: int) -> None:
-    assert shortest(pruned_count(D("0.7"), 85_524_480), 85_524_480) == D("0.7")
+    assert shortest_sparsity(pruned_count(D("0.7"), 85_524_480), 85_524_480) == D("0.7")
     for pruned in {0, 1, size // 3, size // 2, size - 1}:
-        found = shortest(pruned, size)
+        found = shortest_sparsity(pruned, size)
         assert pruned_count(found, size) == pruned
         digits = -int(found.as_tuple().exponent)
         if digits > 0:

@@ -17,12 +17,12 @@ from damage import fields
 from tombola.base import folders as folder_module
 from tombola.base.errors import OutputError, SpecError, TicketError
 from tombola.base.folders import directory_size
-from tombola.ticket.checks import check_ticket_folder
-from tombola.ticket.fingerprint import fingerprint, versions
+from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
 from tombola.ticket.scope import scope_parameters
-from tombola.ticket.ticket import Ticket
+from tombola.ticket.ticket import Ticket, check_ticket_folder
+from tombola.ticket.versions import versions
 
 CONFIG: dict[str, Any] = {
     "vocab_size": 50,

@@ -11,7 +11,7 @@ import pytest
 from plan_rows import network, search
 from stand_in_subject import subject
 from tombola.lab.planfile.plan_file import expand, read_plan
-from tombola.plan.plan import Subject
+from tombola.plan.subject import Subject
 from tombola.study.table.reading import read_rows
 
 ROOT = Path(__file__).parents[2]

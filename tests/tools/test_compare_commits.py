@@ -12,7 +12,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from tombola.ticket.mask import Mask
-from tombola.ticket.schedule import shortest
+from tombola.ticket.schedule import shortest_sparsity
 from tombola.ticket.ticket import Ticket
 
 KEY = "ab" * 32
@@ -218,6 +218,6 @@ def test_tickets_of_two_versions_are_equal_if_their_masks_are(
     matrix = flipped["encoder.layer.1.output.dense.weight"]
     matrix[0, :2] = torch.tensor([True, False])
     matrix[1, :2] = torch.tensor([False, True])
-    sparsity = shortest(Mask(flipped).pruned, ticket.mask.size)
+    sparsity = shortest_sparsity(Mask(flipped).pruned, ticket.mask.size)
     replace(ticket, mask=Mask(flipped), sparsity=sparsity).save(place)
     assert any("mask.safetensors at the mask: 7ff4425401ec" in line for line in compare())

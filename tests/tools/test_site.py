@@ -12,8 +12,8 @@ from tombola.base.specs import SEEDS, PruneSpec, TrainSpec
 from tombola.cli.main import VERBS
 from tombola.finders.finder import FINDERS
 from tombola.lab.planfile.arm import ARMS
-from tombola.lab.planfile.arms import FinderArm
 from tombola.lab.planfile.fields import IN_A_FILE
+from tombola.lab.planfile.finder_arm import FinderArm
 from tombola.lab.planfile.plan_file import SIMPLE
 from tombola.tasks.task import COMPUTED, Task
 

@@ -24,7 +24,7 @@ from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training import checkpoint as module
 from tombola.training.checkpoint import Checkpoint, Training
-from tombola.training.loop import Fit, fit
+from tombola.training.loop import FitResult, fit
 from tombola.training.predictions import predict
 
 SPEC = TrainSpec(epochs=2, batch_size=8, learning_rate=1e-2, weight_decay=0.1, warmup=0.2, seed=3)
@@ -34,7 +34,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "sentiment": [{"sentence": " ".join(WORDS[n % 11 :]), "label": n % 2} for n in range(30)],
     "mlm": [{"text": " ".join(WORDS[n % 7 :] + WORDS[: n % 5])} for n in range(30)],
 }
-Done = tuple[Fit, Tensors, Predictions]
+Done = tuple[FitResult, Tensors, Predictions]
 
 
 class Case:

@@ -30,8 +30,8 @@ from tombola.training import distributed as ranks
 from tombola.training.distributed import (
     accelerator,
     agree,
-    leaving_process_as_it_was,
     part,
+    restoring_process,
     world_size,
 )
 from tombola.training.loop import fit
@@ -328,7 +328,7 @@ def test_a_program_finds_its_process_as_it_left_it(
     if workspace:
         monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", workspace)
 
-    @leaving_process_as_it_was()
+    @restoring_process()
     def stopped() -> None:
         accelerator()
         assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == (workspace or ":4096:8")
@@ -346,7 +346,7 @@ def test_a_program_finds_its_process_as_it_left_it(
 
 def test_an_accelerator_from_before_stays_in_use(no_accelerator: None) -> None:
     theirs = Accelerator(cpu=True, mixed_precision="bf16")
-    with leaving_process_as_it_was():
+    with restoring_process():
         accelerator()
     assert (theirs.mixed_precision, theirs.num_processes) == ("bf16", 1)
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from small_network import half_mask
 from tombola.base.errors import ModelError, SpecError
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import TrainSpec
 from tombola.models.network import Network
 from tombola.tasks.data.batches import training_batches
@@ -261,4 +261,4 @@ def test_the_kernel_tells_whose_arithmetic_it_is() -> None:
 
 
 def test_new_knobs_are_left_out_of_names_at_their_defaults() -> None:
-    assert not {"accumulation", "compile", "gradient_checkpointing"} & knobs(SPEC).keys()
+    assert not {"accumulation", "compile", "gradient_checkpointing"} & changed_knobs(SPEC).keys()

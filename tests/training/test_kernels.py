@@ -9,7 +9,7 @@ import torch
 
 from small_network import half_mask
 from tombola.base.errors import SpecError
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import KERNELS, TrainSpec
 from tombola.kernel.fused.extension import available
 from tombola.kernel.fused.weights import HalfWeights
@@ -22,7 +22,7 @@ from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training.checkpoint import Checkpoint
-from tombola.training.loop import Fit, fit
+from tombola.training.loop import FitResult, fit
 from tombola.training.numerics import kernel, numerics
 from tombola.training.predictions import predict
 
@@ -48,7 +48,7 @@ def examples(network: Network, reviews: Path) -> Examples:
 
 def trained(
     network: Network, examples: Examples, spec: TrainSpec, mask: Mask | None = None, **more: Any
-) -> tuple[Fit, Tensors]:
+) -> tuple[FitResult, Tensors]:
     """A training, and the weights after it; every pruned one was +0.0 after every step."""
     mask = half_mask(network) if mask is None else mask
 
@@ -219,8 +219,8 @@ def test_numbers_that_are_not_finite_end_the_training(network: Network, examples
 
 def test_the_kernel_is_in_the_numerics_of_a_result_and_not_in_its_name() -> None:
     specs = [replace(PLAIN, kernel=name) for name in KERNELS]
-    assert all(knobs(spec) == knobs(PLAIN) for spec in specs)
-    assert "kernel" not in knobs(PLAIN)
+    assert all(changed_knobs(spec) == changed_knobs(PLAIN) for spec in specs)
+    assert "kernel" not in changed_knobs(PLAIN)
     if not torch.cuda.is_available():
         assert [numerics(spec)["kernel"] for spec in specs[1:]] == [
             *("packed-1", "packed-3", "sparse-1", "sparse-always-1")

@@ -11,7 +11,7 @@ from torch import nn
 
 from small_network import half_mask
 from tombola.base.errors import SpecError
-from tombola.base.seeds import stream
+from tombola.base.seeds import derive_seed
 from tombola.base.specs import CourseSpec, TrainSpec
 from tombola.kernel.packed import packed
 from tombola.kernel.reads import Reads
@@ -27,7 +27,7 @@ from tombola.tasks.networks import load_network
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training import distributed as ranks
-from tombola.training.loop import Fit, fit
+from tombola.training.loop import FitResult, fit
 from tombola.training.numerics import numerics
 from tombola.training.predictions import predict
 
@@ -71,7 +71,7 @@ def same(a: Tensors, b: Tensors) -> bool:
 
 def trained(
     network: Network, examples: Examples, mask: Mask, spec: TrainSpec, **more: Any
-) -> tuple[Fit, Tensors]:
+) -> tuple[FitResult, Tensors]:
     network.rewind(spec.seed)
     done = fit(network, TASK, examples, mask, spec, scope="encoder", **more)
     return done, weights(network)
@@ -123,7 +123,7 @@ def first_gradient(network: Network, examples: Examples, mask: Mask) -> tuple[fl
     network.rewind(SPEC.seed)
     parameters = network.scope("encoder")
     mask.fill(parameters)
-    torch.manual_seed(stream(SPEC.seed, "dropout"))
+    torch.manual_seed(derive_seed(SPEC.seed, "dropout"))
     network.model.train()
     network.model.zero_grad()
     batch = next(training_batches(network, TASK, examples, SPEC, first=0, last=3))
@@ -272,7 +272,7 @@ def test_moments_are_fresh_and_dropout_is_drawn_anew_where_a_training_begins_lat
     mask.fill(parameters)
     before = weights(network)
     every = training_batches(network, TASK, examples, spec, first=1, last=2)
-    torch.manual_seed(stream(spec.seed, "dropout:1"))
+    torch.manual_seed(derive_seed(spec.seed, "dropout:1"))
     with packed(network.model, next(every), Reads.FIRST) as inputs:
         network.model.train()(**inputs).loss.backward()
     for name, parameter in network.model.named_parameters():
@@ -481,7 +481,7 @@ def test_the_trivial_baseline_is_the_best_answer_that_never_changes(
 def test_restored_tokens_are_those_that_were_masked(tiny: Path) -> None:
     task, network = load_task("mlm"), load_network(str(tiny), "mlm")
     examples = encode_split(ROWS["mlm"], task, network.tokenizer, TrainSpec(max_length=60))
-    chance = torch.Generator().manual_seed(stream(0, "evaluation"))
+    chance = torch.Generator().manual_seed(derive_seed(0, "evaluation"))
     order = np.argsort(-examples.lengths, kind="stable")
     batch = mask_tokens(collate(examples, order, task, 0), network.tokenizer, chance)
     labels = batch.pop("labels")

@@ -16,16 +16,17 @@ from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.artifacts import keep_mask
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
+from tombola.plan.job import given
 from tombola.plan.job_spec import train_revisions
-from tombola.plan.plan import Subject, given
 from tombola.plan.search import evaluation
+from tombola.plan.subject import Subject
 from tombola.ship.sources import merged_in
 from tombola.study.results.evaluation_result import EvaluationResult, build_evaluation_result
 from tombola.study.table.margins import TICKET
 from tombola.ticket.mask import Mask
 from tombola.ticket.ticket import Ticket
-from tombola.training.distributed import leaving_process_as_it_was
+from tombola.training.distributed import restoring_process
 
 __all__ = ["evaluate_ticket"]
 
@@ -33,7 +34,7 @@ VERSION = 1
 """Incremented when the same knobs come to mean something else."""
 
 
-@leaving_process_as_it_was()
+@restoring_process()
 def evaluate_ticket(
     ticket: Ticket | StrPath,
     options: Mapping[str, Any],
@@ -58,8 +59,8 @@ def evaluate_ticket(
     """
     asked = fixed_ticket(EvaluateSpec, ticket, options, model=model, data=data)
     _check_fresh(asked.ticket, asked.spec)
-    known = Subjects(Path(asked.lab.store))
-    subject, part = asked.on_network(known)
+    subjects = SubjectFactory(Path(asked.lab.store))
+    subject, part = asked.on_network(subjects)
     experiment = _experiment(asked.spec, subject, part.mask, output)
     pruning = given(subject, part.mask.digest(), part.sparsity)
     keep_mask(Store(asked.lab.store), pruning, part.mask)
@@ -67,7 +68,7 @@ def evaluate_ticket(
     callback.on_subject(subject)
     store, summary = run_plan(jobs.plan, asked.lab, callback)
     raise_failed(summary)
-    known.save()
+    subjects.save()
     margin = read_margin(asked.task, store, jobs.scoring)
     evaluated = build_evaluation_result(
         store,

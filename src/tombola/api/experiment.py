@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from tombola.base.errors import JobFailedError, OutputError, TombolaError
-from tombola.base.keys import key, knobs
+from tombola.base.keys import changed_knobs, key
 from tombola.lab.output_folder import Output
 from tombola.lab.run.engine import RunSummary
-from tombola.lab.store.result_store import Result, Store
-from tombola.plan.job import Job, Subject
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
+from tombola.plan.job import Job
+from tombola.plan.subject import Subject
 from tombola.study.table.margins import Margin, margin_of
 from tombola.tasks.task import Task, load_task, task_names
 
@@ -60,7 +62,7 @@ def describe(subject: Subject, **more: Any) -> dict[str, Any]:
         **subject.network.to_json(),
         "data": subject.data,
         "task": subject.task.identity,
-        "train": knobs(subject.recipe),
+        "train": changed_knobs(subject.recipe),
         **_named_margin(subject.task),
         **more,
     }

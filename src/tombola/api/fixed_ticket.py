@@ -10,11 +10,11 @@ from tombola.base.fields import A_TICKET, StrPath, path_text
 from tombola.base.specs import FixedTicketSpec, LabSpec, TrainSpec
 from tombola.lab.options import ticket_options
 from tombola.lab.starting_ticket import check_belongs, ticket_for
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.lab.ticket_origin import Origin, origin_of
-from tombola.plan.plan import Subject
+from tombola.plan.subject import Subject
 from tombola.tasks.task import Task, on_hub
-from tombola.ticket.schedule import shortest
+from tombola.ticket.schedule import shortest_sparsity
 from tombola.ticket.ticket import Ticket
 
 __all__ = ["FixedTicket", "fixed_ticket"]
@@ -45,14 +45,14 @@ class FixedTicket(Generic[S]):
         """What messages call the ticket."""
         return repr(self.place) if self.place else "the ticket"
 
-    def on_network(self, known: Subjects) -> tuple[Subject, Ticket]:
+    def on_network(self, subjects: SubjectFactory) -> tuple[Subject, Ticket]:
         """The network and the data, and the part of the ticket that the network has weights for.
 
         Raises: TicketError, if the ticket belongs to another network.
         """
-        scopes = known.scopes(self.model, self.task, self.recipe)
-        ticket, notes = _usable(self.ticket, self.spec.scope, scopes, self.task)
-        subject = known.subject(
+        scopes = subjects.scopes(self.model, self.task, self.recipe)
+        ticket, notes = _fit_to_task(self.ticket, self.spec.scope, scopes, self.task)
+        subject = subjects.subject(
             self.model, self.task, self.recipe, scope=ticket.scope, folder=self.data
         )
         subject = replace(subject, notes=(*subject.notes, *notes))
@@ -120,7 +120,7 @@ def _same_data(asked: FixedTicket[S], origin: Origin) -> str | None:
     return place
 
 
-def _usable(
+def _fit_to_task(
     ticket: Ticket, scope: str, scopes: Collection[str], task: Task
 ) -> tuple[Ticket, list[str]]:
     """The part of a ticket that was asked for, or that a task's network has weights for; and notes.
@@ -148,4 +148,6 @@ def _part(ticket: Ticket, scope: str) -> Ticket:
     mask = ticket.mask_for(scope)
     if scope == ticket.scope:
         return ticket
-    return replace(ticket, mask=mask, scope=scope, sparsity=shortest(mask.pruned, mask.size))
+    return replace(
+        ticket, mask=mask, scope=scope, sparsity=shortest_sparsity(mask.pruned, mask.size)
+    )

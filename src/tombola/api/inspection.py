@@ -15,8 +15,9 @@ from tombola.base.json_text import plain
 from tombola.base.text import printable
 from tombola.models.embedded import EMBEDDED
 from tombola.ship.card import HUB_NAME
+from tombola.ticket.coder import MASK_NAME
 from tombola.ticket.fingerprint import fingerprint
-from tombola.ticket.format import JSON_NAME, MASK_NAME, ticket_files
+from tombola.ticket.format import JSON_NAME, ticket_files
 from tombola.ticket.scope import (
     SCOPES,
     backbone,

@@ -15,13 +15,13 @@ from tombola.base.errors import SpecError, TicketError, naming_keywords
 from tombola.base.fields import StrPath
 from tombola.base.specs import MergeSpec
 from tombola.base.specs.merge import INTERSECTION, MAJORITY, UNION
+from tombola.lab.ticket_origin import check_network
 from tombola.ship.sources import source_record
 from tombola.study.results.search_result import SearchResult
-from tombola.ticket.checks import check_network
 from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import keep_top
-from tombola.ticket.schedule import pruned_count, shortest
+from tombola.ticket.schedule import pruned_count, shortest_sparsity
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket
 
@@ -57,7 +57,7 @@ def merge(
         would keep no weight, or the sparsity needs weights that no ticket keeps.
     """
     spec = MergeSpec(rule=rule, sparsity=sparsity)  # type: ignore[arg-type]
-    sources = _loaded(_several(tickets))
+    sources = _load(_list_tickets(tickets))
     votes = _votes(sources)
     if spec.sparsity is None:
         least = _least(spec.rule, len(sources))
@@ -76,7 +76,7 @@ def merge(
 # --- tickets -------------------------------------------------------------------
 
 
-def _several(
+def _list_tickets(
     tickets: Iterable[Ticket | StrPath] | SearchResult,
 ) -> list[Ticket | str]:
     """Two or more of them.
@@ -99,7 +99,7 @@ def _several(
     return listed
 
 
-def _loaded(tickets: Sequence[Ticket | str]) -> list[Ticket]:
+def _load(tickets: Sequence[Ticket | str]) -> list[Ticket]:
     """The tickets, which are different ones of one network and one scope."""
     places = [each if isinstance(each, Ticket) else Path(each).resolve() for each in tickets]
     for at, place in enumerate(places):
@@ -149,7 +149,7 @@ def _ticket(sources: Sequence[Ticket], mask: Mask, spec: MergeSpec) -> Ticket:
         model=first.model,
         fingerprint=first.fingerprint,
         scope=first.scope,
-        sparsity=spec.sparsity or shortest(mask.pruned, mask.size),
+        sparsity=spec.sparsity or shortest_sparsity(mask.pruned, mask.size),
         task=_agreed(source.task for source in sources) if same_task else None,
         scores=_agreed(source.scores for source in sources),
         provenance={
@@ -212,7 +212,7 @@ def _most_kept(votes: Tensors, count: int, weights: Tensors, sparsity: Decimal) 
     kept = torch.as_tensor(tally).flip(0).cumsum(0).flip(0)  # by at least so many tickets
     least = next((n for n in range(count, 0, -1) if kept[n] >= wanted), 0)
     if not least:
-        union = shortest(size - int(kept[1]), size)
+        union = shortest_sparsity(size - int(kept[1]), size)
         raise SpecError(
             f"expected a sparsity of at least {union:f}, which the tickets leave when the kept "
             f"weights of all are united, got {sparsity:f}. Use a higher one."

@@ -11,11 +11,11 @@ from tombola.base.errors import OutputError
 from tombola.base.files import not_written, write_file, write_synced
 from tombola.base.folders import check_folder, new_folder
 from tombola.base.json_text import json_text
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import TrainSpec
 from tombola.lab.store.artifacts import trained_weights
 from tombola.lab.store.result_store import Store
-from tombola.plan.job import Subject
+from tombola.plan.subject import Subject
 from tombola.study.results.training_result import TrainingResult, read_training_result
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.ticket.format import NESTED
@@ -117,7 +117,7 @@ class NetworkWriter:
         from tombola.ship.network_card import CardFacts
 
         kind = TASK_KINDS[self._subject.task.kind]
-        named = {*SHOWN, *knobs(TrainSpec(**trained.recipe))}
+        named = {*SHOWN, *changed_knobs(TrainSpec(**trained.recipe))}
         return CardFacts(
             auto_class=kind.head(2).auto_class,
             task=trained.task,

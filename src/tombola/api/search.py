@@ -9,7 +9,7 @@ from tombola.api.experiment import Experiment, describe, raise_failed, read_marg
 from tombola.api.network_folder import saved_network
 from tombola.api.search_output import SearchOutput, network_of
 from tombola.base.fields import StrPath
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import TUNE, FindSpec, LabSpec
 from tombola.base.specs.prune import UNSTRUCTURED
 from tombola.finders.finder import FINDERS
@@ -18,14 +18,15 @@ from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan, weights_in_use
 from tombola.lab.starting_ticket import Start, start_of
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.lab.tuning import Tuned, tuning
 from tombola.plan.job_spec import train_revisions
-from tombola.plan.plan import Plan, Subject
+from tombola.plan.plan import Plan
 from tombola.plan.search import Finding, finding
+from tombola.plan.subject import Subject
 from tombola.study.results.search_result import SearchResult
 from tombola.ticket.ticket import Ticket
-from tombola.training.distributed import leaving_process_as_it_was
+from tombola.training.distributed import restoring_process
 
 __all__ = ["search"]
 
@@ -36,7 +37,7 @@ REVISED_CONTROLS = ("layer-random", "shuffle-layers", "shuffle-layers")
 """Controls whose definition has changed since the first version, once for each change."""
 
 
-@leaving_process_as_it_was()
+@restoring_process()
 def search(
     options: Mapping[str, Any],
     *,
@@ -61,12 +62,12 @@ def search(
     """
     asked = find_options(options)
     spec, lab = asked.search, asked.lab
-    known, tuned = Subjects(Path(lab.store)), None
-    subject = known.subject(spec.model, asked.task, asked.recipe, scope=spec.scope, folder=data)
+    subjects, tuned = SubjectFactory(Path(lab.store)), None
+    subject = subjects.subject(spec.model, asked.task, asked.recipe, scope=spec.scope, folder=data)
     start = None if from_ticket is None else start_of(from_ticket, subject)
     if options.get("learning_rate") == TUNE:
         whole = _jobs(subject, asked, start).plan
-        tuned = _tuned(known.with_dev(subject), spec, lab, callback, whole)
+        tuned = _tuned(subjects.with_dev(subject), spec, lab, callback, whole)
         recipe = replace(subject.recipe, learning_rate=tuned.learning_rate)
         subject = replace(subject, recipe=recipe)
     experiment = _experiment(subject, asked, output, start)
@@ -78,7 +79,7 @@ def search(
     with weights_in_use(Store(lab.store), plan.kept):
         store, summary = run_plan(plan, lab, callback)
         raise_failed(summary)
-        known.save()
+        subjects.save()
         margin = read_margin(asked.task, store, jobs.scoring)
         made = SearchOutput(
             *(store, subject, asked, jobs, margin, tuned, experiment),
@@ -113,7 +114,7 @@ def _experiment(
     subject: Subject, asked: FindOptions, output: Path | None, start: Start | None
 ) -> Experiment:
     """The search by what makes it, and its folder."""
-    spec, ours = asked.search, knobs(asked.search) | knobs(asked.prune)
+    spec, ours = asked.search, changed_knobs(asked.search) | changed_knobs(asked.prune)
     ours = {name: value for name, value in ours.items() if name not in ("model", "task")}
     ours |= start.described() if start else {}
     name = f"{subject.task.name.replace('/', '-')}-{asked.prune.sparsity:f}"

@@ -9,7 +9,7 @@ from tombola.api.experiment import Experiment
 from tombola.api.network_folder import NetworkWriter, saved_network
 from tombola.base.files import write_file
 from tombola.base.json_text import json_text
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import FindSpec, PruneSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.rewind import RewindSpec
@@ -20,8 +20,10 @@ from tombola.lab.store.result_store import Store
 from tombola.lab.ticket_origin import origin_fields
 from tombola.lab.tuning import Tuned
 from tombola.models.embedded import lasting_name
-from tombola.plan.plan import Job, Search, Subject
+from tombola.plan.job import Job
+from tombola.plan.plan import Search
 from tombola.plan.search import Finding
+from tombola.plan.subject import Subject
 from tombola.study.results.search_result import (
     SearchResult,
     build_search_result,
@@ -169,6 +171,6 @@ def _schedule(spec: PruneSpec) -> dict[str, Any]:
 def _finder(asked: FindOptions) -> dict[str, Any]:
     """What a ticket says of its finder: rounds, for the default one; name and knobs of others."""
     if asked.search.finder != FindSpec.finder:
-        return {"finder": asked.search.finder, "knobs": knobs(asked.prune)}
-    rounds = knobs(asked.prune).get("rounds", ())
+        return {"finder": asked.search.finder, "knobs": changed_knobs(asked.prune)}
+    rounds = changed_knobs(asked.prune).get("rounds", ())
     return {"rounds": list(rounds)} if rounds else {}

@@ -7,13 +7,13 @@ from torch import nn
 
 from tombola.base.errors import ModelError, naming_keywords
 from tombola.base.fields import StrPath, path_text
-from tombola.base.keys import exact
+from tombola.base.keys import exact_fraction
 from tombola.models.embedded import EMBEDDED, lasting_name
 from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.hold.places import adapter_in, unwrapped
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
-from tombola.ticket.schedule import shortest
+from tombola.ticket.schedule import shortest_sparsity
 from tombola.ticket.scope import scope_parameters
 from tombola.ticket.ticket import Ticket
 
@@ -36,7 +36,7 @@ def one_shot(
     """
     from tombola.finders.scores import magnitude
 
-    target = exact(sparsity)
+    target = exact_fraction(sparsity)
     network, name = named_network(model)
     parameters = scope_parameters(network, scope)
     weights = {name: parameter.detach() for name, parameter in parameters.items()}
@@ -78,7 +78,7 @@ def import_ticket(
         model=name,
         fingerprint=fingerprint(network),
         scope=chosen,
-        sparsity=shortest(mask.pruned, mask.size),
+        sparsity=shortest_sparsity(mask.pruned, mask.size),
         provenance={
             "imported": "masks" if imported.masks else "zeros of weights",
             **({"ignored_zeros": ignored} if ignored else {}),

@@ -14,17 +14,19 @@ from tombola.base.specs import TrainTicketSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan, weights_in_use
 from tombola.lab.store.artifacts import keep_mask, result_of
-from tombola.lab.store.result_store import Result, Store
-from tombola.lab.subjects import Subjects
-from tombola.plan.plan import Job, Plan, evaluate, given
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
+from tombola.lab.subjects import SubjectFactory
+from tombola.plan.job import Job, given
+from tombola.plan.plan import Plan, evaluate
 from tombola.study.results.training_result import TrainingResult, build_training_result
 from tombola.ticket.ticket import Ticket
-from tombola.training.distributed import leaving_process_as_it_was
+from tombola.training.distributed import restoring_process
 
 __all__ = ["train_ticket"]
 
 
-@leaving_process_as_it_was()
+@restoring_process()
 def train_ticket(
     ticket: Ticket | StrPath,
     options: Mapping[str, Any],
@@ -49,8 +51,8 @@ def train_ticket(
         reason.
     """
     asked = fixed_ticket(TrainTicketSpec, ticket, options, model=model, data=data)
-    known = Subjects(Path(asked.lab.store))
-    subject, part = asked.on_network(known)
+    subjects = SubjectFactory(Path(asked.lab.store))
+    subject, part = asked.on_network(subjects)
     pruning = given(subject, part.mask.digest(), part.sparsity)
     (training,) = evaluate(subject, pruning, [asked.spec.seed], asked.spec.init)
     folder = output or _folder(training)
@@ -64,7 +66,7 @@ def train_ticket(
     with weights_in_use(store, plan.kept):
         _, summary = run_plan(plan, asked.lab, callback)
         raise_failed(summary)
-        known.save()
+        subjects.save()
         trained = build_training_result(
             subject,
             _finite(store, training),

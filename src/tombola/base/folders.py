@@ -21,7 +21,7 @@ __all__ = [
     "clear_folder",
     "directory_size",
     "new_folder",
-    "opened",
+    "open_folder",
     "write_folder",
 ]
 
@@ -157,7 +157,7 @@ def _swap(temporary: Path, target: Path, *, ours: set[str], needed: set[str]) ->
 
 
 @contextmanager
-def opened(folder: Path, *inner: str) -> Iterator[int]:
+def open_folder(folder: Path, *inner: str) -> Iterator[int]:
     """A handle of a folder inside another, held open so that it can't be exchanged.
 
     Args:
@@ -228,6 +228,6 @@ def clear_folder(folder: Path, *inner: str, made: re.Pattern[str] = RESULT_FILES
     Raises: OSError, if there is a link on the way, or the disk refuses.
     """
     *way, name = inner
-    with suppress(FileNotFoundError), opened(folder, *way) as above:
+    with suppress(FileNotFoundError), open_folder(folder, *way) as above:
         return clear(above, name, made)
     return 0

@@ -9,7 +9,7 @@ from typing import Any
 from tombola.base.errors import SpecError, brief, cut
 from tombola.base.fields import number
 
-__all__ = ["NUMERIC", "PLACES", "exact", "json_value", "key", "knobs"]
+__all__ = ["NUMERIC", "PLACES", "changed_knobs", "exact_fraction", "json_value", "key"]
 
 NUMERIC = "numeric"
 """In the metadata of a field that changes the last digits of a result, but not what it is."""
@@ -21,7 +21,7 @@ DIGITS = 28
 """Digits of a fraction after its leading zeros, as many as arithmetic with decimals keeps."""
 
 
-def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
+def exact_fraction(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
     """A fraction as the exact decimal that was written: 0.7 is 7/10, not 0.699999...
 
     Args:
@@ -52,7 +52,7 @@ def exact(value: str | float | Decimal, what: str = "sparsity") -> Decimal:
     return written.normalize() + 0 if written else Decimal(0)  # which turns -0 into 0
 
 
-def knobs(spec: Any) -> dict[str, Any]:
+def changed_knobs(spec: Any) -> dict[str, Any]:
     """The knobs of a spec that are not at their default, as JSON has them.
 
     Defaults are left out, so that a new knob does not change the keys of old results, and so are

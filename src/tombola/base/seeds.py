@@ -2,10 +2,10 @@
 
 import hashlib
 
-__all__ = ["stream"]
+__all__ = ["derive_seed"]
 
 
-def stream(seed: int, purpose: str) -> int:
+def derive_seed(seed: int, purpose: str) -> int:
     """The seed of one purpose, so that no two random streams of a run are correlated.
 
     Args:

@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["counted", "html_table", "html_text", "lines", "printable"]
+__all__ = ["counted", "html_table", "html_text", "lines", "printable", "task_text"]
 
 
 def printable(text: object) -> str:
@@ -27,6 +27,11 @@ def lines(text: str) -> str:
 def counted(count: int, noun: str) -> str:
     """A number and what it counts, such as "1 seed" or "1,200 seeds"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def task_text(source: str | None, target: str) -> str:
+    """What a network was trained on, after the task that its mask was found on, if another."""
+    return f"{source} → {target}" if source and source != target else target
 
 
 def _is_visible(character: str) -> bool:

@@ -17,8 +17,9 @@ from tombola.cli.parser import Parser
 if TYPE_CHECKING:
     from tombola.lab.starting_ticket import StartingTickets
     from tombola.lab.store.result_store import Store
-    from tombola.lab.subjects import Subjects
-    from tombola.plan.plan import Plan, Subject
+    from tombola.lab.subjects import SubjectFactory
+    from tombola.plan.plan import Plan
+    from tombola.plan.subject import Subject
     from tombola.study.table.row import Row
     from tombola.tasks.task import Task
 
@@ -145,7 +146,7 @@ def lab_of(options: Namespace) -> LabSpec:
 
 def plan_of(
     options: Namespace, starts: "StartingTickets | None" = None
-) -> tuple["Plan", "Subjects"]:
+) -> tuple["Plan", "SubjectFactory"]:
     """The plan that the options name, and the fingerprints of its networks and data.
 
     Args:
@@ -154,17 +155,17 @@ def plan_of(
     """
     from tombola.lab.planfile.plan_data import data_in
     from tombola.lab.planfile.plan_file import expand, read_plan
-    from tombola.lab.subjects import Subjects
+    from tombola.lab.subjects import SubjectFactory
 
     file = read_plan(options.plan)
     if options.data is not None:
         file = data_in(options.data, file)
-    known = Subjects(Path(lab_of(options).store))
+    subjects = SubjectFactory(Path(lab_of(options).store))
 
     def subject(task: "Task", recipe: TrainSpec) -> "Subject":
-        return known.subject(file.model, task, recipe, scope=file.scope, folder=None)
+        return subjects.subject(file.model, task, recipe, scope=file.scope, folder=None)
 
-    return expand(file, subject, starts), known
+    return expand(file, subject, starts), subjects
 
 
 def store_of(options: Namespace) -> "Store":
@@ -188,10 +189,10 @@ def plan_in_store(options: Namespace) -> tuple["Plan", "Store"]:
     from tombola.lab.planfile.plan_file import read_plan
 
     read_plan(options.plan)  # reports a mistyped plan before a missing store
-    kept = store_of(options)
-    plan, known = plan_of(options)
-    known.save()
-    return plan, kept
+    store = store_of(options)
+    plan, subjects = plan_of(options)
+    subjects.save()
+    return plan, store
 
 
 def refuse_shared_data(data: str | None, plans: Sequence[str]) -> None:
@@ -233,7 +234,7 @@ def rows_of(options: Namespace) -> tuple[list["Row"], tuple["Plan", "Store"] | N
     if is_table(options.plan):
         refuse_unused_data(options.data, "a table of runs")
         return read_rows(options.plan), None
-    plan, kept = plan_in_store(options)
-    table = rows(plan, kept, Path(options.plan).stem)
-    refuse_empty(table, kept, command("run", options))
-    return table, (plan, kept)
+    plan, store = plan_in_store(options)
+    table = rows(plan, store, Path(options.plan).stem)
+    refuse_empty(table, store, command("run", options))
+    return table, (plan, store)

@@ -3,10 +3,11 @@
 import platform
 import re
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 from tombola import __version__
+from tombola.kernel.processor import processor_flags
+from tombola.ticket.versions import package_version
 
 __all__ = ["versions"]
 
@@ -19,7 +20,7 @@ PACKAGES = (
 CUDA = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime-cu11")
 """The packages that torch brings its CUDA in."""
 
-CPU_INFO, DRIVER = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia/version")
+DRIVER = Path("/proc/driver/nvidia/version")
 
 INSTRUCTION_SETS = {
     "AVX512": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"},
@@ -33,27 +34,18 @@ def versions() -> Iterator[str]:
     yield f"tombola {__version__}"
     yield f"Python {platform.python_version()}"
     for package in PACKAGES:
-        if (version := _version(package)) is not None:
+        if (version := package_version(package)) is not None:
             yield f"{package} {version}"
     yield f"{platform.system()} {platform.release()} {platform.machine()}{_instruction_set()}"
-    if (cuda := next(filter(None, map(_version, CUDA)), None)) is not None:
+    if (cuda := next(filter(None, map(package_version, CUDA)), None)) is not None:
         yield f"CUDA {cuda}"
     if (driver := re.search(r"Kernel Module.*?\s(\d[\d.]+)\s", _text(DRIVER))) is not None:
         yield f"NVIDIA-driver {driver[1]}"
 
 
-def _version(package: str) -> str | None:
-    """The version of a package; None if it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _instruction_set() -> str:
     """The best of INSTRUCTION_SETS that the processor has, as the end of a line."""
-    flags = re.search(r"^flags\s*:(.*)$", _text(CPU_INFO), re.MULTILINE)
-    found = set(flags[1].split()) if flags else set()
+    found = processor_flags()
     return next((f" {name}" for name, needed in INSTRUCTION_SETS.items() if needed <= found), "")
 
 

@@ -5,9 +5,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tombola.base.specs import PruneSpec
-from tombola.base.specs.prune import ERK, GLOBAL, ROW, UNSTRUCTURED, goes_by_outputs
+from tombola.base.specs.prune import ERK, GLOBAL, ROW, UNSTRUCTURED, depends_on_outputs
 from tombola.finders.layout import PLAIN, Layout
-from tombola.ticket.schedule import pruned_count, shortest
+from tombola.ticket.schedule import pruned_count, shortest_sparsity
 from tombola.ticket.structures import STRUCTURES, by_output, check_lines
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def keep_best(
     """
     from tombola.ticket.mask import Mask
 
-    if layout.transposed and goes_by_outputs(spec.structure, spec.allocation):
+    if layout.transposed and depends_on_outputs(spec.structure, spec.allocation):
         mask.check(scores, "scores")
         turned, plain = layout.transposed, Layout(layout.heads)
         pair = by_output(scores, turned), Mask(by_output(mask, turned))
@@ -108,7 +108,7 @@ def keep_number(score: "Tensor", kept: "Tensor", number: int) -> "Tensor":
     size, one = kept.numel(), Mask({"": kept})
     if number == int(kept.sum()):
         return kept
-    return keep_top({"": score}, one, sparsity=shortest(size - number, size))[""]
+    return keep_top({"": score}, one, sparsity=shortest_sparsity(size - number, size))[""]
 
 
 def _by_row(scores: "Tensors", mask: "Mask", kept: int) -> "Mask":
@@ -132,8 +132,8 @@ def _lines(scores: "Tensor", kept: "Tensor", numbers: Iterator[int]) -> "Tensor"
 
     lines = scores.detach().cpu().float().reshape(-1, scores.shape[-1])
     order = lines.argsort(dim=1, stable=True)
-    survives = kept.cpu().reshape(lines.shape).gather(1, order)
-    order = order.gather(1, survives.int().argsort(dim=1, stable=True))  # the pruned ones first
+    keeps = kept.cpu().reshape(lines.shape).gather(1, order)
+    order = order.gather(1, keeps.int().argsort(dim=1, stable=True))  # the pruned ones first
     keep = torch.tensor([next(numbers) for _ in range(len(lines))]).unsqueeze(1)
     best = torch.arange(lines.shape[1]) >= lines.shape[1] - keep
     return torch.zeros_like(best).scatter_(1, order, best).reshape(scores.shape)

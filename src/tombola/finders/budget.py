@@ -78,22 +78,22 @@ def _refuse_options(budget: float, options: set[str]) -> None:
 def _of_steps(mask: "Job", steps: int, teacher: "Job") -> "Job":
     """A copy of a mask with the recipe's teacher, whose trainings have their steps in their labels,
     as these differ from the recipe's."""
-    from tombola.plan.derived import derived, taught_by
+    from tombola.plan.derived import derive_jobs, replace_teacher
 
     def of_steps(job: "Job") -> "Job":
-        job = taught_by(teacher, job)
+        job = replace_teacher(teacher, job)
         return replace(job, label=f"{job.label}, {steps} steps") if job.kind == "train" else job
 
-    return derived([mask], of_steps)[mask.key]
+    return derive_jobs([mask], of_steps)[mask.key]
 
 
 def _steps(mask: "Job") -> int:
     """Steps of all trainings that a mask depends on; a teacher's own training doesn't count."""
-    from tombola.plan.derived import derived
+    from tombola.plan.derived import derive_jobs
     from tombola.plan.plan import Plan
 
     def alone(job: "Job") -> "Job":
         parents = {role: parent for role, parent in job.parents.items() if role != "teacher"}
         return replace(job, parents=parents)
 
-    return sum(job.steps for job in Plan.of([derived([mask], alone)[mask.key]]).jobs)
+    return sum(job.steps for job in Plan.of([derive_jobs([mask], alone)[mask.key]]).jobs)

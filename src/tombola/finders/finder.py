@@ -17,7 +17,7 @@ from tombola.finders.budget import within_budget
 from tombola.finders.evidence import Evidence
 
 if TYPE_CHECKING:
-    from tombola.plan.job_spec import PruneJob
+    from tombola.plan.job_spec import PruneJobSpec
     from tombola.plan.plan import Search
     from tombola.plan.subject import Subject
     from tombola.ticket.mask import Mask
@@ -116,7 +116,7 @@ class Finder:
             found = planned(subject)
         return found if begun is None else found.under_ticket()
 
-    def read(self, job: "PruneJob") -> PruneSpec:
+    def read(self, job: "PruneJobSpec") -> PruneSpec:
         """The spec that a job was made with."""
         return self.spec.of_mask(job.prune.sparsity, job.prune.structure, job.knobs)
 

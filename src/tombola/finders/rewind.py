@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tombola.base.errors import SpecError
 from tombola.base.fields import refuse_above
-from tombola.base.keys import exact
+from tombola.base.keys import exact_fraction
 from tombola.base.specs import CourseSpec, PruneSpec
 from tombola.base.specs.prune import N_OF_M, Implied
 from tombola.base.specs.spec import STEPS
 from tombola.finders.finder import Finder
 from tombola.finders.shapes import pruning
-from tombola.ticket.schedule import path
+from tombola.ticket.schedule import round_sparsities
 
 if TYPE_CHECKING:
     from tombola.plan.job import Job
@@ -59,7 +59,7 @@ class RewindSpec(PruneSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("step", "rewind_fraction"):
-            object.__setattr__(self, name, exact(getattr(self, name), name))
+            object.__setattr__(self, name, exact_fraction(getattr(self, name), name))
         if self.rounds:
             self._check_rounds()
         if N_OF_M.fullmatch(self.structure) and len(self.rounds) != 1:
@@ -67,8 +67,7 @@ class RewindSpec(PruneSpec):
                 f"the structure {self.structure} is reached in one round, got several. "
                 f"Write rounds {self.sparsity:f}."
             )
-        if not self.sparsity:
-            raise SpecError("sparsity must be above 0 in a search, got 0. For 70 % write 0.7.")
+        self.check_sparse()
         refuse_above(self.rewind_step, STEPS, "rewind_step")
         if self.rewind_step < 0:
             raise SpecError(f"rewind_step must be 0 or more, got {self.rewind_step}.")
@@ -96,11 +95,13 @@ class RewindSpec(PruneSpec):
     def _implied(self) -> Implied:
         """The last of the rounds, if there are any."""
         last = self.rounds[-1:]
-        return Implied(exact(last[0], "each of the rounds")) if last else super()._implied()
+        return (
+            Implied(exact_fraction(last[0], "each of the rounds")) if last else super()._implied()
+        )
 
     def _check_rounds(self) -> None:
         """Refuse rounds that don't rise or that another knob contradicts."""
-        rounds = tuple(exact(each, "each of the rounds") for each in self.rounds)
+        rounds = tuple(exact_fraction(each, "each of the rounds") for each in self.rounds)
         listed = ", ".join(f"{each:f}" for each in rounds)
         if any(now <= before for before, now in pairwise((Decimal(0), *rounds))):
             raise SpecError(f"rounds must be rising sparsities above 0, got {listed}.")
@@ -123,7 +124,9 @@ class RewindSpec(PruneSpec):
 
         Raises: SpecError, as `ticket.schedule.path`.
         """
-        return self.rounds or path(self.schedule, sparsity=self.sparsity, step=self.step)
+        return self.rounds or round_sparsities(
+            self.schedule, sparsity=self.sparsity, step=self.step
+        )
 
 
 def prune_and_rewind(finder: Finder, subject: "Subject", spec: PruneSpec, seed: int) -> "Search":

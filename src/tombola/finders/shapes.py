@@ -4,7 +4,7 @@ import dataclasses
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import PruneSpec
 from tombola.finders.finder import Finder
 
@@ -53,7 +53,7 @@ def pruning(
         PruneSpec(sparsity=sparsity, structure=spec.structure),
         f"{name}{label or finder.label} mask",
         scores=finder.scores,
-        knobs={name: value for name, value in knobs(spec).items() if name not in followed},
+        knobs={name: value for name, value in changed_knobs(spec).items() if name not in followed},
         data_seed=seed if looks else None,
         trains=trains,
         trained=trained,

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["CExtension", "at"]
+__all__ = ["CExtension", "checked_address"]
 
 
 class CExtension:
@@ -43,7 +43,7 @@ class CExtension:
         self.module().use_best()
 
 
-def at(tensor: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> int:
+def checked_address(tensor: Tensor, *shape: int, dtype: torch.dtype = torch.float32) -> int:
     """The address of a tensor that is as a loop needs it.
 
     Raises: ValueError, for another dtype, shape, device or layout.

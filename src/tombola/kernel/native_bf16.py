@@ -7,7 +7,8 @@ paper: tensor cores multiply bf16 from compute capability 8.0 on.
 """
 
 from collections.abc import Collection
-from pathlib import Path
+
+from tombola.kernel.processor import processor_flags
 
 __all__ = ["fast_bf16", "fast_precision"]
 
@@ -16,8 +17,6 @@ INSTRUCTIONS = frozenset({"amx_bf16", "avx512_bf16"})
 
 CAPABILITY = (8, 0)
 """Least compute capability of a GPU."""
-
-CPUINFO = Path("/proc/cpuinfo")
 
 
 def fast_precision() -> str:
@@ -39,14 +38,3 @@ def fast_precision() -> str:
 def fast_bf16(flags: Collection[str]) -> bool:
     """Whether a processor with these flags multiplies bf16 at least twice as fast as fp32."""
     return not INSTRUCTIONS.isdisjoint(flags)
-
-
-def processor_flags() -> frozenset[str]:
-    """The instruction sets of this machine's processor; none where Linux doesn't list them."""
-    try:
-        text = CPUINFO.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return frozenset()
-    lines = (line.partition(":") for line in text.splitlines())
-    found = (value for name, _, value in lines if name.strip() == "flags")
-    return frozenset(next(found, "").split())

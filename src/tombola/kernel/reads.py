@@ -2,7 +2,10 @@
 
 from enum import Enum, auto
 
-__all__ = ["Reads"]
+__all__ = ["IGNORED", "Reads"]
+
+IGNORED = -100
+"""Label of a token that is not to be predicted (torch's cross-entropy skips it)."""
 
 
 class Reads(Enum):

@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
 
 from tombola.kernel.packed import PACKABLE
-from tombola.kernel.reads import Reads
+from tombola.kernel.reads import IGNORED, Reads
 from tombola.ticket.mask import Tensors
 from tombola.ticket.scope import backbone
 
@@ -34,8 +34,6 @@ POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta")
 """Types of model whose first position is the one after that of padding."""
 HEAD_STEP = 8
 """Attention for texts of various lengths takes heads of a multiple of this size."""
-IGNORED = -100
-"""The label of a token that the loss leaves out."""
 OFFSETS, READ = "offsets", "read"
 """Inputs that are not the model's own."""
 LEAST_TOKENS, LEAST_READ = 64, 32

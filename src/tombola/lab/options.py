@@ -57,8 +57,7 @@ def find_options(options: Mapping[str, Any]) -> FindOptions:
     refuse_knobs_of_others(finder, given)
     mine, prune, about, changes, lab = _sorted((FindSpec, finder.spec), given)
     spec, knobs = FindSpec(**mine), finder.spec(**prune)
-    if not knobs.sparsity:
-        raise SpecError("sparsity must be above 0 in a search, got 0. For 70 % write 0.7.")
+    knobs.check_sparse()
     task = named_task(spec.task, TaskSpec(**about))
     if len(given) < len(options) and task.test_split in ("dev", "validation"):
         raise SpecError(

@@ -13,8 +13,8 @@ from tombola.finders.finder import FINDERS
 from tombola.plan.identity import NetworkIdentity
 from tombola.plan.job import pruned_already
 from tombola.plan.job_spec import GivenMask
-from tombola.plan.plan import Subject
-from tombola.ticket.schedule import shortest
+from tombola.plan.subject import Subject
+from tombola.ticket.schedule import shortest_sparsity
 from tombola.ticket.structures import patterns_lost
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Start:
 
     def described(self) -> dict[str, Any]:
         """Its description in the experiment and in new tickets."""
-        sparsity = f"{shortest(self.mask.pruned, self.mask.size):f}"
+        sparsity = f"{shortest_sparsity(self.mask.pruned, self.mask.size):f}"
         of_task = {"task": self.task} if self.task else {}
         return {"from": {"mask": self.mask.digest(), "sparsity": sparsity, **of_task}}
 
@@ -104,7 +104,7 @@ def start_of(
     check_belongs(found, subject, model_option)
     mask = found.mask_for(subject.scope)
     start = GivenMask(
-        prune=PruneSpec(sparsity=shortest(mask.pruned, mask.size)),
+        prune=PruneSpec(sparsity=shortest_sparsity(mask.pruned, mask.size)),
         digest=mask.digest(),
         network=subject.network,
         scope=subject.scope,
@@ -150,8 +150,8 @@ def check_belongs(ticket: "Ticket", subject: Subject, model_option: str = "--mod
     """
     if ticket.fingerprint == subject.fingerprint:
         return
+    from tombola.lab.ticket_origin import check_network
     from tombola.models.network import load_backbone
-    from tombola.ticket.checks import check_network
     from tombola.ticket.scope import scope_parameters
 
     ticket.mask.check(scope_parameters(load_backbone(subject.model), ticket.scope))

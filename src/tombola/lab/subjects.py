@@ -18,12 +18,12 @@ from tombola.base.files import read_plain_text, write_file
 from tombola.base.specs import TrainSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS
 from tombola.models.embedded import EMBEDDED, model_path
-from tombola.plan.job import Subject
+from tombola.plan.subject import Subject
 from tombola.tasks.input_counts import SplitCounts
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import Task, check_recipe, on_hub
 
-__all__ = ["Subjects", "damaged_fingerprints", "forget_fingerprints"]
+__all__ = ["SubjectFactory", "damaged_fingerprints", "forget_fingerprints"]
 
 LIMIT = 1 << 28
 """Largest cache that is read, in bytes."""
@@ -37,7 +37,7 @@ EARLIER = {"units": HEADS_AND_NEURONS}
 """Name of a structure in the caches of earlier versions -> its name now."""
 
 
-class Subjects:
+class SubjectFactory:
     """Makes subjects, with a cache of fingerprints in the folder of the store."""
 
     def __init__(self, folder: Path) -> None:

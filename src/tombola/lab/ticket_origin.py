@@ -1,4 +1,4 @@
-"""The origin of a ticket in its provenance: task, data, recipe and margin of the search."""
+"""Where a ticket comes from: its network, and the task, data, recipe and margin of its search."""
 
 import dataclasses
 import json
@@ -6,16 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import DataError, SpecError, TicketError
 from tombola.base.records import RecordReader
 from tombola.base.specs import SEEDS, TaskSpec, TrainSpec
-from tombola.plan.job import Subject
+from tombola.plan.subject import Subject
 from tombola.tasks.own_task import named_task
 from tombola.tasks.task import Task, on_hub, parse_task, task_names
 
-__all__ = ["Origin", "origin_fields", "origin_of"]
+if TYPE_CHECKING:
+    from tombola.ticket.ticket import Ticket
+
+__all__ = ["Origin", "check_network", "origin_fields", "origin_of"]
 
 
 @dataclass(frozen=True)
@@ -106,3 +109,22 @@ def _recipe(given: Any) -> dict[str, Any]:
         recipe = {name: value for name, value in given.items() if name in known}
     RecordReader(where="its recipe", remedy="").read(TrainSpec, recipe)
     return dict(recipe)
+
+
+def check_network(ticket: "Ticket", fingerprint: str, name: str, option: str = "--model") -> None:
+    """Refuse a network that a ticket was not found in.
+
+    Args:
+        ticket: the ticket.
+        fingerprint: of the network, as `ticket.fingerprint.fingerprint` takes it.
+        name: what a message calls the network.
+        option: where another network is named.
+
+    Raises: TicketError.
+    """
+    if fingerprint != ticket.fingerprint:
+        raise TicketError(
+            f"the ticket was found in a network with fingerprint {ticket.fingerprint[:12]} "
+            f"({ticket.model}), got {fingerprint[:12]} ({name}). Pass the network it was found "
+            f"in as {option}."
+        )

@@ -10,7 +10,9 @@ from tombola.base.errors import SpecError, TrainingDivergedError
 from tombola.base.specs import TUNE
 from tombola.lab.run.engine import RunSummary
 from tombola.lab.store.result_store import Store
-from tombola.plan.plan import Job, Plan, Subject, dense, scoring
+from tombola.plan.job import Job, dense, scoring
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 
 __all__ = ["Tuned", "Tuning", "tuning"]
 

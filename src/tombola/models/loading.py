@@ -23,9 +23,16 @@ from tombola.models.embedded import EMBEDDED, model_path
 from tombola.models.files import config_of
 from tombola.models.quiet import quiet
 from tombola.models.stored_types import check_files, files_of
-from tombola.ticket.scope import backbone
+from tombola.ticket.scope import backbone, ends_with
 
-__all__ = ["Report", "hub_answers", "inside", "load", "load_configuration", "load_network_files"]
+__all__ = [
+    "Report",
+    "hub_answers",
+    "inside",
+    "load_configuration",
+    "load_network_files",
+    "load_with",
+]
 
 BUFFERS = re.compile(
     r"(^|\.)(position_ids|token_type_ids|inv_freq|masked_bias|num_batches_tracked)$"
@@ -46,7 +53,7 @@ Report = Mapping[str, Collection[Any]]
 """missing_keys, unexpected_keys and mismatched_keys, as transformers reports them."""
 
 
-def load(load: Callable[..., Any], model: str, **settings: Any) -> Any:
+def load_with(load: Callable[..., Any], model: str, **settings: Any) -> Any:
     """Load something of a model; whatever fails becomes one line.
 
     Raises: ModelError, if there is no such model, or its files can't be used.
@@ -80,7 +87,7 @@ def load_configuration(model: str) -> Any:
     Raises: ModelError, if there is none.
     """
     untyped = _untyped(model_path(model), model)
-    return load(AutoConfig.from_pretrained, model) if untyped is None else untyped
+    return load_with(AutoConfig.from_pretrained, model) if untyped is None else untyped
 
 
 def _untyped(place: str, model: str) -> Any:
@@ -124,7 +131,7 @@ def load_network_files(
     load_configuration(model)
     check_files(model)
     with no_larger(lambda: files_of(model), model):
-        network, report = load(load_from, model, **settings)
+        network, report = load_with(load_from, model, **settings)
     check_files(model)  # of the hub, which are here now
     _check_unadapted(network, model)
     if kind and backbone(network) is network:
@@ -134,7 +141,7 @@ def load_network_files(
             f"{model!r} can't do it. Use another task or another model."
         )
     if _lost(network, report) and (renamed := _renaming(network, report["unexpected_keys"])):
-        network, report = load(load_from, model, key_mapping=renamed, **settings)
+        network, report = load_with(load_from, model, key_mapping=renamed, **settings)
     _check_sizes(network, report, model)
     _check_unexpected(network, report, model)
     _check_whole(network, report, model)
@@ -185,12 +192,8 @@ def _prefixes(network: nn.Module, theirs: Iterable[str]) -> list[str]:
     names = set(theirs)
     body = [name for name, _ in backbone(network).named_parameters()]
     wanted = [name for name in body if not name.startswith("pooler.")]
-    prefixes = {name.removesuffix(wanted[0]) for name in names if _ends_with(name, wanted[0])}
+    prefixes = {name.removesuffix(wanted[0]) for name in names if ends_with(name, wanted[0])}
     return sorted(p for p in prefixes if all(f"{p}{name}" in names for name in wanted))
-
-
-def _ends_with(theirs: str, name: str) -> bool:
-    return theirs == name or theirs.endswith(f".{name}")
 
 
 def _check_sizes(network: nn.Module, report: Report, model: str) -> None:

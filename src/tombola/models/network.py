@@ -17,10 +17,10 @@ from transformers import (
 )
 
 from tombola.base.errors import ModelError, SpecError
-from tombola.base.seeds import stream
+from tombola.base.seeds import derive_seed
 from tombola.models.config_digest import config_digest
 from tombola.models.heads import TaskHead
-from tombola.models.loading import Report, inside, load, load_network_files
+from tombola.models.loading import Report, inside, load_network_files, load_with
 from tombola.models.tokenizer import fit_tokenizer, reserved_positions
 from tombola.ticket.fingerprint import fingerprint
 from tombola.ticket.init import INITS
@@ -76,7 +76,7 @@ class Network:
             init: what the weights in scope start from: a name in INITS.
             scope: the weights that `init` concerns.
         """
-        head = torch.Generator().manual_seed(stream(seed, "head"))
+        head = torch.Generator().manual_seed(derive_seed(seed, "head"))
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(self.pretrained[name])
@@ -86,7 +86,7 @@ class Network:
             # not the parameters, which are written while an initialisation's views are read
             start = {id(p): self.pretrained[name] for name, p in self.model.named_parameters()}
             weights = {name: start[id(parameter)] for name, parameter in parameters.items()}
-            drawn = torch.Generator().manual_seed(stream(seed, "init"))
+            drawn = torch.Generator().manual_seed(derive_seed(seed, "init"))
             for name, value in INITS[init](weights, drawn, std=self._std).items():
                 parameters[name].copy_(value)
 
@@ -271,7 +271,7 @@ def load_tokenizer(model: str) -> PreTrainedTokenizerBase:
 
     Raises: ModelError, if there is none.
     """
-    tokenizer: PreTrainedTokenizerBase = load(AutoTokenizer.from_pretrained, model)
+    tokenizer: PreTrainedTokenizerBase = load_with(AutoTokenizer.from_pretrained, model)
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes up an empty one
         raise ModelError(
             f"expected a tokenizer next to the model {model!r}, got none with any words. "

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tombola.base.rounding import unrounded
 from tombola.plan.job import Job
-from tombola.plan.job_spec import GivenMask, PruneJob, train_job
+from tombola.plan.job_spec import GivenMask, PruneJobSpec, as_training
 
 __all__ = ["AT_RATE", "FROM_TICKET", "OPTIONS", "PLAIN", "Cell", "Role", "Variant"]
 
@@ -107,7 +107,7 @@ class Cell:
     @property
     def distill(self) -> float:
         """Share of the training's loss that is the distance from a teacher."""
-        return train_job(self.training.spec).recipe.distill
+        return as_training(self.training.spec).recipe.distill
 
     @property
     def rounds(self) -> tuple[Decimal, ...]:
@@ -116,7 +116,7 @@ class Cell:
         found: list[Decimal] = []
         mask = self.ticket if self.ticket and "trained" in self.ticket.parents else None
         while mask is not None:
-            assert isinstance(mask.spec, PruneJob | GivenMask)
+            assert isinstance(mask.spec, PruneJobSpec | GivenMask)
             found.append(mask.spec.prune.sparsity)
             trained = mask.parents.get("trained")
             mask = trained.parents.get("mask") if trained else None

@@ -7,9 +7,10 @@ from tombola.base.errors import SpecError
 from tombola.base.registry import Registry
 from tombola.base.specs import PruneSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS, UNSTRUCTURED
-from tombola.plan.job import Job, Subject, prune, train
+from tombola.plan.job import Job, prune, train
 from tombola.plan.job import one_shot as one_shot_mask
-from tombola.plan.job_spec import PERMUTED, GivenMask, PruneJob
+from tombola.plan.job_spec import PERMUTED, GivenMask, PruneJobSpec
+from tombola.plan.subject import Subject
 
 __all__ = ["CONTROLS", "Control", "control", "structured_as"]
 
@@ -104,7 +105,7 @@ def signs(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[
 def structured_as(mask: Job, sparsity: Decimal) -> PruneSpec:
     """A pruning at a sparsity, in the units of a mask; of one from elsewhere, single weights."""
     spec = mask.spec
-    assert isinstance(spec, GivenMask | PruneJob)
+    assert isinstance(spec, GivenMask | PruneJobSpec)
     return PruneSpec(sparsity=sparsity, structure=spec.prune.structure)
 
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan
 
-__all__ = ["derived", "taught_by"]
+__all__ = ["derive_jobs", "replace_teacher"]
 
 
-def derived(wanted: Iterable[Job], change: Callable[[Job], Job]) -> dict[str, Job]:
+def derive_jobs(wanted: Iterable[Job], change: Callable[[Job], Job]) -> dict[str, Job]:
     """Key of a job -> the changed job, for some jobs and all that they depend on.
 
     Args:
@@ -23,7 +23,7 @@ def derived(wanted: Iterable[Job], change: Callable[[Job], Job]) -> dict[str, Jo
     return made
 
 
-def taught_by(teacher: Job, job: Job) -> Job:
+def replace_teacher(teacher: Job, job: Job) -> Job:
     """A copy of a job with another teacher, if it has one."""
     if "teacher" not in job.parents:
         return job

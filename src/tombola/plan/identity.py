@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import TrainSpec
 
 __all__ = ["DataIdentity", "Json", "NetworkIdentity", "Stored"]
@@ -62,7 +62,7 @@ class DataIdentity:
 
     def to_json(self) -> Json:
         """The fields, as they stand in a store."""
-        return {"data": self.data, "task": self.task, "train": knobs(self.recipe)}
+        return {"data": self.data, "task": self.task, "train": changed_knobs(self.recipe)}
 
     @classmethod
     def from_json(cls, stored: Stored) -> "DataIdentity":

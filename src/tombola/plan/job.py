@@ -17,13 +17,13 @@ from tombola.plan.job_spec import (
     ENCODER,
     PRETRAINED,
     GivenMask,
-    InterpolateJob,
+    InterpolateJobSpec,
     JobSpec,
-    PruneJob,
-    ScoreJob,
-    TrainJob,
+    PruneJobSpec,
+    ScoreJobSpec,
+    TrainJobSpec,
+    as_training,
     read_spec,
-    train_job,
 )
 from tombola.plan.subject import Subject
 
@@ -31,7 +31,6 @@ __all__ = [
     "READS_WEIGHTS",
     "Job",
     "Named",
-    "Subject",
     "dense",
     "finder_knobs",
     "given",
@@ -124,7 +123,7 @@ class Job:
     def follows_training(self) -> bool:
         """Whether it is a mask that depends on a training, its finder's own included."""
         parents = self.parents.keys() - {"base"}  # a ticket that was given
-        return isinstance(self.spec, PruneJob) and bool(parents or self.spec.trains)
+        return isinstance(self.spec, PruneJobSpec) and bool(parents or self.spec.trains)
 
     @property
     def reads_weights(self) -> tuple["Job", ...]:
@@ -151,7 +150,7 @@ def train(
         subject: which network, on what, and how.
         seed: the seed of head, data order and dropout.
         what: which network it is, for people.
-        mask: the pruning that says which weights live; None for the dense network.
+        mask: the pruning that says which weights are kept; None for the dense network.
         init: what the kept weights start from.
         start: the training whose trained weights, head included, it starts from instead.
         head: the training whose trained head it starts from.
@@ -167,7 +166,7 @@ def train(
         if other is not None:
             _check_fits(subject, other)
     recipe = replace(subject.recipe, seed=seed)
-    spec = TrainJob(
+    spec = TrainJobSpec(
         network=subject.network,
         data=subject.data,
         task=subject.task.identity,
@@ -187,7 +186,7 @@ def dense(subject: Subject, seed: int) -> Job:
 
 def reordered(training: Job, order_seed: int) -> Job:
     """A copy of a training, head and mask included, with data order and dropout of another seed."""
-    spec = train_job(training.spec)
+    spec = as_training(training.spec)
     return Job(
         spec=replace(spec, recipe=replace(spec.recipe, order_seed=order_seed)),
         parents=training.parents,
@@ -199,7 +198,7 @@ def reordered(training: Job, order_seed: int) -> Job:
 def scoring(training: Job) -> Job:
     """The score of a trained network on the dev split, which chooses and never tests."""
     return Job(
-        spec=ScoreJob(split="dev", rows=training.subject.dev),
+        spec=ScoreJobSpec(split="dev", rows=training.subject.dev),
         parents={"trained": training},
         subject=training.subject,
         label=f"{training.label}, on dev",
@@ -215,7 +214,7 @@ def interpolate(left: Job, right: Job, *, points: int) -> Job:
         points: networks on the line, both ends included, equally far apart.
     """
     return Job(
-        spec=InterpolateJob(points=points),
+        spec=InterpolateJobSpec(points=points),
         parents={"left": left, "right": right},
         subject=left.subject,
         label=f"line from {left.label} to {right.label.rpartition(', ')[2]}",
@@ -258,7 +257,7 @@ def prune(
     data = None if data_seed is None else _data(subject, data_seed, trains=trains)
     if data is None and not configured:
         identity = replace(identity, config_digest="")
-    made_of = PruneJob(
+    made_of = PruneJobSpec(
         prune=spec,
         scores=scores,
         heads=subject.heads if spec.structure == HEADS_AND_NEURONS else 0,
@@ -276,7 +275,7 @@ def prune(
 
 def finder_knobs(mask: Job | None) -> tuple[str, ...]:
     """Knobs of the finder of a mask that are not at their default, as name=value; none without."""
-    given = mask.spec.knobs if mask and isinstance(mask.spec, PruneJob) else {}
+    given = mask.spec.knobs if mask and isinstance(mask.spec, PruneJobSpec) else {}
     return tuple(f"{name}={value}" for name, value in sorted(given.items()))
 
 
@@ -289,8 +288,8 @@ def _job(spec: JobSpec, subject: Subject, label: str, **parents: Job | None) -> 
 
 def _teacher(spec: JobSpec, subject: Subject) -> Job | None:
     """The dense network of the same seed, where a recipe has it teach others."""
-    recipe = spec.recipe if isinstance(spec, TrainJob) else None
-    if isinstance(spec, PruneJob) and spec.data:
+    recipe = spec.recipe if isinstance(spec, TrainJobSpec) else None
+    if isinstance(spec, PruneJobSpec) and spec.data:
         recipe = spec.data.recipe
     return dense(subject, recipe.seed) if recipe and recipe.distill else None
 

@@ -8,8 +8,8 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from tombola.base.keys import knobs
-from tombola.base.specs import CourseSpec, PruneSpec, TrainSpec
+from tombola.base.keys import changed_knobs
+from tombola.base.specs import WHOLE_COURSE, CourseSpec, PruneSpec, TrainSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS, UNSTRUCTURED
 from tombola.plan.identity import DataIdentity, Json, NetworkIdentity, Stored
 
@@ -18,15 +18,14 @@ __all__ = [
     "MAGNITUDE",
     "PRETRAINED",
     "VERSIONS",
-    "WHOLE",
     "GivenMask",
-    "InterpolateJob",
+    "InterpolateJobSpec",
     "JobSpec",
-    "PruneJob",
-    "ScoreJob",
-    "TrainJob",
+    "PruneJobSpec",
+    "ScoreJobSpec",
+    "TrainJobSpec",
+    "as_training",
     "read_spec",
-    "train_job",
     "train_revisions",
 ]
 
@@ -37,9 +36,6 @@ ENCODER, PRETRAINED, MAGNITUDE = "encoder", "pretrained", "magnitude"
 GIVEN, UNITS = "given", "units"
 RANDOM, PERMUTED = "random", "permuted"
 """Scores of masks that are drawn: by themselves or like another, or by moving another's lines."""
-
-WHOLE = CourseSpec()
-"""The course of a training from its first step to its last."""
 
 
 def train_revisions(recipe: TrainSpec, init: str = PRETRAINED) -> int:
@@ -52,7 +48,7 @@ def train_revisions(recipe: TrainSpec, init: str = PRETRAINED) -> int:
     return sum(revised)
 
 
-class _Job:
+class _JobSpec:
     """A kind of job that has had one version, and does no steps; others say so."""
 
     kind: ClassVar[str]
@@ -67,7 +63,7 @@ class _Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainJob(_Job):
+class TrainJobSpec(_JobSpec):
     """A training of a network on a task."""
 
     kind = "train"
@@ -81,26 +77,26 @@ class TrainJob(_Job):
     """Its seeds included."""
     init: str = PRETRAINED
     """What the weights in the scope start from: a name in INIT_NAMES."""
-    course: CourseSpec = WHOLE
+    course: CourseSpec = WHOLE_COURSE
     """Which part of the training is done."""
     scope: str = ENCODER
     """Scope of the mask and of init; the encoder where there are neither."""
 
     def to_json(self) -> Json:
         """The fields that name it, as they stand in a store."""
-        course = knobs(self.course)
+        course = changed_knobs(self.course)
         return {
             **self.network.to_json(),
             "data": self.data,
             "task": self.task,
-            "train": knobs(self.recipe),
+            "train": changed_knobs(self.recipe),
             **({} if self.init == PRETRAINED else {"init": self.init}),
             **({"course": course} if course else {}),
             **_scope(self.scope),
         }
 
     @classmethod
-    def from_json(cls, stored: Stored) -> "TrainJob":
+    def from_json(cls, stored: Stored) -> "TrainJobSpec":
         """What `to_json` wrote."""
         return cls(
             network=NetworkIdentity.from_json(stored),
@@ -122,7 +118,7 @@ class TrainJob(_Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreJob(_Job):
+class ScoreJobSpec(_JobSpec):
     """The score of a trained network on a split."""
 
     kind = "score"
@@ -136,13 +132,13 @@ class ScoreJob(_Job):
         return {"split": self.split, "rows": self.rows}
 
     @classmethod
-    def from_json(cls, stored: Stored) -> "ScoreJob":
+    def from_json(cls, stored: Stored) -> "ScoreJobSpec":
         """What `to_json` wrote."""
         return cls(split=stored["split"], rows=stored["rows"])
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneJob(_Job):
+class PruneJobSpec(_JobSpec):
     """A mask, by the scores of weights."""
 
     kind = "prune"
@@ -163,7 +159,7 @@ class PruneJob(_Job):
     seed: int = 0
     """Seed of whatever is drawn at random."""
     scope: str = ENCODER
-    knobs: Mapping[str, Any] = field(default_factory=dict)
+    changed_knobs: Mapping[str, Any] = field(default_factory=dict)
     """The finder's own knobs that are not at their default, as JSON has them."""
     data: DataIdentity | None = None
     """What the finder looks at besides weights."""
@@ -199,7 +195,7 @@ class PruneJob(_Job):
         }
 
     @classmethod
-    def from_json(cls, stored: Stored) -> "PruneJob":
+    def from_json(cls, stored: Stored) -> "PruneJobSpec":
         """What `to_json` wrote."""
         units = stored["scores"] == UNITS
         structure = HEADS_AND_NEURONS if units else stored.get("structure", UNSTRUCTURED)
@@ -232,7 +228,7 @@ class PruneJob(_Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GivenMask(_Job):
+class GivenMask(_JobSpec):
     """A mask that exists already, by its digest."""
 
     kind = "prune"
@@ -264,7 +260,7 @@ class GivenMask(_Job):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InterpolateJob(_Job):
+class InterpolateJobSpec(_JobSpec):
     """Score and loss of networks on the straight line between two trained ones."""
 
     kind = "interpolate"
@@ -277,7 +273,7 @@ class InterpolateJob(_Job):
         return {"points": self.points}
 
     @classmethod
-    def from_json(cls, stored: Stored) -> "InterpolateJob":
+    def from_json(cls, stored: Stored) -> "InterpolateJobSpec":
         """What `to_json` wrote."""
         return cls(points=stored["points"])
 
@@ -286,20 +282,20 @@ class InterpolateJob(_Job):
         return self.points
 
 
-JobSpec: TypeAlias = TrainJob | ScoreJob | PruneJob | GivenMask | InterpolateJob
+JobSpec: TypeAlias = TrainJobSpec | ScoreJobSpec | PruneJobSpec | GivenMask | InterpolateJobSpec
 
 
 def read_spec(kind: str, stored: Stored) -> JobSpec:
     """The typed spec of a job, from its JSON in a store."""
     if kind == "prune" and stored.get("of") == GIVEN:
         return GivenMask.from_json(stored)
-    kinds = (TrainJob, ScoreJob, PruneJob, InterpolateJob)
+    kinds = (TrainJobSpec, ScoreJobSpec, PruneJobSpec, InterpolateJobSpec)
     return next(each for each in kinds if each.kind == kind).from_json(stored)
 
 
-def train_job(spec: JobSpec) -> TrainJob:
+def as_training(spec: JobSpec) -> TrainJobSpec:
     """The spec of a job that is known to be a training."""
-    assert isinstance(spec, TrainJob), spec.kind
+    assert isinstance(spec, TrainJobSpec), spec.kind
     return spec
 
 

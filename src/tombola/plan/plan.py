@@ -12,26 +12,11 @@ from itertools import product
 
 from tombola.base.errors import SpecError
 from tombola.plan.cell import FROM_TICKET, PLAIN, Cell, Variant
-from tombola.plan.controls import control
-from tombola.plan.job import Job, Subject, dense, given, one_shot, prune, scoring, train
-from tombola.plan.job_spec import GivenMask, PruneJob
+from tombola.plan.job import Job, dense, train
+from tombola.plan.job_spec import GivenMask, PruneJobSpec
+from tombola.plan.subject import Subject
 
-__all__ = [
-    "Cell",
-    "Job",
-    "Plan",
-    "Search",
-    "Subject",
-    "control",
-    "dense",
-    "evaluate",
-    "given",
-    "one_shot",
-    "prune",
-    "scoring",
-    "train",
-    "transfer",
-]
+__all__ = ["Plan", "Search", "evaluate", "transfer"]
 
 
 @dataclass(frozen=True)
@@ -60,20 +45,20 @@ class Plan:
                 _collect(each, jobs)
         return cls(tuple(jobs.values()), tuple(cells))
 
-    def needed_by(self, job: Job) -> tuple[Job, ...]:
+    def children(self, job: Job) -> tuple[Job, ...]:
         """The jobs that read anything of this one."""
-        return tuple(self._children.get(job.key, ()))
+        return tuple(self._children_by_key.get(job.key, ()))
 
     def readers(self, job: Job) -> tuple[Job, ...]:
         """The jobs that read the trained weights of this one."""
         return tuple(
             child
-            for child in self.needed_by(job)
+            for child in self.children(job)
             if any(parent.key == job.key for parent in child.reads_weights)
         )
 
     @cached_property
-    def _children(self) -> dict[str, list[Job]]:
+    def _children_by_key(self) -> dict[str, list[Job]]:
         children: dict[str, list[Job]] = {}
         for job in self.jobs:
             for parent in {parent.key for parent in job.parents.values()}:
@@ -136,7 +121,7 @@ def evaluate(
     subject: Subject, mask: Job, seeds: Iterable[int], init: str = "pretrained"
 ) -> list[Job]:
     """The trainings of one fixed ticket, one a seed."""
-    assert isinstance(mask.spec, PruneJob | GivenMask)
+    assert isinstance(mask.spec, PruneJobSpec | GivenMask)
     what = f"ticket at {mask.spec.prune.sparsity:f}" + (f", {init}" if init != "pretrained" else "")
     return [train(subject, seed, what, mask=mask, init=init) for seed in seeds]
 

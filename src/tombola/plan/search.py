@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from tombola.base.specs import EvaluateSpec, FindSpec
-from tombola.plan import plan as plans
-from tombola.plan.controls import structured_as
-from tombola.plan.plan import Job, Plan, Search, Subject
+from tombola.plan.controls import control, structured_as
+from tombola.plan.job import Job, dense, one_shot, scoring
+from tombola.plan.plan import Plan, Search, evaluate
+from tombola.plan.subject import Subject
 
 __all__ = ["Evaluation", "Finding", "evaluation", "finding"]
 
@@ -60,21 +61,21 @@ def finding(
         searches=searches,
         controls={
             name: [
-                plans.control(name, subject, one.masks[sparsity], sparsity, seed)
+                control(name, subject, one.masks[sparsity], sparsity, seed)
                 for seed, one in searches.items()
             ]
             for name in spec.controls
         },
         one_shot={
-            sparsity: plans.one_shot(subject, sparsity, structured_as(mask, sparsity).structure)
+            sparsity: one_shot(subject, sparsity, structured_as(mask, sparsity).structure)
             for sparsity, mask in next(iter(searches.values())).masks.items()
         },
         scoring=_scoring(subject, next(iter(searches.values())).dense),
     )
 
 
-def _scoring(subject: Subject, dense: Job) -> Job | None:
-    return plans.scoring(dense) if subject.task.by_rule and subject.dev else None
+def _scoring(subject: Subject, baseline: Job) -> Job | None:
+    return scoring(baseline) if subject.task.by_rule and subject.dev else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +97,9 @@ class Evaluation:
 
 def evaluation(subject: Subject, mask: Job, spec: EvaluateSpec) -> Evaluation:
     """A fixed ticket on a task with fresh seeds, next to the dense network."""
-    dense = [plans.dense(subject, seed) for seed in spec.seeds]
+    baselines = [dense(subject, seed) for seed in spec.seeds]
     return Evaluation(
-        dense=dense,
-        masked=plans.evaluate(subject, mask, spec.seeds, spec.init),
-        scoring=_scoring(subject, dense[0]),
+        dense=baselines,
+        masked=evaluate(subject, mask, spec.seeds, spec.init),
+        scoring=_scoring(subject, baselines[0]),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from tombola.base.errors import SpecError
 from tombola.base.specs import TrainSpec
-from tombola.base.specs.prune import HEADS_AND_NEURONS, N_OF_M, goes_by_outputs
+from tombola.base.specs.prune import HEADS_AND_NEURONS, N_OF_M, depends_on_outputs
 from tombola.plan.identity import NetworkIdentity
 from tombola.plan.job_spec import GivenMask
 from tombola.tasks.input_counts import SplitCounts
@@ -87,7 +87,7 @@ class Subject:
         """
         self.check(structure)
         self.check(allocation)
-        return bool(self.transposed) and goes_by_outputs(structure, allocation)
+        return bool(self.transposed) and depends_on_outputs(structure, allocation)
 
     @property
     def steps(self) -> int:

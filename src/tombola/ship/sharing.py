@@ -15,12 +15,11 @@ from tombola.ship.card import card, is_generated
 from tombola.ship.deadline import within_limit
 from tombola.ship.hub import HubRepository
 from tombola.ship.local_folder import LocalFolder
-from tombola.ship.ticket_files import SIZE_LIMITS, Files, TicketLocation, loaded
+from tombola.ship.ticket_files import SIZE_LIMITS, Files, TicketLocation, load_ticket
 from tombola.ship.urls import Remote
-from tombola.ticket.checks import check_ticket_folder
-from tombola.ticket.extensions import TRANSPORTS
+from tombola.ticket.extensions import HUB
 from tombola.ticket.format import CARD_NAME
-from tombola.ticket.ticket import Ticket
+from tombola.ticket.ticket import Ticket, check_ticket_folder
 
 __all__ = ["fetch", "place_of", "pull", "push"]
 
@@ -101,7 +100,7 @@ def pull(
     """
     check_ticket_folder(folder)
     files = _read(place_of(place, revision=revision, token=token, cache_dir=cache_dir))
-    ticket = loaded(files)
+    ticket = load_ticket(files)
     write_folder(path_text(folder, "a folder"), files, replaces=SIZE_LIMITS)
     return ticket
 
@@ -121,7 +120,9 @@ def fetch(
     Raises: TicketError, if there is no ticket, or it is damaged.
     """
     source = place_of(place, revision=revision, token=token, cache_dir=cache_dir)
-    return Ticket.load(source.path) if isinstance(source, LocalFolder) else loaded(_read(source))
+    return (
+        Ticket.load(source.path) if isinstance(source, LocalFolder) else load_ticket(_read(source))
+    )
 
 
 def place_of(
@@ -215,7 +216,7 @@ def _with_card(folder: LocalFolder, target: TicketLocation) -> Files:
     Raises: TicketError, if the ticket is damaged.
     """
     files = folder.read()
-    ticket = loaded(files)
+    ticket = load_ticket(files)
     old = files.get(CARD_NAME)
     if old is not None and not is_generated(old, ticket):
         return files
@@ -230,11 +231,6 @@ def _read(place: TicketLocation) -> Files:
     return within_limit(str(place), place.read)
 
 
-class Hub:
-    """What `Ticket.from_pretrained` and `Ticket.push_to_hub` use."""
-
-    push = staticmethod(push)
-    fetch = staticmethod(fetch)
-
-
-TRANSPORTS.register("hub")(Hub())
+# for `Ticket.from_pretrained` and `Ticket.push_to_hub`
+HUB.register("fetch")(fetch)
+HUB.register("push")(push)

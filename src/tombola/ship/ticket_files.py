@@ -6,7 +6,8 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from tombola.base.errors import TicketError, cut, first_line
-from tombola.ticket.format import CARD_NAME, JSON_LIMIT, JSON_NAME, MASK_NAME, WEIGHT_LIMIT
+from tombola.ticket.coder import MASK_NAME
+from tombola.ticket.format import CARD_NAME, JSON_LIMIT, JSON_NAME, WEIGHT_LIMIT
 from tombola.ticket.ticket import Ticket
 
 __all__ = [
@@ -16,7 +17,7 @@ __all__ = [
     "check_arrived",
     "check_names",
     "check_size",
-    "loaded",
+    "load_ticket",
     "one_line",
 ]
 
@@ -77,7 +78,7 @@ def check_arrived(sent: Mapping[str, bytes], found: Mapping[str, bytes], place: 
             )
 
 
-def loaded(files: Files) -> Ticket:
+def load_ticket(files: Files) -> Ticket:
     """The ticket that these files hold.
 
     Raises: TicketError, if they are damaged.

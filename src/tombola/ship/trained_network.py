@@ -100,7 +100,7 @@ def _check_zeros(network: PreTrainedModel, ticket: Ticket, folder: Path) -> None
 
     Raises: TicketError, naming the first tensor.
     """
-    if found := ticket.mask.revived(masked_parameters(network, ticket.mask)):
+    if found := ticket.mask.first_nonzero_pruned(masked_parameters(network, ticket.mask)):
         name, count = found
         raise TicketError(
             f"expected zeros where the ticket prunes {name} in {str(folder)!r}, got {count:,} "

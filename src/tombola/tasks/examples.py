@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-__all__ = ["Batch", "Examples", "Numbers", "Predictions", "Rows", "count_cut", "texts_of"]
+__all__ = ["Batch", "Examples", "Numbers", "Predictions", "count_cut", "texts_of"]
 
 Batch = dict[str, "Tensor"]
 """Name -> (examples, ...): what the head takes, inputs and labels."""

@@ -7,7 +7,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from tombola.base.errors import DataError, cut
-from tombola.tasks.examples import Examples, Rows
+from tombola.tasks.data.rows import Rows
+from tombola.tasks.examples import Examples
 from tombola.tasks.input_counts import InputCounts
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import Task

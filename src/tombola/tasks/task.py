@@ -11,7 +11,7 @@ from typing import Any
 
 from tombola.base.errors import SpecError, cut
 from tombola.base.fields import check_types
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.records import RecordReader
 from tombola.base.registry import unknown
 from tombola.base.specs import TrainSpec
@@ -119,7 +119,7 @@ class Task(TaskDefinition):
             raise SpecError(f"margin must be 0 or more points, got {self.margin}.")
         if self.tuned_for not in ("", BERT_BASE, *EMBEDDED):
             raise unknown("network that a recipe is for", self.tuned_for, (BERT_BASE, *EMBEDDED))
-        object.__setattr__(self, "named", tuple(sorted({*self.named, *knobs(self.recipe)})))
+        object.__setattr__(self, "named", tuple(sorted({*self.named, *changed_knobs(self.recipe)})))
         for name in (self.kind, self.metric, *self.more):
             if name in NOT_YET:
                 raise not_yet(name)

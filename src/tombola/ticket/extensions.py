@@ -1,44 +1,16 @@
 """What the layers above do for a ticket; they are loaded when a ticket is first asked for it."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 
-from tombola.base.fields import StrPath
 from tombola.base.registry import Registry
 
-__all__ = ["FASTER", "TRANSPORTS", "Transport"]
+__all__ = ["FASTER", "HUB"]
 
-
-class Transport(Protocol):
-    """Carries a ticket to the hub and back."""
-
-    def fetch(
-        self,
-        place: str,
-        *,
-        revision: str | None,
-        token: str | bool | None,
-        cache_dir: StrPath | None,
-    ) -> Any:
-        """The `Ticket` at a place."""
-
-    def push(
-        self,
-        ticket: Any,
-        place: str,
-        *,
-        private: bool,
-        revision: str | None,
-        token: str | bool | None,
-        commit_message: str | None,
-    ) -> str:
-        """Send a ticket and return its address."""
-
-
-TRANSPORTS: Registry[Transport] = Registry("transport", package="tombola.ship.sharing")
-"""The layer that talks to the hub registers one as `hub`."""
+HUB: Registry[Callable[..., Any]] = Registry("use of the hub", package="tombola.ship.sharing")
+"""(place, ...) -> the ticket there: `fetch`; (ticket, place, ...) -> its address there: `push`."""
 
 FASTER: Registry[Callable[..., nn.Module]] = Registry(
     "way to a faster network", package="tombola.ship.compiled"

@@ -1,30 +1,14 @@
-"""Where a ticket comes from: the network's fingerprint and the versions of what made it."""
+"""Digests of weights, and the fingerprint of the network that a ticket comes from."""
 
 import hashlib
-import platform
 from collections.abc import Mapping
-from importlib import metadata
 
 import torch
 from torch import Tensor, nn
 
 from tombola.ticket.scope import backbone
 
-__all__ = ["fingerprint", "versions", "weights_digest"]
-
-_PACKAGES = ("torch", "transformers", "numpy", "safetensors", "tombola")
-
-
-def versions() -> dict[str, str]:
-    """The versions of Python and of the packages that results depend on; imports none of them."""
-    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+__all__ = ["fingerprint", "weights_digest"]
 
 
 @torch.no_grad()

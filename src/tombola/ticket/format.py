@@ -25,7 +25,6 @@ __all__ = [
     "FORMAT_VERSION",
     "JSON_LIMIT",
     "JSON_NAME",
-    "MASK_NAME",
     "NESTED",
     "WEIGHT_LIMIT",
     "Document",
@@ -33,7 +32,7 @@ __all__ = [
     "check_no_network",
     "read_document",
     "read_ticket",
-    "sealed",
+    "seal",
     "ticket_files",
     "ticket_schema",
 ]
@@ -146,10 +145,10 @@ def ticket_files(fields: Mapping[str, Any], mask: Mask) -> dict[str, bytes]:
             f"expected at most {JSON_LIMIT:,} bytes of {JSON_NAME}, got {len(text):,}. "
             f"Give a shorter provenance."
         )
-    return {JSON_NAME: sealed(text), MASK_NAME: content}
+    return {JSON_NAME: seal(text), MASK_NAME: content}
 
 
-def sealed(text: bytes) -> bytes:
+def seal(text: bytes) -> bytes:
     """The content of ticket.json with the checksum that belongs to it.
 
     Args:

@@ -121,11 +121,16 @@ class Mask(Mapping[str, Tensor]):
         Raises: TicketError, if names or shapes differ.
         """
         self.check(parameters)
-        for name in self.pruned_tensors:
-            weight = parameters[name].detach()
+        self.zero(parameters)
+
+    @torch.no_grad()
+    def zero(self, tensors: Mapping[str, Tensor]) -> None:
+        """Set what is pruned to +0.0, in place, in those tensors that are there."""
+        for name in self.pruned_tensors & tensors.keys():
+            weight = tensors[name].detach()
             as_integers(weight).mul_(self[name].to(weight.device))
 
-    def revived(self, parameters: Mapping[str, Tensor]) -> tuple[str, int] | None:
+    def first_nonzero_pruned(self, parameters: Mapping[str, Tensor]) -> tuple[str, int] | None:
         """The first tensor in which pruned weights are not zero, and how many; None if all are.
 
         Raises: TicketError, if names or shapes differ.
@@ -142,7 +147,7 @@ class Mask(Mapping[str, Tensor]):
 
         Raises: TicketError, naming the first tensor; also if names or shapes differ.
         """
-        if found := self.revived(parameters):
+        if found := self.first_nonzero_pruned(parameters):
             name, count = found
             raise TicketError(
                 f"expected zeros where the ticket prunes {name}, got {count:,} other weights. "

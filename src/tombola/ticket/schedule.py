@@ -5,10 +5,17 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 
 from tombola.base.errors import SpecError
-from tombola.base.keys import exact
+from tombola.base.keys import exact_fraction
 from tombola.base.registry import Registry
 
-__all__ = ["MAX_ROUNDS", "SCHEDULES", "Schedule", "path", "pruned_count", "shortest"]
+__all__ = [
+    "MAX_ROUNDS",
+    "SCHEDULES",
+    "Schedule",
+    "pruned_count",
+    "round_sparsities",
+    "shortest_sparsity",
+]
 
 MAX_ROUNDS = 1000
 """A path with more rounds than this is a mistyped step."""
@@ -39,7 +46,7 @@ def pruned_count(sparsity: Decimal, size: int) -> int:
     return round(Fraction(sparsity) * size)
 
 
-def shortest(pruned: int, size: int) -> Decimal:
+def shortest_sparsity(pruned: int, size: int) -> Decimal:
     """The shortest decimal sparsity for which `pruned_count` gives exactly this many weights."""
     digits = 0
     while pruned_count(found := _decimal(round(Fraction(pruned, size), digits)), size) != pruned:
@@ -47,7 +54,7 @@ def shortest(pruned: int, size: int) -> Decimal:
     return found
 
 
-def path(schedule: str, *, sparsity: Decimal, step: Decimal) -> tuple[Decimal, ...]:
+def round_sparsities(schedule: str, *, sparsity: Decimal, step: Decimal) -> tuple[Decimal, ...]:
     """The sparsity after each round, strictly rising, the last one exactly `sparsity`.
 
     Args:
@@ -60,7 +67,7 @@ def path(schedule: str, *, sparsity: Decimal, step: Decimal) -> tuple[Decimal, .
     Source: Chen et al. 2020, Algorithm 1; its text is `geometric`, its tables are `linear`.
     """
     after = SCHEDULES[schedule]
-    target, stride = Fraction(exact(sparsity)), Fraction(exact(step, "step"))
+    target, stride = Fraction(exact_fraction(sparsity)), Fraction(exact_fraction(step, "step"))
     if stride == 0:
         raise SpecError(
             "step must be above 0 and below 1, got 0. To prune 10 % a round, write 0.1."

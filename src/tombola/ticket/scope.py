@@ -24,6 +24,7 @@ __all__ = [
     "backbone",
     "beyond_linear",
     "blocks_of",
+    "ends_with",
     "is_linear",
     "left_out",
     "reasons_left_out",
@@ -172,6 +173,11 @@ def blocks_of(names: Iterable[str]) -> Blocks:
 def starred(name: str) -> str:
     """A name with `*` for the number of the block, and of whatever else is numbered."""
     return re.sub(r"(?<=\.)\d+(?=\.|$)|^\d+(?=\.)", "*", name)
+
+
+def ends_with(theirs: str, name: str) -> bool:
+    """Whether a name is another's last part, or all of it."""
+    return theirs == name or theirs.endswith(f".{name}")
 
 
 def whole_model_size(model: nn.Module) -> int:

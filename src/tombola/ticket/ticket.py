@@ -10,18 +10,17 @@ from torch import nn
 
 from tombola.base.errors import SpecError, TicketError, naming_keywords
 from tombola.base.fields import StrPath, path_text
-from tombola.base.folders import write_folder
-from tombola.base.keys import exact
+from tombola.base.folders import check_folder, write_folder
+from tombola.base.keys import exact_fraction
 from tombola.base.rounding import percent
 from tombola.base.text import html_table, printable
-from tombola.ticket.extensions import FASTER, TRANSPORTS
-from tombola.ticket.fingerprint import versions
+from tombola.ticket.coder import MASK_NAME
+from tombola.ticket.extensions import FASTER, HUB
 from tombola.ticket.format import (
     CARD_NAME,
     FORMAT,
     FORMAT_VERSION,
     JSON_NAME,
-    MASK_NAME,
     WEIGHT_LIMIT,
     Document,
     check_is_ticket,
@@ -32,8 +31,9 @@ from tombola.ticket.hold.network import hold_model
 from tombola.ticket.hold.places import masked_parameters
 from tombola.ticket.mask import Mask
 from tombola.ticket.schedule import pruned_count
+from tombola.ticket.versions import versions
 
-__all__ = ["Ticket"]
+__all__ = ["Ticket", "check_ticket_folder"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -85,7 +85,7 @@ class Ticket:
     """Anything else that JSON can hold."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sparsity", exact(self.sparsity))
+        object.__setattr__(self, "sparsity", exact_fraction(self.sparsity))
         wanted = pruned_count(self.sparsity, self.mask.size)
         if self.mask.pruned != wanted:
             raise TicketError(
@@ -232,9 +232,9 @@ class Ticket:
             model=document.model,
             fingerprint=document.fingerprint,
             scope=document.scope,
-            sparsity=exact(document.sparsity),
+            sparsity=exact_fraction(document.sparsity),
             schedule=document.schedule,
-            step=None if document.step is None else exact(document.step),
+            step=None if document.step is None else exact_fraction(document.step),
             task=document.task,
             seed=document.seed,
             scores=document.scores,
@@ -263,10 +263,8 @@ class Ticket:
         Raises: TicketError, if there is no ticket, or it did not arrive as it was sent.
         """
         place = path_text(name_or_path, "a folder, or the name of a ticket")
-        ticket: Ticket = TRANSPORTS["hub"].fetch(
-            place, revision=revision, token=token, cache_dir=cache_dir
-        )
-        return ticket
+        found: Ticket = HUB["fetch"](place, revision=revision, token=token, cache_dir=cache_dir)
+        return found
 
     @naming_keywords()
     def push_to_hub(
@@ -291,7 +289,7 @@ class Ticket:
         Returns: the address of the commit.
         Raises: TicketError, if the hub refuses, or holds something else afterwards.
         """
-        return TRANSPORTS["hub"].push(
+        address: str = HUB["push"](
             self,
             f"hf://{path_text(repo_id, 'OWNER/NAME on the hub').removeprefix('hf://')}",
             private=private,
@@ -299,6 +297,7 @@ class Ticket:
             token=token,
             commit_message=commit_message,
         )
+        return address
 
     def to_json(self) -> dict[str, Any]:
         """What ticket.json holds, its checksums apart."""
@@ -322,3 +321,12 @@ class Ticket:
             "provenance": self.provenance,
             "shapes": {name: list(shape) for name, shape in self.mask.shapes.items()},
         }
+
+
+def check_ticket_folder(path: StrPath) -> None:
+    """Refuse a folder that `Ticket.save` could not write, before there is a ticket.
+
+    Raises: OutputError, if the folder holds anything but a ticket or can't be written.
+    """
+    folder = path_text(path, "the folder of a ticket")
+    check_folder(folder, replaces=NAMES, needed=(JSON_NAME, MASK_NAME))

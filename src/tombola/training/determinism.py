@@ -11,7 +11,7 @@ import torch
 __all__ = [
     "deterministic",
     "lacks_deterministic",
-    "leaving_cublas_workspace",
+    "restoring_cublas_workspace",
     "set_cublas_workspace",
 ]
 
@@ -25,7 +25,7 @@ def set_cublas_workspace() -> None:
 
 
 @contextmanager
-def leaving_cublas_workspace() -> Iterator[None]:
+def restoring_cublas_workspace() -> Iterator[None]:
     """Take the setting back afterwards, unless it was there before: a program that asks PyTorch for
     deterministic kernels itself is then told that it needs one, as without tombola."""
     name, _ = WORKSPACE

@@ -19,7 +19,7 @@ from tombola.base.errors import SpecError, TombolaError
 from tombola.tasks.examples import Batch, Predictions
 from tombola.ticket.fingerprint import weights_digest
 from tombola.ticket.mask import Mask
-from tombola.training.determinism import leaving_cublas_workspace, set_cublas_workspace
+from tombola.training.determinism import restoring_cublas_workspace, set_cublas_workspace
 
 __all__ = [
     "accelerator",
@@ -28,9 +28,9 @@ __all__ = [
     "agree",
     "agree_on_weights",
     "device_type",
-    "leaving_process_as_it_was",
     "part",
     "refuse_too_few_gpus",
+    "restoring_process",
     "world_size",
 ]
 
@@ -68,7 +68,7 @@ def accelerator(*, tracker: str | None = None, folder: str | None = None) -> Acc
 
 
 @contextmanager
-def leaving_process_as_it_was() -> Iterator[None]:
+def restoring_process() -> Iterator[None]:
     """Restore threads, random generators, environment and accelerate state of this process
     afterwards.
 
@@ -79,7 +79,7 @@ def leaving_process_as_it_was() -> Iterator[None]:
     ours, all_ours = not is_initialized(), PartialState._shared_state == {}
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
-        with torch.random.fork_rng(gpus), leaving_cublas_workspace():
+        with torch.random.fork_rng(gpus), restoring_cublas_workspace():
             yield
     finally:
         torch.set_num_threads(threads)

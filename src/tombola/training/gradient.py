@@ -43,7 +43,7 @@ class Arithmetic:
 
     network: Network
     kind: TaskKind
-    spec: TrainSpec
+    recipe: TrainSpec
     here: Accelerator
     forward: Any
     """The model, or the compiled one."""
@@ -61,7 +61,7 @@ class Arithmetic:
 
         Returns: that loss, and `save` as the first rank has it.
         """
-        parts = min(self.spec.accumulation, len(batch["input_ids"]))
+        parts = min(self.recipe.accumulation, len(batch["input_ids"]))
         total = torch.zeros((), device=self.here.device)
         for rows in torch.arange(len(batch["input_ids"])).tensor_split(parts):
             some = {name: tensor[rows] for name, tensor in batch.items()}
@@ -75,12 +75,12 @@ class Arithmetic:
     def recorded(self, held: Mask) -> "Arithmetic":
         """This arithmetic, replayed from recorded gradients where it can be."""
         can = self.here.device.type == "cuda" and self.here.num_processes == 1
-        if not can or self.spec.precision == "fp16" or not self._in_one_row() or self.teacher:
+        if not can or self.recipe.precision == "fp16" or not self._in_one_row() or self.teacher:
             return self
         recorder = recorder_of(self.network.model, self.here.device)
         unscaled = torch.amp.GradScaler(self.here.device.type, enabled=False)
         recorder.begin(
-            (self.spec.precision, self.spec.max_length, self.kind.name, held.pruned_tensors),
+            (self.recipe.precision, self.recipe.max_length, self.kind.name, held.pruned_tensors),
             partial(self._differentiate_row, scaler=unscaled),
         )
         return replace(self, recorder=recorder)
@@ -122,7 +122,7 @@ class Arithmetic:
 
     def _in_one_row(self) -> bool:
         known = takes_one_row(self.network.model, self.kind.reads)
-        return kernel(self.spec) == VARLEN and known and not self._asked
+        return kernel(self.recipe) == VARLEN and known and not self._asked
 
     @property
     def _asked(self) -> Mapping[str, Any]:
@@ -137,7 +137,7 @@ class Arithmetic:
         with (
             self.autocast(),
             in_network(self.network.name, texts),
-            in_one_row(model, texts, reads, self.spec.max_length) as inputs,
+            in_one_row(model, texts, reads, self.recipe.max_length) as inputs,
         ):
             portion = Portion(weight, weight)
             output = self.forward(**inputs)
@@ -146,7 +146,7 @@ class Arithmetic:
         return loss.detach()
 
     def _answer_in_one_row(self, model: PreTrainedModel, row: Batch) -> Any:
-        with in_one_row(model, row, self.kind.reads, self.spec.max_length) as inputs:
+        with in_one_row(model, row, self.kind.reads, self.recipe.max_length) as inputs:
             return model(**inputs)
 
     def _differentiate(
@@ -159,7 +159,7 @@ class Arithmetic:
 
     def autocast(self) -> torch.autocast:
         """A context in which the network computes at the recipe's precision."""
-        half = HALVES.get(self.spec.precision)
+        half = HALVES.get(self.recipe.precision)
         return torch.autocast(self.here.device.type, dtype=half, enabled=half is not None)
 
     def _loss(self, batch: Batch, portion: Portion) -> Tensor:
@@ -201,7 +201,7 @@ class Arithmetic:
     def _call(self, model: PreTrainedModel, forward: Any, batch: Batch) -> Any:
         """The outputs of a model, computed by the kernel of the recipe."""
         with in_network(self.network.name, batch):
-            name = kernel(self.spec)
+            name = kernel(self.recipe)
             if name not in (KERNEL, *IN_C) or not packable(model):
                 return forward(**batch, **self._asked)
             states: list[Tensor] | None = [] if self._asked else None
@@ -217,7 +217,7 @@ class Arithmetic:
 def differentiating(
     network: Network,
     task: TaskDefinition,
-    spec: TrainSpec,
+    recipe: TrainSpec,
     here: Accelerator,
     *,
     held: Mask | None = None,
@@ -229,7 +229,7 @@ def differentiating(
     Args:
         network: the network, on the device.
         task: what it learns.
-        spec: the recipe.
+        recipe: of the training.
         here: the device, and the ranks.
         held: the mask that is held, where a GPU may record gradients and replay them: hooks of
             parameters are then called while one is recorded only. It is `resident`.
@@ -239,10 +239,10 @@ def differentiating(
     Raises: SpecError, if precision or kernel need what is not there; ModelError, if the
         network has no gradient checkpointing.
     """
-    refuse_unavailable(spec)
+    refuse_unavailable(recipe)
     model = network.model
-    forward = torch.compile(model, dynamic=True) if spec.compile else model
-    if spec.gradient_checkpointing:
+    forward = torch.compile(model, dynamic=True) if recipe.compile else model
+    if recipe.gradient_checkpointing:
         if not model.supports_gradient_checkpointing:
             raise ModelError(
                 f"expected a network with gradient checkpointing, and {network.name!r} has none. "
@@ -252,13 +252,13 @@ def differentiating(
     if teacher is not None:
         teacher.model.to(here.device)
     kind = TASK_KINDS[task.kind]
-    weights = _weights(spec, pruned)
-    arithmetic = Arithmetic(network, kind, spec, here, forward, teacher=teacher, weights=weights)
+    weights = _weights(recipe, pruned)
+    arithmetic = Arithmetic(network, kind, recipe, here, forward, teacher=teacher, weights=weights)
     try:
         with deterministic(here.device), skipping(model, weights):
             yield arithmetic if held is None else arithmetic.recorded(held)
     finally:
-        if spec.gradient_checkpointing:
+        if recipe.gradient_checkpointing:
             _compute_blocks_again(model, False)
 
 
@@ -267,11 +267,11 @@ def _share(count: Callable[[Batch], int], rows: Batch, batch: Batch) -> float:
     return count(rows) / max(1, count(batch))
 
 
-def _weights(spec: TrainSpec, pruned: Mapping[Tensor, Tensor]) -> Weights:
+def _weights(recipe: TrainSpec, pruned: Mapping[Tensor, Tensor]) -> Weights:
     """The weights that a network multiplies with on a CPU."""
-    name = kernel(spec)
+    name = kernel(recipe)
     if name not in (SPARSE, SPARSE_ALWAYS):
-        return weights_for(spec.precision)
+        return weights_for(recipe.precision)
     return MaskedWeights(pruned, always=name == SPARSE_ALWAYS)
 
 

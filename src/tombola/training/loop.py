@@ -21,8 +21,8 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_linear_schedule_with_warmup
 
 from tombola.base.errors import SpecError
-from tombola.base.seeds import stream
-from tombola.base.specs import CourseSpec, TrainSpec
+from tombola.base.seeds import derive_seed
+from tombola.base.specs import WHOLE_COURSE, CourseSpec, TrainSpec
 from tombola.kernel.fused.adamw import clip_gradient, held, optimizer_of
 from tombola.models.network import Network
 from tombola.tasks.data.batches import training_batches
@@ -38,14 +38,11 @@ from tombola.training.gradient import Arithmetic, differentiating
 from tombola.training.numerics import kernel, numerics
 from tombola.training.steps import Diverged, OnStep, ignore_step
 
-__all__ = ["Fit", "fit"]
-
-WHOLE = CourseSpec()
-"""A training from its first step to its last."""
+__all__ = ["FitResult", "fit"]
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitResult:
     """What one training did."""
 
     steps: int
@@ -67,24 +64,24 @@ def fit(
     task: Task,
     examples: Examples,
     mask: Mask,
-    spec: TrainSpec,
+    recipe: TrainSpec,
     *,
     scope: str,
-    course: CourseSpec = WHOLE,
+    course: CourseSpec = WHOLE_COURSE,
     checkpoint: Checkpoint | None = None,
     on_step: OnStep = ignore_step,
     on_gradient: Callable[[], None] | None = None,
     companion: Companion | None = None,
     replay: bool = True,
     teacher: Teacher | FeatureTeacher | None = None,
-) -> Fit:
+) -> FitResult:
     """Train the masked network from where it is, in place, as long as its numbers are finite.
 
     Args:
         task: what the network learns.
         examples: the examples of the training split.
         mask, scope: which weights of a scope are kept.
-        spec: recipe and seed.
+        recipe: its seeds included.
         course: which steps are done, as the whole training does them, but with fresh moments.
         checkpoint, companion: where the training is kept on the way, and what is kept with it.
         on_step: called after each step with the steps done and the steps of the course.
@@ -94,17 +91,17 @@ def fit(
 
     Raises: SpecError, for steps that it lacks; OutputError, for copies; TombolaError, for ranks.
     """
-    here, steps = accelerator(), spec.steps(len(examples))
+    here, steps = accelerator(), recipe.steps(len(examples))
     first, last = _stretch(course, steps)
-    training = _start(network, spec, here, first=first, tail=(last - first) // 10)
-    facts = _facts(network, task, examples, [scope, mask.digest()], spec, course=course)
-    copies = _Copies.resume(training, companion, checkpoint, facts)
+    training = _start(network, recipe, here, first=first, tail=(last - first) // 10)
+    facts = _facts(network, task, examples, [scope, mask.digest()], recipe, course=course)
+    copies = _Checkpointing.resume(training, companion, checkpoint, facts)
     done, parameters = first + training.steps, network.scope(scope)
-    stepper = _Stepper(training, _schedule(training, spec, course, steps, done), spec.clip_norm)
-    every = training_batches(network, task, examples, spec, first=done, last=last)
+    stepper = _Stepper(training, _schedule(training, recipe, course, steps, done), recipe.clip_norm)
+    every = training_batches(network, task, examples, recipe, first=done, last=last)
     placed = resident(network.model, mask, here.device)
-    gradients = _gradients(network, task, spec, parameters, placed, replay=replay, teacher=teacher)
-    with _held(training, parameters, placed, on_gradient) as fill, gradients as arithmetic:
+    gradient = _gradients(network, task, recipe, parameters, placed, replay=replay, teacher=teacher)
+    with _held(training, parameters, placed, on_gradient) as fill, gradient as arithmetic:
         agree_on_weights("weights before the training", network.model, parameters, mask)
         for save in stepper.steps(every, arithmetic, copies, on_gradient):
             fill()
@@ -116,7 +113,7 @@ def fit(
 def _gradients(
     network: Network,
     task: Task,
-    spec: TrainSpec,
+    recipe: TrainSpec,
     parameters: Mapping[str, nn.Parameter],
     mask: Mask,
     *,
@@ -128,7 +125,7 @@ def _gradients(
     pruned: dict[Tensor, Tensor] = {
         p: mask[name] for name, p in parameters.items() if name in mask.pruned_tensors
     }
-    return differentiating(network, task, spec, here, held=held, pruned=pruned, teacher=teacher)
+    return differentiating(network, task, recipe, here, held=held, pruned=pruned, teacher=teacher)
 
 
 def _held(
@@ -140,7 +137,7 @@ def _held(
 
 
 @dataclass(frozen=True)
-class _Copies:
+class _Checkpointing:
     """The copies of a training on disk, if it is saved."""
 
     training: Training
@@ -155,7 +152,7 @@ class _Copies:
         companion: Companion | None,
         checkpoint: Checkpoint | None,
         facts: Mapping[str, Any],
-    ) -> "_Copies":
+    ) -> "_Checkpointing":
         """The copies of a training and its companion, which go on from the newest of them."""
         training.companion = companion
         if checkpoint is not None:
@@ -190,7 +187,7 @@ class _Stepper:
         self,
         batches: Iterable[Batch],
         arithmetic: Arithmetic,
-        copies: _Copies,
+        copies: _Checkpointing,
         on_gradient: Callable[[], None] | None,
     ) -> Iterator[bool]:
         """Take a step for each batch, until a number is not finite; yield whether to save then."""
@@ -249,13 +246,13 @@ class _Stepper:
 
 def _summary(
     stepper: _Stepper, network: Network, parameters: Mapping[str, nn.Parameter], mask: Mask
-) -> Fit:
+) -> FitResult:
     """What a training did; its optimizer's state is freed."""
     training = stepper.training
     if not stepper.has_diverged():
         agree_on_weights("trained weights", network.model, parameters, mask)
     training.optimizer.state.clear()  # the schedule keeps the optimizer from being freed at once
-    return Fit(
+    return FitResult(
         steps=training.steps,
         tokens=training.tokens,
         summed_learning_rate=training.summed_learning_rate,
@@ -271,7 +268,7 @@ def _facts(
     task: Task,
     examples: Examples,
     mask: Sequence[str],
-    spec: TrainSpec,
+    recipe: TrainSpec,
     *,
     course: CourseSpec,
 ) -> dict[str, Any]:
@@ -280,25 +277,25 @@ def _facts(
         "network": [network.fingerprint, network.config_digest],
         "task": [task.name, task.version, len(examples)],
         "mask": mask,
-        "spec": asdict(spec),
+        "spec": asdict(recipe),
         "course": asdict(course),
-        "numerics": numerics(spec),
+        "numerics": numerics(recipe),
     }
 
 
 def _schedule(
-    training: Training, spec: TrainSpec, course: CourseSpec, steps: int, done: int
+    training: Training, recipe: TrainSpec, course: CourseSpec, steps: int, done: int
 ) -> LRScheduler:
     """The learning rate after some steps: a linear warm-up, then a linear decay.
 
     Args:
         training: the training whose optimizer it sets.
-        spec: the recipe.
+        recipe: the recipe of the training.
         course: over how many lengths of the training it decays.
         steps: the steps of the whole training.
         done: those that were done before.
     """
-    warmup, horizon = round(spec.warmup * steps), steps * course.horizon
+    warmup, horizon = round(recipe.warmup * steps), steps * course.horizon
     schedule: LRScheduler = get_linear_schedule_with_warmup(
         training.optimizer, warmup, horizon, last_epoch=done - 1
     )
@@ -317,16 +314,17 @@ def _stretch(course: CourseSpec, steps: int) -> tuple[int, int]:
 
 
 def _start(
-    network: Network, spec: TrainSpec, here: Accelerator, *, first: int, tail: int
+    network: Network, recipe: TrainSpec, here: Accelerator, *, first: int, tail: int
 ) -> Training:
     """A training before its first step, which keeps the losses of its last `tail` steps."""
-    torch.manual_seed(stream(spec.noise_seed, _dropout(first, here.process_index)))
+    torch.manual_seed(derive_seed(recipe.noise_seed, _dropout(first, here.process_index)))
     network.model.to(here.device).train()
     network.model.zero_grad()  # of a training that was interrupted
-    optimizer = optimizer_of(network.model, spec, kernel(spec))
+    optimizer = optimizer_of(network.model, recipe, kernel(recipe))
     for group in optimizer.param_groups:
-        group["initial_lr"] = spec.learning_rate  # where a schedule begins later than at its start
-    scaler = GradScaler(here.device.type, enabled=spec.precision == "fp16")
+        # where a schedule begins later than at its start
+        group["initial_lr"] = recipe.learning_rate
+    scaler = GradScaler(here.device.type, enabled=recipe.precision == "fp16")
     return Training(network.model, optimizer, scaler, deque(maxlen=max(1, tail)))
 
 

@@ -8,8 +8,9 @@ import pytest
 from rich import box
 
 from tombola.cli.show.grid import Grid
-from tombola.cli.show.screen import Screen, say, screen
+from tombola.cli.show.screen import screen
 from tombola.cli.streams import spelled
+from tombola.lab.progress.screen import Screen, say
 
 ODD = ("[red]", "[/]", "[link=http://x]y[/link]", ":smile:", "plain [bold")
 NUMBERS = ("-12.34 to +56.78", "93.07 ± 0.20", "1,234,567")

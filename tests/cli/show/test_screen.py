@@ -12,8 +12,9 @@ from tombola.base.text import printable
 from tombola.cli.main import main
 from tombola.cli.show.catalog import show_entries
 from tombola.cli.show.grid import show_rows
-from tombola.cli.show.screen import Screen, stacked, styled
+from tombola.cli.show.screen import stacked
 from tombola.lab.progress.bar import ProgressBar
+from tombola.lab.progress.screen import Screen, styled
 
 HOSTILE = (
     "\x1b[2Jgone",  # clears the screen

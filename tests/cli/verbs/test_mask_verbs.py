@@ -18,8 +18,8 @@ from tombola.lab.run.payload import payload_for
 from tombola.lab.run.perform import perform
 from tombola.lab.run.workspace import WorkspaceCache
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
-from tombola.plan.plan import dense
+from tombola.lab.subjects import SubjectFactory
+from tombola.plan.job import dense
 from tombola.tasks.task import load_task
 from tombola.ticket.ticket import Ticket
 from tombola.training.steps import ignore_step
@@ -183,7 +183,7 @@ def test_distance_reads_the_weights_of_a_store(
 ) -> None:
     task = load_task("sentiment")
     recipe = replace(task.recipe, epochs=1, batch_size=16, learning_rate=1e-2)
-    subject = Subjects(tmp_path).subject(
+    subject = SubjectFactory(tmp_path).subject(
         str(tiny), task, recipe, scope="encoder", folder=str(reviews)
     )
     job = dense(subject, 0)

@@ -12,7 +12,8 @@ from command_line import Cli, refusal
 from plan_rows import NUMERICS
 from tombola.cli.arguments import plan_of
 from tombola.cli.main import main
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.plan.plan import Plan
 
 PLAN = """

@@ -8,9 +8,10 @@ import pytest
 
 from stand_in_subject import subject
 from tombola.base.specs import DEFAULT_CONTROLS, OPTIONAL_CONTROLS
-from tombola.lab.planfile.arms import ARMS, kind_of_arm
+from tombola.lab.planfile.arm import ARMS
+from tombola.lab.planfile.arms import kind_of_arm
 from tombola.lab.planfile.plan_file import expand, plan_names, read_plan
-from tombola.plan.job_spec import train_job
+from tombola.plan.job_spec import as_training
 
 Imp: Any = kind_of_arm("imp")
 
@@ -107,7 +108,7 @@ def test_quick_has_every_kind_of_arm_and_control_and_few_trainings() -> None:
     assert sum(job.kind == "train" for job in plan.jobs) <= 40
     roles = {role for job in plan.jobs for role in job.parents}
     assert roles == {"mask", "start", "head", "body", "trained", "like", "left", "right"}
-    specs = [train_job(job.spec).recipe for job in plan.jobs if job.kind == "train"]
+    specs = [as_training(job.spec).recipe for job in plan.jobs if job.kind == "train"]
     assert all(spec.train_limit <= 64 and 0 < spec.test_limit <= 64 for spec in specs)
 
 

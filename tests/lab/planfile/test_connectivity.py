@@ -10,21 +10,24 @@ import pytest
 import torch
 
 from tombola.base.errors import SpecError
-from tombola.base.keys import knobs
+from tombola.base.keys import changed_knobs
 from tombola.base.specs import LabSpec, TrainSpec
 from tombola.finders.imp import ImpSpec
-from tombola.lab.planfile.arm import Ground
-from tombola.lab.planfile.arms import Connectivity, Dense, kind_of_arm
+from tombola.lab.planfile.arm import ArmContext
+from tombola.lab.planfile.arms import Dense, kind_of_arm
+from tombola.lab.planfile.connectivity import Connectivity
 from tombola.lab.run.cost_estimate import estimate_cost
 from tombola.lab.run.engine import RunCallback, missing
 from tombola.lab.run.payload import payload_for
 from tombola.lab.run.perform import between
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
-from tombola.plan.job import Subject, dense, reordered
-from tombola.plan.job_spec import train_job
-from tombola.plan.plan import Cell, Plan
+from tombola.lab.subjects import SubjectFactory
+from tombola.plan.cell import Cell
+from tombola.plan.job import dense, reordered
+from tombola.plan.job_spec import as_training
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.report.figures import connectivity
 from tombola.study.masks.barriers import barrier, connectivity_lines
 from tombola.tasks.data.batches import evaluation_batches, training_batches
@@ -44,7 +47,7 @@ ROUNDS = ImpSpec(sparsity=D("0.5"), step=D("0.5"))
 
 @pytest.fixture(scope="module")
 def subject(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    known = Subjects(tmp_path_factory.mktemp("known"))
+    known = SubjectFactory(tmp_path_factory.mktemp("known"))
     return known.subject(
         str(tiny), load_task("sentiment"), RECIPE, scope="encoder", folder=str(reviews)
     )
@@ -52,12 +55,12 @@ def subject(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def cells(subject: Subject, **of: Connectivity) -> list[Cell]:
     """The cells of connectivity arms, next to a dense arm and a search."""
-    ground = Ground({"sentiment": subject}, (5,), found := {})
-    found["dense"] = Dense().cells("dense", ground)
+    context = ArmContext({"sentiment": subject}, (5,), found := {})
+    found["dense"] = Dense().cells("dense", context)
     found["tickets"] = Imp(
         search=ROUNDS, sparsity=replace(Imp().sparsity, every=(D("0.5"),))
-    ).cells("tickets", ground)
-    return [cell for name, arm in of.items() for cell in arm.cells(name, ground)]
+    ).cells("tickets", context)
+    return [cell for name, arm in of.items() for cell in arm.cells(name, context)]
 
 
 ARMS: dict[str, Any] = {
@@ -82,7 +85,7 @@ def store(plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_the_two_ends_differ_in_their_order_only(plan: Plan) -> None:
     for first, second in zip(plan.cells[::2], plan.cells[1::2], strict=True):
-        specs = [train_job(cell.training.spec).recipe for cell in (first, second)]
+        specs = [as_training(cell.training.spec).recipe for cell in (first, second)]
         assert [spec.order_seed for spec in specs] == [100, 101]
         assert replace(specs[0], order_seed=101) == specs[1]
         assert first.training.parents == second.training.parents
@@ -98,7 +101,7 @@ def test_the_two_ends_differ_in_their_order_only(plan: Plan) -> None:
 def test_the_seed_as_order_is_the_training_that_is_there(subject: Subject) -> None:
     job = dense(subject, 5)
     assert reordered(job, 5).key == job.key
-    assert knobs(TrainSpec(seed=5, order_seed=5)) == {"seed": 5}
+    assert changed_knobs(TrainSpec(seed=5, order_seed=5)) == {"seed": 5}
     assert reordered(job, 6).key != job.key
     assert TrainSpec(seed=5).noise_seed == 5
     assert TrainSpec(seed=5, order_seed=6).noise_seed == 6

@@ -8,7 +8,7 @@ from plan_text import grown
 from stand_in_subject import subject
 from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.plan.cell import Cell
-from tombola.plan.job_spec import train_job
+from tombola.plan.job_spec import as_training
 
 RATE = 1.2e-3
 ARMS = """fast: {kind: snip, sparsity: [0.5], learning_rates: [1.2e-3]}
@@ -25,7 +25,7 @@ next: {kind: movement, sparsity: 0.7, from: {arm: fast}}"""
 
 
 def rate(cell: Cell) -> float:
-    return train_job(cell.training.spec).recipe.learning_rate
+    return as_training(cell.training.spec).recipe.learning_rate
 
 
 @pytest.fixture(params=["", "train: {distill: 0.5}\n"])
@@ -56,7 +56,7 @@ def test_dense_keeps_the_recipe_s_and_is_the_teacher(arms: dict[str, list[Cell]]
     for cell in (cell for cells in arms.values() for cell in cells):
         if cell.seed in (0, 1):
             assert cell.baseline.key == dense[cell.target, cell.seed]
-        recipe = train_job(cell.training.spec).recipe
+        recipe = as_training(cell.training.spec).recipe
         if recipe.distill:
             assert cell.training.parents["teacher"].key == cell.baseline.key
 

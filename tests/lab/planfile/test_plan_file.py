@@ -17,14 +17,17 @@ from tombola.base.specs import DEFAULT_CONTROLS, CourseSpec, TrainSpec
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
 from tombola.kernel import native_bf16
-from tombola.lab.planfile.arm import Sparsities
-from tombola.lab.planfile.arms import ARMS, FinderArm, kind_of_arm
+from tombola.lab.planfile.arm import ARMS, Sparsities
+from tombola.lab.planfile.arms import kind_of_arm
 from tombola.lab.planfile.fields import IN_A_FILE
+from tombola.lab.planfile.finder_arm import FinderArm
 from tombola.lab.planfile.plan_data import data_in
 from tombola.lab.planfile.plan_file import PlanFile, expand, read_plan
-from tombola.plan import plan as plans
-from tombola.plan.job_spec import train_job
-from tombola.plan.plan import Cell, Plan, Subject
+from tombola.plan.cell import Cell
+from tombola.plan.job import dense
+from tombola.plan.job_spec import as_training
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import Task, load_task
 
 D = Decimal
@@ -109,7 +112,8 @@ def test_ten_lines_are_a_plan(read: Any) -> None:
     plan = expand(read(TEN_LINES), subject)
     count = Counter(cell.arm for cell in plan.cells)
     assert count == {"tickets": 2 * 3 * 7, "controls": 2 * 3 * 2 * 2, "moved": 2 * 2 * 3}
-    assert {train_job(job.spec).recipe.epochs for job in plan.jobs if job.kind == "train"} == {1.0}
+    trainings = [as_training(job.spec) for job in plan.jobs if job.kind == "train"]
+    assert {spec.recipe.epochs for spec in trainings} == {1.0}
     diagonal = [cell for cell in plan.cells if cell.arm == "moved" and cell.source == cell.target]
     tickets = {cell.key for cell in plan.cells if cell.arm == "tickets"}
     assert {cell.key for cell in diagonal} <= tickets
@@ -139,7 +143,7 @@ def test_an_automatic_precision_is_settled_before_jobs_are_named(
     )
     auto, bf16 = (expand(read(text.format(name)), subject) for name in ("auto", "bf16"))
     assert [job.key for job in auto.jobs] == [job.key for job in bf16.jobs]
-    assert {train_job(job.spec).recipe.precision for job in auto.jobs if job.kind == "train"} == {
+    assert {as_training(job.spec).recipe.precision for job in auto.jobs if job.kind == "train"} == {
         "bf16"
     }
 
@@ -220,12 +224,12 @@ def test_a_sweep_of_rates_keeps_the_baseline(read: Any) -> None:
     low, high = cells(read, text, "swept")
     assert low.label == "reinit, learning rate 0.0001"
     assert low.training.label == "mlm, seed 1, reinit at 0.5, learning rate 0.0001"
-    assert [train_job(cell.training.spec).recipe.learning_rate for cell in (low, high)] == [
+    assert [as_training(cell.training.spec).recipe.learning_rate for cell in (low, high)] == [
         1e-4,
         1e-3,
     ]
     task = load_task("mlm")
-    assert low.dense == high.dense == plans.dense(subject(task, task.recipe), 1).key
+    assert low.dense == high.dense == dense(subject(task, task.recipe), 1).key
 
 
 def test_transfer_goes_from_sources_to_targets_with_the_seed_of_the_search(read: Any) -> None:
@@ -265,8 +269,8 @@ def test_a_fixed_ticket_is_evaluated_on_fresh_seeds(read: Any) -> None:
     task = load_task("mlm")
     for cell in found:
         assert cell.mask == ticket.mask
-        assert train_job(cell.training.spec).init == "shuffle"
-        assert cell.dense == plans.dense(subject(task, task.recipe), cell.seed).key
+        assert as_training(cell.training.spec).init == "shuffle"
+        assert cell.dense == dense(subject(task, task.recipe), cell.seed).key
 
 
 def test_arms_may_stand_before_those_they_are_of(read: Any) -> None:
@@ -308,8 +312,8 @@ def test_a_ticket_moves_with_the_weights_that_its_search_rewinds_to(read: Any) -
     for cell, unmoved in zip(moved, plain, strict=True):
         body = cell.training.parents["body"]
         assert body.subject.task.name == "mlm"
-        assert train_job(body.spec).course == CourseSpec(last=7)
-        assert train_job(body.spec).recipe.seed == cell.seed
+        assert as_training(body.spec).course == CourseSpec(last=7)
+        assert as_training(body.spec).recipe.seed == cell.seed
         assert "start" not in cell.training.parents
         assert (cell.mask, cell.dense) == (unmoved.mask, unmoved.dense)
         assert unmoved.training.parents.keys() == {"mask"}
@@ -435,12 +439,12 @@ def test_a_finder_may_have_learning_rates_of_its_own_next_to_dense_at_the_recipe
     assert [*swept] == ["snip, learning rate 0.0001", "snip, learning rate 0.001"]
     plain = next(c for c in cells if c.arm == "plain")
     for rate, cell in zip((1e-4, 1e-3), swept.values(), strict=True):
-        assert train_job(cell.training.spec).recipe.learning_rate == rate
+        assert as_training(cell.training.spec).recipe.learning_rate == rate
         assert cell.baseline.key == plain.baseline.key
         assert cell.key != plain.key
     one = [c for c in cells if c.arm == "one"]
     searched = {
-        train_job(j.spec).recipe.learning_rate
+        as_training(j.spec).recipe.learning_rate
         for j in Plan.of([one[-1].training]).jobs
         if j.kind == "train"
     }

@@ -16,8 +16,9 @@ from tombola.lab.run.payload import payload_for
 from tombola.lab.run.runner import run_plan
 from tombola.lab.run.workspace import Workspace
 from tombola.lab.store.artifacts import read_mask
-from tombola.lab.subjects import Subjects
-from tombola.plan.plan import Plan, Subject
+from tombola.lab.subjects import SubjectFactory
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 from tombola.ticket.mask import Mask
 from tombola.ticket.prune import keep_top
@@ -32,7 +33,7 @@ OPTIONS = ("keep_head", "no_rewind", "long_horizon", "prune_first")
 
 @pytest.fixture(scope="module")
 def subject(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    known, task = Subjects(tmp_path_factory.mktemp("known")), load_task("sentiment")
+    known, task = SubjectFactory(tmp_path_factory.mktemp("known")), load_task("sentiment")
     return known.subject(str(tiny), task, RECIPE, scope="encoder", folder=str(reviews))
 
 

@@ -18,8 +18,11 @@ from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.starting_ticket import StartingTickets, start_of
 from tombola.lab.store.artifacts import read_mask
 from tombola.lab.store.result_store import Store
-from tombola.plan.job_spec import GivenMask, train_job
-from tombola.plan.plan import Cell, Job, Plan, Subject
+from tombola.plan.cell import Cell
+from tombola.plan.job import Job
+from tombola.plan.job_spec import GivenMask, as_training
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 
 MLM = load_task("mlm")
@@ -84,7 +87,7 @@ def test_neither_budget_nor_rates_reach_the_search_before(tmp_path: Path) -> Non
     assert before.keys() < behind(cell.ticket).keys()
     assert {job.label for job in swept.jobs} >= {job.label for job in before.values()}
     (trained,) = [job for job in swept.jobs if job.key in own and job.kind == "train"]
-    assert train_job(trained.spec).recipe.learning_rate == 1e-4
+    assert as_training(trained.spec).recipe.learning_rate == 1e-4
     assert trained.steps == 3 * load_task("sentiment").recipe.steps(1000)
 
 

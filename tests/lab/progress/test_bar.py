@@ -15,7 +15,7 @@ from tombola.lab.progress import bar
 from tombola.lab.progress.bar import ProgressBar
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
-from tombola.lab.store.result_store import Result
+from tombola.lab.store.result import Result
 from tombola.plan.job import Job, dense
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task

@@ -13,13 +13,14 @@ from tombola.base.errors import SpecError
 from tombola.base.specs import LabSpec, TrainSpec
 from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.run import allotment
-from tombola.lab.run.allotment import allotted, chains, kernel_before, memory_of_a_worker
+from tombola.lab.run.allotment import allot, chains, kernel_before, memory_of_a_worker
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.payload import Payload, kernel_of, payload_for
 from tombola.lab.run.runner import run_plan
-from tombola.lab.store.result_store import Result, Store
-from tombola.lab.subjects import Subjects
-from tombola.plan.job_spec import train_job
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
+from tombola.lab.subjects import SubjectFactory
+from tombola.plan.job_spec import as_training
 from tombola.plan.plan import Plan
 
 PLAN = """\
@@ -42,7 +43,7 @@ def plan_of(tmp_path: Path, tiny: Path) -> Make:
     def plan_of(*seeds: int, trains: bool = False) -> Plan:
         file = tmp_path / "plan.yaml"
         file.write_text(PLAN.format(model=tiny if trains else "mini", seeds=[*seeds]))
-        plan, known = read_plan(file), Subjects(tmp_path)
+        plan, known = read_plan(file), SubjectFactory(tmp_path)
 
         def real(task: Any, recipe: Any) -> Any:
             return known.subject(plan.model, task, recipe, scope=plan.scope, folder=None)
@@ -89,7 +90,7 @@ def test_trainings_are_counted_by_their_chains(plan_of: Make) -> None:
 def test_as_many_chains_as_cores_have_a_worker_on_each(
     seeds: tuple[int, ...], expected: tuple[int, int], plan_of: Make, store: Store
 ) -> None:
-    assert numbers(allotted(LabSpec(), plan_of(*seeds), store)) == expected
+    assert numbers(allot(LabSpec(), plan_of(*seeds), store)) == expected
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_otherwise_one_worker_has_all_cores(
     name: str, value: Any, plan_of: Make, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(allotment, name, value)
-    assert numbers(allotted(LabSpec(), plan_of(0, 1, 2), store)) == (1, allotment.cores())
+    assert numbers(allot(LabSpec(), plan_of(0, 1, 2), store)) == (1, allotment.cores())
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_otherwise_one_worker_has_all_cores(
 def test_what_is_asked_for_holds(
     given: dict[str, Any], expected: tuple[int, int], plan_of: Make, store: Store
 ) -> None:
-    assert numbers(allotted(LabSpec(**given), plan_of(0, 1, 2), store)) == expected
+    assert numbers(allot(LabSpec(**given), plan_of(0, 1, 2), store)) == expected
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_a_plan_goes_on_with_the_threads_of_its_results(
 ) -> None:
     plan = plan_of(0, 1, 2)
     keep(store, plan, threads)
-    assert numbers(allotted(LabSpec(**given), plan, store)) == expected
+    assert numbers(allot(LabSpec(**given), plan, store)) == expected
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_a_kernel_that_one_task_asks_for_is_not_that_of_the_others(
 def test_a_worker_gets_the_kernel_without_its_being_part_of_a_name(plan_of: Make) -> None:
     job = plan_of(0).jobs[0]
     sent = payload_for(job, keep_weights=False, threads=1, processes=1, kernel="packed-1")
-    assert train_job(Payload.from_json(sent.to_json()).job_spec).recipe.kernel == "packed-1"
+    assert as_training(Payload.from_json(sent.to_json()).job_spec).recipe.kernel == "packed-1"
     assert "kernel" not in sent.to_json().replace('"kernel": "packed-1"', "", 1)
     asked = replace(job, subject=replace(job.subject, recipe=TrainSpec(kernel="packed-3")))
     assert kernel_of(asked, "packed-1") == "packed-3"
@@ -192,16 +193,16 @@ def test_the_same_command_has_the_same_threads_however_far_it_got(
     seeds: tuple[int, ...], plan_of: Make, store: Store
 ) -> None:
     plan = plan_of(*seeds)
-    first = numbers(allotted(LabSpec(), plan, store))
+    first = numbers(allot(LabSpec(), plan, store))
     for count in range(1, len(plan.jobs)):
         keep(store, plan, first[1], count)
-        assert numbers(allotted(LabSpec(), plan, store)) == first
+        assert numbers(allot(LabSpec(), plan, store)) == first
 
 
 def test_a_part_has_the_threads_of_the_whole(plan_of: Make, store: Store) -> None:
     whole, part = plan_of(0), plan_of(0, 1, 2)
-    assert numbers(allotted(LabSpec(), part, store, whole)) == (1, 2)
-    assert numbers(allotted(LabSpec(), whole, store, part)) == (2, 1)
+    assert numbers(allot(LabSpec(), part, store, whole)) == (1, 2)
+    assert numbers(allot(LabSpec(), whole, store, part)) == (2, 1)
 
 
 def test_a_larger_network_takes_more_memory(plan_of: Make) -> None:

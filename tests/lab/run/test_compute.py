@@ -9,7 +9,7 @@ import pytest
 from stand_in_subject import subject
 from tombola.finders.finder import FINDERS
 from tombola.lab.run.compute import Compute, compute_of, search_compute
-from tombola.lab.store.result_store import Result
+from tombola.lab.store.result import Result
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan, Search
 from tombola.tasks.task import load_task

@@ -15,7 +15,7 @@ from tombola.lab.run import memory
 from tombola.lab.run import perform as jobs
 from tombola.lab.run.cost_estimate import GpuEstimate, Throughput
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.job import Job, dense
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
@@ -30,7 +30,7 @@ TESTED = 24
 def test_only_scoring_grows_with_the_test_split(
     tiny: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject = Subjects(tmp_path).subject(
+    subject = SubjectFactory(tmp_path).subject(
         str(tiny), load_task("sentiment"), RECIPE, scope="encoder", folder=str(reviews)
     )
     monkeypatch.setattr(memory, "gpu_size", lambda: 0)
@@ -63,7 +63,7 @@ def test_only_scoring_grows_with_the_test_split(
 def test_a_trial_on_a_gpu_shows_how_many_trainings_fit(
     tiny: Path, reviews: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject = Subjects(tmp_path).subject(
+    subject = SubjectFactory(tmp_path).subject(
         str(tiny), load_task("sentiment"), RECIPE, scope="encoder", folder=str(reviews)
     )
     monkeypatch.setattr(memory, "gpu_size", lambda: 80 * GIB)

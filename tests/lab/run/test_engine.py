@@ -15,9 +15,12 @@ from tombola.lab.run.engine import JobEvents, RunCallback, RunSummary, execute, 
 from tombola.lab.run.payload import Payload, payload_for
 from tombola.lab.store.garbage import collect
 from tombola.lab.store.lease import Lease
-from tombola.lab.store.result_store import Result, Store
-from tombola.plan.job import Job, Subject
-from tombola.plan.plan import Plan, control
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
+from tombola.plan.controls import control
+from tombola.plan.job import Job
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 
 D = Decimal

@@ -26,7 +26,7 @@ from tombola.lab.run.workers.distributed import train_in_processes
 from tombola.lab.run.workers.local import ProcessPool, Worker, work
 from tombola.lab.store.damage import damage_in
 from tombola.lab.store.result_store import Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan
 from tombola.tasks.task import Task
@@ -52,7 +52,7 @@ def plan_file(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def plan(plan_file: Path) -> Plan:
-    file, known = read_plan(str(plan_file)), Subjects(plan_file.parent)
+    file, known = read_plan(str(plan_file)), SubjectFactory(plan_file.parent)
     return expand(
         file,
         lambda task, recipe: known.subject(file.model, task, recipe, scope=file.scope, folder=None),

@@ -18,9 +18,10 @@ from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
 from tombola.lab.run.engine import RunCallback, RunSummary, execute
 from tombola.lab.run.runner import _refuse_mixed, run_plan
-from tombola.lab.store.result_store import Result, Store
-from tombola.lab.subjects import Subjects
-from tombola.plan.job_spec import train_job
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
+from tombola.lab.subjects import SubjectFactory
+from tombola.plan.job_spec import as_training
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task
 from tombola.training.numerics import numerics
@@ -35,7 +36,7 @@ RECIPE = TrainSpec(epochs=2, batch_size=16, learning_rate=1e-2, max_length=30)
 
 @pytest.fixture(scope="module")
 def plan(tiny: Path, reviews: Path, tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    known = Subjects(tmp_path_factory.mktemp("known"))
+    known = SubjectFactory(tmp_path_factory.mktemp("known"))
     task = load_task("sentiment")
     subject = known.subject(str(tiny), task, RECIPE, scope="encoder", folder=str(reviews))
     spec = ImpSpec(sparsity="0.5", step="0.5")  # type: ignore[arg-type]
@@ -135,7 +136,7 @@ def test_results_of_a_cluster_may_have_its_device_and_not_that_of_this_machine(
     engine: str, changed: dict[str, str], refused: str, plan: Plan, tmp_path: Path
 ) -> None:
     store, job = Store(tmp_path / "s"), plan.jobs[0]
-    there = {**numerics(train_job(job.spec).recipe), "threads": 1, **changed}
+    there = {**numerics(as_training(job.spec).recipe), "threads": 1, **changed}
     result = replace(Result.of(job, {"score": 1.0}), numerics=there)
     store.save(result, {})
     spec = LabSpec(store=str(store.folder), engine=engine, threads=1)

@@ -12,7 +12,8 @@ from tombola.base.errors import TombolaError
 from tombola.base.specs import LabSpec
 from tombola.lab.run import runner
 from tombola.lab.run.engine import RunCallback
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.plan.job import dense
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task

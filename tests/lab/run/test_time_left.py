@@ -9,9 +9,11 @@ import pytest
 from tombola.finders.finder import FINDERS
 from tombola.finders.imp import ImpSpec
 from tombola.lab.run.time_left import TimeLeft, makespan
-from tombola.lab.store.result_store import Result
-from tombola.plan.job import Job, Subject
-from tombola.plan.plan import Plan, control, dense, one_shot, train
+from tombola.lab.store.result import Result
+from tombola.plan.controls import control
+from tombola.plan.job import Job, dense, one_shot, train
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.input_counts import SplitCounts
 from tombola.tasks.task import load_task
 

@@ -11,7 +11,7 @@ from tombola.base.specs import LabSpec
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.run.tracking import Tracking, check_tracker, trackers
-from tombola.lab.store.result_store import Result
+from tombola.lab.store.result import Result
 from tombola.plan.job import Job, dense
 from tombola.plan.plan import Plan
 from tombola.tasks.task import load_task

@@ -14,8 +14,9 @@ from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.runner import run_plan
 from tombola.lab.store.damage import damage_in
 from tombola.lab.store.numerics import environment, numerics_digest, refuse_mixed
-from tombola.lab.store.result_store import Result, Store
-from tombola.lab.subjects import Subjects
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
+from tombola.lab.subjects import SubjectFactory
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan
 
@@ -39,7 +40,7 @@ def plan_file(tiny: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def plan(plan_file: Path) -> Plan:
-    file, known = read_plan(str(plan_file)), Subjects(plan_file.parent)
+    file, known = read_plan(str(plan_file)), SubjectFactory(plan_file.parent)
     return expand(
         file,
         lambda task, recipe: known.subject(file.model, task, recipe, scope=file.scope, folder=None),

@@ -20,10 +20,11 @@ from tombola.base.specs import PruneSpec
 from tombola.lab.store.damage import damage_in
 from tombola.lab.store.garbage import collect
 from tombola.lab.store.process import Process
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.plan.identity import NetworkIdentity
 from tombola.plan.job import Job
-from tombola.plan.job_spec import GivenMask, PruneJob
+from tombola.plan.job_spec import GivenMask, PruneJobSpec
 
 FILES = {"mask.safetensors": b"\x00\x01\x02" * 50, "shapes.json": b"{}"}
 
@@ -115,7 +116,7 @@ def test_what_is_known_of_a_job_is_saved_as_its_result(store: Store) -> None:
     spec = GivenMask(prune=half, digest="0a" * 32, network=network)
     subject: Any = None
     job = Job(spec=spec, parents={}, subject=subject, label="a mask")
-    like = PruneJob(prune=half, scores="random")
+    like = PruneJobSpec(prune=half, scores="random")
     child = Job(spec=like, parents={"like": job}, subject=subject, label="another")
     for one in (job, child):
         kept = store.save(Result.of(one, {"dead": 3}), FILES)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tombola.base.errors import TicketError
-from tombola.study.masks.anatomy import anatomy, dead_lines
+from tombola.study.masks.anatomy import anatomy, pruned_lines
 from tombola.study.masks.sparsity_grids import OUTSIDE, sparsity_grids
 from tombola.study.masks.weight_distance import weight_distances
 from tombola.ticket.mask import Mask
@@ -56,21 +56,21 @@ def test_a_head_is_pruned_where_it_keeps_no_weight(kept: dict[str, torch.Tensor]
 
 def test_a_neuron_is_pruned_with_its_row_and_its_column(kept: dict[str, torch.Tensor]) -> None:
     kept["encoder.layer.0.intermediate.dense.weight"][5] = False
-    assert anatomy(Mask(kept), HEADS).dead_neurons == 0
+    assert anatomy(Mask(kept), HEADS).pruned_neurons == 0
     kept["encoder.layer.0.output.dense.weight"][:, 5] = False
     found = anatomy(Mask(kept), HEADS)
-    assert (found.neurons, found.dead_neurons) == (2 * INNER, 1)
+    assert (found.neurons, found.pruned_neurons) == (2 * INNER, 1)
 
 
 def test_rows_and_columns_that_keep_no_weight_are_counted(kept: dict[str, torch.Tensor]) -> None:
     name = "encoder.layer.0.intermediate.dense.weight"
     kept[name][[1, 4]] = False
     kept[name][:, 0] = False
-    [fallen] = anatomy(Mask(kept), HEADS).fallen
-    assert fallen.matrix == name
-    assert (fallen.rows, fallen.dead_rows) == (INNER, 2)
-    assert (fallen.columns, fallen.dead_columns) == (WIDTH, 1)
-    assert len(dead_lines(Mask(kept))) == len(kept)
+    [lines] = anatomy(Mask(kept), HEADS).fully_pruned
+    assert lines.matrix == name
+    assert (lines.rows, lines.pruned_rows) == (INNER, 2)
+    assert (lines.columns, lines.pruned_columns) == (WIDTH, 1)
+    assert len(pruned_lines(Mask(kept))) == len(kept)
 
 
 def test_a_grid_has_each_matrix_and_what_is_outside(kept: dict[str, torch.Tensor]) -> None:

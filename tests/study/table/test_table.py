@@ -17,10 +17,11 @@ from stand_in_subject import subject
 from tombola.base.errors import SpecError
 from tombola.lab.planfile.plan_file import expand, read_plan
 from tombola.lab.store.artifacts import keep_mask
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.plan.cell import OPTIONS
-from tombola.plan.job import Job
-from tombola.plan.plan import Plan, one_shot
+from tombola.plan.job import Job, one_shot
+from tombola.plan.plan import Plan
 from tombola.study.table.export import READABLE, export
 from tombola.study.table.row import Row
 from tombola.study.table.table import groups, refuse_empty, refuse_mixed_rows, rows, with_overlaps

@@ -11,9 +11,10 @@ from transformers import AutoTokenizer, DataCollatorWithPadding
 
 from tombola.base.errors import DataError, SpecError
 from tombola.base.specs import TrainSpec
+from tombola.kernel.reads import IGNORED
 from tombola.tasks.data.batches import batches, collate
 from tombola.tasks.data.encode import chosen, encode_split
-from tombola.tasks.kinds.mlm import IGNORED, mask_tokens
+from tombola.tasks.kinds.mlm import mask_tokens
 from tombola.tasks.task import check_recipe, load_task
 
 LENGTHS = np.random.default_rng(0).integers(4, 60, size=1037)

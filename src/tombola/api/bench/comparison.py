@@ -158,7 +158,7 @@ def _benched(
     scores: dict[str, float] = {}
     for batch_size in spec.batch_sizes:
         for length in spec.lengths:
-            made = _made(subject, chosen, batch_size * length, made, notes)
+            made = _make(subject, chosen, batch_size * length, made, notes)
             if not shapes:
                 megabytes = {name: each.bytes / 1e6 for name, each in made.items()}
             shapes.append(_shape(subject, made, spec, batch_size, length))
@@ -187,7 +187,7 @@ def _about(scored: Scored) -> dict[str, Any]:
     }
 
 
-def _made(
+def _make(
     subject: BenchedNetwork,
     chosen: list[str],
     tokens: int,
@@ -206,7 +206,7 @@ def _made(
         before.pop(name, None)  # so that there is memory for the next one
         gc.collect()
         try:
-            found[name] = _tried(subject, name, tokens)
+            found[name] = _try(subject, name, tokens)
         except TombolaError as error:
             notes.append(f"{name} is left out: {error}")
     if not found:
@@ -214,7 +214,7 @@ def _made(
     return found
 
 
-def _tried(subject: BenchedNetwork, name: str, tokens: int) -> Runnable:
+def _try(subject: BenchedNetwork, name: str, tokens: int) -> Runnable:
     """A network that has been called once.
 
     Raises: TombolaError, saying what is missing, or how the call failed.

@@ -15,7 +15,7 @@ from tombola.base.fields import StrPath, path_text
 from tombola.base.files import check_file
 from tombola.base.specs import ExportSpec, TaskSpec
 from tombola.lab.task_examples import read_examples
-from tombola.lab.ticket_origin import Origin, origin_of
+from tombola.lab.ticket_origin import Origin, check_network, origin_of
 from tombola.models.embedded import model_path
 from tombola.models.network import Network, NoHeadError
 from tombola.ship.onnx_file import OnnxNetwork, check_onnx, write_onnx
@@ -24,7 +24,6 @@ from tombola.tasks.examples import Examples
 from tombola.tasks.networks import load_network
 from tombola.tasks.own_task import changed_task, named_task
 from tombola.tasks.task import Task
-from tombola.ticket.checks import check_network
 from tombola.ticket.scope import backbone
 from tombola.ticket.ticket import Ticket
 

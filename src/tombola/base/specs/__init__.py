@@ -19,7 +19,7 @@ from tombola.base.specs.search import (
 )
 from tombola.base.specs.spec import Spec
 from tombola.base.specs.task import TaskSpec
-from tombola.base.specs.train import AUTO, IN_C, KERNELS, SEEDS, CourseSpec, TrainSpec
+from tombola.base.specs.train import AUTO, IN_C, KERNELS, SEEDS, WHOLE_COURSE, CourseSpec, TrainSpec
 
 __all__ = [
     "AUTO",
@@ -33,6 +33,7 @@ __all__ = [
     "SEEDS",
     "STRUCTURE_NAMES",
     "TUNE",
+    "WHOLE_COURSE",
     "BenchSpec",
     "CourseSpec",
     "EvaluateSpec",

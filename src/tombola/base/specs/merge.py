@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from tombola.base.errors import SpecError
-from tombola.base.keys import exact
+from tombola.base.keys import exact_fraction
 from tombola.base.registry import unknown
 from tombola.base.specs.spec import Spec
 
@@ -33,7 +33,7 @@ class MergeSpec(Spec):
             raise unknown("rule", self.rule, MERGE_RULES)
         if self.sparsity is None:
             return
-        object.__setattr__(self, "sparsity", exact(self.sparsity))
+        object.__setattr__(self, "sparsity", exact_fraction(self.sparsity))
         if self.rule != MAJORITY:
             raise SpecError(
                 f"a sparsity is for the rule {MAJORITY}, got one for {self.rule}, which prunes as "

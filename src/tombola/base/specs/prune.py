@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, Self
 
 from tombola.base.errors import SpecError
-from tombola.base.keys import exact
+from tombola.base.keys import exact_fraction
 from tombola.base.registry import unknown
 from tombola.base.specs.spec import Spec
 
@@ -25,7 +25,7 @@ __all__ = [
     "UNSTRUCTURED",
     "Implied",
     "PruneSpec",
-    "goes_by_outputs",
+    "depends_on_outputs",
 ]
 
 UNSTRUCTURED, HEADS_AND_NEURONS, ROWS_TOGETHER = "unstructured", "heads-and-neurons", "rows"
@@ -53,7 +53,7 @@ class Implied(Decimal):
         return f"{self:f}"
 
 
-def goes_by_outputs(structure: str, allocation: str) -> bool:
+def depends_on_outputs(structure: str, allocation: str) -> bool:
     """Whether a mask depends on which axis of a weight has its outputs."""
     return structure != UNSTRUCTURED or allocation == ROW
 
@@ -75,7 +75,8 @@ class PruneSpec(Spec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sparsity = self._implied() if isinstance(self.sparsity, Implied) else exact(self.sparsity)
+        implied = isinstance(self.sparsity, Implied)
+        sparsity = self._implied() if implied else exact_fraction(self.sparsity)
         object.__setattr__(self, "sparsity", sparsity)
         if pattern := N_OF_M.fullmatch(self.structure):
             self._check_pattern(int(pattern[1]), int(pattern[2]))
@@ -93,6 +94,14 @@ class PruneSpec(Spec):
     def of_mask(cls, sparsity: Decimal, structure: str, knobs: Mapping[str, Any]) -> Self:
         """The spec of one mask, whatever rounds of a search came before it."""
         return cls(sparsity=sparsity, structure=structure, **knobs)
+
+    def check_sparse(self) -> None:
+        """Refuse a search that prunes nothing.
+
+        Raises: SpecError.
+        """
+        if not self.sparsity:
+            raise SpecError("sparsity must be above 0 in a search, got 0. For 70 % write 0.7.")
 
     def check_search(self) -> None:
         """Refuse knobs that no search can follow, though a single mask may have them.
@@ -117,7 +126,7 @@ class PruneSpec(Spec):
         if not pattern:
             return Implied(type(self).sparsity)
         n, m = map(Decimal, pattern.groups())
-        return Implied(exact(max((m - n) / m, Decimal(0))))
+        return Implied(exact_fraction(max((m - n) / m, Decimal(0))))
 
     def _check_pattern(self, n: int, m: int) -> None:
         """Refuse n:m of another sparsity."""

@@ -255,3 +255,7 @@ class CourseSpec(Spec):
             raise SpecError(
                 f"last must be after first, got last {self.last} and first {self.first}."
             )
+
+
+WHOLE_COURSE = CourseSpec()
+"""A training from its first step to its last."""

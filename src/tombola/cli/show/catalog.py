@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 
-from tombola.cli.show.screen import say
+from tombola.lab.progress.screen import say
 
 __all__ = ["show_entries"]
 

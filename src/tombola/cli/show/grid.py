@@ -10,8 +10,9 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from tombola.base.text import printable
-from tombola.cli.show.screen import has_window, say, stacked
+from tombola.cli.show.screen import has_window, stacked
 from tombola.cli.streams import spelled
+from tombola.lab.progress.screen import say
 
 __all__ = ["Grid", "show_rows"]
 

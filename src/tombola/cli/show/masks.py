@@ -9,7 +9,7 @@ from rich.console import Console
 from tombola.base.rounding import percent
 from tombola.base.text import counted
 from tombola.cli.show.grid import show_rows
-from tombola.cli.show.screen import say
+from tombola.lab.progress.screen import say
 
 __all__ = ["show_distances", "show_lines", "show_overlap"]
 
@@ -68,9 +68,9 @@ def _show_agreement(found: Mapping[str, Any], console: Console) -> None:
 
 def _show_pruned_whole(mask: Mapping[str, Any], console: Console) -> None:
     inside = mask["anatomy"]
-    rows = sum(each["dead_rows"] for each in inside["fallen"])
-    columns = sum(each["dead_columns"] for each in inside["fallen"])
-    heads = inside["dead_heads"]
+    rows = sum(each["pruned_rows"] for each in inside["fully_pruned"])
+    columns = sum(each["pruned_columns"] for each in inside["fully_pruned"])
+    heads = inside["pruned_heads"]
     text = f"pruned whole: {counted(rows, 'row')}, {counted(columns, 'column')}"
     if inside["note"]:
         text += f"; {inside['note']}"
@@ -78,7 +78,7 @@ def _show_pruned_whole(mask: Mapping[str, Any], console: Console) -> None:
         named = f" ({', '.join(heads)})" if heads else ""
         text += (
             f", {len(heads)} of {len(inside['heads'])} heads{named}, "
-            f"{inside['dead_neurons']:,} of {inside['neurons']:,} neurons"
+            f"{inside['pruned_neurons']:,} of {inside['neurons']:,} neurons"
         )
     say(console, f"{mask['name']}: {text}")
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tombola.base.rounding import percent
 from tombola.cli.show.grid import Grid
-from tombola.cli.show.screen import say
+from tombola.lab.progress.screen import say
 from tombola.ticket.scope import starred
 
 __all__ = ["show_network"]

@@ -6,10 +6,10 @@ from rich import box
 from rich.console import Console
 
 from tombola.base.rounding import duration, percent, points
-from tombola.base.text import counted
+from tombola.base.text import counted, task_text
 from tombola.cli.show.grid import Grid
 from tombola.cli.show.scores import score
-from tombola.cli.show.screen import say
+from tombola.lab.progress.screen import say
 from tombola.lab.run.cost_estimate import CostEstimate, GpuEstimate, remaining_seconds
 from tombola.lab.run.engine import RunSummary, outstanding
 from tombola.lab.store.result_store import Store
@@ -77,8 +77,7 @@ def show_cells(plan: Plan, store: Store, console: Console) -> None:
     for at, group in enumerate(found):
         begins = not at or group["arm"] != found[at - 1]["arm"]
         ends = at + 1 < len(found) and group["arm"] != found[at + 1]["arm"]
-        moved = group["source"] and group["source"] != group["target"]
-        task = f"{group['source']} → {group['target']}" if moved else group["target"]
+        task = task_text(group["source"], group["target"])
         table.add(
             *(group["arm"] if begins else "", group["name"], task),
             *(percent(group["sparsity"] or 0), f"{group['done']}/{group['cells']}"),

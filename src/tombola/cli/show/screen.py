@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
-from tombola.lab.progress.screen import Screen, say, styled
+from tombola.lab.progress.screen import Screen, styled
 
-__all__ = ["Screen", "has_window", "say", "screen", "stacked", "styled"]
+__all__ = ["has_window", "screen", "stacked"]
 
 WIDE = 160
 """Width of what goes into a file or a pipe, in columns."""

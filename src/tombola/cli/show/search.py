@@ -12,7 +12,7 @@ from tombola.base.rounding import percent, points
 from tombola.base.text import counted
 from tombola.cli.show.grid import Grid
 from tombola.cli.show.scores import difference, score
-from tombola.cli.show.screen import say
+from tombola.lab.progress.screen import say
 from tombola.tasks.input_counts import InputCounts
 
 __all__ = ["show_evaluated", "show_found", "show_trained"]

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from tombola.base.rounding import points
-from tombola.cli.show.screen import say
+from tombola.lab.progress.screen import say
 
 __all__ = ["show_listing"]
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from tombola.base.rounding import percent
 from tombola.cli.show.grid import show_rows
-from tombola.cli.show.screen import say
+from tombola.lab.progress.screen import say
 from tombola.ship.sources import Merged, merged_in
 
 __all__ = ["show_ticket"]

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.console import Console
 
 from tombola.base.rounding import interval, percent, points
-from tombola.base.text import counted
+from tombola.base.text import counted, task_text
 from tombola.cli.show.grid import Grid
-from tombola.cli.show.screen import say
+from tombola.lab.progress.screen import say
 from tombola.study.claims.claim import Claim, PartResult
 from tombola.study.leaderboard.board import Board, BoardEntry, Leaderboard
 from tombola.study.report_facts.answers import highest_text
@@ -134,7 +134,7 @@ def _network(each: NetworkVerdict) -> tuple[str, ...]:
     """The row of a network: its verdict, or what there is instead."""
     row, verdict = each.row, each.verdict
     there, wanted = len(each.pair.first) - len(each.pair.gaps), len(each.pair.first)
-    task = f"{row.source} → {row.target}" if row.moved else row.target
+    task = task_text(row.source, row.target)
     what = (row.title, task, percent(each.pair.sparsity), f"{there}/{wanted}")
     if verdict is None:
         none = "diverged" if each.pair.diverged else "none"

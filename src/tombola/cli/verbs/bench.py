@@ -43,7 +43,8 @@ def bench(options: Namespace) -> None:
 
 def _show(found: "BenchmarkResult") -> None:
     from tombola.base.rounding import percent
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
 
     console, about = screen(), found.machine
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())

@@ -9,7 +9,8 @@ __all__ = ["VERBS"]
 
 def tasks(options: Namespace) -> None:
     from tombola.cli.show.catalog import show_entries
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
     from tombola.tasks.data.sources import split_sizes
     from tombola.tasks.task import load_task, task_names
 
@@ -24,7 +25,8 @@ def tasks(options: Namespace) -> None:
 
 def models(options: Namespace) -> None:
     from tombola.cli.show.catalog import show_entries
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
     from tombola.models.embedded import EMBEDDED, about
 
     entries = [(fields, source) for *fields, source in map(about, EMBEDDED)]
@@ -34,8 +36,9 @@ def models(options: Namespace) -> None:
 
 def plans(options: Namespace) -> None:
     from tombola.cli.show.catalog import show_entries
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
     from tombola.lab.planfile.plan_file import plan_names, read_plan
+    from tombola.lab.progress.screen import say
 
     found = {name: read_plan(name) for name in plan_names()}
     entries = [
@@ -48,8 +51,9 @@ def plans(options: Namespace) -> None:
 
 def finders(options: Namespace) -> None:
     from tombola.cli.show.catalog import show_entries
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
     from tombola.finders.finder import FINDERS
+    from tombola.lab.progress.screen import say
     from tombola.lab.run.compute import typical_cost
 
     found = [FINDERS[name] for name in FINDERS]

@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from tombola.base.errors import SpecError
-from tombola.base.keys import exact
+from tombola.base.keys import exact_fraction
 from tombola.cli.arguments import (
     command,
     data_flag,
@@ -54,9 +54,9 @@ def overlap(options: Namespace) -> None:
 
     if len(options.masks) == 1:
         options.plan = options.masks[0]
-        plan, kept = plan_in_store(options)
-        sparsity = exact(options.sparsity) if options.sparsity else None
-        members, model = masks_of_plan(plan, kept, sparsity), plan.jobs[0].subject.model
+        plan, store = plan_in_store(options)
+        sparsity = exact_fraction(options.sparsity) if options.sparsity else None
+        members, model = masks_of_plan(plan, store, sparsity), plan.jobs[0].subject.model
         refuse_too_few(members, plan, sparsity)
     else:
         members = masks_of_tickets(options.masks)
@@ -121,13 +121,14 @@ def connectivity(options: Namespace) -> None:
     """Show, and draw, the barriers between runs of one network with different data orders."""
     from tombola.base.folders import check_folder
     from tombola.cli.show.masks import show_lines
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
     from tombola.study.masks.barriers import connectivity_lines
 
     if options.output:
         check_folder(options.output)
-    plan, kept = plan_in_store(options)
-    found = [line.to_json() for line in connectivity_lines(plan, kept)]
+    plan, store = plan_in_store(options)
+    found = [line.to_json() for line in connectivity_lines(plan, store)]
     if not found:
         raise SpecError(
             f"expected a plan with connectivity arms, got none in {options.plan!r}. "

@@ -45,16 +45,17 @@ def run_flags(parser: Parser) -> None:
 def run(options: Namespace) -> int:
     """Do the jobs that the store lacks; exit status 1 if one failed."""
     from tombola.cli.show.plans import show_cells, show_estimate, show_remarks, show_report
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
     from tombola.lab.progress.bar import ProgressBar, recipe_line
+    from tombola.lab.progress.screen import say
     from tombola.lab.starting_ticket import StartingTickets
     from tombola.lab.store.result_store import Store
 
     console, lab, starts = screen(options.json), lab_of(options), StartingTickets()
-    plan, known = plan_of(options, starts)
-    kept = Store(lab.store)
-    known.save()
-    starts.keep(kept)
+    plan, subjects = plan_of(options, starts)
+    store = Store(lab.store)
+    subjects.save()
+    starts.keep(store)
     for note in sorted({note for job in plan.jobs for note in job.subject.notes}):
         say(console, f"note: {note}")
     for line in dict.fromkeys(recipe_line(cell.baseline.subject) for cell in plan.cells):
@@ -63,8 +64,8 @@ def run(options: Namespace) -> int:
         from tombola.lab.run.cost_estimate import estimate_cost
         from tombola.lab.run.runner import check_run
 
-        lab = check_run(plan, lab, kept)
-        found = estimate_cost(plan, kept, workers=max(lab.workers, 1), threads=lab.threads)
+        lab = check_run(plan, lab, store)
+        found = estimate_cost(plan, store, workers=max(lab.workers, 1), threads=lab.threads)
         facts = {k: v for k, v in dataclasses.asdict(found).items() if v is not None}
         if not write_json(options.json, facts):
             show_estimate(found, console)
@@ -76,10 +77,10 @@ def run(options: Namespace) -> int:
     _, summary = run_plan(plan, lab, ProgressBar(console))
     from tombola.study.table.table import rows
 
-    table = [row.to_json() for row in rows(plan, kept, Path(options.plan).stem)]
+    table = [row.to_json() for row in rows(plan, store, Path(options.plan).stem)]
     if not write_json(options.json, table):
-        show_cells(plan, kept, console)
-    show_remarks(plan, kept, console)
+        show_cells(plan, store, console)
+    show_remarks(plan, store, console)
     show_report(
         summary,
         console,
@@ -105,14 +106,15 @@ def status(options: Namespace) -> int:
     """Show how far a plan has got, whichever processes work on it; with --watch, exit status 1 if
     they have all ended before it is done."""
     from tombola.cli.show.plans import show_status
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
 
     console, idle = screen(), 0
     while True:
-        plan, kept = plan_in_store(options)
+        plan, store = plan_in_store(options)
         if options.watch and console.is_terminal:
             console.clear()
-        found = show_status(plan, kept, console)
+        found = show_status(plan, store, console)
         if not (options.watch and found.left):
             return 0
         idle = 0 if found.in_progress else idle + 1

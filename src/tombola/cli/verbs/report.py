@@ -45,7 +45,8 @@ def report_flags(parser: Parser) -> None:
 def report(options: Namespace) -> None:
     """Write one HTML file with all results of a search or of plans."""
     from tombola.base.files import check_file
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
     from tombola.report.pages.page import save
 
     folders = [subject for subject in options.subjects if Path(subject).is_dir()]
@@ -118,8 +119,10 @@ def _source(options: Namespace, subject: str) -> "PlanRuns":
         refuse_unused_data(options.data, "a table of runs")
         return tabled(subject)
     named = Namespace(**{**vars(options), "plan": subject})
-    plan, kept = plan_in_store(named)
-    return stored(Path(subject).stem, read_plan(subject), plan, kept, command=command("run", named))
+    plan, store = plan_in_store(named)
+    return stored(
+        Path(subject).stem, read_plan(subject), plan, store, command=command("run", named)
+    )
 
 
 VERBS = {

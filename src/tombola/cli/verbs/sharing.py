@@ -33,7 +33,8 @@ def push_flags(parser: Parser) -> None:
 
 def push(options: Namespace) -> None:
     """Send the ticket, and say where it is now."""
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
     from tombola.ship.sharing import push
 
     address = push(
@@ -62,7 +63,8 @@ def pull_flags(parser: Parser) -> None:
 
 def pull(options: Namespace) -> None:
     """Fetch the ticket, and describe it."""
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
     from tombola.ship.sharing import pull
 
     ticket = pull(
@@ -91,7 +93,8 @@ def export_flags(parser: Parser) -> None:
 def export(options: Namespace) -> None:
     """Write the file, and say how it compares with the network."""
     from tombola import api
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
 
     knobs = {**knobs_of(options, ExportSpec), **knobs_of(options, TaskSpec)}
     if knobs.get("examples") == ALL:

@@ -12,7 +12,7 @@ from tombola.cli.arguments import STDOUT, json_flag, store_flag, store_of, write
 from tombola.cli.parser import Parser, Verb
 
 if TYPE_CHECKING:
-    from tombola.cli.show.screen import Screen
+    from tombola.lab.progress.screen import Screen
     from tombola.lab.store.result_store import Store
 
 __all__ = ["VERBS"]
@@ -58,36 +58,37 @@ def store_flags(parser: Parser) -> None:
 
 def store(options: Namespace) -> int:
     """List, show, verify or tidy a store; exit status 1 if something is damaged."""
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
     from tombola.cli.show.store import show_listing
+    from tombola.lab.progress.screen import say
 
     if options.action not in ACTIONS:
         raise unknown("store action", options.action, ACTIONS)
     _refuse_others(options)
-    console, kept = screen(options.json), store_of(options)
+    console, store = screen(options.json), store_of(options)
     if options.action == "list":
         wanted = {k: v for k in ("kind", "task") if (v := getattr(options, k)) is not None}
-        rows = [row for row in kept.rows() if all(row.get(k) == v for k, v in wanted.items())]
+        rows = [row for row in store.rows() if all(row.get(k) == v for k, v in wanted.items())]
         if not write_json(options.json, rows):
             show_listing(rows, console)
             if not rows:
-                say(console, f"no such results in {kept.folder}" if wanted else "no results")
+                say(console, f"no such results in {store.folder}" if wanted else "no results")
     elif options.action == "show":
-        shown = _shown(kept, options.keys)
+        shown = _shown(store, options.keys)
         if not write_json(options.json, shown):
             write_json(STDOUT, shown)
     elif options.action == "verify":
-        return _verify(kept, options, console)
+        return _verify(store, options, console)
     elif options.action == "forget":
-        _forget(kept, options, console)
+        _forget(store, options, console)
     else:
         from tombola.lab.store.garbage import collect
 
-        freed = collect(kept)
+        freed = collect(store)
         write_json(options.json, freed)
         for what, count in freed.items():
             say(console, f"{what.replace('_', ' '):16} {count:,}")
-        if kept.wanted():
+        if store.wanted():
             say(console, "a plan is running: the weights that it needs are kept")
     return 0
 
@@ -115,12 +116,12 @@ def _refuse_others(options: Namespace) -> None:
             )
 
 
-def _verify(kept: "Store", options: Namespace, console: "Screen") -> int:
+def _verify(store: "Store", options: Namespace, console: "Screen") -> int:
     """List what is wrong, and count the damaged results; exit status 1 if there are any."""
-    from tombola.cli.show.screen import say
+    from tombola.lab.progress.screen import say
     from tombola.lab.store.damage import damage_in
 
-    found, keys = list(damage_in(kept)), kept.keys()
+    found, keys = list(damage_in(store)), store.keys()
     wrong = [{"name": key, "what": what} for key, what in found]
     write_json(options.json, {"results": len(keys), "wrong": wrong})
     for key, what in found:
@@ -132,22 +133,22 @@ def _verify(kept: "Store", options: Namespace, console: "Screen") -> int:
     return 1 if found else 0
 
 
-def _forget(kept: "Store", options: Namespace, console: "Screen") -> None:
+def _forget(store: "Store", options: Namespace, console: "Screen") -> None:
     """Remove results, or only list them; show what was made from them."""
-    from tombola.cli.show.screen import say
+    from tombola.lab.progress.screen import say
     from tombola.lab.store.deletion import chosen, dependants, forget, made_with
 
     if bool(options.keys) == (options.numerics is not None):
         raise SpecError(
             "expected keys or --numerics after `forget`, got "
-            f"{'both' if options.keys else 'neither'}. `{kept.command('list')}` shows the keys."
+            f"{'both' if options.keys else 'neither'}. `{store.command('list')}` shows the keys."
         )
-    keys = chosen(kept, options.keys) if options.keys else made_with(kept, options.numerics)
-    below = dependants(kept, keys)
+    keys = chosen(store, options.keys) if options.keys else made_with(store, options.numerics)
+    below = dependants(store, keys)
     if options.dependants:
         keys, below = [*keys, *below], {}
     for key in keys:
-        result = kept.try_read(key)
+        result = store.try_read(key)
         say(console, f"{key[:12]}  {result.label if result else 'damaged'}")
     for key, result in below.items():
         say(console, f"{key[:12]}  {result.label}: made from these, and kept")
@@ -157,20 +158,20 @@ def _forget(kept: "Store", options: Namespace, console: "Screen") -> None:
     if options.dry_run:
         say(console, f"{len(keys)} results would be forgotten; none was")
         return
-    forget(kept, keys)
+    forget(store, keys)
     say(console, f"{len(keys)} results forgotten, with their weights and checkpoints")
 
 
-def _shown(kept: "Store", starts: Sequence[str]) -> dict[str, Any]:
+def _shown(store: "Store", starts: Sequence[str]) -> dict[str, Any]:
     """Everything known about the one result whose key starts with the given digits."""
     from tombola.lab.store.key_prefix import key_with_prefix
 
-    listing = kept.command("list")
+    listing = store.command("list")
     if len(starts) != 1:
         got = "several" if starts else "none"
         raise SpecError(f"expected one key after `show`, got {got}. `{listing}` shows the keys.")
-    key = key_with_prefix(kept, starts[0], [row["key"] for row in kept.rows()])
-    result = kept.read(key)
+    key = key_with_prefix(store, starts[0], [row["key"] for row in store.rows()])
+    result = store.read(key)
     if result is None:  # removed since the index was read
         raise SpecError(f"expected a result {key[:12]}, got none. `{listing}` shows the keys.")
     return dataclasses.asdict(result)

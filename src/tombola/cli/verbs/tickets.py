@@ -72,8 +72,9 @@ def import_flags(parser: Parser) -> None:
 def import_masks(options: Namespace) -> None:
     """Save the ticket, and describe it."""
     from tombola import api
-    from tombola.cli.show.screen import say, screen
-    from tombola.ticket.checks import check_ticket_folder
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
+    from tombola.ticket.ticket import check_ticket_folder
 
     if options.output:
         check_ticket_folder(options.output)
@@ -118,8 +119,9 @@ def merge(options: Namespace) -> None:
     MergeSpec(**knobs)  # reports a mistake before torch is loaded
 
     from tombola import api
-    from tombola.cli.show.screen import say, screen
-    from tombola.ticket.checks import check_ticket_folder
+    from tombola.cli.show.screen import screen
+    from tombola.lab.progress.screen import say
+    from tombola.ticket.ticket import check_ticket_folder
 
     if options.output:
         check_ticket_folder(options.output)

@@ -77,8 +77,9 @@ def leaderboard_flags(parser: Parser) -> None:
 def leaderboard(options: Namespace) -> None:
     """Show, and draw, the tickets of all finders next to each other."""
     from tombola.base.folders import check_folder
-    from tombola.cli.show.screen import say, screen
+    from tombola.cli.show.screen import screen
     from tombola.cli.show.verdicts import show_leaderboard
+    from tombola.lab.progress.screen import say
     from tombola.study.leaderboard.board import leaderboard
 
     if options.output:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
 from tombola.finders.scores import magnitude
-from tombola.finders.trained.ramp import Ramp, RampSpec, prune_on_a_ramp, zero
+from tombola.finders.trained.ramp import Ramp, RampSpec, prune_on_a_ramp
 from tombola.finders.trained.state import flat, mask_of
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ class _Smallest:
 
     def before_step(self, weights: "Tensors", gradients: "Tensors") -> None:
         """Zero the gradients of pruned weights, so that a norm counts kept ones only."""
-        zero(self.held, gradients)
+        self.held.zero(gradients)
 
     def after_step(self, done: int, steps: int, weights: "Tensors") -> None:
         """Prune, if it is time, and fill: an optimizer's momentum moves pruned weights."""
         if self.ramp.due(done, steps):
             self.held = self.ramp.mask(magnitude(weights), self.held, done, steps)
-        zero(self.held, weights)
+        self.held.zero(weights)
 
     def tensors(self) -> "Tensors":
         """The mask so far."""

@@ -49,11 +49,7 @@ def mask_training(evidence: Evidence, spec: MaskTrainingSpec, mask: "Mask") -> P
     structure or allocation.
     """
     ramp = _ByMatrix(spec, evidence, mask)
-
-    def cut(scores: "Tensors", done: int, steps: int, before: "Mask") -> "Mask":
-        return ramp.mask(scores, mask, done, steps) if ramp.due(done, steps) else before
-
-    learner = ScoreLearner(mask, spec.score_learning_rate, cut, rising_penalty(spec))
+    learner = ScoreLearner(mask, spec.score_learning_rate, ramp.mask_from, rising_penalty(spec))
     evidence.train(pruner=learner, frozen=True)
     return Pruned(ramp.final(learner.scores))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tombola.base.errors import SpecError
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
-from tombola.finders.trained.ramp import Ramp, RampSpec, prune_on_a_ramp, zero
+from tombola.finders.trained.ramp import Ramp, RampSpec, prune_on_a_ramp
 from tombola.finders.trained.state import flat, mask_of, part
 
 if TYPE_CHECKING:
@@ -52,11 +52,7 @@ def check_rate(rate: float) -> None:
 def movement(evidence: Evidence, spec: MovementSpec, mask: "Mask") -> Pruned:
     """Learn by straight-through gradients which weights to keep."""
     ramp = Ramp(spec, evidence, mask)
-
-    def cut(scores: "Tensors", done: int, steps: int, before: "Mask") -> "Mask":
-        return ramp.mask(scores, mask, done, steps) if ramp.due(done, steps) else before
-
-    learner = ScoreLearner(mask, spec.score_learning_rate, cut)
+    learner = ScoreLearner(mask, spec.score_learning_rate, ramp.mask_from)
     evidence.train(pruner=learner)
     return Pruned(ramp.final(learner.scores))
 
@@ -100,7 +96,7 @@ class ScoreLearner:
         for name, score in self.scores.items():
             score.grad = _straight_through(gradients.get(name), self._aside[name])
             weights[name].copy_(self._aside[name])
-        zero(self.mask, gradients)
+        self.mask.zero(gradients)
 
     def _begin(self, weights: "Tensors") -> None:
         import torch
@@ -119,7 +115,7 @@ class ScoreLearner:
             group["lr"] = self.peak_rate(steps) * (1 - (done - 1) / steps)
         self._adam.step()
         self.mask = self._cut(self.scores, done, steps, self.mask)
-        zero(self.mask, weights)
+        self.mask.zero(weights)
 
     def tensors(self) -> "Tensors":
         """The mask so far, scores with their moments, and the weights without the mask."""

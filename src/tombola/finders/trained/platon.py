@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tombola.base.errors import SpecError
 from tombola.finders.evidence import Evidence
 from tombola.finders.finder import Pruned, finder
-from tombola.finders.trained.ramp import Ramp, RampSpec, prune_on_a_ramp, zero
+from tombola.finders.trained.ramp import Ramp, RampSpec, prune_on_a_ramp
 from tombola.finders.trained.state import flat, mask_of, part
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class _Sensitivities:
             scores = {name: self._mean[name] * self._unsure[name] for name in self._mean}
             self.held = self.ramp.mask(scores, self.ramp.base, done, steps)
             self._full = self.ramp.is_full(done, steps)
-        zero(self.held, weights)
+        self.held.zero(weights)
 
     def tensors(self) -> "Tensors":
         """The mask so far, and the averages that its scores are made of."""

@@ -13,7 +13,7 @@ from tombola.finders.finder import Finder
 from tombola.finders.layout import Layout
 from tombola.finders.scores import above_zero
 from tombola.finders.shapes import train_mask
-from tombola.ticket.schedule import shortest
+from tombola.ticket.schedule import shortest_sparsity
 
 if TYPE_CHECKING:
     from tombola.finders.evidence import Evidence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tombola.plan.subject import Subject
     from tombola.ticket.mask import Mask, Tensors
 
-__all__ = ["Ramp", "RampSpec", "cut_to", "prune_on_a_ramp", "zero"]
+__all__ = ["Ramp", "RampSpec", "cut_to", "prune_on_a_ramp"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +101,10 @@ class Ramp:
             return base
         return self._cut(scores, base, sparsity)
 
+    def mask_from(self, scores: "Tensors", done: int, steps: int, before: "Mask") -> "Mask":
+        """The mask from a step on: that of its scores where it is time to prune, else the last."""
+        return self.mask(scores, self.base, done, steps) if self.due(done, steps) else before
+
     def _sparsity(self, done: int, steps: int) -> Decimal:
         risen = self.spec.risen(done / steps) if done < steps else 1.0
         if risen == 1:
@@ -111,7 +115,7 @@ class Ramp:
     @cached_property
     def _begun(self) -> Decimal:
         """The sparsity that it rises from."""
-        return shortest(self.base.pruned, self.base.size)
+        return shortest_sparsity(self.base.pruned, self.base.size)
 
     def _cut(self, scores: "Tensors", base: "Mask", sparsity: Decimal) -> "Mask":
         return cut_to(scores, base, self.spec, self.evidence.layout, sparsity=sparsity)
@@ -134,11 +138,3 @@ def cut_to(
         scores = above_zero(scores)
     mask = keep_best(scores, base, spec, layout, sparsity=sparsity)
     return mask.to(next(iter(scores.values())).device)
-
-
-def zero(mask: "Mask", tensors: "Tensors") -> None:
-    """Set what is pruned to +0.0, in place, in those tensors that are there."""
-    from tombola.ticket.mask import as_integers
-
-    for name in mask.pruned_tensors & tensors.keys():
-        as_integers(tensors[name]).mul_(mask[name].to(tensors[name].device))

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from tombola.kernel.c_extension import checked_address
 from tombola.kernel.fused.dropout import Dropout
-from tombola.kernel.fused.extension import at, extension, half, rows_at
+from tombola.kernel.fused.extension import extension, half, rows_at
 
 __all__ = ["Attention", "Texts", "attend", "attend_backward"]
 
@@ -102,7 +103,10 @@ def attend(what: Attention) -> tuple[Tensor, Tensor]:
     queries, work = what.products[0], _work(what)
     context = queries.new_empty(queries.shape)
     probabilities = torch.empty(what.texts.pairs(what.heads))
-    places = at(context, *context.shape, dtype=queries.dtype), at(probabilities, len(probabilities))
+    places = (
+        checked_address(context, *context.shape, dtype=queries.dtype),
+        checked_address(probabilities, len(probabilities)),
+    )
     extension().attend(*_attention(what, work), *places)
     return context, probabilities
 
@@ -130,10 +134,10 @@ def attend_backward(
             raise ValueError(f"expected {own.shape} in strides {own.stride()}, got {found.shape}")
     extension().attend_backward(
         *_attention(what, work),
-        at(gradient, *queries.shape, dtype=dtype),
-        at(probabilities, what.texts.pairs(what.heads)),
+        checked_address(gradient, *queries.shape, dtype=dtype),
+        checked_address(probabilities, what.texts.pairs(what.heads)),
         tuple(rows_at(each, width, dtype) for each in products),
-        tuple(at(each, width) for each in biases),
+        tuple(checked_address(each, width) for each in biases),
     )
     return biases
 
@@ -157,8 +161,8 @@ def _attention(what: Attention, work: Tensor) -> tuple[Any, ...]:
     return (
         half(queries),
         tuple(rows_at(each, width, queries.dtype) for each in what.products),
-        (*[at(each, width) for each in what.biases], work.data_ptr()),
-        tuple(at(each, len(each), dtype=torch.int64) for each in spots),
+        (*[checked_address(each, width) for each in what.biases], work.data_ptr()),
+        tuple(checked_address(each, len(each), dtype=torch.int64) for each in spots),
         (queries.stride(0), keys.stride(0)),
         (len(texts.keys), what.heads, size),
         (_rounded(texts.most_queries), _rounded(texts.longest)),

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from tombola.kernel.c_extension import CExtension, at
+from tombola.kernel.c_extension import CExtension, checked_address
 
-__all__ = ["at", "available", "extension", "half", "matrix", "rows_at", "use", "use_best"]
+__all__ = ["available", "extension", "half", "matrix", "rows_at", "use", "use_best"]
 
 
 _fused = CExtension("tombola.kernel.fused._fused")  # bitwise identical on every CPU
@@ -39,5 +39,5 @@ def rows_at(rows: Tensor, width: int, dtype: torch.dtype) -> int:
     if rows.dim() != 2 or rows.shape[1] != width or rows.stride(0) < width:
         raise ValueError(f"expected rows of {width}, got {tuple(rows.shape)} in {rows.stride()}")
     if len(rows):
-        at(rows[0], width, dtype=dtype)
+        checked_address(rows[0], width, dtype=dtype)
     return rows.data_ptr()

@@ -11,8 +11,9 @@ from math import sqrt
 import torch
 from torch import Tensor
 
+from tombola.kernel.c_extension import checked_address
 from tombola.kernel.fused.dropout import Dropout
-from tombola.kernel.fused.extension import at, extension, half, matrix
+from tombola.kernel.fused.extension import extension, half, matrix
 
 __all__ = [
     "NO_GRADIENT",
@@ -40,8 +41,8 @@ def gelu(x: Tensor, bias: Tensor) -> Tensor:
     """GELU of x + bias, (rows, width) and (width); x becomes the derivative there."""
     rows, width = matrix(x)
     out = torch.empty_like(x)
-    places = [at(each, rows, width, dtype=x.dtype) for each in (x, out)]
-    extension().gelu(half(x), at(bias, width), *places, rows, width)
+    places = [checked_address(each, rows, width, dtype=x.dtype) for each in (x, out)]
+    extension().gelu(half(x), checked_address(bias, width), *places, rows, width)
     return out
 
 
@@ -50,8 +51,8 @@ def gelu_backward(derivative: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]
     rows, width = matrix(derivative)
     dx, dbias = torch.empty_like(derivative), torch.zeros(width)
     tensors = derivative, gradient, dx
-    places = [at(each, rows, width, dtype=derivative.dtype) for each in tensors]
-    extension().gelu_backward(half(derivative), *places, at(dbias, width), rows, width)
+    places = [checked_address(each, rows, width, dtype=derivative.dtype) for each in tensors]
+    extension().gelu_backward(half(derivative), *places, checked_address(dbias, width), rows, width)
     return dx, dbias
 
 
@@ -82,11 +83,11 @@ def norm(
     out, scales, work = torch.empty_like(x), torch.empty(rows), torch.empty(width)
     extension().norm(
         half(x),
-        at(bias, width),
-        *[at(each, rows, width, dtype=x.dtype) for each in (x, residual)],
-        *[at(each, width) for each in (weight, shift)],
-        at(out, rows, width, dtype=x.dtype),
-        *(at(scales, rows), at(work, width)),
+        checked_address(bias, width),
+        *[checked_address(each, rows, width, dtype=x.dtype) for each in (x, residual)],
+        *[checked_address(each, width) for each in (weight, shift)],
+        checked_address(out, rows, width, dtype=x.dtype),
+        *(checked_address(scales, rows), checked_address(work, width)),
         *(rows, width, eps),
         *dropout.numbers,
     )
@@ -102,11 +103,14 @@ def norm_backward(
     (dbias, dweight, dshift), work = torch.zeros(3, width).unbind(), torch.empty(2, width)
     extension().norm_backward(
         half(normal),
-        at(normal, rows, width, dtype=normal.dtype),
-        *(at(scales, rows), at(weight, width)),
-        *[at(each, rows, width, dtype=normal.dtype) for each in (gradient, dx, dresidual)],
-        *[at(each, width) for each in (dbias, dweight, dshift)],
-        *(at(work, 2, width), rows, width),
+        checked_address(normal, rows, width, dtype=normal.dtype),
+        *(checked_address(scales, rows), checked_address(weight, width)),
+        *[
+            checked_address(each, rows, width, dtype=normal.dtype)
+            for each in (gradient, dx, dresidual)
+        ],
+        *[checked_address(each, width) for each in (dbias, dweight, dshift)],
+        *(checked_address(work, 2, width), rows, width),
         *dropout.numbers,
     )
     return dx, dbias, dresidual, dweight, dshift
@@ -153,8 +157,10 @@ class Rows:
 
 def sum_of_squares(gradient: Tensor, kept: Tensor | None) -> float:
     """The sum of the squares of a gradient where a bool tensor of its shape is True."""
-    mask = 0 if kept is None else at(kept, *gradient.shape, dtype=torch.bool)
-    return float(extension().squares(at(gradient, *gradient.shape), mask, gradient.numel()))
+    mask = 0 if kept is None else checked_address(kept, *gradient.shape, dtype=torch.bool)
+    return float(
+        extension().squares(checked_address(gradient, *gradient.shape), mask, gradient.numel())
+    )
 
 
 def adamw(
@@ -169,8 +175,8 @@ def adamw(
     Source: Loshchilov & Hutter 2019, Algorithm 2.
     """
     shape = weight.shape
-    places = [at(each, *shape) for each in (weight, gradient, *moments)]
-    mask = 0 if kept is None else at(kept, *shape, dtype=torch.bool)
+    places = [checked_address(each, *shape) for each in (weight, gradient, *moments)]
+    mask = 0 if kept is None else checked_address(kept, *shape, dtype=torch.bool)
     extension().adamw(*places, mask, weight.numel(), *step.numbers)
 
 
@@ -184,9 +190,9 @@ def adamw_kept(
     """The update of `adamw`, bitwise identical, with moments of shape (kept weights,), in their
     order."""
     shape, count = weight.shape, moments[0].numel()
-    places = [at(each, *shape) for each in (weight, gradient)]
-    places += [at(each, count) for each in moments]
-    mask = at(kept, *shape, dtype=torch.bool)
+    places = [checked_address(each, *shape) for each in (weight, gradient)]
+    places += [checked_address(each, count) for each in moments]
+    mask = checked_address(kept, *shape, dtype=torch.bool)
     extension().adamw_kept(*places, mask, weight.numel(), count, *step.numbers)
 
 
@@ -206,8 +212,12 @@ def adamw_rows(
     count = len(values)
     if height and not UNTOUCHED <= int(places.min()) <= int(places.max()) < count:
         raise IndexError(f"expected places in [{UNTOUCHED}, {count}), got {places.tolist()}")
-    tensors = [at(each, height, width) for each in (weight, *moments)]
-    mask = 0 if kept is None else at(kept, height, width, dtype=torch.bool)
+    tensors = [checked_address(each, height, width) for each in (weight, *moments)]
+    mask = 0 if kept is None else checked_address(kept, height, width, dtype=torch.bool)
     zeros = weight.new_zeros(width)
-    gradient = at(values, count, width), at(places, height, dtype=torch.int64), at(zeros, width)
+    gradient = (
+        checked_address(values, count, width),
+        checked_address(places, height, dtype=torch.int64),
+        checked_address(zeros, width),
+    )
     extension().adamw_rows(*tensors, *gradient, mask, height, width, *step.numbers)

@@ -1,1 +1,1 @@
-"""Linear layers that keep the weights of a ticket that live, and skip the others."""
+"""Linear layers that multiply by kept weights only."""

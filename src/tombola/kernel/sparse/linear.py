@@ -2,18 +2,16 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from tombola.kernel.sparse.crossovers import pays
 from tombola.kernel.sparse.packing import DTYPES, Packed
-from tombola.kernel.sparse.products import Operand, available, dense, gradient, multiply, product
+from tombola.kernel.sparse.products import Operand, available, dense, multiply
 
 __all__ = ["SparseLinear"]
 
@@ -25,8 +23,7 @@ DENSE_FROM = 256
 class SparseLinear(nn.Module):
     """y = x W.T + b, or GELU of it, with a W that is stored without its zeros, on the CPU.
 
-    Made by `from_linear`. Sums are in float32, whatever the weights are stored as. Weights in
-    float32 can be trained: `values` are the non-zero ones, and have gradients.
+    Made by `from_linear`, for inference. Sums are in float32, whatever the weights are stored as.
     """
 
     values: Tensor
@@ -47,15 +44,13 @@ class SparseLinear(nn.Module):
             self.register_buffer(name, getattr(weight, name))
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
         self._operand: tuple[list[int], Operand] | None = None
-        self._transposed: tuple[object, Packed, Tensor] | None = None
 
     @classmethod
     def from_linear(cls, linear: nn.Linear, *, dtype: str = "float32") -> Self:
         """A layer with the non-zero weights of another, which stays as it is.
 
         Args:
-            linear: a layer on the CPU; weight and bias need gradients here if they do there, and
-                weights are stored as float32.
+            linear: a layer on the CPU.
             dtype: how weights are stored: float32 as they are, bfloat16, or int8 with a
                 scale for each row.
 
@@ -66,11 +61,7 @@ class SparseLinear(nn.Module):
         if linear.weight.device.type != "cpu":
             raise ValueError(f"expected a layer on the CPU, got one on {linear.weight.device}")
         bias = None if linear.bias is None else linear.bias.detach().float().clone()
-        layer = cls(Packed.of(linear.weight, dtype), bias)
-        layer.values.requires_grad_(dtype == "float32" and linear.weight.requires_grad)
-        if layer.bias is not None:
-            layer.bias.requires_grad_(linear.bias.requires_grad)
-        return layer
+        return cls(Packed.of(linear.weight, dtype), bias)
 
     @property
     def weight(self) -> Packed:
@@ -91,7 +82,8 @@ class SparseLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., in) -> (..., out), of the dtype of x.
 
-        Raises: ValueError, for another width, or parts that were changed and don't fit each other.
+        Raises: ValueError, for another width, where gradients are wanted, or if parts were changed
+            and don't fit each other.
         """
         if not x.dim() or x.shape[-1] != self.in_features:
             raise ValueError(f"expected (..., {self.in_features}), got {tuple(x.shape)}")
@@ -104,18 +96,19 @@ class SparseLinear(nn.Module):
             shape = self.out_features, self.in_features
             y: Tensor = _opaque(x, parts, scales, self.bias, shape, gelu=self.gelu)
             return y
-        records = torch.is_grad_enabled() and (x.requires_grad or self._trains())
-        return self._computed(x, records)
+        if torch.is_grad_enabled() and (x.requires_grad or self._trains()):
+            raise ValueError(
+                "a sparse layer records no gradients, got an input or weights that require them. "
+                "Call it under torch.no_grad(), or train the network that it was made from."
+            )
+        return self._computed(x)
 
-    def _computed(self, x: Tensor, records: bool) -> Tensor:
+    def _computed(self, x: Tensor) -> Tensor:
         if not available():
             _warn()
             y = functional.linear(x, self.weight.dense(), self.bias)
         elif self._is_better_dense(len(x)):
-            weight = self.weight.dense() if records else dense(self.weight)
-            y = functional.linear(x, weight, self.bias)
-        elif records:
-            y = _Product.apply(x, self.values, self.bias, self)  # type: ignore[no-untyped-call]
+            y = functional.linear(x, dense(self.weight), self.bias)
         else:
             return multiply(x, self.operand(), gelu=self.gelu)
         return functional.gelu(y) if self.gelu else y
@@ -148,18 +141,8 @@ class SparseLinear(nn.Module):
             self._operand = places, Operand.of(self.weight, self.bias)
         return self._operand[1]
 
-    def transposed(self) -> Packed:
-        """The transpose of the weight without its scales; the pattern is kept until it changes."""
-        weight = self.weight
-        parts = weight.columns, weight.order, weight.counts
-        key = [(part.data_ptr(), part._version) for part in parts]
-        if self._transposed is None or self._transposed[0] != key:
-            self._transposed = key, *weight.transposed()
-        _, pattern, places = self._transposed
-        return replace(pattern, values=self.values.detach()[places].float())
-
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_operand": None, "_transposed": None}
+        return {**self.__dict__, "_operand": None}
 
     def extra_repr(self) -> str:
         """What `repr` shows in the brackets."""
@@ -184,8 +167,8 @@ def _opaque(
     *,
     gelu: bool,
 ) -> Tensor:
-    """A layer's product without gradients, for what records calls to do them again: it can't look
-    into the C extension, and would keep addresses of tensors that are gone.
+    """A layer's product for what records calls to do them again: it can't look into the C
+    extension, and would keep addresses of tensors that are gone.
 
     Args:
         x: (tokens, in).
@@ -200,34 +183,9 @@ def _opaque(
     weight = Packed((outputs, inputs), values, columns, order, counts, starts, scales)
     layer = SparseLinear(weight, bias)
     layer.gelu = gelu
-    return layer._computed(x, False)
+    return layer._computed(x)
 
 
 @_opaque.register_fake
 def _(x: Tensor, _1: Any, _2: Any, _3: Any, shape: Sequence[int], **_: Any) -> Tensor:
     return x.new_empty(x.shape[0], shape[0])
-
-
-class _Product(torch.autograd.Function):
-    """x @ weight.T + bias with gradients of x, the non-zero weights and the bias."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, layer: SparseLinear
-    ) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.layer = layer
-        return product(x, layer.weight, bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
-        (x,), layer = ctx.saved_tensors, ctx.layer
-        wants_x, wants_values, wants_bias, _ = ctx.needs_input_grad
-        scaled = g if layer.scales is None else g * layer.scales
-        return (
-            product(scaled, layer.transposed(), None) if wants_x else None,
-            gradient(x, g, layer.weight) if wants_values else None,
-            g.sum(0) if wants_bias else None,
-            None,
-        )

@@ -95,22 +95,12 @@ class Packed:
         return replace(self, values=weight.reshape(-1).index_select(0, self.values))
 
     def dense(self) -> Tensor:
-        """The matrix (out, in), float32; gradients of it reach the values."""
-        whole = self._spread(self.values.float())
-        return whole if self.scales is None else whole * self.scales[:, None]
-
-    def transposed(self) -> tuple["Packed", Tensor]:
-        """The pattern of the transpose, and the index in `values` of each of its weights."""
-        whole = self._spread(torch.arange(1, len(self.values) + 1))
-        pattern = Packed._of(whole.T, torch.int64)
-        return pattern, pattern.values - 1
-
-    def _spread(self, values: Tensor) -> Tensor:
-        """The matrix (out, in) with these values in place of its own, 0 elsewhere."""
+        """The matrix (out, in), float32."""
         (rows, width), blocks = self.shape, len(self.counts)
         firsts = torch.arange(rows) // GROUP * GROUP
         owners = torch.arange(blocks)[:, None] * rows + firsts + self.order.long()
         owners = owners.flatten().repeat_interleave(self.counts.flatten().long())
         places = owners * BLOCK + self.columns
-        whole = values.new_zeros(blocks * rows * BLOCK).index_put((places,), values)
-        return whole.view(blocks, rows, BLOCK).transpose(0, 1).reshape(rows, -1)[:, :width]
+        whole = torch.zeros(blocks * rows * BLOCK).index_put((places,), self.values.float())
+        whole = whole.view(blocks, rows, BLOCK).transpose(0, 1).reshape(rows, -1)[:, :width]
+        return whole if self.scales is None else whole * self.scales[:, None]

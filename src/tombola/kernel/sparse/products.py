@@ -1,6 +1,6 @@
 """Products with a sparse matrix by the C extension: dtypes, shapes and layouts are checked here.
 
-Nothing here records gradients; `SparseLinear` does.
+Nothing here records gradients; `masked` does.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from tombola.kernel.c_extension import CExtension, at
+from tombola.kernel.c_extension import CExtension, checked_address
 from tombola.kernel.sparse.packing import BLOCK, DTYPES, GROUP, Packed
 
 __all__ = [
@@ -75,7 +75,13 @@ def multiply(x: Tensor, operand: Operand, *, gelu: bool = False) -> Tensor:
         y = functional.linear(x, x.new_zeros(rows, width), operand.held[-1])
         return functional.gelu(y) if gelu else y
     x, y = x.contiguous(), x.new_empty(tokens, rows)
-    _run(operand.arguments, rows, tokens, (at(x, tokens, width), y.data_ptr(), 0), gelu=gelu)
+    _run(
+        operand.arguments,
+        rows,
+        tokens,
+        (checked_address(x, tokens, width), y.data_ptr(), 0),
+        gelu=gelu,
+    )
     return y
 
 
@@ -91,7 +97,11 @@ def gradient(x: Tensor, g: Tensor, weight: Packed) -> Tensor:
     found = x.new_zeros(weight.values.shape)
     if tokens and width and rows:
         x, g = x.contiguous(), g.contiguous()
-        places = at(x, tokens, width), found.data_ptr(), at(g, tokens, rows)
+        places = (
+            checked_address(x, tokens, width),
+            found.data_ptr(),
+            checked_address(g, tokens, rows),
+        )
         _run(_arguments(weight, None), rows, tokens, places)
     return found
 
@@ -129,13 +139,13 @@ def _arguments(weight: Packed, bias: Tensor | None) -> tuple[int, ...]:
         raise ValueError(f"expected weights of {', '.join(DTYPES)}, got {values.dtype}")
     return (
         kind,
-        at(values, size, dtype=values.dtype),
-        at(weight.columns, size, dtype=torch.uint8),
-        at(weight.order, blocks, rows, dtype=torch.uint8),
-        at(weight.counts, blocks, rows, dtype=torch.uint8),
-        at(weight.starts, blocks * groups + 1, dtype=torch.int64),
-        0 if weight.scales is None else at(weight.scales, rows),
-        0 if bias is None else at(bias, rows),
+        checked_address(values, size, dtype=values.dtype),
+        checked_address(weight.columns, size, dtype=torch.uint8),
+        checked_address(weight.order, blocks, rows, dtype=torch.uint8),
+        checked_address(weight.counts, blocks, rows, dtype=torch.uint8),
+        checked_address(weight.starts, blocks * groups + 1, dtype=torch.int64),
+        0 if weight.scales is None else checked_address(weight.scales, rows),
+        0 if bias is None else checked_address(bias, rows),
         size,
         rows,
         width,

@@ -12,8 +12,9 @@ from tombola.base.rounding import unrounded
 from tombola.base.specs import EvaluateSpec
 from tombola.lab.starting_ticket import StartingTickets
 from tombola.plan.cell import AT_RATE, Cell
-from tombola.plan.derived import taught_by
-from tombola.plan.job import Job, Subject
+from tombola.plan.derived import replace_teacher
+from tombola.plan.job import Job
+from tombola.plan.subject import Subject
 
 __all__ = [
     "ARMS",
@@ -22,17 +23,17 @@ __all__ = [
     "NO_TICKET",
     "TASK_FINDER",
     "Arm",
+    "ArmContext",
     "ArmName",
     "ControlName",
-    "Ground",
-    "Placed",
     "Sparsities",
+    "TaskArm",
     "TaskName",
     "TicketFrom",
     "at_rate",
-    "at_rate_of",
     "check_seeds",
     "tickets",
+    "with_learning_rate_of",
 ]
 
 TaskName = NewType("TaskName", str)
@@ -82,7 +83,7 @@ NO_TICKET = TicketFrom()
 
 
 @dataclass(frozen=True)
-class Ground:
+class ArmContext:
     """What an arm stands on."""
 
     subjects: Mapping[str, Subject]
@@ -105,7 +106,7 @@ class Arm(Protocol):
     after: ClassVar[tuple[str, ...]]
     """Kinds of arms that `of` may name, FINDER and TASK_FINDER among them; none without `of`."""
 
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
+    def cells(self, name: str, context: ArmContext) -> list[Cell]:
         """What an arm of that name comes to."""
 
 
@@ -119,7 +120,7 @@ def check_seeds(seeds: tuple[int, ...]) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed:
+class TaskArm:
     """An arm that needs no other: it stands on tasks and seeds of the plan."""
 
     after: ClassVar[tuple[str, ...]] = ()
@@ -133,9 +134,9 @@ class Placed:
     def __post_init__(self) -> None:
         check_seeds(self.seeds)
 
-    def places(self, ground: Ground) -> Iterator[tuple[str, int]]:
+    def places(self, context: ArmContext) -> Iterator[tuple[str, int]]:
         """Every task with every seed."""
-        return product(self.tasks or ground.subjects, self.seeds or ground.seeds)
+        return product(self.tasks or context.subjects, self.seeds or context.seeds)
 
 
 def at_rate(subject: Subject, rate: float | None) -> Subject:
@@ -145,16 +146,16 @@ def at_rate(subject: Subject, rate: float | None) -> Subject:
     return replace(subject, recipe=replace(subject.recipe, learning_rate=rate))
 
 
-def at_rate_of(cell: Cell, training: Job) -> Job:
+def with_learning_rate_of(cell: Cell, training: Job) -> Job:
     """A training for a cell, planned with a subject of `at_rate`: it says its rate, and learns from
     the cell's baseline if it has a teacher."""
     rate = "" if cell.learning_rate is None else f"{AT_RATE}{unrounded(cell.learning_rate)}"
-    return taught_by(cell.baseline, replace(training, label=f"{training.label}{rate}"))
+    return replace_teacher(cell.baseline, replace(training, label=f"{training.label}{rate}"))
 
 
 def tickets(
     arm: str,
-    ground: Ground,
+    context: ArmContext,
     sparsity: Sparsities,
     tasks: tuple[TaskName, ...],
     seeds: tuple[int, ...],
@@ -163,7 +164,7 @@ def tickets(
 
     Args:
         arm: its name.
-        ground: what the arm stands on, with its cells.
+        context: what the arm stands on, with its cells.
         sparsity: the sparsities, by the task that a ticket was found on, or is trained on if found
             on none.
         tasks: the tasks that tickets are trained on; empty for all.
@@ -171,14 +172,14 @@ def tickets(
 
     Raises: SpecError, if there is no such ticket.
     """
-    rates = {cell.learning_rate for cell in ground.cells[arm]}
+    rates = {cell.learning_rate for cell in context.cells[arm]}
     if len(rates) > 1:
         raise SpecError(
             f"tickets come from an arm with one learning rate, got {len(rates)} in {arm!r}. "
             "Give each rate its own arm."
         )
     searches: dict[tuple[str, str, int], dict[Decimal | None, Cell]] = {}
-    for cell in ground.cells[arm]:
+    for cell in context.cells[arm]:
         search = (cell.source, cell.target, cell.seed)
         searches.setdefault(search, {})[cell.sparsity] = cell
     _check_there("task", arm, tasks, [target for _, target, _ in searches])

@@ -19,47 +19,37 @@ from tombola.lab.planfile.arm import (
     LAST,
     TASK_FINDER,
     Arm,
+    ArmContext,
     ArmName,
     ControlName,
-    Ground,
-    Placed,
     Sparsities,
+    TaskArm,
     TaskName,
     at_rate,
-    at_rate_of,
     check_seeds,
     tickets,
+    with_learning_rate_of,
 )
-from tombola.lab.planfile.connectivity import Connectivity
 from tombola.lab.planfile.finder_arm import FinderArm
-from tombola.lab.planfile.transfer import Transfer
-from tombola.plan import plan as plans
 from tombola.plan.cell import PLAIN, Cell
-from tombola.plan.plan import Subject
+from tombola.plan.controls import control
+from tombola.plan.job import dense
+from tombola.plan.plan import evaluate
+from tombola.plan.subject import Subject
 
-__all__ = [
-    "ARMS",
-    "Connectivity",
-    "Control",
-    "Dense",
-    "Evaluate",
-    "FinderArm",
-    "Transfer",
-    "kind_of_arm",
-    "kinds_of_arms",
-]
+__all__ = ["Control", "Dense", "Evaluate", "kind_of_arm", "kinds_of_arms"]
 
 
 @ARMS.register("dense")
 @dataclass(frozen=True, kw_only=True)
-class Dense(Placed):
+class Dense(TaskArm):
     """The whole network."""
 
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
+    def cells(self, name: str, context: ArmContext) -> list[Cell]:
         """A training for each task and seed."""
         made = []
-        for task, seed in self.places(ground):
-            job = plans.dense(ground.subjects[task], seed)
+        for task, seed in self.places(context):
+            job = dense(context.subjects[task], seed)
             made.append(
                 Cell(arm=name, role="dense", target=task, seed=seed, training=job, baseline=job)
             )
@@ -131,13 +121,13 @@ class Control:
         for rate in self.learning_rates:
             TrainSpec(learning_rate=rate)
 
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
+    def cells(self, name: str, context: ArmContext) -> list[Cell]:
         """A training for each ticket, control and learning rate."""
-        chosen = tickets(self.of, ground, self.sparsity, self.tasks, self.seeds)
+        chosen = tickets(self.of, context, self.sparsity, self.tasks, self.seeds)
         return [
-            self._cell(name, ground.subjects[ticket.target], ticket, control, rate)
+            self._cell(name, context.subjects[ticket.target], ticket, kind, rate)
             for ticket in chosen
-            for control, rate in product(self.names, self.learning_rates or (None,))
+            for kind, rate in product(self.names, self.learning_rates or (None,))
         ]
 
     def _cell(
@@ -147,7 +137,7 @@ class Control:
         assert ticket.sparsity is not None
         rate = rate or ticket.learning_rate
         subject = at_rate(subject, rate)
-        training = plans.control(name, subject, ticket.ticket, ticket.sparsity, ticket.seed)
+        training = control(name, subject, ticket.ticket, ticket.sparsity, ticket.seed)
         mask = training.parents["mask"]
         variant = ticket.mask_variant if mask.key == ticket.mask else PLAIN
         cell = replace(
@@ -161,7 +151,7 @@ class Control:
             ticket=mask,
             compared_arm=self.of,
         )
-        return replace(cell, training=at_rate_of(cell, training))
+        return replace(cell, training=with_learning_rate_of(cell, training))
 
 
 @ARMS.register("evaluate")
@@ -197,15 +187,15 @@ class Evaluate:
                 f"{self.search_seed}. Use fresh seeds."
             )
 
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
+    def cells(self, name: str, context: ArmContext) -> list[Cell]:
         """A training for each ticket and fresh seed."""
         made = []
         chosen = (self.search_seed,)
-        for ticket in tickets(self.of, ground, self.sparsity, self.tasks, chosen):
+        for ticket in tickets(self.of, context, self.sparsity, self.tasks, chosen):
             assert ticket.ticket is not None
-            subject = ground.subjects[ticket.target]
+            subject = context.subjects[ticket.target]
             trained = at_rate(subject, ticket.learning_rate)
-            trainings = plans.evaluate(trained, ticket.ticket, self.seeds, self.init)
+            trainings = evaluate(trained, ticket.ticket, self.seeds, self.init)
             for seed, training in zip(self.seeds, trainings, strict=True):
                 cell = replace(
                     ticket,
@@ -213,7 +203,7 @@ class Evaluate:
                     role="evaluate",
                     variant=ticket.mask_variant,
                     seed=seed,
-                    baseline=plans.dense(subject, seed),
+                    baseline=dense(subject, seed),
                 )
-                made.append(replace(cell, training=at_rate_of(cell, training)))
+                made.append(replace(cell, training=with_learning_rate_of(cell, training)))
         return made

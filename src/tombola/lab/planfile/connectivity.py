@@ -8,8 +8,8 @@ from tombola.lab.planfile.arm import (
     ARMS,
     FINDER,
     LAST,
+    ArmContext,
     ArmName,
-    Ground,
     Sparsities,
     TaskName,
     check_seeds,
@@ -59,9 +59,9 @@ class Connectivity:
         if self.points < 3:
             raise SpecError(f"points must be an integer of 3 or more, got {self.points}.")
 
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
+    def cells(self, name: str, context: ArmContext) -> list[Cell]:
         """The two trainings of each network, which share a line."""
-        chosen = tickets(self.of, ground, self.sparsity, self.tasks, self.seeds)
+        chosen = tickets(self.of, context, self.sparsity, self.tasks, self.seeds)
         return [cell for ticket in chosen for cell in self._ends(name, ticket)]
 
     def _ends(self, arm: str, cell: Cell) -> list[Cell]:

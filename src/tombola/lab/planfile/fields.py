@@ -11,7 +11,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tombola.base.errors import SpecError, cut
 from tombola.base.fields import CALLED, number
-from tombola.base.keys import exact
+from tombola.base.keys import exact_fraction
 from tombola.base.registry import unknown
 from tombola.base.specs import PruneSpec
 from tombola.base.yaml_text import NotYamlError
@@ -26,7 +26,7 @@ SCALARS: Mapping[Any, tuple[str, Callable[[str], Any]]] = {
     int: (CALLED[int], lambda text: number(text, int)),
     float: (CALLED[float], lambda text: number(text, float)),
     bool: (CALLED[bool], {"true": True, "false": False}.__getitem__),
-    Decimal: ("a fraction in [0, 1)", exact),
+    Decimal: ("a fraction in [0, 1)", exact_fraction),
     Path: ("a folder", Path),
 }
 """Type -> what it is called, and how it is read."""
@@ -161,7 +161,7 @@ class Fields:
             raise self._wrong(node, name, called, " Put it into quotes.")
         with self.at(self.line(node)):
             if kind is Decimal:
-                return exact(node.value, name)
+                return exact_fraction(node.value, name)
             if kind in self.names:
                 thing, there = self.names[kind]
                 if node.value not in there:

@@ -15,21 +15,20 @@ from tombola.lab.planfile.arm import (
     FINDER,
     LAST,
     NO_TICKET,
+    ArmContext,
     ArmName,
-    Ground,
-    Placed,
     Sparsities,
+    TaskArm,
     TaskName,
     TicketFrom,
     at_rate,
     tickets,
 )
-from tombola.plan import plan as plans
 from tombola.plan.cell import AT_RATE, Cell
-from tombola.plan.derived import derived, taught_by
-from tombola.plan.job import Job, pruned_already
-from tombola.plan.job_spec import GivenMask, PruneJob
-from tombola.plan.plan import Subject
+from tombola.plan.derived import derive_jobs, replace_teacher
+from tombola.plan.job import Job, dense, pruned_already
+from tombola.plan.job_spec import GivenMask, PruneJobSpec
+from tombola.plan.subject import Subject
 from tombola.ticket.structures import patterns_at_risk
 
 __all__ = ["FinderArm"]
@@ -38,7 +37,7 @@ SEARCH = PruneSpec()
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinderArm(Placed):
+class FinderArm(TaskArm):
     """The tickets of a finder: a search for each task and seed, a cell for each sparsity."""
 
     after: ClassVar[tuple[str, ...]] = (FINDER,)
@@ -88,35 +87,35 @@ class FinderArm(Placed):
         specs = [replace(self.search, sparsity=each) for each in sparsities]
         return specs or [self.search]
 
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
+    def cells(self, name: str, context: ArmContext) -> list[Cell]:
         """The trainings of each search."""
         return [
             cell
-            for task, seed in self.places(ground)
+            for task, seed in self.places(context)
             for spec in self._to(self.sparsity.of(task))
-            for cell in self._from_ticket(name, ground, task, spec, seed)
+            for cell in self._from_ticket(name, context, task, spec, seed)
         ]
 
     def _from_ticket(
-        self, arm: str, ground: Ground, task: str, spec: PruneSpec, seed: int
+        self, arm: str, context: ArmContext, task: str, spec: PruneSpec, seed: int
     ) -> Iterator[Cell]:
         """The trainings of a search at each rate, from the ticket that it starts from."""
-        subject, start = ground.subjects[task], self.from_ticket
+        subject, start = context.subjects[task], self.from_ticket
         if start.folder:
-            subject = ground.under_ticket(subject, start.folder)
+            subject = context.under_ticket(subject, start.folder)
         if not start.arm:
             yield from self._at_rates(arm, subject, task, spec, seed)
             return
-        (ticket,) = tickets(start.arm, ground, start.sparsity, (TaskName(task),), (seed,))
-        subject, place = _in_place_of(ticket, subject)
+        (ticket,) = tickets(start.arm, context, start.sparsity, (TaskName(task),), (seed,))
+        subject, place = _substituted(ticket, subject)
         for cell in self._at_rates(arm, subject, task, spec, seed):
-            yield _onto(ticket, place, cell)
+            yield _on_ticket(ticket, place, cell)
 
     def _at_rates(
         self, arm: str, subject: Subject, task: str, spec: PruneSpec, seed: int
     ) -> Iterator[Cell]:
         """The trainings of a search at each rate, next to dense at the recipe's."""
-        baseline = plans.dense(subject, seed)
+        baseline = dense(subject, seed)
         for rate in self.learning_rates:
             for cell in self._search(arm, at_rate(subject, rate), task, spec, seed):
                 yield _at_rate(replace(cell, baseline=baseline, learning_rate=rate), rate)
@@ -147,7 +146,7 @@ class FinderArm(Placed):
             )
 
 
-def _in_place_of(ticket: Cell, subject: Subject) -> tuple[Subject, Job]:
+def _substituted(ticket: Cell, subject: Subject) -> tuple[Subject, Job]:
     """A subject that starts from a mask that stands for a ticket's, and the job of that mask.
 
     A search is planned under it as under any mask that exists already, so that neither its budget
@@ -161,7 +160,7 @@ def _in_place_of(ticket: Cell, subject: Subject) -> tuple[Subject, Job]:
         network=subject.network,
         scope=subject.scope,
     )
-    assert isinstance(ticket.ticket.spec, PruneJob)
+    assert isinstance(ticket.ticket.spec, PruneJobSpec)
     at_risk = patterns_at_risk(ticket.ticket.spec.prune.structure)
     refused = {**subject.refused, **at_risk}
     under = replace(subject, pruned=mask, pruned_on=ticket.source, refused=refused)
@@ -170,7 +169,7 @@ def _in_place_of(ticket: Cell, subject: Subject) -> tuple[Subject, Job]:
     return under, job
 
 
-def _onto(ticket: Cell, place: Job, cell: Cell) -> Cell:
+def _on_ticket(ticket: Cell, place: Job, cell: Cell) -> Cell:
     """A cell that starts from the ticket itself, where it was planned under what stood for it."""
     mask = ticket.ticket
     assert mask is not None
@@ -183,14 +182,14 @@ def _at_rate(cell: Cell, rate: float) -> Cell:
 
     def at_rate(job: Job) -> Job:
         label = f"{job.label}{AT_RATE}{unrounded(rate)}" if job.kind == "train" else job.label
-        return taught_by(cell.baseline, replace(job, label=label))
+        return replace_teacher(cell.baseline, replace(job, label=label))
 
     return _changed(cell, at_rate)
 
 
 def _changed(cell: Cell, change: Callable[[Job], Job]) -> Cell:
     """A cell whose trainings and masks are changed, with all that they depend on."""
-    made = derived(filter(None, (cell.training, cell.ticket, cell.early)), change)
+    made = derive_jobs(filter(None, (cell.training, cell.ticket, cell.early)), change)
     return replace(
         cell,
         training=made[cell.training.key],

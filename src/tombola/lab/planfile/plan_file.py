@@ -21,13 +21,15 @@ from tombola.base.specs import (
     TrainSpec,
 )
 from tombola.base.yaml_text import read_yaml_text
-from tombola.lab.planfile.arm import Arm, ArmName, ControlName, Ground, TaskName
+from tombola.lab.planfile.arm import Arm, ArmContext, ArmName, ControlName, TaskName
 from tombola.lab.planfile.arms import kind_of_arm, kinds_of_arms
 from tombola.lab.planfile.fields import Fields, compose
 from tombola.lab.starting_ticket import StartingTickets
 from tombola.models.embedded import EMBEDDED
 from tombola.plan.cell import Cell
-from tombola.plan.plan import Job, Plan, Subject, scoring
+from tombola.plan.job import Job, scoring
+from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 from tombola.tasks.own_task import named_task
 from tombola.tasks.recipes import recipe_for
 from tombola.tasks.task import Task, on_hub
@@ -146,10 +148,10 @@ def expand(
                 task = replace(task, data=str(plan.data[name]))
             subjects[name] = subject(task, recipe_for(task, plan.model, changes))
     cells: dict[str, list[Cell]] = {}
-    ground = Ground(subjects, plan.seeds, cells, under_ticket or StartingTickets())
+    context = ArmContext(subjects, plan.seeds, cells, under_ticket or StartingTickets())
     for name in sorted(plan.arms, key=lambda name: len(_chain(name, plan.arms))):
         with plan.at("arms", name):
-            cells[name] = plan.arms[name].cells(name, ground)
+            cells[name] = plan.arms[name].cells(name, context)
     made = [cell for name in plan.arms for cell in cells[name]]
     return Plan.of([*_scorings(made), *made])
 

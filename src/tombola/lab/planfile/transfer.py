@@ -10,18 +10,19 @@ from tombola.lab.planfile.arm import (
     ARMS,
     LAST,
     TASK_FINDER,
+    ArmContext,
     ArmName,
-    Ground,
     Sparsities,
     TaskName,
     at_rate,
-    at_rate_of,
     check_seeds,
     tickets,
+    with_learning_rate_of,
 )
-from tombola.plan import plan as plans
 from tombola.plan.cell import Cell
-from tombola.plan.plan import Job, Subject
+from tombola.plan.job import Job, dense
+from tombola.plan.plan import transfer
+from tombola.plan.subject import Subject
 
 __all__ = ["Transfer"]
 
@@ -59,13 +60,13 @@ class Transfer:
         if self.start not in STARTS:
             raise unknown("start of a transfer", self.start, STARTS)
 
-    def cells(self, name: str, ground: Ground) -> list[Cell]:
+    def cells(self, name: str, context: ArmContext) -> list[Cell]:
         """A training for each source, target, sparsity and seed."""
         found: dict[str, dict[int, dict[Decimal, Job]]] = {}
         chosen: dict[str, dict[Decimal, None]] = {}
         early: dict[tuple[str, int], Job] = {}
         origins: dict[str | None, Cell] = {}
-        for ticket in tickets(self.of, ground, self.sparsity, self.sources, self.seeds):
+        for ticket in tickets(self.of, context, self.sparsity, self.sources, self.seeds):
             assert ticket.ticket is not None
             assert ticket.sparsity is not None
             masks = found.setdefault(ticket.source, {}).setdefault(ticket.seed, {})
@@ -75,12 +76,12 @@ class Transfer:
             if self.start == "rewound":
                 early[ticket.source, ticket.seed] = self._early(ticket)
         rate = next((ticket.learning_rate for ticket in origins.values()), None)  # all have one
-        targets = {task: ground.subjects[task] for task in self.targets or ground.subjects}
+        targets = {task: context.subjects[task] for task in self.targets or context.subjects}
         trained = {task: at_rate(subject, rate) for task, subject in targets.items()}
         return [
             _from(cell, origins[cell.mask], targets[cell.target])
             for source, masks in found.items()
-            for cell in plans.transfer(
+            for cell in transfer(
                 {source: masks}, trained, chosen[source], masks, early=early, arm=name
             )
         ]
@@ -107,6 +108,6 @@ def _from(cell: Cell, ticket: Cell, target: Subject) -> Cell:
         variant=variant,
         mask_variant=ticket.mask_variant,
         learning_rate=ticket.learning_rate,
-        baseline=plans.dense(target, cell.seed),
+        baseline=dense(target, cell.seed),
     )
-    return replace(known, training=at_rate_of(known, cell.training))
+    return replace(known, training=with_learning_rate_of(known, cell.training))

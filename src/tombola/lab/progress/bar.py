@@ -19,8 +19,9 @@ from tombola.base.text import counted, printable
 from tombola.lab.progress.screen import Screen, say, styled
 from tombola.lab.run.engine import RunCallback
 from tombola.lab.run.time_left import TimeLeft
-from tombola.lab.store.result_store import Result
-from tombola.plan.job import Job, Subject
+from tombola.lab.store.result import Result
+from tombola.plan.job import Job
+from tombola.plan.subject import Subject
 
 __all__ = ["ProgressBar", "recipe_line"]
 

@@ -17,7 +17,7 @@ from tombola.lab.store.result_store import Store
 from tombola.plan.job import Job
 from tombola.plan.plan import Plan
 
-__all__ = ["allotted", "chains", "kernel_before", "memory", "memory_of_a_worker", "threads_of"]
+__all__ = ["allot", "chains", "kernel_before", "memory", "memory_of_a_worker", "threads_of"]
 
 COPIES = 6
 """Of the weights that a training holds: pre-trained, trained, gradient, AdamW's two moments, and
@@ -37,7 +37,7 @@ LIMIT = Path("/sys/fs/cgroup/memory.max")
 """The memory of a container, if it has less than the machine."""
 
 
-def allotted(spec: LabSpec, plan: Plan, store: Store, whole: Plan | None = None) -> LabSpec:
+def allot(spec: LabSpec, plan: Plan, store: Store, whole: Plan | None = None) -> LabSpec:
     """The laboratory with the number of workers and threads that it leaves open.
 
     A plan with results goes on with their number of threads, as far as there are cores for it; a

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tombola.finders.finder import Finder, finder_of_scores
-from tombola.lab.store.result_store import Result
+from tombola.lab.store.result import Result
 from tombola.plan.job import Job
-from tombola.plan.job_spec import PruneJob
+from tombola.plan.job_spec import PruneJobSpec
 from tombola.plan.plan import Plan
 from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
@@ -84,7 +84,7 @@ class Compute:
 def step_cost(job: Job) -> int:
     """Cost of a step of a training or of a mask's training, in forward passes: with a teacher's."""
     spec, asks = job.spec, "teacher" in job.parents
-    if isinstance(spec, PruneJob) and spec.trains:
+    if isinstance(spec, PruneJobSpec) and spec.trains:
         asks = asks or finder_of_scores(spec.scores).read(spec).asks_teacher
     return STEP_COST + asks
 
@@ -119,7 +119,7 @@ def compute_of(result: Result | None) -> Compute | None:
     if result.kind == "train":
         return _of_training(facts)
     spec = result.job_spec
-    if not isinstance(spec, PruneJob) or spec.data is None:  # it looks at weights alone
+    if not isinstance(spec, PruneJobSpec) or spec.data is None:  # it looks at weights alone
         return Compute(seconds=result.seconds)
     counted = facts.get("compute")
     return None if counted is None else Compute(**counted, seconds=result.seconds)

@@ -8,13 +8,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tombola.base.specs import CourseSpec, TrainSpec
+from tombola.base.specs import WHOLE_COURSE, CourseSpec, TrainSpec
 from tombola.lab.run.compute import STEP_COST, step_cost
 from tombola.lab.run.engine import missing
 from tombola.lab.run.payload import payload_for
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.plan.job import Job
-from tombola.plan.job_spec import ENCODER, PRETRAINED, WHOLE, PruneJob, TrainJob, train_job
+from tombola.plan.job_spec import ENCODER, PRETRAINED, PruneJobSpec, TrainJobSpec, as_training
 from tombola.plan.plan import Plan
 
 __all__ = ["CostEstimate", "GpuEstimate", "Throughput", "estimate_cost", "remaining_seconds"]
@@ -144,7 +145,8 @@ def _kind(job: Job) -> str:
         return "lines between trainings"
     if "mask" in job.parents:
         return "trainings under a mask"
-    return "dense trainings" if train_job(job.spec).course == WHOLE else "other dense trainings"
+    whole = as_training(job.spec).course == WHOLE_COURSE
+    return "dense trainings" if whole else "other dense trainings"
 
 
 def _counted(things: Iterable[str]) -> dict[str, int]:
@@ -156,18 +158,18 @@ def _counted(things: Iterable[str]) -> dict[str, int]:
 
 def _trains(job: Job) -> bool:
     """Whether it trains a network, for its score or for a mask."""
-    return job.kind == "train" or (isinstance(job.spec, PruneJob) and job.spec.trains)
+    return job.kind == "train" or (isinstance(job.spec, PruneJobSpec) and job.spec.trains)
 
 
-def _training(job: Job | Result) -> TrainJob:
+def _training(job: Job | Result) -> TrainJobSpec:
     """The training that a job does; of a mask, that of the finder, without its pruning."""
     made = job.spec if isinstance(job, Job) else job.job_spec
-    if not isinstance(made, PruneJob):
-        return train_job(made)
+    if not isinstance(made, PruneJobSpec):
+        return as_training(made)
     assert made.data is not None
     assert made.network is not None
     of = made.data
-    return TrainJob(network=made.network, data=of.data, task=of.task, recipe=of.recipe)
+    return TrainJobSpec(network=made.network, data=of.data, task=of.task, recipe=of.recipe)
 
 
 def _sort(job: Job | Result) -> tuple[Any, ...]:

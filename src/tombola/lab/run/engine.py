@@ -10,9 +10,11 @@ from tombola.base.specs import AUTO
 from tombola.lab.run.payload import Payload, payload_for
 from tombola.lab.run.stopped_jobs import stopped
 from tombola.lab.store.lease import Lease
-from tombola.lab.store.result_store import Result, Store
-from tombola.plan.job import Job, Subject
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
+from tombola.plan.job import Job
 from tombola.plan.plan import Plan
+from tombola.plan.subject import Subject
 
 __all__ = [
     "JobEvents",

@@ -11,7 +11,7 @@ from tombola.base.specs import AUTO, KERNELS, TrainSpec
 from tombola.lab.store.result import Result
 from tombola.models.embedded import EMBEDDED
 from tombola.plan.job import Job, Named
-from tombola.plan.job_spec import JobSpec, PruneJob, TrainJob, train_job
+from tombola.plan.job_spec import JobSpec, PruneJobSpec, TrainJobSpec, as_training
 from tombola.tasks.task import Task
 
 __all__ = ["Payload", "kernel_of", "payload_for", "recipe_that_made"]
@@ -45,9 +45,9 @@ class Payload(Named):
     def job_spec(self) -> JobSpec:
         """The spec, with the kernel in its recipe."""
         spec = super().job_spec
-        if isinstance(spec, TrainJob):
+        if isinstance(spec, TrainJobSpec):
             return dataclasses.replace(spec, recipe=self._with_kernel(spec.recipe))
-        if isinstance(spec, PruneJob) and spec.data is not None:
+        if isinstance(spec, PruneJobSpec) and spec.data is not None:
             recipe = self._with_kernel(spec.data.recipe)
             return dataclasses.replace(spec, data=dataclasses.replace(spec.data, recipe=recipe))
         return spec
@@ -91,7 +91,7 @@ def kernel_of(job: Job, otherwise: str) -> str:
 
 def recipe_that_made(trained: Result) -> TrainSpec:
     """The recipe of a training that is done, with its kernel if a recipe can ask for that."""
-    recipe, kernel = train_job(trained.job_spec).recipe, trained.numerics.get("kernel")
+    recipe, kernel = as_training(trained.job_spec).recipe, trained.numerics.get("kernel")
     return dataclasses.replace(recipe, kernel=kernel) if kernel in KERNELS else recipe
 
 

@@ -25,15 +25,16 @@ from tombola.lab.store.artifacts import (
     trained_weights,
 )
 from tombola.lab.store.numerics import refuse_others
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.lab.subjects import forget_fingerprints
 from tombola.plan.job_spec import (
-    InterpolateJob,
+    InterpolateJobSpec,
     JobSpec,
-    PruneJob,
-    ScoreJob,
-    TrainJob,
-    train_job,
+    PruneJobSpec,
+    ScoreJobSpec,
+    TrainJobSpec,
+    as_training,
 )
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.examples import Predictions
@@ -101,9 +102,9 @@ def _perform(
 
 def _recipe_of(spec: JobSpec, kernel: str) -> TrainSpec:
     """The recipe that a network is trained or differentiated by; by default one of no task."""
-    if isinstance(spec, PruneJob) and spec.data:
+    if isinstance(spec, PruneJobSpec) and spec.data:
         return spec.data.recipe
-    return spec.recipe if isinstance(spec, TrainJob) else TrainSpec(kernel=kernel)
+    return spec.recipe if isinstance(spec, TrainJobSpec) else TrainSpec(kernel=kernel)
 
 
 def _keep(payload: Payload, store: Store, result: Result, files: dict[str, bytes]) -> None:
@@ -135,7 +136,7 @@ def _check(payload: Payload, store: Store, workspace: Workspace) -> None:
 
 def _train(payload: Payload, store: Store, workspace: Workspace, step: OnStep, main: bool) -> Made:
     _check(payload, store, workspace)
-    made_of = train_job(payload.job_spec)
+    made_of = as_training(payload.job_spec)
     spec, network, scope = made_of.recipe, workspace.network, payload.scope
     mask = mask_of(payload, store, workspace)
     known = _known(payload, workspace, spec, mask)
@@ -211,7 +212,7 @@ def _scores(workspace: Workspace, spec: TrainSpec, predictions: Predictions) -> 
 
 def _score(payload: Payload, store: Store, workspace: Workspace, step: OnStep, main: bool) -> Made:
     made_of = payload.job_spec
-    assert isinstance(made_of, ScoreJob)
+    assert isinstance(made_of, ScoreJobSpec)
     trained = result_of(store, payload.parents["trained"])
     spec = recipe_that_made(trained)
     if trained.diverged is not None:
@@ -237,7 +238,7 @@ def _score(payload: Payload, store: Store, workspace: Workspace, step: OnStep, m
 
 def _prune(payload: Payload, store: Store, workspace: Workspace, step: OnStep, main: bool) -> Made:
     spec, network = payload.job_spec, workspace.network
-    assert isinstance(spec, PruneJob)
+    assert isinstance(spec, PruneJobSpec)
     facts: Mapping[str, Any] = {}
     mask: Mask | None
     if "like" in payload.parents:
@@ -275,7 +276,7 @@ def _interpolate(
     payload: Payload, store: Store, workspace: Workspace, step: OnStep, main: bool
 ) -> Made:
     made_of = payload.job_spec
-    assert isinstance(made_of, InterpolateJob)
+    assert isinstance(made_of, InterpolateJobSpec)
     spec = recipe_that_made(result_of(store, payload.parents["left"]))
     left, right = (trained_weights(store, payload.parents[end]) for end in ("left", "right"))
     network, examples, points = workspace.network, workspace.test(spec), made_of.points
@@ -331,6 +332,6 @@ def _keep_weights(payload: Payload, store: Store, weights: Tensors, digest: str)
 
 def _changed(before: Result, payload: Payload) -> str:
     """What the last digits depended on the first time, where it differs from now."""
-    now = numerics(train_job(payload.job_spec).recipe)
+    now = numerics(as_training(payload.job_spec).recipe)
     changed = {name: value for name, value in before.numerics.items() if now.get(name) != value}
     return ", ".join(f"{name} {value}" for name, value in changed.items()) or "which are the same"

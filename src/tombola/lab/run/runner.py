@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tombola.base.specs import AUTO, LabSpec
-from tombola.lab.run.allotment import allotted, kernel_before
+from tombola.lab.run.allotment import allot, kernel_before
 from tombola.lab.run.engine import RunCallback, RunSummary, Workers, execute, outstanding
 from tombola.lab.run.payload import kernel_of
 from tombola.lab.run.tracking import check_tracker, trackers
@@ -14,7 +14,7 @@ from tombola.lab.run.workers.gpus import places, visible_gpus
 from tombola.lab.run.workers.local import ProcessPool, ThisProcess
 from tombola.lab.store.numerics import MixedNumericsError, refuse_mixed
 from tombola.lab.store.result_store import Store
-from tombola.plan.job_spec import train_job
+from tombola.plan.job_spec import as_training
 from tombola.plan.plan import Plan
 
 __all__ = ["check_run", "run_plan", "weights_in_use"]
@@ -74,7 +74,7 @@ def check_run(plan: Plan, spec: LabSpec, store: Store) -> LabSpec:
     if spec.track:
         check_tracker(spec.track)
     if not outstanding(plan, store)[0]:
-        return allotted(spec, plan, store)
+        return allot(spec, plan, store)
     lab, _ = _prepared(plan, spec, store)
     if lab.engine == "ray":
         from tombola.lab.run.workers.ray_cluster import check_cluster
@@ -90,7 +90,7 @@ def _prepared(
 ) -> tuple[LabSpec, str]:
     """The laboratory with all its numbers, and the kernel, if results in the store have the same
     numerics."""
-    lab = allotted(spec, plan, store, whole)
+    lab = allot(spec, plan, store, whole)
     if lab.engine == "local":
         _refuse_unavailable(plan)
     kernel = kernel_before(plan, store)
@@ -102,7 +102,7 @@ def _refuse_unavailable(plan: Plan) -> None:
     """Refuse, before any work, recipes that this machine can't train by."""
     from tombola.training.numerics import refuse_unavailable
 
-    for recipe in {train_job(job.spec).recipe for job in plan.jobs if job.kind == "train"}:
+    for recipe in {as_training(job.spec).recipe for job in plan.jobs if job.kind == "train"}:
         refuse_unavailable(recipe)
 
 
@@ -161,7 +161,7 @@ def _refuse_mixed(plan: Plan, store: Store, spec: LabSpec, kernel: str = AUTO) -
     torch.set_num_threads(spec.threads)
     trainings = [job for job in plan.jobs if job.kind == "train" and store.intact(job.key)]
     for job, result in zip(trainings, results(store, trainings), strict=True):
-        recipe = replace(train_job(result.job_spec).recipe, kernel=kernel_of(job, kernel))
+        recipe = replace(as_training(result.job_spec).recipe, kernel=kernel_of(job, kernel))
         now = numerics(recipe) | {"processes": spec.processes}
         if spec.engine == "ray" and result.numerics.get("device") != now["device"]:
             now |= {name: result.numerics[name] for name in OF_A_NODE if name in result.numerics}

@@ -12,9 +12,10 @@ from statistics import median
 
 from tombola.lab.run.compute import step_cost
 from tombola.lab.run.engine import RunCallback
-from tombola.lab.store.result_store import Result
-from tombola.plan.job import Job, Subject
-from tombola.plan.job_spec import PruneJob
+from tombola.lab.store.result import Result
+from tombola.plan.job import Job
+from tombola.plan.job_spec import PruneJobSpec
+from tombola.plan.subject import Subject
 
 __all__ = ["TimeLeft", "makespan"]
 
@@ -47,7 +48,7 @@ class _Work:
         step = subject.recipe.batch_size * length * step_cost(job)
         return cls(
             kind=job.kind,
-            scores=spec.scores if isinstance(spec, PruneJob) else "",
+            scores=spec.scores if isinstance(spec, PruneJobSpec) else "",
             task=subject.task.name,
             network=subject.fingerprint,
             step=2 * _rows(subject) * length if job.kind == "interpolate" else step,

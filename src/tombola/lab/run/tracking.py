@@ -11,7 +11,7 @@ from tombola.base.errors import SpecError, cut
 from tombola.base.registry import unknown
 from tombola.base.specs import LabSpec
 from tombola.lab.run.engine import RunCallback
-from tombola.lab.store.result_store import Result
+from tombola.lab.store.result import Result
 from tombola.plan.job import Job
 
 if TYPE_CHECKING:

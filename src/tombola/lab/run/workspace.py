@@ -10,7 +10,7 @@ from tombola.lab.store.artifacts import read_mask, trained_weights
 from tombola.lab.store.result_store import Store
 from tombola.models.network import Network
 from tombola.plan.identity import NetworkIdentity
-from tombola.plan.job_spec import JobSpec, PruneJob, ScoreJob, TrainJob
+from tombola.plan.job_spec import JobSpec, PruneJobSpec, ScoreJobSpec, TrainJobSpec
 from tombola.tasks.baselines import trivial_score
 from tombola.tasks.data.encode import encode_split
 from tombola.tasks.data.sources import data_fingerprint, read_facts, read_split
@@ -56,12 +56,12 @@ class Workspace:
         Raises: ModelError, DataError.
         """
         match spec:
-            case TrainJob():
+            case TrainJobSpec():
                 self._check_network(spec.network)
                 self._check_data(spec.data)
-            case ScoreJob():
+            case ScoreJobSpec():
                 self._check_split(spec.split, spec.rows)
-            case PruneJob(network=NetworkIdentity() as network):
+            case PruneJobSpec(network=NetworkIdentity() as network):
                 self._check_network(network)
                 if spec.data:
                     self._check_data(spec.data.data)
@@ -98,43 +98,49 @@ class Workspace:
                 f"got {found[:12]}: it has changed. Run the same command again."
             )
 
-    def training(self, spec: TrainSpec) -> Examples:
+    def training(self, recipe: TrainSpec) -> Examples:
         """Tokenised examples of the training split."""
-        return self._examples(self.task, "train", spec, 0)
+        return self._examples(self.task, "train", recipe, 0)
 
-    def test(self, spec: TrainSpec) -> Examples:
+    def test(self, recipe: TrainSpec) -> Examples:
         """Tokenised examples of the split that is scored."""
-        return self._examples(self.task, self.task.test_split, spec, spec.test_limit)
+        return self._examples(self.task, self.task.test_split, recipe, recipe.test_limit)
 
-    def split(self, name: str, spec: TrainSpec) -> Examples:
+    def split(self, name: str, recipe: TrainSpec) -> Examples:
         """Tokenised examples of another split, limited as those of the split that is scored."""
-        return self._examples(self.task, name, spec, spec.test_limit)
+        return self._examples(self.task, name, recipe, recipe.test_limit)
 
-    def also_scored(self, spec: TrainSpec) -> dict[str, Examples]:
+    def also_scored(self, recipe: TrainSpec) -> dict[str, Examples]:
         """Name -> tokenised examples of the rows that are scored in addition."""
         return {
-            name: self._examples(task, task.test_split, spec, spec.test_limit)
+            name: self._examples(task, task.test_split, recipe, recipe.test_limit)
             for name, task in self.task.also_scored().items()
         }
 
-    def _examples(self, task: Task, split: str, spec: TrainSpec, limit: int) -> Examples:
-        cut = spec.max_length, spec.stride, spec.query_length, spec.blocks
+    def _examples(self, task: Task, split: str, recipe: TrainSpec, limit: int) -> Examples:
+        cut = recipe.max_length, recipe.stride, recipe.query_length, recipe.blocks
         name = (task.divided, split, limit, *cut)
         if name not in self._encoded:
             rows = read_split(task, split, self.place)
-            encoded = encode_split(rows, task, self.network.tokenizer, spec, limit=limit)
+            encoded = encode_split(rows, task, self.network.tokenizer, recipe, limit=limit)
             self.network.check_length(int(max(encoded.lengths)))
             self._encoded[name] = encoded
         return self._encoded[name]
 
-    def counts(self, spec: TrainSpec) -> dict[str, InputCounts]:
+    def counts(self, recipe: TrainSpec) -> dict[str, InputCounts]:
         """Split -> counts of its inputs, for the training split and the one that is scored.
 
         Raises: DataError, if there is nothing to learn from, or too little to score.
         """
-        name = (spec.max_length, spec.stride, spec.query_length, spec.blocks, spec.test_limit)
+        name = (
+            recipe.max_length,
+            recipe.stride,
+            recipe.query_length,
+            recipe.blocks,
+            recipe.test_limit,
+        )
         if name not in self._counts:
-            training, test = self.training(spec), self.test(spec)
+            training, test = self.training(recipe), self.test(recipe)
             _refuse_one(test, self.task)
             found = {
                 "train": self._counted("train", training),
@@ -152,11 +158,11 @@ class Workspace:
         )
         return counts
 
-    def trivial(self, spec: TrainSpec) -> float:
+    def trivial(self, recipe: TrainSpec) -> float:
         """The best score of a trivial baseline, in points."""
-        name = (spec.max_length, spec.test_limit, spec.blocks)
+        name = (recipe.max_length, recipe.test_limit, recipe.blocks)
         if name not in self._trivial:
-            self._trivial[name] = trivial_score(self.network, self.task, self.test(spec))
+            self._trivial[name] = trivial_score(self.network, self.task, self.test(recipe))
         return self._trivial[name]
 
     @property

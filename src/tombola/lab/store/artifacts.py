@@ -11,7 +11,8 @@ from safetensors.torch import load
 from safetensors.torch import load_file as load_tensors
 
 from tombola.base.errors import OutputError, TrainingDivergedError
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.plan.job import Job
 from tombola.tasks.examples import Predictions
 from tombola.ticket.fingerprint import weights_digest

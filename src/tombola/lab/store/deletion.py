@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from tombola.base.errors import OutputError, SpecError
 from tombola.lab.store.key_prefix import key_with_prefix, with_prefix
 from tombola.lab.store.numerics import environment, numerics_digest
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 
 __all__ = ["chosen", "dependants", "forget", "made_with"]
 

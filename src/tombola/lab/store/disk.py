@@ -16,7 +16,7 @@ from stat import S_ISDIR, S_ISREG
 
 from tombola.base.errors import OutputError
 from tombola.base.files import disk_error, read_plain, sync, write_file
-from tombola.base.folders import RESULT_FILES, clear, clear_folder, opened
+from tombola.base.folders import RESULT_FILES, clear, clear_folder, open_folder
 from tombola.lab.store.lease import age
 from tombola.lab.store.process import Process
 
@@ -161,7 +161,10 @@ class Disk:
             with self.refusals(self.folder.joinpath(*place)), suppress(FileNotFoundError):
                 temporary.mkdir(parents=True)
                 inner = temporary.relative_to(self.folder).parts
-                with opened(self.folder, *above) as here, opened(self.folder, *inner) as to:
+                with (
+                    open_folder(self.folder, *above) as here,
+                    open_folder(self.folder, *inner) as to,
+                ):
                     os.rename(name, name, src_dir_fd=here, dst_dir_fd=to)
                     with suppress(NotADirectoryError):
                         clear(to, name, made)
@@ -175,7 +178,7 @@ class Disk:
         """Move what is left of a discarded folder to `foreign`."""
         os.stat(name, dir_fd=handle, follow_symlinks=False)
         (self.folder / FOREIGN).mkdir(exist_ok=True)
-        with opened(self.folder, FOREIGN) as there:
+        with open_folder(self.folder, FOREIGN) as there:
             new = f"{name}-{secrets.token_hex(4)}"
             os.rename(name, new, src_dir_fd=handle, dst_dir_fd=there)
 
@@ -197,7 +200,7 @@ class Disk:
     def _entries(self, *place: str) -> list[tuple[str, int]]:
         """Names and modes of the entries of a folder, reached without following a link."""
         try:
-            with opened(self.folder, *place) as handle, os.scandir(handle) as entries:
+            with open_folder(self.folder, *place) as handle, os.scandir(handle) as entries:
                 found = [(each.name, each.stat(follow_symlinks=False).st_mode) for each in entries]
         except (FileNotFoundError, NotADirectoryError):
             return []
@@ -219,7 +222,7 @@ class Disk:
 
         Returns: the bytes that were freed.
         """
-        with self.refusals(self.folder / "tmp" / name), opened(self.folder, "tmp") as handle:
+        with self.refusals(self.folder / "tmp" / name), open_folder(self.folder, "tmp") as handle:
             about = os.stat(name, dir_fd=handle, follow_symlinks=False)
             if S_ISDIR(about.st_mode):
                 return clear(handle, name)

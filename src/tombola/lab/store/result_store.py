@@ -21,7 +21,7 @@ from tombola.lab.store.index import bring_up_to_date, listed
 from tombola.lab.store.lease import Lease
 from tombola.lab.store.result import LIMIT, Result, decode, encode, sha256
 
-__all__ = ["Result", "Store"]
+__all__ = ["Store"]
 
 ABOUT, WEIGHTS = "result.json", "weights.safetensors"
 SHELF = re.compile(r"[0-9a-f]{2}")

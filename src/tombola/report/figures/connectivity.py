@@ -10,13 +10,25 @@ import altair as alt
 from tombola.base.errors import SpecError
 from tombola.base.rounding import percent
 from tombola.base.text import counted
-from tombola.report.figures.style import DENSE, INK, chart_of, save_chart, styled
+from tombola.report.figures.style import (
+    BLUE,
+    DENSE,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    VERMILION,
+    chart_of,
+    save_chart,
+    styled,
+)
 
 __all__ = ["draw", "save"]
 
 WIDTH, HEIGHT = 260, 170
-COLOURS = {"dense": DENSE, "imp": "#0072B2", "one-shot": "#009E73"}
-OTHERS = ("#D55E00", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = {"dense": DENSE, "imp": BLUE, "one-shot": GREEN}
+OTHERS = (VERMILION, PURPLE, ORANGE, SKY_BLUE)
 LEAST_PAD = {"scores": 0.5, "losses": 0.005}
 """The least that an axis shows below and above its values."""
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])

@@ -8,12 +8,11 @@ import altair as alt
 
 from tombola.base.errors import SpecError
 from tombola.base.rounding import percent
-from tombola.report.figures.style import DENSE, INK, chart_of, save_chart, styled
+from tombola.report.figures.style import COLOURS, DENSE, INK, chart_of, save_chart, styled
 
 __all__ = ["draw", "save"]
 
 WIDTH, HEIGHT = 240, 180
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 
 Boards = Sequence[Mapping[str, Any]]

@@ -8,6 +8,8 @@ from typing import Any, TypeAlias
 
 import altair as alt
 
+from tombola.report.figures.style import BLUE, GREEN, PURPLE, VERMILION
+
 __all__ = ["COLOURS", "DASHES", "SHAPES", "Looks", "against_dense", "curve", "look_at"]
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
@@ -15,7 +17,7 @@ Looks: TypeAlias = Mapping[str, tuple[str, str, Sequence[int]]]
 """Name of a network -> colour and shape of its marks, and the dashes of its line."""
 
 COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
+    *(BLUE, VERMILION, GREEN, PURPLE),
     *("#B07A00", "#3A94C5", "#555555", "#8C4A9E"),
 )
 """Okabe and Ito's palette, distinct in any colour vision, its light colours darkened to stand out

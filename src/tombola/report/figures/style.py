@@ -10,10 +10,29 @@ import vl_convert
 from tombola.base.files import write_bytes
 from tombola.base.text import lines
 
-__all__ = ["DENSE", "INK", "chart_of", "save_chart", "styled", "svg"]
+__all__ = [
+    "BLACK",
+    "BLUE",
+    "COLOURS",
+    "DENSE",
+    "GREEN",
+    "INK",
+    "ORANGE",
+    "PURPLE",
+    "SKY_BLUE",
+    "VERMILION",
+    "chart_of",
+    "save_chart",
+    "styled",
+    "svg",
+]
 
 INK = "#333333"
 DENSE = "#777777"
+BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY_BLUE, BLACK = "#E69F00", "#56B4E9", "#000000"
+COLOURS = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK)
+"""Okabe and Ito's palette, distinct in any colour vision."""
 
 
 def chart_of(rows: Sequence[Mapping[str, object]]) -> alt.Chart:

@@ -33,7 +33,7 @@ def anatomy_section(tickets: Sequence[Mapping[str, Any]]) -> Section:
     )
     where = Table(
         ("matrix", "rows", "columns"),
-        [_pruned_lines(each) for each in first["anatomy"]["fallen"]],
+        [_pruned_lines(each) for each in first["anatomy"]["fully_pruned"]],
         caption=f"Rows and columns that {_name(first)} prunes entirely, by matrix.",
         right=frozenset((1, 2)),
     )
@@ -52,7 +52,7 @@ def _name(ticket: Mapping[str, Any]) -> str:
 
 def _pruned_lines(found: Mapping[str, Any]) -> tuple[str, ...]:
     """Rows and columns of one matrix that are pruned entirely."""
-    counts = (f"{found[f'dead_{what}']:,} of {found[what]:,}" for what in ("rows", "columns"))
+    counts = (f"{found[f'pruned_{what}']:,} of {found[what]:,}" for what in ("rows", "columns"))
     return found["matrix"], *counts
 
 
@@ -60,18 +60,18 @@ def _pruned_entirely(ticket: Mapping[str, Any]) -> tuple[str, ...]:
     """Rows, columns, heads and neurons of a ticket that are pruned entirely."""
     inside = ticket["anatomy"]
     lines = [
-        f"{sum(each[what] for each in inside['fallen']):,}"
-        for what in ("dead_rows", "dead_columns")
+        f"{sum(each[what] for each in inside['fully_pruned']):,}"
+        for what in ("pruned_rows", "pruned_columns")
     ]
     if inside["note"]:
         return _name(ticket), *lines, MISSING, MISSING
-    heads = inside["dead_heads"]
+    heads = inside["pruned_heads"]
     named = f": {', '.join(heads)}" if heads else ""
     return (
         _name(ticket),
         *lines,
         f"{len(heads)} of {len(inside['heads'])}{named}",
-        f"{inside['dead_neurons']:,} of {inside['neurons']:,}",
+        f"{inside['pruned_neurons']:,} of {inside['neurons']:,}",
     )
 
 

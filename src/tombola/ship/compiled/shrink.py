@@ -1,4 +1,4 @@
-"""shrink(): a network without its dead heads and neurons, which computes the same."""
+"""shrink(): a network without its pruned heads and neurons, which computes the same."""
 
 from copy import deepcopy
 from operator import attrgetter

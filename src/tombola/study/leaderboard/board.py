@@ -13,7 +13,7 @@ from tombola.study.table.row import Row
 from tombola.study.verdicts.comparison import Comparison
 from tombola.study.verdicts.matching import NetworkVerdict, OneRun, likeliest, matching
 from tombola.study.verdicts.transfer import MeanDifference
-from tombola.study.verdicts.universality import ERROR
+from tombola.study.verdicts.universality import ALPHA
 
 if TYPE_CHECKING:
     from tombola.study.verdicts.seeds_and_examples import ComponentsOf
@@ -273,7 +273,7 @@ def _score(pair: Comparison) -> tuple[float, float, float] | None:
     if not pair.complete:
         return None
     scores = [row.score for row in pair.first if row.score is not None]
-    return score_ends(scores, ERROR, resolution=pair.resolution)
+    return score_ends(scores, ALPHA, resolution=pair.resolution)
 
 
 def _mean(each: NetworkVerdict) -> float | None:

@@ -15,18 +15,18 @@ from tombola.ticket.mask import Mask
 from tombola.ticket.scope import blocks_of
 from tombola.ticket.structures import ROWS, Units, units_of
 
-__all__ = ["Anatomy", "DeadLines", "HeadSparsity", "anatomy", "dead_lines"]
+__all__ = ["Anatomy", "HeadSparsity", "PrunedLines", "anatomy", "pruned_lines"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DeadLines:
-    """How many rows and columns of one matrix have lost every weight."""
+class PrunedLines:
+    """How many rows and columns of one matrix have no weight left."""
 
     matrix: str
     rows: int
-    dead_rows: int
+    pruned_rows: int
     columns: int
-    dead_columns: int
+    pruned_columns: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +46,15 @@ class Anatomy:
     """What a mask looks like inside, as far as the network's heads are known."""
 
     grids: tuple[SparsityGrid, ...]
-    fallen: tuple[DeadLines, ...]
-    """Matrices with rows or columns that have lost every weight."""
+    fully_pruned: tuple[PrunedLines, ...]
+    """Matrices with rows or columns without a weight left."""
     heads: tuple[HeadSparsity, ...]
-    dead_heads: tuple[str, ...]
-    """Names of the heads that have lost every weight, such as encoder.layer.0.2."""
+    pruned_heads: tuple[str, ...]
+    """Names of the heads without a weight left, such as encoder.layer.0.2."""
     neurons: int
     """Intermediate neurons of all blocks."""
-    dead_neurons: int
-    """Neurons that have lost every weight."""
+    pruned_neurons: int
+    """Neurons without a weight left."""
     note: str
     """Why heads and neurons are unknown; empty if they are known."""
 
@@ -66,33 +66,34 @@ def anatomy(mask: Mask, heads: int | None) -> Anatomy:
         mask: the mask of any network.
         heads: attention heads of a block; None if unknown.
     """
-    fallen = tuple(each for each in dead_lines(mask) if each.dead_rows or each.dead_columns)
+    lines = pruned_lines(mask)
+    lines = [each for each in lines if each.pruned_rows or each.pruned_columns]
     try:
         units = _units(mask, heads)
     except SpecError as error:
         return Anatomy(
             grids=sparsity_grids(mask),
-            fallen=fallen,
+            fully_pruned=tuple(lines),
             heads=(),
-            dead_heads=(),
+            pruned_heads=(),
             neurons=0,
-            dead_neurons=0,
+            pruned_neurons=0,
             note=str(error),
         )
     known = tuple(_heads(mask, units))
-    inner = [_dead_share(mask, neurons) for _, neurons in units]
+    inner = [_pruned_share(mask, neurons) for _, neurons in units]
     return Anatomy(
         grids=sparsity_grids(mask),
-        fallen=fallen,
+        fully_pruned=tuple(lines),
         heads=known,
-        dead_heads=tuple(f"{head.block}.{head.number}" for head in known if head.sparsity == 1),
+        pruned_heads=tuple(f"{head.block}.{head.number}" for head in known if head.sparsity == 1),
         neurons=sum(share.size for share in inner),
-        dead_neurons=sum(int((share == 1.0).sum()) for share in inner),
+        pruned_neurons=sum(int((share == 1.0).sum()) for share in inner),
         note="",
     )
 
 
-def dead_lines(mask: Mask) -> list[DeadLines]:
+def pruned_lines(mask: Mask) -> list[PrunedLines]:
     """Rows and columns without weights, for each matrix of two axes."""
     found = []
     for name, tensor in mask.items():
@@ -100,12 +101,12 @@ def dead_lines(mask: Mask) -> list[DeadLines]:
             kept = kept_weights(mask, name)
             rows, columns = kept.any(axis=1), kept.any(axis=0)
             found.append(
-                DeadLines(
+                PrunedLines(
                     matrix=name,
                     rows=rows.size,
-                    dead_rows=int((~rows).sum()),
+                    pruned_rows=int((~rows).sum()),
                     columns=columns.size,
-                    dead_columns=int((~columns).sum()),
+                    pruned_columns=int((~columns).sum()),
                 )
             )
     return found
@@ -134,7 +135,7 @@ def _heads(mask: Mask, units: list[tuple[Units, Units]]) -> list[HeadSparsity]:
         block = _common([name for name, _ in attention.matrices])
         found += [
             HeadSparsity(block=block, number=number, sparsity=float(share))
-            for number, share in enumerate(_dead_share(mask, attention))
+            for number, share in enumerate(_pruned_share(mask, attention))
         ]
     return found
 
@@ -145,7 +146,7 @@ def _common(names: list[str]) -> str:
     return ".".join(parts[: next(n for n, part in enumerate(parts) if part.isdecimal()) + 1])
 
 
-def _dead_share(mask: Mask, units: Units) -> NDArray[np.float64]:
+def _pruned_share(mask: Mask, units: Units) -> NDArray[np.float64]:
     """The sparsity of each unit: [units]."""
     pruned, size = np.zeros(units.count), 0
     for name, axis in units.matrices:

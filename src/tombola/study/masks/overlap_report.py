@@ -10,7 +10,9 @@ from typing import Any
 from tombola.base.errors import SpecError, TicketError
 from tombola.lab.store.artifacts import has_mask, read_mask
 from tombola.lab.store.result_store import Store
-from tombola.plan.plan import Cell, Job, Plan
+from tombola.plan.cell import Cell
+from tombola.plan.job import Job
+from tombola.plan.plan import Plan
 from tombola.study.masks.anatomy import anatomy
 from tombola.study.masks.overlap import Overlap, agreement, overlap
 from tombola.ticket.mask import Mask

@@ -10,7 +10,7 @@ from tombola.base.errors import OutputError, TicketError
 from tombola.lab.store.artifacts import read_mask, read_weights, result_of
 from tombola.lab.store.key_prefix import key_with_prefix
 from tombola.lab.store.result_store import Store
-from tombola.plan.job_spec import train_job
+from tombola.plan.job_spec import as_training
 from tombola.study.masks.sparsity_grids import kept_weights
 from tombola.ticket.mask import Mask
 from tombola.ticket.scope import scope_parameters
@@ -94,7 +94,7 @@ def stored_distances(store: Store, start: str, pretrained: str) -> tuple[str, di
             f"expected the trained weights of {training.label!r} in the store, got none: they go "
             "when no job of a plan reads them. Give two checkpoints, or run a plan that reads them."
         )
-    scope = train_job(training.job_spec).scope
+    scope = as_training(training.job_spec).scope
     before = _backbone(pretrained, scope)
     after = {name: w for name in before if (w := _inside(weights, name)) is not None}
     mask = training.parents.get("mask")

@@ -8,7 +8,8 @@ from typing import Any
 
 from tombola.base.errors import SpecError
 from tombola.lab.planfile.plan_file import PlanFile
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.models.attention_heads import attention_heads
 from tombola.plan.plan import Plan
 from tombola.study.masks.barriers import connectivity_lines

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from tombola.lab.store.numerics import refuse_mixed
 from tombola.lab.store.result_store import Store
-from tombola.plan.job import Subject
 from tombola.plan.search import Evaluation
+from tombola.plan.subject import Subject
 from tombola.study.results.notebook import NotebookResult
 from tombola.study.results.notes import counts_by_split, learning_notes
 from tombola.study.results.result_file import ScoresRecord, VerdictRecord

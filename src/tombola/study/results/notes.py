@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from tombola.plan.job import Subject
+from tombola.plan.subject import Subject
 from tombola.study.results.trainings import Trainings
 from tombola.study.verdicts.verdict import LONGER, hardly_learned
 from tombola.tasks.input_counts import InputCounts, SplitCounts

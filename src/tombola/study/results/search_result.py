@@ -13,9 +13,11 @@ from tombola.finders.finder import FINDERS
 from tombola.lab.run.compute import compute_of, search_compute, total_compute
 from tombola.lab.store.artifacts import has_mask
 from tombola.lab.store.numerics import refuse_mixed
-from tombola.lab.store.result_store import Result, Store
-from tombola.plan.job import Subject, finder_knobs
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
+from tombola.plan.job import finder_knobs
 from tombola.plan.search import Finding
+from tombola.plan.subject import Subject
 from tombola.study.results.notebook import NotebookResult
 from tombola.study.results.notes import counts_by_split, learning_notes, same_mask_notes
 from tombola.study.results.result_file import (

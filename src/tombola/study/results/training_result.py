@@ -12,9 +12,9 @@ from tombola.base.records import RecordReader
 from tombola.base.rounding import percent, points
 from tombola.base.specs import SEEDS
 from tombola.base.text import html_table, printable
-from tombola.lab.store.result_store import Result
+from tombola.lab.store.result import Result
 from tombola.lab.ticket_origin import Origin, origin_fields, origin_of
-from tombola.plan.job import Subject
+from tombola.plan.subject import Subject
 from tombola.study.results.notes import counts_by_split, input_notes
 from tombola.study.results.result_file import read_object
 from tombola.study.results.search_result import whole_model_sparsity

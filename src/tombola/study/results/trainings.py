@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from tombola.lab.store.artifacts import read_mask, read_predictions
-from tombola.lab.store.result_store import Result, Store
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
 from tombola.plan.job import Job
 from tombola.study.results.result_file import ScoresRecord
 from tombola.study.verdicts.paired_t import paired_t

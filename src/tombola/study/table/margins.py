@@ -5,8 +5,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from tombola.lab.store.result_store import Result, Store
-from tombola.plan.plan import Job, Plan
+from tombola.lab.store.result import Result
+from tombola.lab.store.result_store import Store
+from tombola.plan.job import Job
+from tombola.plan.plan import Plan
 from tombola.study.statistics.interval import refuse_not_finite
 from tombola.tasks.task import Task
 

@@ -12,10 +12,10 @@ from tombola.base.specs import TrainSpec
 from tombola.base.specs.prune import UNSTRUCTURED
 from tombola.lab.run.compute import Compute, compute_of
 from tombola.lab.store.numerics import numerics_digest
-from tombola.lab.store.result_store import Result
+from tombola.lab.store.result import Result
 from tombola.plan.cell import AT_RATE, Cell
 from tombola.plan.job import finder_knobs
-from tombola.plan.job_spec import PruneJob, train_job
+from tombola.plan.job_spec import PruneJobSpec, as_training
 
 __all__ = [
     "COLUMNS",
@@ -252,7 +252,7 @@ def _computed(
 def _planned(cell: Cell) -> Row:
     """The row of a cell as far as its plan determines it."""
     job = cell.training
-    subject, made = job.subject, train_job(job.spec)
+    subject, made = job.subject, as_training(job.spec)
     return Row(
         arm=cell.arm,
         name=cell.label,
@@ -288,7 +288,7 @@ def _structure(cell: Cell) -> str:
     """What the mask of a cell prunes as a whole; empty for single weights, and without a mask."""
     if cell.ticket is None:
         return ""
-    assert isinstance(cell.ticket.spec, PruneJob)
+    assert isinstance(cell.ticket.spec, PruneJobSpec)
     structure = cell.ticket.spec.prune.structure
     return "" if structure == UNSTRUCTURED else structure
 

@@ -20,7 +20,7 @@ from tombola.study.verdicts.paired_t import (
     within_one_pooled_sd,
 )
 from tombola.study.verdicts.published import published_difference
-from tombola.study.verdicts.universality import ERROR, Universality, p_matching, universality
+from tombola.study.verdicts.universality import ALPHA, Universality, p_matching, universality
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, FIXED_TICKET, SEARCH, Verdict
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ def _judged(
 def _sign_flip(pair: Comparison, tests: int) -> float | None:
     if not pair.testable or pair.margin is None:
         return None
-    flipped = sign_flip(pair.differences, -pair.margin, level=ERROR, tests=tests)
+    flipped = sign_flip(pair.differences, -pair.margin, level=ALPHA, tests=tests)
     if flipped is None:
         return None
     # equal differences are likelier than their signs say

@@ -11,7 +11,7 @@ from tombola.finders.rewind import RewindSpec
 from tombola.study.table.grouping import NetworkRows, by_network
 from tombola.study.table.row import Row, digest
 from tombola.study.verdicts.comparison import Comparison
-from tombola.ticket.schedule import path
+from tombola.ticket.schedule import round_sparsities
 
 __all__ = [
     "TERMS",
@@ -185,7 +185,7 @@ def in_default_rounds(row: Row) -> bool:
 
 @cache
 def _default_rounds(sparsity: Decimal) -> Rounds:
-    return path(RewindSpec.schedule, sparsity=sparsity, step=RewindSpec.step)
+    return round_sparsities(RewindSpec.schedule, sparsity=sparsity, step=RewindSpec.step)
 
 
 def other_rounds(networks: NetworkFilter, table: Iterable[Row]) -> dict[str, list[Rounds]]:

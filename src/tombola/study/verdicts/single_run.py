@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from tombola.base.seeds import stream
+from tombola.base.seeds import derive_seed
 from tombola.lab.store.artifacts import read_predictions
 from tombola.lab.store.result_store import Store
 from tombola.study.statistics.interval import FloatArray
@@ -56,6 +56,6 @@ def single_run_verdict(
         ),
         margin=margin,
         sparsity=sparsity,
-        generator=np.random.default_rng(stream(0, "bootstrap")),
+        generator=np.random.default_rng(derive_seed(0, "bootstrap")),
         together=together,
     )

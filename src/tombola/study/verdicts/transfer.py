@@ -13,7 +13,7 @@ from tombola.study.table.row import Row
 from tombola.study.table.table import refuse_mixed_rows
 from tombola.study.verdicts.comparison import Comparison
 from tombola.study.verdicts.published import published_difference
-from tombola.study.verdicts.universality import ERROR, Universality, universality
+from tombola.study.verdicts.universality import ALPHA, Universality, universality
 
 __all__ = ["MeanDifference", "TransferCell", "TransferMatrix", "TransferRow", "transfer_matrices"]
 
@@ -46,7 +46,7 @@ class MeanDifference:
     def of(cls, pair: Comparison) -> "MeanDifference":
         """The estimate from a comparison, finished or not."""
         there = pair.differences
-        low_high = pair.ends(ERROR)[1:] if pair.complete else None
+        low_high = pair.ends(ALPHA)[1:] if pair.complete else None
         return cls(
             mean=float(np.mean(there)) if there else None,
             interval=low_high,
@@ -259,7 +259,7 @@ def _source(source: str, networks: Sequence[NetworkRows], own_tickets: OwnTicket
             for pair in against_own.values()
         ),
         shown_at_least_same_task=tuple(
-            target for target, p in zip(against_own, p_values, strict=True) if p < ERROR
+            target for target, p in zip(against_own, p_values, strict=True) if p < ALPHA
         ),
         compared=len(against_own),
         universality=universality([Comparison(rows) for rows in networks]),

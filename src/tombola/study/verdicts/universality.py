@@ -7,9 +7,9 @@ from tombola.study.statistics.multiple_testing import at_least, holm
 from tombola.study.verdicts.comparison import Comparison, first_reason
 from tombola.study.verdicts.verdict import DENSE_HAS_NOT_LEARNED, Status
 
-__all__ = ["ERROR", "Universality", "p_matching", "universality"]
+__all__ = ["ALPHA", "Universality", "p_matching", "universality"]
 
-ERROR = 0.05
+ALPHA = 0.05
 """One-sided error of each test: the 90 % interval has as much beyond either end."""
 
 
@@ -59,9 +59,9 @@ def universality(pairs: Sequence[Comparison]) -> Universality:
     below = [pair.p_value(-1, above=False) for pair in pairs]
     together = at_least(within, len(pairs))
     status: Status = "undecided"
-    if together < ERROR:
+    if together < ALPHA:
         status = "matching"
-    elif at_least(below, 1) < ERROR:
+    elif at_least(below, 1) < ALPHA:
         status = "not matching"
     tasks = [pair.first[0].target for pair in pairs]
     adjusted = holm(within)
@@ -69,7 +69,7 @@ def universality(pairs: Sequence[Comparison]) -> Universality:
         status=status,
         reason=first_reason(pairs) if status == "undecided" else None,
         tasks=len(pairs),
-        matching=tuple(task for task, p in zip(tasks, adjusted, strict=True) if p < ERROR),
+        matching=tuple(task for task, p in zip(tasks, adjusted, strict=True) if p < ALPHA),
         unfinished=tuple(
             pair.first[0].target for pair in pairs if not (pair.finished or pair.diverged)
         ),

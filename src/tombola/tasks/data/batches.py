@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tombola.base.seeds import stream
+from tombola.base.seeds import derive_seed
 from tombola.base.specs import TrainSpec
 from tombola.models.network import Network
 from tombola.tasks.data.encode import chosen
@@ -73,8 +73,8 @@ def training_batches(
     Order and masked tokens each come from a generator of their own. The steps before the first
     draw from them as well, so that a step has the same batch wherever a training begins.
     """
-    order = torch.Generator().manual_seed(stream(spec.noise_seed, "order"))
-    masks = torch.Generator().manual_seed(stream(spec.noise_seed, "masks"))
+    order = torch.Generator().manual_seed(derive_seed(spec.noise_seed, "order"))
+    masks = torch.Generator().manual_seed(derive_seed(spec.noise_seed, "masks"))
     used = chosen(len(examples), spec.train_limit)
     done = 0
     while True:
@@ -98,7 +98,7 @@ def evaluation_batches(
 ) -> Iterator[tuple[Numbers, Batch, Batch]]:
     """Examples sorted by length, in batches of about as many tokens: numbers, inputs, labels."""
     kind = TASK_KINDS[task.kind]
-    masks = torch.Generator().manual_seed(stream(0, "evaluation"))
+    masks = torch.Generator().manual_seed(derive_seed(0, "evaluation"))
     order = np.argsort(-examples.lengths, kind="stable")
     start = 0
     while start < len(order):

@@ -6,10 +6,11 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from tombola.base.errors import DataError
-from tombola.base.seeds import stream
+from tombola.base.seeds import derive_seed
 from tombola.base.specs import TrainSpec
+from tombola.tasks.data.rows import Rows
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Examples, Numbers, Rows, texts_of
+from tombola.tasks.examples import Examples, Numbers, texts_of
 from tombola.tasks.kinds.kind import TASK_KINDS
 
 __all__ = ["chosen", "encode_split"]
@@ -111,5 +112,5 @@ def chosen(size: int, limit: int, purpose: str = "train-limit") -> Numbers:
 
 def _shuffled(size: int, purpose: str) -> Numbers:
     """Numbers below `size` in an order that only the purpose decides."""
-    generator = torch.Generator().manual_seed(stream(0, purpose))
+    generator = torch.Generator().manual_seed(derive_seed(0, purpose))
     return torch.randperm(size, generator=generator).numpy()

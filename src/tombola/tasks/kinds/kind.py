@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tombola.base.registry import Registry
 from tombola.kernel.reads import Reads
+from tombola.tasks.data.rows import Rows
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Batch, Examples, Numbers, Predictions, Rows, count_cut, texts_of
+from tombola.tasks.examples import Batch, Examples, Numbers, Predictions, count_cut, texts_of
 from tombola.tasks.kinds.divergence import divergence
 
 if TYPE_CHECKING:

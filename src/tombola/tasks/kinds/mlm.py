@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import ModelError
-from tombola.kernel.reads import Reads
+from tombola.kernel.reads import IGNORED, Reads
 from tombola.tasks.definition import TaskDefinition
 from tombola.tasks.examples import Batch, Examples, Numbers, Predictions
 from tombola.tasks.kinds.divergence import divergence
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from tombola.models.heads import TaskHead
     from tombola.models.network import Network
 
-__all__ = ["IGNORED", "MaskedLanguageModelling", "mask_tokens"]
-
-IGNORED = -100
-"""Label of a token that is not to be predicted (torch's cross-entropy skips it)."""
+__all__ = ["MaskedLanguageModelling", "mask_tokens"]
 
 
 @task_kind("mlm")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from tombola.base.errors import DataError
 from tombola.kernel.reads import Reads
-from tombola.tasks.data.rows import BadRowError
+from tombola.tasks.data.rows import BadRowError, Rows
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Batch, Examples, Numbers, Predictions, Rows
+from tombola.tasks.examples import Batch, Examples, Numbers, Predictions
 from tombola.tasks.kinds.kind import TaskKind, task_kind
 from tombola.tasks.labels import value_of
 

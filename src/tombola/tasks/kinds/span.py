@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tombola.kernel.reads import Reads
-from tombola.tasks.data.rows import BadRowError
+from tombola.tasks.data.rows import BadRowError, Rows
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Batch, Examples, Numbers, Predictions, Rows
+from tombola.tasks.examples import Batch, Examples, Numbers, Predictions
 from tombola.tasks.kinds.answers import answers_of
 from tombola.tasks.kinds.divergence import divergence
 from tombola.tasks.kinds.kind import TaskKind, task_kind

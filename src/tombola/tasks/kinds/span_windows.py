@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tombola.base.errors import DataError, SpecError
+from tombola.tasks.data.rows import Rows
 from tombola.tasks.definition import TaskDefinition
-from tombola.tasks.examples import Examples, Numbers, Predictions, Rows, count_cut, texts_of
+from tombola.tasks.examples import Examples, Numbers, Predictions, count_cut, texts_of
 from tombola.tasks.metrics import best_agreement
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from torch import Tensor
 from tombola.base.errors import TicketError
 from tombola.base.text import printable
 from tombola.ticket.mask import Mask, Tensors, check_shapes
+from tombola.ticket.scope import ends_with
 
 __all__ = ["Imported"]
 
@@ -94,9 +95,9 @@ class Imported:
         prefixes, modules = set(), set()
         for theirs in self.tensors:
             for name in parameters:
-                if _ends_with(theirs, name):
+                if ends_with(theirs, name):
                     prefixes.add(theirs.removesuffix(name))
-                elif self.masks and _ends_with(f"{theirs}.weight", name):
+                elif self.masks and ends_with(f"{theirs}.weight", name):
                     prefixes.add(f"{theirs}.weight".removesuffix(name))
                     modules.add(theirs)
         if len(prefixes) > 1:
@@ -158,7 +159,3 @@ def _check_zeros_and_ones(name: str, tensor: Tensor) -> None:
             f"a mask holds 0 and 1, got {odd[0].item():.6g} in {printable(name)}. "
             f"Import masks of 0 and 1, or the weights whose zeros are pruned."
         )
-
-
-def _ends_with(theirs: str, name: str) -> bool:
-    return theirs == name or theirs.endswith(f".{name}")

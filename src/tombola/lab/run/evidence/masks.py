@@ -7,13 +7,13 @@ from typing import Any
 import torch
 
 from tombola.base.errors import SpecError
-from tombola.base.seeds import stream
+from tombola.base.seeds import derive_seed
 from tombola.base.specs.prune import N_OF_M, ROWS_TOGETHER, UNSTRUCTURED
 from tombola.finders.allocations import keep_best
 from tombola.finders.finder import finder_of_scores
 from tombola.finders.scores import uniform
 from tombola.lab.run.evidence.of_workspace import SearchDivergedError, WorkspaceEvidence
-from tombola.plan.job_spec import PERMUTED, RANDOM, PruneJob
+from tombola.plan.job_spec import PERMUTED, RANDOM, PruneJobSpec
 from tombola.ticket.mask import Mask, Tensors
 from tombola.ticket.prune import NaNScoresError, permuted_like, random_like
 from tombola.ticket.schedule import pruned_count
@@ -26,7 +26,7 @@ DRAWN = {RANDOM: ("layer-random", random_like), PERMUTED: ("permuted", permuted_
 """Scores -> name and function of how a mask like another is drawn."""
 
 
-def drawn_like(like: Mask, spec: PruneJob, transposed: Container[str]) -> Mask:
+def drawn_like(like: Mask, spec: PruneJobSpec, transposed: Container[str]) -> Mask:
     """A mask that is drawn by the seed of a job, and has as many weights in each matrix.
 
     Args:
@@ -36,14 +36,14 @@ def drawn_like(like: Mask, spec: PruneJob, transposed: Container[str]) -> Mask:
     """
     name, draw = DRAWN[spec.scores]
     purpose = f"{name} mask like {like.digest()}"  # of two tickets, two permutations
-    generator = torch.Generator().manual_seed(stream(spec.seed, purpose))
+    generator = torch.Generator().manual_seed(derive_seed(spec.seed, purpose))
     if spec.prune.structure == UNSTRUCTURED:
         return draw(like, generator)
     drawn = _structured_like(by_output(like, transposed), spec, generator)
     return Mask(by_output(drawn, transposed))
 
 
-def _structured_like(like: Tensors, spec: PruneJob, generator: torch.Generator) -> Tensors:
+def _structured_like(like: Tensors, spec: PruneJobSpec, generator: torch.Generator) -> Tensors:
     """A mask with the units of another, matrix by matrix or block by block, in random order.
 
     With N:M, it is the weights of each group that change places.
@@ -76,7 +76,7 @@ def pruned(evidence: WorkspaceEvidence) -> tuple[Mask | None, Mapping[str, Any]]
     diverged; and what its finder says of it."""
     spec, base = evidence.job, evidence.base
     if spec.scores == RANDOM:
-        drawn = torch.Generator().manual_seed(stream(spec.seed, "random mask"))
+        drawn = torch.Generator().manual_seed(derive_seed(spec.seed, "random mask"))
         scores = uniform(evidence.weights, drawn)
         return keep_best(scores, base, spec.prune, evidence.layout), {}
     found = finder_of_scores(spec.scores)

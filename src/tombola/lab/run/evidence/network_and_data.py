@@ -13,7 +13,7 @@ from tombola.finders.evidence import check_batches, check_examples
 from tombola.finders.layout import Layout
 from tombola.lab.run.compute import Compute
 from tombola.lab.run.workspace import Workspace
-from tombola.plan.job_spec import PruneJob
+from tombola.plan.job_spec import PruneJobSpec
 from tombola.tasks.data.batches import training_batches
 from tombola.tasks.examples import Batch
 from tombola.ticket.mask import Mask, Tensors
@@ -29,7 +29,7 @@ class NetworkAndData:
     """The network of a workspace as it stands, and its task's training data."""
 
     workspace: Workspace
-    job: PruneJob
+    job: PruneJobSpec
     step: OnStep
     """Called with the optimizer steps done and the steps in all."""
     base: Mask

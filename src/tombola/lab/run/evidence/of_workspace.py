@@ -38,7 +38,7 @@ from tombola.ticket.mask import Mask, Tensors
 from tombola.training.checkpoint import Checkpoint
 from tombola.training.distributed import accelerator
 from tombola.training.gradient import differentiating, to_device
-from tombola.training.loop import Fit, fit
+from tombola.training.loop import FitResult, fit
 from tombola.training.steps import Diverged
 
 __all__ = ["SearchDivergedError", "WorkspaceEvidence"]
@@ -285,7 +285,7 @@ class WorkspaceEvidence(NetworkAndData):
             )
         return self._trained(done, taught=teacher is not None)
 
-    def _trained(self, done: Fit, *, taught: bool) -> Tensors:
+    def _trained(self, done: FitResult, *, taught: bool) -> Tensors:
         """Count a training that has ended; name -> trained weight."""
         tokens = done.tokens if taught else 0
         self.compute += Compute.of_training(done.tokens, done.steps, teacher_tokens=tokens)

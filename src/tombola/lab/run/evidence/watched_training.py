@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from tombola.base.seeds import stream
+from tombola.base.seeds import derive_seed
 from tombola.base.specs import TrainSpec
 from tombola.finders.evidence import AfterBackward, Pruner
 from tombola.ticket.mask import Mask, Tensors
@@ -66,7 +66,7 @@ def part_of(recipe: TrainSpec, examples: int, parts: int, part: int) -> TrainSpe
     """The recipe of one of several short trainings, whose steps add up to those of a whole one."""
     steps = recipe.steps(examples)
     each = steps * (part + 1) // parts - steps * part // parts
-    order = stream(recipe.noise_seed, f"part {part}")
+    order = derive_seed(recipe.noise_seed, f"part {part}")
     return replace(recipe.lasting(each, examples), order_seed=order)
 
 

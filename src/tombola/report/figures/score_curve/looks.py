@@ -2,27 +2,29 @@
 
 from typing import TypeAlias
 
+from tombola.report.figures.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, VERMILION
+
 __all__ = ["TICKET", "Look", "look_of"]
 
 Look: TypeAlias = tuple[str, str]
 """A colour and a shape."""
 
-TICKET: Look = ("#0072B2", "circle")
+TICKET: Look = (BLUE, "circle")
 
-# Okabe and Ito's palette, distinct in any colour vision; shapes tell the networks apart as well.
+# shapes tell the networks apart as well
 CONTROLS = {
-    "random": ("#D55E00", "square"),
-    "layer-random": ("#E69F00", "diamond"),
-    "one-shot": ("#009E73", "triangle-up"),
-    "reinit": ("#CC79A7", "triangle-down"),
-    "shuffle": ("#56B4E9", "cross"),
-    "random-init": ("#000000", "triangle-right"),
-    "shuffle-layers": ("#000000", "triangle-left"),
-    "small-dense": ("#000000", "wedge"),
-    "permuted-mask": ("#E69F00", "arrow"),
-    "signs": ("#CC79A7", "M-1,-0.3H1V0.3H-1Z"),
+    "random": (VERMILION, "square"),
+    "layer-random": (ORANGE, "diamond"),
+    "one-shot": (GREEN, "triangle-up"),
+    "reinit": (PURPLE, "triangle-down"),
+    "shuffle": (SKY_BLUE, "cross"),
+    "random-init": (BLACK, "triangle-right"),
+    "shuffle-layers": (BLACK, "triangle-left"),
+    "small-dense": (BLACK, "wedge"),
+    "permuted-mask": (ORANGE, "arrow"),
+    "signs": (PURPLE, "M-1,-0.3H1V0.3H-1Z"),
 }
-OTHER = ("#000000", "arrow")
+OTHER = (BLACK, "arrow")
 
 
 def look_of(control: str) -> Look:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tombola.base.rounding import percent
+from tombola.base.text import task_text
 from tombola.report.numerals import MISSING, mean_sd, points
 from tombola.report.pages.page import Cell, Number, Table
 from tombola.report.pages.tables import verdict_interval
@@ -45,8 +46,7 @@ def _scores(group: Group) -> tuple[Cell, ...]:
 
 
 def _task(group: Group) -> str:
-    moved = group["source"] and group["source"] != group["target"]
-    return f"{group['source']} → {group['target']}" if moved else group["target"]
+    return task_text(group["source"], group["target"])
 
 
 def _splits(groups: Sequence[Group]) -> str:
