@@ -23,7 +23,7 @@ def check_network(ticket: Ticket, fingerprint: str, name: str, option: str = "--
 
     Args:
         ticket: the ticket.
-        fingerprint: of the network, as `ticket.fingerprint.fingerprint` takes it.
+        fingerprint: the network's fingerprint, as `ticket.fingerprint.fingerprint` takes it.
         name: what a message calls the network.
         option: where another network is named.
 
