@@ -179,7 +179,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(
             "no runtime 'dense fp23'. Did you mean 'dense fp32'?",
         ),
         ("--lengths", "9999", "expected lengths of at most "),
-        ("--model", tiny, "model is the network of a ticket"),
+        ("--model", tiny, "model names the network of a ticket"),
     ):
         assert said in refusal(cli("bench", trained, flag, value))
     with pytest.raises(TicketError, match="expected a trained network with a folder 'ticket' in"):

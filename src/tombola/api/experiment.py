@@ -46,8 +46,8 @@ class Experiment:
             version: version of that kind and of its jobs; incremented when the same description
                 comes to mean something else.
             description: everything that makes the result what it is, from `describe`.
-            folder: for the result; None is one under `runs/`.
-            name: of that one, to which the key's first digits are added.
+            folder: the folder for the result; None is one under `runs/`.
+            name: the name of that one, to which the key's first digits are added.
 
         Raises: OutputError, if the folder holds another experiment or something else.
         """

@@ -116,6 +116,6 @@ def load_source_ticket(source: Ticket | str, model: str | None) -> Ticket | None
         return ticket_for(Path(source), model)
     if model is not None:
         raise SpecError(
-            f"model is the network of a ticket, got it for {source!r}, which is none. Leave it out."
+            f"model names the network of a ticket, but {source!r} is not a ticket. Leave model out."
         )
     return None

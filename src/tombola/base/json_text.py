@@ -11,7 +11,7 @@ __all__ = ["finite", "json_text", "parse_json", "plain"]
 
 
 def plain(value: Any) -> Any:
-    """The same content as JSON has it: decimals, paths and keys as text."""
+    """Content as JSON has it: decimals, paths and keys as text."""
     if isinstance(value, dict):
         return {str(name): plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

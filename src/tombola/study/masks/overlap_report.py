@@ -81,8 +81,8 @@ def refuse_too_few(masks: Sequence[NamedMask], plan: Plan, sparsity: Decimal | N
 
     Args:
         masks: those that are done.
-        plan: that they are of.
-        sparsity: of them; None for the plan's highest.
+        plan: the plan that they are of.
+        sparsity: their sparsity; None for the plan's highest.
 
     Raises: SpecError, with the sparsities that the plan has.
     """

@@ -31,7 +31,7 @@ def drawn_like(like: Mask, spec: PruneJobSpec, transposed: Container[str]) -> Ma
 
     Args:
         like: the mask.
-        spec: of the job, with the structure of the mask.
+        spec: the spec of the job, with the structure of the mask.
         transposed: names of the weights that are stored as (inputs, outputs).
     """
     name, draw = DRAWN[spec.scores]
