@@ -159,7 +159,7 @@ class PruneJobSpec(_JobSpec):
     seed: int = 0
     """Seed of whatever is drawn at random."""
     scope: str = ENCODER
-    changed_knobs: Mapping[str, Any] = field(default_factory=dict)
+    knobs: Mapping[str, Any] = field(default_factory=dict)
     """The finder's own knobs that are not at their default, as JSON has them."""
     data: DataIdentity | None = None
     """What the finder looks at besides weights."""
