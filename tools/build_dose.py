@@ -5,12 +5,13 @@ python tools/build_dose.py
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
-from page_tables import filled, markdown, save_picture
+from page_tables import filled, markdown, save_picture, value_range
 from tombola.base.rounding import percent
-from tombola.study.table.grouping import by_plan
+from tombola.study.table.grouping import by_network, by_plan
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
 
@@ -19,7 +20,7 @@ sys.path.append(str(ROOT / "evidence"))
 
 from build_pictures import HALF, MOST, TARGETS, dose_picture, doses  # noqa: E402
 from estimates import Table, Trend, against, corrected, dose, trend  # noqa: E402
-from transfer_tables import COLUMNS, by_target, minus_dense, overlap  # noqa: E402
+from transfer_tables import COLUMNS, by_target, minus_dense  # noqa: E402
 
 RESULTS = ROOT / "docs" / "results"
 PAGE, ROWS = RESULTS / "dose.md", RESULTS / "dose.csv"
@@ -89,6 +90,17 @@ def overlaps(tables: Sequence[Table]) -> str:
         for table in tables
     ]
     return markdown(["summed rate", percent(HALF), percent(MOST)], lines)
+
+
+def overlap(table: Table, sparsity: Decimal) -> str:
+    """Jaccard index of the weights that the source's ticket and one-shot pruning prune, as its
+    range over seeds."""
+    [mine] = [
+        network
+        for network in by_network(table)
+        if (network[0].arm, network[0].sparsity) == ("source", sparsity)
+    ]
+    return value_range([row.jaccard_one_shot for row in mine])
 
 
 TABLES: Mapping[str, Callable[[Sequence[Table]], str]] = {

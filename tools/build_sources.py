@@ -9,9 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from network_tables import cost
 from page_tables import filled, markdown, save_picture
-from tombola.base.rounding import percent
 from tombola.study.table.grouping import by_plan
 from tombola.study.table.reading import read_rows
 from tombola.study.table.row import Row
@@ -20,7 +18,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "evidence"))
 
 from build_pictures import (  # noqa: E402
-    HALF,
     MOST,
     QUESTIONS,
     SMALL,
@@ -29,7 +26,7 @@ from build_pictures import (  # noqa: E402
     source_picture,
 )
 from estimates import Table, between, dose  # noqa: E402
-from transfer_tables import COLUMNS, by_target, minus_dense, overlap  # noqa: E402
+from transfer_tables import COLUMNS, by_target, minus_dense  # noqa: E402
 
 RESULTS = ROOT / "docs" / "results"
 PAGE, ROWS = RESULTS / "sources.md", RESULTS / "sources.csv"
@@ -48,8 +45,7 @@ def plans_of(rows: Sequence[Row]) -> Plans:
 def page(text: str, rows: Sequence[Row]) -> str:
     """The page with its tables rebuilt from the rows."""
     plans = plans_of(rows)
-    made = {name: partial(table, plans) for name, table in TABLES.items()}
-    return filled(text, {**made, "cost": partial(cost, rows)})
+    return filled(text, {name: partial(table, plans) for name, table in TABLES.items()})
 
 
 def sources(plans: Plans) -> str:
@@ -102,21 +98,11 @@ def verdicts(plans: Plans) -> str:
     return markdown(["source", *COLUMNS[1:]], lines)
 
 
-def overlaps(plans: Plans) -> str:
-    """Jaccard index of the weights that each source's ticket and one-shot pruning prune."""
-    lines = [
-        [what(name), *(overlap(table, sparsity) for sparsity in (HALF, MOST))]
-        for name, table in plans.items()
-    ]
-    return markdown(["source", percent(HALF), percent(MOST)], lines)
-
-
 TABLES: Mapping[str, Callable[[Plans], str]] = {
     "sources": sources,
     "questions": questions,
     "minus one-shot": minus_one_shot,
     "minus dense": verdicts,
-    "overlap": overlaps,
 }
 
 

@@ -1,4 +1,4 @@
-"""Tables of a results page about the networks of a plan: verdicts, masks, dense runs, cost."""
+"""Tables of a results page about the networks of one plan: verdicts, masks, the spread of dense."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from tombola.study.verdicts.dense_spread import dense_spreads
 from tombola.study.verdicts.matching import NetworkVerdict, matching
 from tombola.study.verdicts.transfer import MeanDifference
 
-__all__ = ["NAMES", "cost", "dense", "estimate", "networks", "overlap", "seen"]
+__all__ = ["NAMES", "dense", "estimate", "networks", "overlap", "seen"]
 
 NAMES = {
     "imp": "ticket",
@@ -21,8 +21,6 @@ NAMES = {
     "shuffle": "shuffled weights",
 }
 """Kind of a network -> what pages call it."""
-WATTS = 10
-"""Of one busy core with its share of the machine: an assumption, not a measurement."""
 
 
 def networks(rows: Sequence[Row], **wanted: object) -> dict[str, dict[str, tuple[Row, ...]]]:
@@ -101,19 +99,3 @@ def dense(rows: Sequence[Row]) -> str:
         )
     head = ["task", "runs", "mean", "sd", "each", "margin", "seeds needed"]
     return markdown(head, lines)
-
-
-def cost(rows: Sequence[Row]) -> str:
-    """What the trainings took, each once."""
-    done = {row.key: row for row in rows if row.state == "done"}.values()
-    hours = sum(row.seconds or 0 for row in done) / 3600
-    tokens = sum(row.forward_tokens or 0 for row in done) / 1e6
-    line = (
-        f"{len(done)}",
-        f"{sum(row.steps or 0 for row in done):,}",
-        f"{tokens:.0f} million",
-        f"{hours:.1f}",
-        f"{hours * WATTS:.0f}",
-    )
-    head = ("trainings", "steps", "tokens", "core hours", f"watt-hours, at {WATTS} W a core")
-    return markdown(head, [line])

@@ -4,16 +4,13 @@ Imports from evidence/, which its importer adds to the path.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from decimal import Decimal
 
 from build_pictures import MOST, TARGETS
 from estimates import Estimate, Table
-from page_tables import value_range
 from tombola.base.rounding import points
-from tombola.study.table.grouping import by_network
 from tombola.study.verdicts.matching import matching
 
-__all__ = ["COLUMNS", "by_target", "minus_dense", "overlap"]
+__all__ = ["COLUMNS", "by_target", "minus_dense"]
 
 COLUMNS = ("mean of the three", *(f"`{name}`" for name in TARGETS))
 """Headings of the cells of `by_target`."""
@@ -42,14 +39,3 @@ def minus_dense(table: Table, arm: str) -> Iterator[str]:
         mean = sum(found.pair.differences) / len(found.pair.differences)
         status = f", {found.verdict.status}" if found.verdict else ""
         yield f"{points(mean, signed=True, digits=1)}{status}"
-
-
-def overlap(table: Table, sparsity: Decimal) -> str:
-    """Jaccard index of the weights that the source's ticket and one-shot pruning prune, as its
-    range over seeds."""
-    [mine] = [
-        network
-        for network in by_network(table)
-        if (network[0].arm, network[0].sparsity) == ("source", sparsity)
-    ]
-    return value_range([row.jaccard_one_shot for row in mine])

@@ -3,6 +3,7 @@
 import dataclasses
 import runpy
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from inspect import Parameter, signature
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_every_knob_is_in_the_signature_with_its_default(
         for field in dataclasses.fields(each):
             if field.name not in without:
                 default, wanted = parameters[field.name].default, field.default
-                assert default == wanted or float(default) == float(wanted)
+                assert default == wanted or Decimal(str(default)) == Decimal(str(wanted))
     drawn = {*SEEDS} - {field.name for field in dataclasses.fields(spec)}
     for field in dataclasses.fields(TrainSpec):
         assert (field.name in drawn) == (field.name not in parameters)

@@ -13,8 +13,8 @@ from transformers import AutoTokenizer
 from architectures import ARCHITECTURES, save
 from tombola.base.errors import ModelError, SpecError
 from tombola.lab.subjects import SubjectFactory
-from tombola.plan import plan as plans
-from tombola.plan.job import Job, one_shot
+from tombola.plan.controls import control as control_of
+from tombola.plan.job import Job, dense, one_shot
 from tombola.plan.subject import Subject
 from tombola.tasks.task import load_task
 
@@ -39,7 +39,7 @@ def saved(tiny: Path, folder: Path, kind: str, **settings: int) -> Path:
 
 
 def control(name: str, subject: Subject) -> Job:
-    return plans.control(name, subject, one_shot(subject, HALF), HALF, 1)
+    return control_of(name, subject, one_shot(subject, HALF), HALF, 1)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_what_a_scope_holds_and_leaves_out_is_reported_and_named(
     subject = made(saved(tiny, tmp_path / "m", kind, **settings), tmp_path)
     plain = replace(subject, matrices="")
     assert one_shot(subject, HALF).key != one_shot(plain, HALF).key
-    assert plans.dense(subject, 0).key != plans.dense(plain, 0).key
+    assert dense(subject, 0).key != dense(plain, 0).key
     if kind == "mixtral":
         assert subject.left_out == {}
         assert not [note for note in subject.notes if "leaves out" in note]

@@ -1,6 +1,7 @@
 """A group of knobs, checked when it is made."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from tombola.base.errors import SpecError, brief
 from tombola.base.fields import check_types
@@ -11,6 +12,7 @@ STEPS = 2**31 - 1
 """The largest number of examples, tokens or optimizer steps that a knob takes."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Spec:
     """A group of knobs, each of which holds what it is declared as."""
 
