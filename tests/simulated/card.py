@@ -162,7 +162,9 @@ class Card(TorchDispatchMode):
         """
         device = kwargs.get("device")
         if device is not None and func is not aten._to_copy.default:
-            where = bool(device.type == CARD.type)
+            # formulas of gradients, in C++, ask for the device that a tensor really is on
+            backward = torch._C._current_graph_task_id() >= 0
+            where = bool(device.type == CARD.type) or backward
         elif device is not None:
             where = device.type == CARD.type or self.has(inputs[0])
         elif func in INDEXING:
