@@ -7,7 +7,7 @@ import torch
 
 from tombola.base.errors import ModelError
 from tombola.training.determinism import repeatable
-from tombola.training.distributed import leaving_process_as_it_was
+from tombola.training.distributed import restoring_process
 from tombola.training.faults import in_network
 
 LACKS = "put_ does not have a deterministic implementation, but you set ..."
@@ -53,6 +53,6 @@ def test_gpus_that_were_first_used_inside_are_seeded_as_the_program_did(
         torch.manual_seed(5)
         monkeypatch.setattr(torch.cuda, "is_initialized", lambda: next(initialised))
         monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
-        with leaving_process_as_it_was():
+        with restoring_process():
             torch.manual_seed(9)
     assert seeded == [9, 5]
