@@ -1,18 +1,12 @@
-"""Finders that prune while a network trains: exact masks, the same twice, in every precision."""
+"""Finders: exact masks, the same twice; those that prune within a training in every precision."""
 
-from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from trainings import PRECISIONS, SPEC, Case, case
+from trainings import PRECISIONS, case, found
 
 from tombola.finders.finder import FINDERS
-from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
-from tombola.ticket.mask import Mask
-from tombola.training.steps import ignore_step
 
 pytestmark = pytest.mark.cuda
 
@@ -25,24 +19,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("encoders")
 
 
-def found(one: Case, name: str, precision: str, **knobs: Any) -> Mask:
-    """The mask that a finder makes of the pre-trained network, on a training of eight steps."""
-    one.network.rewind(SPEC.seed)
-    full = Mask.full(one.network.scope("encoder"))
-    workspace = SimpleNamespace(
-        network=one.network,
-        task=one.task,
-        training=lambda recipe: one.examples,
-        full=lambda scope: full,
-    )
-    data = SimpleNamespace(recipe=replace(SPEC, precision=precision))
-    job = SimpleNamespace(data=data, scope="encoder", scores=name)
-    evidence = WorkspaceEvidence(cast(Any, workspace), cast(Any, job), ignore_step, full)
-    finder = FINDERS[name]
-    spec = finder.spec(sparsity=Decimal("0.5"), **{"every": 1, **knobs})
-    mask: Mask = finder.make(evidence, spec, full).mask
-    assert all(kept.device.type == "cpu" for kept in mask.values())
-    return mask
+@pytest.mark.parametrize("name", FINDERS)
+def test_a_network_that_was_never_on_the_device_gets_an_exact_mask_twice(
+    name: str, folder: Path
+) -> None:
+    made = []
+    for _ in range(2):
+        one = case(folder / "bert", "bert", "classification")
+        made.append(found(one, name))
+    assert made[0].pruned == made[0].size // 2
+    assert made[0] == made[1]
+
+
+def test_blocks_of_a_fisher_matrix_make_the_same_mask_twice(folder: Path) -> None:
+    one = case(folder / "bert", "bert", "classification")
+    knobs: dict[str, Any] = {"block_size": 4, "damping": 1e-3}
+    assert found(one, "obs", **knobs) == found(one, "obs", **knobs)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

@@ -99,6 +99,16 @@ def test_a_training_frees_its_memory() -> None:
     assert more <= WORKSPACE, f"{more >> 20} MiB more"
 
 
+def test_the_memory_of_a_network_is_freed_with_it() -> None:
+    """Recorded gradients and their memory, too."""
+    gc.collect()
+    before = torch.cuda.memory_allocated()
+    ours(base(), "bf16")
+    gc.collect()
+    more = torch.cuda.memory_allocated() - before
+    assert more <= WORKSPACE, f"{more >> 20} MiB more"
+
+
 def test_who_wants_more_than_its_share_is_told_so_and_can_go_on() -> None:
     size = gpu_size()
 

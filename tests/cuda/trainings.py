@@ -1,20 +1,25 @@
 """Trainings of tiny networks that take a second, on a card or on a CPU."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 
 from architectures import load, save
 from tombola.base.specs import TrainSpec
+from tombola.finders.finder import FINDERS
+from tombola.lab.run.evidence.of_workspace import WorkspaceEvidence
 from tombola.models.network import Network
 from tombola.tasks.examples import Examples
 from tombola.tasks.kinds.kind import TASK_KINDS
 from tombola.tasks.task import Task
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training.loop import FitResult, fit
+from tombola.training.steps import ignore_step
 
 __all__ = [
     "CASES",
@@ -24,6 +29,7 @@ __all__ = [
     "WITHOUT_DROPOUT",
     "Case",
     "case",
+    "found",
     "half",
     "needs_card",
 ]
@@ -98,3 +104,28 @@ def case(folder: Path, name: str, kind: str, **changes: Any) -> Case:
     place = folder if folder.exists() else save(name, folder, **changes)
     network, task, examples = load(place, kind)
     return Case(network, task, examples, half(network))
+
+
+SMALL = {"every": 1, "examples": 4, "batches": 1, "steps": 2, "members": 2}
+"""Knobs of finders, for those that have them."""
+
+
+def found(one: Case, name: str, precision: str = "fp32", **knobs: Any) -> Mask:
+    """The mask that a finder makes of the pre-trained network, of eight steps if it trains."""
+    one.network.rewind(SPEC.seed)
+    full = Mask.full(one.network.scope("encoder"))
+    workspace = SimpleNamespace(
+        network=one.network,
+        task=one.task,
+        training=lambda recipe: one.examples,
+        full=lambda scope: full,
+    )
+    data = SimpleNamespace(recipe=replace(SPEC, precision=precision))
+    job = SimpleNamespace(data=data, scope="encoder", scores=name)
+    evidence = WorkspaceEvidence(cast(Any, workspace), cast(Any, job), ignore_step, full)
+    finder = FINDERS[name]
+    own = {knob: x for knob, x in SMALL.items() if knob in finder.spec.__dataclass_fields__}
+    spec = finder.spec(sparsity=Decimal("0.5"), **{**own, **knobs})
+    mask: Mask = finder.make(evidence, spec, full).mask
+    assert all(kept.device.type == "cpu" for kept in mask.values())
+    return mask

@@ -147,5 +147,8 @@ def test_what_the_module_can_take() -> None:
     assert not takes_one_row(bert, Reads.ALL)  # span heads score padding too
     assert not takes_one_row(model_of(BertConfig, Reads.FIRST, num_attention_heads=8), Reads.FIRST)
     assert not takes_one_row(model_of(BertConfig, Reads.FIRST, is_decoder=True), Reads.FIRST)
+    for size, taken in ((256, True), (264, False)):  # what torch's attention takes
+        one_head = model_of(BertConfig, Reads.FIRST, hidden_size=size, num_attention_heads=1)
+        assert takes_one_row(one_head, Reads.FIRST) is taken
     modern = model_of(ModernBertConfig, Reads.FIRST, pad_token_id=0)
     assert not takes_one_row(modern, Reads.FIRST)

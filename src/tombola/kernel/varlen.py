@@ -32,8 +32,10 @@ VARLEN = "varlen-1"
 bit."""
 POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta")
 """Types of model whose first position is the one after that of padding."""
-HEAD_STEP = 8
-"""Attention for texts of various lengths takes heads of a multiple of this size."""
+HEAD_STEP, LARGEST_HEAD = 8, 256
+"""Attention for texts of various lengths takes heads of a multiple of this size, up to a limit."""
+AMPERE = (8, 0)
+"""Compute capability from which on torch has kernels of attention in bf16."""
 OFFSETS, READ = "offsets", "read"
 """Inputs that are not the model's own."""
 LEAST_TOKENS, LEAST_READ = 64, 32
@@ -53,7 +55,7 @@ def takes_one_row(model: PreTrainedModel, reads: Reads) -> bool:
     if config.model_type not in PACKABLE or getattr(config, "is_decoder", False):
         return False
     size = config.hidden_size // config.num_attention_heads
-    return size % HEAD_STEP == 0 and reads is not Reads.ALL
+    return size % HEAD_STEP == 0 and size <= LARGEST_HEAD and reads is not Reads.ALL
 
 
 # --- from a padded batch to one row ------------------------------------------------
@@ -167,10 +169,13 @@ class _Texts:
         where = (self.offsets, self.offsets, self.longest, self.longest)
         if query.device.type != "cuda":
             return self._one_by_one(query, key, value, drop)
-        if query.dtype == torch.float32 or torch.cuda.get_device_capability(query.device) < (8, 0):
-            texts = (query[None], key[None], value[None])
+        older = torch.cuda.get_device_capability(query.device) < AMPERE
+        if query.dtype == torch.float32 or older:
+            kept = torch.float32 if query.dtype == torch.bfloat16 else query.dtype
+            texts = (each[None].to(kept) for each in (query, key, value))
             efficient = torch.ops.aten._efficient_attention_forward
-            return cast(Tensor, efficient(*texts, None, *where, drop, 0, True)[0][0])
+            seen = cast(Tensor, efficient(*texts, None, *where, drop, 0, True)[0][0])
+            return seen.to(query.dtype)
         flash = torch.ops.aten._flash_attention_forward
         return cast(Tensor, flash(query, key, value, *where, drop, False, False)[0])
 

@@ -43,6 +43,7 @@ def keep_top(scores: Tensors, mask: Mask, *, sparsity: Decimal) -> Mask:
     Source: Chen et al. 2020, Algorithm 1; ties are pruned by name, then position.
     """
     mask.check(scores, "scores")
+    scores = {name: score.detach().cpu() for name, score in scores.items()}  # once, not at each use
     check_scores(scores)
     count = pruned_count(sparsity, mask.size) - mask.pruned
     if count < 0:

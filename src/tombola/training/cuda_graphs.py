@@ -75,45 +75,52 @@ class Recorder:
         else:
             self._mask = Mask({n: kept.to(self.device, copy=True) for n, kept in mask.items()})
             self._graphs.clear()
+            self._pool = torch.cuda.graph_pool_handle()  # that of no graph can't be taken again
         return Mask(self._mask)
 
-    def begin(self, setting: Hashable, differentiate: Differentiate) -> None:
+    def begin(self, setting: Hashable) -> None:
         """Begin a training.
 
         Args:
             setting: all that decides which kernels run, but for shapes and numbers.
-            differentiate: what is recorded.
         """
-        self._setting, self._differentiate = setting, differentiate
+        self._setting = setting
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = None if gradient is None else gradient.zero_()
 
-    def __call__(self, batch: Tensors) -> Tensor:
-        """Add the gradient of a batch, which is on the CPU; zero gradients in place afterwards.
+    def __call__(self, batch: Tensors, differentiate: Differentiate) -> Tensor:
+        """Add the gradient of a batch; zero gradients in place afterwards.
+
+        Args:
+            batch: on the CPU.
+            differentiate: what is recorded. It isn't kept: it refers to the network, which would
+                then last as long as its graphs.
 
         Returns: its loss, to be read before the next call.
         """
         shapes = tuple((name, tuple(tensor.shape)) for name, tensor in batch.items())
         key = (self._setting, shapes)
         if key not in self._graphs:
-            state = torch.cuda.get_rng_state(self.device)  # recording draws nothing
-            self._graphs[key] = self._record(on_device(batch, self.device))
-            torch.cuda.set_rng_state(state, self.device)
+            state = torch.cuda.get_rng_state(self.device)
+            try:
+                self._graphs[key] = self._record(on_device(batch, self.device), differentiate)
+            finally:
+                torch.cuda.set_rng_state(state, self.device)  # recording draws nothing
         return self._graphs[key].replay(batch)
 
-    def _record(self, inputs: Tensors) -> _Graph:
-        self._warm_up(inputs)
+    def _record(self, inputs: Tensors, differentiate: Differentiate) -> _Graph:
+        self._warm_up(inputs, differentiate)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            loss = self._differentiate(inputs)
+            loss = differentiate(inputs)
         return _Graph(graph, inputs, loss)
 
-    def _warm_up(self, inputs: Tensors) -> None:
+    def _warm_up(self, inputs: Tensors, differentiate: Differentiate) -> None:
         """Let libraries set themselves up, and give a gradient to each parameter that gets one."""
         kept = [None if p.grad is None else p.grad.clone() for p in self._parameters]
         self._stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._stream):
-            self._differentiate(inputs)
+            differentiate(inputs)
             for parameter, before in zip(self._parameters, kept, strict=True):
                 if parameter.grad is not None:
                     parameter.grad.copy_(before) if before is not None else parameter.grad.zero_()

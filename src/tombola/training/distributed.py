@@ -77,11 +77,14 @@ def restoring_process() -> Iterator[None]:
     """
     threads = torch.get_num_threads()
     ours, all_ours = not is_initialized(), PartialState._shared_state == {}
-    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    initialised = torch.cuda.is_initialized()
+    gpus = range(torch.cuda.device_count()) if initialised else ()
     try:
         with torch.random.fork_rng(gpus), restoring_cublas_workspace():
             yield
     finally:
+        if torch.cuda.is_initialized() and not initialised:  # seeded as torch.manual_seed does
+            torch.cuda.manual_seed_all(torch.initial_seed())
         torch.set_num_threads(threads)
         if ours:
             AcceleratorState._reset_state(reset_partial_state=all_ours)

@@ -24,7 +24,7 @@ from tombola.tasks.examples import Batch
 from tombola.tasks.kinds.kind import TASK_KINDS, TaskKind
 from tombola.ticket.mask import Mask
 from tombola.training.cuda_graphs import Recorder, on_device, recorder_of
-from tombola.training.determinism import deterministic, lacks_deterministic
+from tombola.training.determinism import deterministic, repeatable
 from tombola.training.distributed import add_gradients, part
 from tombola.training.faults import in_network
 from tombola.training.numerics import kernel, refuse_unavailable
@@ -78,10 +78,8 @@ class Arithmetic:
         if not can or self.recipe.precision == "fp16" or not self._in_one_row() or self.teacher:
             return self
         recorder = recorder_of(self.network.model, self.here.device)
-        unscaled = torch.amp.GradScaler(self.here.device.type, enabled=False)
         recorder.begin(
-            (self.recipe.precision, self.recipe.max_length, self.kind.name, held.pruned_tensors),
-            partial(self._differentiate_row, scaler=unscaled),
+            (self.recipe.precision, self.recipe.max_length, self.kind.name, held.pruned_tensors)
         )
         return replace(self, recorder=recorder)
 
@@ -95,23 +93,26 @@ class Arithmetic:
 
         Returns: what it adds to that loss.
         """
+        drop = partial(self.network.model.zero_grad, set_to_none=self.recorder is None)
+        return repeatable(self._differentiating(rows, batch, scaler), drop)  # of the first part
+
+    def _differentiating(
+        self, rows: Batch, batch: Batch, scaler: torch.amp.GradScaler
+    ) -> Callable[[], Tensor]:
+        """What adds the gradient of this rank's share of some rows, and gives what they add to the
+        loss."""
         mine = part(rows, self.here)
         portion = self._portion(mine, batch)
         if portion.labels and self._in_one_row():
             row = packed_row(self.network.model, mine, self.kind.reads)
             row["weight"] = torch.tensor(portion.labels)
+            of_row = partial(self._differentiate_row, scaler=scaler)
             if self.recorder is not None:
-                return self.recorder(row)
-            return self._differentiate_row(to_device(row, self.here.device), scaler)
+                return partial(self.recorder, row, of_row)
+            return partial(of_row, to_device(row, self.here.device))
         if not len(mine["input_ids"]):
             mine = {name: tensor[:1] for name, tensor in batch.items()}
-        try:
-            return self._differentiate(mine, portion, scaler)
-        except RuntimeError as error:
-            if not lacks_deterministic(error):
-                raise
-        self.network.model.zero_grad()  # of the first part of a training, half done
-        return self._differentiate(mine, portion, scaler)
+        return partial(self._differentiate, mine, portion, scaler)
 
     def _portion(self, rows: Batch, batch: Batch) -> Portion:
         """The part that rows have in a batch: of its masked tokens, or examples, and of what the

@@ -36,6 +36,7 @@ from tombola.lab.run.evidence.watched_training import (
 from tombola.tasks.distillation import FeatureTeacher, Teacher
 from tombola.ticket.mask import Mask, Tensors
 from tombola.training.checkpoint import Checkpoint
+from tombola.training.determinism import repeatable
 from tombola.training.distributed import accelerator
 from tombola.training.gradient import differentiating, to_device
 from tombola.training.loop import FitResult, fit
@@ -133,8 +134,8 @@ class WorkspaceEvidence(NetworkAndData):
     ) -> Tensors:
         """Name -> mean over examples of the squared gradient of one, as float32 on the CPU."""
         self._remember_weights()
-        parameters = self._parameters()
-        total = {name: torch.zeros_like(p.detach()).float() for name, p in parameters.items()}
+        parameters, device = self._parameters(), accelerator().device  # not there yet, perhaps
+        total = {name: torch.zeros(p.shape, device=device) for name, p in parameters.items()}
         with under(mask, parameters):
             for part in self._estimated(examples, estimate, estimates):
                 part.add_squares(total)
@@ -197,7 +198,8 @@ class WorkspaceEvidence(NetworkAndData):
                 for rows in torch.arange(len(batch["input_ids"])).tensor_split(parts):
                     part = {name: tensor[rows] for name, tensor in batch.items()}
                     self._count(part)
-                    yield calls_of(arithmetic, parameters, to_device(part, here.device))
+                    there = to_device(part, here.device)
+                    yield repeatable(partial(calls_of, arithmetic, parameters, there))
 
     def hessian_product(self, batches: int, vectors: Tensors) -> Tensors:
         """Name -> Hessian of the mean loss over these batches times vectors, on the CPU."""
@@ -212,7 +214,11 @@ class WorkspaceEvidence(NetworkAndData):
             sdpa_kernel(SDPBackend.MATH),  # the others have no second derivative
         ):
             for batch in self._watched(batches):
-                add_hessian_product(network.model, to_device(batch, here.device), along)
+                there = to_device(batch, here.device)
+                repeatable(
+                    partial(add_hessian_product, network.model, there, along),
+                    network.model.zero_grad,
+                )
                 self._count(batch, backward=2)
         found = added(self._parameters(), batches)
         network.model.zero_grad()

@@ -1,0 +1,1 @@
+"""A simulated card: see `card`."""
