@@ -204,7 +204,7 @@ def _sharing(scores: str, finders: Iterator[Finder]) -> Finder:
 
 
 def _names(spec: type[Spec]) -> set[str]:
-    return {field.name for field in dataclasses.fields(spec)}  # type: ignore[arg-type]
+    return {field.name for field in dataclasses.fields(spec)}
 
 
 SHARED = set().union(*map(_names, (FindSpec, TaskSpec, TrainSpec, LabSpec)))

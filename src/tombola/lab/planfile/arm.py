@@ -110,7 +110,7 @@ class Arm(Protocol):
         """What an arm of that name comes to."""
 
 
-ARMS: Registry[type[Arm]] = Registry("kind of arm")
+ARMS: Registry[type[Arm]] = Registry("kind of arm", package="tombola.lab.planfile")
 
 
 def check_seeds(seeds: tuple[int, ...]) -> None:
