@@ -92,6 +92,37 @@ def test_flags_that_do_not_fit_a_csv_folder_are_reported(
         named_task(f"csv:{csv_folder(tmp_path, ROWS)}", spec)
 
 
+def labelled(folder: Path, labels: list[str]) -> str:
+    """A task over one file with these labels."""
+    lines = [f"a film of the year {label},{label}" for label in labels]
+    (folder / "many.csv").write_text("\n".join(["text,label", *lines]))
+    return f"csv:{folder / 'many.csv'}"
+
+
+def test_a_column_of_ids_is_no_column_of_classes(tmp_path: Path) -> None:
+    place = labelled(tmp_path, [f"id{number}" for number in range(200)])
+    with pytest.raises(DataError) as caught:
+        named_task(place, TaskSpec())
+    assert str(caught.value) == (
+        f"{str(tmp_path / 'many.csv')!r}, column 'label': 200 classes in 200 rows; is it an id? "
+        "Pass another --label-column, or --labels."
+    )
+    named = tuple(f"id{number}" for number in range(200))
+    assert named_task(place, TaskSpec(labels=named)).labels == named
+    place = labelled(tmp_path, [str(number) for number in range(200)])
+    with pytest.raises(DataError, match="is it an id, or a value to predict?.* --kind regression,"):
+        named_task(place, TaskSpec())
+    assert named_task(place, TaskSpec(kind="regression")).labels == ()
+
+
+@pytest.mark.parametrize(("classes", "rows"), [(20, 20), (100, 200)])
+def test_few_classes_or_classes_that_repeat_are_no_ids(
+    classes: int, rows: int, tmp_path: Path
+) -> None:
+    place = labelled(tmp_path, [f"class {number % classes}" for number in range(rows)])
+    assert len(named_task(place, TaskSpec()).labels) == classes
+
+
 def test_a_csv_line_with_too_many_fields_is_reported_with_its_number(tmp_path: Path) -> None:
     csv_folder(tmp_path, "a,b,good\na,b,c,good\n")
     with pytest.raises(DataError, match=r"train.csv': line 3 has 4 fields, the header 3\."):

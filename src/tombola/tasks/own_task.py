@@ -24,7 +24,8 @@ DEFAULT_KIND = "classification"
 TEXT, LABEL = "text", "label"
 """Columns, where none are named."""
 MANY = 20
-"""With more different numbers than this, fractions are values and not classes, unless named."""
+"""With more classes than this, fractions are values, and labels that hardly repeat are ids, unless
+they are named."""
 
 
 def named_task(name: str, spec: TaskSpec, *, beside: Path | None = None) -> Task:
@@ -179,9 +180,24 @@ def _classes(parts: list[FileRows], label: str, spec: TaskSpec) -> tuple[str, ..
             f"expected classes in the column {label!r} of {parts[0].file!r}, got {len(classes)} "
             "different numbers, not all of them whole. Pass --kind regression, or --labels."
         )
+    _refuse_ids(classes, parts, label)
     if len(classes) < 2:
         raise DataError(
             f"expected two classes or more in the column {label!r} of the training rows in "
             f"{parts[0].file!r}, got {listed(classes)}. Check the column, or pass --labels."
         )
     return classes
+
+
+def _refuse_ids(classes: tuple[str, ...], parts: list[FileRows], label: str) -> None:
+    """Refuse a column in which most rows have a class of their own."""
+    rows = sum(len(part.rows) for part in parts)
+    if len(classes) <= max(MANY, rows // 2):
+        return
+    number = all(map(is_number, classes))
+    what = "an id, or a value to predict" if number else "an id"
+    regression = " --kind regression," if number else ""
+    raise DataError(
+        f"{parts[0].file!r}, column {label!r}: {len(classes):,} classes in {rows:,} rows; is it "
+        f"{what}? Pass another --label-column,{regression} or --labels."
+    )
