@@ -137,7 +137,8 @@ def test_an_unknown_flag_that_is_near_to_none_is_met_with_the_help(flag: str) ->
 
 
 @pytest.mark.parametrize(
-    ("flag", "near"), [("--lr", "--learning-rate"), ("--bs", "--batch-size"), ("-epochs", "--epochs")]
+    ("flag", "near"),
+    [("--lr", "--learning-rate"), ("--bs", "--batch-size"), ("-epochs", "--epochs")],
 )
 def test_a_flag_is_found_by_its_initials_or_with_one_dash(flag: str, near: str) -> None:
     assert refusal(flag, "3") == f"there is no flag {flag!r}. Did you mean {near!r}?"
