@@ -98,7 +98,7 @@ def test_a_configuration_file_is_a_command(cli: Cli, find: list[object], tmp_pat
     assert (status, errors) == (0, "")
     status, shown, _ = cli(*find, "--output", "out")
     assert status == 0
-    assert "trainings kept from before: 2" in shown
+    assert "reused from the store: 2 trainings" in shown
 
 
 def test_the_same_command_continues_after_control_c(
@@ -123,7 +123,7 @@ def test_the_same_command_continues_after_control_c(
     assert [row["kind"] for row in Store("runs/store").rows()].count("train") == 1
     status, shown, errors = cli(*find, "--output", "out")
     assert (status, errors) == (0, "")
-    assert "trainings kept from before: 1" in shown
+    assert "reused from the store: 1 training\n" in shown
     assert len(done) == 5 + 3
     assert Path("out/result.json").exists()
 
@@ -310,7 +310,7 @@ def test_a_plan_is_run_on_a_folder_of_data_and_its_status_shown(
     status, shown, errors = cli("run", *words)
     assert (status, errors) == (0, "")
     assert "3 jobs done in " in shown
-    assert ", 0 kept from before" in shown
+    assert ", 0 reused from the store" in shown
     assert "tickets" in shown
     status, shown, _ = cli("status", *words)
     assert status == 0
