@@ -25,7 +25,7 @@ def quick_find(model: Path, data: Path, store: str) -> Find:
 
 
 class Recorder(RunCallback):
-    """Remembers which trainings were done and which were kept from before."""
+    """Remembers which trainings were done and which were reused from the store."""
 
     def __init__(self) -> None:
         self.done: list[str] = []

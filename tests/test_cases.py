@@ -284,7 +284,8 @@ CASES: dict[str, Case] = {
         "--eval-split=validation",
     ),
     "validation for dev": works(
-        {**both(), "validation.csv": table(rows("validation", ("bad", "good")))}, "gains on dev"
+        {**both(), "validation.csv": table(rows("validation", ("bad", "good")))},
+        "dense's gain on dev",
     ),
     "train and validation, but no test split": refused(
         {"train.csv": both()["train.csv"], "validation.csv": both()["test.csv"]},

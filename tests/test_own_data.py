@@ -243,7 +243,7 @@ def test_tuning_is_for_a_search_only(cli: Cli, tmp_path: Path) -> None:
         ticket_options(EvaluateSpec, {"learning_rate": "tune"}, Origin(), "mini")
     status, _, said = cli("find", "--learning-rate", "tuna")
     assert (status, said.count("\n")) == (2, 1)
-    assert "expected a number, got 'tuna'" in said
+    assert "expected a number or `tune`, got 'tuna'" in said
 
 
 # the ticket

@@ -2,7 +2,9 @@
 
 >>> import tombola
 >>> found = tombola.find(task="sentiment", sparsity=0.5, seeds=[0])
->>> model = tombola.Ticket.load(found.ticket).apply(model)
+>>> ticket = tombola.Ticket.load(found.ticket)
+>>> with ticket.hold(model):  # in a Trainer: callbacks=[tombola.TicketCallback(ticket)]
+...     ...  # train it
 """
 
 from importlib import import_module

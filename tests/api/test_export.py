@@ -263,4 +263,4 @@ def test_the_command_says_what_it_wrote_and_refuses_in_one_line(
         assert "or ask for all" in refusal(cli(*command, "a.onnx", "--examples", few))
     assert sorted(path.name for path in Path().iterdir()) == ["other", "out"]
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    assert "pip install 'tombola[onnx]'" in refusal(cli(*command, "a.onnx"))
+    assert "pip install onnx onnxruntime onnxscript" in refusal(cli(*command, "a.onnx"))

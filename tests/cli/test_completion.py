@@ -74,6 +74,7 @@ def test_bash_completes_verbs_and_every_flag_of_every_verb(script: Path) -> None
         (["merge", "--rule", ""], ["union", "intersection", "majority"]),
         (["merge", "f"], ["folder"]),
         (["run", ""], [*plan_names(), "file", "folder"]),
+        (["plans", ""], plan_names()),
         (["import", "fi"], ["file"]),
         (["store", ""], ["list", "show", "verify", "gc", "forget"]),
         (["completion", ""], SHELLS),

@@ -131,6 +131,19 @@ def test_there_are_no_abbreviations_and_a_mistyped_flag_is_met_with_the_nearest(
     assert refusal(flag) == f"there is no flag '{name}'. Did you mean '--sparsity'?"
 
 
+@pytest.mark.parametrize("flag", ["--device", "--cuda", "--x", "-o"])
+def test_an_unknown_flag_that_is_near_to_none_is_met_with_the_help(flag: str) -> None:
+    assert refusal(flag, "3") == f"there is no flag {flag!r}. See `tombola find --help`."
+
+
+@pytest.mark.parametrize(
+    ("flag", "near"),
+    [("--lr", "--learning-rate"), ("--bs", "--batch-size"), ("-epochs", "--epochs")],
+)
+def test_a_flag_is_found_by_its_initials_or_with_one_dash(flag: str, near: str) -> None:
+    assert refusal(flag, "3") == f"there is no flag {flag!r}. Did you mean {near!r}?"
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -235,7 +248,7 @@ def test_a_word_may_stand_for_a_number_where_a_verb_says_so() -> None:
     assert "or tune: the best of three" in " ".join(parser.format_help().split())
     assert parser.read(["--learning-rate", "tune"]).learning_rate == "tune"
     assert parser.read(["--learning-rate", "1e-3"]).learning_rate == 1e-3
-    with pytest.raises(SpecError, match="expected a number, got 'tuna'"):
+    with pytest.raises(SpecError, match="expected a number or `tune`, got 'tuna'"):
         parser.read(["--learning-rate", "tuna"])
     with pytest.raises(SpecError, match="expected a number, got 'tune'"):
         parser.read(["--weight-decay", "tune"])

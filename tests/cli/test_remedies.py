@@ -150,7 +150,7 @@ def test_a_full_disk_at_the_end_costs_no_training(
     assert "Every training is kept in 'runs/store'" in line
     status, shown, _ = cli(*find, "--output", "elsewhere")
     assert status == 0
-    assert "trainings kept from before: 2" in shown
+    assert "reused from the store: 2 trainings" in shown
     assert json.loads(Path("elsewhere/result.json").read_text())["output"] == "elsewhere"
 
 

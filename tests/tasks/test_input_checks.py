@@ -57,6 +57,14 @@ def test_tokens_texts_and_examples_are_counted(tokenizer: Any) -> None:
     assert (found.cut, found.empty) == (0.2, 0.2)
 
 
+@pytest.mark.parametrize(("distinct", "said"), [(140, "all distinct"), (120, "120 distinct")])
+def test_distinct_examples_are_counted_in_words(distinct: int, said: str) -> None:
+    counts = InputCounts(
+        examples=140, distinct=distinct, tokens=9, unknown=0.0, cut=0.0, empty=0.0, shared=0
+    )
+    assert counts.sentence("train").startswith(f"train split: 140 examples, {said}, 0.0 % of the t")
+
+
 @pytest.mark.parametrize("kind", TASKS)
 def test_what_just_fits_is_not_cut_and_one_token_more_is(kind: str, tokenizer: Any) -> None:
     task = TASKS[kind]

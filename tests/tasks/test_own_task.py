@@ -64,16 +64,17 @@ def test_numbers_in_a_csv_file_are_classes_or_values_as_the_kind_says(tmp_path: 
         (TaskSpec(), "needs --text-columns: .*; found 'title', 'body', 'stars'"),
         (TaskSpec(text_columns=("titel",)), "expected the column 'titel' of --text-columns"),
         (TaskSpec(text_columns=("title",)), "expected the column 'label' of --label-column"),
-        (TaskSpec(kind="span"), "no kind of csv:DIR 'span'"),
+        (TaskSpec(kind="span"), "no kind of csv:DIR or csv:FILE 'span'"),
         (
             TaskSpec(kind="multi-label"),
             r"multi-label classification\) is not supported yet",
         ),
-        (TaskSpec(kind="token-classification"), "is not supported yet. The kinds are"),
+        (TaskSpec(kind="token-classification"), r"not supported yet. The kinds are [a-z, ]*\.$"),
         (TaskSpec(kind="clm"), "causal language modelling"),
         (
             TaskSpec(text_columns=("title",), label_column="stars", metric="macro-f1"),
-            r"F1 averaged over classes\) is not supported yet",
+            r"F1 averaged over classes\) is not supported yet\. Metrics for classification: "
+            r"accuracy, matthews, binary-f1\.$",
         ),
         (
             TaskSpec(text_columns=("title",), label_column="stars", metric="pearson"),
@@ -92,6 +93,48 @@ def test_flags_that_do_not_fit_a_csv_folder_are_reported(
         named_task(f"csv:{csv_folder(tmp_path, ROWS)}", spec)
 
 
+def test_a_file_with_a_column_twice_is_refused_without_a_word_of_flags(tmp_path: Path) -> None:
+    (tmp_path / "dup.csv").write_text("text,text,label\na film,a day,good\n")
+    with pytest.raises(DataError) as caught:
+        named_task(f"csv:{tmp_path / 'dup.csv'}", TaskSpec())
+    assert str(caught.value) == (
+        f"{str(tmp_path / 'dup.csv')!r} has two columns 'text'. Give each a name of its own."
+    )
+    (tmp_path / "dup.csv").write_text(",,text\n1,2,a film\n")
+    assert named_task(f"csv:{tmp_path / 'dup.csv'}", TaskSpec(kind="mlm")).texts == ("text",)
+
+
+def labelled(folder: Path, labels: list[str]) -> str:
+    """A task over one file with these labels."""
+    lines = [f"a film of the year {label},{label}" for label in labels]
+    (folder / "many.csv").write_text("\n".join(["text,label", *lines]))
+    return f"csv:{folder / 'many.csv'}"
+
+
+def test_a_column_of_ids_is_no_column_of_classes(tmp_path: Path) -> None:
+    place = labelled(tmp_path, [f"id{number}" for number in range(200)])
+    with pytest.raises(DataError) as caught:
+        named_task(place, TaskSpec())
+    assert str(caught.value) == (
+        f"{str(tmp_path / 'many.csv')!r}, column 'label': 200 classes in 200 rows; is it an id? "
+        "Pass another --label-column, or --labels."
+    )
+    named = tuple(f"id{number}" for number in range(200))
+    assert named_task(place, TaskSpec(labels=named)).labels == named
+    place = labelled(tmp_path, [str(number) for number in range(200)])
+    with pytest.raises(DataError, match=r"an id, or a value to predict\?.* --kind regression,"):
+        named_task(place, TaskSpec())
+    assert named_task(place, TaskSpec(kind="regression")).labels == ()
+
+
+@pytest.mark.parametrize(("classes", "rows"), [(20, 20), (100, 200)])
+def test_few_classes_or_classes_that_repeat_are_no_ids(
+    classes: int, rows: int, tmp_path: Path
+) -> None:
+    place = labelled(tmp_path, [f"class {number % classes}" for number in range(rows)])
+    assert len(named_task(place, TaskSpec()).labels) == classes
+
+
 def test_a_csv_line_with_too_many_fields_is_reported_with_its_number(tmp_path: Path) -> None:
     csv_folder(tmp_path, "a,b,good\na,b,c,good\n")
     with pytest.raises(DataError, match=r"train.csv': line 3 has 4 fields, the header 3\."):
@@ -102,7 +145,7 @@ def test_a_csv_line_with_too_many_fields_is_reported_with_its_number(tmp_path: P
 
 def test_flags_describe_no_task_that_is_described_already() -> None:
     for spec in (OWN, TaskSpec(metric="matthews"), TaskSpec(kind="span")):
-        with pytest.raises(SpecError, match="describes csv:DIR, got it for the task 'glue/cola'"):
+        with pytest.raises(SpecError, match="describes csv:DIR or csv:FILE, got it for the ta"):
             named_task("glue/cola", spec)
     assert named_task("mlm", TaskSpec(text_columns=("body",))).texts == ("body",)
     with pytest.raises(SpecError, match="not trained on, got 'train'"):

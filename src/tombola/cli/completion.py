@@ -104,6 +104,7 @@ def _names() -> Mapping[str, tuple[str, ...]]:
     return {
         "action": tuple(ACTIONS),
         "allocation": ALLOCATIONS,
+        "catalog_plan": tuple(plan_names()),
         "controls": (*DEFAULT_CONTROLS, *OPTIONAL_CONTROLS),
         "engine": ENGINES,
         "finder": tuple(FINDERS),

@@ -47,7 +47,7 @@ def add_flags(
                 if name in words:
                     word = words[name][0]
                     what = {
-                        "type": _or_word(word, what["type"]),
+                        "type": _number(kind, word),
                         "metavar": f"{_metavar(kind)}|{word}",
                     }
             about = text.rstrip(".") + (f" (default: {said})" if said else "")
@@ -62,11 +62,6 @@ def _given(kind: Any) -> Any:
     """The type of a field without its None, which stands for a flag that is not given."""
     several = [each for each in get_args(kind) if each is not type(None)]
     return several[0] if isinstance(kind, UnionType) else kind
-
-
-def _or_word(word: str, read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A reader that accepts this word as well."""
-    return lambda text: text if text == word else read(text)
 
 
 def _shown(default: Any) -> str:
@@ -107,12 +102,16 @@ def _ints(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def _number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+def _number(kind: Callable[[str], Any], word: str = "") -> Callable[[str], Any]:
+    """A reader of numbers that accepts this word as well, if there is one."""
+
     def read(text: str) -> Any:
+        if word and text == word:
+            return word
         try:
             return number(text, kind)
         except ValueError:
-            what = CALLED[kind]
+            what = CALLED[kind] + (f" or `{word}`" if word else "")
             raise argparse.ArgumentTypeError(f"expected {what}, got {cut(text)}") from None
 
     return read

@@ -60,7 +60,7 @@ VERBS = {
     "finders": _About("catalog", "list the ways to find a ticket"),
     "tasks": _About("catalog", "list the built-in tasks"),
     "models": _About("catalog", "list the embedded models"),
-    "plans": _About("catalog", "list the built-in plans"),
+    "plans": _About("catalog", "list the built-in plans, or print one as YAML"),
     "completion": _About("completion", "print a script with which a shell completes commands"),
 }
 """Verb -> the file that defines it and a line about it; only the file that is needed is loaded."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tombola.base.errors import SpecError, brief, cut
-from tombola.base.registry import unknown
+from tombola.base.registry import closest
 from tombola.base.yaml_text import NotYamlError, compose, construct, read_yaml_text
 
 __all__ = ["FLAGS", "Parser", "Verb"]
@@ -83,7 +83,7 @@ class Parser(argparse.ArgumentParser):
             name = rest[0].split("=")[0]
             if name.startswith("-"):
                 self.refuse(name)
-                raise unknown("flag", name, self.flags())
+                raise SpecError(self._unknown(name))
             raise SpecError(f"expected flags, got {cut(name)}. See `{self.prog} --help`.")
         return options
 
@@ -129,6 +129,17 @@ class Parser(argparse.ArgumentParser):
         """All long flags."""
         return [name for name in self._option_string_actions if name.startswith("--")]
 
+    def _unknown(self, flag: str) -> str:
+        """What is wrong with a flag that does not exist, and the one that may be meant.
+
+        That has almost the same name, without the dashes, or begins its words with these letters.
+        """
+        name, names = flag.lstrip("-"), [known.removeprefix("--") for known in self.flags()]
+        initials = [known for known in names if _initials(known) == name]
+        near = initials[0] if len(initials) == 1 else closest(name, names)
+        hint = f"See `{self.prog} --help`." if near is None else f"Did you mean {f'--{near}'!r}?"
+        return f"there is no flag {flag!r}. {hint}"
+
     def _from_file(self, path: Path) -> Iterable[str]:
         """The flags of a configuration file, as command-line arguments."""
         try:
@@ -150,7 +161,7 @@ class Parser(argparse.ArgumentParser):
                 raise SpecError(f"{path}: a configuration can't name another. Remove `config`.")
             if flag not in self.flags():
                 self.refuse(flag)
-                raise SpecError(f"{path}: {unknown('flag', flag, self.flags())}")
+                raise SpecError(f"{path}: {self._unknown(flag)}")
             if self._option_string_actions[flag].nargs == 0:
                 given = construct(value)
                 if not isinstance(given, bool):
@@ -158,6 +169,10 @@ class Parser(argparse.ArgumentParser):
                 yield from [flag] * given
             else:
                 yield f"{flag}={_listed(value, f'{path}: {flag}') or 'none'}"
+
+
+def _initials(name: str) -> str:
+    return "".join(word[0] for word in name.split("-"))
 
 
 def _values_in(words: Sequence[str], flag: str) -> list[str]:

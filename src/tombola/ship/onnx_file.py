@@ -41,7 +41,7 @@ def check_onnx() -> None:
     except ImportError as error:
         raise SpecError(
             f"an export needs onnx, onnxscript and onnxruntime, got no {error.name}. Install them "
-            f"with `pip install 'tombola[onnx]'`."
+            f"with `pip install onnx onnxruntime onnxscript`."
         ) from None
 
 

@@ -70,8 +70,10 @@ class InputCounts:
     def sentence(self, split: str) -> str:
         """All counts in one line."""
         shared = f"; {self.shared:,} rows are in the test split, too" if self.shared else ""
+        every = self.distinct == self.examples
+        distinct = "all distinct" if every else f"{self.distinct:,} distinct"
         return (
-            f"{split} split: {self.distinct:,} different ones of {self.examples:,} examples, "
+            f"{split} split: {self.examples:,} examples, {distinct}, "
             f"{_percent(self.unknown)} of the tokens unknown, {_percent(self.cut)} of the texts "
             f"cut, {_percent(self.empty)} empty{shared}"
         )

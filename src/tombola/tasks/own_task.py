@@ -20,11 +20,15 @@ __all__ = ["CSV", "changed_task", "named_task"]
 CSV = "csv:"
 """What a folder of files, or a file, has before its path where it is named as a task."""
 
+FILES = f"{CSV}DIR or {CSV}FILE"
+"""What messages call such a task."""
+
 DEFAULT_KIND = "classification"
 TEXT, LABEL = "text", "label"
 """Columns, where none are named."""
 MANY = 20
-"""With more different numbers than this, fractions are values and not classes, unless named."""
+"""With more classes than this, fractions are values, and labels that hardly repeat are ids, unless
+they are named."""
 
 
 def named_task(name: str, spec: TaskSpec, *, beside: Path | None = None) -> Task:
@@ -81,7 +85,7 @@ def _with_columns(task: Task, spec: TaskSpec) -> Task:
     for field in ("kind", "text_columns", "label_column", "labels", "metric"):
         if getattr(spec, field) and (field != "text_columns" or TASK_KINDS[task.kind].labelled):
             raise SpecError(
-                f"{field} describes {CSV}DIR, got it for the task {task.name!r}. Leave it out, or "
+                f"{field} describes {FILES}, got it for the task {task.name!r}. Leave it out, or "
                 "describe the task in a YAML file."
             )
     return replace(task, texts=spec.text_columns or task.texts)
@@ -117,7 +121,7 @@ def _csv_kind(spec: TaskSpec) -> TaskKind:
         raise not_yet(name)
     known = [each for each in TASK_KINDS if TASK_KINDS[each].by_flags]
     if name not in known:
-        raise unknown(f"kind of {CSV}DIR", name, known)
+        raise unknown(f"kind of {FILES}", name, known)
     kind = TASK_KINDS[name]
     if spec.labels and not kind.has_classes:
         raise SpecError(f"--labels names classes, got it for the kind {name}. Leave it out.")
@@ -161,7 +165,7 @@ def _check_columns(spec: TaskSpec, texts: tuple[str, ...], label: str, part: Fil
                     f"expected the column {name!r} of {flag} in {part.file!r}, {there}. Pass one "
                     f"of them as {flag}."
                 )
-        part.check(names, f"{flag} of {CSV}DIR", "Rename one of the two.")
+    part.check_once(name for name in (*texts, label) if name)
 
 
 def _classes(parts: list[FileRows], label: str, spec: TaskSpec) -> tuple[str, ...]:
@@ -179,9 +183,24 @@ def _classes(parts: list[FileRows], label: str, spec: TaskSpec) -> tuple[str, ..
             f"expected classes in the column {label!r} of {parts[0].file!r}, got {len(classes)} "
             "different numbers, not all of them whole. Pass --kind regression, or --labels."
         )
+    _refuse_ids(classes, parts, label)
     if len(classes) < 2:
         raise DataError(
             f"expected two classes or more in the column {label!r} of the training rows in "
             f"{parts[0].file!r}, got {listed(classes)}. Check the column, or pass --labels."
         )
     return classes
+
+
+def _refuse_ids(classes: tuple[str, ...], parts: list[FileRows], label: str) -> None:
+    """Refuse a column in which most rows have a class of their own."""
+    rows = sum(len(part.rows) for part in parts)
+    if len(classes) <= max(MANY, rows // 2):
+        return
+    number = all(map(is_number, classes))
+    what = "an id, or a value to predict" if number else "an id"
+    regression = " --kind regression," if number else ""
+    raise DataError(
+        f"{parts[0].file!r}, column {label!r}: {len(classes):,} classes in {rows:,} rows; is it "
+        f"{what}? Pass another --label-column,{regression} or --labels."
+    )

@@ -1,9 +1,12 @@
 """The lists of what is built in."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from command_line import Cli, refusal
 from tombola.cli.main import main
 from tombola.finders.finder import FINDERS
 from tombola.lab.planfile.plan_file import plan_names, read_plan
@@ -38,3 +41,18 @@ def test_plans_are_listed_with_their_questions(capsys: pytest.CaptureFixture[str
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:-1:2]] == plan_names()
     assert [line.strip() for line in lines[2:-1:2]] == [read_plan(n).about for n in plan_names()]
+
+
+@pytest.mark.parametrize("name", plan_names())
+def test_a_printed_plan_is_the_same_plan(name: str, cli: Cli, tmp_path: Path) -> None:
+    status, shown, errors = cli("plans", name)
+    assert (status, errors) == (0, "")
+    copy = tmp_path / "mine.yaml"
+    copy.write_text(shown)
+    catalog = read_plan(name)
+    assert replace(read_plan(copy), where=catalog.where, folder=catalog.folder) == catalog
+
+
+def test_only_a_built_in_plan_is_printed(cli: Cli) -> None:
+    assert refusal(cli("plans", "tabel2")) == "there is no plan 'tabel2'. Did you mean 'table2'?"
+    assert refusal(cli("plans", "../plans/table2")).startswith("there is no plan '../plans/table2'")

@@ -100,7 +100,7 @@ def test_a_search_whose_dense_network_diverges_ends_undecided_with_the_step(
         *("find", "--model", tiny, "--task", "sentiment", "--data", reviews, "--output", "out"),
         *("--learning-rate", "1e30", "--controls", "random", *flags),
     )
-    assert (again, "trainings kept from before: 2" in out) == (1, True)
+    assert (again, "reused from the store: 2 trainings" in out) == (1, True)
     status, _, err = cli("report", "out")
     assert (status, err.count("\n")) == (2, 1)
 

@@ -81,7 +81,7 @@ def test_only_the_columns_that_are_asked_for_need_a_name_of_their_own(tmp_path: 
     assert found.rows == [{"text": "a", "label": "1"}]
     found.check(("text", "label"), "mine", "Add it.")
     twice = part(tmp_path, "text,text,label\na,b,1\n")
-    with pytest.raises(DataError, match="mine needs the column 'text', found it twice"):
+    with pytest.raises(DataError, match="has two columns 'text'"):
         twice.check(("text",), "mine", "Add it.")
 
 

@@ -16,19 +16,19 @@ class TaskSpec(Spec):
     default that of the task or the ticket)."""
 
     kind: str = ""
-    """Kind of a task csv:DIR: classification (the default), regression or mlm."""
+    """Kind of a task csv:DIR or csv:FILE: classification (the default), regression or mlm."""
 
     text_columns: tuple[str, ...] = ()
-    """Column with the text in csv:DIR or mlm, or the two of a pair (by default text)."""
+    """Column with the text in csv:DIR, csv:FILE or mlm, or the two of a pair (by default text)."""
 
     label_column: str = ""
-    """Column with the class or the number in csv:DIR (by default label)."""
+    """Column with the class or the number in csv:DIR or csv:FILE (by default label)."""
 
     labels: tuple[str, ...] = ()
-    """Classes of csv:DIR in order (by default those of the training rows, sorted)."""
+    """Classes of csv:DIR or csv:FILE in order (by default those of the training rows, sorted)."""
 
     metric: str = ""
-    """Metric of csv:DIR (by default accuracy, pearson or masked-accuracy)."""
+    """Metric of csv:DIR or csv:FILE (by default accuracy, pearson or masked-accuracy)."""
 
     drop_bad_rows: bool = False
     """Leave out rows with a label, text or answer that can't be used, and count them."""

@@ -106,7 +106,7 @@ def show_report(
 ) -> None:
     """Show how many jobs were done, which failed and why, and how to try them again."""
     took = "" if not summary.done else f" in {duration(seconds)}"
-    say(console, f"{counted(len(summary.done), 'job')} done{took}, {kept} kept from before")
+    say(console, f"{counted(len(summary.done), 'job')} done{took}, {kept} reused from the store")
     for job, error in summary.failed:
         say(console, ("failed", "red"), f" {job.label}: {error}")
     if summary.stopped:

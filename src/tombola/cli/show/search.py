@@ -103,7 +103,7 @@ def _search(compute: Mapping[str, float | None], seconds: float | None) -> dict[
         return {}
     worth = f"{trainings:.3g} training{'' if trainings == 1 else 's'}"
     tokens = f"{compute['forward_tokens']:,.0f} forward, {compute['backward_tokens']:,.0f} backward"
-    return {"search": f"as much as {worth} for each ticket; tokens: {tokens}; {seconds:,.0f} s"}
+    return {"search": f"cost {worth} per ticket; tokens: {tokens}; {seconds:,.0f} s"}
 
 
 def _networks(found: Mapping[str, Any]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The verbs `finders`, `tasks`, `models` and `plans`, which list what is built in."""
 
+import sys
 from argparse import Namespace
 
 from tombola.cli.parser import Parser, Verb
@@ -37,16 +38,19 @@ def models(options: Namespace) -> None:
 def plans(options: Namespace) -> None:
     from tombola.cli.show.catalog import show_entries
     from tombola.cli.show.screen import screen
-    from tombola.lab.planfile.plan_file import plan_names, read_plan
+    from tombola.lab.planfile.plan_file import plan_names, plan_text, read_plan
     from tombola.lab.progress.screen import say
 
+    if options.catalog_plan is not None:
+        sys.stdout.write(plan_text(options.catalog_plan))
+        return
     found = {name: read_plan(name) for name in plan_names()}
     entries = [
         ((name, plan.model, str(len(plan.tasks)), str(len(plan.seeds))), plan.about)
         for name, plan in found.items()
     ]
     show_entries(("plan", "model", "tasks", "seeds"), entries, screen())
-    say(screen(), "or your own: FILE.yaml (see docs/reference/plans.md)")
+    say(screen(), "or your own: `tombola plans NAME > FILE.yaml` prints one to edit")
 
 
 def finders(options: Namespace) -> None:
@@ -69,9 +73,14 @@ def no_flags(parser: Parser) -> None:
     """Add nothing: these verbs have no flags."""
 
 
+def plan_name(parser: Parser) -> None:
+    about = "A built-in plan to print as YAML, comments included (default: list them all)"
+    parser.add_argument("catalog_plan", nargs="?", metavar="NAME", help=about)
+
+
 VERBS = {
     "finders": Verb(no_flags, finders),
     "tasks": Verb(no_flags, tasks),
     "models": Verb(no_flags, models),
-    "plans": Verb(no_flags, plans),
+    "plans": Verb(plan_name, plans),
 }

@@ -27,7 +27,9 @@ EXAMPLE = """\
 import tombola
 from transformers import AutoModel
 model = AutoModel.from_pretrained(tombola.model_path({model!r}))
-tombola.Ticket.load({ticket!r}).apply(model)"""
+ticket = tombola.Ticket.load({ticket!r})
+with ticket.hold(model):  # in a Trainer: callbacks=[tombola.TicketCallback(ticket)]
+    ...  # train it"""
 
 
 def find_flags(parser: Parser) -> None:

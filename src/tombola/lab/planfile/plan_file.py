@@ -34,7 +34,7 @@ from tombola.tasks.own_task import named_task
 from tombola.tasks.recipes import recipe_for
 from tombola.tasks.task import Task, on_hub
 
-__all__ = ["PlanFile", "expand", "plan_names", "read_plan"]
+__all__ = ["PlanFile", "expand", "plan_names", "plan_text", "read_plan"]
 
 VERSION = 1
 """Version of the format of plan files."""
@@ -102,6 +102,21 @@ def plan_names() -> list[str]:
     return sorted(path.stem for path in CATALOG.glob("*.yaml"))
 
 
+def plan_text(name: str) -> str:
+    """The YAML of a plan of the catalog, comments included.
+
+    Raises: SpecError, with the nearest name, if there is none.
+    """
+    return read_yaml_text(_in_catalog(name))
+
+
+def _in_catalog(name: str) -> Path:
+    """The file of a plan of the catalog."""
+    if name not in plan_names():
+        raise unknown("plan", name, plan_names())
+    return CATALOG / f"{name}.yaml"
+
+
 def read_plan(plan: str | Path) -> PlanFile:
     """Read a plan of the catalog, or a YAML file.
 
@@ -112,9 +127,7 @@ def read_plan(plan: str | Path) -> PlanFile:
     """
     path = Path(plan)
     if isinstance(plan, str) and path.suffix not in (".yaml", ".yml") and len(path.parts) < 2:
-        if plan not in plan_names():
-            raise unknown("plan", plan, plan_names())
-        path = CATALOG / f"{plan}.yaml"
+        path = _in_catalog(plan)
     try:
         text = read_yaml_text(path)
     except (OSError, UnicodeDecodeError) as error:

@@ -75,7 +75,7 @@ class ProgressBar(RunCallback):
         self.left.on_plan(todo, done)
         if done:
             trainings = sum(job.kind == "train" for job in done)
-            say(self.console, f"  trainings kept from before: {trainings}")
+            say(self.console, f"  reused from the store: {counted(trainings, 'training')}")
         if todo:
             self.total, self.jobs = sum(_share(job) for job in todo), len(todo)
             self.said = self.clock()

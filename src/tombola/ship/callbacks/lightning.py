@@ -37,7 +37,7 @@ def _callback() -> Any:
             continue
     raise SpecError(
         "a callback for Lightning needs the package lightning or pytorch_lightning, got neither. "
-        "Install it with `pip install 'tombola[lightning]'`."
+        "Install it with `pip install lightning`."
     )
 
 

@@ -41,8 +41,9 @@ class Margin:
         """How the margin was chosen, where neither the task nor the user names one."""
         if self.origin == RULE:
             return [
-                f"the margin of {self.points:.2f} points is the larger of 1 and 5 % of what dense "
-                f"(seed {self.seed}) gains on dev, {self.dense:.2f} over {self.trivial:.2f}."
+                f"the margin is {self.points:.2f} points: the larger of 1 and 5 % of dense's gain "
+                f"on dev (dense {self.dense:.2f}, best constant answer {self.trivial:.2f}, seed "
+                f"{self.seed})."
             ]
         if self.origin == LEAST:
             return [

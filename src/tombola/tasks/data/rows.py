@@ -1,7 +1,7 @@
 """Rows as they are in one file, with the place of each for messages."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,10 +62,23 @@ class FileRows:
         Raises: DataError.
         """
         for name in wanted:
-            if self.columns.count(name) != 1:
-                found = "it twice" if name in self.columns else listed(self.columns)
+            if name not in self.columns:
                 raise DataError(
-                    f"{self.file!r}: {whose} needs the column {name!r}, found {found}. {way_on}"
+                    f"{self.file!r}: {whose} needs the column {name!r}, found "
+                    f"{listed(self.columns)}. {way_on}"
+                )
+        self.check_once(wanted)
+
+    def check_once(self, wanted: Iterable[str]) -> None:
+        """Refuse a file that has one of these columns several times.
+
+        Raises: DataError.
+        """
+        for name in wanted:
+            if (times := self.columns.count(name)) > 1:
+                many = "two" if times == 2 else str(times)
+                raise DataError(
+                    f"{self.file!r} has {many} columns {name!r}. Give each a name of its own."
                 )
 
 

@@ -190,8 +190,7 @@ def _ray() -> Any:
         import ray
     except ImportError:
         raise SpecError(
-            "the engine 'ray' needs Ray, which is not installed. "
-            "Install it with `pip install 'tombola[ray]'`."
+            "the engine 'ray' needs Ray, which is not installed. Install it with `pip install ray`."
         ) from None
     return ray
 
