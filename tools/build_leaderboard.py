@@ -153,7 +153,19 @@ def shown(board: Board) -> str:
             f"{', '.join(others)} and {last} are shown to be better than all others, but not than "
             "each other."
         )
+    if len(board.entries) == 2:
+        return f"{last} is shown to be better than {only_other(board.entries[-1])}."
     return f"{last} is shown to be better than every other."
+
+
+def only_other(entry: BoardEntry) -> str:
+    """The one finder that a winner was compared with, and what little it may have cost."""
+    name = "one-shot pruning" if entry.row.kind == "one-shot" else f"`{entry.row.kind}`"
+    cost = ""
+    if entry.cost:
+        count = f"{entry.cost.trainings:.3g}"
+        cost = f", which costs {count} training{'' if count == '1' else 's'}"
+    return f"{name}, the only other finder at this budget{cost}"
 
 
 COLUMNS = (

@@ -78,8 +78,10 @@ def test_the_page_names_no_winner_that_the_tests_do_not_show(tool: dict[str, Any
     rows = search("a", -0.1, arm="imp-3") + network("one-shot", "a", -4.0, arm="one-shot-3")
     page = tool["page"](rows)
     assert "## a at 70 %\n" in page
-    assert "`imp` is shown to be better than every other." in page
+    assert "better than one-shot pruning, the only other finder at this budget" in page
     assert f"| `one-shot` | {rows[-1].learning_rate:g} | 76.3 (" in page
+    third = network("snip", "a", -6.0, arm="snip-3", source="a")
+    assert "`imp` is shown to be better than every other." in tool["page"](rows + third)
     close = network("snip", "a", -0.1, arm="snip-3", source="a", wobble=(0.4, 0.0, -0.5))
     both = "`imp` and `snip` are shown to be better than all others, but not than each other."
     assert both in tool["page"](rows + close)
