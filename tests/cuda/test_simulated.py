@@ -5,7 +5,7 @@ See `simulated.card` for what is simulated, and what is not.
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from torch import Tensor
 from trainings import SPEC, Case, case, found
 
 from simulated.card import Card, MixedError, Unrecordable
@@ -57,7 +58,12 @@ def test_tensors_of_both_sides_are_refused_and_waits_are_counted(card: Card) -> 
     assert (there + 1).is_cuda
     assert torch.zeros_like(there).is_cuda
     assert torch.tensor([1.0], device="cuda").is_cuda
-    for mixed in (lambda: here + there, lambda: torch.cat([here, there]), lambda: there @ here):
+    every: list[Callable[[], Tensor]] = [
+        lambda: here + there,
+        lambda: torch.cat([here, there]),
+        lambda: there @ here,
+    ]
+    for mixed in every:
         with pytest.raises(MixedError):
             mixed()
     with pytest.raises(MixedError):

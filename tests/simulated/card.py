@@ -59,7 +59,7 @@ class Card(TorchDispatchMode):
     """Where each storage is, what the processor waited for, and the card's random numbers."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._places: dict[int, StorageWeakRef] = {}
         self._pinned: dict[int, StorageWeakRef] = {}
         self.waits: Counter[str] = Counter()

@@ -71,10 +71,11 @@ def _tensor(card: Card) -> dict[str, Any]:
             args = (like.device, like.dtype, *args[1:])
         wanted, dtype, _, layout = torch._C._nn._parse_to(*args, **kwargs)
         more = {name: x for name, x in {"dtype": dtype, "memory_format": layout}.items() if x}
+        real_to: Callable[..., Tensor] = REAL["to"]
         if wanted is not None and wanted.type not in ("cpu", "cuda"):
-            return REAL["to"](self, wanted, **more)
+            return real_to(self, wanted, **more)
         if wanted is None or (wanted.type == CARD.type) == card.has(self):
-            return REAL["to"](self, copy=copy, **more) if copy or more else self
+            return real_to(self, copy=copy, **more) if copy or more else self
         return card.moved(self, wanted, **more)
 
     def numpy(self: Tensor, **kwargs: Any) -> Any:
@@ -194,7 +195,10 @@ def _groups(card: Card) -> Any:
     def grouped(lists: Any, with_indices: bool = False) -> Any:
         found = REAL_GROUPS(lists, with_indices)
         return {
-            (CARD if card.has(own[0][0]) else device, dtype): (own, numbers)
+            (CARD if own[0][0] is not None and card.has(own[0][0]) else device, dtype): (
+                own,
+                numbers,
+            )
             for (device, dtype), (own, numbers) in found.items()
         }
 
