@@ -1,7 +1,7 @@
 """Tables and bottlenecks of docs/explanation/performance.md, from results.json and nothing else."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 __all__ = ["limits", "table", "tables"]
@@ -18,6 +18,14 @@ GOALS = (
     ),
 )
 """What a ratio is called, its name in the results, and what it should be."""
+IN_C = (
+    "attention: products and softmax",
+    "GELU",
+    "normalisation",
+    "AdamW and clip norm",
+    "the rest, with the parts in C",
+)
+"""Parts of a training that run in C, whose time torch's profile adds to the rest."""
 FACTORS = {
     "two workers of one thread each": "factor: 2 workers of 1 thread",
     "shared runs: dense is round one": "factor: shared runs",
@@ -177,8 +185,15 @@ def _parts(parts: dict[str, Any]) -> str:
         f"Of a masked training on one thread, {parts['seconds']:.0f} s. The products of its linear "
         f"layers run at {parts['gflops_of_linear_layers']:.0f} GFLOP/s, one of 2048 x 2048 at "
         f"{parts['matmul_gflops']:.0f}.\n\n"
-        + table(("part", "share"), ((p, _percent(share)) for p, share in parts["shares"].items()))
+        + table(("part", "share"), ((p, _percent(share)) for p, share in _merged(parts["shares"])))
     )
+
+
+def _merged(shares: dict[str, float]) -> Iterator[tuple[str, float]]:
+    """The shares, with those of the parts in C as one."""
+    yield from ((part, share) for part, share in shares.items() if part not in IN_C)
+    together = "attention, GELU, normalisation, AdamW (parts in C), and the rest"
+    yield together, sum(shares[part] for part in IN_C)
 
 
 def _prune(prune: dict[str, Any]) -> str:

@@ -100,7 +100,8 @@ def write_rows() -> None:
     Path("reviews.csv").write_text("\n".join(["text,label", *(",".join(row) for row in rows)]))
     for folder in ("reviews", "texts"):
         Path(folder).mkdir()
-    body = "\n".join(["title,body,stars", *(f"{n},{','.join(row)}" for n, row in enumerate(rows))])
+    lines = [f"{n},{text},{label},{label}" for n, (text, label) in enumerate(rows)]
+    body = "\n".join(["title,body,stars,recommends", *lines])
     texts = "\n".join(f"{n} {text}" for n, (text, _) in enumerate(rows * 3))
     for split in ("train", "dev", "test"):
         Path(f"reviews/{split}.csv").write_text(body)

@@ -228,9 +228,9 @@ def _part(name: list[str]) -> str:
 def _reads(network: nn.Module, config: PreTrainedConfig) -> str:
     rows = getattr(config, "max_position_embeddings", None) or 0
     if rows <= 0:
-        return "It sets no limit on the number of tokens."
+        return "Maximum input: no limit."
     positions = rows - reserved_positions(network)
-    return f"It reads {positions:,} tokens at once."
+    return f"Maximum input: {positions:,} tokens."
 
 
 def _units(encoder: Mapping[str, nn.Parameter], config: PreTrainedConfig) -> str:

@@ -225,7 +225,7 @@ def test_a_number_in_a_plan_is_plain_ascii_and_none_becomes_zero(
     path = tmp_path / "x.yaml"
     for knobs in (f"train: {{warmup: {value}}}", f"seeds: [{value}]"):
         path.write_text(f"version: 1\ntasks: [mlm]\narms: {{d: {{kind: dense}}}}\n{knobs}\n")
-        with pytest.raises(SpecError, match=r"x\.yaml:4: (warmup|seeds) is a"):
+        with pytest.raises(SpecError, match=r"x\.yaml:4: (warmup|seeds) must be a"):
             read_plan(path)
 
 
