@@ -257,7 +257,7 @@ def test_the_command_says_what_it_wrote_and_refuses_in_one_line(
     assert "lack its head" in refusal(
         cli("export", net, "--task", "gloss-span", "--output", "a.onnx")
     )
-    assert "Leave it out" in refusal(cli(*command, "a.onnx", "--model", "mini"))
+    assert "Leave model out" in refusal(cli(*command, "a.onnx", "--model", "mini"))
     refusal(cli(*command, ""))
     for few in ("0", "-1"):
         assert "or ask for all" in refusal(cli(*command, "a.onnx", "--examples", few))

@@ -69,7 +69,7 @@ def test_labels_and_other_teachers_are_refused_before_any_training(
 def test_a_head_of_random_weights_is_refused_unless_it_is_not_used() -> None:
     finder, about = FINDERS["task-agnostic"], subject(load_task("mlm"), TrainSpec())
     headless = replace(about, drawn_head=("cls.dense.weight", "cls.dense.bias"))
-    with pytest.raises(SpecError, match=r"files of 'mini' lack its cls\.dense\.weight\. Name") as e:
+    with pytest.raises(SpecError, match=r"files of 'mini' lack its cls\.dense\.weight\. Use") as e:
         finder.search(headless, finder.spec(), 0)
     assert "\n" not in str(e.value)
     alone = TaskAgnosticSpec(sparsity=SPARSITY, feature_distill=1)

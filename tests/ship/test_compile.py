@@ -221,7 +221,7 @@ def test_what_cannot_be_compiled_is_refused_in_one_line(ticket: Ticket) -> None:
         ticket.compile(network())
     with pytest.raises(TicketError, match=r"float32 on the CPU .* got torch\.bfloat16 on cpu for"):
         ticket.compile(ticket.apply(network()).bfloat16())
-    with pytest.raises(TicketError, match="expected a network of torch, got str"):
+    with pytest.raises(TicketError, match="expected a torch network, got str"):
         ticket.compile("mini")  # type: ignore[type-var]
 
 

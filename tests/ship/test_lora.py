@@ -187,7 +187,7 @@ def test_a_model_inside_data_parallel_is_merged(ticket: Ticket) -> None:
 def test_a_model_is_merged_once(ticket: Ticket) -> None:
     model = trained(ticket)
     merged = merge_lora(model, ticket)
-    with pytest.raises(TicketError, match=r"not merged yet, got PeftModel with none left\. Take"):
+    with pytest.raises(TicketError, match=r"not merged yet, got PeftModel with none left\. Use"):
         merge_lora(model, ticket)
     assert merged.discarded > 0
     with pytest.raises(TicketError, match="expected a PeftModel"):

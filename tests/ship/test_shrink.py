@@ -168,7 +168,7 @@ def test_a_network_that_is_not_under_the_ticket_is_refused() -> None:
         ticket.shrink(model)
     with pytest.raises(TicketError, match="differ first at"):
         ticket.shrink(made("distilbert"))
-    with pytest.raises(TicketError, match="expected a network of torch, got str"):
+    with pytest.raises(TicketError, match="expected a torch network, got str"):
         ticket.shrink("mini")  # type: ignore[type-var]
 
 

@@ -287,7 +287,7 @@ def test_without_the_extension_only_the_other_kernel_is_refused(
 ) -> None:
     monkeypatch.setattr("tombola.training.numerics.available", lambda: False)
     with pytest.raises(
-        SpecError, match=r"C extension.*Install a C compiler.*or take kernel packed-1"
+        SpecError, match=r"C extension.*Install a C compiler.*or use kernel packed-1"
     ):
         trained(network, examples, SPEC)
     trained(network, examples, PLAIN)

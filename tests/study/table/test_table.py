@@ -177,7 +177,7 @@ def test_a_row_has_the_structure_of_its_mask(tmp_path: Path) -> None:
         ("plain", "imp"): "",
         ("tickets", "imp"): "2:4",
         ("controls", "reinit"): "2:4",
-        ("controls", "random"): "",
+        ("controls", "random"): "2:4",
         ("moved", "transfer"): "2:4",
         ("fresh", "evaluate"): "2:4",
         ("pruned", "one-shot"): "rows",
