@@ -104,7 +104,7 @@ def test_the_margin_of_an_own_task_is_the_rule_s_from_dev(
     ]
     (result,) = [r for r in scored if r and r.parents["trained"] == found.dense["keys"][0]]
     assert (result.facts["split"], result.facts["score"]) == ("dev", told["dense"])
-    assert any("5 % of what dense" in note for note in found.notes)
+    assert any("5 % of dense's gain" in note for note in found.notes)
     again = find(learning_rate=1e-2, seeds=(0, 1))
     assert again.margin == told  # more seeds don't move it
 
