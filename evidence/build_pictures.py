@@ -30,7 +30,16 @@ from estimates import (
     trend,
 )
 from tombola.report.figures.score_curve.looks import TICKET, look_of
-from tombola.report.figures.style import INK, chart_of, save_chart, styled
+from tombola.report.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    INK,
+    VERMILION,
+    chart_of,
+    save_chart,
+    styled,
+)
 
 Mark: TypeAlias = dict[str, Any]
 Sources: TypeAlias = Mapping[str, tuple[str, str]]
@@ -38,7 +47,7 @@ Sources: TypeAlias = Mapping[str, tuple[str, str]]
 HALF, MOST = Decimal("0.5"), Decimal("0.7")
 TARGETS = ("sentiment", "gloss-span", "supersense")
 MEAN = "mean of targets"
-COLOURS = {MEAN: "#000000", **dict(zip(TARGETS, ("#0072B2", "#D55E00", "#009E73"), strict=True))}
+COLOURS = {MEAN: BLACK, **dict(zip(TARGETS, (BLUE, VERMILION, GREEN), strict=True))}
 NETWORKS = {
     "imp": ("ticket", TICKET[0]),
     **{

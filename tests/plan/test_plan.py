@@ -385,7 +385,7 @@ def test_controls_prune_in_the_units_of_the_ticket(structure: str) -> None:
         assert mask.spec.prune.structure == structure
     same = control("one-shot", subject(), ticket, D("0.5"), 4).parents["mask"]
     assert same.key == ticket.key
-    with pytest.raises(SpecError, match=f"the structure {structure} doesn't survive"):
+    with pytest.raises(SpecError, match=f"would not have the structure {structure}"):
         control("permuted-mask", subject(), ticket, D("0.5"), 4)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tombola.base.rounding import unrounded
 from tombola.plan.job import Job
-from tombola.plan.job_spec import GivenMask, PruneJobSpec, as_training
+from tombola.plan.job_spec import as_mask, as_training
 
 __all__ = ["AT_RATE", "FROM_TICKET", "OPTIONS", "PLAIN", "Cell", "Role", "Variant"]
 
@@ -116,8 +116,7 @@ class Cell:
         found: list[Decimal] = []
         mask = self.ticket if self.ticket and "trained" in self.ticket.parents else None
         while mask is not None:
-            assert isinstance(mask.spec, PruneJobSpec | GivenMask)
-            found.append(mask.spec.prune.sparsity)
+            found.append(as_mask(mask.spec).prune.sparsity)
             trained = mask.parents.get("trained")
             mask = trained.parents.get("mask") if trained else None
         return tuple(reversed(found))

@@ -9,10 +9,10 @@ from tombola.base.specs import PruneSpec
 from tombola.base.specs.prune import HEADS_AND_NEURONS, UNSTRUCTURED
 from tombola.plan.job import Job, prune, train
 from tombola.plan.job import one_shot as one_shot_mask
-from tombola.plan.job_spec import PERMUTED, GivenMask, PruneJobSpec
+from tombola.plan.job_spec import PERMUTED, as_mask
 from tombola.plan.subject import Subject
 
-__all__ = ["CONTROLS", "Control", "control", "structured_as"]
+__all__ = ["CONTROLS", "Control", "control"]
 
 Control = Callable[[Subject, Job, Decimal, int], tuple[Job, str]]
 """(subject, ticket's mask, sparsity, seed) -> mask of the control, and what it starts from."""
@@ -22,7 +22,7 @@ CONTROLS: Registry[Control] = Registry("control")
 @CONTROLS.register("random")
 def random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
     """Weights pruned at random, anywhere in the scope (RP of Chen et al. 2020)."""
-    spec = structured_as(ticket, sparsity)
+    spec = _in_units_of(ticket, sparsity)
     what = _named("random mask", spec, seed)
     return prune(subject, spec, what, scores="random", seed=seed), "pretrained"
 
@@ -30,7 +30,7 @@ def random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple
 @CONTROLS.register("layer-random")
 def layer_random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
     """Weights pruned at random, as many in each matrix as in the ticket."""
-    spec = structured_as(ticket, sparsity)
+    spec = _in_units_of(ticket, sparsity)
     what = _named(f"{ticket.subject.task.name}, layer-random mask", spec, seed)
     return prune(subject, spec, what, scores="random", seed=seed, like=ticket), "pretrained"
 
@@ -38,7 +38,7 @@ def layer_random(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) ->
 @CONTROLS.register("one-shot")
 def one_shot(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[Job, str]:
     """The smallest pre-trained weights pruned, without any training (OMP of Chen et al. 2020)."""
-    return one_shot_mask(subject, sparsity, structured_as(ticket, sparsity).structure), "pretrained"
+    return one_shot_mask(subject, sparsity, as_mask(ticket.spec).prune.structure), "pretrained"
 
 
 @CONTROLS.register("reinit")
@@ -59,7 +59,7 @@ def random_init(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> 
 
     Source: the research code of Chen et al. 2020, for its random pruning.
     """
-    spec = structured_as(ticket, sparsity)
+    spec = _in_units_of(ticket, sparsity)
     what = _named("random-init mask", spec, seed)
     return prune(subject, spec, what, weights_from="random-init", seed=seed), "pretrained"
 
@@ -86,10 +86,10 @@ def permuted_mask(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -
 
     Raises: SpecError, for a mask with a structure, which would be lost.
     """
-    if (structure := structured_as(ticket, sparsity).structure) != UNSTRUCTURED:
+    if (structure := as_mask(ticket.spec).prune.structure) != UNSTRUCTURED:
         raise SpecError(
-            f"permuted-mask moves rows and columns by themselves, which the structure {structure} "
-            "doesn't survive. Leave it out of the controls."
+            "permuted-mask moves single rows and columns, so its mask would not have the structure "
+            f"{structure}. Leave it out of the controls."
         )
     what = f"{ticket.subject.task.name}, permuted mask, seed {seed}"
     spec = PruneSpec(sparsity=sparsity)
@@ -102,11 +102,9 @@ def signs(subject: Subject, ticket: Job, sparsity: Decimal, seed: int) -> tuple[
     return ticket, "signs"
 
 
-def structured_as(mask: Job, sparsity: Decimal) -> PruneSpec:
+def _in_units_of(mask: Job, sparsity: Decimal) -> PruneSpec:
     """A pruning at a sparsity, in the units of a mask; of one from elsewhere, single weights."""
-    spec = mask.spec
-    assert isinstance(spec, GivenMask | PruneJobSpec)
-    return PruneSpec(sparsity=sparsity, structure=spec.prune.structure)
+    return PruneSpec(sparsity=sparsity, structure=as_mask(mask.spec).prune.structure)
 
 
 def _named(what: str, spec: PruneSpec, seed: int) -> str:

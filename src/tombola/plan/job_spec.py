@@ -24,6 +24,7 @@ __all__ = [
     "PruneJobSpec",
     "ScoreJobSpec",
     "TrainJobSpec",
+    "as_mask",
     "as_training",
     "read_spec",
     "train_revisions",
@@ -296,6 +297,12 @@ def read_spec(kind: str, stored: Stored) -> JobSpec:
 def as_training(spec: JobSpec) -> TrainJobSpec:
     """The spec of a job that is known to be a training."""
     assert isinstance(spec, TrainJobSpec), spec.kind
+    return spec
+
+
+def as_mask(spec: JobSpec) -> PruneJobSpec | GivenMask:
+    """The spec of a job that is known to be a mask."""
+    assert isinstance(spec, PruneJobSpec | GivenMask), spec.kind
     return spec
 
 

@@ -13,7 +13,7 @@ from itertools import product
 from tombola.base.errors import SpecError
 from tombola.plan.cell import FROM_TICKET, PLAIN, Cell, Variant
 from tombola.plan.job import Job, dense, train
-from tombola.plan.job_spec import GivenMask, PruneJobSpec
+from tombola.plan.job_spec import as_mask
 from tombola.plan.subject import Subject
 
 __all__ = ["Plan", "Search", "evaluate", "transfer"]
@@ -121,8 +121,9 @@ def evaluate(
     subject: Subject, mask: Job, seeds: Iterable[int], init: str = "pretrained"
 ) -> list[Job]:
     """The trainings of one fixed ticket, one a seed."""
-    assert isinstance(mask.spec, PruneJobSpec | GivenMask)
-    what = f"ticket at {mask.spec.prune.sparsity:f}" + (f", {init}" if init != "pretrained" else "")
+    what = f"ticket at {as_mask(mask.spec).prune.sparsity:f}" + (
+        f", {init}" if init != "pretrained" else ""
+    )
     return [train(subject, seed, what, mask=mask, init=init) for seed in seeds]
 
 

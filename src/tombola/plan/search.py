@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from tombola.base.specs import EvaluateSpec, FindSpec
-from tombola.plan.controls import control, structured_as
+from tombola.plan.controls import control
 from tombola.plan.job import Job, dense, one_shot, scoring
+from tombola.plan.job_spec import as_mask
 from tombola.plan.plan import Plan, Search, evaluate
 from tombola.plan.subject import Subject
 
@@ -67,7 +68,7 @@ def finding(
             for name in spec.controls
         },
         one_shot={
-            sparsity: one_shot(subject, sparsity, structured_as(mask, sparsity).structure)
+            sparsity: one_shot(subject, sparsity, as_mask(mask.spec).prune.structure)
             for sparsity, mask in next(iter(searches.values())).masks.items()
         },
         scoring=_scoring(subject, next(iter(searches.values())).dense),

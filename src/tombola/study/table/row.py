@@ -15,7 +15,7 @@ from tombola.lab.store.numerics import numerics_digest
 from tombola.lab.store.result import Result
 from tombola.plan.cell import AT_RATE, Cell
 from tombola.plan.job import finder_knobs
-from tombola.plan.job_spec import PruneJobSpec, as_training
+from tombola.plan.job_spec import as_mask, as_training
 
 __all__ = [
     "COLUMNS",
@@ -288,8 +288,7 @@ def _structure(cell: Cell) -> str:
     """What the mask of a cell prunes as a whole; empty for single weights, and without a mask."""
     if cell.ticket is None:
         return ""
-    assert isinstance(cell.ticket.spec, PruneJobSpec)
-    structure = cell.ticket.spec.prune.structure
+    structure = as_mask(cell.ticket.spec).prune.structure
     return "" if structure == UNSTRUCTURED else structure
 
 

@@ -11,8 +11,8 @@ from tombola.lab.run.compute import search_compute
 from tombola.lab.run.stopped_jobs import stopped
 from tombola.lab.store.numerics import RERUN, refuse_mixed
 from tombola.lab.store.result_store import Store
-from tombola.plan.controls import structured_as
 from tombola.plan.job import one_shot
+from tombola.plan.job_spec import as_mask
 from tombola.plan.plan import Plan
 from tombola.study.table.grouping import NetworkRows, by_network
 from tombola.study.table.margins import margins
@@ -109,7 +109,7 @@ def with_overlaps(table: Sequence[Row], plan: Plan, store: Store) -> list[Row]:
     found: dict[str | None, float | None] = {None: None}
     for cell in sorted(plan.cells, key=lambda cell: cell.sparsity or 0):
         if cell.ticket is not None and cell.sparsity is not None and cell.mask not in found:
-            structure = structured_as(cell.ticket, cell.sparsity).structure
+            structure = as_mask(cell.ticket.spec).prune.structure
             other = one_shot(cell.ticket.subject, cell.sparsity, structure)
             pair = other.key, cell.ticket.key
             there = all(has_mask(store, key) for key in pair)
