@@ -138,7 +138,7 @@ def test_a_training_goes_on_to_the_same_bits(
     done: list[int] = []
     kept = Checkpoint(tmp_path, 0.0)
     _, after = one.train(spec, checkpoint=kept, on_step=lambda step, *_: done.append(step))
-    assert 1 < done[0] <= 5
+    assert 1 < done[0] <= 6  # step 5 is saved before it is reported
     assert same(after, whole)
 
 
